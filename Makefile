@@ -1,0 +1,43 @@
+# Every target makes the environment it needs by itself; only Python 3.11 or newer and make are taken for granted.
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: run test lint serve clean format
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: $(PYTHON) is Python %d.%d; 3.11 or newer is needed, name it with PYTHON=..." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+run: $(VENV)/.installed  ## load-test the embedded endpoint and leave a report
+	$(VENV)/bin/loadtest run scenarios/smoke.yaml
+
+serve: $(VENV)/.installed  ## a local endpoint with simulated workers
+	$(VENV)/bin/loadtest serve
+
+test: $(VENV)/.installed-dev  ## every test
+	$(VENV)/bin/pytest
+
+lint: $(VENV)/.installed-dev  ## format, style, types and the walls between the rooms
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: $(VENV)/.installed-dev  ## put the code into its format
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+clean:  ## remove everything that was made, runs included
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find reports -mindepth 1 -maxdepth 1 ! -name baselines -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

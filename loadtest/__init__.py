@@ -1,0 +1,1 @@
+"""Load tests for inference endpoints with a job queue."""

@@ -1,0 +1,1 @@
+"""What it means: samples to one Summary that all readers share."""

@@ -1,0 +1,162 @@
+"""The one Summary that report, gate and capacity read: every figure of `summary.json`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from loadtest.errors import ExitCode
+
+SCHEMA = 1
+
+
+class Verdict(StrEnum):
+    """What the run says, in one word."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    INVALID = "invalid"
+    ABORTED = "aborted"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What a command that reports this verdict ends with."""
+        return ExitCode[self.name]
+
+
+class Quantiles(msgspec.Struct, frozen=True):
+    """A distribution: nearest-rank percentiles of all n samples; null where n cannot support one.
+
+    `ci95` holds for each supported percentile its distribution-free 95 % interval from order statistics.
+    """
+
+    n: int
+    min: float | None = None
+    mean: float | None = None
+    p50: float | None = None
+    p70: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p98: float | None = None
+    p99: float | None = None
+    p99_9: float | None = None
+    max: float | None = None
+    ci95: dict[str, tuple[float, float]] = {}
+
+
+class RunFacts(msgspec.Struct, frozen=True):
+    """Which run this is. Times in seconds since the epoch; `duration_s` is that of the load, without the drain."""
+
+    id: str
+    scenario: str
+    scenario_hash: str
+    target: str
+    seed: int
+    started_at: float
+    duration_s: float
+    complete: bool
+    processes: int
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One question to the measurement itself: was it sound?"""
+
+    name: str
+    ok: bool
+    value: float | None
+    limit: float | None
+    detail: str
+
+
+class Validity(msgspec.Struct, frozen=True):
+    """Whether the figures may be believed, and why not."""
+
+    valid: bool
+    checks: list[Check]
+
+
+class GateResult(msgspec.Struct, frozen=True):
+    """One objective held against the run."""
+
+    gate: str
+    observed: float | None
+    limit: float
+    n: int
+    verdict: Verdict
+    detail: str
+
+
+class Arrivals(msgspec.Struct, frozen=True):
+    """Offered against achieved: jobs due by the end of the load, and those of them that were sent."""
+
+    offered: int
+    started: int
+    offered_per_s: float
+    achieved_per_s: float
+    send_lag_ms: Quantiles
+
+
+class FlowSummary(msgspec.Struct, frozen=True):
+    """One flow's figures. Times are of completed jobs.
+
+    `end_to_end_ms` counts from the intended start, `response_ms` from the actual send, both to the end as
+    the client saw it; `submit_ms` from the send until the job's id was known (not for runsync, whose answer
+    is the finished job); `overhead_ms` is response less delay less execution: transport and polling;
+    `chunk_gap_ms` is between neighbouring chunks of a streamed job, `first_chunk_ms` from the intended start.
+    """
+
+    jobs: int
+    completed: int
+    throughput_per_s: float
+    end_to_end_ms: Quantiles
+    response_ms: Quantiles
+    submit_ms: Quantiles
+    delay_ms: Quantiles
+    execution_ms: Quantiles
+    overhead_ms: Quantiles
+    first_chunk_ms: Quantiles
+    chunk_gap_ms: Quantiles
+    polls_per_job: float | None
+
+
+class OperationSummary(msgspec.Struct, frozen=True):
+    """One operation's requests, its fullest 10 seconds beside its limit in 10 seconds, and the 429s met."""
+
+    requests: int
+    most_in_10_s: int
+    limit: int | None
+    throttled: int
+
+
+class WorkerSummary(msgspec.Struct, frozen=True):
+    """One worker's completed jobs."""
+
+    worker_id: str
+    jobs: int
+    execution_ms: Quantiles
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What the completed jobs' execution cost, in worker-seconds and US dollars per 1000 jobs."""
+
+    billed_s: float
+    per_1000_jobs: float | None
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """`summary.json`, whole."""
+
+    run: RunFacts
+    verdict: Verdict
+    reason: str
+    validity: Validity
+    gates: list[GateResult]
+    arrivals: Arrivals
+    jobs: dict[str, int]
+    flows: dict[str, FlowSummary]
+    operations: dict[str, OperationSummary]
+    workers: list[WorkerSummary]
+    cost: Cost | None = None
+    schema: int = SCHEMA

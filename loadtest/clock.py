@@ -1,0 +1,40 @@
+"""Time as something you hold: the same code runs against the wall clock and against a virtual one."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time, in seconds since the epoch."""
+
+    def now(self) -> float:
+        """The present, in seconds since the epoch."""
+        ...
+
+
+class WallClock:
+    """Epoch time that never steps: read once at the start, carried on by the monotonic clock."""
+
+    def __init__(self) -> None:
+        self._offset_s = time.time() - time.perf_counter()
+
+    def now(self) -> float:
+        """The present, in seconds since the epoch."""
+        return self._offset_s + time.perf_counter()
+
+
+class VirtualClock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self, start_at: float = 0.0) -> None:
+        self._now = start_at
+
+    def now(self) -> float:
+        """The present, in seconds since the epoch."""
+        return self._now
+
+    def advance_to(self, at: float) -> None:
+        """Go on to `at` (seconds since the epoch); a time that has passed is ignored."""
+        self._now = max(self._now, at)

@@ -1,0 +1,1 @@
+"""The endpoint itself, as a pure model: queue, workers, scaler, retention, limits."""

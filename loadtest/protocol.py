@@ -1,0 +1,169 @@
+"""What an endpoint promises: operations with their limits, job states with their moves, sizes, retention.
+
+This is the one description; client, budgets, server and simulator derive theirs from it. Facts and their
+age are in PROTOCOL.md of the project's shared documents. The wire's bodies are in `wire`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+from loadtest.units import window
+
+
+class JobState(StrEnum):
+    """Where a job is, in the words of the wire."""
+
+    IN_QUEUE = "IN_QUEUE"
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    TIMED_OUT = "TIMED_OUT"
+
+
+class JobEvent(StrEnum):
+    """What moves a job from one state to another."""
+
+    TAKEN = "taken"
+    GIVEN_BACK = "given back"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"
+    CANCELLED = "cancelled"
+    RETRIED = "retried"
+
+
+MOVES: dict[tuple[JobState, JobEvent], JobState] = {
+    (JobState.IN_QUEUE, JobEvent.TAKEN): JobState.IN_PROGRESS,
+    (JobState.IN_QUEUE, JobEvent.CANCELLED): JobState.CANCELLED,
+    (JobState.IN_QUEUE, JobEvent.TIMED_OUT): JobState.TIMED_OUT,
+    (JobState.IN_PROGRESS, JobEvent.GIVEN_BACK): JobState.IN_QUEUE,
+    (JobState.IN_PROGRESS, JobEvent.COMPLETED): JobState.COMPLETED,
+    (JobState.IN_PROGRESS, JobEvent.FAILED): JobState.FAILED,
+    (JobState.IN_PROGRESS, JobEvent.TIMED_OUT): JobState.TIMED_OUT,
+    (JobState.IN_PROGRESS, JobEvent.CANCELLED): JobState.CANCELLED,
+    (JobState.FAILED, JobEvent.RETRIED): JobState.IN_QUEUE,
+    (JobState.TIMED_OUT, JobEvent.RETRIED): JobState.IN_QUEUE,
+}
+"""Every legal move. A state is final when nothing but a client's retry leads out of it."""
+
+FINAL = frozenset(
+    state for state in JobState if all(was is not state or event is JobEvent.RETRIED for was, event in MOVES)
+)
+
+ALIASES = {"RUNNING": JobState.IN_PROGRESS}
+"""Other words for a state that the live service has been seen to use."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """At most `requests` in any interval of `per_s` seconds, and `concurrent` at once (None: no such limit)."""
+
+    requests: int
+    per_s: float
+    concurrent: int | None = None
+
+    @property
+    def per_second(self) -> float:
+        """The rate that can be kept up for ever, in requests per second."""
+        return self.requests / self.per_s
+
+    def __str__(self) -> str:
+        at_once = "" if self.concurrent is None else f", {self.concurrent} at once"
+        return f"{self.requests} per {self.per_s:.12g} s{at_once}"
+
+
+def parse_limit(text: object) -> Limit:
+    """A limit such as "1000 per 10 s, 200 at once"; ValueError where it reads otherwise."""
+    if isinstance(text, Limit):
+        return text
+    rate, _, at_once = str(text).partition(",")
+    match = re.fullmatch(r"\s*(\d+) at once\s*", at_once)
+    if at_once and match is None:
+        raise ValueError(f'"{text}" is not a limit; write it like "1000 per 10 s, 200 at once"')
+    count, span_s = window(rate)
+    if count < 1 or count != int(count):
+        raise ValueError(f'"{text}" allows no whole request; write it like "1000 per 10 s"')
+    return Limit(int(count), span_s, int(match[1]) if match else None)
+
+
+LimitText = Annotated[
+    Limit,
+    BeforeValidator(parse_limit),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "examples": ["1000 per 10 s, 200 at once"]}),
+]
+
+
+class Op(StrEnum):
+    """The operations of an endpoint, by the last word of their path."""
+
+    RUN = "run"
+    RUNSYNC = "runsync"
+    STATUS = "status"
+    STATUS_SYNC = "status-sync"
+    STREAM = "stream"
+    HEALTH = "health"
+    PURGE_QUEUE = "purge-queue"
+    CANCEL = "cancel"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation: how it is called and what of it is allowed by default."""
+
+    method: str
+    path: str
+    limit: Limit | None = None
+    body_limit_bytes: int = 0
+
+
+_MB = 10**6
+
+OPERATIONS: dict[Op, Operation] = {
+    Op.RUN: Operation("POST", "/run", Limit(1000, 10, 200), 10 * _MB),
+    Op.RUNSYNC: Operation("POST", "/runsync", Limit(2000, 10, 400), 20 * _MB),
+    Op.STATUS: Operation("GET", "/status/{id}", Limit(2000, 10, 400)),
+    Op.STATUS_SYNC: Operation("GET", "/status-sync/{id}", Limit(2000, 10, 400)),
+    Op.STREAM: Operation("GET", "/stream/{id}", Limit(2000, 10, 400)),
+    Op.HEALTH: Operation("GET", "/health"),
+    Op.PURGE_QUEUE: Operation("POST", "/purge-queue", Limit(2, 10)),
+    Op.CANCEL: Operation("POST", "/cancel/{id}", Limit(100, 10, 20)),
+    Op.RETRY: Operation("POST", "/retry/{id}"),
+}
+
+
+@dataclass(frozen=True)
+class WaitRange:
+    """How long an answer may be held open for a job to end, in milliseconds."""
+
+    default_ms: int
+    least_ms: int
+    most_ms: int
+
+
+RUNSYNC_WAIT = WaitRange(90_000, 1_000, 300_000)
+STATUS_SYNC_WAIT = WaitRange(90_000, 1_000, 90_000)
+
+RESULT_KEPT_S = 30 * 60.0
+RUNSYNC_RESULT_KEPT_S = 60.0
+CHUNK_LIMIT_BYTES = _MB
+EXECUTION_TIMEOUT_S = 600.0
+JOB_TTL_S = 86_400.0
+
+
+def authorization(key: str) -> str:
+    """The header value that a client sends."""
+    return f"Bearer {key}"
+
+
+def presented_key(header: str) -> str:
+    """The key in an Authorization header: bare, after `Bearer`, or after `Bearer Bearer`, as seen on the wire."""
+    return header.removeprefix("Bearer ").removeprefix("Bearer ").strip()

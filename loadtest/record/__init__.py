@@ -1,0 +1,1 @@
+"""What happened: samples, shards, the run directory."""

@@ -1,0 +1,62 @@
+"""What `run.json` holds: what was asked for, with what, and how it ended."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Ending(StrEnum):
+    """How the sending of a run ended."""
+
+    COMPLETE = "complete"
+    INTERRUPTED = "interrupted"
+    TERMINATED = "terminated"
+    ABORTED = "aborted"
+
+
+class ProcessInfo(msgspec.Struct, frozen=True):
+    """A process that sent load; its clock was `clock_offset_s` ahead of the master's, and is corrected for."""
+
+    process: int
+    pid: int
+    host: str
+    clock_offset_s: float = 0.0
+
+
+class StageSpan(msgspec.Struct, frozen=True):
+    """A stage: its name and its length in seconds."""
+
+    name: str
+    duration_s: float
+
+
+class Run(msgspec.Struct, frozen=True):
+    """The record of one run. Times are seconds since the epoch in the master's clock.
+
+    `offered` holds, for each flow, the arrivals intended in each second from `load_started_at` on; a closed
+    load offers nothing by itself and has none. `cancelled` counts jobs that were unfinished at the end and
+    then cancelled on the server, `left_over` those that could not be.
+    """
+
+    id: str
+    scenario: dict[str, Any]
+    scenario_hash: str
+    seed: int
+    target: str
+    command: str
+    versions: dict[str, str]
+    started_at: float
+    processes: list[ProcessInfo] = []
+    stages: list[StageSpan] = []
+    offered: dict[str, list[int]] = {}
+    load_started_at: float | None = None
+    load_ended_at: float | None = None
+    ended_at: float | None = None
+    ending: Ending | None = None
+    reason: str = ""
+    cancelled: int = 0
+    left_over: int = 0
+    schema: int = 1

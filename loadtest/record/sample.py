@@ -1,0 +1,129 @@
+"""One row a job: what was meant, what was sent, what came back, and how it ended."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+import pyarrow as pa
+
+
+class Outcome(StrEnum):
+    """How a job ended, as the client saw it."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    """The server ended it with TIMED_OUT."""
+    RATE_LIMITED = "rate_limited"
+    """429 until the client's patience was over."""
+    REJECTED = "rejected"
+    """Any other status of 400 and above."""
+    UNREACHABLE = "unreachable"
+    """No connection, or none that lived to the answer."""
+    BAD_ANSWER = "bad_answer"
+    """An answer that the protocol does not allow."""
+    EXPIRED = "expired"
+    """Accepted, but gone from the server before its end was seen."""
+    CENSORED = "censored"
+    """Unfinished when the run, or the client's patience, was over."""
+
+
+class Sample(msgspec.Struct, gc=False):
+    """A job's row while it is being filled; times in epoch seconds, None for what did not happen."""
+
+    seq: int
+    flow: str
+    intended_at: float
+    process: int = 0
+    stage: int = 0
+    job_id: str | None = None
+    worker_id: str | None = None
+    outcome: str = Outcome.CENSORED.value
+    http_status: int | None = None
+    error: str | None = None
+    sent_at: float | None = None
+    accepted_at: float | None = None
+    first_chunk_at: float | None = None
+    finished_at: float | None = None
+    delay_ms: int | None = None
+    execution_ms: int | None = None
+    polls: int = 0
+    throttled: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    chunks: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+SAMPLES = pa.schema(
+    [
+        ("seq", pa.int64()),
+        ("process", pa.int16()),
+        ("stage", pa.int16()),
+        ("flow", pa.string()),
+        ("job_id", pa.string()),
+        ("worker_id", pa.string()),
+        ("outcome", pa.string()),
+        ("http_status", pa.int16()),
+        ("error", pa.string()),
+        ("intended_at", pa.float64()),
+        ("sent_at", pa.float64()),
+        ("accepted_at", pa.float64()),
+        ("first_chunk_at", pa.float64()),
+        ("finished_at", pa.float64()),
+        ("delay_ms", pa.int64()),
+        ("execution_ms", pa.int64()),
+        ("polls", pa.int32()),
+        ("throttled", pa.int32()),
+        ("request_bytes", pa.int64()),
+        ("response_bytes", pa.int64()),
+        ("chunks", pa.int64()),
+        ("input_tokens", pa.int64()),
+        ("output_tokens", pa.int64()),
+    ]
+)
+"""The columns of `samples.parquet`."""
+
+CHUNKS = pa.schema([("seq", pa.int64()), ("process", pa.int16()), ("at", pa.float64())])
+"""The columns of `chunks.parquet`: when each chunk of a streamed job was seen, one row a chunk."""
+
+REQUESTS = pa.schema(
+    [
+        ("second", pa.float64()),
+        ("process", pa.int16()),
+        ("operation", pa.string()),
+        ("status", pa.int16()),
+        ("requests", pa.int32()),
+        ("latency_ms_mean", pa.float64()),
+        ("latency_ms_p50", pa.float64()),
+        ("latency_ms_p95", pa.float64()),
+        ("latency_ms_max", pa.float64()),
+        ("most_in_10_s", pa.int32()),
+    ]
+)
+"""The columns of `requests.parquet`, one row a second, operation and HTTP status (0: no answer).
+
+`second` is the epoch second in which the requests were sent. `most_in_10_s` is the operation's fullest
+10 seconds so far in that process, wherever they start, every status together.
+"""
+
+HEALTH = pa.schema(
+    [
+        ("at", pa.float64()),
+        ("in_queue", pa.int32()),
+        ("in_progress", pa.int32()),
+        ("completed", pa.int64()),
+        ("failed", pa.int64()),
+        ("retried", pa.int64()),
+        ("idle", pa.int32()),
+        ("running", pa.int32()),
+        ("initializing", pa.int32()),
+        ("ready", pa.int32()),
+        ("throttled", pa.int32()),
+        ("unhealthy", pa.int32()),
+    ]
+)
+"""The columns of `health.parquet`: what `/health` said, one row an asking."""

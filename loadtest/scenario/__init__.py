@@ -1,0 +1,1 @@
+"""What the user asked for: YAML to typed, validated, frozen values."""

@@ -1,0 +1,122 @@
+"""A scenario, whole: target, load, flows, limits, endings, and the embedded endpoint's settings."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from loadtest.endpoint.settings import EndpointSettings
+from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Limit, LimitText, Op
+from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
+from loadtest.units import Fraction, Frozen, Seconds
+
+FlowName = Literal["run", "runsync", "stream"]
+SUBMITS_BY = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN}
+"""Which operation submits a flow's job."""
+
+
+class Flow(Frozen):
+    """One way to drive a job: its share of all jobs by weight, its input, how its status is asked for."""
+
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    input: Any = None
+    polling: Polling = Polling()
+    wait: Seconds = RUNSYNC_WAIT.default_ms / 1000
+    """How long `/runsync` may hold its answer; other flows pass it over."""
+
+    @model_validator(mode="after")
+    def _wait_in_range(self) -> Flow:
+        least_s, most_s = RUNSYNC_WAIT.least_ms / 1000, RUNSYNC_WAIT.most_ms / 1000
+        if not least_s <= self.wait <= most_s:
+            raise ValueError(f"wait is outside what /runsync takes; write {least_s:g}s to {most_s:g}s")
+        return self
+
+
+class RemoteTarget(Frozen):
+    """An endpoint somewhere: its whole URL, and the environment variable that holds its key.
+
+    Where none is named, it is LOADTEST_API_KEY on loopback (`local` if unset) and RUNPOD_API_KEY elsewhere.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")]
+    key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+
+
+def _target(value: object) -> object:
+    return {"url": value} if isinstance(value, str) and value != "embedded" else value
+
+
+Target = Annotated[Literal["embedded"] | RemoteTarget, BeforeValidator(_target)]
+
+
+class Drain(Frozen):
+    """After the last arrival: how long unfinished jobs are waited for, then how long cancelling may take."""
+
+    within: Seconds = 30.0
+    cancel_within: Seconds = 20.0
+
+
+class AbortRule(Frozen):
+    """Stops the run when more than `errors` of the jobs ended in the last `over`, at least `jobs`, failed."""
+
+    errors: Fraction = 0.5
+    over: Annotated[Seconds, Field(gt=0)] = 30.0
+    jobs: Annotated[int, Field(ge=1)] = 20
+
+
+class Ceilings(Frozen):
+    """What a run may not exceed: jobs submitted, and US dollars spent on execution at `price`."""
+
+    jobs: Annotated[int, Field(ge=1)] | None = None
+    cost: Annotated[float, Field(gt=0)] | None = None
+
+
+def _load_model(value: object) -> str:
+    if isinstance(value, ClosedLoad):
+        return "closed"
+    if isinstance(value, dict):
+        return "closed" if value.get("model") == "closed" else "open"
+    return "open"
+
+
+Load = Annotated[Annotated[OpenLoad, Tag("open")] | Annotated[ClosedLoad, Tag("closed")], Discriminator(_load_model)]
+
+
+class Scenario(Frozen):
+    """What the user asked for, resolved: every default filled in, every unit read."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    question: str = ""
+    target: Target = "embedded"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    load: Load
+    flows: Annotated[dict[FlowName, Flow], Field(min_length=1)] = {"run": Flow()}
+    limits: dict[Op, LimitText] = {}
+    patience: Annotated[Seconds, Field(gt=0)] = 600.0
+    """How long one job is followed before it is given up as censored."""
+    drain: Drain = Drain()
+    abort: AbortRule | None = None
+    ceilings: Ceilings = Ceilings()
+    price: Annotated[float, Field(gt=0)] | None = None
+    """US dollars per worker-second."""
+    endpoint: EndpointSettings = EndpointSettings()
+
+    def limit(self, op: Op) -> Limit | None:
+        """The limit that the run keeps to for an operation: as set here, else as documented."""
+        return self.limits.get(op, OPERATIONS[op].limit)
+
+    def share(self, flow: FlowName) -> float:
+        """The share (0 to 1) of all jobs that this flow carries."""
+        return self.flows[flow].weight / sum(each.weight for each in self.flows.values())
+
+    def resolved(self) -> dict[str, Any]:
+        """The scenario as plain values, in the form of its file."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def hash(self) -> str:
+        """What must be equal for two runs to be compared: all but the target and the seed, as hexadecimal."""
+        compared = {key: value for key, value in self.resolved().items() if key not in ("target", "seed")}
+        return hashlib.sha256(msgspec.json.encode(compared, order="deterministic")).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""The endpoint model over HTTP, in real time."""

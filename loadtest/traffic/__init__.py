@@ -1,0 +1,1 @@
+"""When to send: arrivals, stages, rate budgets, polling."""

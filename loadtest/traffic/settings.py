@@ -1,0 +1,168 @@
+"""What can be set of traffic: arrivals, stages, think time, polling, limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+
+from loadtest.units import Frozen, Seconds, per_second, per_second_text
+
+
+class Gamma(Frozen):
+    """Gaps of a gamma distribution with this coefficient of variation: 1 is Poisson, more is burstier."""
+
+    gamma_cv: Annotated[float, Field(gt=0, le=10)]
+
+
+class Trace(Frozen):
+    """Arrivals at the times of a file, one a line, in seconds; at `speed` 2 twice as fast."""
+
+    file: Path
+    speed: Annotated[float, Field(gt=0)] = 1.0
+
+
+def _arrival_kind(value: object) -> str:
+    if isinstance(value, Gamma) or (isinstance(value, dict) and "gamma_cv" in value):
+        return "gamma"
+    return "trace" if isinstance(value, (Trace, dict)) else "named"
+
+
+Arrivals = Annotated[
+    Annotated[Literal["constant", "poisson"], Tag("named")]
+    | Annotated[Gamma, Tag("gamma")]
+    | Annotated[Trace, Tag("trace")],
+    Discriminator(_arrival_kind),
+]
+"""How gaps between jobs vary: `constant`, `poisson`, `{gamma_cv: 2}`, or `{file: times.csv}`."""
+
+
+class Ramp(Frozen):
+    """A rate (per second) or a number of users that goes in a straight line from one value to another."""
+
+    start: float
+    end: float
+
+    def at(self, share: float) -> float:
+        """The value when this share (0 to 1) of the stage has passed."""
+        return self.start + (self.end - self.start) * share
+
+
+def _rates(text: object) -> object:
+    if isinstance(text, Ramp):
+        return text
+    first, to, last = str(text).partition(" to ")
+    if not isinstance(text, str):
+        per_second(text)
+    start = per_second(first)
+    return Ramp(start=start, end=per_second(last) if to else start)
+
+
+def _rates_text(ramp: Ramp) -> str:
+    start, end = per_second_text(ramp.start), per_second_text(ramp.end)
+    return start if start == end else f"{start} to {end}"
+
+
+def _user_counts(text: object) -> object:
+    if isinstance(text, Ramp):
+        return text
+    parts = str(text).split(" to ")
+    if isinstance(text, (bool, float)) or len(parts) > 2 or not all(part.strip().isdigit() for part in parts):
+        raise ValueError(f'"{text}" is not a number of users; write it like "10" or "10 to 50"')
+    return Ramp(start=int(parts[0]), end=int(parts[-1]))
+
+
+def _user_counts_text(ramp: Ramp) -> str | int:
+    return int(ramp.start) if ramp.start == ramp.end else f"{ramp.start:g} to {ramp.end:g}"
+
+
+Rate = Annotated[
+    Ramp,
+    BeforeValidator(_rates),
+    PlainSerializer(_rates_text),
+    WithJsonSchema({"type": "string", "examples": ["20/s", "20/s to 50/s"]}),
+]
+UserCount = Annotated[
+    Ramp,
+    BeforeValidator(_user_counts),
+    PlainSerializer(_user_counts_text),
+    WithJsonSchema({"type": ["string", "integer"], "examples": [10, "10 to 50"]}),
+]
+
+
+class RateStage(Frozen):
+    """Jobs arrive at this rate for this long; "5/s to 20/s" ramps."""
+
+    rate: Rate
+    duration: Annotated[Seconds, Field(alias="for", gt=0, le=7 * 86_400)]
+    name: str = ""
+
+
+class UserStage(Frozen):
+    """This many users work for this long; "10 to 50" ramps."""
+
+    users: UserCount
+    duration: Annotated[Seconds, Field(alias="for", gt=0, le=7 * 86_400)]
+    name: str = ""
+
+
+class OpenLoad(Frozen):
+    """Open model: jobs arrive on a schedule, whatever the endpoint does; latency counts from the schedule."""
+
+    model: Literal["open"] = "open"
+    arrivals: Arrivals = "poisson"
+    stages: Annotated[tuple[RateStage, ...], Field(min_length=1)]
+    most_in_flight: Annotated[int, Field(ge=1, le=200_000)] = 10_000
+
+    @model_validator(mode="after")
+    def _something_arrives(self) -> OpenLoad:
+        if all(stage.rate.start == 0 and stage.rate.end == 0 for stage in self.stages):
+            raise ValueError("every stage has rate 0/s, so nothing would be sent; give one of them a rate")
+        return self
+
+    @property
+    def duration_s(self) -> float:
+        """How long jobs arrive, all stages together."""
+        return sum(stage.duration for stage in self.stages)
+
+
+class ClosedLoad(Frozen):
+    """Closed model: users who wait for their job, think (a mean where exponential), and send the next."""
+
+    model: Literal["closed"]
+    think: Seconds = 0.0
+    think_spread: Literal["constant", "exponential"] = "constant"
+    stages: Annotated[tuple[UserStage, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _somebody_works(self) -> ClosedLoad:
+        if all(stage.users.start == 0 and stage.users.end == 0 for stage in self.stages):
+            raise ValueError("every stage has 0 users, so nothing would be sent; give one of them users")
+        return self
+
+    @property
+    def duration_s(self) -> float:
+        """How long users work, all stages together."""
+        return sum(stage.duration for stage in self.stages)
+
+
+class Polling(Frozen):
+    """When a job's status is asked for.
+
+    `fixed`: each `every`. `backoff`: gaps grow by `factor` from `every` to `at_most`. `shared`: each `every`,
+    and less often when so many jobs are in flight that their polls would outgrow the status limit.
+    """
+
+    policy: Literal["fixed", "backoff", "shared"] = "shared"
+    every: Annotated[Seconds, Field(ge=0.001)] = 0.2
+    factor: Annotated[float, Field(gt=1, le=10)] = 1.5
+    at_most: Annotated[Seconds, Field(ge=0.001)] = 5.0

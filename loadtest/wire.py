@@ -1,0 +1,167 @@
+"""The bodies of the wire, decoded and encoded side by side; unknown fields are passed over.
+
+All times here are integer milliseconds, as on the wire. A missing or negative time is a fault of the
+answer (`BadAnswer`), never a zero.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from loadtest.errors import BadAnswer
+from loadtest.protocol import ALIASES, FINAL, JobState
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
+_STATES: dict[str, JobState] = {**{state.value: state for state in JobState}, **ALIASES}
+
+
+class JobAnswer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A job as an answer shows it; `output` stays as it came, undecoded."""
+
+    id: str
+    status: str
+    delay_ms: Milliseconds | None = msgspec.field(default=None, name="delayTime")
+    execution_ms: Milliseconds | None = msgspec.field(default=None, name="executionTime")
+    worker_id: str | None = msgspec.field(default=None, name="workerId")
+    output: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def state(self) -> JobState:
+        """The state, whichever of its words the answer used."""
+        return _STATES[self.status]
+
+    @property
+    def final(self) -> bool:
+        """Whether the job will not move again by itself."""
+        return self.state in FINAL
+
+
+class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One part of a streamed output."""
+
+    output: msgspec.Raw
+    metrics: msgspec.Raw = msgspec.Raw()
+
+
+class StreamAnswer(msgspec.Struct, frozen=True):
+    """The chunks since the last read; `status` is None in the older form, a bare array."""
+
+    stream: list[Chunk]
+    status: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether a reader may stop: the state is final and nothing more was waiting."""
+        return self.status is not None and not self.stream and _STATES[self.status] in FINAL
+
+
+class JobCounts(msgspec.Struct, frozen=True, rename="camel"):
+    """Jobs by what became of them, as `/health` counts them."""
+
+    completed: int = 0
+    failed: int = 0
+    in_progress: int = 0
+    in_queue: int = 0
+    retried: int = 0
+
+
+class WorkerCounts(msgspec.Struct, frozen=True):
+    """Workers by state, as `/health` counts them; the last four came later and may be missing."""
+
+    idle: int = 0
+    running: int = 0
+    initializing: int = 0
+    ready: int = 0
+    throttled: int = 0
+    unhealthy: int = 0
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The answer of `/health`."""
+
+    jobs: JobCounts
+    workers: WorkerCounts
+
+
+class Purged(msgspec.Struct, frozen=True):
+    """The answer of `/purge-queue`."""
+
+    removed: int
+    status: str = "completed"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A refusal, as the live service words it."""
+
+    status: int
+    title: str
+    detail: str
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """Token counts where an output or a chunk's metrics carry them."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+_job_decoder = msgspec.json.Decoder(JobAnswer)
+_stream_decoder = msgspec.json.Decoder(StreamAnswer)
+_chunks_decoder = msgspec.json.Decoder(list[Chunk])
+_health_decoder = msgspec.json.Decoder(Health)
+_tokens_decoder = msgspec.json.Decoder(Tokens)
+
+
+def decode_job(body: bytes) -> JobAnswer:
+    """A job's answer; BadAnswer where it is no such thing or a completed job lacks its times."""
+    try:
+        job = _job_decoder.decode(body)
+    except msgspec.MsgspecError as fault:
+        raise BadAnswer(f"not a job: {fault}") from None
+    if job.status not in _STATES:
+        raise BadAnswer(f'unknown job status "{job.status}"')
+    if job.state is JobState.COMPLETED and (job.delay_ms is None or job.execution_ms is None):
+        raise BadAnswer("a completed job without delayTime and executionTime")
+    return job
+
+
+def decode_stream(body: bytes) -> StreamAnswer:
+    """The chunks of `/stream` in either of its two forms; BadAnswer where it is neither."""
+    try:
+        if body.lstrip().startswith(b"["):
+            return StreamAnswer(_chunks_decoder.decode(body))
+        answer = _stream_decoder.decode(body)
+    except msgspec.MsgspecError as fault:
+        raise BadAnswer(f"not a stream: {fault}") from None
+    if answer.status not in _STATES:
+        raise BadAnswer(f'unknown job status "{answer.status}"')
+    return answer
+
+
+def decode_health(body: bytes) -> Health:
+    """The answer of `/health`; BadAnswer where it is no such thing."""
+    try:
+        return _health_decoder.decode(body)
+    except msgspec.MsgspecError as fault:
+        raise BadAnswer(f"not a health answer: {fault}") from None
+
+
+def token_counts(raw: msgspec.Raw) -> Tokens:
+    """Token counts in an output or in metrics; both None where there are none."""
+    try:
+        return _tokens_decoder.decode(raw)
+    except msgspec.MsgspecError:
+        return Tokens()
+
+
+def encode_submission(job_input: Any) -> bytes:
+    """The body of `/run` and `/runsync`."""
+    return msgspec.json.encode({"input": job_input})
+
+
+def encode(answer: Any) -> bytes:
+    """Any of the answers above as JSON."""
+    return msgspec.json.encode(answer)
