@@ -7,6 +7,8 @@ from enum import StrEnum
 import msgspec
 import pyarrow as pa
 
+from loadtest.scenario.model import FlowName
+
 
 class Outcome(StrEnum):
     """How a job ended, as the client saw it."""
@@ -34,7 +36,7 @@ class Sample(msgspec.Struct, gc=False):
     """A job's row while it is being filled; times in epoch seconds, None for what did not happen."""
 
     seq: int
-    flow: str
+    flow: FlowName
     intended_at: float
     process: int = 0
     stage: int = 0
@@ -106,7 +108,7 @@ REQUESTS = pa.schema(
 )
 """The columns of `requests.parquet`, one row a second, operation and HTTP status (0: no answer).
 
-`second` is the epoch second in which the requests were sent. `most_in_10_s` is the operation's fullest
+`second` is the epoch second in which the requests were answered. `most_in_10_s` is the operation's fullest
 10 seconds so far in that process, wherever they start, every status together.
 """
 

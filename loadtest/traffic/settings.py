@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,24 +13,43 @@ from pydantic import (
     Field,
     PlainSerializer,
     Tag,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
 
-from loadtest.units import Frozen, Seconds, per_second, per_second_text
+from loadtest.units import Frozen, Seconds, filled_from_file, per_second, per_second_text, shown
 
 
 class Gamma(Frozen):
     """Gaps of a gamma distribution with this coefficient of variation: 1 is Poisson, more is burstier."""
 
     gamma_cv: Annotated[float, Field(gt=0, le=10)]
+    """Coefficient of variation of the gaps: their standard deviation over their mean."""
 
 
 class Trace(Frozen):
-    """Arrivals at the times of a file, one a line, in seconds; at `speed` 2 twice as fast."""
+    """Arrivals at recorded times, as many of them as the stages have time for; the stages' rates are passed over."""
 
-    file: Path
+    file: Path | None = None
+    """A file of times, one a line; it is read when the scenario is loaded, unless `times` stands beside it."""
+    times: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    """Seconds from the start, in order."""
     speed: Annotated[float, Field(gt=0)] = 1.0
+    """At 2 the times pass twice as fast."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _times_of_file(cls, value: object, info: ValidationInfo) -> object:
+        return filled_from_file(value, "times", info.context)
+
+    @model_validator(mode="after")
+    def _times_in_order(self) -> Trace:
+        if not self.times:
+            raise ValueError("a trace has no times; name a file that holds one a line")
+        if any(later < earlier for earlier, later in pairwise(self.times)):
+            raise ValueError("the times of a trace are not in order; sort them")
+        return self
 
 
 def _arrival_kind(value: object) -> str:
@@ -50,7 +71,9 @@ class Ramp(Frozen):
     """A rate (per second) or a number of users that goes in a straight line from one value to another."""
 
     start: float
+    """Where it begins."""
     end: float
+    """Where it ends; the same as `start` where it stays."""
 
     def at(self, share: float) -> float:
         """The value when this share (0 to 1) of the stage has passed."""
@@ -72,12 +95,15 @@ def _rates_text(ramp: Ramp) -> str:
     return start if start == end else f"{start} to {end}"
 
 
+_WHOLE = re.compile(r"\s*[0-9]{1,6}\s*")
+
+
 def _user_counts(text: object) -> object:
     if isinstance(text, Ramp):
         return text
     parts = str(text).split(" to ")
-    if isinstance(text, (bool, float)) or len(parts) > 2 or not all(part.strip().isdigit() for part in parts):
-        raise ValueError(f'"{text}" is not a number of users; write it like "10" or "10 to 50"')
+    if isinstance(text, (bool, float)) or len(parts) > 2 or not all(_WHOLE.fullmatch(part) for part in parts):
+        raise ValueError(f'{shown(text)} is not a number of users; write it like "10" or "10 to 50"')
     return Ramp(start=int(parts[0]), end=int(parts[-1]))
 
 
@@ -99,29 +125,46 @@ UserCount = Annotated[
 ]
 
 
-class RateStage(Frozen):
+class Stage(Frozen):
+    """A part of the load's time."""
+
+    duration: Annotated[Seconds, Field(alias="for", gt=0, le=7 * 86_400)]
+    """How long the stage lasts."""
+    name: str = ""
+    """What the report calls the stage."""
+
+
+class RateStage(Stage):
     """Jobs arrive at this rate for this long; "5/s to 20/s" ramps."""
 
     rate: Rate
-    duration: Annotated[Seconds, Field(alias="for", gt=0, le=7 * 86_400)]
-    name: str = ""
+    """Jobs per second, or a ramp from one rate to another."""
 
 
-class UserStage(Frozen):
+class UserStage(Stage):
     """This many users work for this long; "10 to 50" ramps."""
 
     users: UserCount
-    duration: Annotated[Seconds, Field(alias="for", gt=0, le=7 * 86_400)]
-    name: str = ""
+    """How many users, or a ramp from one number to another."""
+
+
+def _known_model(name: object) -> object:
+    if name != "open":
+        raise ValueError(f'{shown(name)} is no load model; write "open" or "closed"')
+    return name
 
 
 class OpenLoad(Frozen):
     """Open model: jobs arrive on a schedule, whatever the endpoint does; latency counts from the schedule."""
 
-    model: Literal["open"] = "open"
+    model: Annotated[Literal["open"], BeforeValidator(_known_model)] = "open"
+    """`open`: arrivals do not wait for answers."""
     arrivals: Arrivals = "poisson"
-    stages: Annotated[tuple[RateStage, ...], Field(min_length=1)]
+    """How the gaps between jobs vary: `constant`, `poisson`, `{gamma_cv: 2}`, or a trace, `{file: times.txt}`."""
+    stages: Annotated[tuple[RateStage, ...], Field(min_length=1, examples=[[{"rate": "20/s", "for": "60s"}]])]
+    """One after the other, without a pause."""
     most_in_flight: Annotated[int, Field(ge=1, le=200_000)] = 10_000
+    """How many jobs may be unfinished at once; arrivals beyond wait, which shows as send lag."""
 
     @model_validator(mode="after")
     def _something_arrives(self) -> OpenLoad:
@@ -139,9 +182,13 @@ class ClosedLoad(Frozen):
     """Closed model: users who wait for their job, think (a mean where exponential), and send the next."""
 
     model: Literal["closed"]
+    """`closed`: a user sends the next job after the last has ended."""
     think: Seconds = 0.0
+    """The pause between a user's jobs."""
     think_spread: Literal["constant", "exponential"] = "constant"
-    stages: Annotated[tuple[UserStage, ...], Field(min_length=1)]
+    """Whether each pause is `think`, or `think` is the mean of exponential ones."""
+    stages: Annotated[tuple[UserStage, ...], Field(min_length=1, examples=[[{"users": 10, "for": "60s"}]])]
+    """One after the other, without a pause."""
 
     @model_validator(mode="after")
     def _somebody_works(self) -> ClosedLoad:
@@ -163,6 +210,10 @@ class Polling(Frozen):
     """
 
     policy: Literal["fixed", "backoff", "shared"] = "shared"
+    """How the gap between two polls of a job comes about."""
     every: Annotated[Seconds, Field(ge=0.001)] = 0.2
+    """The gap, for `backoff` the first."""
     factor: Annotated[float, Field(gt=1, le=10)] = 1.5
+    """For `backoff`: by how much each gap is longer than the one before."""
     at_most: Annotated[Seconds, Field(ge=0.001)] = 5.0
+    """For `backoff`: the longest gap."""

@@ -1,0 +1,191 @@
+"""What a user does: take the next job, wait until it is due, drive it to its end, and put it on record."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+
+import numpy as np
+from gevent.event import Event
+
+from loadtest.clock import Clock
+from loadtest.drive.lane import sleep_until
+from loadtest.drive.pulse import Pulse
+from loadtest.drive.sender import Sender
+from loadtest.flows.job import Job
+from loadtest.flows.run import run_and_poll
+from loadtest.flows.runsync import runsync
+from loadtest.flows.steps import Steps
+from loadtest.flows.stream import stream
+from loadtest.protocol import Op
+from loadtest.record.recorder import Recorder
+from loadtest.record.sample import Outcome, Sample
+from loadtest.scenario.model import SUBMITS_BY, FlowName, Scenario
+from loadtest.scenario.stops import Stops
+from loadtest.traffic.arrivals import Schedule
+from loadtest.traffic.budget import MARGIN_S
+from loadtest.traffic.deal import Deal, works_from
+from loadtest.traffic.polling import Crowd, PollPacer
+from loadtest.traffic.settings import ClosedLoad
+from loadtest.wire import encode_submission
+
+LOOK_AHEAD_S = 3.0
+"""Users are there for every arrival of the next seconds; Locust asks for their number once a second."""
+SPARE_USERS = 5
+
+
+class Jobs:
+    """The jobs of one run in one process; users call `carry_next` until it says that nothing is left."""
+
+    def __init__(
+        self, scenario: Scenario, schedule: Schedule | None, sender: Sender, recorder: Recorder, clock: Clock
+    ) -> None:
+        self._scenario = scenario
+        self._deal = Deal(schedule) if schedule is not None else None
+        self._sender = sender
+        self._recorder = recorder
+        self._clock = clock
+        self._bodies = {name: encode_submission(flow.input) for name, flow in scenario.flows.items()}
+        self._pacers = _pacers(scenario)
+        self._seqs = itertools.count()
+        self._users: Counter[FlowName] = Counter()
+        self._think = np.random.default_rng(scenario.seed)
+        self.stops = Stops(scenario)
+        self.pulse = Pulse()
+        self.busy: Counter[FlowName] = Counter()
+        self.unfinished: list[Sample] = []
+        self.starts_at = 0.0
+        self.ends_at = 0.0
+        self.over = Event()
+        self.at_ceiling = False
+
+    def start(self, at: float) -> None:
+        """The first arrival may come at this time."""
+        self.starts_at, self.ends_at = at, at + self._scenario.load.duration_s
+
+    def join(self, flow: FlowName) -> int:
+        """A user comes in; its number among those of its flow."""
+        self._users[flow] += 1
+        return self._users[flow] - 1
+
+    def think_s(self) -> float:
+        """How long a user thinks between two jobs."""
+        load = self._scenario.load
+        if not isinstance(load, ClosedLoad) or load.think == 0:
+            return 0.0
+        return float(self._think.exponential(load.think)) if load.think_spread == "exponential" else load.think
+
+    def carry_next(self, flow: FlowName, user: int) -> bool:
+        """Carry out the flow's next job; False when there is none left for this user."""
+        if self.over.is_set():
+            return False
+        return self._carry_due(flow) if self._deal is not None else self._carry_own(flow, user)
+
+    def _carry_due(self, flow: FlowName) -> bool:
+        """Open model: the job is due by the schedule, whenever a user is free for it."""
+        assert self._deal is not None
+        arrival = self._deal.take(flow)
+        if arrival is None:
+            return False
+        due_at = self.starts_at + arrival.at_s
+        sleep_until(due_at, self._clock)
+        if due_at > self.ends_at or not self._may_submit():
+            return False
+        self._carry(Sample(arrival.seq, flow, due_at, stage=arrival.stage))
+        return True
+
+    def _carry_own(self, flow: FlowName, user: int) -> bool:
+        """Closed model: the job is due when the user is, and the budget gives way."""
+        load = self._scenario.load
+        assert isinstance(load, ClosedLoad)
+        due = works_from(load, self._scenario.share(flow), user, self._clock.now() - self.starts_at)
+        if due is None:
+            return False
+        sleep_until(self.starts_at + due[0], self._clock)
+        op = SUBMITS_BY[flow]
+        place = self._sender.enter(op)
+        now = self._clock.now()
+        if now > self.ends_at or not self._may_submit():
+            self._sender.leave(op)
+            return False
+        self._carry(Sample(next(self._seqs), flow, now, stage=due[1]), (op, place))
+        return True
+
+    def _may_submit(self) -> bool:
+        """At the jobs ceiling the load ends here and now; what is under way is waited for as ever."""
+        if self.stops.may_submit():
+            return True
+        self.at_ceiling = True
+        self.ends_at = min(self.ends_at, self._clock.now())
+        return False
+
+    def _carry(self, sample: Sample, entered: tuple[Op, int] | None = None) -> None:
+        flow = sample.flow
+        chunk_seen_at: list[float] = []
+        self.pulse.started(self._clock.now())
+        self.busy[flow] += 1
+        try:
+            self._sender.carry_out(self._steps(sample, chunk_seen_at), sample, entered)
+        finally:
+            self.busy[flow] -= 1
+            self.pulse.over(sample)
+            if sample.sent_at is not None:
+                self._put_on_record(sample, chunk_seen_at)
+
+    def _steps(self, sample: Sample, chunk_seen_at: list[float]) -> Steps:
+        settings = self._scenario.flows[sample.flow]
+        body, pacer = self._bodies[sample.flow], self._pacers[sample.flow]
+        job = Job(sample, body, pacer, self._scenario.patience, settings.wait)
+        match sample.flow:
+            case "run":
+                return run_and_poll(job)
+            case "runsync":
+                return runsync(job)
+            case _:
+                return stream(job, chunk_seen_at)
+
+    def _put_on_record(self, sample: Sample, chunk_seen_at: list[float]) -> None:
+        self._recorder.sample(sample, chunk_seen_at)
+        self._sender.tell_locust_of(sample, chunk_seen_at)
+        if sample.outcome == Outcome.CENSORED:
+            self.unfinished.append(sample)
+        else:
+            completed = sample.outcome == Outcome.COMPLETED
+            self.stops.ended(self._clock.now(), completed, sample.execution_ms)
+
+    def all_ended(self) -> bool:
+        """Whether the load is over and no job of it is under way or waits for a user."""
+        if self._clock.now() < self.ends_at or self.pulse.in_flight > 0:
+            return False
+        return self._deal is None or self._deal.untaken_by(self.ends_at - self.starts_at) == 0
+
+    def offered_per_s(self, span_s: float) -> float | None:
+        """Arrivals meant to come a second, over the last `span_s`; None in the closed model."""
+        if self._deal is None:
+            return None
+        now_s = self._clock.now() - self.starts_at
+        return (self._deal.due_by(now_s) - self._deal.due_by(now_s - span_s)) / span_s
+
+    def needed_users(self) -> int:
+        """Open model: users for all jobs in flight and for all that are due within LOOK_AHEAD_S."""
+        assert self._deal is not None
+        now_s = self._clock.now() - self.starts_at
+        needed = 0
+        for flow in self._scenario.flows:
+            soon = self._deal.due_between(flow, now_s, now_s + LOOK_AHEAD_S)
+            needed = max(needed, math.ceil((self.busy[flow] + soon + SPARE_USERS) / self._scenario.share(flow)))
+        return needed
+
+
+def _pacers(scenario: Scenario) -> dict[FlowName, PollPacer]:
+    """A pacer a flow; flows that poll by the same operation share its limit."""
+    crowds = {Op.STATUS: Crowd(), Op.STREAM: Crowd()}
+    pacers: dict[FlowName, PollPacer] = {}
+    for name, flow in scenario.flows.items():
+        op = Op.STREAM if name == "stream" else Op.STATUS
+        limit = scenario.limit(op)
+        assert limit is not None
+        polls_per_s = limit.requests / (limit.per_s + MARGIN_S)
+        pacers[name] = PollPacer(flow.polling, polls_per_s, crowds[op])
+    return pacers

@@ -1,0 +1,56 @@
+"""The Locust users: slots that carry jobs out, one class a flow."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from locust import User, task
+from locust.exception import StopUser
+
+from loadtest.drive.jobs import Jobs
+from loadtest.scenario.model import FlowName
+
+
+class JobUser(User):
+    """A slot: it takes the next job of its flow, drives it to its end, and takes the next."""
+
+    abstract = True
+    flow: ClassVar[FlowName]
+    jobs: ClassVar[Jobs]
+    """The jobs of the run that is on; the same for all users."""
+
+    def on_start(self) -> None:
+        """Come in, and be counted."""
+        self._number = self.jobs.join(self.flow)
+
+    def wait_time(self) -> float:
+        """Think, in the closed model; seconds."""
+        return self.jobs.think_s()
+
+    @task
+    def carry_next(self) -> None:
+        """Carry out one job; when none is left, wait for the end of the run."""
+        if not self.jobs.carry_next(self.flow, self._number):
+            self.jobs.over.wait()
+            raise StopUser
+
+
+class RunUser(JobUser):
+    """POST /run, then polls /status."""
+
+    flow = "run"
+
+
+class RunsyncUser(JobUser):
+    """POST /runsync."""
+
+    flow = "runsync"
+
+
+class StreamUser(JobUser):
+    """POST /run, then reads /stream."""
+
+    flow = "stream"
+
+
+USER_CLASSES: dict[FlowName, type[JobUser]] = {each.flow: each for each in (RunUser, RunsyncUser, StreamUser)}

@@ -1,0 +1,148 @@
+"""What all flows share: submitting, following a job's status to its end, and naming how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loadtest.errors import BadAnswer
+from loadtest.flows.steps import Answer, Send, Steps, Until
+from loadtest.protocol import OPERATIONS, JobState, Op
+from loadtest.record.sample import Outcome, Sample
+from loadtest.traffic.polling import PollPacer
+from loadtest.wire import JobAnswer, decode_job, token_counts
+
+THROTTLED = 429
+RETRY_AFTER_S = 1.0
+"""The wait after a 429 that names none."""
+FAULTS_IN_A_ROW = 5
+"""So many polls in a row without a usable answer, and the job counts as lost."""
+ERROR_LENGTH = 500
+
+_OUTCOMES = {
+    JobState.COMPLETED: Outcome.COMPLETED,
+    JobState.FAILED: Outcome.FAILED,
+    JobState.CANCELLED: Outcome.CANCELLED,
+    JobState.TIMED_OUT: Outcome.TIMED_OUT,
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job to drive: its row, its submission's body, how its polls are paced, and how long it is followed."""
+
+    sample: Sample
+    body: bytes
+    pacer: PollPacer
+    patience_s: float
+    wait_s: float = 90.0
+
+    @property
+    def give_up_at(self) -> float:
+        """When the client's patience is over, in seconds since the epoch."""
+        return self.sample.intended_at + self.patience_s
+
+
+def submitted(job: Job, op: Op, path: str, hold_s: float = 0.0) -> Steps:
+    """Submit until the job is accepted; a 429 is waited out as it asks, within the client's patience."""
+    sample = job.sample
+    while True:
+        answer = yield Send(op, path, job.body, hold_s)
+        sample.request_bytes += len(job.body)
+        _count(sample, answer)
+        again_at = answer.answered_at + _retry_after_s(answer)
+        if answer.status != THROTTLED or again_at >= job.give_up_at:
+            break
+        yield Until(again_at)
+    if answer.status == THROTTLED:
+        end(sample, Outcome.RATE_LIMITED, answer, "429 until the client's patience was over")
+    elif answer.status == 0:
+        end(sample, Outcome.UNREACHABLE, answer, answer.fault)
+    elif answer.status >= 400:
+        end(sample, Outcome.REJECTED, answer, text_of(answer.body))
+    elif (seen := job_seen(sample, answer)) is not None:
+        sample.job_id, sample.accepted_at = seen.id, answer.answered_at
+        if seen.final:
+            finish(sample, seen, answer)
+
+
+def followed(job: Job, at_once: bool = False) -> Steps:
+    """Ask for an accepted job's status, as its polls are paced, until it has ended or patience is over."""
+    sample = job.sample
+    path = OPERATIONS[Op.STATUS].path.format(id=sample.job_id)
+    ask_at = (sample.accepted_at or sample.intended_at) + (0.0 if at_once else job.pacer.gap_s(0))
+    faults = 0
+    job.pacer.crowd.jobs += 1
+    try:
+        while ask_at <= job.give_up_at:
+            yield Until(ask_at)
+            answer = yield Send(Op.STATUS, path)
+            sample.polls += 1
+            if refused(job, answer, faults):
+                faults += answer.status != THROTTLED
+            elif (seen := job_seen(sample, answer)) is not None:
+                faults = 0
+                if seen.final:
+                    finish(sample, seen, answer)
+            if sample.finished_at is not None:
+                return
+            ask_at = answer.answered_at + max(job.pacer.gap_s(sample.polls), answer.retry_after_s or 0.0)
+    finally:
+        job.pacer.crowd.jobs -= 1
+
+
+def job_seen(sample: Sample, answer: Answer) -> JobAnswer | None:
+    """The job that an answer shows; None where it shows none, which ends the sample."""
+    try:
+        return decode_job(answer.body)
+    except BadAnswer as fault:
+        end(sample, Outcome.BAD_ANSWER, answer, str(fault))
+        return None
+
+
+def refused(job: Job, answer: Answer, faults: int) -> bool:
+    """Whether an answer about an accepted job is none, counted; a lasting refusal ends the sample.
+
+    A lost connection and a 5xx are asked again, since asking changes nothing, up to FAULTS_IN_A_ROW.
+    """
+    sample = job.sample
+    _count(sample, answer)
+    if 0 < answer.status < 400 or answer.status == THROTTLED:
+        return answer.status == THROTTLED
+    last = faults + 1 >= FAULTS_IN_A_ROW
+    if answer.status == 404:
+        end(sample, Outcome.EXPIRED, answer, text_of(answer.body))
+    elif 400 <= answer.status < 500 or (answer.status >= 500 and last):
+        end(sample, Outcome.REJECTED, answer, text_of(answer.body))
+    elif last:
+        end(sample, Outcome.UNREACHABLE, answer, answer.fault)
+    return True
+
+
+def finish(sample: Sample, seen: JobAnswer, answer: Answer) -> None:
+    """Fill in what a final answer says."""
+    sample.delay_ms, sample.execution_ms, sample.worker_id = seen.delay_ms, seen.execution_ms, seen.worker_id
+    if sample.output_tokens is None and seen.output:
+        tokens = token_counts(seen.output)
+        sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens
+    error = text_of(bytes(seen.error)) if seen.error else None
+    end(sample, _OUTCOMES[seen.state], answer, error)
+
+
+def end(sample: Sample, outcome: Outcome, answer: Answer, error: str | None) -> None:
+    """The job is over for the client, at the time of this answer."""
+    sample.outcome, sample.error, sample.finished_at = outcome.value, error, answer.answered_at
+
+
+def text_of(body: bytes) -> str:
+    """The beginning of a body as text, for people."""
+    return body[:ERROR_LENGTH].decode("utf-8", "replace").strip().strip('"')
+
+
+def _count(sample: Sample, answer: Answer) -> None:
+    sample.http_status = answer.status or None
+    sample.response_bytes += len(answer.body)
+    sample.throttled += answer.status == THROTTLED
+
+
+def _retry_after_s(answer: Answer) -> float:
+    return RETRY_AFTER_S if answer.retry_after_s is None else answer.retry_after_s

@@ -1,0 +1,16 @@
+"""POST /runsync; where the wait ends before the job does, go on with /status."""
+
+from __future__ import annotations
+
+from loadtest.flows.job import Job, followed, submitted
+from loadtest.flows.steps import Steps
+from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Op
+
+
+def runsync(job: Job) -> Steps:
+    """Drive one job through /runsync."""
+    wait_ms = round(job.wait_s * 1000)
+    asked = "" if wait_ms == RUNSYNC_WAIT.default_ms else f"?wait={wait_ms}"
+    yield from submitted(job, Op.RUNSYNC, OPERATIONS[Op.RUNSYNC].path + asked, job.wait_s)
+    if job.sample.finished_at is None:
+        yield from followed(job)

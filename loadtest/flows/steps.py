@@ -1,0 +1,49 @@
+"""What a flow yields and what it is handed back: the whole of its contact with the world."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeAlias
+
+import msgspec
+
+from loadtest.protocol import Op
+
+
+class Send(msgspec.Struct, frozen=True, gc=False):
+    """Send this request; whoever drives the flow answers with an Answer.
+
+    `path` counts from the endpoint's URL. `hold_s` is how long the server may hold its answer open.
+    """
+
+    op: Op
+    path: str
+    body: bytes = b""
+    hold_s: float = 0.0
+
+
+class Until(msgspec.Struct, frozen=True, gc=False):
+    """Wait until this time, in seconds since the epoch; the flow is handed nothing back."""
+
+    at: float
+
+
+class Answer(msgspec.Struct, frozen=True, gc=False):
+    """What came of a request, with the times of its sending and its end, in seconds since the epoch.
+
+    Where no answer came, `status` is 0 and `fault` says why.
+    """
+
+    status: int
+    body: bytes
+    sent_at: float
+    answered_at: float
+    retry_after_s: float | None = None
+    fault: str | None = None
+
+
+NOTHING = Answer(0, b"", 0.0, 0.0)
+"""What a flow is handed where it waited and did not send."""
+
+Steps: TypeAlias = Generator[Send | Until, Answer, None]
+"""A flow under way: it fills its sample and ends; closed early, it leaves the sample censored."""

@@ -1,0 +1,84 @@
+"""POST /run, then read /stream until the job has ended and nothing more waits; its times come from /status."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from loadtest.errors import BadAnswer
+from loadtest.flows.job import THROTTLED, Job, end, followed, refused, submitted
+from loadtest.flows.steps import Answer, Send, Steps, Until
+from loadtest.protocol import OPERATIONS, Op
+from loadtest.record.sample import Outcome
+from loadtest.wire import Chunk, decode_job, decode_stream, token_counts
+
+HOLD_S = 60.0
+"""How long a server is expected to hold /stream open at the most; none documents it."""
+
+
+def stream(job: Job, chunk_seen_at: list[float]) -> Steps:
+    """Drive one job through /run and /stream; `chunk_seen_at` is filled with the time of each chunk."""
+    yield from submitted(job, Op.RUN, OPERATIONS[Op.RUN].path)
+    if job.sample.finished_at is None:
+        job.pacer.crowd.jobs += 1
+        try:
+            yield from _read(job, chunk_seen_at)
+        finally:
+            job.pacer.crowd.jobs -= 1
+    if job.sample.finished_at is None:
+        yield from followed(job, at_once=True)
+
+
+def _read(job: Job, chunk_seen_at: list[float]) -> Steps:
+    """Read on until the stream has ended, the sample has its outcome, or patience is over."""
+    sample = job.sample
+    path = OPERATIONS[Op.STREAM].path.format(id=sample.job_id)
+    faults, job_is_final = 0, False
+    while True:
+        answer = yield Send(Op.STREAM, path, hold_s=HOLD_S)
+        if refused(job, answer, faults):
+            if sample.finished_at is not None:
+                return
+            faults += answer.status != THROTTLED
+        else:
+            faults = 0
+            try:
+                part = decode_stream(answer.body)
+            except BadAnswer as fault:
+                end(sample, Outcome.BAD_ANSWER, answer, str(fault))
+                return
+            _note(job, part.stream, answer, chunk_seen_at)
+            if part.ended or (job_is_final and not part.stream):
+                return
+            if part.status is None and not part.stream:
+                job_is_final = yield from _is_final(job)
+        gap_s = job.pacer.gap_s(0) if answer.retry_after_s is None else answer.retry_after_s
+        again_at = max(answer.answered_at, answer.sent_at + gap_s)
+        if again_at > job.give_up_at:
+            return
+        yield Until(again_at)
+
+
+def _is_final(job: Job) -> Generator[Send | Until, Answer, bool]:
+    """The older form does not say when the stream ends: an empty array is followed by a look at the status."""
+    answer = yield Send(Op.STATUS, OPERATIONS[Op.STATUS].path.format(id=job.sample.job_id))
+    job.sample.polls += 1
+    if refused(job, answer, 0):
+        return False
+    try:
+        return decode_job(answer.body).final
+    except BadAnswer:
+        return False
+
+
+def _note(job: Job, chunks: list[Chunk], answer: Answer, chunk_seen_at: list[float]) -> None:
+    sample = job.sample
+    for chunk in chunks:
+        chunk_seen_at.append(answer.answered_at)
+        tokens = token_counts(chunk.metrics) if chunk.metrics else token_counts(chunk.output)
+        if tokens.input_tokens is not None:
+            sample.input_tokens = (sample.input_tokens or 0) + tokens.input_tokens
+        if tokens.output_tokens is not None:
+            sample.output_tokens = (sample.output_tokens or 0) + tokens.output_tokens
+    if chunks:
+        sample.chunks = (sample.chunks or 0) + len(chunks)
+        sample.first_chunk_at = sample.first_chunk_at or answer.answered_at

@@ -1,0 +1,110 @@
+"""The run directory: everything that later stages need, and nothing that they cannot read a year from now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from loadtest.errors import RecordingError, RunDirectoryError
+from loadtest.record.run import Run
+from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES
+from loadtest.record.shards import Shard, batches
+
+TABLES = {"samples": SAMPLES, "requests": REQUESTS, "health": HEALTH, "chunks": CHUNKS}
+ROW_GROUP = 128 * 1024
+
+
+class RunDirectory:
+    """One run on disk. `path` is the directory; nothing is read or made before it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.report = path / "report.html"
+        self.summary = path / "summary.json"
+        self._shards = path / "shards"
+        self._run = path / "run.json"
+
+    def create(self) -> None:
+        """Make the directory; RunDirectoryError where it holds something already or cannot be made."""
+        try:
+            self._shards.mkdir(parents=True)
+        except FileExistsError:
+            raise RunDirectoryError(f"{self.path}: holds a run already; name another with --out") from None
+        except OSError as fault:
+            raise RunDirectoryError(
+                f"{self.path}: cannot be made: {fault.strerror}; name another with --out"
+            ) from fault
+
+    def write_run(self, run: Run) -> None:
+        """Replace `run.json`, whole or not at all."""
+        self.write(self._run, msgspec.json.format(msgspec.json.encode(run), indent=2))
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Replace a file of the directory, whole or not at all; RecordingError where the disk refuses."""
+        beside = path.with_name(f".{path.name}.part")
+        try:
+            beside.write_bytes(content)
+            beside.replace(path)
+        except OSError as fault:
+            raise RecordingError(f"{path}: cannot be written: {fault.strerror}; free some space") from fault
+
+    def read_run(self) -> Run:
+        """The record of the run; RunDirectoryError where the directory holds none."""
+        try:
+            return msgspec.json.decode(self._run.read_bytes(), type=Run)
+        except OSError:
+            raise RunDirectoryError(f"{self.path}: is no run directory: run.json is missing") from None
+        except msgspec.MsgspecError as fault:
+            raise RunDirectoryError(f"{self._run}: cannot be read: {fault}") from None
+
+    def shard(self, table: str, process: int) -> Shard:
+        """A shard of a table for one process to append to."""
+        return Shard(self._shards / f"{table}-{process}.arrow", TABLES[table])
+
+    def merge(self) -> None:
+        """Put the shards of each table together as Parquet, batch by batch, then drop them."""
+        if not self._shards.is_dir():
+            return
+        for table, schema in TABLES.items():
+            shards = sorted(self._shards.glob(f"{table}-*.arrow"))
+            if shards or table in ("samples", "requests"):
+                self._write_parquet(table, schema, shards)
+        for shard in self._shards.iterdir():
+            shard.unlink()
+        self._shards.rmdir()
+
+    def _write_parquet(self, table: str, schema: pa.Schema, shards: list[Path]) -> None:
+        path = self._parquet(table)
+        beside = path.with_name(f".{path.name}.part")
+        try:
+            with pq.ParquetWriter(beside, schema, compression="zstd") as writer:
+                for rows in _row_groups(schema, shards):
+                    writer.write_table(rows)
+            beside.replace(path)
+        except OSError as fault:
+            raise RecordingError(f"{path}: cannot be written: {fault}; free some space") from fault
+
+    def _parquet(self, table: str) -> Path:
+        return self.path / f"{table}.parquet"
+
+    def table(self, name: str) -> pa.Table:
+        """A table of the merged run; empty where nothing of its kind was recorded."""
+        path = self._parquet(name)
+        return pq.read_table(path) if path.exists() else TABLES[name].empty_table()
+
+
+def _row_groups(schema: pa.Schema, shards: list[Path]) -> Iterator[pa.Table]:
+    """The rows of all shards in pieces of about ROW_GROUP rows, so that memory stays flat."""
+    held: list[pa.RecordBatch] = []
+    for shard in shards:
+        for batch in batches(shard, schema):
+            held.append(batch)
+            if sum(each.num_rows for each in held) >= ROW_GROUP:
+                yield pa.Table.from_batches(held, schema)
+                held = []
+    if held:
+        yield pa.Table.from_batches(held, schema)

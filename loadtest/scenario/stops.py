@@ -1,0 +1,50 @@
+"""When a run must not go on: too many errors of late, too many jobs, too much money."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from loadtest.scenario.model import Scenario
+
+
+class Stops:
+    """Watches jobs as they are sent and end; `reason` says why to stop, once there is one."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._rule = scenario.abort
+        self._ceilings = scenario.ceilings
+        self._price = scenario.price or 0.0
+        self._recent: deque[tuple[float, bool]] = deque()
+        self._errors = 0
+        self._spent = 0.0
+        self._submitted = 0
+        self.reason: str | None = None
+
+    def may_submit(self) -> bool:
+        """Whether one more job stays under the ceilings; the job is counted."""
+        most = self._ceilings.jobs
+        if most is not None and self._submitted >= most:
+            self.reason = f"ceilings.jobs: {most} jobs have been submitted"
+        if self.reason is None:
+            self._submitted += 1
+        return self.reason is None
+
+    def ended(self, at: float, completed: bool, execution_ms: int | None) -> None:
+        """Count a job that ended at this time."""
+        self._spent += (execution_ms or 0) / 1000 * self._price
+        most = self._ceilings.cost
+        if most is not None and self._spent >= most:
+            self.reason = self.reason or f"ceilings.cost: {self._spent:.4f} of {most:g} US dollars are spent"
+        if self._rule is not None:
+            self._judge(at, completed)
+
+    def _judge(self, at: float, completed: bool) -> None:
+        rule, recent = self._rule, self._recent
+        assert rule is not None
+        recent.append((at, completed))
+        self._errors += not completed
+        while recent[0][0] < at - rule.over:
+            self._errors -= not recent.popleft()[1]
+        if len(recent) >= rule.jobs and self._errors > rule.errors * len(recent):
+            share = f"{self._errors} of the {len(recent)} jobs that ended in the last {rule.over:g} s failed"
+            self.reason = self.reason or f"abort.errors: {share}"

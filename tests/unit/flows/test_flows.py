@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from loadtest.endpoint.model import Endpoint
+from loadtest.endpoint.settings import EndpointSettings
+from loadtest.flows.job import FAULTS_IN_A_ROW, Job
+from loadtest.flows.run import run_and_poll
+from loadtest.flows.runsync import runsync
+from loadtest.flows.steps import Answer, Send
+from loadtest.flows.stream import stream
+from loadtest.protocol import Limit, Op
+from loadtest.record.sample import Outcome, Sample
+from loadtest.traffic.arrivals import fullest
+from loadtest.traffic.budget import RateBudget
+from loadtest.traffic.polling import Crowd, PollPacer
+from loadtest.traffic.settings import Polling
+from tests.unit.flows.virtual import TRANSPORT_S, VirtualWire
+
+BODY = b'{"input":{}}'
+
+
+def wire(**settings: object) -> VirtualWire:
+    whole = {"service": "1s", "workers": {"active": 1, "max": 1}, **settings}
+    form = str(whole.get("stream", {}).get("form", "status"))  # type: ignore[attr-defined]
+    return VirtualWire(Endpoint(EndpointSettings.model_validate(whole), seed=1, start_at=0.0), stream_form=form)
+
+
+def job(at: float = 0.0, flow: str = "run", every: str = "200ms", patience_s: float = 60.0, **polling: object) -> Job:
+    paced = PollPacer(Polling.model_validate({"every": every, **polling}), 198.0, Crowd())
+    sample = Sample(0, flow, at)  # type: ignore[arg-type]
+    return Job(sample, BODY, paced, patience_s)
+
+
+def driven(target: VirtualWire, one: Job) -> Sample:
+    chunk_seen_at: list[float] = []
+    steps = {"run": run_and_poll, "runsync": runsync, "stream": lambda j: stream(j, chunk_seen_at)}[one.sample.flow](
+        one
+    )
+    target.drive(steps, one.sample)
+    target.run()
+    return one.sample
+
+
+def test_a_run_is_seen_at_the_first_poll_after_its_end() -> None:
+    sample = driven(wire(), job())
+    assert sample.outcome == Outcome.COMPLETED
+    assert (sample.delay_ms, sample.execution_ms) == (0, 1000)
+    accepted_at = 2 * TRANSPORT_S
+    assert sample.accepted_at == pytest.approx(accepted_at)
+    # polls at 0.2 s after acceptance and 0.2 s after each answer: the fifth begins at 1.020, after the end at 1.002
+    assert sample.polls == 5
+    assert sample.finished_at == pytest.approx(accepted_at + 5 * (0.2 + 2 * TRANSPORT_S))
+    assert sample.worker_id is not None
+
+
+def test_a_runsync_is_seen_when_it_ends() -> None:
+    sample = driven(wire(), job(flow="runsync"))
+    assert sample.finished_at == pytest.approx(1 + 2 * TRANSPORT_S)
+    assert sample.polls == 0
+    assert sample.job_id is not None
+    assert sample.job_id.startswith("sync-")
+
+
+def test_a_runsync_whose_wait_ends_goes_on_with_status() -> None:
+    one = job(flow="runsync")
+    one = Job(one.sample, one.body, one.pacer, one.patience_s, wait_s=1.0)
+    sample = driven(wire(service="3s"), one)
+    assert sample.outcome == Outcome.COMPLETED
+    assert sample.accepted_at == pytest.approx(1.0 + 2 * TRANSPORT_S)
+    assert sample.polls > 0
+
+
+@pytest.mark.parametrize("form", ["status", "array"])
+def test_a_stream_sees_every_chunk_when_it_comes(form: str) -> None:
+    chunks = {"count": 4, "first": "500ms", "gap": "100ms", "tokens": 3}
+    target = wire(service=None, chunks=chunks, stream={"form": form})
+    one = job(flow="stream", every="10ms")
+    seen_at: list[float] = []
+    target.drive(stream(one, seen_at), one.sample)
+    target.run()
+    begun = TRANSPORT_S
+    assert seen_at == pytest.approx([begun + 0.5 + 0.1 * i + TRANSPORT_S for i in range(4)])
+    sample = one.sample
+    assert sample.outcome == Outcome.COMPLETED
+    assert (sample.chunks, sample.output_tokens) == (4, 12)
+    assert sample.first_chunk_at == seen_at[0]
+    assert sample.execution_ms == 800
+    assert sample.finished_at is not None
+    assert sample.finished_at - seen_at[-1] < 0.05
+
+
+def test_a_429_is_waited_out_as_asked_and_stays_in_the_time() -> None:
+    target = wire()
+    target.misbehave = lambda step, now: Answer(429, b"", 0, 0, 3.0) if now < 1 else None
+    sample = driven(target, job())
+    assert sample.outcome == Outcome.COMPLETED
+    assert sample.throttled == 1
+    assert sample.request_bytes == 2 * len(BODY)
+    assert sample.finished_at is not None
+    assert sample.finished_at > 4.0
+
+
+def test_a_429_without_end_is_an_outcome_of_its_own() -> None:
+    target = wire()
+    target.misbehave = lambda step, now: Answer(429, b"", 0, 0, 1.0)
+    sample = driven(target, job(patience_s=5))
+    assert sample.outcome == Outcome.RATE_LIMITED
+    assert sample.throttled == 5
+    assert sample.http_status == 429
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (400, b'{"detail":"bad request"}', Outcome.REJECTED),
+        (500, b"oops", Outcome.REJECTED),
+        (0, b"", Outcome.UNREACHABLE),
+        (200, b"<html>", Outcome.BAD_ANSWER),
+        (200, b'{"id":"a","status":"COMPLETED","delayTime":-5,"executionTime":1}', Outcome.BAD_ANSWER),
+        (200, b'{"id":"a","status":"DREAMING"}', Outcome.BAD_ANSWER),
+    ],
+)
+@pytest.mark.parametrize("flow", ["run", "runsync", "stream"])
+def test_a_submission_that_fails_is_sent_once(flow: str, status: int, body: bytes, outcome: Outcome) -> None:
+    target = wire()
+    target.misbehave = lambda step, now: Answer(status, body, 0, 0)
+    sample = driven(target, job(flow=flow))
+    assert sample.outcome == outcome
+    assert len(target.requests) == 1
+    assert sample.finished_at is not None
+    assert sample.error
+
+
+def failing_polls(times: int, status: int) -> object:
+    left = [times]
+
+    def misbehave(step: Send, now: float) -> Answer | None:
+        if step.op is Op.RUN or not left[0]:
+            return None
+        left[0] -= 1
+        return Answer(status, b"gone", 0, 0)
+
+    return misbehave
+
+
+@pytest.mark.parametrize("status", [0, 503])
+def test_a_poll_that_fails_is_asked_again_but_not_for_ever(status: int) -> None:
+    target = wire()
+    target.misbehave = failing_polls(FAULTS_IN_A_ROW - 1, status)  # type: ignore[assignment]
+    assert driven(target, job()).outcome == Outcome.COMPLETED
+    target = wire()
+    target.misbehave = failing_polls(FAULTS_IN_A_ROW, status)  # type: ignore[assignment]
+    lost = driven(target, job())
+    assert lost.outcome == (Outcome.REJECTED if status else Outcome.UNREACHABLE)
+    assert lost.polls == FAULTS_IN_A_ROW
+
+
+@pytest.mark.parametrize("flow", ["run", "stream"])
+def test_a_job_that_the_server_no_longer_knows_has_expired(flow: str) -> None:
+    target = wire()
+    target.misbehave = failing_polls(1, 404)  # type: ignore[assignment]
+    assert driven(target, job(flow=flow)).outcome == Outcome.EXPIRED
+
+
+def test_a_failed_job_carries_its_error_and_times() -> None:
+    sample = driven(wire(failure_rate="100 %"), job())
+    assert sample.outcome == Outcome.FAILED
+    assert sample.error
+    assert sample.execution_ms == 1000
+
+
+def test_patience_leaves_a_job_censored() -> None:
+    sample = driven(wire(service="1h"), job(patience_s=3))
+    assert sample.outcome == Outcome.CENSORED
+    assert sample.finished_at is None
+    assert sample.accepted_at is not None
+
+
+def test_a_cancelled_job_ends_its_stream() -> None:
+    target = wire(service=None, chunks={"count": 100, "first": "100ms", "gap": "1s"})
+    one = job(flow="stream")
+    target.drive(stream(one, []), one.sample)
+    target.run(until=2.0)
+    assert one.sample.job_id is not None
+    target.endpoint.cancel(one.sample.job_id, target.now)
+    target.run()
+    assert one.sample.outcome == Outcome.CANCELLED
+
+
+def test_shared_polling_of_a_thousand_jobs_stays_within_the_status_limit() -> None:
+    target = wire(service="20s", workers={"active": 1000, "max": 1000}, limits={"run": "1000 per 10 s"})
+    limit = Limit(2000, 10)
+    target.budgets = {Op.STATUS: RateBudget(limit)}
+    crowd = Crowd()
+    pacer = PollPacer(Polling(), target.budgets[Op.STATUS].per_second, crowd)
+    samples = [Sample(i, "run", i * 0.01) for i in range(1000)]
+    for sample in samples:
+        target.drive(run_and_poll(Job(sample, BODY, pacer, 600)), sample)
+    target.run()
+    polls = [at for op, at, _ in target.requests if op is Op.STATUS]
+    assert fullest(np.sort(polls), 10.0) <= limit.requests
+    assert not [status for _, _, status in target.requests if status == 429]
+    assert all(sample.outcome == Outcome.COMPLETED for sample in samples)
+    assert crowd.jobs == 0
+    # n jobs share the limit, so one is asked for every n / (0.9 * 198) s, about 5.6 s, and is seen at most that late
+    late = [sample.finished_at - sample.intended_at - 20 for sample in samples if sample.finished_at is not None]
+    assert max(late) < 6.5

@@ -1,0 +1,113 @@
+"""Flows against the endpoint model in virtual time: the wire is a function call with a transport time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from itertools import count
+
+from loadtest.endpoint.job import Job as ServerJob
+from loadtest.endpoint.job import answer as shown
+from loadtest.endpoint.model import Endpoint
+from loadtest.flows.steps import NOTHING, Answer, Send, Steps, Until
+from loadtest.protocol import Op
+from loadtest.record.sample import Sample
+from loadtest.traffic.budget import RateBudget
+from loadtest.wire import StreamAnswer, encode
+
+TRANSPORT_S = 0.002
+HOLD_S = 1.0
+
+
+class VirtualWire:
+    """Carries requests to an endpoint model and answers back, each way taking TRANSPORT_S."""
+
+    def __init__(self, endpoint: Endpoint, start_at: float = 0.0, stream_form: str = "status") -> None:
+        self.endpoint = endpoint
+        self.now = start_at
+        self.requests: list[tuple[Op, float, int]] = []
+        self.budgets: dict[Op, RateBudget] = {}
+        self.misbehave: Callable[[Send, float], Answer | None] = lambda step, now: None
+        self._stream_form = stream_form
+        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = count()
+
+    def drive(self, steps: Steps, sample: Sample) -> None:
+        """Begin a flow at its sample's intended start."""
+        self._at(sample.intended_at, lambda: self._step(steps, sample, None))
+
+    def run(self, until: float = 1e6) -> None:
+        """Go on until nothing is left to do, or until that time."""
+        while self._agenda and self._agenda[0][0] <= until:
+            self.now, _, action = heapq.heappop(self._agenda)
+            self.endpoint.advance(self.now)
+            action()
+
+    def _at(self, at: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self._agenda, (max(at, self.now), next(self._order), action))
+
+    def _step(self, steps: Steps, sample: Sample, handed: Answer | None) -> None:
+        try:
+            step = next(steps) if handed is None else steps.send(handed)
+        except StopIteration:
+            return
+        if isinstance(step, Until):
+            self._at(step.at, lambda: self._step(steps, sample, NOTHING))
+            return
+        budget = self.budgets.get(step.op)
+        at = self.now if budget is None else budget.reserve(self.now)[1]
+        self._at(at, lambda: self._send(steps, sample, step))
+
+    def _send(self, steps: Steps, sample: Sample, step: Send) -> None:
+        sent_at = self.now
+        if sample.sent_at is None:
+            sample.sent_at = sent_at
+
+        def answered(status: int, body: bytes, retry_after_s: float | None = None) -> None:
+            self.requests.append((step.op, sent_at, status))
+            at = self.now + TRANSPORT_S
+            handed = Answer(status, body, sent_at, at, retry_after_s, None if status else "connection reset")
+            self._at(at, lambda: self._step(steps, sample, handed))
+
+        self._at(sent_at + TRANSPORT_S, lambda: self._serve(step, answered))
+
+    def _serve(self, step: Send, answered: Callable[..., None]) -> None:
+        strange = self.misbehave(step, self.now)
+        if strange is not None:
+            answered(strange.status, strange.body, strange.retry_after_s)
+            return
+        wait_s = self.endpoint.admit(step.op, self.now)
+        if wait_s is not None:
+            answered(429, b'{"status":429}', wait_s)
+            return
+        self.endpoint.release(step.op)
+        job_id = step.path.rpartition("/")[2]
+        match step.op:
+            case Op.RUN:
+                answered(200, encode(shown(self.endpoint.submit(Op.RUN, self.now))))
+            case Op.RUNSYNC:
+                job = self.endpoint.submit(Op.RUNSYNC, self.now)
+                self._hold(job.id, self.now + step.hold_s, answered)
+            case Op.STREAM:
+                self._hold(job_id, self.now + HOLD_S, answered, streamed=True)
+            case _:
+                job = self.endpoint.job(job_id, self.now)
+                answered(*((404, b"{}") if job is None else (200, encode(shown(job)))))
+
+    def _hold(self, job_id: str, until: float, answered: Callable[..., None], streamed: bool = False) -> None:
+        """Answer when the job has ended, a chunk is there or the hold is over, looking again at each event of the endpoint."""
+        job = self.endpoint.job(job_id, self.now)
+        if job is None:
+            answered(404, b"{}")
+            return
+        chunk_at = job.next_chunk_at() if streamed else None
+        chunk_waits = chunk_at is not None and chunk_at <= self.now
+        if job.final or chunk_waits or self.now >= until:
+            answered(200, self._stream_body(job) if streamed else encode(shown(job)))
+            return
+        wakes = [until, self.endpoint.next_event_at() or until, chunk_at or until]
+        self._at(min(wakes), lambda: self._hold(job_id, until, answered, streamed))
+
+    def _stream_body(self, job: ServerJob) -> bytes:
+        chunks = self.endpoint.read_stream(job.id, self.now) or []
+        return encode(chunks) if self._stream_form == "array" else encode(StreamAnswer(chunks, job.state.value))

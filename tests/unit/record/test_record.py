@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from loadtest.errors import RecordingError, RunDirectoryError
+from loadtest.protocol import Op
+from loadtest.record.directory import RunDirectory
+from loadtest.record.recorder import Recorder
+from loadtest.record.sample import SAMPLES, Sample
+from loadtest.wire import Health, JobCounts, WorkerCounts
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    made = RunDirectory(tmp_path / "run")
+    made.create()
+    return made
+
+
+def recorded(directory: RunDirectory, jobs: int = 10) -> Recorder:
+    recorder = Recorder(directory, process=2)
+    for seq in range(jobs):
+        sample = Sample(seq, "stream", 100.0 + seq, outcome="completed", sent_at=100.5 + seq, delay_ms=seq, chunks=2)
+        recorder.sample(sample, [101.0, 102.0])
+    return recorder
+
+
+def test_what_is_recorded_is_what_is_read(directory: RunDirectory) -> None:
+    recorder = recorded(directory)
+    recorder.health(5.0, Health(JobCounts(in_queue=3), WorkerCounts(idle=1, throttled=2)))
+    recorder.close()
+    directory.merge()
+    samples = directory.table("samples").to_pylist()
+    assert [row["seq"] for row in samples] == list(range(10))
+    assert samples[3]["sent_at"] == 103.5
+    assert samples[3]["delay_ms"] == 3
+    assert samples[3]["execution_ms"] is None
+    assert {row["process"] for row in samples} == {2}
+    assert directory.table("chunks").num_rows == 20
+    health = directory.table("health").to_pylist()
+    assert [(row["in_queue"], row["idle"], row["throttled"]) for row in health] == [(3, 1, 2)]
+    assert not (directory.path / "shards").exists()
+
+
+def test_the_columns_are_those_of_the_row() -> None:
+    assert set(SAMPLES.names) == set(Sample.__struct_fields__)
+
+
+def test_requests_are_counted_by_second_operation_and_status(directory: RunDirectory) -> None:
+    recorder = Recorder(directory)
+    for at in (10.1, 10.5, 10.9, 11.2):
+        recorder.sent(Op.RUN, at)
+        recorder.answered(Op.RUN, 200, at, at + 0.05)
+    recorder.answered(Op.RUN, 429, 10.2, 10.3)
+    recorder.flush(11.5)
+    recorder.close()
+    directory.merge()
+    rows = {(row["second"], row["status"]): row for row in directory.table("requests").to_pylist()}
+    assert {key: row["requests"] for key, row in rows.items()} == {(10, 200): 3, (10, 429): 1, (11, 200): 1}
+    assert rows[10, 200]["latency_ms_p95"] == pytest.approx(50)
+    assert rows[11, 200]["most_in_10_s"] == 4
+
+
+@pytest.mark.parametrize("kept", [0.99, 0.6, 0.3])
+def test_a_torn_shard_gives_all_that_was_whole(directory: RunDirectory, kept: float) -> None:
+    recorder = Recorder(directory)
+    for seq in range(100):
+        recorder.sample(Sample(seq, "run", 1.0), [])
+        recorder.flush(0.0)
+    recorder.close()
+    shard = next((directory.path / "shards").glob("samples-*"))
+    shard.write_bytes(shard.read_bytes()[: int(shard.stat().st_size * kept)])
+    directory.merge()
+    rows = directory.table("samples").column("seq").to_pylist()
+    assert rows == list(range(len(rows)))
+    assert len(rows) >= 100 * kept - 12
+
+
+def test_a_flush_leaves_everything_on_disk(directory: RunDirectory) -> None:
+    recorded(directory, jobs=7).flush(0.0)
+    directory.merge()
+    assert directory.table("samples").num_rows == 7
+
+
+def test_no_shards_make_empty_tables(directory: RunDirectory) -> None:
+    directory.merge()
+    assert pq.read_table(directory.path / "samples.parquet").schema.names == SAMPLES.names
+    assert directory.table("health").num_rows == 0
+
+
+def test_merging_again_changes_nothing(directory: RunDirectory) -> None:
+    recorded(directory).close()
+    directory.merge()
+    directory.merge()
+    assert directory.table("samples").num_rows == 10
+
+
+def test_a_directory_is_not_taken_twice(directory: RunDirectory) -> None:
+    with pytest.raises(RunDirectoryError, match="name another with --out"):
+        RunDirectory(directory.path).create()
+
+
+def test_a_directory_without_a_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match=r"run\.json is missing"):
+        RunDirectory(tmp_path).read_run()
+
+
+def test_a_disk_that_refuses_is_a_fault_of_ours(directory: RunDirectory) -> None:
+    recorder = recorded(directory)
+    (directory.path / "shards").rename(directory.path / "elsewhere")
+    with pytest.raises(RecordingError, match="cannot record"):
+        recorder.flush(0.0)
