@@ -7,48 +7,82 @@ refused, since `timeout: 30` means milliseconds to one reader and minutes to the
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from math import isinf
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
-_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20}
+_SECONDS = {
+    unit: Decimal(scale)
+    for unit, scale in {"us": "1e-6", "ms": "1e-3", "s": "1", "min": "60", "h": "3600", "d": "86400"}.items()
+}
+_BYTES = {
+    unit: Decimal(scale)
+    for unit, scale in {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20}.items()
+}
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _QUANTITY = re.compile(rf"{_NUMBER}\s*([A-Za-z]+)")
-_RATE = re.compile(rf"{_NUMBER}\s*(?:/|per)\s*([0-9]+(?:\.[0-9]+)?)?\s*([a-z]+)")
+_RATE = re.compile(rf"{_NUMBER}\s*(?:/|per)\s*{_NUMBER}?\s*([A-Za-z]+)")
 _PERCENT = re.compile(rf"{_NUMBER}\s*%")
 
 
-def _scaled(text: object, table: dict[str, float] | dict[str, int], what: str, example: str) -> float:
-    match = _QUANTITY.fullmatch(str(text).strip())
-    if not isinstance(text, str) or match is None:
-        raise ValueError(f'"{text}" is not {what} with its unit; write it like "{example}"')
-    unit = match[2]
+_SHOWN_LENGTH = 100
+
+
+def shown(value: object) -> str:
+    """A value from a file as a message names it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "nothing"
+    if isinstance(value, (dict, list, tuple)):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = " ".join(str(value).split())
+    return f'"{text}"' if len(text) <= _SHOWN_LENGTH else f'"{text[:_SHOWN_LENGTH]}…"'
+
+
+def _match(pattern: re.Pattern[str], text: object, what: str, unit: str, default: str) -> re.Match[str]:
+    """The parts of a quantity; ValueError says what the text lacks and how to write it."""
+    plain = str(text).strip()
+    number = isinstance(text, (str, int, float)) and not isinstance(text, bool)
+    if number and re.match(r"-\s*\.?[0-9]", plain):
+        raise ValueError(f"{shown(text)} is negative; {what.partition(' with ')[0]} is zero or more")
+    match = pattern.fullmatch(plain)
+    if match is None or not isinstance(text, str):
+        example = plain + unit if unit and number and re.fullmatch(_NUMBER, plain) else default
+        raise ValueError(f'{shown(text)} is not {what}; write it like "{example}"')
+    return match
+
+
+def _scale(text: object, unit: str, table: dict[str, Decimal]) -> Decimal:
     if unit not in table:
-        raise ValueError(f'"{text}" has the unknown unit "{unit}"; use one of {", ".join(table)}')
-    return float(match[1]) * table[unit]
+        raise ValueError(f'{shown(text)} has the unknown unit "{unit}"; use one of {", ".join(table)}')
+    return table[unit]
 
 
 def seconds(text: object) -> float:
     """A length of time such as "200ms", "2s" or "5 min", in seconds; ValueError where the unit is missing."""
-    return _scaled(text, _SECONDS, "a time", f"{text}s" if _is_number(text) else "30s")
+    match = _match(_QUANTITY, text, "a time with its unit", "s", "30s")
+    return float(Decimal(match[1]) * _scale(text, match[2], _SECONDS))
 
 
 def byte_count(text: object) -> int:
     """A size such as "512 kB" or "10 MB", in bytes; ValueError where the unit is missing."""
-    return round(_scaled(text, _BYTES, "a size", f"{text} kB" if _is_number(text) else "10 kB"))
+    match = _match(_QUANTITY, text, "a size with its unit", " kB", "10 kB")
+    return round(Decimal(match[1]) * _scale(text, match[2], _BYTES))
 
 
 def window(text: object) -> tuple[float, float]:
     """A count over a time, such as "1000 per 10 s", "20/s" or "6/min", as (count, seconds)."""
-    match = _RATE.fullmatch(str(text).strip())
-    if not isinstance(text, str) or match is None or match[3] not in _SECONDS:
-        example = f"{text}/s" if _is_number(text) else "20/s"
-        raise ValueError(f'"{text}" is not a rate with its unit; write it like "{example}" or "1000 per 10 s"')
-    span_s = float(match[2] or 1) * _SECONDS[match[3]]
+    match = _match(_RATE, text, "a rate with its unit", "/s", "20/s")
+    count, span_s = float(match[1]), float(Decimal(match[2] or 1) * _scale(text, match[3], _SECONDS))
     if span_s == 0:
-        raise ValueError(f'"{text}" counts over no time; write it like "20/s"')
-    return float(match[1]), span_s
+        raise ValueError(f'{shown(text)} counts over no time; write it like "20/s"')
+    if isinf(count) or isinf(span_s):
+        raise ValueError(f"{shown(text)} is too large to count with")
+    return count, span_s
 
 
 def per_second(text: object) -> float:
@@ -59,35 +93,32 @@ def per_second(text: object) -> float:
 
 def fraction(text: object) -> float:
     """A share such as "1 %", as a fraction of one; ValueError above 100 % or without the sign."""
-    match = _PERCENT.fullmatch(str(text).strip())
-    if not isinstance(text, str) or match is None:
-        example = f"{text} %" if _is_number(text) else "1 %"
-        raise ValueError(f'"{text}" is not a share with its sign; write it like "{example}"')
-    share = float(match[1]) / 100
+    match = _match(_PERCENT, text, "a share with its sign", "", "1 %")
+    share = Decimal(match[1]) / 100
     if share > 1:
-        raise ValueError(f'"{text}" is more than the whole; write at most "100 %"')
-    return share
+        raise ValueError(f'{shown(text)} is more than the whole; write at most "100 %"')
+    return float(share)
 
 
-def _is_number(text: object) -> bool:
-    if isinstance(text, str):
-        return re.fullmatch(_NUMBER, text.strip()) is not None
-    return isinstance(text, (int, float)) and not isinstance(text, bool) and text >= 0
+def _digits(value: Decimal) -> str:
+    """All digits without an exponent, so that what is read back is the same number to the last bit."""
+    return format(value.normalize(), "f")
 
 
 def seconds_text(value_s: float) -> str:
-    """Seconds as the scenario writes them, exact enough to be read back."""
-    return f"{value_s:.12g}s" if value_s >= 1 or value_s == 0 else f"{value_s * 1000:.12g}ms"
+    """Seconds as the scenario writes them; reads back as exactly the same value."""
+    exact = Decimal(repr(value_s))
+    return f"{_digits(exact)}s" if exact >= 1 or exact == 0 else f"{_digits(exact * 1000)}ms"
 
 
 def per_second_text(value_per_s: float) -> str:
-    """A rate as the scenario writes it."""
-    return f"{value_per_s:.12g}/s"
+    """A rate as the scenario writes it; reads back as exactly the same value."""
+    return f"{_digits(Decimal(repr(value_per_s)))}/s"
 
 
 def fraction_text(value: float) -> str:
-    """A share as the scenario writes it."""
-    return f"{value * 100:.12g} %"
+    """A share as the scenario writes it; reads back as exactly the same value."""
+    return f"{_digits(Decimal(repr(value)) * 100)} %"
 
 
 def _schema(example: str, pattern: str) -> WithJsonSchema:
@@ -108,6 +139,19 @@ Fraction = Annotated[
 
 
 class Frozen(BaseModel):
-    """What a user wrote in a file: immutable, and any key that is not known is refused."""
+    """What a user wrote in a file: immutable, and any key that is not known is refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    The text under a field is its description, in editors and in the reference.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+def filled_from_file(value: object, key: str, readers: Mapping[str, Callable[[str], object]] | None) -> object:
+    """A mapping that names a `file` and lacks `key`, with `key` as the loader's reader gives it; else unchanged.
+
+    A model stays free of I/O: who validates it passes the readers as the validation's context.
+    """
+    if readers is None or not isinstance(value, dict) or key in value or not isinstance(value.get("file"), str):
+        return value
+    return {**value, key: readers[key](value["file"])}

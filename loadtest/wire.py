@@ -14,6 +14,8 @@ from loadtest.errors import BadAnswer
 from loadtest.protocol import ALIASES, FINAL, JobState
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
+ABSENT = msgspec.Raw()
+"""What a field that is not there holds; only this very object is left out again when encoding."""
 _STATES: dict[str, JobState] = {**{state.value: state for state in JobState}, **ALIASES}
 
 
@@ -25,8 +27,8 @@ class JobAnswer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     delay_ms: Milliseconds | None = msgspec.field(default=None, name="delayTime")
     execution_ms: Milliseconds | None = msgspec.field(default=None, name="executionTime")
     worker_id: str | None = msgspec.field(default=None, name="workerId")
-    output: msgspec.Raw = msgspec.Raw()
-    error: msgspec.Raw = msgspec.Raw()
+    output: msgspec.Raw = ABSENT
+    error: msgspec.Raw = ABSENT
 
     @property
     def state(self) -> JobState:
@@ -43,7 +45,7 @@ class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
     """One part of a streamed output."""
 
     output: msgspec.Raw
-    metrics: msgspec.Raw = msgspec.Raw()
+    metrics: msgspec.Raw = ABSENT
 
 
 class StreamAnswer(msgspec.Struct, frozen=True):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
 from typing import Any
 
+import gevent
 from locust import events
 from locust.env import Environment
 
@@ -14,7 +16,7 @@ from loadtest.drive.options import Plan, add_options, read_plan
 from loadtest.drive.session import Session
 from loadtest.drive.shape import StagesShape, prepare_user_classes
 from loadtest.drive.users import JobUser, RunsyncUser, RunUser, StreamUser
-from loadtest.errors import LoadtestError
+from loadtest.errors import ExitCode, LoadtestError
 from loadtest.record.run import Ending
 
 __all__ = ["RunUser", "RunsyncUser", "StreamUser"]
@@ -41,40 +43,48 @@ def prepare(environment: Environment, **_: Any) -> None:
 
 def watch(environment: Environment, plan: Plan, shape: StagesShape) -> None:
     """Tie a session to each start and stop of Locust's."""
+    finishing: list[gevent.Greenlet[..., None]] = []
 
     def begin(**_: Any) -> None:
-        session = Session(plan, environment)
-        shape.session = session
+        finishing.clear()
+        shape.session = session = Session(plan, environment)
         session.begin()
         if session.begun:
             JobUser.jobs = session.jobs
 
-    def terminated(**_: Any) -> None:
-        if shape.session is not None and shape.session.ending is None:
-            shape.session.ending = Ending.TERMINATED
+    def terminated() -> None:
+        """Locust listens to SIGTERM only once a shape has ended; until then it would be death."""
+        if shape.session is not None:
+            shape.session.stop(Ending.TERMINATED)
 
     def faulted(exception: Exception, **_: Any) -> None:
         if shape.session is not None:
             shape.session.abort(LoadtestError(f"a fault of ours in a user: {exception!r}"))
 
     def finish(**_: Any) -> None:
-        session, shape.session = shape.session, None
-        if session is None:
-            return
-        session.finish()
-        if session.directory is None:
-            sys.stderr.write(f"loadtest: {session.fault}\n")
-            environment.process_exit_code = session.fault.exit_code if session.fault is not None else 1
-        elif plan.progress_fd is None:
-            report = [sys.executable, "-m", "loadtest", "report", str(session.directory.path)]
-            environment.process_exit_code = subprocess.call(report)
-        else:
-            environment.process_exit_code = 0
+        """Locust stops twice when a signal comes while it stops; the work is done once, and both wait for it."""
+        if shape.session is not None and not finishing:
+            finishing.append(gevent.spawn(conclude, shape.session, plan, environment))
+        for greenlet in finishing:
+            greenlet.get()
 
     environment.events.test_start.add_listener(begin)
-    environment.events.quitting.add_listener(terminated)
+    gevent.signal_handler(signal.SIGTERM, terminated)
     environment.events.user_error.add_listener(faulted)
     environment.events.test_stop.add_listener(finish)
+
+
+def conclude(session: Session, plan: Plan, environment: Environment) -> None:
+    """Finish a run, and let another process build its results, unless the one that started us will."""
+    session.finish()
+    if session.directory is None:
+        sys.stderr.write(f"loadtest: {session.fault}\n")
+        environment.process_exit_code = ExitCode.USAGE
+    elif plan.progress_fd is None:
+        report = [sys.executable, "-m", "loadtest", "report", str(session.directory.path)]
+        environment.process_exit_code = subprocess.call(report)
+    else:
+        environment.process_exit_code = 0
 
 
 def quiet_locust() -> None:

@@ -43,7 +43,7 @@ class Session:
         self._plan = plan
         self._environment = environment
         self._clock = WallClock()
-        self._greenlets: list[Greenlet[..., object]] = []
+        self._greenlets: list[Greenlet[[], None]] = []
         self._embedded: Embedded | None = None
         self._engine: Engine | None = None
         self.fault: LoadtestError | None = None
@@ -132,8 +132,14 @@ class Session:
         """The run must not go on; the first fault is the one that is told."""
         self.fault = self.fault or fault
 
+    def stop(self, ending: Ending) -> None:
+        """The run is to end now, and not by itself."""
+        self.ending = self.ending or ending
+
     def is_over(self) -> bool:
         """Whether all jobs have ended, the drain is over, or the run must not go on."""
+        if self.ending is not None:
+            return True
         if self.fault is not None and not (self.begun and self.jobs.at_ceiling):
             return True
         if not self.begun:

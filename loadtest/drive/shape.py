@@ -42,7 +42,7 @@ class StagesShape(LoadTestShape):
         """The number of users and how many to start a second; None when the run is over."""
         session = self.session
         if session is not None and session.is_over():
-            session.ending = session.ending or Ending.COMPLETE
+            session.stop(Ending.COMPLETE)
             return None
         if session is None or session.begun:
             wanted = self._wanted(session)

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
 from loadtest.protocol import OPERATIONS, RESULT_KEPT_S, RUNSYNC_RESULT_KEPT_S, Limit, LimitText, Op
-from loadtest.units import Fraction, Frozen, Seconds, seconds_text
+from loadtest.units import Fraction, Frozen, Seconds, filled_from_file, seconds_text
 
 
 class Constant(Frozen):
     """Always the same time."""
 
     constant: Seconds
+    """The time."""
 
 
 class LogNormal(Frozen):
     """A log-normal time: its median, and `sigma`, the standard deviation of its logarithm."""
 
     median: Seconds
-    sigma: Annotated[float, Field(gt=0, le=4)]
+    """Half of the times are shorter."""
+    sigma: Annotated[float, Field(gt=0, le=4, examples=[0.3])]
+    """The standard deviation of the time's natural logarithm; 0.5 puts the p95 at 2.3 medians."""
 
 
 class Measured(Frozen):
     """Times drawn, each as likely as the next, from values that were measured."""
 
-    values: Annotated[tuple[Seconds, ...], Field(min_length=1)]
+    values: tuple[Seconds, ...] = ()
+    """The times that were measured."""
+    file: Path | None = None
+    """A file of times with units, one a line; it is read when loaded, unless `values` stands beside it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _values_of_file(cls, value: object, info: ValidationInfo) -> object:
+        return filled_from_file(value, "values", info.context)
+
+    @model_validator(mode="after")
+    def _something_measured(self) -> Measured:
+        if not self.values:
+            raise ValueError('no times to draw from; write them like ["1.2s", "0.9s"], or name a file of them')
+        return self
 
 
 def _spread(value: object) -> object:
@@ -39,9 +57,9 @@ def _spread(value: object) -> object:
 
 def _spread_kind(value: object) -> str:
     keys = value if isinstance(value, dict) else getattr(value, "__dict__", {})
-    if "values" in keys:
+    if "values" in keys or "file" in keys:
         return "measured"
-    return "log-normal" if "median" in keys else "constant"
+    return "log-normal" if "median" in keys or "sigma" in keys else "constant"
 
 
 Spread = Annotated[
@@ -49,16 +67,18 @@ Spread = Annotated[
     | Annotated[LogNormal, Tag("log-normal")]
     | Annotated[Measured, Tag("measured")],
     Discriminator(_spread_kind),
-    BeforeValidator(_spread),
+    BeforeValidator(_spread, json_schema_input_type=Seconds | tuple[Seconds, ...] | Constant | LogNormal | Measured),
 ]
-"""How a time varies: "200ms", `{median: 200ms, sigma: 0.5}`, or a list of measured times."""
+"""How a time varies: "200ms", `{median: 200ms, sigma: 0.5}`, a list of measured times, or a file of them."""
 
 
 class Workers(Frozen):
     """Active workers always run; flex workers are started on demand until there are `max` of both."""
 
     active: Annotated[int, Field(ge=0, le=10_000)] = 1
+    """Workers that are always on."""
     max: Annotated[int, Field(ge=1, le=10_000)] = 3
+    """Workers at most, active and flex together."""
 
     @model_validator(mode="after")
     def _active_within_max(self) -> Workers:
@@ -71,12 +91,14 @@ class QueueDelay(Frozen):
     """Adds a worker when a job has waited longer than this."""
 
     queue_delay: Seconds = 4.0
+    """How long a job may wait before a worker is added."""
 
 
 class RequestCount(Frozen):
     """Wants ceil((in queue + in progress) / request_count) workers."""
 
     request_count: Annotated[int, Field(ge=1)] = 4
+    """Jobs per worker."""
 
 
 def _scaler_kind(value: object) -> str:
@@ -94,47 +116,69 @@ class Revival(Frozen):
     """A worker started within `within` of its stop comes back in `takes` instead of a cold start."""
 
     takes: Spread = Constant(constant="500ms")
+    """How long a revival takes."""
     within: Seconds = 60.0
+    """How long after its stop a worker can be revived."""
 
 
 class Chunks(Frozen):
     """A streaming job: its chunks, when they come, and the tokens that each carries in its metrics."""
 
     count: Annotated[int, Field(ge=1, le=100_000)]
+    """Chunks per job."""
     first: Spread
+    """From the start of the work to the first chunk."""
     gap: Spread = Constant(constant="50ms")
+    """From one chunk to the next."""
     tokens: Annotated[int, Field(ge=0)] = 1
+    """Output tokens per chunk."""
 
 
 class StreamAnswers(Frozen):
     """How `/stream` answers: `form` status (what the SDKs read) or array (the older form), held open for `hold`."""
 
     form: Literal["status", "array"] = "status"
+    """`status` is an object with the job's status, `array` the older bare list of chunks."""
     hold: Seconds = 1.0
+    """How long a read is held open for a chunk to come."""
 
 
 class Retention(Frozen):
     """How long a result is kept after its job ended."""
 
     run: Seconds = RESULT_KEPT_S
+    """For a job that came by `/run`."""
     runsync: Seconds = RUNSYNC_RESULT_KEPT_S
+    """For a job that came by `/runsync`."""
 
 
 class EndpointSettings(Frozen):
     """An endpoint, whole. A job takes `service`, or as long as its `chunks` take where they are given."""
 
     workers: Workers = Workers()
+    """How many workers there are."""
     scaler: Scaler = QueueDelay()
+    """When a flex worker is started: `{queue_delay: 4s}` or `{request_count: 4}`."""
     idle_timeout: Seconds = 5.0
+    """How long a flex worker with nothing to do stays on."""
     cold_start: Spread = Constant(constant="10s")
+    """From a worker's start until it can take a job."""
     revival: Revival | None = Revival()
+    """A faster start soon after a stop; `null` for none."""
     service: Spread | None = None
+    """The time in the handler; 200 ms where neither this nor `chunks` is given."""
     chunks: Chunks | None = None
+    """What a job streams, in place of `service`."""
     failure_rate: Fraction = 0.0
+    """The share of jobs that end FAILED."""
     output: Any = "ok"
+    """What a job without chunks gives back."""
     limits: dict[Op, LimitText] = {}
+    """What the endpoint allows of an operation, where it differs from the documented limit."""
     retention: Retention = Retention()
+    """How long results are kept."""
     stream: StreamAnswers = StreamAnswers()
+    """How streams are answered."""
 
     @model_validator(mode="after")
     def _one_kind_of_work(self) -> EndpointSettings:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from loadtest.errors import UsageError
-from loadtest.scenario.model import RemoteTarget, Scenario
+from loadtest.scenario.model import RemoteTarget, Scenario, Target
 
 LOCAL_VARIABLE = "LOADTEST_API_KEY"
 LOCAL_KEY = "local"
@@ -23,13 +23,20 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+def key_variable(target: Target) -> str:
+    """The environment variable that the key of a target is read from."""
+    if isinstance(target, RemoteTarget) and target.key_variable is not None:
+        return target.key_variable
+    remote = isinstance(target, RemoteTarget) and not is_loopback(target.url)
+    return REMOTE_VARIABLE if remote else LOCAL_VARIABLE
+
+
 def key_of(scenario: Scenario, environment: Mapping[str, str]) -> str:
     """The key for a scenario's target; UsageError where its variable is not set."""
-    target = scenario.target
-    named = target.key_variable if isinstance(target, RemoteTarget) else None
-    if named is None and (not isinstance(target, RemoteTarget) or is_loopback(target.url)):
+    variable = key_variable(scenario.target)
+    named = isinstance(scenario.target, RemoteTarget) and scenario.target.key_variable is not None
+    if variable == LOCAL_VARIABLE and not named:
         return environment.get(LOCAL_VARIABLE) or LOCAL_KEY
-    variable = named or REMOTE_VARIABLE
     key = environment.get(variable, "")
     if not key:
         raise UsageError(f"target: the environment variable {variable} is not set; put the endpoint's key into it")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Limit, LimitText, Op
@@ -22,8 +23,11 @@ class Flow(Frozen):
     """One way to drive a job: its share of all jobs by weight, its input, how its status is asked for."""
 
     weight: Annotated[float, Field(gt=0)] = 1.0
+    """Its part of all jobs is this weight over the sum of all weights."""
     input: Any = None
+    """What a job is given, sent as the body's `input`."""
     polling: Polling = Polling()
+    """When the job's status is asked for; runsync asks once its wait has ended."""
     wait: Seconds = RUNSYNC_WAIT.default_ms / 1000
     """How long `/runsync` may hold its answer; other flows pass it over."""
 
@@ -41,37 +45,67 @@ class RemoteTarget(Frozen):
     Where none is named, it is LOADTEST_API_KEY on loopback (`local` if unset) and RUNPOD_API_KEY elsewhere.
     """
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$")]
-    key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$", examples=["https://api.runpod.ai/v2/ID"])]
+    """The endpoint's whole URL, such as https://api.runpod.ai/v2/ID."""
+    key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", examples=["RUNPOD_API_KEY"])] | None = (
+        None
+    )
+    """The environment variable that holds the key; the key itself never stands in a scenario."""
+
+    @field_validator("url")
+    @classmethod
+    def _whole_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("the URL holds a user or a password; name an environment variable as key_variable")
+        if not parts.hostname or parts.query or parts.fragment or parts.port == 0:
+            raise ValueError(f'"{url}" is not an endpoint\'s URL; write it like "https://api.runpod.ai/v2/ID"')
+        return url.rstrip("/")
 
 
 def _target(value: object) -> object:
     return {"url": value} if isinstance(value, str) and value != "embedded" else value
 
 
-Target = Annotated[Literal["embedded"] | RemoteTarget, BeforeValidator(_target)]
+def _target_kind(value: object) -> str:
+    return "embedded" if isinstance(value, str) else "remote"
+
+
+Target = Annotated[
+    Annotated[Literal["embedded"], Tag("embedded")] | Annotated[RemoteTarget, Tag("remote")],
+    Discriminator(_target_kind),
+    BeforeValidator(_target, json_schema_input_type=str | RemoteTarget),
+]
+"""Where jobs go: `embedded` starts an endpoint on this machine; a URL, or `{url: ..., key_variable: ...}`."""
 
 
 class Drain(Frozen):
     """After the last arrival: how long unfinished jobs are waited for, then how long cancelling may take."""
 
     within: Seconds = 30.0
+    """How long unfinished jobs are waited for."""
     cancel_within: Seconds = 20.0
+    """How long cancelling what is then left may take."""
 
 
 class AbortRule(Frozen):
     """Stops the run when more than `errors` of the jobs ended in the last `over`, at least `jobs`, failed."""
 
     errors: Fraction = 0.5
+    """The share of failed jobs above which the run stops."""
     over: Annotated[Seconds, Field(gt=0)] = 30.0
+    """How far back it looks."""
     jobs: Annotated[int, Field(ge=1)] = 20
+    """With fewer jobs than this in that time it does not judge."""
 
 
 class Ceilings(Frozen):
     """What a run may not exceed: jobs submitted, and US dollars spent on execution at `price`."""
 
     jobs: Annotated[int, Field(ge=1)] | None = None
+    """Jobs submitted at most; needed for a target that is not on this machine."""
     cost: Annotated[float, Field(gt=0)] | None = None
+    """US dollars at most, as execution time at `price`."""
 
 
 def _load_model(value: object) -> str:
@@ -88,21 +122,32 @@ Load = Annotated[Annotated[OpenLoad, Tag("open")] | Annotated[ClosedLoad, Tag("c
 class Scenario(Frozen):
     """What the user asked for, resolved: every default filled in, every unit read."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["steady-20"])]
+    """What reports call the scenario; the file's name where it is not given."""
     question: str = ""
+    """What the run is to answer, in a sentence."""
     target: Target = "embedded"
+    """Where jobs go: `embedded`, a URL, or `{url: ..., key_variable: ...}`."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
-    load: Load
+    """The same seed gives the same schedule."""
+    load: Annotated[Load, Field(examples=[{"stages": [{"rate": "20/s", "for": "60s"}]}])]
+    """When jobs are sent: the open model (arrivals) or the closed one (users)."""
     flows: Annotated[dict[FlowName, Flow], Field(min_length=1)] = {"run": Flow()}
+    """How jobs are driven: `run` and poll, `runsync`, `stream`."""
     limits: dict[Op, LimitText] = {}
+    """What the run keeps to for an operation, where it differs from the documented limit."""
     patience: Annotated[Seconds, Field(gt=0)] = 600.0
     """How long one job is followed before it is given up as censored."""
     drain: Drain = Drain()
+    """What happens after the last arrival."""
     abort: AbortRule | None = None
+    """When errors stop the run early; never where it is not given."""
     ceilings: Ceilings = Ceilings()
+    """What stops the run whatever else happens."""
     price: Annotated[float, Field(gt=0)] | None = None
     """US dollars per worker-second."""
     endpoint: EndpointSettings = EndpointSettings()
+    """The embedded endpoint; other targets pass it over."""
 
     def limit(self, op: Op) -> Limit | None:
         """The limit that the run keeps to for an operation: as set here, else as documented."""

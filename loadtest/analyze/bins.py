@@ -1,0 +1,106 @@
+"""The span of a run cut into bins of a round width: how many in each, how fast, which percentiles."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtest.analyze.jobs import Floats
+from loadtest.analyze.quantiles import nearest_rank
+
+_WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+_LEAST_IN_BIN = {500: 2, 950: 20, 990: 100}
+
+
+class OverTime(msgspec.Struct, frozen=True):
+    """Percentiles per bin; null where the bin holds fewer than 2, 20 or 100 jobs for p50, p95 or p99.
+
+    They describe the jobs of the bin; unlike the run's own percentiles they are not estimates with intervals.
+    """
+
+    p50: list[float | None]
+    p95: list[float | None]
+    p99: list[float | None]
+
+
+@dataclass(frozen=True)
+class Bins:
+    """`count` bins of `width_s` seconds from `start_at`; what lies outside belongs to the first or the last.
+
+    The last one may be cut short by the end of the span, `span_s` after the start.
+    """
+
+    start_at: float
+    width_s: float
+    count: int
+    span_s: float
+
+    @property
+    def starts_s(self) -> Floats:
+        """Where each bin begins, in seconds from `start_at`."""
+        starts: Floats = np.arange(self.count, dtype=np.float64) * self.width_s
+        return starts
+
+    @property
+    def lengths_s(self) -> Floats:
+        """How long each bin is; a last one of hardly any length counts as a quarter, lest one event be a rush."""
+        lengths = np.full(self.count, self.width_s)
+        lengths[-1] = np.clip(self.span_s - self.starts_s[-1], self.width_s / 4, self.width_s)
+        return lengths
+
+    def index(self, at: Floats) -> NDArray[np.int64]:
+        """The bin of each moment (epoch seconds, no NaN)."""
+        return np.clip(((at - self.start_at) // self.width_s).astype(np.int64), 0, self.count - 1)
+
+    def per_second(self, at: Floats, weights: Floats | None = None) -> list[float]:
+        """Events per second in each bin, each as many as its weight says; NaNs did not happen."""
+        known = ~np.isnan(at)
+        counts = np.bincount(self.index(at[known]), None if weights is None else weights[known], self.count)
+        return rounded(counts / self.lengths_s)
+
+    def going_on(self, began_at: Floats, ended_at: Floats) -> list[int]:
+        """How many had begun and not ended at each bin's end; NaN for what did not happen."""
+        edges_at = self.start_at + self.starts_s + self.width_s
+        began = np.searchsorted(np.sort(began_at), edges_at, side="right")
+        ended = np.searchsorted(np.sort(np.where(np.isnan(began_at), np.nan, ended_at)), edges_at, side="right")
+        counts: list[int] = (began - ended).tolist()
+        return counts
+
+    def means(self, at: Floats, values: Floats) -> list[float | None]:
+        """The mean of the values in each bin, null in an empty one."""
+        index = self.index(at)
+        sums, sizes = np.bincount(index, values, self.count), np.bincount(index, minlength=self.count)
+        return [round(float(total / n), 3) if n else None for total, n in zip(sums, sizes, strict=True)]
+
+    def percentiles(self, at: Floats, values: Floats) -> OverTime:
+        """Nearest-rank percentiles of the values in each bin; NaNs are left out."""
+        known = ~np.isnan(values)
+        values, index = values[known], self.index(at[known])
+        ordered = values[np.lexsort((values, index))]
+        sizes = np.bincount(index, minlength=self.count).tolist()
+        first = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+        lines = {
+            per_mille: [
+                round(float(ordered[first[i] + nearest_rank(n, per_mille) - 1]), 3) if n >= least else None
+                for i, n in enumerate(sizes)
+            ]
+            for per_mille, least in _LEAST_IN_BIN.items()
+        }
+        return OverTime(p50=lines[500], p95=lines[950], p99=lines[990])
+
+
+def bins_over(start_at: float, span_s: float, most: int) -> Bins:
+    """At most so many bins of the least round width, from one second, that cover the span."""
+    width_s = next((float(width) for width in _WIDTHS_S if span_s <= width * most), float(math.ceil(span_s / most)))
+    # A span that is a hair longer than whole bins, as clocks have it, gets no bin of its own for the hair.
+    return Bins(start_at, width_s, max(1, math.ceil(span_s / width_s - 0.01)), span_s)
+
+
+def rounded(values: Floats) -> list[float]:
+    """Values to a thousandth, finer than any chart shows."""
+    plain: list[float] = np.round(values, 3).tolist()
+    return plain

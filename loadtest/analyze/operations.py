@@ -1,0 +1,47 @@
+"""What was asked of each operation, beside what the scenario allowed."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from loadtest.analyze.summary import OperationSummary
+from loadtest.protocol import Limit, Op
+from loadtest.scenario.model import Scenario
+
+_TOO_MANY_REQUESTS = 429
+
+
+def operation_summaries(requests: pa.Table, scenario: Scenario) -> dict[str, OperationSummary]:
+    """Each operation's figures, from rows in the schema of `requests.parquet`.
+
+    With several processes `most_in_10_s` is the sum of each one's own fullest 10 seconds: an upper bound,
+    since these need not have been the same seconds.
+    """
+    operations = sorted(pc.unique(requests.column("operation")).to_pylist())
+    return {
+        name: _operation(requests.filter(pc.equal(requests.column("operation"), name)), name, scenario)
+        for name in operations
+    }
+
+
+def _operation(rows: pa.Table, name: str, scenario: Scenario) -> OperationSummary:
+    fullest = rows.group_by("process").aggregate([("most_in_10_s", "max")])
+    limit = scenario.limit(Op(name)) if name in set(Op) else None
+    return OperationSummary(
+        requests=_total(rows.column("requests")),
+        most_in_10_s=_total(fullest.column("most_in_10_s_max")),
+        limit=None if limit is None else allowed_in_10_s(limit),
+        throttled=_total(rows.filter(pc.equal(rows.column("status"), _TOO_MANY_REQUESTS)).column("requests")),
+    )
+
+
+def _total(column: pa.ChunkedArray) -> int:
+    return int(pc.sum(column).as_py() or 0)
+
+
+def allowed_in_10_s(limit: Limit) -> int:
+    """The most requests that 10 seconds can hold, wherever they start, without any `per_s` holding too many."""
+    return limit.requests * ceil(10 / limit.per_s)

@@ -1,0 +1,71 @@
+"""Percentiles as they are: the nearest rank of every sample, with intervals that assume no distribution."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from loadtest.analyze.summary import Quantiles
+
+PER_MILLE = {"p50": 500, "p70": 700, "p90": 900, "p95": 950, "p98": 980, "p99": 990, "p99_9": 999}
+"""The percentiles of a `Quantiles`; in thousandths, so that a rank is exact where p·n is not in floats."""
+
+_TAIL = 0.025
+
+
+def nearest_rank(n: int, per_mille: int) -> int:
+    """The rank, from 1, of a percentile among n sorted values: ceil(p·n)."""
+    return max(1, -(-per_mille * n // 1000))
+
+
+def interval_ranks(n: int, per_mille: int) -> tuple[int, int] | None:
+    """Ranks (from 1) that hold the true percentile with 95 % confidence, or None where n is too small.
+
+    Order statistics: with B ~ Binomial(n, p), the l-th value is above the percentile with probability
+    P(B < l) and the u-th below it with P(B ≥ u); l is the largest and u the smallest for which that is at
+    most 2.5 %. Both exist when pⁿ ≤ 0.025 and (1−p)ⁿ ≤ 0.025: from n = 36, 72, 368, 3688 for p90, p95, p99, p99.9.
+    """
+    if n == 0:
+        return None
+    p = per_mille / 1000
+    low, high = _binomial_quantile(_TAIL, n, p), _binomial_quantile(1 - _TAIL, n, p) + 1
+    return (low, high) if low >= 1 and high <= n else None
+
+
+def supported(n: int, per_mille: int) -> bool:
+    """Whether n values say anything of a percentile."""
+    return interval_ranks(n, per_mille) is not None
+
+
+def _binomial_quantile(q: float, n: int, p: float) -> int:
+    """The least k with P(B ≤ k) ≥ q."""
+    k = int(np.ceil(special.bdtrik(q, n, p)))
+    # bdtrik is exact only to its last digits, which a value at an integer's edge would turn into a whole rank.
+    return k - 1 if k > 0 and special.bdtr(k - 1, n, p) >= q else k
+
+
+@lru_cache(maxsize=4096)
+def _ranks(n: int) -> tuple[tuple[str, int, int, int], ...]:
+    """For each percentile that n supports: its name, its rank, and the ranks of its interval."""
+    ranks = ((name, nearest_rank(n, pm), interval_ranks(n, pm)) for name, pm in PER_MILLE.items())
+    return tuple((name, rank, *interval) for name, rank, interval in ranks if interval is not None)
+
+
+def quantiles(values: NDArray[np.float64]) -> Quantiles:
+    """The distribution of values, NaNs left out; null for every percentile that their number cannot support."""
+    known = np.sort(values[~np.isnan(values)])
+    n = len(known)
+    if n == 0:
+        return Quantiles(n=0)
+    ranks = _ranks(n)
+    return Quantiles(
+        n=n,
+        min=float(known[0]),
+        mean=float(known.mean()),
+        max=float(known[-1]),
+        ci95={name: (float(known[low - 1]), float(known[high - 1])) for name, _, low, high in ranks},
+        **{name: float(known[rank - 1]) for name, rank, _, _ in ranks},
+    )

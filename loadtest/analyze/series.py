@@ -1,0 +1,228 @@
+"""What the charts draw: a run over its time, and how its times are distributed.
+
+Times are seconds from the start of the load, rates per second, all else milliseconds.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from loadtest.analyze.bins import Bins, OverTime, bins_over, rounded
+from loadtest.analyze.distributions import Distribution, distribution, histogram_edges_ms
+from loadtest.analyze.faults import FaultGroup, fault_groups
+from loadtest.analyze.jobs import FLOWS, OUTCOMES, Floats, Jobs, LoadWindow, floats, jobs_of, load_window
+from loadtest.record.run import Run
+from loadtest.record.sample import Outcome
+
+MOST_BINS = 100
+MOST_POINTS = 700
+MOST_ASKINGS = 300
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """Per bin: jobs offered (by intended start), sent, completed and otherwise ended, per second of the bin.
+
+    `in_flight` are the jobs sent and not ended at the bin's end. `offered` is empty for a closed load. `requests`
+    are those of each operation, polls included, by their send.
+    """
+
+    bin_s: float
+    at_s: list[float]
+    offered: list[float]
+    sent: list[float]
+    completed: list[float]
+    failed: list[float]
+    in_flight: list[int]
+    requests: dict[str, list[float]]
+
+
+class Latencies(msgspec.Struct, frozen=True):
+    """Completed jobs, in the bin of their intended start; `mean` holds the parts of their mean end-to-end time."""
+
+    bin_s: float
+    at_s: list[float]
+    jobs: list[int]
+    delay_ms: OverTime
+    execution_ms: OverTime
+    end_to_end_ms: OverTime
+    mean: dict[str, list[float | None]]
+
+
+class Points(msgspec.Struct, frozen=True):
+    """Some single completed jobs, evenly picked, at their intended start."""
+
+    at_s: list[float]
+    delay_ms: list[float]
+    execution_ms: list[float]
+    end_to_end_ms: list[float]
+
+
+class HealthSeries(msgspec.Struct, frozen=True):
+    """What `/health` said: jobs in the queue and in progress, workers by state."""
+
+    at_s: list[float]
+    in_queue: list[int]
+    in_progress: list[int]
+    running: list[int]
+    idle: list[int]
+    initializing: list[int]
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """Where a stage of the load begins."""
+
+    name: str
+    start_s: float
+
+
+class Series(msgspec.Struct, frozen=True):
+    """Everything that the charts of a report draw."""
+
+    load_s: float
+    end_s: float
+    throughput_per_s: float
+    """Jobs of all flows that completed while load was offered, per second of it."""
+    stages: list[Stage]
+    rates: Rates
+    latencies: Latencies
+    points: Points
+    distributions: dict[str, dict[str, Distribution]]
+    """By quantity (delay_ms, execution_ms, end_to_end_ms), then by flow; completed jobs."""
+    outcomes: dict[str, dict[str, int]]
+    """Jobs by flow, then by outcome; those that no job had are left out."""
+    faults: list[FaultGroup]
+    health: HealthSeries | None = None
+
+
+def series(run: Run, samples: pa.Table, requests: pa.Table, health: pa.Table | None) -> Series:
+    """What there is to draw of a run; tables in the schemas of `record.sample`, any may be empty."""
+    jobs = jobs_of(samples)
+    window = load_window(run, jobs)
+    done = jobs.where(jobs.completed)
+    moments = np.concatenate([[window.end_at], _ended_at(jobs), jobs.sent_at])
+    end_s = float(np.nanmax(moments)) - window.start_at
+    return Series(
+        load_s=window.duration_s,
+        end_s=end_s,
+        throughput_per_s=window.per_second(window.count(done.finished_at)),
+        stages=_stages(run),
+        rates=_rates(run, jobs, requests, window, end_s),
+        latencies=_latencies(done, window),
+        points=_points(done, window),
+        distributions=_distributions(done),
+        outcomes=_outcomes(jobs),
+        faults=fault_groups(samples),
+        health=_health(health, window),
+    )
+
+
+def _ended_at(jobs: Jobs) -> Floats:
+    """When each job was over, NaN for one that is not; one that has no such time ends at its last sign."""
+    last = jobs.finished_at
+    for earlier in (jobs.accepted_at, jobs.sent_at, jobs.intended_at):
+        last = np.where(np.isnan(last), earlier, last)
+    return np.where(jobs.ended(Outcome.CENSORED), np.nan, last)
+
+
+def _rates(run: Run, jobs: Jobs, requests: pa.Table, window: LoadWindow, end_s: float) -> Rates:
+    bins = bins_over(window.start_at, end_s, MOST_BINS)
+    ended_at = _ended_at(jobs)
+    operations = requests.column("operation").to_numpy()
+    second, sent = floats(requests, "second"), floats(requests, "requests")
+    return Rates(
+        bin_s=bins.width_s,
+        at_s=bins.starts_s.tolist(),
+        offered=_offered(run, bins),
+        sent=bins.per_second(jobs.sent_at),
+        completed=bins.per_second(ended_at[jobs.completed]),
+        failed=bins.per_second(ended_at[~jobs.completed]),
+        in_flight=bins.going_on(jobs.sent_at, ended_at),
+        requests={
+            name: bins.per_second(second[operations == name], sent[operations == name])
+            for name in sorted(set(operations))
+        },
+    )
+
+
+def _offered(run: Run, bins: Bins) -> list[float]:
+    """Arrivals of all flows per second; they are known by whole seconds, which no bin divides."""
+    if not run.offered:
+        return []
+    longest = max(len(counts) for counts in run.offered.values())
+    total = np.zeros(longest)
+    for counts in run.offered.values():
+        total[: len(counts)] += counts
+    return bins.per_second(bins.start_at + np.arange(longest, dtype=np.float64) + 0.5, total)
+
+
+def _latencies(done: Jobs, window: LoadWindow) -> Latencies:
+    bins = bins_over(window.start_at, window.duration_s, MOST_BINS)
+    whole = done.where(~np.isnan(done.send_lag_ms + done.overhead_ms))
+    parts = {
+        "send_lag": whole.send_lag_ms,
+        "delay": whole.delay_ms,
+        "execution": whole.execution_ms,
+        "overhead": whole.overhead_ms,
+    }
+    return Latencies(
+        bin_s=bins.width_s,
+        at_s=bins.starts_s.tolist(),
+        jobs=np.bincount(bins.index(done.intended_at), minlength=bins.count).tolist(),
+        delay_ms=bins.percentiles(done.intended_at, done.delay_ms),
+        execution_ms=bins.percentiles(done.intended_at, done.execution_ms),
+        end_to_end_ms=bins.percentiles(done.intended_at, done.end_to_end_ms),
+        mean={name: bins.means(whole.intended_at, values) for name, values in parts.items()},
+    )
+
+
+def _points(done: Jobs, window: LoadWindow) -> Points:
+    known = ~np.isnan(done.end_to_end_ms + done.delay_ms + done.execution_ms)
+    some = done.where(known)
+    picked = np.unique(np.linspace(0, len(some) - 1, min(len(some), MOST_POINTS)).round().astype(np.int64))
+    some = some.where(np.isin(np.arange(len(some)), picked))
+    return Points(
+        at_s=rounded(some.intended_at - window.start_at),
+        delay_ms=rounded(some.delay_ms),
+        execution_ms=rounded(some.execution_ms),
+        end_to_end_ms=rounded(some.end_to_end_ms),
+    )
+
+
+def _distributions(done: Jobs) -> dict[str, dict[str, Distribution]]:
+    by_flow = {flow: jobs for flow in FLOWS if len(jobs := done.of_flow(flow))}
+    quantities: dict[str, dict[str, Distribution]] = {}
+    for quantity in ("delay_ms", "execution_ms", "end_to_end_ms"):
+        # Flows share their edges, so that their bars can be held against each other.
+        edges_ms = histogram_edges_ms(getattr(done, quantity))
+        quantities[quantity] = {
+            flow: distribution(getattr(jobs, quantity), edges_ms) for flow, jobs in by_flow.items()
+        }
+    return quantities
+
+
+def _outcomes(jobs: Jobs) -> dict[str, dict[str, int]]:
+    by_flow = {}
+    for index, flow in enumerate(FLOWS):
+        counts = np.bincount(jobs.outcome[(jobs.flow == index) & (jobs.outcome >= 0)], minlength=len(OUTCOMES))
+        by_flow[flow] = {str(word): int(n) for word, n in zip(OUTCOMES, counts, strict=True) if n}
+    return {flow: counts for flow, counts in by_flow.items() if counts}
+
+
+def _stages(run: Run) -> list[Stage]:
+    ends = np.cumsum([stage.duration_s for stage in run.stages]).tolist()
+    return [
+        Stage(stage.name or f"stage {number}", end - stage.duration_s)
+        for number, (stage, end) in enumerate(zip(run.stages, ends, strict=True), 1)
+    ]
+
+
+def _health(health: pa.Table | None, window: LoadWindow) -> HealthSeries | None:
+    if health is None or len(health) == 0:
+        return None
+    stride = -(-len(health) // MOST_ASKINGS)
+    some = health.take(np.arange(0, len(health), stride))
+    names = ("in_queue", "in_progress", "running", "idle", "initializing")
+    columns = {name: np.nan_to_num(floats(some, name)).astype(np.int64).tolist() for name in names}
+    return HealthSeries(at_s=rounded(floats(some, "at") - window.start_at), **columns)

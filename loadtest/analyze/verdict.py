@@ -1,0 +1,34 @@
+"""One word for the run, and one sentence why."""
+
+from __future__ import annotations
+
+from loadtest.analyze.summary import GateResult, Validity, Verdict
+from loadtest.record.run import Ending, Run
+
+
+def verdict(run: Run, validity: Validity, gates: list[GateResult], jobs: dict[str, int]) -> tuple[Verdict, str]:
+    """What the run says: first whether it came to its end, then whether it was sound, then what its gates say."""
+    if run.ending is not Ending.COMPLETE:
+        return Verdict.ABORTED, _abort_reason(run)
+    failing = [check for check in validity.checks if not check.ok]
+    if failing:
+        more = f" {_count(len(failing) - 1, 'more check')} failed." if len(failing) > 1 else ""
+        return Verdict.INVALID, f"The measurement is not sound. {failing[0].detail}{more}"
+    for bad in (Verdict.FAIL, Verdict.INCONCLUSIVE):
+        missed = [gate for gate in gates if gate.verdict is bad]
+        if missed:
+            word = "did not hold" if bad is Verdict.FAIL else "cannot be told yet"
+            return bad, f"{_count(len(missed), 'gate')} of {len(gates)} {word}: {missed[0].gate}; {missed[0].detail}"
+    measured = f"{jobs['completed']} of {_count(jobs['submitted'], 'job')} completed and the measurement is sound"
+    return Verdict.PASS, f"{measured}; {'every gate held' if gates else 'no gate was set'}."
+
+
+def _abort_reason(run: Run) -> str:
+    if run.ending is None:
+        return "The run has no end on record: the process that led it died."
+    why = f": {run.reason}" if run.reason else " before its load had ended"
+    return f"The run was {run.ending.value}{why.rstrip('.')}."
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"

@@ -1,0 +1,126 @@
+"""The commands; each is a few lines over the rooms, which are imported only when a command needs them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loadtest.errors import LoadtestError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Load tests and benchmarks for inference endpoints with a job queue.",
+)
+
+ScenarioFile = Annotated[Path, typer.Argument(help="The scenario's YAML file.", show_default=False)]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one value of the scenario; KEY is a dotted path.",
+        show_default=False,
+    ),
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="Draw the schedule from this seed.", show_default=False)]
+TargetUrl = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Send to this endpoint instead of the scenario's target.", show_default=False),
+]
+
+
+@app.command()
+def run(
+    scenario: ScenarioFile,
+    target: TargetUrl = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The run directory, which must not be there yet.", show_default=False),
+    ] = None,
+    seed: Seed = None,
+    changes: Changes = None,
+) -> None:
+    """Run a scenario, and leave its measurements and a report in a directory."""
+    from loadtest.supervise import RunRequest, run
+
+    raise typer.Exit(run(RunRequest(scenario, target, out, seed, changes or [])))
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)],
+) -> None:
+    """Build summary and report anew from what a run recorded."""
+    from rich.console import Console
+
+    from loadtest.record.directory import RunDirectory
+    from loadtest.report.terminal import print_result
+    from loadtest.results import build
+
+    recorded = RunDirectory(directory)
+    print_result(build(recorded), recorded.report, Console())
+
+
+@app.command()
+def check(scenario: ScenarioFile, changes: Changes = None, seed: Seed = None, target: TargetUrl = None) -> None:
+    """Show what a scenario would send, and send nothing."""
+    from loadtest.report.preview import preview_lines
+    from loadtest.scenario.load import load_scenario
+    from loadtest.scenario.preview import preview
+
+    for line in preview_lines(preview(load_scenario(scenario, changes or (), seed, target))):
+        typer.echo(line)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of scenarios, for editors."""
+    import json
+
+    from loadtest.scenario.reference import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Listen on this address.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Listen on this port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    endpoint: Annotated[str, typer.Option(help="The endpoint's id, a part of its URL.")] = "local",
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of the endpoint's settings.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Draw service times and faults from this seed.")] = 1,
+    journal: Annotated[
+        Path | None,
+        typer.Option(help="Append one JSON line a request and one a job to this file.", show_default=False),
+    ] = None,
+    until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
+) -> None:
+    """Serve a local endpoint with simulated workers."""
+    from loadtest.serve.command import serve
+
+    serve(
+        host=host,
+        port=port,
+        endpoint_id=endpoint,
+        config=config,
+        seed=seed,
+        journal=journal,
+        until_stdin_closes=until_stdin_closes,
+    )
+
+
+def main() -> None:
+    """The entry point: a fault of ours is one line on standard error and its exit code."""
+    try:
+        app(prog_name="loadtest")
+    except LoadtestError as error:
+        sys.stderr.write(f"loadtest: {' '.join(str(error).splitlines())}\n")
+        sys.exit(error.exit_code)

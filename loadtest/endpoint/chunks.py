@@ -1,0 +1,52 @@
+"""The bodies of a streaming job's chunks, each made once, since the n-th chunk of every job is the same."""
+
+from __future__ import annotations
+
+import msgspec
+
+from loadtest.endpoint.settings import Chunks
+from loadtest.wire import Chunk
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """What a chunk says of itself, in the words of the service's own pages; `stream_index` counts from 1."""
+
+    output_tokens: int
+    stream_index: int
+    avg_gen_throughput: float = 0
+    avg_prompt_throughput: float = 0
+    cpu_kv_cache_usage: float = 0
+    gpu_kv_cache_usage: float = 0
+    input_tokens: int = 0
+    pending: int = 0
+    running: int = 1
+    scenario: str = "stream"
+    swapped: int = 0
+
+
+class Output(msgspec.Struct, frozen=True):
+    """What a chunk brings, in the same words; the text of the n-th is its number."""
+
+    text: tuple[str]
+    output_tokens: int
+    input_tokens: int = 0
+
+
+class ChunkBodies:
+    """Every chunk of a job; `all` is the completed job's output, the list of its chunks' outputs."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        self._tokens = chunks.tokens
+        self._made: list[Chunk] = []
+        self.all = msgspec.Raw(msgspec.json.encode([self._output(index) for index in range(1, chunks.count + 1)]))
+
+    def between(self, first: int, end: int) -> list[Chunk]:
+        """The chunks from index `first` (from 0) up to, without, `end`."""
+        for index in range(len(self._made) + 1, end + 1):
+            output = msgspec.json.encode(self._output(index))
+            metrics = msgspec.json.encode(Metrics(self._tokens, index))
+            self._made.append(Chunk(msgspec.Raw(output), msgspec.Raw(metrics)))
+        return self._made[first:end]
+
+    def _output(self, index: int) -> Output:
+        return Output((f" {index}",), self._tokens)

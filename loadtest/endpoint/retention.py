@@ -1,0 +1,56 @@
+"""How long ended jobs can still be asked for."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from loadtest.endpoint.job import Job
+from loadtest.endpoint.settings import Retention
+from loadtest.protocol import Op
+
+
+class Row:
+    """Ended jobs of one operation; they end in order of time, so the oldest is the next to go.
+
+    Times and ids stand apart: a tuple a job would have the garbage collector look at each of them.
+    """
+
+    def __init__(self, kept_s: float) -> None:
+        self._kept_s = kept_s
+        self._expire_at: deque[float] = deque()
+        self._ids: deque[str] = deque()
+
+    def put(self, job_id: str, ended_at: float) -> None:
+        """Keeps a job that ended at this time."""
+        self._expire_at.append(ended_at + self._kept_s)
+        self._ids.append(job_id)
+
+    def due_at(self) -> float:
+        """When the oldest expires; infinite where none is kept."""
+        return self._expire_at[0] if self._expire_at else math.inf
+
+    def expire(self) -> str:
+        """Drops the oldest; its id."""
+        self._expire_at.popleft()
+        return self._ids.popleft()
+
+
+class Shelf:
+    """All ended jobs that have not expired."""
+
+    def __init__(self, settings: Retention) -> None:
+        self._run = Row(settings.run)
+        self._runsync = Row(settings.runsync)
+
+    def put(self, job: Job, ended_at: float) -> None:
+        """Keeps a job that ended at this time."""
+        (self._runsync if job.op is Op.RUNSYNC else self._run).put(job.id, ended_at)
+
+    def due_at(self) -> float:
+        """When the next job expires; infinite where none is kept."""
+        return min(self._run.due_at(), self._runsync.due_at())
+
+    def expire(self) -> str:
+        """Drops the job that expires next; its id."""
+        return min(self._run, self._runsync, key=Row.due_at).expire()

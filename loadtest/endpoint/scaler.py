@@ -1,0 +1,97 @@
+"""When flex workers are started: by queue delay or by request count."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import Protocol
+
+from loadtest.endpoint.job import Job
+from loadtest.endpoint.settings import QueueDelay, RequestCount
+from loadtest.endpoint.workers import Fleet
+from loadtest.protocol import JobState
+
+
+class Scaler(Protocol):
+    """Decides how many workers to start; the fleet's maximum is kept by the caller."""
+
+    def queued(self, job: Job, jobs: int, fleet: Fleet) -> int:
+        """Workers to start now that `job` waits; `jobs` counts those in queue and in progress."""
+        ...
+
+    def left(self, job: Job) -> None:
+        """The job waits no longer."""
+        ...
+
+    def due_at(self) -> float:
+        """When to decide again, in epoch seconds; infinite where nothing is to come."""
+        ...
+
+    def decide(self, fleet: Fleet) -> int:
+        """Workers to start at the time that `due_at` named."""
+        ...
+
+
+class QueueDelayScaler:
+    """Each job that waits as long as the threshold starts one worker, unless one is starting for it already.
+
+    Workers that are starting count for the jobs past the threshold, one each, oldest first; so five jobs at
+    once start up to five workers, and a worker whose job was taken by another meanwhile serves the next.
+    """
+
+    def __init__(self, settings: QueueDelay) -> None:
+        self._threshold_s = settings.queue_delay
+        self._within: deque[Job] = deque()
+        self._overdue = 0
+
+    def queued(self, job: Job, jobs: int, fleet: Fleet) -> int:
+        """None at once; the job is watched, unless the fleet is full: no worker stops while a job waits."""
+        if not fleet.full:
+            self._within.append(job)
+        return 0
+
+    def left(self, job: Job) -> None:
+        """The job waits no longer."""
+        if job.overdue:
+            job.overdue = False
+            self._overdue -= 1
+
+    def due_at(self) -> float:
+        """When the oldest job that is within the threshold will pass it."""
+        within = self._within
+        while within and within[0].state is not JobState.IN_QUEUE:
+            within.popleft()
+        return within[0].submitted_at + self._threshold_s if within else math.inf
+
+    def decide(self, fleet: Fleet) -> int:
+        """One worker for the job that has just passed the threshold, where none is starting for it."""
+        self._within.popleft().overdue = True
+        self._overdue += 1
+        return 1 if fleet.starting < self._overdue else 0
+
+
+class RequestCountScaler:
+    """Wants ceil((in queue + in progress) / value) workers."""
+
+    def __init__(self, settings: RequestCount) -> None:
+        self._value = settings.request_count
+
+    def queued(self, job: Job, jobs: int, fleet: Fleet) -> int:
+        """As many as are missing."""
+        return max(0, math.ceil(jobs / self._value) - fleet.up)
+
+    def left(self, job: Job) -> None:
+        """Nothing to do: fewer jobs never want more workers."""
+
+    def due_at(self) -> float:
+        """Never: only a new job can want more workers."""
+        return math.inf
+
+    def decide(self, fleet: Fleet) -> int:
+        """No worker."""
+        return 0
+
+
+def scaler(settings: QueueDelay | RequestCount) -> Scaler:
+    """The scaler that the settings name."""
+    return RequestCountScaler(settings) if isinstance(settings, RequestCount) else QueueDelayScaler(settings)

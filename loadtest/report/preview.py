@@ -1,0 +1,152 @@
+"""What `loadtest check` prints: a preview in words, within 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from loadtest.protocol import Limit
+from loadtest.report.words import count, dollars, share, span, three_digits
+from loadtest.scenario.doubts import doubts
+from loadtest.scenario.key import LOCAL_KEY, LOCAL_VARIABLE, key_variable
+from loadtest.scenario.model import RemoteTarget, Scenario
+from loadtest.scenario.preview import OperationPreview, Preview
+from loadtest.traffic.settings import ClosedLoad, Gamma, Trace
+
+WIDTH = 80
+_LABEL_WIDTH = 12
+
+
+def preview_lines(seen: Preview) -> Iterator[str]:
+    """The preview, line by line, doubts last."""
+    scenario = seen.scenario
+    yield from textwrap.wrap(" - ".join(filter(None, [scenario.name, scenario.question])), WIDTH)
+    yield ""
+    yield from _labelled("target", _target(scenario))
+    yield from _labelled("key", _key(scenario))
+    yield from _labelled("load", _load(seen))
+    yield from _labelled("seed", _seed(seen))
+    yield from _labelled("time", _time(seen))
+    yield ""
+    yield from _table(["stage", "for", "peak", "jobs"], [_stage(seen, index) for index in range(len(seen.stages))])
+    yield ""
+    yield from _table(
+        ["flow", "share", "jobs", "polls a job"],
+        [[f.flow, share(f.share), count(f.jobs), count(f.polls_per_job)] for f in seen.flows],
+    )
+    yield ""
+    yield from _table(["submits by", "fullest", "limit"], [_operation(each) for each in seen.operations])
+    yield ""
+    yield from _labelled("requests", _requests(seen))
+    yield from _labelled("cost", _cost(seen))
+    yield from _labelled("ceilings", _ceilings(scenario))
+    for doubt in doubts(seen):
+        yield ""
+        yield from textwrap.wrap(f"warning: {doubt}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _labelled(label: str, text: str) -> list[str]:
+    indent = " " * _LABEL_WIDTH
+    first = f"{label:<{_LABEL_WIDTH}}"
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The first column to the left, the others to the right; a first column too long for the width is cut."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    widths[0] = min(max(widths[0], _LABEL_WIDTH - 2), WIDTH - sum(widths[1:]) - 2 * (len(head) - 1))
+    for row in (head, *rows):
+        name = textwrap.shorten(row[0], widths[0], placeholder="…")
+        cells = [
+            f"{name:<{widths[0]}}",
+            *(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)),
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def _target(scenario: Scenario) -> str:
+    if isinstance(scenario.target, RemoteTarget):
+        return scenario.target.url
+    workers = scenario.endpoint.workers
+    return f"embedded endpoint, {workers.active} active workers, {workers.max} at most"
+
+
+def _key(scenario: Scenario) -> str:
+    name = key_variable(scenario.target)
+    return f'{name}, or "{LOCAL_KEY}" where it is not set' if name == LOCAL_VARIABLE else name
+
+
+def _load(seen: Preview) -> str:
+    load = seen.scenario.load
+    if isinstance(load, ClosedLoad):
+        return f"closed model, users think for {span(load.think)} ({load.think_spread})"
+    match load.arrivals:
+        case Gamma():
+            arrivals = f"gamma arrivals, CV {load.arrivals.gamma_cv:g}"
+        case Trace():
+            arrivals = f"a trace of {len(load.arrivals.times):,} arrivals at speed {load.arrivals.speed:g}"
+        case _:
+            arrivals = f"{load.arrivals} arrivals"
+    return f"open model, {arrivals}, peak {seen.peak_per_s:.4g}/s"
+
+
+def _seed(seen: Preview) -> str:
+    schedule = "" if seen.schedule is None else f", schedule {seen.schedule}"
+    return f"{seen.scenario.seed}{schedule}, scenario {seen.scenario.hash()}"
+
+
+def _time(seen: Preview) -> str:
+    drain = seen.scenario.drain
+    return (
+        f"{span(seen.scenario.load.duration_s)} of load, then up to {span(drain.within)} of drain and "
+        f"{span(drain.cancel_within)} of cancelling: {span(seen.longest_s)} at most"
+    )
+
+
+def _stage(seen: Preview, index: int) -> list[str]:
+    stage = seen.stages[index]
+    closed = isinstance(seen.scenario.load, ClosedLoad)
+    peak = f"{stage.peak:g} users" if closed else f"{stage.peak:.4g}/s"
+    return [stage.name, span(stage.duration_s), peak, count(stage.jobs)]
+
+
+def _operation(seen: OperationPreview) -> list[str]:
+    if seen.limit is None:
+        return [f"/{seen.op}", count(seen.fullest), "none"]
+    fullest = "–" if seen.fullest is None else f"{seen.fullest:,} in {span(seen.limit.per_s)}"
+    return [f"/{seen.op}", fullest, _limit(seen.limit)]
+
+
+def _limit(limit: Limit) -> str:
+    at_once = "" if limit.concurrent is None else f", {limit.concurrent:,} at once"
+    return f"{limit.requests:,} in {span(limit.per_s)}{at_once}"
+
+
+def _requests(seen: Preview) -> str:
+    up_to = "up to about " if isinstance(seen.scenario.load, ClosedLoad) else ""
+    jobs = "as many submissions as the users make" if seen.jobs is None else f"{up_to}{seen.jobs:,} submissions"
+    polls = "" if seen.polls is None else f", about {seen.polls:,} polls where nothing queues"
+    most = "" if seen.polls_at_most is None else f"; never more than {seen.polls_at_most:,} polls, by the limits"
+    return f"{jobs}{polls}{most}"
+
+
+def _cost(seen: Preview) -> str:
+    price = seen.scenario.price
+    if price is None:
+        return "not known; add price, in US dollars per worker-second"
+    if seen.cost is None or seen.jobs is None or seen.service_s is None:
+        return f"{dollars(price)} per worker-second; not known ahead, it needs the measured time of a job"
+    time = f"{seen.jobs:,} jobs of {three_digits(seen.service_s)} s at {dollars(price)} per second"
+    return f"about {dollars(seen.cost)} of execution: {time}"
+
+
+def _ceilings(scenario: Scenario) -> str:
+    ceilings, rule = scenario.ceilings, scenario.abort
+    parts = [
+        None if ceilings.jobs is None else f"{ceilings.jobs:,} jobs",
+        None if ceilings.cost is None else f"{dollars(ceilings.cost)} of execution",
+        None if rule is None else f"stops when more than {share(rule.errors)} fail within {span(rule.over)}",
+    ]
+    return ", ".join(filter(None, parts)) or "none"

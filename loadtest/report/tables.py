@@ -1,0 +1,115 @@
+"""The figures of a report in the order in which they are read; chosen here, computed in `analyze`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loadtest.analyze.series import Series
+from loadtest.analyze.summary import FlowSummary, Quantiles, Summary
+from loadtest.report import words
+
+PERCENTILES = ("p50", "p70", "p90", "p95", "p98", "p99", "p99_9")
+
+_QUANTITIES = {
+    "end_to_end_ms": "End-to-end",
+    "response_ms": "Response",
+    "delay_ms": "Delay",
+    "execution_ms": "Execution",
+    "overhead_ms": "Overhead",
+    "submit_ms": "Submission",
+    "first_chunk_ms": "First chunk",
+    "chunk_gap_ms": "Chunk gap",
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure: what it is called, its exact value, and how it is written."""
+
+    label: str
+    value: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A key figure, large, and what stands under it."""
+
+    title: str
+    main: Figure
+    beside: Sequence[Figure]
+
+
+def tiles(summary: Summary, series: Series) -> list[Tile]:
+    """The key figures. Times are those of the flow with the most jobs; the others stand in its table."""
+    offered, achieved = summary.arrivals.offered_per_s, summary.arrivals.achieved_per_s
+    shown = [
+        Tile(
+            "Throughput",
+            _rate("completed", series.throughput_per_s),
+            [_rate("offered", offered), _rate("sent", achieved)],
+        ),
+        Tile(
+            "Completed jobs",
+            Figure("completed", summary.jobs["completed"], words.count(summary.jobs["completed"])),
+            [Figure("submitted", summary.jobs["submitted"], words.count(summary.jobs["submitted"]))],
+        ),
+    ]
+    if summary.flows:
+        name, flow = max(summary.flows.items(), key=lambda entry: entry[1].jobs)
+        of = f" · {name}" if len(summary.flows) > 1 else ""
+        shown += [
+            _time_tile(f"{title} p50{of}", getattr(flow, quantity))
+            for title, quantity in (("Delay", "delay_ms"), ("Execution", "execution_ms"))
+        ]
+        shown.append(_time_tile(f"End-to-end p50{of}", flow.end_to_end_ms))
+    if summary.cost is not None:
+        cost = summary.cost
+        billed = Figure("billed", cost.billed_s, words.span(cost.billed_s))
+        per_1000 = Figure("per 1000 jobs", cost.per_1000_jobs, words.dollars(cost.per_1000_jobs))
+        shown.append(Tile("Cost of 1000 jobs", per_1000, [billed]))
+    return shown
+
+
+def _rate(label: str, per_s: float) -> Figure:
+    return Figure(label, per_s, words.rate(per_s))
+
+
+def _time_tile(title: str, q: Quantiles) -> Tile:
+    return Tile(title, _ms("p50", q.p50), [_ms("p95", q.p95), _ms("p99", q.p99)])
+
+
+def _ms(label: str, value_ms: float | None) -> Figure:
+    return Figure(label, value_ms, words.milliseconds(value_ms))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A percentile and its interval, if it has one."""
+
+    figure: Figure
+    interval: tuple[Figure, Figure] | None = None
+
+
+@dataclass(frozen=True)
+class QuantileRow:
+    """A quantity's line in a flow's table."""
+
+    label: str
+    n: int
+    cells: Sequence[Cell]
+
+
+def quantile_rows(flow: FlowSummary) -> list[QuantileRow]:
+    """A flow's quantities that any job had: mean, every percentile with its interval, the largest."""
+    return [_quantile_row(label, q) for name, label in _QUANTITIES.items() if (q := getattr(flow, name)).n]
+
+
+def _quantile_row(label: str, q: Quantiles) -> QuantileRow:
+    cells = [Cell(_ms("mean", q.mean))]
+    for name in PERCENTILES:
+        low_high = q.ci95.get(name)
+        interval = (_ms("low", low_high[0]), _ms("high", low_high[1])) if low_high else None
+        cells.append(Cell(_ms(name, getattr(q, name)), interval))
+    return QuantileRow(label, q.n, [*cells, Cell(_ms("max", q.max))])

@@ -1,0 +1,58 @@
+"""The result of a run on a terminal: the verdict, one table, what is doubtful, where the report is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from loadtest.analyze.summary import FlowSummary, Quantiles, Summary, Verdict
+from loadtest.report.words import milliseconds, three_digits
+
+_COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red"}
+_TIME_WIDTH = 7
+
+
+def print_result(summary: Summary, report: Path, console: Console) -> None:
+    """Write the result in 80 columns; colours only where the console is a terminal."""
+    word = Text(summary.verdict.value.upper(), style=f"bold {_COLOURS.get(summary.verdict, 'yellow')}")
+    console.print(Text.assemble(word, "  ", summary.reason))
+    if summary.flows:
+        console.print()
+        console.print(_table(summary.flows))
+    failing = [check for check in summary.validity.checks if not check.ok]
+    if failing:
+        console.print()
+        for check in failing:
+            console.print(Text.assemble(("not sound: ", "yellow"), check.detail))
+    console.print()
+    # A path is for copying: a break that fits it to the width would spoil it.
+    console.print(Text.assemble("report  ", str(report)), soft_wrap=True)
+
+
+def _table(flows: dict[str, FlowSummary]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("\nflow", no_wrap=True)
+    for header in ("\njobs", "\ncompleted", "\nper s"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for title in ("delay", "execution", "end-to-end"):
+        table.add_column(f"{title}\n{_pair('p50', 'p95')}", justify="right", no_wrap=True)
+    for name, flow in flows.items():
+        table.add_row(
+            name,
+            str(flow.jobs),
+            str(flow.completed),
+            three_digits(flow.throughput_per_s),
+            *(_times(q) for q in (flow.delay_ms, flow.execution_ms, flow.end_to_end_ms)),
+        )
+    return table
+
+
+def _times(q: Quantiles) -> str:
+    return _pair(milliseconds(q.p50), milliseconds(q.p95))
+
+
+def _pair(first: str, second: str) -> str:
+    return f"{first:>{_TIME_WIDTH}} {second:>{_TIME_WIDTH}}"

@@ -1,0 +1,69 @@
+"""How figures are written for people: three digits that count, a unit, and a dash for what is not known."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+NOTHING = "–"
+
+
+def three_digits(value: float) -> str:
+    """A number with three significant digits, and thousands set apart."""
+    size = abs(value)
+    if size >= 99.95:
+        return f"{value:,.0f}"
+    if size >= 9.995:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if size >= 0.0995 else f"{value:.2g}"
+
+
+def milliseconds(value_ms: float | None) -> str:
+    """A time in ms, s, min or h, whichever keeps it short."""
+    if value_ms is None:
+        return NOTHING
+    size = abs(value_ms)
+    if size < 999.5:
+        return f"{three_digits(value_ms)} ms"
+    if size < 599_950:
+        return f"{three_digits(value_ms / 1000)} s"
+    return f"{three_digits(value_ms / 60_000)} min" if size < 35_997_000 else f"{three_digits(value_ms / 3.6e6)} h"
+
+
+def span(seconds: float) -> str:
+    """A length of time in its two largest units."""
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    minutes, rest_s = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest_s:02} s" if rest_s else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes % 60 else f"{minutes // 60} h"
+
+
+def rate(per_s: float | None) -> str:
+    """Events per second."""
+    return NOTHING if per_s is None else f"{three_digits(per_s)}/s"
+
+
+def count(n: int | None) -> str:
+    """A whole number, thousands set apart."""
+    return NOTHING if n is None else f"{n:,}"
+
+
+def share(fraction: float) -> str:
+    """A fraction of one in percent; never 100 % for less than all, nor 0 % for more than none."""
+    percent = fraction * 100
+    if 99.9 < percent < 100:
+        return "> 99.9 %"
+    return "< 0.1 %" if 0 < percent < 0.1 else f"{percent:.3g} %"
+
+
+def dollars(amount: float | None) -> str:
+    """US dollars, to the cent or to three digits, whichever says more."""
+    if amount is None:
+        return NOTHING
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.3g}"
+
+
+def moment(at: float) -> str:
+    """A time in seconds since the epoch as a date and time of day in UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,86 @@
+"""What may spoil a run without making it impossible: doubts as values, each a line with what could be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from loadtest.protocol import Op
+from loadtest.scenario.key import is_loopback
+from loadtest.scenario.model import RemoteTarget, Scenario
+from loadtest.scenario.preview import Preview
+from loadtest.traffic.settings import OpenLoad
+from loadtest.units import seconds_text
+
+
+def doubts(seen: Preview) -> list[str]:
+    """Every doubt about what a scenario would send."""
+    scenario = seen.scenario
+    return [*_of_budget(seen), *_of_stops(seen), *_of_remote(scenario), *_of_endpoint(seen), *_of_polling(seen)]
+
+
+def _of_budget(seen: Preview) -> Iterator[str]:
+    for operation in seen.operations:
+        limit = operation.limit
+        if limit is not None and operation.fullest is not None and operation.fullest > limit.requests:
+            late = operation.fullest - limit.requests
+            yield (
+                f"{operation.fullest} jobs fall into the fullest {seconds_text(limit.per_s)} of /{operation.op}, "
+                f"{late} more than its limit; they wait for the budget and show as send lag"
+            )
+
+
+def _of_stops(seen: Preview) -> Iterator[str]:
+    scenario, ceilings = seen.scenario, seen.scenario.ceilings
+    if seen.jobs is not None and ceilings.jobs is not None and ceilings.jobs < seen.jobs:
+        yield f"ceilings.jobs stops the run after {ceilings.jobs} of {seen.jobs} jobs"
+    if seen.cost is not None and ceilings.cost is not None and ceilings.cost < seen.cost:
+        yield f"ceilings.cost is {ceilings.cost:g} US dollars, but execution would cost about {seen.cost:.4g}"
+    if seen.jobs is not None and scenario.abort is not None and scenario.abort.jobs > seen.jobs:
+        yield f"abort.jobs is {scenario.abort.jobs}, so with {seen.jobs} jobs the abort rule never judges"
+
+
+def _of_remote(scenario: Scenario) -> Iterator[str]:
+    if not isinstance(scenario.target, RemoteTarget) or is_loopback(scenario.target.url):
+        return
+    if scenario.ceilings.cost is None:
+        yield "no ceiling on cost for a target that costs money; add price and ceilings.cost"
+    if scenario.abort is None:
+        yield "no abort rule for a target that costs money; add abort: {}"
+
+
+def _of_endpoint(seen: Preview) -> Iterator[str]:
+    """What the embedded endpoint's settings foretell."""
+    scenario, service_s = seen.scenario, seen.service_s
+    if service_s is None:
+        return
+    if seen.peak_per_s is not None:
+        busy, workers = seen.peak_per_s * service_s, scenario.endpoint.workers.max
+        if busy >= workers:
+            yield f"the peak keeps {busy:.3g} workers busy and there are at most {workers}, so the queue grows"
+        if isinstance(scenario.load, OpenLoad) and busy > scenario.load.most_in_flight:
+            yield f"about {busy:.3g} jobs would be in flight at the peak, load.most_in_flight is less"
+    takes = f"a job takes about {seconds_text(round(service_s, 3))}"
+    if service_s >= scenario.patience:
+        yield f"{takes} and is given up after {seconds_text(scenario.patience)}; raise patience"
+    if service_s >= scenario.drain.within:
+        yield f"{takes}, so the drain ends before the last jobs do; raise drain.within"
+    for op in Op:
+        kept, allowed = scenario.limit(op), scenario.endpoint.limit(op)
+        if kept is not None and allowed is not None and kept.per_second > allowed.per_second:
+            yield f"the run keeps to {kept} of /{op}, the endpoint allows {allowed}; expect 429s"
+
+
+def _of_polling(seen: Preview) -> Iterator[str]:
+    """Polls of all jobs in flight, by Little's law, against the limit of /status."""
+    limit = seen.scenario.limit(Op.STATUS)
+    if limit is None or seen.peak_per_s is None or seen.service_s is None:
+        return
+    for flow in seen.flows:
+        polling = seen.scenario.flows[flow.flow].polling
+        if flow.flow == "run" and polling.policy == "fixed":
+            polls_per_s = seen.peak_per_s * flow.share * max(seen.service_s / polling.every, 1.0)
+            if polls_per_s > limit.per_second:
+                yield (
+                    f"fixed polling asks {polls_per_s:.4g} times a second at the peak, /status allows "
+                    f'{limit.per_second:.4g}; polls will be late, write "policy: shared" or a longer every'
+                )

@@ -1,0 +1,114 @@
+"""What can be known to be impossible before the first request: rates over limits, targets without ceilings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+
+from loadtest.errors import ScenarioError
+from loadtest.protocol import OPERATIONS, Limit, Op
+from loadtest.scenario.faults import Fault
+from loadtest.scenario.key import is_loopback
+from loadtest.scenario.model import SUBMITS_BY, FlowName, RemoteTarget, Scenario
+from loadtest.scenario.overrides import spelled
+from loadtest.traffic.settings import OpenLoad, Trace
+
+MOST_JOBS = 20_000_000
+"""The schedule is drawn ahead and held in memory, at 11 bytes a job."""
+
+SUBMITS: dict[Op, tuple[str, ...]] = {
+    op: tuple(flow for flow, by in SUBMITS_BY.items() if by is op) for op in dict.fromkeys(SUBMITS_BY.values())
+}
+"""Which flows an operation submits."""
+
+_ASKS: dict[Op, tuple[str, ...]] = {Op.STATUS: ("run", "stream"), Op.STREAM: ("stream",)}
+"""Which flows need an operation at least once a job, beside the submission."""
+
+
+def refuse_over_limits(scenario: Scenario) -> None:
+    """ScenarioError, with both numbers and the mend, where a scenario cannot be sent as it is written."""
+    for fault in impossible(scenario):
+        raise ScenarioError(f"{spelled(fault.path)}: {fault.text}")
+
+
+def impossible(scenario: Scenario) -> Iterator[Fault]:
+    """Everything that keeps a scenario from being sent, each with its place in the file."""
+    yield from _of_target(scenario)
+    yield from _of_flows(scenario)
+    if scenario.ceilings.cost is not None and scenario.price is None:
+        yield Fault(("ceilings", "cost"), "a cost ceiling needs a price; add price, in US dollars per worker-second")
+    if isinstance(scenario.load, OpenLoad):
+        yield from _of_rates(scenario, scenario.load)
+
+
+def _of_target(scenario: Scenario) -> Iterator[Fault]:
+    target = scenario.target
+    if not isinstance(target, RemoteTarget) or is_loopback(target.url):
+        return
+    if target.url.startswith("http://"):
+        text = "the key would travel in clear to another machine; write https://"
+        yield Fault(("target",), text)
+    if scenario.ceilings.jobs is None:
+        text = "a target that is not on this machine needs a ceiling on jobs; add ceilings: {jobs: 1000}"
+        yield Fault(("target",), text)
+
+
+def _of_flows(scenario: Scenario) -> Iterator[Fault]:
+    if "stream" in scenario.flows and scenario.target == "embedded" and scenario.endpoint.chunks is None:
+        text = "the embedded endpoint streams nothing; add endpoint.chunks: {count: 20, first: 200ms}"
+        yield Fault(("flows", "stream"), text)
+    for name, flow in scenario.flows.items():
+        op = SUBMITS_BY[name]
+        sent, most = len(msgspec.json.encode({"input": flow.input})), OPERATIONS[op].body_limit_bytes
+        if sent > most:
+            text = f"{sent / 1e6:.3g} MB, but /{op} takes at most {most / 1e6:g} MB; send less"
+            yield Fault(("flows", name, "input"), text)
+
+
+def _of_rates(scenario: Scenario, load: OpenLoad) -> Iterator[Fault]:
+    """Each stage whose highest mean rate an operation cannot keep up with."""
+    peaks = peak_rates(load)
+    for index, peak in enumerate(peaks):
+        path = ("load", "stages", index, "rate")
+        for op, flows in (*SUBMITS.items(), *_ASKS.items()):
+            used = [flow for flow in scenario.flows if flow in flows]
+            limit, offered = scenario.limit(op), peak * sum(scenario.share(flow) for flow in used)
+            if limit is not None and offered > limit.per_second * (1 + 1e-9):
+                yield Fault(path, _over(offered, op, limit, used))
+    jobs = offered_jobs(load)
+    if jobs > MOST_JOBS:
+        text = f"{jobs:.0f} jobs, but a schedule holds at most {MOST_JOBS}; shorten a stage or lower its rate"
+        yield Fault(("load", "stages"), text)
+
+
+def _over(offered: float, op: Op, limit: Limit, flows: list[FlowName]) -> str:
+    named = " and ".join(f'"{flow}"' for flow in flows)
+    asks = f"{offered:.4g} jobs/s of {named} each need at least one"
+    what = f"offers {offered:.4g}/s to" if op in SUBMITS else asks
+    return (
+        f"{what} /{op}, the limit is {limit.requests} per {limit.per_s:g} s ({limit.per_second:.4g}/s); "
+        f"lower the rate or the share of {named}, or raise limits.{op} if your endpoint allows more"
+    )
+
+
+def peak_rates(load: OpenLoad) -> list[float]:
+    """The highest mean rate of each stage, in jobs per second; of a trace the rate that it has in the stage."""
+    if not isinstance(load.arrivals, Trace):
+        return [max(stage.rate.start, stage.rate.end) for stage in load.stages]
+    lengths_s = np.array([stage.duration for stage in load.stages])
+    counts, _ = np.histogram(_trace_s(load, load.arrivals), np.concatenate([[0.0], np.cumsum(lengths_s)]))
+    return [float(rate) for rate in counts / lengths_s]
+
+
+def offered_jobs(load: OpenLoad) -> float:
+    """How many jobs are expected to arrive, all stages together."""
+    if isinstance(load.arrivals, Trace):
+        return float(len(_trace_s(load, load.arrivals)))
+    return sum((stage.rate.start + stage.rate.end) / 2 * stage.duration for stage in load.stages)
+
+
+def _trace_s(load: OpenLoad, trace: Trace) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    at_s = np.asarray(trace.times, dtype=np.float64) / trace.speed
+    return at_s[at_s < load.duration_s]

@@ -1,0 +1,208 @@
+"""What a scenario would send, for how long, within which limits, and at what cost; nothing is sent to know it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+
+from loadtest.endpoint.settings import Constant, LogNormal, Measured
+from loadtest.protocol import Limit, Op
+from loadtest.scenario.limits import SUBMITS, peak_rates
+from loadtest.scenario.model import Flow, FlowName, Scenario
+from loadtest.traffic.arrivals import Schedule, fullest, schedule
+from loadtest.traffic.polling import Crowd, PollPacer
+from loadtest.traffic.settings import ClosedLoad, OpenLoad
+
+
+@dataclass(frozen=True)
+class StagePreview:
+    """A stage: its length in seconds, its peak (jobs per second, or users), its jobs (None: no schedule)."""
+
+    name: str
+    duration_s: float
+    peak: float
+    jobs: int | None
+
+
+@dataclass(frozen=True)
+class FlowPreview:
+    """A flow: its share of all jobs (0 to 1), its jobs, and the polls that a job needs where nothing queues."""
+
+    flow: FlowName
+    share: float
+    jobs: int | None
+    polls_per_job: int | None
+
+
+@dataclass(frozen=True)
+class OperationPreview:
+    """An operation that submits: its limit, and the most jobs meant for it in any interval as long as the limit's."""
+
+    op: Op
+    limit: Limit | None
+    fullest: int | None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What would be sent. None stands for what cannot be known ahead.
+
+    `jobs` is exact for an open load; for a closed one it is what its users can do where nothing queues, or what
+    the limits allow, whichever is less. `service_s` is the mean time in the handler and `cost` US dollars of
+    execution, both of the embedded endpoint. `longest_s` counts the load and all of the drain, `polls_at_most`
+    is what the limits allow in that time.
+    """
+
+    scenario: Scenario
+    jobs: int | None
+    stages: tuple[StagePreview, ...]
+    flows: tuple[FlowPreview, ...]
+    operations: tuple[OperationPreview, ...]
+    polls: int | None
+    polls_at_most: int | None
+    longest_s: float
+    service_s: float | None
+    cost: float | None
+    schedule: str | None
+
+    @property
+    def peak_per_s(self) -> float | None:
+        """The highest mean rate of an open load, in jobs per second."""
+        return max(stage.peak for stage in self.stages) if isinstance(self.scenario.load, OpenLoad) else None
+
+
+def preview(scenario: Scenario) -> Preview:
+    """What a scenario would send, from the very schedule that its seed gives."""
+    load = scenario.load
+    drawn = None
+    if isinstance(load, OpenLoad):
+        drawn = schedule(load, {flow: scenario.share(flow) for flow in scenario.flows}, scenario.seed)
+    longest_s = load.duration_s + scenario.drain.within + scenario.drain.cancel_within
+    service_s = mean_service_s(scenario)
+    jobs = len(drawn) if drawn is not None else _most_jobs(scenario, service_s)
+    flows = tuple(_flow(scenario, flow, drawn, service_s) for flow in scenario.flows)
+    return Preview(
+        scenario=scenario,
+        jobs=jobs,
+        stages=_stages(load, drawn),
+        flows=flows,
+        operations=tuple(_operation(scenario, op, drawn) for op in SUBMITS if _used(scenario, op)),
+        polls=_polls(flows),
+        polls_at_most=_most_polls(scenario, longest_s),
+        longest_s=longest_s,
+        service_s=service_s,
+        cost=_cost(jobs, service_s, scenario.price),
+        schedule=None if drawn is None else hashlib.sha256(drawn.at_s.tobytes()).hexdigest()[:12],
+    )
+
+
+def mean_service_s(scenario: Scenario) -> float | None:
+    """The mean time in the embedded endpoint's handler, in seconds; None for another target."""
+    if scenario.target != "embedded":
+        return None
+    chunks = scenario.endpoint.chunks
+    if chunks is not None:
+        return _mean_s(chunks.first) + (chunks.count - 1) * _mean_s(chunks.gap)
+    return _mean_s(scenario.endpoint.service_time)
+
+
+def _mean_s(spread: Constant | LogNormal | Measured) -> float:
+    """The mean of a spread; of the log-normal one median * exp(sigma^2 / 2)."""
+    match spread:
+        case Constant():
+            return spread.constant
+        case LogNormal():
+            return float(spread.median * np.exp(spread.sigma**2 / 2))
+        case Measured():
+            return float(np.mean(spread.values))
+
+
+def _stages(load: OpenLoad | ClosedLoad, drawn: Schedule | None) -> tuple[StagePreview, ...]:
+    names = [stage.name or f"stage {index}" for index, stage in enumerate(load.stages, start=1)]
+    if isinstance(load, ClosedLoad):
+        peaks = [max(stage.users.start, stage.users.end) for stage in load.stages]
+    else:
+        peaks = peak_rates(load)
+    counts = None if drawn is None else np.bincount(drawn.stage, minlength=len(names))
+    return tuple(
+        StagePreview(name, stage.duration, peak, None if counts is None else int(counts[index]))
+        for index, (name, stage, peak) in enumerate(zip(names, load.stages, peaks, strict=True))
+    )
+
+
+def _flow(scenario: Scenario, name: FlowName, drawn: Schedule | None, service_s: float | None) -> FlowPreview:
+    jobs = None if drawn is None else int((drawn.flow == drawn.flows.index(name)).sum())
+    polls = None if service_s is None else polls_of(name, scenario.flows[name], service_s)
+    return FlowPreview(name, scenario.share(name), jobs, polls)
+
+
+def polls_of(name: FlowName, flow: Flow, service_s: float) -> int | None:
+    """How often a job that a worker takes at once is asked for; None for a stream, whose reads follow its chunks."""
+    if name == "stream":
+        return None
+    left_s = service_s - flow.wait if name == "runsync" else service_s
+    if name == "runsync" and left_s <= 0:
+        return 0
+    pacer, polls = PollPacer(flow.polling, inf, Crowd()), 1
+    left_s -= pacer.gap_s(0)
+    while left_s > 0 and polls < 1_000_000:
+        left_s -= pacer.gap_s(polls)
+        polls += 1
+    return polls
+
+
+def _polls(flows: tuple[FlowPreview, ...]) -> int | None:
+    total = 0
+    for flow in flows:
+        if flow.jobs is None or flow.polls_per_job is None:
+            return None
+        total += flow.jobs * flow.polls_per_job
+    return total
+
+
+def _cost(jobs: int | None, service_s: float | None, price: float | None) -> float | None:
+    return None if jobs is None or service_s is None or price is None else jobs * service_s * price
+
+
+def _used(scenario: Scenario, op: Op) -> bool:
+    return any(flow in scenario.flows for flow in SUBMITS[op])
+
+
+def _operation(scenario: Scenario, op: Op, drawn: Schedule | None) -> OperationPreview:
+    limit = scenario.limit(op)
+    if drawn is None or limit is None:
+        return OperationPreview(op, limit, None)
+    indices = [index for index, flow in enumerate(drawn.flows) if flow in SUBMITS[op]]
+    # A rate that is the limit itself must not be one job over it for the rounding of two sums.
+    just_under_s = limit.per_s * (1 - 1e-9)
+    return OperationPreview(op, limit, fullest(drawn.at_s[np.isin(drawn.flow, indices)], just_under_s))
+
+
+def _most_jobs(scenario: Scenario, service_s: float | None) -> int | None:
+    """What a closed load can submit: by its users' mean cycles and by the limits, whichever is less."""
+    load = scenario.load
+    bounds = []
+    for op, limit in ((op, scenario.limit(op)) for op in SUBMITS if _used(scenario, op)):
+        share = sum(scenario.share(flow) for flow in scenario.flows if flow in SUBMITS[op])
+        if limit is not None:
+            bounds.append(_allowed(limit, load.duration_s) / share)
+    if isinstance(load, ClosedLoad) and service_s is not None and service_s + load.think > 0:
+        cycle_s = service_s + load.think
+        bounds.append(
+            sum((s.users.start + s.users.end) / 2 * s.duration / cycle_s + s.users.end for s in load.stages)
+        )
+    return min((int(bound) for bound in bounds), default=None)
+
+
+def _allowed(limit: Limit, for_s: float) -> float:
+    return limit.requests * (for_s / limit.per_s + 1)
+
+
+def _most_polls(scenario: Scenario, longest_s: float) -> int | None:
+    """What the limits of /status and, for streams, /stream allow; None where there is no limit."""
+    asked = [Op.STATUS, Op.STREAM] if "stream" in scenario.flows else [Op.STATUS]
+    limits = [limit for op in asked if (limit := scenario.limit(op)) is not None]
+    return int(sum(_allowed(limit, longest_s) for limit in limits)) if len(limits) == len(asked) else None

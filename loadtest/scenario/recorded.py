@@ -1,0 +1,65 @@
+"""Files of recorded times that a scenario names: traces of arrivals, measured spreads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from loadtest.errors import ScenarioError
+from loadtest.units import seconds
+
+
+def read_trace(path: Path) -> list[float]:
+    """Arrival times in seconds from the start, one a line, in order; "#" begins a comment.
+
+    ScenarioError names the file and the line of what is no time, is negative, or is out of order.
+    """
+    times: list[float] = []
+    for line, text in _lines(path):
+        try:
+            at_s = float(text)
+        except ValueError:
+            at_s = math.nan
+        if not math.isfinite(at_s) or at_s < 0:
+            raise ScenarioError(f'{path}:{line}: "{text}" is not a time; write seconds from the start, like "12.5"')
+        if times and at_s < times[-1]:
+            raise ScenarioError(f"{path}:{line}: {text} comes after {times[-1]:g}; sort the times")
+        times.append(at_s)
+    return times
+
+
+def read_measured(path: Path) -> list[str]:
+    """Times with their units, one a line, as texts that have been checked; "#" begins a comment."""
+    times: list[str] = []
+    for line, text in _lines(path):
+        try:
+            seconds(text)
+        except ValueError as error:
+            raise ScenarioError(f"{path}:{line}: {error}") from None
+        times.append(text)
+    return times
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Each line with its number from 1, without comments and blank ones; ScenarioError where there is none."""
+    empty = True
+    for line, whole in enumerate(read_text(path).splitlines(), start=1):
+        text = whole.partition("#")[0].strip()
+        if text:
+            empty = False
+            yield line, text
+    if empty:
+        raise ScenarioError(f"{path}: holds no times; write one a line")
+
+
+def read_text(path: Path) -> str:
+    """A text file, whole; ScenarioError where it is missing, not readable, or not text."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ScenarioError(f"{path}: no such file; check the path") from None
+    except UnicodeDecodeError:
+        raise ScenarioError(f"{path}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise ScenarioError(f"{path}: cannot be read: {error.strerror}") from None

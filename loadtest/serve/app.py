@@ -1,0 +1,165 @@
+"""The endpoint's operations over HTTP: path, method, key, limits, body, in this order, then the model's answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from loadtest.endpoint.job import Job, answer
+from loadtest.endpoint.settings import StreamAnswers
+from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, JobState, Op, presented_key
+from loadtest.serve import replies
+from loadtest.serve.live import Hold, LiveEndpoint
+from loadtest.serve.submission import body_within, fault_of, wait_s
+from loadtest.wire import JobAnswer, Purged, StreamAnswer
+
+
+class App:
+    """One endpoint as an ASGI application. Every request is answered from the model and noted in the journal."""
+
+    def __init__(self, live: LiveEndpoint, endpoint_id: str, key: str, stream: StreamAnswers) -> None:
+        self._live = live
+        self._endpoint_id = endpoint_id
+        self._key = key.encode()
+        self._stream_answers = stream
+        self._operations: dict[str, Callable[[Request, str], Awaitable[Response]]] = {
+            Op.RUN: self._run,
+            Op.RUNSYNC: self._runsync,
+            Op.STATUS: self._status,
+            Op.STREAM: self._stream,
+            Op.HEALTH: self._health,
+            Op.PURGE_QUEUE: self._purge_queue,
+            Op.CANCEL: self._cancel,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        at = self._live.clock.now()
+        request = Request(scope, receive)
+        op, job_id = self._named(scope["path"])
+        status = None
+        try:
+            if op is None:
+                status = await _sent(replies.UNKNOWN_PATH, request, send)
+            elif (refused := self._refused(op, request, at)) is not None:
+                status = await _sent(refused, request, send)
+            else:
+                status = await self._answered(op, job_id, request, send)
+        except ClientDisconnect:
+            pass  # there is nobody to answer, and the journal says so
+        finally:
+            self._live.journal.request(op, at, status)
+
+    def _named(self, path: str) -> tuple[Op | None, str]:
+        """The operation that a path names, None where it names none of this endpoint's, and the job's id in it."""
+        parts = path.split("/")
+        if len(parts) not in (4, 5) or parts[0] or parts[1] != "v2" or parts[2] != self._endpoint_id:
+            return None, ""
+        if parts[3] not in self._operations:
+            return None, ""
+        op, job_id = Op(parts[3]), "".join(parts[4:])
+        takes_id = OPERATIONS[op].path.endswith("/{id}")
+        return (op, job_id) if len(parts) == 4 + takes_id and takes_id == bool(job_id) else (None, "")
+
+    def _refused(self, op: Op, request: Request, at: float) -> Response | None:
+        """Why the request is turned away; None where it was admitted."""
+        method = OPERATIONS[op].method
+        if request.method != method:
+            return replies.wrong_method(method)
+        presented = presented_key(request.headers.get("authorization", ""))
+        if not hmac.compare_digest(presented.encode("latin-1"), self._key):
+            return replies.BAD_KEY
+        over_s = self._live.endpoint.admit(op, at)
+        return None if over_s is None else replies.too_many(over_s)
+
+    async def _answered(self, op: Op, job_id: str, request: Request, send: Send) -> int:
+        """Carries an admitted request out; it counts as concurrent until its answer is sent."""
+        try:
+            response = await self._operations[op](request, job_id)
+            self._live.settle()
+            return await _sent(response, request, send)
+        finally:
+            self._live.endpoint.release(op)
+
+    async def _run(self, request: Request, _: str) -> Response:
+        job = await self._submitted(Op.RUN, request)
+        return job if isinstance(job, Response) else replies.reply(JobAnswer(job.id, JobState.IN_QUEUE))
+
+    async def _runsync(self, request: Request, _: str) -> Response:
+        wait = wait_s(request, RUNSYNC_WAIT)
+        if wait is None:
+            return replies.bad_request(f"wait: not within {RUNSYNC_WAIT.least_ms} to {RUNSYNC_WAIT.most_ms} ms")
+        job = await self._submitted(Op.RUNSYNC, request)
+        if isinstance(job, Response):
+            return job
+        self._live.settle()
+        async with _held(request) as hold:
+            await self._live.ended(job, job.submitted_at + wait, hold)
+        return replies.reply(answer(job))
+
+    async def _submitted(self, op: Op, request: Request) -> Job | Response:
+        limit_bytes = OPERATIONS[op].body_limit_bytes
+        body = await body_within(request, limit_bytes)
+        if body is None:
+            return replies.bad_request(f"body: exceeded max body size of {limit_bytes // 10**6} MB")
+        fault = fault_of(body)
+        if fault is not None:
+            return replies.bad_request(f"body: {fault}")
+        return self._live.endpoint.submit(op, self._live.clock.now())
+
+    async def _status(self, request: Request, job_id: str) -> Response:
+        job = self._live.endpoint.job(job_id, self._live.clock.now())
+        return replies.UNKNOWN_JOB if job is None else replies.reply(answer(job))
+
+    async def _stream(self, request: Request, job_id: str) -> Response:
+        endpoint, now = self._live.endpoint, self._live.clock.now()
+        job, chunks = endpoint.job(job_id, now), endpoint.read_stream(job_id, now)
+        if job is None:
+            return replies.UNKNOWN_JOB
+        if not chunks and not job.final:
+            async with _held(request) as hold:
+                await self._live.chunk_due(job, now + self._stream_answers.hold, hold)
+            chunks = endpoint.read_stream(job_id, self._live.clock.now())
+        if self._stream_answers.form == "array":
+            return replies.reply(chunks or [])
+        return replies.reply(StreamAnswer(chunks or [], job.state))
+
+    async def _health(self, request: Request, _: str) -> Response:
+        return replies.reply(self._live.endpoint.health(self._live.clock.now()))
+
+    async def _purge_queue(self, request: Request, _: str) -> Response:
+        return replies.reply(Purged(self._live.endpoint.purge(self._live.clock.now())))
+
+    async def _cancel(self, request: Request, job_id: str) -> Response:
+        job = self._live.endpoint.cancel(job_id, self._live.clock.now())
+        return replies.UNKNOWN_JOB if job is None else replies.reply(JobAnswer(job.id, job.state))
+
+
+async def _sent(response: Response, request: Request, send: Send) -> int:
+    await response(request.scope, request.receive, send)
+    return response.status_code
+
+
+@asynccontextmanager
+async def _held(request: Request) -> AsyncIterator[Hold]:
+    """An answer held open; where the client hangs up meanwhile, it ends with ClientDisconnect."""
+    hold = Hold()
+
+    async def hang_up() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            continue
+        hold.leave()
+
+    hanging_up = asyncio.create_task(hang_up())
+    try:
+        yield hold
+        if hold.client_left:
+            raise ClientDisconnect
+    finally:
+        hanging_up.cancel()

@@ -1,0 +1,155 @@
+"""`loadtest serve`: one process, one endpoint, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import uvicorn
+
+from loadtest.clock import WallClock
+from loadtest.endpoint.model import Endpoint
+from loadtest.endpoint.settings import EndpointSettings
+from loadtest.errors import UsageError
+from loadtest.serve.app import App
+from loadtest.serve.journal import Journal
+from loadtest.serve.live import LiveEndpoint
+
+KEY_VARIABLE = "LOADTEST_API_KEY"
+DEFAULT_KEY = "local"
+JOURNAL_FLUSHED_EACH_S = 0.2
+KEEP_ALIVE_S = 75
+SHUTDOWN_WITHIN_S = 2
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    endpoint_id: str = "local",
+    config: Path | None = None,
+    seed: int = 1,
+    journal: Path | None = None,
+    until_stdin_closes: bool = False,
+) -> None:
+    """Serve an endpoint until SIGINT, SIGTERM, or, where asked, the end of standard input; port 0 takes a free one.
+
+    UsageError where the port is taken or the journal cannot be opened, ScenarioError where the config cannot
+    be read, RecordingError where the journal can no longer be written.
+    """
+    settings = _settings(config)
+    listener = _listener(host, port)
+    with listener:
+        written = Journal(journal)
+        clock = WallClock()
+        live = LiveEndpoint(Endpoint(settings, seed, clock.now()), clock, written)
+        app = App(live, endpoint_id, os.environ.get(KEY_VARIABLE) or DEFAULT_KEY, settings.stream)
+        url_host = f"[{host}]" if listener.family == socket.AF_INET6 else host
+        url = f"http://{url_host}:{listener.getsockname()[1]}/v2/{endpoint_id}"
+        server = _Server(app, url, live.stop)
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(_until_stopped(server, listener, written, until_stdin_closes))
+        live.write_unfinished()
+        written.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says when it listens, and on a signal first ends what is held open, then itself, quietly."""
+
+    def __init__(self, app: App, url: str, on_stop: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_level="warning",
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=SHUTDOWN_WITHIN_S,
+            )
+        )
+        self._url = url
+        self._on_stop = on_stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to accept connections, and say where."""
+        await super().startup(sockets)
+        # what is loaded by now stays; without this every full collection walks it, and answers wait some 10 ms
+        gc.collect()
+        gc.freeze()
+        # uvicorn's own handlers would raise the signal again once it has stopped, and end in a traceback
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
+        print(f"listening on {self._url}", flush=True)  # noqa: T201
+
+    def stop(self) -> None:
+        """Answer what is held open, then end."""
+        self._on_stop()
+        self.should_exit = True
+
+
+async def _until_stopped(
+    server: _Server, listener: socket.socket, journal: Journal, until_stdin_closes: bool
+) -> None:
+    if until_stdin_closes:
+        _at_end_of_stdin(server.stop)
+    flushing = asyncio.create_task(_keep_flushed(journal))
+    flushing.add_done_callback(lambda _: server.stop())
+    await server.serve(sockets=[listener])
+    flushing.cancel()
+    with suppress(asyncio.CancelledError):
+        await flushing
+
+
+async def _keep_flushed(journal: Journal) -> None:
+    while True:
+        await asyncio.sleep(JOURNAL_FLUSHED_EACH_S)
+        journal.flush()
+
+
+def _at_end_of_stdin(stop: Callable[[], None]) -> None:
+    """Calls `stop` on the running loop when standard input ends, as it does when the process that holds it dies."""
+    loop = asyncio.get_running_loop()
+
+    def read_to_the_end() -> None:
+        with suppress(OSError):
+            while os.read(0, 4096):
+                continue
+        with suppress(RuntimeError):  # the loop has ended already
+            loop.call_soon_threadsafe(stop)
+
+    threading.Thread(target=read_to_the_end, daemon=True).start()
+
+
+def _settings(config: Path | None) -> EndpointSettings:
+    if config is None:
+        return EndpointSettings()
+    from loadtest.scenario.load import load_settings
+
+    return load_settings(config)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except socket.gaierror as fault:
+        raise UsageError(f"cannot listen on {host}: {fault.strerror}; name another with --host") from None
+    except OSError as fault:
+        reason = os.strerror(fault.errno or 0)
+        raise UsageError(
+            f"cannot listen on {host} port {port}: {reason}; name another with --port or --host"
+        ) from None
+    except OverflowError:
+        raise UsageError(
+            f"cannot listen on port {port}: it is not within 0 to 65535; name another with --port"
+        ) from None

@@ -1,0 +1,43 @@
+"""Answers as HTTP responses, and the refusals, in the service's own words."""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+from typing import Any
+
+from starlette.responses import Response
+
+from loadtest.wire import Problem, encode
+
+
+def reply(answer: Any) -> Response:
+    """200 with one of the wire's answers."""
+    return Response(encode(answer), media_type="application/json")
+
+
+def refusal(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> Response:
+    """A problem document."""
+    body = encode(Problem(status.value, status.phrase, detail))
+    return Response(body, status.value, headers, media_type="application/problem+json")
+
+
+UNKNOWN_PATH = refusal(HTTPStatus.NOT_FOUND, "not found: no such endpoint or operation")
+UNKNOWN_JOB = refusal(HTTPStatus.NOT_FOUND, "not found: no such job, or its result has expired")
+BAD_KEY = refusal(HTTPStatus.UNAUTHORIZED, "unauthorized: no valid API key", {"WWW-Authenticate": "Bearer"})
+
+
+def wrong_method(allowed: str) -> Response:
+    """405 with the method that the operation has."""
+    return refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"method not allowed: use {allowed}", {"Allow": allowed})
+
+
+def too_many(wait_s: float) -> Response:
+    """429 with `Retry-After` in whole seconds, rounded up, at least 1."""
+    headers = {"Retry-After": str(max(1, math.ceil(wait_s)))}
+    return refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many requests: the operation's limit is reached", headers)
+
+
+def bad_request(detail: str) -> Response:
+    """400 with what is wrong."""
+    return refusal(HTTPStatus.BAD_REQUEST, f"bad request: {detail}")

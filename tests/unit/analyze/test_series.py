@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.analyze.bins import bins_over
+from loadtest.analyze.distributions import distribution, highest_supported, histogram_edges_ms
+from loadtest.analyze.series import MOST_BINS, Series, series
+from loadtest.record.run import StageSpan
+from loadtest.record.sample import HEALTH, REQUESTS, SAMPLES
+from tests.unit.analyze.rows import START_AT, job, requests, run, samples, ten_jobs
+
+NO_REQUESTS = REQUESTS.empty_table()
+
+
+def test_rates_by_second() -> None:
+    table = samples(
+        job(0, 0.0),
+        job(1, 0.5, finished_at=START_AT + 2.5),
+        job(2, 1.0, outcome="failed", finished_at=START_AT + 3.2),
+        job(3, 3.0, outcome="unreachable", finished_at=None, accepted_at=None),
+        job(4, 4.0, outcome="censored", finished_at=None),
+    )
+    asked = requests((1000, 0, "status", 200, 4, 4), (1001, 1, "status", 200, 6, 6), (1001, 1, "status", 429, 1, 7))
+    rates = series(run(offered={"run": [2, 1, 0, 1, 1], "stream": [1]}), table, asked, None).rates
+    assert rates.at_s == list(range(10))
+    assert rates.offered[:6] == [3, 1, 0, 1, 1, 0]
+    assert rates.sent[:6] == [2, 1, 0, 1, 1, 0]
+    assert rates.completed[:4] == [1, 0, 1, 0]
+    assert rates.failed[:5] == [0, 0, 0, 2, 0]
+    assert rates.in_flight[:6] == [1, 2, 1, 0, 1, 1]
+    assert rates.requests == {"status": [4.0, 7.0, *[0.0] * 8]}
+
+
+def test_times_stand_in_the_bin_of_their_intended_start() -> None:
+    rows = [job(i, i / 100, delay_ms=i, finished_at=START_AT + 8) for i in range(100)]
+    lone = job(100, 5.0, delay_ms=7)
+    latencies = series(run(), samples(*rows, lone), NO_REQUESTS, None).latencies
+    assert latencies.jobs == [100, 0, 0, 0, 0, 1, 0, 0, 0, 0]
+    assert (latencies.delay_ms.p50[0], latencies.delay_ms.p95[0], latencies.delay_ms.p99[0]) == (49, 94, 98)
+    assert (latencies.delay_ms.p50[5], latencies.delay_ms.p50[1]) == (None, None)
+
+
+def test_the_parts_of_the_mean_make_up_the_whole() -> None:
+    mean = series(run(), ten_jobs(), NO_REQUESTS, None).latencies.mean
+    assert {name: values[3] for name, values in mean.items()} == pytest.approx(
+        {"send_lag": 10, "delay": 100, "execution": 200, "overhead": 50}
+    )
+
+
+@given(st.floats(0.01, 1e7))
+def test_bins_are_few_and_cover_the_span(span_s: float) -> None:
+    bins = bins_over(START_AT, span_s, MOST_BINS)
+    assert 1 <= bins.count <= MOST_BINS
+    assert bins.count * bins.width_s >= span_s - 0.01 * bins.width_s
+    assert bins.lengths_s.min() > 0
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=50))
+def test_every_event_is_in_one_bin(at: list[float]) -> None:
+    bins = bins_over(0.0, 100.0, 7)
+    rates = bins.per_second(np.array(at))
+    assert sum(np.array(rates) * bins.lengths_s) == pytest.approx(len(at), abs=0.2)
+
+
+def test_what_went_wrong_is_grouped_with_the_commonest_first() -> None:
+    bad = {"outcome": "failed", "error": "out of memory"}
+    table = samples(
+        job(0, 0.0),
+        job(1, 1.0, outcome="rejected", http_status=413, job_id=None),
+        job(2, 2.0, **bad),
+        job(3, 3.0, **bad),
+    )
+    faults = series(run(), table, NO_REQUESTS, None).faults
+    assert [(f.outcome, f.http_status, f.error, f.jobs, f.seq, f.job_id) for f in faults] == [
+        ("failed", 200, "out of memory", 2, 2, "id-2"),
+        ("rejected", 413, "", 1, 1, None),
+    ]
+
+
+def test_health_and_stages() -> None:
+    health = HEALTH.empty_table().from_pylist([{"at": START_AT + 2, "in_queue": 3, "running": 1}], HEALTH)
+    stages = [StageSpan("warm", 4), StageSpan("", 6)]
+    drawn = series(run(stages=stages), ten_jobs(), NO_REQUESTS, health)
+    assert [(stage.name, stage.start_s) for stage in drawn.stages] == [("warm", 0), ("stage 2", 4)]
+    assert drawn.health is not None
+    assert (drawn.health.at_s, drawn.health.in_queue, drawn.health.idle) == ([2.0], [3], [0])
+
+
+def test_nothing_recorded_can_still_be_written() -> None:
+    drawn = series(run(), SAMPLES.empty_table(), NO_REQUESTS, HEALTH.empty_table())
+    assert (drawn.outcomes, drawn.faults, drawn.health, drawn.throughput_per_s) == ({}, [], None, 0)
+    assert msgspec.json.decode(msgspec.json.encode(drawn), type=Series) == drawn
+
+
+@pytest.mark.parametrize("n", [1, 5, 6, 100, 5000])
+def test_a_percentile_curve_ends_where_n_supports_no_more(n: int) -> None:
+    values = np.arange(1.0, n + 1)
+    drawn = distribution(values, histogram_edges_ms(values))
+    assert sum(drawn.counts) == drawn.n == n
+    assert len(drawn.percent) <= 200
+    if n < 6:
+        assert drawn.value_ms == []
+    else:
+        assert drawn.percent[-1] / 100 == pytest.approx(highest_supported(n), abs=1e-6)
+        assert drawn.percent == sorted(drawn.percent)
+
+
+@given(st.integers(2, 100_000))
+def test_the_highest_supported_percentile_is_the_one_that_n_bounds(n: int) -> None:
+    assert highest_supported(n) ** n == pytest.approx(0.025)
+
+
+@given(st.lists(st.floats(0, 1e6) | st.just(math.nan), min_size=1, max_size=200))
+def test_a_histogram_loses_no_job(values: list[float]) -> None:
+    array = np.array(values)
+    edges = histogram_edges_ms(array)
+    drawn = distribution(array, edges)
+    assert sum(drawn.counts) == np.count_nonzero(~np.isnan(array))
+    assert np.all(np.diff(edges) > 0)

@@ -1,0 +1,149 @@
+"""What holds whatever is asked of the endpoint, and what queueing theory says of it."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loadtest.endpoint.job import Job, answer, milliseconds
+from loadtest.endpoint.model import Endpoint
+from loadtest.endpoint.settings import EndpointSettings
+from loadtest.protocol import FINAL, JobState, Op
+
+SETTINGS = st.fixed_dictionaries(
+    {
+        "workers": st.sampled_from([{"active": 1, "max": 1}, {"active": 0, "max": 3}, {"active": 2, "max": 4}]),
+        "scaler": st.sampled_from([{"queue_delay": "1s"}, {"queue_delay": "0s"}, {"request_count": 2}]),
+        "service": st.sampled_from(["0s", "700ms", {"median": "1s", "sigma": 0.8}]),
+        "failure_rate": st.sampled_from(["0 %", "30 %"]),
+        "idle_timeout": st.sampled_from(["0s", "2s"]),
+        "cold_start": st.sampled_from(["0s", "3s"]),
+        "revival": st.sampled_from([None, {"takes": "200ms", "within": "4s"}]),
+    }
+)
+GAPS_S = st.integers(0, 192).map(lambda ticks: ticks / 64)  # sums of these are exact
+CALLS = st.lists(
+    st.tuples(st.sampled_from(["run", "run", "run", "runsync", "cancel", "purge", "look"]), GAPS_S),
+    max_size=60,
+)
+
+
+def told(config: dict[str, object], calls: list[tuple[str, float]]) -> tuple[Endpoint, list[Job], list[Job]]:
+    """Carries the calls out; the endpoint, its jobs in order of submission, and those it said had ended."""
+    model = Endpoint(EndpointSettings.model_validate(config), 3, 1.0)
+    jobs: list[Job] = []
+    ended: list[Job] = []
+    now = 1.0
+    for call, gap_s in calls:
+        now += gap_s
+        if call in ("run", "runsync"):
+            jobs.append(model.submit(Op(call), now))
+        elif call == "cancel" and jobs:
+            model.cancel(jobs[len(jobs) // 2].id, now)
+        elif call == "purge":
+            model.purge(now)
+        counts = model.health(now).workers
+        assert counts.idle + counts.running + counts.initializing <= config["workers"]["max"]  # type: ignore[index]
+        ended += model.take_ended()
+    model.advance(now + 500)
+    return model, jobs, ended + model.take_ended()
+
+
+@settings(deadline=None, max_examples=1500)
+@given(SETTINGS, CALLS)
+def test_no_job_is_lost_and_each_ends_once(config: dict[str, object], calls: list[tuple[str, float]]) -> None:
+    model, jobs, ended = told(config, calls)
+    assert sorted(job.id for job in ended) == sorted(job.id for job in jobs)
+    assert all(job.state in FINAL for job in jobs)
+    assert model.unfinished() == []
+    counts = model.health(1e6).jobs
+    assert (counts.in_queue, counts.in_progress) == (0, 0)
+    assert counts.completed == sum(job.state is JobState.COMPLETED for job in jobs)
+    assert counts.failed == sum(job.state is JobState.FAILED for job in jobs)
+
+
+@settings(deadline=None, max_examples=1500)
+@given(SETTINGS, CALLS, st.lists(GAPS_S, max_size=5))
+def test_nothing_depends_on_when_somebody_looked(
+    config: dict[str, object], calls: list[tuple[str, float]], looks: list[float]
+) -> None:
+    watched: list[tuple[str, float]] = []
+    for call, gap_s in calls:
+        stops = [0.0, *sorted(at for at in looks if at <= gap_s)]
+        watched += [("look", after - before) for before, after in pairwise(stops)]
+        watched.append((call, gap_s - stops[-1]))
+    stories = [
+        [(job.id, job.state, job.worker_id, job.taken_at, job.finished_at) for job in told(config, each)[1]]
+        for each in (calls, watched)
+    ]
+    assert stories[0] == stories[1]
+
+
+@settings(deadline=None, max_examples=1500)
+@given(SETTINGS, CALLS)
+def test_jobs_are_taken_first_come_first_served(config: dict[str, object], calls: list[tuple[str, float]]) -> None:
+    _, jobs, _ = told(config, calls)
+    taken = [job.taken_at for job in jobs if job.taken_at is not None]
+    assert taken == sorted(taken)
+
+
+@settings(deadline=None, max_examples=1500)
+@given(SETTINGS, CALLS)
+def test_a_worker_does_one_job_at_a_time_within_its_shifts(
+    config: dict[str, object], calls: list[tuple[str, float]]
+) -> None:
+    model, jobs, _ = told(config, calls)
+    for worker in model.workers:
+        mine = [job for job in jobs if job.worker_id == worker.id]
+        spans = [(job.taken_at or 0.0, job.finished_at or math.inf) for job in mine]
+        assert all(end <= next_start for (_, end), (next_start, _) in pairwise(spans))
+        for start, end in spans:
+            assert any(
+                shift.started_at <= start and (shift.stopped_at is None or end <= shift.stopped_at)
+                for shift in worker.shifts
+            )
+
+
+@settings(deadline=None, max_examples=1500)
+@given(SETTINGS, CALLS)
+def test_the_answer_s_times_agree_with_the_rounded_truth(
+    config: dict[str, object], calls: list[tuple[str, float]]
+) -> None:
+    _, jobs, _ = told(config, calls)
+    for job in jobs:
+        seen = answer(job)
+        if job.taken_at is None or job.finished_at is None:
+            assert seen.delay_ms is None
+            continue
+        assert seen.delay_ms is not None
+        assert seen.execution_ms is not None
+        assert milliseconds(job.submitted_at) + seen.delay_ms + seen.execution_ms == milliseconds(job.finished_at)
+        assert job.state is JobState.CANCELLED or job.finished_at == job.taken_at + job.service_s
+
+
+def erlang_c(servers: int, offered: float) -> float:
+    """P(wait) of M/M/c: B = Erlang B by recursion, C = B / (1 − ρ(1 − B))."""
+    blocked = 1.0
+    for server in range(1, servers + 1):
+        blocked = offered * blocked / (server + offered * blocked)
+    return blocked / (1 - offered / servers * (1 - blocked))
+
+
+def test_waiting_agrees_with_erlang_c() -> None:
+    servers, rate, service_s, jobs = 4, 3.2, 1.0, 40_000
+    rng = np.random.default_rng(5)
+    values = [f"{value:.6f}s" for value in rng.exponential(service_s, 20_000)]
+    config = {"workers": {"active": servers, "max": servers}, "service": values}
+    model = Endpoint(EndpointSettings.model_validate(config), 5, 0.0)
+    arrivals = np.cumsum(rng.exponential(1 / rate, jobs)).tolist()
+    submitted = [model.submit(Op.RUN, at) for at in arrivals]
+    model.advance(arrivals[-1] + 1000)
+    waits = np.array([math.nan if job.taken_at is None else job.taken_at - job.submitted_at for job in submitted])
+    expected = erlang_c(servers, rate * service_s)
+    assert np.mean(waits > 0) == pytest.approx(expected, rel=0.06)
+    assert np.mean(waits) == pytest.approx(expected * service_s / (servers - rate * service_s), rel=0.12)

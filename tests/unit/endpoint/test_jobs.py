@@ -1,0 +1,191 @@
+"""A job's life on the model, told with exact times."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from loadtest.endpoint.job import Job, answer
+from loadtest.endpoint.model import Endpoint
+from loadtest.endpoint.settings import EndpointSettings
+from loadtest.protocol import JobEvent, JobState, Op
+from loadtest.wire import decode_job, encode
+
+EPOCH = 1_700_000_000.0
+
+
+def endpoint(seed: int = 1, start_at: float = 0.0, **settings: object) -> Endpoint:
+    settings = {"workers": {"active": 1, "max": 1}, "service": "2s", **settings}
+    return Endpoint(EndpointSettings.model_validate(settings), seed, start_at)
+
+
+def shown(job: Job) -> tuple[str, int | None, int | None, bytes]:
+    seen = decode_job(encode(answer(job)))
+    return seen.status, seen.delay_ms, seen.execution_ms, bytes(seen.output)
+
+
+def test_an_idle_worker_takes_a_job_at_once_and_the_next_waits_for_it() -> None:
+    model = endpoint()
+    first, second = model.submit(Op.RUN, 10.0), model.submit(Op.RUN, 10.5)
+    assert shown(first) == ("IN_PROGRESS", 0, None, b"")
+    assert shown(second) == ("IN_QUEUE", None, None, b"")
+    model.advance(11.999)
+    assert second.state is JobState.IN_QUEUE
+    model.advance(12.0)
+    assert shown(first) == ("COMPLETED", 0, 2000, b'"ok"')
+    assert shown(second) == ("IN_PROGRESS", 1500, None, b"")
+    model.advance(14.0)
+    assert shown(second) == ("COMPLETED", 1500, 2000, b'"ok"')
+    assert (second.taken_at, second.finished_at) == (12.0, 14.0)
+
+
+def test_results_do_not_depend_on_when_somebody_looked() -> None:
+    looked, left_alone = endpoint(), endpoint()
+    for model, steps in ((looked, 10_000), (left_alone, 1)):
+        for _ in range(5):
+            model.submit(Op.RUN, 0.0)
+        for step in range(1, steps + 1):
+            model.advance(20.0 * step / steps)
+    ended = [[(job.id, job.taken_at, job.finished_at) for job in each.take_ended()] for each in (looked, left_alone)]
+    assert ended[0] == ended[1]
+    assert [finished for _, _, finished in ended[0]] == [2.0, 4.0, 6.0, 8.0, 10.0]
+
+
+def test_ids_are_uuids_and_a_runsync_job_says_so() -> None:
+    model = endpoint()
+    uuid = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+    assert re.fullmatch(uuid, model.submit(Op.RUN, 0.0).id)
+    assert re.fullmatch("sync-" + uuid, model.submit(Op.RUNSYNC, 0.0).id)
+
+
+def test_the_seed_names_the_whole_sequence() -> None:
+    def story(seed: int) -> list[tuple[str, float, bool, str | None]]:
+        model = endpoint(seed, service={"median": "1s", "sigma": 0.5}, failure_rate="30 %")
+        jobs = [model.submit(Op.RUN, float(at)) for at in range(50)]
+        model.advance(1000.0)
+        return [(job.id, job.service_s, job.fails, job.worker_id) for job in jobs]
+
+    assert story(7) == story(7)
+    assert story(7) != story(8)
+    assert {fails for _, _, fails, _ in story(7)} == {True, False}
+
+
+def test_a_changed_failure_rate_leaves_the_service_times_alone() -> None:
+    spread = {"median": "1s", "sigma": 0.5}
+    calm, faulty = endpoint(service=spread), endpoint(service=spread, failure_rate="50 %")
+    times = [[model.submit(Op.RUN, 0.0).service_s for _ in range(20)] for model in (calm, faulty)]
+    assert times[0] == times[1]
+
+
+def test_a_job_that_fails_carries_its_error_and_no_output() -> None:
+    model = endpoint(failure_rate="100 %")
+    job = model.submit(Op.RUN, 0.0)
+    model.advance(2.0)
+    assert shown(job) == ("FAILED", 0, 2000, b"")
+    assert b"failure_rate" in bytes(answer(job).error)
+    assert model.health(2.0).jobs.failed == 1
+
+
+def test_a_cancelled_running_job_carries_both_times_and_its_worker_takes_the_next() -> None:
+    model = endpoint()
+    first, second = model.submit(Op.RUN, 0.0), model.submit(Op.RUN, 0.0)
+    assert model.cancel(first.id, 0.5) is first
+    assert shown(first) == ("CANCELLED", 0, 500, b"")
+    assert second.taken_at == 0.5
+    model.advance(10.0)
+    assert (first.finished_at, second.finished_at) == (0.5, 2.5)
+
+
+def test_a_job_cancelled_in_the_queue_was_never_taken() -> None:
+    model = endpoint()
+    running, waiting, last = (model.submit(Op.RUN, 0.0) for _ in range(3))
+    model.cancel(waiting.id, 1.0)
+    assert shown(waiting) == ("CANCELLED", None, None, b"")
+    model.advance(2.0)
+    assert last.taken_at == 2.0
+    assert running.finished_at == 2.0
+
+
+def test_cancelling_what_has_ended_changes_nothing_and_an_unknown_job_is_none() -> None:
+    model = endpoint()
+    job = model.submit(Op.RUN, 0.0)
+    assert model.cancel(job.id, 5.0) is job
+    assert shown(job) == ("COMPLETED", 0, 2000, b'"ok"')
+    assert model.cancel("no such job", 5.0) is None
+
+
+def test_a_purge_cancels_the_queue_and_leaves_the_running_job() -> None:
+    model = endpoint()
+    running, *waiting = (model.submit(Op.RUN, 0.0) for _ in range(4))
+    model.cancel(waiting[0].id, 0.5)
+    assert model.purge(1.0) == 2
+    assert model.purge(1.0) == 0
+    assert [job.state for job in waiting] == [JobState.CANCELLED] * 3
+    model.advance(2.0)
+    assert running.state is JobState.COMPLETED
+    assert model.submit(Op.RUN, 3.0).taken_at == 3.0
+
+
+def test_take_ended_hands_out_each_job_once_in_the_order_of_their_ends() -> None:
+    model = endpoint()
+    first, second, third = (model.submit(Op.RUN, 0.0) for _ in range(3))
+    model.cancel(third.id, 1.0)
+    model.advance(4.0)
+    assert model.take_ended() == [third, first, second]
+    assert model.take_ended() == []
+
+
+def test_unfinished_jobs_are_those_in_queue_and_in_progress() -> None:
+    model = endpoint()
+    _ended, running, waiting = (model.submit(Op.RUN, 0.0) for _ in range(3))
+    model.advance(2.0)
+    assert model.unfinished() == [running, waiting]
+
+
+@pytest.mark.parametrize(("op", "kept_s"), [(Op.RUN, 30.0), (Op.RUNSYNC, 5.0)])
+def test_a_result_is_kept_for_its_time_and_then_unknown(op: Op, kept_s: float) -> None:
+    model = endpoint(retention={"run": "30s", "runsync": "5s"})
+    job = model.submit(op, 0.0)
+    assert model.job(job.id, 2.0 + kept_s - 0.001) is job
+    assert model.job(job.id, 2.0 + kept_s) is None
+    assert model.read_stream(job.id, 40.0) is None
+
+
+def test_health_counts_jobs_and_workers() -> None:
+    model = endpoint(workers={"active": 2, "max": 3})
+    for _ in range(3):
+        model.submit(Op.RUN, 0.0)
+    seen = model.health(1.0)
+    assert (seen.jobs.in_queue, seen.jobs.in_progress, seen.jobs.completed) == (1, 2, 0)
+    assert (seen.workers.idle, seen.workers.running, seen.workers.ready) == (0, 2, 2)
+    seen = model.health(4.0)
+    assert (seen.jobs.in_queue, seen.jobs.in_progress, seen.jobs.completed) == (0, 0, 3)
+    assert (seen.workers.idle, seen.workers.running, seen.workers.ready) == (2, 0, 2)
+
+
+def test_the_next_event_is_named_exactly() -> None:
+    model = endpoint(retention={"run": "30s"})
+    assert model.next_event_at() is None
+    model.submit(Op.RUN, 1.0)
+    assert model.next_event_at() == 3.0
+    model.advance(3.0)
+    assert model.next_event_at() == 33.0
+    model.advance(33.0)
+    assert model.next_event_at() is None
+
+
+def test_times_on_the_wire_are_differences_of_rounded_times() -> None:
+    model = endpoint(start_at=EPOCH, service="1.2346s")
+    job = model.submit(Op.RUN, EPOCH + 0.0004)
+    model.advance(EPOCH + 10)
+    assert (job.taken_at, answer(job).delay_ms) == (EPOCH + 0.0004, 0)
+    assert job.finished_at is not None
+    assert round(job.finished_at, 3) == pytest.approx(EPOCH + 1.235, abs=1e-6)
+    assert answer(job).execution_ms == 1235
+
+
+def test_an_illegal_move_is_refused() -> None:
+    job = Job("a", Op.RUN, 0.0, 1.0)
+    with pytest.raises(KeyError):
+        job.move(JobEvent.COMPLETED)

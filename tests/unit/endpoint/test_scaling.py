@@ -1,0 +1,130 @@
+"""Workers that start, idle and stop: scalers, cold starts, revivals, with exact times."""
+
+from __future__ import annotations
+
+from loadtest.endpoint.job import Job
+from loadtest.endpoint.model import Endpoint
+from loadtest.endpoint.settings import EndpointSettings
+from loadtest.protocol import Op
+from loadtest.wire import WorkerCounts
+
+
+def endpoint(**settings: object) -> Endpoint:
+    settings = {"workers": {"active": 0, "max": 3}, "service": "2s", "cold_start": "10s", **settings}
+    return Endpoint(EndpointSettings.model_validate(settings), 1, 0.0)
+
+
+def taken(model: Endpoint, jobs: list[Job], at: float = 1000.0) -> list[float | None]:
+    model.advance(at)
+    return [job.taken_at for job in jobs]
+
+
+def up(model: Endpoint, at: float) -> tuple[int, int, int]:
+    workers = model.health(at).workers
+    return workers.initializing, workers.idle, workers.running
+
+
+def test_from_zero_a_job_waits_for_the_threshold_and_the_cold_start() -> None:
+    model = endpoint()
+    job = model.submit(Op.RUN, 100.0)
+    assert up(model, 103.9) == (0, 0, 0)
+    assert up(model, 104.0) == (1, 0, 0)
+    assert up(model, 114.0) == (0, 0, 1)
+    assert job.taken_at == 114.0
+
+
+def test_each_job_past_the_threshold_starts_one_worker_up_to_the_maximum() -> None:
+    model = endpoint()
+    jobs = [model.submit(Op.RUN, at) for at in (0.0, 1.0, 2.0, 3.0)]
+    assert up(model, 4.0) == (1, 0, 0)
+    assert up(model, 5.0) == (2, 0, 0)
+    assert up(model, 7.5) == (3, 0, 0)
+    assert taken(model, jobs) == [14.0, 15.0, 16.0, 16.0]
+
+
+def test_a_worker_that_is_starting_serves_for_the_next_job_when_its_own_was_taken() -> None:
+    model = endpoint(workers={"active": 1, "max": 3}, service="6s")
+    busy, first, second = (model.submit(Op.RUN, at) for at in (0.0, 1.0, 2.5))
+    assert up(model, 5.0) == (1, 0, 1)
+    assert up(model, 6.4) == (1, 0, 1)
+    assert first.taken_at == 6.0
+    assert up(model, 6.5) == (1, 0, 1)
+    assert taken(model, [busy, second]) == [0.0, 12.0]
+
+
+def test_a_cancelled_job_starts_no_worker() -> None:
+    model = endpoint()
+    job = model.submit(Op.RUN, 0.0)
+    model.cancel(job.id, 3.0)
+    assert up(model, 100.0) == (0, 0, 0)
+    assert model.workers == []
+
+
+def test_request_count_wants_a_worker_for_each_so_many_jobs() -> None:
+    model = endpoint(scaler={"request_count": 2}, workers={"active": 0, "max": 2})
+    jobs = [model.submit(Op.RUN, 0.0)]
+    assert up(model, 0.0) == (1, 0, 0)
+    jobs.append(model.submit(Op.RUN, 0.0))
+    assert up(model, 0.0) == (1, 0, 0)
+    jobs += [model.submit(Op.RUN, 1.0) for _ in range(3)]
+    assert up(model, 1.0) == (2, 0, 0)
+    assert taken(model, jobs) == [10.0, 11.0, 12.0, 13.0, 14.0]
+
+
+def test_a_flex_worker_stops_after_the_idle_timeout_and_an_active_one_never() -> None:
+    model = endpoint(workers={"active": 1, "max": 2}, scaler={"request_count": 1}, idle_timeout="5s")
+    for _ in range(2):
+        model.submit(Op.RUN, 0.0)
+    assert up(model, 10.0) == (0, 2, 0)
+    assert up(model, 14.9) == (0, 2, 0)
+    assert up(model, 15.0) == (0, 1, 0)
+    assert up(model, 10_000.0) == (0, 1, 0)
+    active, flex = model.workers
+    assert [(shift.started_at, shift.stopped_at) for shift in active.shifts] == [(0.0, None)]
+    assert [(shift.started_at, shift.stopped_at) for shift in flex.shifts] == [(0.0, 15.0)]
+
+
+def test_of_the_idle_an_active_worker_works_first_so_that_flex_ones_can_stop() -> None:
+    model = endpoint(workers={"active": 1, "max": 2}, scaler={"request_count": 1}, cold_start="1s")
+    for _ in range(2):
+        model.submit(Op.RUN, 0.0)
+    job = model.submit(Op.RUN, 4.0)
+    assert job.worker_id == model.workers[0].id
+
+
+def test_a_worker_stopped_lately_is_revived_and_later_it_is_cold_again() -> None:
+    model = endpoint(scaler={"request_count": 1}, revival={"takes": "500ms", "within": "60s"}, idle_timeout="5s")
+    first = model.submit(Op.RUN, 0.0)
+    revived = model.submit(Op.RUN, 77.0)
+    cold = model.submit(Op.RUN, 200.0)
+    assert taken(model, [first, revived, cold]) == [10.0, 77.5, 210.0]
+    once, again = model.workers
+    assert [(shift.started_at, shift.stopped_at) for shift in once.shifts] == [(0.0, 17.0), (77.0, 84.5)]
+    assert first.worker_id == revived.worker_id == once.id
+    assert cold.worker_id == again.id != once.id
+
+
+def test_without_revival_every_start_is_cold() -> None:
+    model = endpoint(scaler={"request_count": 1}, revival=None, idle_timeout="0s")
+    jobs = [model.submit(Op.RUN, at) for at in (0.0, 20.0)]
+    assert taken(model, jobs) == [10.0, 30.0]
+
+
+def test_worker_ids_look_like_the_service_s_and_are_all_different() -> None:
+    model = endpoint(workers={"active": 50, "max": 50})
+    ids = {worker.id for worker in model.workers}
+    assert len(ids) == 50
+    assert all(len(each) == 14 and each == each.lower() and each.isalnum() for each in ids)
+
+
+def test_measured_cold_starts_are_drawn_from_the_values() -> None:
+    model = endpoint(scaler={"request_count": 1}, revival=None, idle_timeout="0s", cold_start=["40s", "46s"])
+    jobs = [model.submit(Op.RUN, 1000.0 * index) for index in range(30)]
+    waits = {job.taken_at - job.submitted_at for job in jobs if taken(model, jobs, 1e5) and job.taken_at is not None}
+    assert waits == {40.0, 46.0}
+
+
+def test_nothing_done_leaves_the_active_workers_idle() -> None:
+    model = endpoint(workers={"active": 2, "max": 3})
+    assert model.health(5.0).workers == WorkerCounts(idle=2, ready=2)
+    assert model.next_event_at() is None

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from loadtest.errors import UsageError
+from loadtest.scenario.key import is_loopback, key_of
+from loadtest.scenario.model import Scenario
+
+
+def scenario(target: Any) -> Scenario:
+    return Scenario.model_validate(
+        {"name": "s", "target": target, "load": {"stages": [{"rate": "1/s", "for": "1s"}]}, "ceilings": {"jobs": 1}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback"),
+    [
+        ("http://127.0.0.1:8000/v2/x", True),
+        ("http://127.9.9.9/v2/x", True),
+        ("http://[::1]:8000/v2/x", True),
+        ("http://localhost/v2/x", True),
+        ("https://api.runpod.ai/v2/x", False),
+        ("http://127.0.0.1.example.com/v2/x", False),
+    ],
+)
+def test_loopback_is_this_machine_and_nothing_else(url: str, loopback: bool) -> None:
+    assert is_loopback(url) is loopback
+
+
+def test_local_targets_have_a_key_of_their_own() -> None:
+    assert key_of(scenario("embedded"), {}) == "local"
+    assert key_of(scenario("http://localhost:1/v2/x"), {"LOADTEST_API_KEY": "k"}) == "k"
+    assert key_of(scenario("embedded"), {"RUNPOD_API_KEY": "never"}) == "local"
+
+
+def test_a_remote_target_needs_its_variable() -> None:
+    remote = scenario("https://api.runpod.ai/v2/x")
+    assert key_of(remote, {"RUNPOD_API_KEY": "k"}) == "k"
+    with pytest.raises(UsageError, match="RUNPOD_API_KEY is not set"):
+        key_of(remote, {"LOADTEST_API_KEY": "k"})
+
+
+def test_a_named_variable_is_the_only_one() -> None:
+    named = scenario({"url": "http://localhost:1/v2/x", "key_variable": "MINE"})
+    assert key_of(named, {"MINE": "k"}) == "k"
+    with pytest.raises(UsageError, match="MINE"):
+        key_of(named, {"LOADTEST_API_KEY": "k"})

@@ -1,0 +1,169 @@
+"""What `check` tells: the very schedule, its fullest interval, how long, how many polls, at what cost, and doubts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.protocol import Op
+from loadtest.report.preview import WIDTH, preview_lines
+from loadtest.scenario.doubts import doubts
+from loadtest.scenario.load import load_scenario
+from loadtest.scenario.model import Flow, Scenario
+from loadtest.scenario.preview import polls_of, preview
+from loadtest.traffic.arrivals import schedule
+from loadtest.traffic.settings import OpenLoad
+
+SCENARIOS = sorted((Path(__file__).parents[3] / "scenarios").glob("*.yaml"))
+
+
+def scenario(arrivals: Any = "constant", rate: str = "20/s", length: str = "60s", **more: Any) -> Scenario:
+    load = {"arrivals": arrivals, "stages": [{"rate": rate, "for": length}]}
+    return Scenario.model_validate({"name": "x", "load": load, **more})
+
+
+def users(count: int, think: str = "1s", **more: Any) -> Scenario:
+    load = {"model": "closed", "think": think, "stages": [{"users": count, "for": "60s"}]}
+    return Scenario.model_validate({"name": "x", "load": load, **more})
+
+
+def test_constant_arrivals_are_counted_exactly() -> None:
+    seen = preview(scenario(flows={"run": {"weight": 3}, "runsync": {}}, price=0.001))
+    assert seen.jobs == 1200
+    assert sum(flow.jobs or 0 for flow in seen.flows) == 1200
+    assert [stage.jobs for stage in seen.stages] == [1200]
+    assert seen.peak_per_s == 20
+    assert seen.longest_s == 60 + 30 + 20
+    assert seen.service_s == 0.2
+    assert seen.cost == pytest.approx(1200 * 0.2 * 0.001)
+    assert [(each.op, each.limit and each.limit.requests) for each in seen.operations] == [
+        (Op.RUN, 1000),
+        (Op.RUNSYNC, 2000),
+    ]
+
+
+def test_it_is_the_very_schedule_that_the_seed_gives() -> None:
+    asked = scenario("poisson", seed=5)
+    assert isinstance(asked.load, OpenLoad)
+    drawn = schedule(asked.load, {"run": 1.0}, 5)
+    counts = [int(((drawn.at_s >= at) & (drawn.at_s < at + 10)).sum()) for at in drawn.at_s]
+    seen = preview(asked)
+    assert seen.jobs == len(drawn)
+    assert seen.operations[0].fullest == max(counts)
+    assert seen.schedule == preview(scenario("poisson", seed=5)).schedule
+    assert seen.schedule != preview(scenario("poisson", seed=6)).schedule
+
+
+def test_ten_seconds_over_the_limit_are_a_doubt_and_say_by_how_many() -> None:
+    at_the_limit = preview(scenario("poisson", "100/s", endpoint={"workers": {"active": 99, "max": 99}}))
+    fullest = at_the_limit.operations[0].fullest or 0
+    assert fullest > 1000
+    assert any(
+        doubt.startswith(f"{fullest} jobs fall into the fullest 10s of /run, {fullest - 1000} more")
+        for doubt in doubts(at_the_limit)
+    )
+    assert doubts(preview(scenario("constant", "100/s", endpoint={"workers": {"active": 99, "max": 99}}))) == []
+
+
+@pytest.mark.parametrize(
+    ("polling", "service_s", "polls"),
+    [
+        ({"policy": "fixed", "every": "200ms"}, 0.1, 1),
+        ({"policy": "fixed", "every": "200ms"}, 0.9, 5),
+        ({"policy": "shared", "every": "1s"}, 2.5, 3),
+        ({"policy": "backoff", "every": "1s", "factor": 2, "at_most": "4s"}, 10.5, 4),
+    ],
+)
+def test_polls_are_counted_until_the_job_has_ended(polling: Any, service_s: float, polls: int) -> None:
+    assert polls_of("run", Flow.model_validate({"polling": polling}), service_s) == polls
+
+
+def test_runsync_asks_only_once_its_wait_is_over() -> None:
+    flow = Flow.model_validate({"wait": "1s", "polling": {"policy": "fixed", "every": "1s"}})
+    assert polls_of("runsync", flow, 0.9) == 0
+    assert polls_of("runsync", flow, 2.5) == 2
+    assert polls_of("stream", flow, 2.5) is None
+
+
+@given(st.floats(0.001, 100), st.floats(0.001, 10))
+def test_fixed_polls_reach_the_jobs_end_and_not_one_more(service_s: float, every_s: float) -> None:
+    flow = Flow.model_validate({"polling": {"policy": "fixed", "every": f"{every_s:.6f}s"}})
+    polls = polls_of("run", flow, service_s)
+    assert polls is not None
+    assert (polls - 1) * flow.polling.every < service_s + 1e-6
+    assert polls * flow.polling.every >= service_s - 1e-6
+
+
+def test_the_mean_of_a_spread_counts_not_its_median() -> None:
+    log_normal = scenario(endpoint={"service": {"median": "1s", "sigma": 1}})
+    assert preview(log_normal).service_s == pytest.approx(np.exp(0.5))
+    assert preview(scenario(endpoint={"service": ["1s", "2s", "6s"]})).service_s == pytest.approx(3)
+    chunks = {"count": 11, "first": "500ms", "gap": "100ms"}
+    assert preview(scenario(endpoint={"chunks": chunks})).service_s == pytest.approx(1.5)
+
+
+def test_of_another_target_neither_service_nor_cost_is_known() -> None:
+    seen = preview(scenario(target="http://localhost:1/v2/x", price=0.001))
+    assert (seen.service_s, seen.cost, seen.polls) == (None, None, None)
+    assert "it needs the measured time of a job" in " ".join(" ".join(preview_lines(seen)).split())
+
+
+def test_a_closed_load_is_bounded_by_its_users_or_by_the_limits() -> None:
+    assert preview(users(10, endpoint={"service": "1s"})).jobs == 10 * 60 / 2 + 10
+    seen = preview(users(5000, endpoint={"service": "1s"}))
+    assert seen.jobs == 1000 * 7
+    assert (seen.schedule, seen.peak_per_s) == (None, None)
+    assert preview(users(10, target="http://localhost:1/v2/x")).jobs == 1000 * 7
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (scenario(ceilings={"jobs": 100}), "ceilings.jobs stops the run after 100 of 1200 jobs"),
+        (
+            scenario(ceilings={"cost": 0.01}, price=0.001),
+            "ceilings.cost is 0.01 US dollars, but execution would cost",
+        ),
+        (scenario(length="1s", abort={"jobs": 50}), "abort.jobs is 50, so with 20 jobs the abort rule never judges"),
+        (scenario(endpoint={"service": "1s"}), "the peak keeps 20 workers busy and there are at most 3"),
+        (scenario(patience="100ms"), "is given up after 100ms; raise patience"),
+        (scenario(drain={"within": "0s"}), "the drain ends before the last jobs do"),
+        (scenario(endpoint={"limits": {"run": "50 per 10 s"}}), "the endpoint allows 50 per 10 s; expect 429s"),
+        (
+            scenario(rate="90/s", flows={"run": {"polling": {"policy": "fixed", "every": "10ms"}}}),
+            "fixed polling asks 1800 times a second at the peak, /status allows 200",
+        ),
+        (scenario(target="https://api.runpod.ai/v2/x", ceilings={"jobs": 9}), "no ceiling on cost"),
+        (scenario(target="https://api.runpod.ai/v2/x", ceilings={"jobs": 9}), "no abort rule"),
+    ],
+)
+def test_what_may_spoil_a_run_is_a_doubt(asked: Scenario, says: str) -> None:
+    assert any(says in doubt for doubt in doubts(preview(asked)))
+
+
+def test_a_sound_scenario_raises_no_doubt() -> None:
+    assert doubts(preview(scenario(endpoint={"workers": {"active": 9, "max": 9}}))) == []
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_every_scenario_in_the_repository_is_told_within_the_width(path: Path) -> None:
+    lines = list(preview_lines(preview(load_scenario(path))))
+    assert max(len(line) for line in lines) <= WIDTH
+    assert not any(line != line.rstrip() for line in lines)
+
+
+def test_long_names_are_cut_and_not_wrapped() -> None:
+    asked = scenario(load={"stages": [{"name": "a stage with words " * 8, "rate": "1/s", "for": "5s"}]})
+    assert max(len(line) for line in preview_lines(preview(asked))) <= WIDTH
+
+
+def test_the_smoke_scenario_is_short_and_still_has_enough_jobs() -> None:
+    seen = preview(load_scenario(next(path for path in SCENARIOS if path.stem == "smoke")))
+    assert (seen.jobs or 0) >= 400
+    assert seen.scenario.load.duration_s <= 15
+    assert doubts(seen) == []

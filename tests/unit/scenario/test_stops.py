@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from typing import Any
+
+from loadtest.scenario.model import Scenario
+from loadtest.scenario.stops import Stops
+
+
+def stops(**settings: Any) -> Stops:
+    load = {"stages": [{"rate": "1/s", "for": "1s"}]}
+    return Stops(Scenario.model_validate({"name": "s", "load": load, **settings}))
+
+
+def test_the_jobs_ceiling_is_exact() -> None:
+    watched = stops(ceilings={"jobs": 3})
+    assert [watched.may_submit() for _ in range(5)] == [True, True, True, False, False]
+    assert watched.reason == "ceilings.jobs: 3 jobs have been submitted"
+
+
+def test_money_is_execution_time_at_its_price() -> None:
+    watched = stops(price=0.5, ceilings={"cost": 1.0})
+    watched.ended(0.0, True, 1999)
+    assert watched.reason is None
+    watched.ended(1.0, True, 1)
+    assert watched.reason is not None
+    assert watched.reason.startswith("ceilings.cost")
+    assert not watched.may_submit()
+
+
+def test_errors_count_only_for_a_while_and_only_when_there_are_enough() -> None:
+    watched = stops(abort={"errors": "50 %", "over": "10s", "jobs": 4})
+    for at in range(3):
+        watched.ended(float(at), False, None)
+    assert watched.reason is None
+    for at in range(20, 24):
+        watched.ended(float(at), at % 2 == 0, None)
+    assert watched.reason is None
+    watched.ended(24.0, False, None)
+    assert watched.reason == "abort.errors: 3 of the 5 jobs that ended in the last 10 s failed"
+
+
+def test_the_first_reason_stays() -> None:
+    watched = stops(price=1.0, ceilings={"cost": 0.001}, abort={"jobs": 1})
+    watched.ended(0.0, False, 1000)
+    first = watched.reason
+    watched.ended(1.0, False, 1000)
+    assert watched.reason == first
+    assert first is not None
+    assert first.startswith("ceilings.cost")
+
+
+def test_without_rules_nothing_stops() -> None:
+    watched = stops()
+    for at in range(1000):
+        assert watched.may_submit()
+        watched.ended(float(at), False, 10_000)
+    assert watched.reason is None
