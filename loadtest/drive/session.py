@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import gevent
@@ -80,6 +81,8 @@ class Session:
     def _start(self) -> None:
         assert self.directory is not None
         assert self._engine is not None
+        gc.collect()
+        gc.freeze()
         scenario = self._plan.scenario
         self.recorder = Recorder(self.directory)
         lanes = _lanes(scenario, self._clock)
@@ -152,7 +155,8 @@ class Session:
         gevent.killall(self._greenlets)
         if self.begun:
             self.jobs.over.set()
-            self.tell("cancel")
+            if self.jobs.unfinished:
+                self.tell("cancel")
             cancelled = cancel(self.jobs.unfinished, self.sender, self._plan.scenario.drain.cancel_within)
             try:
                 self.recorder.close()

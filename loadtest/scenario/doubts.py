@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from loadtest.protocol import Op
-from loadtest.scenario.key import is_loopback
-from loadtest.scenario.model import RemoteTarget, Scenario
 from loadtest.scenario.preview import Preview
 from loadtest.traffic.settings import OpenLoad
 from loadtest.units import seconds_text
@@ -14,8 +12,7 @@ from loadtest.units import seconds_text
 
 def doubts(seen: Preview) -> list[str]:
     """Every doubt about what a scenario would send."""
-    scenario = seen.scenario
-    return [*_of_budget(seen), *_of_stops(seen), *_of_remote(scenario), *_of_endpoint(seen), *_of_polling(seen)]
+    return [*_of_budget(seen), *_of_stops(seen), *_of_endpoint(seen), *_of_polling(seen)]
 
 
 def _of_budget(seen: Preview) -> Iterator[str]:
@@ -37,15 +34,6 @@ def _of_stops(seen: Preview) -> Iterator[str]:
         yield f"ceilings.cost is {ceilings.cost:g} US dollars, but execution would cost about {seen.cost:.4g}"
     if seen.jobs is not None and scenario.abort is not None and scenario.abort.jobs > seen.jobs:
         yield f"abort.jobs is {scenario.abort.jobs}, so with {seen.jobs} jobs the abort rule never judges"
-
-
-def _of_remote(scenario: Scenario) -> Iterator[str]:
-    if not isinstance(scenario.target, RemoteTarget) or is_loopback(scenario.target.url):
-        return
-    if scenario.ceilings.cost is None:
-        yield "no ceiling on cost for a target that costs money; add price and ceilings.cost"
-    if scenario.abort is None:
-        yield "no abort rule for a target that costs money; add abort: {}"
 
 
 def _of_endpoint(seen: Preview) -> Iterator[str]:

@@ -53,6 +53,9 @@ def _of_target(scenario: Scenario) -> Iterator[Fault]:
     if scenario.ceilings.jobs is None:
         text = "a target that is not on this machine needs a ceiling on jobs; add ceilings: {jobs: 1000}"
         yield Fault(("target",), text)
+    if scenario.ceilings.cost is None:
+        text = "a target that is not on this machine needs a ceiling on cost; add price and ceilings: {cost: 5}"
+        yield Fault(("target",), text)
 
 
 def _of_flows(scenario: Scenario) -> Iterator[Fault]:

@@ -141,7 +141,7 @@ class Scenario(Frozen):
     drain: Drain = Drain()
     """What happens after the last arrival."""
     abort: AbortRule | None = None
-    """When errors stop the run early; never where it is not given."""
+    """When errors stop the run early; where not given, never on this machine and by default elsewhere."""
     ceilings: Ceilings = Ceilings()
     """What stops the run whatever else happens."""
     price: Annotated[float, Field(gt=0)] | None = None

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 
-from loadtest.scenario.model import Scenario
+from loadtest.scenario.key import is_loopback
+from loadtest.scenario.model import AbortRule, RemoteTarget, Scenario
+
+
+def abort_rule(scenario: Scenario) -> AbortRule | None:
+    """The rule that a run keeps to: as set, else the default one where the target is not on this machine."""
+    target = scenario.target
+    elsewhere = isinstance(target, RemoteTarget) and not is_loopback(target.url)
+    return scenario.abort or (AbortRule() if elsewhere else None)
 
 
 class Stops:
     """Watches jobs as they are sent and end; `reason` says why to stop, once there is one."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self._rule = scenario.abort
+        self._rule = abort_rule(scenario)
         self._ceilings = scenario.ceilings
         self._price = scenario.price or 0.0
         self._recent: deque[tuple[float, bool]] = deque()

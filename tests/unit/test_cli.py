@@ -19,7 +19,7 @@ def test_check_tells_what_would_be_sent() -> None:
     result = runner.invoke(app, ["check", SMOKE])
     assert result.exit_code == 0
     assert "target      embedded endpoint" in result.stdout
-    assert "602 submissions" in result.stdout
+    assert "484 submissions" in result.stdout
     assert result.stderr == ""
 
 

@@ -50,7 +50,7 @@ def test_a_key_variable_that_is_not_set(run: Callable[..., Finished]) -> None:
 
 
 def test_a_remote_target_without_its_key(run: Callable[..., Finished]) -> None:
-    scenario = steady(target="https://api.example.invalid/v2/x", ceilings={"jobs": 10})
+    scenario = steady(target="https://api.example.invalid/v2/x", price=0.1, ceilings={"jobs": 10, "cost": 1})
     assert_refused(run(scenario, env={"RUNPOD_API_KEY": ""}), "RUNPOD_API_KEY")
 
 

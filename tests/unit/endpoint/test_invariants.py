@@ -54,7 +54,7 @@ def told(config: dict[str, object], calls: list[tuple[str, float]]) -> tuple[End
     return model, jobs, ended + model.take_ended()
 
 
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None)
 @given(SETTINGS, CALLS)
 def test_no_job_is_lost_and_each_ends_once(config: dict[str, object], calls: list[tuple[str, float]]) -> None:
     model, jobs, ended = told(config, calls)
@@ -67,7 +67,7 @@ def test_no_job_is_lost_and_each_ends_once(config: dict[str, object], calls: lis
     assert counts.failed == sum(job.state is JobState.FAILED for job in jobs)
 
 
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None)
 @given(SETTINGS, CALLS, st.lists(GAPS_S, max_size=5))
 def test_nothing_depends_on_when_somebody_looked(
     config: dict[str, object], calls: list[tuple[str, float]], looks: list[float]
@@ -84,7 +84,7 @@ def test_nothing_depends_on_when_somebody_looked(
     assert stories[0] == stories[1]
 
 
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None)
 @given(SETTINGS, CALLS)
 def test_jobs_are_taken_first_come_first_served(config: dict[str, object], calls: list[tuple[str, float]]) -> None:
     _, jobs, _ = told(config, calls)
@@ -92,7 +92,7 @@ def test_jobs_are_taken_first_come_first_served(config: dict[str, object], calls
     assert taken == sorted(taken)
 
 
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None)
 @given(SETTINGS, CALLS)
 def test_a_worker_does_one_job_at_a_time_within_its_shifts(
     config: dict[str, object], calls: list[tuple[str, float]]
@@ -109,7 +109,7 @@ def test_a_worker_does_one_job_at_a_time_within_its_shifts(
             )
 
 
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None)
 @given(SETTINGS, CALLS)
 def test_the_answer_s_times_agree_with_the_rounded_truth(
     config: dict[str, object], calls: list[tuple[str, float]]

@@ -95,7 +95,7 @@ class VirtualWire:
                 answered(*((404, b"{}") if job is None else (200, encode(shown(job)))))
 
     def _hold(self, job_id: str, until: float, answered: Callable[..., None], streamed: bool = False) -> None:
-        """Answer when the job has ended, a chunk is there or the hold is over, looking again at each event of the endpoint."""
+        """Answer when the job has ended, a chunk is there or the hold is over; looks again at each event."""
         job = self.endpoint.job(job_id, self.now)
         if job is None:
             answered(404, b"{}")

@@ -89,11 +89,14 @@ def test_a_schedule_that_memory_cannot_hold_is_refused() -> None:
     assert f"25920000 jobs, but a schedule holds at most {MOST_JOBS}" in refusal(scenario(load=load))
 
 
-def test_a_target_elsewhere_needs_a_job_ceiling_and_tls() -> None:
+def test_a_target_elsewhere_needs_both_ceilings_and_tls() -> None:
     there = "https://api.runpod.ai/v2/x"
     assert "add ceilings: {jobs: 1000}" in refusal(scenario(target=there))
-    refuse_over_limits(scenario(target=there, ceilings={"jobs": 5}))
-    assert "write https://" in refusal(scenario(target="http://api.runpod.ai/v2/x", ceilings={"jobs": 5}))
+    assert "add price and ceilings: {cost: 5}" in refusal(scenario(target=there, ceilings={"jobs": 5}))
+    ceilings = {"jobs": 5, "cost": 1}
+    refuse_over_limits(scenario(target=there, ceilings=ceilings, price=0.001))
+    clear = scenario(target="http://api.runpod.ai/v2/x", ceilings=ceilings, price=0.001)
+    assert "write https://" in refusal(clear)
 
 
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "127.8.8.8:1", "[::1]:8000"])

@@ -54,7 +54,9 @@ def test_overrides_come_in_order_over_the_file(tmp_path: Path) -> None:
 
 def test_a_target_on_the_command_line_takes_no_key_variable_from_the_file(tmp_path: Path) -> None:
     path = written(
-        tmp_path, LOAD + "target: {url: https://api.runpod.ai/v2/a, key_variable: MINE}\nceilings: {jobs: 9}"
+        tmp_path,
+        LOAD
+        + "target: {url: https://api.runpod.ai/v2/a, key_variable: MINE}\nprice: 1\nceilings: {jobs: 9, cost: 2}",
     )
     assert key_variable(load_scenario(path).target) == "MINE"
     assert key_variable(load_scenario(path, target="http://127.0.0.1:1/v2/a").target) == "LOADTEST_API_KEY"

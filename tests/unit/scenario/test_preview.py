@@ -138,8 +138,6 @@ def test_a_closed_load_is_bounded_by_its_users_or_by_the_limits() -> None:
             scenario(rate="90/s", flows={"run": {"polling": {"policy": "fixed", "every": "10ms"}}}),
             "fixed polling asks 1800 times a second at the peak, /status allows 200",
         ),
-        (scenario(target="https://api.runpod.ai/v2/x", ceilings={"jobs": 9}), "no ceiling on cost"),
-        (scenario(target="https://api.runpod.ai/v2/x", ceilings={"jobs": 9}), "no abort rule"),
     ],
 )
 def test_what_may_spoil_a_run_is_a_doubt(asked: Scenario, says: str) -> None:

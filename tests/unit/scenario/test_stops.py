@@ -49,6 +49,13 @@ def test_the_first_reason_stays() -> None:
     assert first.startswith("ceilings.cost")
 
 
+def test_a_target_elsewhere_has_a_rule_without_asking() -> None:
+    remote = stops(target="https://api.runpod.ai/v2/x")
+    for at in range(20):
+        remote.ended(float(at), False, None)
+    assert remote.reason == "abort.errors: 20 of the 20 jobs that ended in the last 30 s failed"
+
+
 def test_without_rules_nothing_stops() -> None:
     watched = stops()
     for at in range(1000):
