@@ -61,6 +61,8 @@ def run(request: RunRequest) -> int:
                 view.show(msgspec.json.decode(line, type=Progress))
             status = driver.wait()
         if not directory.path.exists():
+            if caught:
+                return SIGNAL_ENDINGS[caught[0]]
             raise Aborted(f"the driving process ended ({status}) before the run began: {_tail(log)}")
     from loadtest.results import build
 

@@ -20,7 +20,7 @@ from loadtest.drive.outset import first_record, look_at, open_directory
 from loadtest.drive.sender import Sender
 from loadtest.drive.view import progress
 from loadtest.embedded import Embedded
-from loadtest.errors import BadAnswer, LoadtestError, RecordingError
+from loadtest.errors import Aborted, BadAnswer, LoadtestError, RecordingError
 from loadtest.protocol import OPERATIONS, Op
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import Recorder
@@ -118,7 +118,10 @@ class Session:
             line = msgspec.json.encode(
                 progress(phase, self.jobs, self.recorder, self._plan.scenario, self._clock.now())
             )
-            os.write(self._plan.progress_fd, line + b"\n")
+            try:
+                os.write(self._plan.progress_fd, line + b"\n")
+            except BrokenPipeError:
+                self.abort(Aborted("the command that started this run has died"))
 
     def _ask_for_health(self) -> None:
         every_s = HEALTH_EVERY_S if is_loopback(self.run.target) else HEALTH_EVERY_REMOTE_S
