@@ -104,12 +104,12 @@ class Jobs:
             return False
         sleep_until(self.starts_at + due[0], self._clock)
         op = SUBMITS_BY[flow]
-        place = self._sender.enter(op)
+        self._sender.enter(op)
         now = self._clock.now()
         if now > self.ends_at or not self._may_submit():
             self._sender.leave(op)
             return False
-        self._carry(Sample(next(self._seqs), flow, now, stage=due[1]), (op, place))
+        self._carry(Sample(next(self._seqs), flow, now, stage=due[1]), entered=True)
         return True
 
     def _may_submit(self) -> bool:
@@ -120,7 +120,7 @@ class Jobs:
         self.ends_at = min(self.ends_at, self._clock.now())
         return False
 
-    def _carry(self, sample: Sample, entered: tuple[Op, int] | None = None) -> None:
+    def _carry(self, sample: Sample, entered: bool = False) -> None:
         flow = sample.flow
         chunk_seen_at: list[float] = []
         self.pulse.started(self._clock.now())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import gevent
+from gevent.event import Event
 from gevent.lock import Semaphore
 
 from loadtest.clock import Clock
@@ -25,25 +28,34 @@ class Lane:
         self._budget = RateBudget(limit, spaced) if limit is not None else None
         concurrent = limit.concurrent if limit is not None else None
         self._places = Semaphore(concurrent) if concurrent is not None else None
+        self._turn = Semaphore()
+        self._resized = Event()
 
-    def enter(self) -> int:
-        """Wait until one more request may go out; its place in the budget, to be told to `sent`."""
+    def enter(self) -> None:
+        """Wait until one more request may go out, and count it as sent; `leave` must follow."""
         if self._places is not None:
             self._places.acquire()
         if self._budget is None:
-            return 0
+            return
         try:
-            place, at = self._budget.reserve(self._clock.now())
-            sleep_until(at, self._clock)
+            with self._turn:
+                while (at := self._budget.next_at(now := self._clock.now())) > now:
+                    self._wait(at - now)
+                self._budget.take(now)
         except BaseException:
             self.leave()
             raise
-        return place
 
-    def sent(self, place: int, at: float) -> None:
-        """The request goes out at this time."""
+    def _wait(self, wait_s: float) -> None:
+        """Wait for a time, or until the share of the limit is another one."""
+        self._resized.clear()
+        self._resized.wait(wait_s if wait_s < math.inf else None)
+
+    def resize(self, requests: int) -> None:
+        """This process may send so many requests in a window from now on."""
         if self._budget is not None:
-            self._budget.settle(place, at)
+            self._budget.resize(requests)
+            self._resized.set()
 
     def leave(self) -> None:
         """The request has its answer."""

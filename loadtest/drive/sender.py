@@ -34,8 +34,8 @@ class Sender:
         self._clock = clock
         self._fire = environment.events.request.fire
 
-    def carry_out(self, steps: Steps, sample: Sample, entered: tuple[Op, int] | None = None) -> None:
-        """Drive a flow to its end; `entered` is a place that its first request holds in its lane already."""
+    def carry_out(self, steps: Steps, sample: Sample, entered: bool = False) -> None:
+        """Drive a flow to its end; where `entered`, its first request has its place in its lane already."""
         try:
             step = next(steps)
             while True:
@@ -44,16 +44,16 @@ class Sender:
                     step = steps.send(NOTHING)
                 else:
                     answer = self._send(step, sample, entered)
-                    entered = None
+                    entered = False
                     step = steps.send(answer)
         except StopIteration:
             return
         finally:
             steps.close()
 
-    def enter(self, op: Op) -> int:
+    def enter(self, op: Op) -> None:
         """Wait for a place in an operation's lane, for a request to come."""
-        return self._lanes[op].enter()
+        self._lanes[op].enter()
 
     def leave(self, op: Op) -> None:
         """Give a place back that no request came for."""
@@ -61,14 +61,14 @@ class Sender:
 
     def ask(self, op: Op, path: str) -> Answer:
         """A request that belongs to no job's row: health, cancel; within its limit and on the record."""
-        return self._send(Send(op, path), None, None)
+        return self._send(Send(op, path), None, False)
 
-    def _send(self, step: Send, sample: Sample | None, entered: tuple[Op, int] | None) -> Answer:
+    def _send(self, step: Send, sample: Sample | None, entered: bool) -> Answer:
         lane = self._lanes[step.op]
-        place = entered[1] if entered is not None else lane.enter()
+        if not entered:
+            lane.enter()
         try:
             at = self._clock.now()
-            lane.sent(place, at)
             self._recorder.sent(step.op, at)
             if sample is not None and sample.sent_at is None:
                 sample.sent_at = at

@@ -1,7 +1,7 @@
 """The promise to stay within a limit: no interval of its length, wherever it starts, holds more requests.
 
 A token bucket would not do: full at the start, it lets almost twice the limit through in its first window.
-Here the n-th request waits until a whole window has passed since the (n - limit)-th.
+Here the n-th request waits until a whole window has passed since the (n - limit)-th was sent.
 """
 
 from __future__ import annotations
@@ -16,42 +16,53 @@ MARGIN_S = 0.1
 gaps than was sent; the window that is kept is longer by this much."""
 
 
-class RateBudget:
-    """Grants sending times under a limit; `spaced` spreads them evenly instead of letting bursts through.
+CATCH_UP_S = 0.05
+"""How far an evenly spaced sender that was late may run ahead of its spacing to make up for it."""
 
-    A closed load pushes against its limit for as long as it runs: without spacing it would send a window's
-    worth at once and then nothing until the window is over.
+
+class RateBudget:
+    """Says when the next request may be sent, and remembers when each one was.
+
+    `spaced` spreads requests evenly instead of letting bursts through. A closed load pushes against its limit
+    for as long as it runs: without spacing it would send a window's worth at once and then nothing until the
+    window is over. A process that shares a limit with others is given less than all of it by `resize`.
     """
 
     def __init__(self, limit: Limit, spaced: bool = False, margin_s: float = MARGIN_S) -> None:
         self._window_s = limit.per_s + margin_s
-        self._spacing_s = self._window_s / limit.requests if spaced else 0.0
-        self._sent_at = [float("-inf")] * limit.requests
-        self._granted = 0
-        self._last_at = float("-inf")
+        self._spaced = spaced
+        self._sent_at: deque[float] = deque(maxlen=limit.requests)
+        self._paced_at = float("-inf")
+        self._allowed = limit.requests
 
     def __repr__(self) -> str:
-        return f"<RateBudget {len(self._sent_at)} per {self._window_s:g} s, {self._granted} granted>"
+        return f"<RateBudget {self._allowed} per {self._window_s:g} s>"
 
     @property
     def per_second(self) -> float:
         """The rate that the budget can keep up."""
-        return len(self._sent_at) / self._window_s
+        return self._allowed / self._window_s
 
-    def reserve(self, now: float) -> tuple[int, float]:
-        """A place in the budget: its number, and the earliest time (not before `now`) to send at."""
-        number = self._granted
-        place = number % len(self._sent_at)
-        at = max(now, self._last_at + self._spacing_s, self._sent_at[place] + self._window_s)
-        self._granted += 1
-        self._sent_at[place] = self._last_at = at
-        return number, at
+    def resize(self, requests: int) -> None:
+        """From now on a window may hold so many requests, at most the whole limit; 0 stops them."""
+        assert self._sent_at.maxlen is not None
+        self._allowed = min(requests, self._sent_at.maxlen)
 
-    def settle(self, number: int, sent_at: float) -> None:
-        """Tell when a reserved request was really sent: a late one counts from then."""
-        place = number % len(self._sent_at)
-        if number > self._granted - 1 - len(self._sent_at):
-            self._sent_at[place] = max(self._sent_at[place], sent_at)
+    def next_at(self, now: float) -> float:
+        """The earliest time, not before `now`, at which one more request may be sent; infinite where none may."""
+        if self._allowed == 0:
+            return float("inf")
+        at = max(now, self._paced_at)
+        if len(self._sent_at) >= self._allowed:
+            at = max(at, self._sent_at[-self._allowed] + self._window_s)
+        return at
+
+    def take(self, now: float) -> None:
+        """A request is sent now; times come in order."""
+        self._sent_at.append(now)
+        if self._spaced:
+            spacing_s = self._window_s / max(1, self._allowed)
+            self._paced_at = max(self._paced_at, now - CATCH_UP_S) + spacing_s
 
 
 @dataclass

@@ -54,9 +54,18 @@ class VirtualWire:
         if isinstance(step, Until):
             self._at(step.at, lambda: self._step(steps, sample, NOTHING))
             return
+        self._enter(steps, sample, step)
+
+    def _enter(self, steps: Steps, sample: Sample, step: Send) -> None:
+        """Wait in the operation's lane; whoever is late looks again."""
         budget = self.budgets.get(step.op)
-        at = self.now if budget is None else budget.reserve(self.now)[1]
-        self._at(at, lambda: self._send(steps, sample, step))
+        at = self.now if budget is None else budget.next_at(self.now)
+        if at > self.now:
+            self._at(at, lambda: self._enter(steps, sample, step))
+            return
+        if budget is not None:
+            budget.take(self.now)
+        self._send(steps, sample, step)
 
     def _send(self, steps: Steps, sample: Sample, step: Send) -> None:
         sent_at = self.now
