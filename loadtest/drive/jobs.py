@@ -28,6 +28,7 @@ from loadtest.traffic.budget import MARGIN_S
 from loadtest.traffic.deal import Deal, works_from
 from loadtest.traffic.polling import Crowd, PollPacer
 from loadtest.traffic.settings import ClosedLoad
+from loadtest.traffic.shares import ALONE, Place
 from loadtest.wire import encode_submission
 
 LOOK_AHEAD_S = 3.0
@@ -39,10 +40,17 @@ class Jobs:
     """The jobs of one run in one process; users call `carry_next` until it says that nothing is left."""
 
     def __init__(
-        self, scenario: Scenario, schedule: Schedule | None, sender: Sender, recorder: Recorder, clock: Clock
+        self,
+        scenario: Scenario,
+        schedule: Schedule | None,
+        sender: Sender,
+        recorder: Recorder,
+        clock: Clock,
+        place: Place = ALONE,
     ) -> None:
         self._scenario = scenario
-        self._deal = Deal(schedule) if schedule is not None else None
+        self._place = place
+        self._deal = Deal(schedule, place) if schedule is not None else None
         self._sender = sender
         self._recorder = recorder
         self._clock = clock
@@ -54,6 +62,7 @@ class Jobs:
         self.stops = Stops(scenario)
         self.pulse = Pulse()
         self.busy: Counter[FlowName] = Counter()
+        self._early: Counter[FlowName] = Counter()
         self.unfinished: list[Sample] = []
         self.starts_at = 0.0
         self.ends_at = 0.0
@@ -63,6 +72,12 @@ class Jobs:
     def start(self, at: float) -> None:
         """The first arrival may come at this time."""
         self.starts_at, self.ends_at = at, at + self._scenario.load.duration_s
+
+    def redeal(self, from_at: float, place: Place) -> None:
+        """From this time on, this process has another place among those that carry the load out."""
+        self._place = place
+        if self._deal is not None:
+            self._deal.redeal(from_at - self.starts_at, place)
 
     def join(self, flow: FlowName) -> int:
         """A user comes in; its number among those of its flow."""
@@ -89,7 +104,13 @@ class Jobs:
         if arrival is None:
             return False
         due_at = self.starts_at + arrival.at_s
-        sleep_until(due_at, self._clock)
+        self._early[flow] += 1
+        try:
+            sleep_until(due_at, self._clock)
+        finally:
+            self._early[flow] -= 1
+        if not self._deal.still_mine(arrival):
+            return True
         if due_at > self.ends_at or not self._may_submit():
             return False
         self._carry(Sample(arrival.seq, flow, due_at, stage=arrival.stage))
@@ -99,7 +120,8 @@ class Jobs:
         """Closed model: the job is due when the user is, and the budget gives way."""
         load = self._scenario.load
         assert isinstance(load, ClosedLoad)
-        due = works_from(load, self._scenario.share(flow), user, self._clock.now() - self.starts_at)
+        user_of_all = user * self._place.of + self._place.rank
+        due = works_from(load, self._scenario.share(flow), user_of_all, self._clock.now() - self.starts_at)
         if due is None:
             return False
         sleep_until(self.starts_at + due[0], self._clock)
@@ -173,8 +195,9 @@ class Jobs:
         now_s = self._clock.now() - self.starts_at
         needed = 0
         for flow in self._scenario.flows:
-            soon = self._deal.due_between(flow, now_s, now_s + LOOK_AHEAD_S)
-            needed = max(needed, math.ceil((self.busy[flow] + soon + SPARE_USERS) / self._scenario.share(flow)))
+            occupied = self.busy[flow] + self._early[flow]
+            soon = self._deal.waiting(flow, -math.inf, now_s + LOOK_AHEAD_S)
+            needed = max(needed, math.ceil((occupied + soon + SPARE_USERS) / self._scenario.share(flow)))
         return needed
 
 

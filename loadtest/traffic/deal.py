@@ -6,9 +6,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadtest.traffic.arrivals import Schedule
 from loadtest.traffic.settings import ClosedLoad
+from loadtest.traffic.shares import Place
 
 
 class Arrival(NamedTuple):
@@ -20,38 +22,58 @@ class Arrival(NamedTuple):
 
 
 class Deal:
-    """The arrivals of a schedule, handed out one by one, each flow's in their order."""
+    """A process's arrivals of a schedule, handed out one by one, each flow's in their order."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, place: Place) -> None:
         self._schedule = schedule
-        self._seqs = {name: np.flatnonzero(schedule.flow == i) for i, name in enumerate(schedule.flows)}
-        self._times = {name: schedule.at_s[seqs] for name, seqs in self._seqs.items()}
-        self._next = dict.fromkeys(schedule.flows, 0)
+        self._mine = _every(len(schedule), place)
+        self._taken = np.zeros(len(schedule), dtype=bool)
+        self._sort()
+
+    def redeal(self, from_s: float, place: Place) -> None:
+        """From a time on (seconds from the start) the process has another place."""
+        later = self._schedule.at_s >= from_s
+        self._mine[later] = _every(len(self._schedule), place)[later]
+        self._sort()
+
+    def _sort(self) -> None:
+        open_ = self._mine & ~self._taken
+        flows = enumerate(self._schedule.flows)
+        self._seqs = {flow: np.flatnonzero(open_ & (self._schedule.flow == index)) for index, flow in flows}
+        self._next = dict.fromkeys(self._schedule.flows, 0)
+        self._times = self._schedule.at_s[self._mine]
 
     def take(self, flow: str) -> Arrival | None:
-        """The flow's next arrival; None when all have been dealt."""
-        place = self._next[flow]
-        if place == len(self._seqs[flow]):
+        """The flow's next arrival; None when all have been taken."""
+        index = self._next[flow]
+        if index == len(self._seqs[flow]):
             return None
-        self._next[flow] = place + 1
-        seq = int(self._seqs[flow][place])
+        self._next[flow] = index + 1
+        seq = int(self._seqs[flow][index])
+        self._taken[seq] = True
         return Arrival(seq, float(self._schedule.at_s[seq]), int(self._schedule.stage[seq]))
+
+    def still_mine(self, arrival: Arrival) -> bool:
+        """Whether an arrival that was taken ahead of its time has not been dealt to another process since."""
+        return bool(self._mine[arrival.seq])
+
+    def waiting(self, flow: str, after_s: float, until_s: float) -> int:
+        """How many of the flow's arrivals that nobody took are meant to come after one time and not after another."""
+        waiting = self._schedule.at_s[self._seqs[flow][self._next[flow] :]]
+        return int(np.searchsorted(waiting, until_s, side="right") - np.searchsorted(waiting, after_s, side="right"))
 
     def untaken_by(self, at_s: float) -> int:
         """How many arrivals that are meant to have come by this time nobody has taken."""
-        taken = (min(self._next[flow], self._due_by(flow, at_s)) for flow in self._seqs)
-        return self.due_by(at_s) - sum(taken)
-
-    def _due_by(self, flow: str, at_s: float) -> int:
-        return int(np.searchsorted(self._times[flow], at_s, side="right"))
-
-    def due_between(self, flow: str, after_s: float, until_s: float) -> int:
-        """How many of the flow's arrivals are meant to come after one time and not after another."""
-        return self._due_by(flow, until_s) - self._due_by(flow, after_s)
+        return sum(self.waiting(flow, -math.inf, at_s) for flow in self._seqs)
 
     def due_by(self, at_s: float) -> int:
-        """How many arrivals of all flows are meant to have come by this time."""
-        return int(np.searchsorted(self._schedule.at_s, at_s, side="right"))
+        """How many arrivals of all flows are meant to have come to this process by this time."""
+        return int(np.searchsorted(self._times, at_s, side="right"))
+
+
+def _every(count: int, place: Place) -> NDArray[np.bool_]:
+    mine: NDArray[np.bool_] = np.arange(count) % max(1, place.of) == place.rank
+    return mine if place.of else np.zeros(count, dtype=bool)
 
 
 def closed_users(load: ClosedLoad, share: float) -> int:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from loadtest.protocol import Limit
 from loadtest.traffic.arrivals import fullest
-from loadtest.traffic.budget import MARGIN_S, FullestWindow, RateBudget
+from loadtest.traffic.budget import CATCH_UP_S, MARGIN_S, FullestWindow, RateBudget
 
 
 def pushed(budget: RateBudget, times: int, late_s: float = 0.0) -> list[float]:
@@ -28,8 +28,8 @@ def test_a_burst_within_the_limit_goes_at_once_and_the_next_waits_a_window() -> 
 def test_spacing_spreads_a_push_over_the_window() -> None:
     at = pushed(RateBudget(Limit(100, 10), spaced=True), 250)
     spacing_s = (10 + MARGIN_S) / 100
-    assert np.diff(at)[1:] == pytest.approx(np.full(248, spacing_s))
-    assert np.diff(at)[0] <= spacing_s
+    assert np.diff(at).mean() == pytest.approx(spacing_s, rel=0.01)
+    assert np.diff(at).max() <= spacing_s + CATCH_UP_S
 
 
 @pytest.mark.parametrize("late_s", [0.0, 0.0009])

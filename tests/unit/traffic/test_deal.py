@@ -1,34 +1,70 @@
 from __future__ import annotations
 
-from loadtest.traffic.arrivals import schedule
-from loadtest.traffic.deal import Deal, closed_users, works_from
+from itertools import pairwise
+
+from loadtest.traffic.arrivals import Schedule, schedule
+from loadtest.traffic.deal import Arrival, Deal, closed_users, works_from
 from loadtest.traffic.settings import ClosedLoad, OpenLoad
+from loadtest.traffic.shares import ALONE, Place
 
 
-def dealt() -> Deal:
+def plan() -> Schedule:
     load = OpenLoad.model_validate({"arrivals": "constant", "stages": [{"rate": "10/s", "for": "10s"}]})
-    return Deal(schedule(load, {"run": 0.5, "runsync": 0.5}, seed=3))
+    return schedule(load, {"run": 0.5, "runsync": 0.5}, seed=3)
 
 
-def test_every_arrival_is_dealt_once_and_in_order() -> None:
-    deal = dealt()
-    seen = {flow: [] for flow in ("run", "runsync")}  # type: dict[str, list[int]]
-    for flow, seqs in seen.items():
-        while (arrival := deal.take(flow)) is not None:
+def take_all(deal: Deal, until_s: float = 1e9) -> list[int]:
+    seqs = []
+    for flow in ("run", "runsync"):
+        while deal.waiting(flow, -1, until_s) and (arrival := deal.take(flow)) is not None:
             assert arrival.at_s == arrival.seq / 10
             seqs.append(arrival.seq)
-        assert seqs == sorted(seqs)
-    assert sorted(seen["run"] + seen["runsync"]) == list(range(100))
+    return seqs
+
+
+def test_every_arrival_is_dealt_once_and_each_flow_in_order() -> None:
+    deal = Deal(plan(), ALONE)
+    seqs = take_all(deal)
+    assert sorted(seqs) == list(range(100))
+    assert sum(later < earlier for earlier, later in pairwise(seqs)) == 1
+    assert deal.take("run") is None
+
+
+def test_the_union_of_all_processes_is_the_schedule() -> None:
+    hands = [Deal(plan(), Place(rank, 3)) for rank in range(3)]
+    dealt = [take_all(deal) for deal in hands]
+    assert sorted(seq for seqs in dealt for seq in seqs) == list(range(100))
+    assert [deal.due_by(10.0) for deal in hands] == [34, 33, 33]
 
 
 def test_what_is_due_and_what_nobody_took() -> None:
-    deal = dealt()
+    deal = Deal(plan(), ALONE)
     assert deal.due_by(0.95) == 10
-    assert deal.due_between("run", -1, 0.95) + deal.due_between("runsync", -1, 0.95) == 10
+    assert deal.waiting("run", -1, 0.95) + deal.waiting("runsync", -1, 0.95) == 10
     assert deal.untaken_by(0.95) == 10
-    while (arrival := deal.take("run")) is not None and arrival.at_s < 5:
-        pass
-    assert deal.untaken_by(0.95) == deal.due_between("runsync", -1, 0.95)
+    take_all(deal, until_s=0.5)
+    assert deal.untaken_by(0.95) == 4
+
+
+def test_a_lost_process_arrivals_go_to_the_others_from_a_time_on() -> None:
+    first, second, third = (Deal(plan(), Place(rank, 3)) for rank in range(3))
+    ahead = {deal: take_all(deal, until_s=5.95) for deal in (first, second, third)}
+    first.redeal(5.0, Place(0, 2))
+    third.redeal(5.0, Place(1, 2))
+    kept = [seq for deal in (first, third) for seq in ahead[deal] if deal.still_mine(Arrival(seq, seq / 10, 0))]
+    late = [*take_all(first), *take_all(third)]
+    assert len(set(kept) | set(late)) == len(kept) + len(late)
+    assert set(kept) | set(late) >= set(range(50, 100))
+    assert all(seq >= 50 for seq in late)
+
+
+def test_an_arrival_taken_ahead_may_belong_to_another_now() -> None:
+    deal = Deal(plan(), ALONE)
+    arrivals = [deal.take("run") for _ in range(20)]
+    deal.redeal(0.0, Place(1, 2))
+    for arrival in arrivals:
+        assert arrival is not None
+        assert deal.still_mine(arrival) == (arrival.seq % 2 == 1)
 
 
 def closed(*stages: tuple[str, str]) -> ClosedLoad:

@@ -1,0 +1,69 @@
+"""One limit over many processes: each holds a share that needs no asking to be safe.
+
+When a process joins, the others give up a part of theirs first, and the newcomer begins when a whole window
+has passed since the last of them did. When one is lost, what it held is free only when a whole window has
+passed since it can have sent anything for the last time. So no interval ever holds more than the limit.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from loadtest.traffic.budget import MARGIN_S
+
+
+class Place(NamedTuple):
+    """A process's place among those that share: the `rank`-th of `of`; of none, it may send nothing."""
+
+    rank: int = 0
+    of: int = 1
+
+
+ALONE = Place(0, 1)
+NOWHERE = Place(0, 0)
+
+
+def part(whole: int, place: Place) -> int:
+    """The part of a whole that belongs to a place; the first ones get what does not divide evenly."""
+    return 0 if place.of == 0 else whole // place.of + (place.rank < whole % place.of)
+
+
+class Shares:
+    """Who may send which part of all limits, and from when. Times are seconds in one clock.
+
+    `window_s` is the longest window of any limit. A process that is told to send less confirms it.
+    """
+
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s + MARGIN_S
+        self.held: dict[str, Place] = {}
+        self._unconfirmed: set[str] = set()
+        self._free_at = float("-inf")
+
+    def join(self, process: str) -> None:
+        """A process wants to send; it may not yet."""
+        self.held[process] = NOWHERE
+
+    def lost(self, process: str, silent_at: float) -> None:
+        """A process is gone; it can have sent until `silent_at`."""
+        if self.held.pop(process, NOWHERE) != NOWHERE:
+            self._free_at = max(self._free_at, silent_at + self._window_s)
+        self._unconfirmed.discard(process)
+
+    def confirmed(self, process: str, now: float) -> None:
+        """A process that was told to send less does so since now at the latest."""
+        if process in self._unconfirmed:
+            self._unconfirmed.discard(process)
+            self._free_at = max(self._free_at, now + self._window_s)
+
+    def due(self, now: float) -> dict[str, Place]:
+        """The processes that are to be told another place now: lower ones at once, higher ones when it is free."""
+        wanted = {name: Place(rank, len(self.held)) for rank, name in enumerate(self.held)}
+        lower = {name: wanted[name] for name, place in self.held.items() if 0 < place.of < wanted[name].of}
+        self._unconfirmed |= lower.keys()
+        self.held |= lower
+        if self._unconfirmed or now < self._free_at:
+            return lower
+        higher = {name: wanted[name] for name, place in self.held.items() if place != wanted[name]}
+        self.held |= higher
+        return higher
