@@ -96,7 +96,7 @@ def serve(
     config: Annotated[
         Path | None, typer.Option(help="YAML file of the endpoint's settings.", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Draw service times and faults from this seed.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="Draw service times and faults from this seed.", min=0)] = 1,
     journal: Annotated[
         Path | None,
         typer.Option(help="Append one JSON line a request and one a job to this file.", show_default=False),

@@ -15,10 +15,13 @@ class Clock(Protocol):
 
 
 class WallClock:
-    """Epoch time that never steps: read once at the start, carried on by the monotonic clock."""
+    """Epoch time that never steps: read once at the start, carried on by the monotonic clock.
 
-    def __init__(self) -> None:
-        self._offset_s = time.time() - time.perf_counter()
+    `correction_s` is added, so that a machine whose clock is off can tell the time of another.
+    """
+
+    def __init__(self, correction_s: float = 0.0) -> None:
+        self._offset_s = time.time() - time.perf_counter() + correction_s
 
     def now(self) -> float:
         """The present, in seconds since the epoch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,22 +20,26 @@ class Embedded:
     """A running `loadtest serve`; its standard input is a lifeline: when this process ends, so does it."""
 
     def __init__(self, settings: EndpointSettings, seed: int) -> None:
+        # A pipe that nobody reads would hold the endpoint up once it is full.
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder, "endpoint.yaml")
-            config.write_bytes(msgspec.json.encode(settings.model_dump(mode="json", by_alias=True)))
+            config.write_text(_yaml(settings), encoding="utf-8")
             command = [sys.executable, "-m", "loadtest", "serve", "--port", "0", "--seed", str(seed)]
             self._child = subprocess.Popen(
                 [*command, "--config", str(config), "--until-stdin-closes"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=self._said,
                 start_new_session=True,
             )
             assert self._child.stdout is not None
             line = self._child.stdout.readline().decode().strip()
         if not line.startswith("listening on "):
-            _, said = self._child.communicate()
-            raise Aborted(f"target: the embedded endpoint did not start: {said.decode().strip() or line}")
+            self._child.communicate()
+            self._said.seek(0)
+            said = self._said.read().decode(errors="replace").strip()
+            raise Aborted(f"target: the embedded endpoint did not start: {said or line}")
         self.url = line.removeprefix("listening on ")
 
     def stop(self) -> None:
@@ -45,3 +50,13 @@ class Embedded:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.communicate()
+        self._said.close()
+
+
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufffe\uffff]")
+"""What a text in JSON may hold as it is, and YAML only as an escape (YAML 1.2, section 5.1)."""
+
+
+def _yaml(settings: EndpointSettings) -> str:
+    text = msgspec.json.encode(settings.model_dump(mode="json", by_alias=True)).decode()
+    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

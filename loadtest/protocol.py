@@ -79,6 +79,10 @@ class Limit:
         return f"{self.requests} per {self.per_s:.12g} s{at_once}"
 
 
+MOST_REQUESTS = 10**9
+"""What a limit may name; every request within its window is remembered."""
+
+
 def parse_limit(text: object) -> Limit:
     """A limit such as "1000 per 10 s, 200 at once"; ValueError where it reads otherwise."""
     if isinstance(text, Limit):
@@ -90,6 +94,8 @@ def parse_limit(text: object) -> Limit:
     count, span_s = window(rate)
     if count < 1 or count != int(count):
         raise ValueError(f'"{text}" allows no whole request; write it like "1000 per 10 s"')
+    if count > MOST_REQUESTS or (match and not 1 <= int(match[1]) <= MOST_REQUESTS):
+        raise ValueError(f'"{text}" is out of range; a limit counts from 1 to {MOST_REQUESTS:,} requests')
     return Limit(int(count), span_s, int(match[1]) if match else None)
 
 

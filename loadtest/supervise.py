@@ -52,8 +52,7 @@ def run(request: RunRequest) -> int:
     key_of(scenario, os.environ)
     moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     directory = RunDirectory(request.out or Path("reports", f"{scenario.name}-{moment}"))
-    if directory.path.exists():
-        raise RunDirectoryError(f"{directory.path}: is there already; name another with --out")
+    _refuse_what_cannot_be_made(directory.path)
     with tempfile.TemporaryFile() as log, _driver(request, directory, log) as (driver, lines):
         caught = _forwarding_signals(driver)
         with LiveView(scenario, Console(stderr=True)) as view:
@@ -73,6 +72,16 @@ def run(request: RunRequest) -> int:
     if status != 0 and summary.verdict.exit_code is ExitCode.PASS:
         raise Aborted(f"{directory.path}: the driving process ended with {status}: {_tail(log)}")
     return summary.verdict.exit_code
+
+
+def _refuse_what_cannot_be_made(path: Path) -> None:
+    try:
+        path.mkdir(parents=True)
+        path.rmdir()
+    except FileExistsError:
+        raise RunDirectoryError(f"{path}: is there already; name another with --out") from None
+    except OSError as fault:
+        raise RunDirectoryError(f"{path}: cannot be made: {fault.strerror}; name another with --out") from None
 
 
 @contextmanager

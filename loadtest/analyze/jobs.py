@@ -168,17 +168,20 @@ def load_window(run: Run, jobs: Jobs) -> LoadWindow:
     return LoadWindow(start_at, max(start_at, min(ends)))
 
 
-def offered_count(run: Run, window: LoadWindow) -> int | None:
-    """Arrivals due by the end of the load, or None for a closed load, which offers nothing by itself.
+def offered_by_second(run: Run, window: LoadWindow) -> Floats:
+    """Arrivals of all flows due in each second of the load; empty for a closed load, which offers nothing by itself.
 
-    A complete run offered all it planned. One that was cut short is counted by whole seconds, and by the share
-    of the last one that had passed.
+    A complete run offered all it planned. One that was cut short offered its whole seconds, and of its last one
+    the share that had passed.
     """
-    if not run.offered:
-        return None
-    if run.ending is Ending.COMPLETE:
-        return sum(sum(counts) for counts in run.offered.values())
-    whole = int(window.duration_s)
-    share = window.duration_s - whole
-    due = sum(sum(counts[:whole]) + share * sum(counts[whole : whole + 1]) for counts in run.offered.values())
-    return round(due)
+    total = np.zeros(max((len(counts) for counts in run.offered.values()), default=0))
+    for counts in run.offered.values():
+        total[: len(counts)] += counts
+    if run.ending is not Ending.COMPLETE:
+        total *= np.clip(window.duration_s - np.arange(len(total)), 0, 1)
+    return total
+
+
+def offered_count(run: Run, window: LoadWindow) -> int | None:
+    """Arrivals due by the end of the load, or None for a closed load."""
+    return round(float(offered_by_second(run, window).sum())) if run.offered else None

@@ -12,7 +12,17 @@ import pyarrow as pa
 from loadtest.analyze.bins import Bins, OverTime, bins_over, rounded
 from loadtest.analyze.distributions import Distribution, distribution, histogram_edges_ms
 from loadtest.analyze.faults import FaultGroup, fault_groups
-from loadtest.analyze.jobs import FLOWS, OUTCOMES, Floats, Jobs, LoadWindow, floats, jobs_of, load_window
+from loadtest.analyze.jobs import (
+    FLOWS,
+    OUTCOMES,
+    Floats,
+    Jobs,
+    LoadWindow,
+    floats,
+    jobs_of,
+    load_window,
+    offered_by_second,
+)
 from loadtest.record.run import Run
 from loadtest.record.sample import Outcome
 
@@ -25,7 +35,7 @@ class Rates(msgspec.Struct, frozen=True):
     """Per bin: jobs offered (by intended start), sent, completed and otherwise ended, per second of the bin.
 
     `in_flight` are the jobs sent and not ended at the bin's end. `offered` is empty for a closed load. `requests`
-    are those of each operation, polls included, by their send.
+    are those of each operation, polls included, by their answer.
     """
 
     bin_s: float
@@ -129,32 +139,34 @@ def _ended_at(jobs: Jobs) -> Floats:
 def _rates(run: Run, jobs: Jobs, requests: pa.Table, window: LoadWindow, end_s: float) -> Rates:
     bins = bins_over(window.start_at, end_s, MOST_BINS)
     ended_at = _ended_at(jobs)
-    operations = requests.column("operation").to_numpy()
-    second, sent = floats(requests, "second"), floats(requests, "requests")
     return Rates(
         bin_s=bins.width_s,
         at_s=bins.starts_s.tolist(),
-        offered=_offered(run, bins),
+        offered=_offered(run, window, bins),
         sent=bins.per_second(jobs.sent_at),
         completed=bins.per_second(ended_at[jobs.completed]),
         failed=bins.per_second(ended_at[~jobs.completed]),
         in_flight=bins.going_on(jobs.sent_at, ended_at),
-        requests={
-            name: bins.per_second(second[operations == name], sent[operations == name])
-            for name in sorted(set(operations))
-        },
+        requests=_requests(requests, bins),
     )
 
 
-def _offered(run: Run, bins: Bins) -> list[float]:
+def _offered(run: Run, window: LoadWindow, bins: Bins) -> list[float]:
     """Arrivals of all flows per second; they are known by whole seconds, which no bin divides."""
-    if not run.offered:
-        return []
-    longest = max(len(counts) for counts in run.offered.values())
-    total = np.zeros(longest)
-    for counts in run.offered.values():
-        total[: len(counts)] += counts
-    return bins.per_second(bins.start_at + np.arange(longest, dtype=np.float64) + 0.5, total)
+    due = offered_by_second(run, window)
+    seconds = np.arange(len(due), dtype=np.float64)
+    return bins.per_second(bins.start_at + seconds + 0.5, due) if len(due) else []
+
+
+def _requests(rows: pa.Table, bins: Bins) -> dict[str, list[float]]:
+    """Each operation's requests; they are known by whole seconds of the epoch, which one bin's end may divide."""
+    operations = rows.column("operation").to_numpy()
+    second, answered = floats(rows, "second"), floats(rows, "requests")
+    before = bins.start_at % 1
+    at = np.concatenate([second + before / 2, second + (1 + before) / 2])
+    parts = np.concatenate([answered * before, answered * (1 - before)])
+    masks = {name: np.tile(operations == name, 2) for name in sorted(set(operations))}
+    return {name: bins.per_second(at[mask], parts[mask]) for name, mask in masks.items()}
 
 
 def _latencies(done: Jobs, window: LoadWindow) -> Latencies:

@@ -154,9 +154,9 @@ def _execution_by_worker(done: pa.Table) -> Iterator[tuple[str, Floats]]:
 
 
 def _cost(jobs: Jobs, price: float | None) -> Cost | None:
-    """Execution of completed and failed jobs at `price` US dollars a worker-second."""
+    """Execution of all jobs, however they ended, at `price` US dollars a worker-second."""
     if price is None:
         return None
-    billed_s = float(np.nansum(jobs.execution_ms[jobs.completed | jobs.ended(Outcome.FAILED)])) / 1000
+    billed_s = float(np.nansum(jobs.execution_ms)) / 1000
     completed = int(np.count_nonzero(jobs.completed))
     return Cost(billed_s=billed_s, per_1000_jobs=billed_s * price / completed * 1000 if completed else None)

@@ -139,7 +139,10 @@ class WorkerSummary(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What the completed jobs' execution cost, in worker-seconds and US dollars per 1000 jobs."""
+    """What all execution cost, in worker-seconds and in US dollars per 1000 completed jobs.
+
+    Cold starts and idle workers are billed too, but no job's answer tells of them.
+    """
 
     billed_s: float
     per_1000_jobs: float | None

@@ -48,8 +48,8 @@ def run_complete(seen: Evidence) -> Check:
 
 def jobs_completed(seen: Evidence) -> Check:
     """At least one job completed: no data never passes."""
-    completed = seen.jobs[Outcome.COMPLETED]
-    detail = f"{completed} of {seen.jobs['submitted']} submitted jobs completed."
+    completed, submitted = seen.jobs[Outcome.COMPLETED], seen.jobs["submitted"]
+    detail = f"{completed} of {submitted} submitted jobs completed." if submitted else "No job was submitted."
     return Check("jobs completed", completed > 0, completed, 1, detail)
 
 
@@ -59,7 +59,7 @@ def load_delivered(seen: Evidence) -> Check:
     if offered == 0:
         return Check("load delivered", False, None, LEAST_STARTED, "No job was due, so nothing was measured.")
     share = started / offered
-    detail = f"{started} of {offered} jobs that were due were sent ({share:.1%})."
+    detail = f"{started} of {offered} jobs that were due were sent; from {100 * LEAST_STARTED:g} % on is sound."
     return Check("load delivered", share >= LEAST_STARTED, share, LEAST_STARTED, detail)
 
 
@@ -102,7 +102,8 @@ def few_censored(seen: Evidence) -> Check:
     censored, submitted = seen.jobs[Outcome.CENSORED], seen.jobs["submitted"]
     share = censored / submitted if submitted else 0.0
     detail = (
-        f"{censored} of {submitted} submitted jobs were unfinished when the run, or the client's patience, ended."
+        f"{censored} of {submitted} submitted jobs were unfinished when the run, or the client's patience, ended; "
+        f"up to {100 * MOST_CENSORED:g} % is sound."
     )
     return Check("censored jobs", share <= MOST_CENSORED, share, MOST_CENSORED, detail)
 
@@ -112,7 +113,7 @@ def few_throttled(seen: Evidence) -> Check:
     throttled = sum(each.throttled for each in seen.operations.values())
     requests = sum(each.requests for each in seen.operations.values())
     share = throttled / requests if requests else 0.0
-    detail = f"{throttled} of {requests} requests were answered 429."
+    detail = f"{throttled} of {requests} requests were answered 429; up to {100 * MOST_THROTTLED:g} % is sound."
     return Check("rate limited", share <= MOST_THROTTLED, share, MOST_THROTTLED, detail)
 
 

@@ -27,7 +27,7 @@ def _abort_reason(run: Run) -> str:
     if run.ending is None:
         return "The run has no end on record: the process that led it died."
     why = f": {run.reason}" if run.reason else " before its load had ended"
-    return f"The run was {run.ending.value}{why.rstrip('.')}."
+    return f"The run was {run.ending.value}{why if why.endswith('?') else why.rstrip('.') + '.'}"
 
 
 def _count(n: int, noun: str) -> str:

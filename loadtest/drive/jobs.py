@@ -28,12 +28,14 @@ from loadtest.traffic.budget import MARGIN_S
 from loadtest.traffic.deal import Deal, works_from
 from loadtest.traffic.polling import Crowd, PollPacer
 from loadtest.traffic.settings import ClosedLoad
-from loadtest.traffic.shares import ALONE, Place
+from loadtest.traffic.shares import ALONE, Place, part
 from loadtest.wire import encode_submission
 
 LOOK_AHEAD_S = 3.0
 """Users are there for every arrival of the next seconds; Locust asks for their number once a second."""
 SPARE_USERS = 5
+LEAST_POLLS_PER_S = 0.1
+"""What a process without a share plans with; its polls wait for the share, not for the plan."""
 
 
 class Jobs:
@@ -58,7 +60,7 @@ class Jobs:
         self._pacers = _pacers(scenario)
         self._seqs = itertools.count()
         self._users: Counter[FlowName] = Counter()
-        self._think = np.random.default_rng(scenario.seed)
+        self._think = np.random.default_rng([scenario.seed, place.rank])
         self.stops = Stops(scenario)
         self.pulse = Pulse()
         self.busy: Counter[FlowName] = Counter()
@@ -67,6 +69,7 @@ class Jobs:
         self.starts_at = 0.0
         self.ends_at = 0.0
         self.over = Event()
+        self._placed = Event()
         self.at_ceiling = False
 
     def start(self, at: float) -> None:
@@ -74,10 +77,20 @@ class Jobs:
         self.starts_at, self.ends_at = at, at + self._scenario.load.duration_s
 
     def redeal(self, from_at: float, place: Place) -> None:
-        """From this time on, this process has another place among those that carry the load out."""
-        self._place = place
+        """From this time on, this process has another place in the schedule."""
         if self._deal is not None:
             self._deal.redeal(from_at - self.starts_at, place)
+
+    def resize(self, place: Place) -> None:
+        """From now on this process has another share of the limits, the ceilings and the users."""
+        self._place = place
+        self.stops.share(place)
+        for flow, pacer in self._pacers.items():
+            limit = self._scenario.limit(_polled_by(flow))
+            if limit is not None:
+                pacer.polls_per_s = max(part(limit.requests, place) / (limit.per_s + MARGIN_S), LEAST_POLLS_PER_S)
+        if place.of:
+            self._placed.set()
 
     def join(self, flow: FlowName) -> int:
         """A user comes in; its number among those of its flow."""
@@ -120,6 +133,7 @@ class Jobs:
         """Closed model: the job is due when the user is, and the budget gives way."""
         load = self._scenario.load
         assert isinstance(load, ClosedLoad)
+        self._placed.wait()
         user_of_all = user * self._place.of + self._place.rank
         due = works_from(load, self._scenario.share(flow), user_of_all, self._clock.now() - self.starts_at)
         if due is None:
@@ -182,16 +196,17 @@ class Jobs:
             return False
         return self._deal is None or self._deal.untaken_by(self.ends_at - self.starts_at) == 0
 
-    def offered_per_s(self, span_s: float) -> float | None:
-        """Arrivals meant to come a second, over the last `span_s`; None in the closed model."""
+    def offered_lately(self, span_s: float) -> int | None:
+        """Arrivals that were meant to come in the last `span_s`; None in the closed model."""
         if self._deal is None:
             return None
         now_s = self._clock.now() - self.starts_at
-        return (self._deal.due_by(now_s) - self._deal.due_by(now_s - span_s)) / span_s
+        return self._deal.due_by(now_s) - self._deal.due_by(now_s - span_s)
 
     def needed_users(self) -> int:
-        """Open model: users for all jobs in flight and for all that are due within LOOK_AHEAD_S."""
-        assert self._deal is not None
+        """Open model: users for all jobs in flight and for all that are due within LOOK_AHEAD_S; closed: 0."""
+        if self._deal is None:
+            return 0
         now_s = self._clock.now() - self.starts_at
         needed = 0
         for flow in self._scenario.flows:
@@ -206,9 +221,9 @@ def _pacers(scenario: Scenario) -> dict[FlowName, PollPacer]:
     crowds = {Op.STATUS: Crowd(), Op.STREAM: Crowd()}
     pacers: dict[FlowName, PollPacer] = {}
     for name, flow in scenario.flows.items():
-        op = Op.STREAM if name == "stream" else Op.STATUS
-        limit = scenario.limit(op)
-        assert limit is not None
-        polls_per_s = limit.requests / (limit.per_s + MARGIN_S)
-        pacers[name] = PollPacer(flow.polling, polls_per_s, crowds[op])
+        pacers[name] = PollPacer(flow.polling, math.inf, crowds[_polled_by(name)])
     return pacers
+
+
+def _polled_by(flow: FlowName) -> Op:
+    return Op.STREAM if flow == "stream" else Op.STATUS

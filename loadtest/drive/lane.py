@@ -11,6 +11,7 @@ from gevent.lock import Semaphore
 from loadtest.clock import Clock
 from loadtest.protocol import Limit
 from loadtest.traffic.budget import RateBudget
+from loadtest.traffic.shares import ALONE, Place, part
 
 
 def sleep_until(at: float, clock: Clock) -> None:
@@ -23,41 +24,43 @@ def sleep_until(at: float, clock: Clock) -> None:
 class Lane:
     """Lets requests of one operation through, in order, as its limit allows; without a limit, all at once."""
 
-    def __init__(self, limit: Limit | None, clock: Clock, spaced: bool = False) -> None:
+    def __init__(self, limit: Limit | None, clock: Clock, spaced: bool = False, place: Place = ALONE) -> None:
         self._clock = clock
+        self._limit = limit
         self._budget = RateBudget(limit, spaced) if limit is not None else None
-        concurrent = limit.concurrent if limit is not None else None
-        self._places = Semaphore(concurrent) if concurrent is not None else None
+        self._open = 0
         self._turn = Semaphore()
-        self._resized = Event()
+        self._changed = Event()
+        self.resize(place)
+
+    def resize(self, place: Place) -> None:
+        """From now on this process has this share of the limit."""
+        if self._limit is None or self._budget is None:
+            return
+        self._budget.resize(part(self._limit.requests, place))
+        at_once = self._limit.concurrent
+        self._most_open = math.inf if at_once is None else part(at_once, place)
+        self._changed.set()
 
     def enter(self) -> None:
         """Wait until one more request may go out, and count it as sent; `leave` must follow."""
-        if self._places is not None:
-            self._places.acquire()
         if self._budget is None:
             return
-        try:
-            with self._turn:
-                while (at := self._budget.next_at(now := self._clock.now())) > now:
-                    self._wait(at - now)
-                self._budget.take(now)
-        except BaseException:
-            self.leave()
-            raise
+        with self._turn:
+            while (at := self._next_at(now := self._clock.now())) > now:
+                self._changed.clear()
+                self._changed.wait(at - now if at < math.inf else None)
+            self._budget.take(now)
+            self._open += 1
 
-    def _wait(self, wait_s: float) -> None:
-        """Wait for a time, or until the share of the limit is another one."""
-        self._resized.clear()
-        self._resized.wait(wait_s if wait_s < math.inf else None)
-
-    def resize(self, requests: int) -> None:
-        """This process may send so many requests in a window from now on."""
-        if self._budget is not None:
-            self._budget.resize(requests)
-            self._resized.set()
+    def _next_at(self, now: float) -> float:
+        """When one more request may go out; infinite until another has its answer, or the share grows."""
+        assert self._budget is not None
+        return self._budget.next_at(now) if self._open < self._most_open else math.inf
 
     def leave(self) -> None:
-        """The request has its answer."""
-        if self._places is not None:
-            self._places.release()
+        """A request has its answer."""
+        if self._budget is not None:
+            self._open -= 1
+            if self._open + 1 >= self._most_open:
+                self._changed.set()

@@ -11,11 +11,15 @@ from typing import Any
 import gevent
 from locust import events
 from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
 
+from loadtest.drive import messages
+from loadtest.drive.hand import Hand
+from loadtest.drive.lead import Lead
+from loadtest.drive.messages import listen
 from loadtest.drive.options import Plan, add_options, read_plan
-from loadtest.drive.session import Session
 from loadtest.drive.shape import StagesShape, prepare_user_classes
-from loadtest.drive.users import JobUser, RunsyncUser, RunUser, StreamUser
+from loadtest.drive.users import RunsyncUser, RunUser, StreamUser
 from loadtest.errors import ExitCode, LoadtestError
 from loadtest.record.run import Ending
 
@@ -26,67 +30,106 @@ events.init_command_line_parser.add_listener(add_options)
 
 @events.init.add_listener
 def prepare(environment: Environment, **_: Any) -> None:
-    """Read the scenario, and hand Locust the users and the shape that it asks for."""
+    """Make this process a lead, a hand, or, where it has no others, both."""
+    logging.getLogger("locust.runners").setLevel(logging.ERROR)
+    hand = None if isinstance(environment.runner, MasterRunner) else Hand(environment)
+    if hand is not None:
+        environment.events.test_stopping.add_listener(lambda **_: hand.let_go())
+    if isinstance(environment.runner, WorkerRunner):
+        follow(environment, hand)
+        return
     assert environment.parsed_options is not None
     try:
         plan = read_plan(environment.parsed_options)
     except LoadtestError as fault:
         sys.stderr.write(f"loadtest: {fault}\n")
         raise SystemExit(fault.exit_code) from None
-    quiet_locust()
     environment.user_classes = prepare_user_classes(plan.scenario)
     shape = StagesShape(plan)
     shape.runner = environment.runner
     environment.shape_class = shape
-    watch(environment, plan, shape)
+    take_the_lead(environment, plan, shape, hand)
 
 
-def watch(environment: Environment, plan: Plan, shape: StagesShape) -> None:
-    """Tie a session to each start and stop of Locust's."""
-    finishing: list[gevent.Greenlet[..., None]] = []
+def follow(environment: Environment, hand: Hand | None) -> None:
+    """A process that only sends finishes its part when Locust, or its own end, stops its users."""
+    assert environment.runner is not None
+    assert hand is not None
+    environment.process_exit_code = 0
+    finishing = Once(hand.finish)
+    environment.events.test_start.add_listener(lambda **_: finishing.again())
+    environment.events.test_stop.add_listener(lambda **_: finishing())
+    gevent.signal_handler(signal.SIGTERM, environment.runner.quit)
+
+
+def take_the_lead(environment: Environment, plan: Plan, shape: StagesShape, hand: Hand | None) -> None:
+    """Tie a run to each start and stop of Locust's."""
+    assert environment.runner is not None
 
     def begin(**_: Any) -> None:
-        finishing.clear()
-        shape.session = session = Session(plan, environment)
-        session.begin()
-        if session.begun:
-            JobUser.jobs = session.jobs
+        finishing.again()
+        lead = Lead(plan, environment)
+        shape.lead_by(lead)
+        lead.begin()
+
+    def conclude() -> None:
+        lead = shape.lead
+        if lead is not None:
+            if hand is not None:
+                hand.finish()
+            lead.finish()
+            environment.process_exit_code = results_of(lead, plan)
+            shape.lead_by(None)
+
+    def hear(name: str, message: Any) -> None:
+        if shape.lead is not None:
+            shape.lead.hear(name, message)
+
+    def joined(client_id: str, **_: Any) -> None:
+        if shape.lead is not None:
+            shape.lead.joined(client_id)
 
     def terminated() -> None:
         """Locust listens to SIGTERM only once a shape has ended; until then it would be death."""
-        if shape.session is not None:
-            shape.session.stop(Ending.TERMINATED)
+        if shape.lead is not None:
+            shape.lead.stop(Ending.TERMINATED)
 
     def faulted(exception: Exception, **_: Any) -> None:
-        if shape.session is not None:
-            shape.session.abort(LoadtestError(f"a fault of ours in a user: {exception!r}"))
+        if shape.lead is not None:
+            shape.lead.abort(LoadtestError(f"a fault of ours in a user: {exception!r}"))
 
-    def finish(**_: Any) -> None:
-        """Locust stops twice when a signal comes while it stops; the work is done once, and both wait for it."""
-        if shape.session is not None and not finishing:
-            finishing.append(gevent.spawn(conclude, shape.session, plan, environment))
-        for greenlet in finishing:
-            greenlet.get()
-
+    finishing = Once(conclude)
+    listen(environment.runner, messages.TO_LEAD, hear)
+    environment.events.worker_connect.add_listener(joined)
     environment.events.test_start.add_listener(begin)
-    gevent.signal_handler(signal.SIGTERM, terminated)
     environment.events.user_error.add_listener(faulted)
-    environment.events.test_stop.add_listener(finish)
+    environment.events.test_stop.add_listener(lambda **_: finishing())
+    gevent.signal_handler(signal.SIGTERM, terminated)
 
 
-def conclude(session: Session, plan: Plan, environment: Environment) -> None:
-    """Finish a run, and let another process build its results, unless the one that started us will."""
-    session.finish()
-    if session.directory is None:
-        sys.stderr.write(f"loadtest: {session.fault}\n")
-        environment.process_exit_code = ExitCode.USAGE
-    elif plan.progress_fd is None:
-        report = [sys.executable, "-m", "loadtest", "report", str(session.directory.path)]
-        environment.process_exit_code = subprocess.call(report)
-    else:
-        environment.process_exit_code = 0
+class Once:
+    """Something to be done once, though Locust asks twice when a signal comes while it stops; all wait for it."""
+
+    def __init__(self, work: Any) -> None:
+        self._work = work
+        self._doing: gevent.Greenlet[..., None] | None = None
+
+    def __call__(self) -> None:
+        """Do it, or wait until it is done."""
+        if self._doing is None:
+            self._doing = gevent.spawn(self._work)
+        self._doing.get()
+
+    def again(self) -> None:
+        """It may be done once more."""
+        self._doing = None
 
 
-def quiet_locust() -> None:
-    """Locust warns of fast spawning, which idle users do not suffer from."""
-    logging.getLogger("locust.runners").setLevel(logging.ERROR)
+def results_of(lead: Lead, plan: Plan) -> int:
+    """Let another process build the results, unless the one that started us will; the exit code of this one."""
+    if lead.directory is None:
+        sys.stderr.write(f"loadtest: {lead.fault}\n")
+        return ExitCode.USAGE
+    if plan.progress_fd is not None:
+        return 0
+    return subprocess.call([sys.executable, "-m", "loadtest", "report", str(lead.directory.path)])

@@ -23,7 +23,7 @@ COMMAND_VARIABLE = "LOADTEST_COMMAND"
 def add_options(parser: Any) -> None:
     """Add ours to Locust's parser; whatever listens does so on loopback, unless told otherwise."""
     ours = {"include_in_web_ui": False}
-    parser.add_argument("--scenario", required=True, help="The scenario file", **ours)
+    parser.add_argument("--scenario", default="", help="The scenario file", **ours)
     parser.add_argument("--target", default="", help="An endpoint's whole URL, instead of the scenario's", **ours)
     parser.add_argument("--out", default="", help="The run directory, which must not be there yet", **ours)
     parser.add_argument("--seed", default="", help="Another seed than the scenario's", **ours)
@@ -43,6 +43,7 @@ class Plan:
     out: Path | None
     progress_fd: int | None
     command: str
+    processes: int = 1
 
 
 def read_plan(parsed: Namespace) -> Plan:
@@ -61,4 +62,5 @@ def read_plan(parsed: Namespace) -> Plan:
         Path(parsed.out) if parsed.out else None,
         int(parsed.progress_fd) if parsed.progress_fd else None,
         os.environ.get(COMMAND_VARIABLE) or shlex.join(sys.argv),
+        max(1, parsed.expect_workers) if parsed.master else 1,
     )

@@ -72,6 +72,7 @@ class Sender:
             self._recorder.sent(step.op, at)
             if sample is not None and sample.sent_at is None:
                 sample.sent_at = at
+                self._recorder.tally.add()
             answer = self._engine.send(OPERATIONS[step.op].method, step.path, step.body, step.hold_s)
         finally:
             lane.leave()

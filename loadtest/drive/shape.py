@@ -7,11 +7,11 @@ import math
 from locust import LoadTestShape
 
 from loadtest.drive.jobs import LOOK_AHEAD_S, SPARE_USERS
+from loadtest.drive.lead import Lead
 from loadtest.drive.options import Plan
-from loadtest.drive.session import Session
 from loadtest.drive.users import USER_CLASSES
 from loadtest.record.run import Ending
-from loadtest.scenario.model import FlowName, Scenario
+from loadtest.scenario.model import Scenario
 from loadtest.traffic.deal import closed_users
 from loadtest.traffic.settings import ClosedLoad, OpenLoad
 
@@ -30,45 +30,39 @@ class StagesShape(LoadTestShape):
         self._plan = plan
         self._users = 0
         self._spawn_rate = 1.0
-        self.session: Session | None = None
+        self.lead: Lead | None = None
 
-    def reset_time(self) -> None:
-        """A new run begins."""
-        super().reset_time()
+    def lead_by(self, lead: Lead | None) -> None:
+        """A run begins, or has ended."""
+        self.lead = lead
         self._users = 0
-        self.session = None
 
     def tick(self) -> tuple[int, float] | None:
         """The number of users and how many to start a second; None when the run is over."""
-        session = self.session
-        if session is not None and session.is_over():
-            session.stop(Ending.COMPLETE)
+        lead = self.lead
+        if lead is not None and lead.is_over():
+            lead.stop(Ending.COMPLETE)
             return None
-        if session is None or session.begun:
-            wanted = self._wanted(session)
+        if lead is None or lead.begun:
+            wanted = self._wanted(lead)
             if wanted > self._users:
                 self._spawn_rate = float(wanted - self._users)
                 self._users = wanted
         return self._users, self._spawn_rate
 
-    def _wanted(self, session: Session | None) -> int:
+    def _wanted(self, lead: Lead | None) -> int:
         load = self._plan.scenario.load
         if isinstance(load, ClosedLoad):
-            return sum(fixed_counts(self._plan.scenario, load).values())
-        needed = session.jobs.needed_users() if session is not None else self._first(load)
+            return sum(closed_users(load, self._plan.scenario.share(flow)) for flow in self._plan.scenario.flows)
+        needed = lead.needed_users() if lead is not None else self._first(load)
         return min(needed, load.most_in_flight)
 
     def _first(self, load: OpenLoad) -> int:
-        """Before the run is on: users for what is due at once."""
+        """Before the run is on: users for what is due at once, and some to spare in each process."""
         assert self._plan.schedule is not None
         at_once = int((self._plan.schedule.at_s <= LOOK_AHEAD_S).sum())
         least = min(self._plan.scenario.share(flow) for flow in self._plan.scenario.flows)
-        return at_once + math.ceil(SPARE_USERS / least)
-
-
-def fixed_counts(scenario: Scenario, load: ClosedLoad) -> dict[FlowName, int]:
-    """Closed model: how many users each flow has."""
-    return {flow: closed_users(load, scenario.share(flow)) for flow in scenario.flows}
+        return at_once + math.ceil(SPARE_USERS * self._plan.processes / least)
 
 
 def prepare_user_classes(scenario: Scenario) -> list[type]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from gevent.event import Event
 from locust import User, task
 from locust.exception import StopUser
 
@@ -18,10 +19,17 @@ class JobUser(User):
     flow: ClassVar[FlowName]
     jobs: ClassVar[Jobs]
     """The jobs of the run that is on; the same for all users."""
+    begun: ClassVar[Event] = Event()
+    """Set while there is a run whose jobs can be carried out."""
 
     def on_start(self) -> None:
-        """Come in, and be counted."""
+        """Come in, and be counted; in a process that has just joined, the run may still have to begin."""
+        self.begun.wait()
         self._number = self.jobs.join(self.flow)
+
+    def stop(self, force: bool = False) -> bool:
+        """A user that Locust takes away ends its job first, unless the run is over."""
+        return bool(super().stop(force=force and self.jobs.over.is_set()))
 
     def wait_time(self) -> float:
         """Think, in the closed model; seconds."""

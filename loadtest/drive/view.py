@@ -1,34 +1,73 @@
-"""The run at one moment, put together for whoever watches it."""
+"""The run at one moment, put together from what its processes tell, for whoever watches it."""
 
 from __future__ import annotations
 
-from loadtest.drive.jobs import Jobs
+from collections import Counter, deque
+
 from loadtest.drive.pulse import RATE_SPAN_S
-from loadtest.record.progress import Progress
-from loadtest.record.recorder import Recorder
+from loadtest.protocol import Op
+from loadtest.record.progress import Counts, Progress
 from loadtest.scenario.model import Scenario
+from loadtest.traffic.budget import FullestWindow
+
+TIMES_SPAN_S = 10.0
 
 
-def progress(phase: str, jobs: Jobs, recorder: Recorder, scenario: Scenario, now: float) -> Progress:
-    """How the run stands at `now` (seconds since the epoch)."""
-    elapsed_s = now - jobs.starts_at
-    pulse = jobs.pulse
-    times = pulse.times_ms(now)
-    return Progress(
-        phase=phase,
-        stage=_stage_at(elapsed_s, scenario),
-        elapsed_s=elapsed_s,
-        left_s=max(0.0, jobs.ends_at - now),
-        offered_per_s=jobs.offered_per_s(RATE_SPAN_S),
-        achieved_per_s=pulse.started_per_s(now),
-        in_flight=pulse.in_flight,
-        ended=pulse.ended,
-        not_completed=pulse.not_completed,
-        throttled=pulse.throttled,
-        delay_ms=times[0] if times is not None else None,
-        execution_ms=times[1] if times is not None else None,
-        limit_used=_limits_used(recorder, scenario, now),
-    )
+class View:
+    """Gathers the counts of all processes."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
+        self._latest: dict[str, Counts] = {}
+        self._times: deque[tuple[float, int, int]] = deque()
+
+    def hear(self, process: str, counts: Counts) -> None:
+        """The latest of one process."""
+        self._latest[process] = counts
+        self._times.extend(counts.times)
+
+    def progress(self, phase: str, starts_at: float, ends_at: float, now: float, lost: int) -> Progress:
+        """How the run stands at `now` (seconds since the epoch), of which `lost` processes fell silent."""
+        latest = self._latest.values()
+        while self._times and self._times[0][0] < now - TIMES_SPAN_S:
+            self._times.popleft()
+        offered = [counts.offered for counts in latest if counts.offered is not None]
+        return Progress(
+            phase=phase,
+            stage=_stage_at(now - starts_at, self._scenario),
+            elapsed_s=now - starts_at,
+            left_s=max(0.0, ends_at - now),
+            offered_per_s=sum(offered) / RATE_SPAN_S if offered else None,
+            achieved_per_s=sum(counts.started for counts in latest) / RATE_SPAN_S,
+            in_flight=sum(counts.in_flight for counts in latest),
+            ended=sum(counts.ended for counts in latest),
+            not_completed=sum(counts.not_completed for counts in latest),
+            throttled=sum(counts.throttled for counts in latest),
+            delay_ms=_middle_and_tail([delay_ms for _, delay_ms, _ in self._times]),
+            execution_ms=_middle_and_tail([execution_ms for _, _, execution_ms in self._times]),
+            limit_used=self._limits_used(),
+            processes=len(self._latest) - lost,
+            lost=lost,
+        )
+
+    def _limits_used(self) -> dict[str, float]:
+        held: Counter[str] = Counter()
+        for counts in self._latest.values():
+            held.update(counts.held)
+        used = {}
+        for op, requests in held.items():
+            limit = self._scenario.limit(Op(op))
+            if limit is not None:
+                used[op] = requests / (limit.per_second * FullestWindow.span_s)
+        return used
+
+
+def _middle_and_tail(values: list[int]) -> tuple[int, int] | None:
+    if not values:
+        return None
+    values.sort()
+    n = len(values)
+    return values[-(-n * 50 // 100) - 1], values[-(-n * 95 // 100) - 1]
 
 
 def _stage_at(elapsed_s: float, scenario: Scenario) -> str:
@@ -39,13 +78,3 @@ def _stage_at(elapsed_s: float, scenario: Scenario) -> str:
         if elapsed_s < ends_s or number == len(stages):
             return stage.name or f"stage {number}"
     return ""
-
-
-def _limits_used(recorder: Recorder, scenario: Scenario, now: float) -> dict[str, float]:
-    """For each operation that has a limit, the share of it that the last 10 s held."""
-    used = {}
-    for op, window in recorder.fullest.items():
-        limit = scenario.limit(op)
-        if limit is not None:
-            used[str(op)] = window.held(now) / (limit.per_second * window.span_s)
-    return used

@@ -63,7 +63,34 @@ class RunDirectory:
 
     def shard(self, table: str, process: int) -> Shard:
         """A shard of a table for one process to append to."""
-        return Shard(self._shards / f"{table}-{process}.arrow", TABLES[table])
+        return Shard(self.shard_path(table, process), TABLES[table])
+
+    def shard_path(self, table: str, process: int) -> Path:
+        """Where a process appends its rows of a table."""
+        return self._shards / f"{table}-{process}.arrow"
+
+    def tally_path(self, process: int) -> Path:
+        """Where a process counts the jobs that it has sent."""
+        return self._shards / f"sent-{process}.count"
+
+    def told_path(self, process: int) -> Path:
+        """Where the lead notes how many jobs another process said it has sent."""
+        return self._shards / f"told-{process}.count"
+
+    def shard_named(self, name: str, process: int) -> Path:
+        """Where a shard that another process names is copied to; RecordingError where it is none of its own."""
+        paths = (self.shard_path(table, process) for table in TABLES)
+        for path in paths:
+            if path.name == name:
+                return path
+        raise RecordingError(f"{name}: is no shard of process {process}")
+
+    def open_elsewhere(self) -> None:
+        """Make a place for the shards of a process that does not share the lead's disk."""
+        try:
+            self._shards.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise RunDirectoryError(f"{self.path}: cannot be made: {fault.strerror}") from fault
 
     def merge(self) -> None:
         """Put the shards of each table together as Parquet, batch by batch, then drop them."""

@@ -1,14 +1,31 @@
-"""What a run tells while it goes on: one line a half second from the process that drives it."""
+"""What a run tells while it goes on: how each process stands, and all of them together."""
 
 from __future__ import annotations
 
 import msgspec
 
 
+class Counts(msgspec.Struct, frozen=True):
+    """One process at one moment. `started` and `offered` are those of the last 5 s; `held` counts, for each
+    operation, the requests of the last 10 s; `times` are (finished at, delay, execution; milliseconds) of jobs
+    that ended since the last counts, thinned where there are many."""
+
+    sent: int
+    in_flight: int
+    ended: int
+    not_completed: int
+    throttled: int
+    started: int
+    offered: int | None
+    held: dict[str, int]
+    times: list[tuple[float, int, int]]
+
+
 class Progress(msgspec.Struct, frozen=True):
     """The run at one moment. Rates over the last 5 s, percentiles (p50, p95; milliseconds) over the last 10 s.
 
-    `limit_used` is, for each operation, the share of its limit that the last 10 s held.
+    `limit_used` is, for each operation, the share of its limit that the last 10 s held. `processes` counts those
+    that send, `lost` those that fell silent.
     """
 
     phase: str
@@ -24,3 +41,5 @@ class Progress(msgspec.Struct, frozen=True):
     delay_ms: tuple[int, int] | None
     execution_ms: tuple[int, int] | None
     limit_used: dict[str, float]
+    processes: int
+    lost: int

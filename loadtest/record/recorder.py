@@ -9,10 +9,13 @@ from typing import Any
 from loadtest.protocol import Op
 from loadtest.record.directory import TABLES, RunDirectory
 from loadtest.record.sample import HEALTH, SAMPLES, Sample
+from loadtest.record.tally import Tally
 from loadtest.traffic.budget import FullestWindow
 from loadtest.wire import Health
 
 _SAMPLE_COLUMNS = SAMPLES.names
+LEAD = -1
+"""The number of the process that leads and sends no jobs."""
 
 
 class Recorder:
@@ -27,6 +30,7 @@ class Recorder:
         self._latencies_ms: dict[tuple[int, Op, int], list[float]] = defaultdict(list)
         self.fullest: dict[Op, FullestWindow] = defaultdict(FullestWindow)
         self.samples = 0
+        self.tally = Tally(directory.tally_path(process))
 
     def sample(self, sample: Sample, chunk_seen_at: list[float]) -> None:
         """A job that is over, with the times at which its chunks were seen."""
@@ -80,3 +84,4 @@ class Recorder:
         self.flush(math.inf)
         for shard in self._shards.values():
             shard.close()
+        self.tally.close()

@@ -26,6 +26,14 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     clock_offset_s: float = 0.0
 
 
+class Audit(msgspec.Struct, frozen=True):
+    """One process's jobs: those that it sent, and those of which the row was found."""
+
+    process: int
+    sent: int
+    recorded: int
+
+
 class StageSpan(msgspec.Struct, frozen=True):
     """A stage: its name and its length in seconds."""
 
@@ -38,7 +46,8 @@ class Run(msgspec.Struct, frozen=True):
 
     `offered` holds, for each flow, the arrivals intended in each second from `load_started_at` on; a closed
     load offers nothing by itself and has none. `cancelled` counts jobs that were unfinished at the end and
-    then cancelled on the server, `left_over` those that could not be.
+    then cancelled on the server, `left_over` those that could not be. `lost` names, in the order in which it
+    happened, the processes that fell silent while the run went on.
     """
 
     id: str
@@ -50,6 +59,8 @@ class Run(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     started_at: float
     processes: list[ProcessInfo] = []
+    lost: list[int] = []
+    audit: list[Audit] = []
     stages: list[StageSpan] = []
     offered: dict[str, list[int]] = {}
     load_started_at: float | None = None

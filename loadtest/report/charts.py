@@ -11,7 +11,8 @@ import altair as alt
 
 Row = dict[str, Any]
 
-ACCENT, INK, GREY, PALE, BAD = "var(--accent)", "var(--ink-2)", "var(--grey)", "var(--pale)", "var(--bad)"
+ACCENT, INK, GREY, PALE = "var(--accent)", "var(--ink-2)", "var(--grey)", "var(--pale)"
+BAD, DOUBT = "var(--bad)", "var(--doubt)"
 """Colours are the page's own variables, so that a chart follows the page into the dark and onto paper."""
 
 FLOW_COLOURS = {"run": ACCENT, "runsync": INK, "stream": GREY}
@@ -162,7 +163,9 @@ def _log_ms_axis(domain: tuple[float, float]) -> alt.Axis:
         labelExpr=(
             "datum.value >= 3600000 ? format(datum.value / 3600000, '.3~r') + ' h' : "
             "datum.value >= 600000 ? format(datum.value / 60000, '.3~r') + ' min' : "
-            "datum.value >= 1000 ? datum.value / 1000 + ' s' : datum.value + ' ms'"
+            "datum.value >= 1000 ? datum.value / 1000 + ' s' : "
+            # What is shorter is drawn here: the wire knows nothing finer.
+            "(datum.value == 1 ? '≤ ' : '') + datum.value + ' ms'"
         ),
         labelOverlap="greedy",
         labelSeparation=6,

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from ruamel.yaml import YAML
 
+from loadtest.analyze.faults import MOST_GROUPS
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary, Verdict
 from loadtest.record.run import Run
@@ -20,7 +21,7 @@ from loadtest.report import words
 from loadtest.report.charts import Chart
 from loadtest.report.distributions import distribution_charts
 from loadtest.report.over_time import over_time_charts
-from loadtest.report.tables import quantile_rows, tiles
+from loadtest.report.tables import needs, quantile_rows, tiles
 
 MOST_WORKERS = 50
 
@@ -50,6 +51,8 @@ def report_html(run: Run, summary: Summary, series: Series) -> str:
             tiles=tiles(summary, series),
             quantile_rows=quantile_rows,
             most_workers=MOST_WORKERS,
+            most_faults=MOST_GROUPS,
+            needs=needs(),
             over_time={chart.name: chart for chart in over_time},
             distributions=distributions,
             scenario_yaml=_yaml(run.scenario),

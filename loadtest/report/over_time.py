@@ -10,6 +10,7 @@ from loadtest.analyze.summary import Summary
 from loadtest.report.charts import (
     ACCENT,
     BAD,
+    DOUBT,
     GREY,
     INK,
     PALE,
@@ -30,7 +31,7 @@ from loadtest.report.words import milliseconds, rate, span
 _HEIGHT = 190
 _PARTS = {"send_lag": ("send lag", BAD), "delay": ("delay", ACCENT), "execution": ("execution", INK)}
 _PARTS |= {"overhead": ("overhead", GREY)}
-_OPERATION_COLOURS = (ACCENT, INK, GREY, PALE, BAD)
+_OPERATION_COLOURS = {"run": ACCENT, "runsync": INK, "stream": GREY, "status": DOUBT, "cancel": BAD}
 
 
 def over_time_charts(summary: Summary, series: Series) -> list[Chart]:
@@ -221,14 +222,14 @@ def _requests(summary: Summary, series: Series) -> Chart:
     # Field names with a dash would be read as a subtraction.
     fields = {name: f"op{i}" for i, name in enumerate(rates.requests)}
     rows = _bins(rates.at_s, rates.bin_s, **{fields[name]: values for name, values in rates.requests.items()})
-    colours = {name: _OPERATION_COLOURS[i % len(_OPERATION_COLOURS)] for i, name in enumerate(fields)}
+    colours = {name: _OPERATION_COLOURS.get(name, PALE) for name in fields}
     layers = [line(rows, field, colours[name], _rate_y(field), step=True) for name, field in fields.items()]
     hover = hover_bins(rows, {field: f"{name}, /s" for name, field in fields.items()}, ",.1f")
     told = ", ".join(f"{each.requests} of {name}" for name, each in summary.operations.items())
     return Chart(
         name="requests",
         title="Requests",
-        unit=f"per second by operation, in bins of {span(rates.bin_s)}",
+        unit=f"answered per second by operation, in bins of {span(rates.bin_s)}",
         words=f"Requests sent in the whole run: {told}.",
         keys=[Key(name, colour) for name, colour in colours.items()],
         spec=_spec(series, layers, hover),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from loadtest.analyze.quantiles import PER_MILLE, least_n
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import FlowSummary, Quantiles, Summary
 from loadtest.report import words
@@ -66,7 +67,7 @@ def tiles(summary: Summary, series: Series) -> list[Tile]:
         shown.append(_time_tile(f"End-to-end p50{of}", flow.end_to_end_ms))
     if summary.cost is not None:
         cost = summary.cost
-        billed = Figure("billed", cost.billed_s, words.span(cost.billed_s))
+        billed = Figure("execution", cost.billed_s, words.span(cost.billed_s))
         per_1000 = Figure("per 1000 jobs", cost.per_1000_jobs, words.dollars(cost.per_1000_jobs))
         shown.append(Tile("Cost of 1000 jobs", per_1000, [billed]))
     return shown
@@ -77,7 +78,22 @@ def _rate(label: str, per_s: float) -> Figure:
 
 
 def _time_tile(title: str, q: Quantiles) -> Tile:
-    return Tile(title, _ms("p50", q.p50), [_ms("p95", q.p95), _ms("p99", q.p99)])
+    return Tile(title, _ms("p50", q.p50), [_supported_ms("p95", q), _supported_ms("p99", q)])
+
+
+def _supported_ms(name: str, q: Quantiles) -> Figure:
+    """A percentile, or how many jobs it needs where there are some, but too few."""
+    value = getattr(q, name)
+    return Figure(name, None, f"needs {_least(name)} jobs") if value is None and q.n else _ms(name, value)
+
+
+def _least(name: str) -> str:
+    return words.count(least_n(PER_MILLE[name]))
+
+
+def needs() -> str:
+    """How many jobs the higher percentiles need, in words."""
+    return ", ".join(f"{name.replace('_', '.')} {_least(name)}" for name in ("p90", "p95", "p98", "p99", "p99_9"))
 
 
 def _ms(label: str, value_ms: float | None) -> Figure:

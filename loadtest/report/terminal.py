@@ -19,10 +19,11 @@ def print_result(summary: Summary, report: Path, console: Console) -> None:
     """Write the result in 80 columns; colours only where the console is a terminal."""
     word = Text(summary.verdict.value.upper(), style=f"bold {_COLOURS.get(summary.verdict, 'yellow')}")
     console.print(Text.assemble(word, "  ", summary.reason))
-    if summary.flows:
+    if any(flow.jobs for flow in summary.flows.values()):
         console.print()
         console.print(_table(summary.flows))
-    failing = [check for check in summary.validity.checks if not check.ok]
+    # The first failing check stands in the reason already.
+    failing = [check for check in summary.validity.checks if not check.ok and check.detail not in summary.reason]
     if failing:
         console.print()
         for check in failing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 NOTHING = "–"
 
@@ -61,7 +62,7 @@ def dollars(amount: float | None) -> str:
     """US dollars, to the cent or to three digits, whichever says more."""
     if amount is None:
         return NOTHING
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.3g}"
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${Decimal(f'{amount:.3g}'):f}"
 
 
 def moment(at: float) -> str:

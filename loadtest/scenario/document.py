@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
@@ -88,6 +89,7 @@ def _child(node: Node, part: str | int) -> tuple[Node, int] | None:
 
 _PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
 _LARGEST = 2**63
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _foreign(yaml: YAML, node: Node, seen: set[int], within: tuple[int, ...]) -> Iterator[tuple[int, str]]:
@@ -124,6 +126,8 @@ def _foreign_scalar(yaml: YAML, node: ScalarNode) -> Iterator[str]:
         yield f"{_shown(node)} is not a finite number; put it in quotes for a text"
     if isinstance(value, int) and abs(value) >= _LARGEST:
         yield f"{_shown(node)} is too large a number; put it in quotes for a text"
+    if isinstance(value, str) and _SURROGATE.search(value):
+        yield "half of a surrogate pair is no character; write the character itself"
 
 
 def _shown(node: Node) -> str:

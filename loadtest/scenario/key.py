@@ -32,12 +32,15 @@ def key_variable(target: Target) -> str:
 
 
 def key_of(scenario: Scenario, environment: Mapping[str, str]) -> str:
-    """The key for a scenario's target; UsageError where its variable is not set."""
+    """The key for a scenario's target; UsageError where its variable is not set or cannot stand in a header."""
     variable = key_variable(scenario.target)
     named = isinstance(scenario.target, RemoteTarget) and scenario.target.key_variable is not None
-    if variable == LOCAL_VARIABLE and not named:
-        return environment.get(LOCAL_VARIABLE) or LOCAL_KEY
     key = environment.get(variable, "")
+    if not key and variable == LOCAL_VARIABLE and not named:
+        return LOCAL_KEY
     if not key:
         raise UsageError(f"target: the environment variable {variable} is not set; put the endpoint's key into it")
+    # A line end, as a key read from a file often has one, would end the header and begin another.
+    if not key.isprintable() or " " in key:
+        raise UsageError(f"target: the key in {variable} holds a space or a line end; put the key alone into it")
     return key

@@ -17,6 +17,8 @@ from loadtest.traffic.settings import OpenLoad, Trace
 
 MOST_JOBS = 20_000_000
 """The schedule is drawn ahead and held in memory, at 11 bytes a job."""
+MOST_STAGES = 1_000
+"""More than a report can name; a sample holds its stage in 16 bits."""
 
 SUBMITS: dict[Op, tuple[str, ...]] = {
     op: tuple(flow for flow, by in SUBMITS_BY.items() if by is op) for op in dict.fromkeys(SUBMITS_BY.values())
@@ -39,6 +41,10 @@ def impossible(scenario: Scenario) -> Iterator[Fault]:
     yield from _of_flows(scenario)
     if scenario.ceilings.cost is not None and scenario.price is None:
         yield Fault(("ceilings", "cost"), "a cost ceiling needs a price; add price, in US dollars per worker-second")
+    stages = len(scenario.load.stages)
+    if stages > MOST_STAGES:
+        text = f"{stages} stages, but a load has at most {MOST_STAGES}; use a ramp or a trace"
+        yield Fault(("load", "stages"), text)
     if isinstance(scenario.load, OpenLoad):
         yield from _of_rates(scenario, scenario.load)
 

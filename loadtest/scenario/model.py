@@ -22,7 +22,7 @@ SUBMITS_BY = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN}
 class Flow(Frozen):
     """One way to drive a job: its share of all jobs by weight, its input, how its status is asked for."""
 
-    weight: Annotated[float, Field(gt=0)] = 1.0
+    weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
     """Its part of all jobs is this weight over the sum of all weights."""
     input: Any = None
     """What a job is given, sent as the body's `input`."""
@@ -55,10 +55,14 @@ class RemoteTarget(Frozen):
     @field_validator("url")
     @classmethod
     def _whole_url(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.username is not None or parts.password is not None:
+        try:
+            parts = urlsplit(url)
+            whole = bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
+        except ValueError:  # a port that is none, a bracket too few
+            whole = False
+        if whole and (parts.username is not None or parts.password is not None):
             raise ValueError("the URL holds a user or a password; name an environment variable as key_variable")
-        if not parts.hostname or parts.query or parts.fragment or parts.port == 0:
+        if not whole or not url.isascii():
             raise ValueError(f'"{url}" is not an endpoint\'s URL; write it like "https://api.runpod.ai/v2/ID"')
         return url.rstrip("/")
 

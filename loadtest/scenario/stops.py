@@ -6,6 +6,7 @@ from collections import deque
 
 from loadtest.scenario.key import is_loopback
 from loadtest.scenario.model import AbortRule, RemoteTarget, Scenario
+from loadtest.traffic.shares import Place, part
 
 
 def abort_rule(scenario: Scenario) -> AbortRule | None:
@@ -19,8 +20,10 @@ class Stops:
     """Watches jobs as they are sent and end; `reason` says why to stop, once there is one."""
 
     def __init__(self, scenario: Scenario) -> None:
+        self._scenario = scenario
         self._rule = abort_rule(scenario)
-        self._ceilings = scenario.ceilings
+        self._most_jobs = scenario.ceilings.jobs
+        self._most_cost = scenario.ceilings.cost
         self._price = scenario.price or 0.0
         self._recent: deque[tuple[float, bool]] = deque()
         self._errors = 0
@@ -28,9 +31,17 @@ class Stops:
         self._submitted = 0
         self.reason: str | None = None
 
+    def share(self, place: Place) -> None:
+        """From now on this process may use this part of what the ceilings allow."""
+        ceilings = self._scenario.ceilings
+        if ceilings.jobs is not None:
+            self._most_jobs = part(ceilings.jobs, place)
+        if ceilings.cost is not None and place.of:
+            self._most_cost = ceilings.cost / place.of
+
     def may_submit(self) -> bool:
         """Whether one more job stays under the ceilings; the job is counted."""
-        most = self._ceilings.jobs
+        most = self._most_jobs
         if most is not None and self._submitted >= most:
             self.reason = f"ceilings.jobs: {most} jobs have been submitted"
         if self.reason is None:
@@ -40,7 +51,7 @@ class Stops:
     def ended(self, at: float, completed: bool, execution_ms: int | None) -> None:
         """Count a job that ended at this time."""
         self._spent += (execution_ms or 0) / 1000 * self._price
-        most = self._ceilings.cost
+        most = self._most_cost
         if most is not None and self._spent >= most:
             self.reason = self.reason or f"ceilings.cost: {self._spent:.4f} of {most:g} US dollars are spent"
         if self._rule is not None:

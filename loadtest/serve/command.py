@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import signal
 import socket
 import threading
@@ -40,9 +41,11 @@ def serve(
 ) -> None:
     """Serve an endpoint until SIGINT, SIGTERM, or, where asked, the end of standard input; port 0 takes a free one.
 
-    UsageError where the port is taken or the journal cannot be opened, ScenarioError where the config cannot
-    be read, RecordingError where the journal can no longer be written.
+    UsageError where the endpoint's id cannot stand in a URL, the port is taken or the journal cannot be opened,
+    ScenarioError where the config cannot be read, RecordingError where the journal can no longer be written.
     """
+    if not re.fullmatch(r"[A-Za-z0-9._~-]+", endpoint_id):
+        raise UsageError(f'--endpoint: "{endpoint_id}" cannot stand in a URL; use letters, digits, ".", "_" and "-"')
     settings = _settings(config)
     listener = _listener(host, port)
     with listener:
@@ -141,9 +144,11 @@ def _settings(config: Path | None) -> EndpointSettings:
 def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except socket.gaierror as fault:
-        raise UsageError(f"cannot listen on {host}: {fault.strerror}; name another with --host") from None
+        # An empty host would be every address of this machine.
+        address = socket.getaddrinfo(host or "-", port, family, socket.SOCK_STREAM)[0][4]
+        return socket.create_server(address, family=family, backlog=2048)
+    except (socket.gaierror, UnicodeError):
+        raise UsageError(f'cannot listen on "{host}": no such address; name another with --host') from None
     except OSError as fault:
         reason = os.strerror(fault.errno or 0)
         raise UsageError(

@@ -26,7 +26,7 @@ class PollPacer:
 
     def __init__(self, polling: Polling, polls_per_s: float, crowd: Crowd) -> None:
         self._polling = polling
-        self._polls_per_s = polls_per_s * KEPT_SHARE
+        self.polls_per_s = polls_per_s
         self.crowd = crowd
 
     def gap_s(self, polls: int) -> float:
@@ -39,4 +39,4 @@ class PollPacer:
                 steps = min(polls, 200)
                 return min(polling.at_most, polling.every * polling.factor**steps)
             case "shared":
-                return max(polling.every, self.crowd.jobs / self._polls_per_s)
+                return max(polling.every, self.crowd.jobs / (self.polls_per_s * KEPT_SHARE))

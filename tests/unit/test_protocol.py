@@ -65,6 +65,12 @@ def test_a_limit_reads_back_as_it_is_written(limit: Limit) -> None:
     assert parse_limit(str(limit)) == limit
 
 
+@pytest.mark.parametrize("text", ["5 per 1 s, 0 at once", "9999999999 per 1 s", "1 per 1 s, 9999999999 at once"])
+def test_a_limit_that_nothing_could_keep_or_remember_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is out of range"):
+        parse_limit(text)
+
+
 @pytest.mark.parametrize("text", ["1000", "0 per 10 s", "1.5 per 10 s", "10 per 10 s, many at once"])
 def test_a_limit_that_is_none_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"write it like"):

@@ -72,10 +72,19 @@ def test_a_port_that_is_taken_is_one_line_of_usage_error(serve: Serve) -> None:
     )
 
 
-@pytest.mark.parametrize(("host", "port"), [("no-such-host.invalid", 0), ("127.0.0.1", 70_000), ("192.0.2.1", 0)])
+@pytest.mark.parametrize(("host", "port"), [
+        ("no-such-host.invalid", 0), ("127.0.0.1", 70_000), ("192.0.2.1", 0), ("", 0), ("é" * 70, 0),
+    ],
+)  # fmt: skip
 def test_an_address_that_cannot_be_had_is_a_usage_error_that_names_the_option(host: str, port: int) -> None:
     with pytest.raises(UsageError, match=r"^cannot listen on .*; name another with --[^\n]*$"):
         listen_and_serve(host, port)
+
+
+@pytest.mark.parametrize("endpoint_id", ["", "a/b", "a b", "ü", "a?b"])
+def test_an_id_that_no_url_could_name_is_refused(endpoint_id: str) -> None:
+    with pytest.raises(UsageError, match="cannot stand in a URL"):
+        listen_and_serve(port=0, endpoint_id=endpoint_id)
 
 
 def test_the_same_seed_gives_the_same_ids_and_times(serve: Serve) -> None:

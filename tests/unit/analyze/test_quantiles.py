@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from loadtest.analyze.quantiles import PER_MILLE, interval_ranks, nearest_rank, quantiles, supported
+from loadtest.analyze.quantiles import PER_MILLE, interval_ranks, least_n, nearest_rank, quantiles, supported
 
 finite = st.floats(-1e9, 1e9, allow_nan=False)
 
@@ -26,6 +26,14 @@ def test_a_percentile_stands_from_the_least_n_that_bounds_it(name: str, least: i
     short = quantiles(np.arange(least - 1, dtype=float))
     assert getattr(short, name) is None
     assert name not in short.ci95
+    assert least_n(PER_MILLE[name]) == least
+
+
+@given(per_mille=st.sampled_from(sorted(PER_MILLE.values())))
+def test_the_least_n_is_where_support_begins(per_mille: int) -> None:
+    least = least_n(per_mille)
+    assert supported(least, per_mille)
+    assert not supported(least - 1, per_mille)
 
 
 @pytest.mark.parametrize(("per_mille", "ranks"), [(990, (983, 997)), (950, (936, 964))])

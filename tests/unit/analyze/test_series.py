@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from loadtest.analyze.bins import bins_over
 from loadtest.analyze.distributions import distribution, highest_supported, histogram_edges_ms
 from loadtest.analyze.series import MOST_BINS, Series, series
-from loadtest.record.run import StageSpan
+from loadtest.record.run import Ending, StageSpan
 from loadtest.record.sample import HEALTH, REQUESTS, SAMPLES
 from tests.unit.analyze.rows import START_AT, job, requests, run, samples, ten_jobs
 
@@ -35,6 +35,23 @@ def test_rates_by_second() -> None:
     assert rates.failed[:5] == [0, 0, 0, 2, 0]
     assert rates.in_flight[:6] == [1, 2, 1, 0, 1, 1]
     assert rates.requests == {"status": [4.0, 7.0, *[0.0] * 8]}
+
+
+def test_a_run_that_was_cut_short_offered_nothing_after_its_end() -> None:
+    cut = run(ending=Ending.INTERRUPTED, load_ended_at=START_AT + 2.5, ended_at=START_AT + 2.5,
+              offered={"run": [4] * 10})  # fmt: skip
+    rates = series(cut, samples(job(0, 0.0), job(1, 1.0)), NO_REQUESTS, None).rates
+    assert rates.offered == [4, 4, 4]
+
+
+@pytest.mark.parametrize("into_second_s", [0.0, 0.25, 0.9])
+def test_requests_stand_where_their_second_of_the_epoch_overlaps_a_bin(into_second_s: float) -> None:
+    starts_at = START_AT + into_second_s
+    asked = requests(*((START_AT + second, 0, "status", 200, 100, 0) for second in range(11)))
+    shifted = run(load_started_at=starts_at, load_ended_at=starts_at + 10, ended_at=starts_at + 10)
+    told = series(shifted, SAMPLES.empty_table(), asked, None).rates.requests["status"]
+    assert told[1:9] == [100] * 8
+    assert sum(told) == 1100
 
 
 def test_times_stand_in_the_bin_of_their_intended_start() -> None:

@@ -116,8 +116,9 @@ def test_workers_come_with_the_busiest_first() -> None:
     assert [(w.worker_id, w.jobs, w.execution_ms.mean) for w in workers] == [("b", 2, 20.0), ("a", 1, 20.0)]
 
 
-def test_failed_jobs_are_billed_but_only_completed_ones_are_worth_it() -> None:
-    table = samples(job(0, 0.0, execution_ms=1500), job(1, 1.0, execution_ms=500, outcome="failed"))
+@pytest.mark.parametrize("outcome", ["failed", "timed_out", "cancelled"])
+def test_all_execution_is_billed_but_only_completed_jobs_are_worth_it(outcome: str) -> None:
+    table = samples(job(0, 0.0, execution_ms=1500), job(1, 1.0, execution_ms=500, outcome=outcome))
     cost = summarize(run(scenario(price=0.001)), table, NO_REQUESTS, None).cost
     assert cost is not None
     assert (cost.billed_s, cost.per_1000_jobs) == (2.0, ms(2.0))

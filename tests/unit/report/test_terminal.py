@@ -4,6 +4,7 @@ from io import StringIO
 from pathlib import Path
 
 import msgspec
+import pytest
 from rich.console import Console
 
 from loadtest.analyze.summarize import summarize
@@ -36,12 +37,22 @@ def test_verdict_table_and_report_in_80_columns_without_colour(steady: MadeUpRun
 
 
 def test_what_is_not_known_is_a_dash_and_what_is_doubtful_is_named(steady: MadeUpRun) -> None:
-    empty = msgspec.structs.replace(steady.run, ending=Ending.ABORTED, reason="no answer")
-    summary = summarize(empty, SAMPLES.empty_table(), REQUESTS.empty_table(), None)
-    lines = printed(summary)
-    assert lines[0] == "ABORTED  The run was aborted: no answer."
+    few = summarize(steady.run, steady.samples.slice(0, 5), steady.requests, None)
+    lines = printed(few)
     assert next(line for line in lines if line.startswith("run ")).split().count("–") == 6
-    assert sum(line.startswith("not sound: ") for line in lines) == 4
+    assert lines[0].startswith("INVALID  The measurement is not sound. ")
+    # The check that the reason names is not told twice.
+    failing = sum(not check.ok for check in few.validity.checks)
+    assert sum(line.startswith("not sound: ") for line in lines) == failing - 1 > 0
+
+
+@pytest.mark.parametrize(("reason", "told"), [("no answer", "no answer."), ("no answer; is it up?", "is it up?")])
+def test_a_run_without_a_job_has_no_table(steady: MadeUpRun, reason: str, told: str) -> None:
+    empty = msgspec.structs.replace(steady.run, ending=Ending.ABORTED, reason=reason)
+    lines = printed(summarize(empty, SAMPLES.empty_table(), REQUESTS.empty_table(), None))
+    assert lines[0].startswith("ABORTED  The run was aborted: no answer")
+    assert lines[0].endswith(told)
+    assert not any(line.startswith("run ") for line in lines)
 
 
 def test_a_path_is_never_broken(steady: MadeUpRun) -> None:

@@ -46,4 +46,5 @@ def test_rates_counts_money_and_moments() -> None:
     assert (words.dollars(0.13689), words.dollars(12.5), words.dollars(0), words.dollars(None)) == (
         "$0.137", "$12.50", "$0.00", "–",
     )  # fmt: skip
+    assert words.dollars(0.0000312) == "$0.0000312"
     assert words.moment(1_767_225_600.0) == "2026-01-01 00:00:00 UTC"

@@ -48,3 +48,12 @@ def test_a_named_variable_is_the_only_one() -> None:
     assert key_of(named, {"MINE": "k"}) == "k"
     with pytest.raises(UsageError, match="MINE"):
         key_of(named, {"LOADTEST_API_KEY": "k"})
+
+
+@pytest.mark.parametrize("key", ["k\n", "two words", "k\r\nX-Other: 1", "\x00"])
+def test_a_key_that_would_break_the_header_is_refused_and_not_repeated(key: str) -> None:
+    for target, name in (("embedded", "LOADTEST_API_KEY"), ("https://api.runpod.ai/v2/x", "RUNPOD_API_KEY")):
+        with pytest.raises(UsageError) as refused:
+            key_of(scenario(target), {name: key})
+        assert name in str(refused.value)
+        assert key not in str(refused.value)

@@ -125,3 +125,12 @@ def test_an_input_over_the_operations_size_is_refused() -> None:
     big = "x" * 10_000_000
     assert "flows.run.input: 10 MB, but /run takes at most 10 MB" in refusal(scenario(flows={"run": {"input": big}}))
     refuse_over_limits(scenario(flows={"runsync": {"input": big}}))
+
+
+@pytest.mark.parametrize("stages", [1_000, 1_001])
+def test_a_load_has_no_more_stages_than_a_report_can_name(stages: int) -> None:
+    asked = scenario(load={"stages": [{"rate": "1/s", "for": "10ms"}] * stages})
+    if stages == 1_000:
+        refuse_over_limits(asked)
+    else:
+        assert refusal(asked).startswith("load.stages: 1001 stages, but a load has at most 1000;")

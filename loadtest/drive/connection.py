@@ -1,0 +1,204 @@
+"""One connection: a request goes out, the loop reads its answer, and only then wakes who waits for it.
+
+A gevent socket starts and stops a watcher for every wait and wakes its greenlet for every part that comes.
+Here the watcher runs for as long as the connection lives and reads by itself in the loop, so that an
+exchange costs one send, one receive and one switch; and that the server has closed is known before the next.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import ssl
+from typing import Any
+
+from gevent import get_hub, getcurrent
+
+from loadtest.drive.reading import AnswerReader, NoAnswer
+
+READ, WRITE = 1, 2
+"""What a watcher of the loop watches for, in libev's words."""
+READ_BYTES = 256 * 1024
+
+
+class Tls:
+    """The TLS layer of a connection, between memory and memory."""
+
+    def __init__(self, context: ssl.SSLContext, host: str, session: ssl.SSLSession | None) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host, session=session)
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What a later connection may resume; the server sends it with its first answer."""
+        return self._object.session
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this connection took up an earlier one's session."""
+        return bool(self._object.session_reused)
+
+    def shake_hands(self, connected: Any) -> None:
+        """Agree with the server over a socket that waits by itself; OSError where that fails."""
+        while True:
+            try:
+                self._object.do_handshake()
+            except ssl.SSLWantReadError:
+                connected.sendall(self._outgoing.read())
+                data = connected.recv(READ_BYTES)
+                if not data:
+                    raise ConnectionResetError("closed during the TLS handshake") from None
+                self._incoming.write(data)
+            else:
+                connected.sendall(self._outgoing.read())
+                return
+
+    def wrapped(self, data: bytes) -> bytes:
+        """What goes over the wire for these bytes."""
+        self._object.write(data)
+        return self._outgoing.read()
+
+    def unwrapped(self, data: memoryview) -> tuple[bytes, bool]:
+        """What these bytes from the wire mean, and whether the server has said that nothing follows."""
+        self._incoming.write(data)
+        parts = []
+        try:
+            while part := self._object.read(READ_BYTES):
+                parts.append(part)
+        except ssl.SSLWantReadError:
+            return b"".join(parts), False
+        except ssl.SSLZeroReturnError:
+            pass
+        return b"".join(parts), True
+
+
+class Connection:
+    """A connected socket that does not block, owned by the loop; one exchange at a time.
+
+    `alive` says that it may be used again. `by` is when the exchange under way must be over, in seconds
+    since the epoch: whoever owns the connection calls `expire` then.
+    """
+
+    def __init__(self, connected: socket.socket, tls: Tls | None, buffer: memoryview) -> None:
+        connected.setblocking(False)
+        self.tls = tls
+        self.alive = True
+        self.by = math.inf
+        self.exchanges = 0
+        self.reader = AnswerReader()
+        self._socket = connected
+        self._receive, self._buffer = connected.recv_into, buffer
+        self._waiting: Any = None
+        self._fault: NoAnswer | None = None
+        self._hub = get_hub()
+        self._readable = self._hub.loop.io(connected.fileno(), READ)
+        self._readable.start(self._read)
+
+    @property
+    def stale(self) -> bool:
+        """Whether a failed exchange met a kept connection that the server had closed before: nothing came back."""
+        return self.exchanges > 1 and not self.reader.heard
+
+    def exchange(self, request: bytes, by: float) -> None:
+        """Send a request and wait until `reader` has its answer; NoAnswer where none comes whole by then."""
+        reader = self.reader
+        reader.expect()
+        self.exchanges += 1
+        self.by = by
+        try:
+            if self.tls is not None:
+                request = self.tls.wrapped(request)
+            self._send(request)
+            while not reader.complete:
+                self._wait()
+        except BaseException:
+            self.close()
+            raise
+        self.by = math.inf
+        if not reader.keep:
+            self.close()
+
+    def _send(self, request: bytes) -> None:
+        try:
+            sent = self._socket.send(request)
+            if sent < len(request):
+                self._send_rest(memoryview(request)[sent:])
+        except BlockingIOError:
+            self._send_rest(memoryview(request))
+        except OSError:
+            # A server may refuse a long body, answer and close: what it said is still to be read.
+            self.reader.keep = False
+
+    def _send_rest(self, rest: memoryview) -> None:
+        writable = self._hub.loop.io(self._socket.fileno(), WRITE)
+        try:
+            while rest:
+                writable.start(self._wake)
+                self._wait()
+                writable.stop()
+                if self.reader.complete:
+                    self.reader.keep = False
+                    return
+                try:
+                    rest = rest[self._socket.send(rest) :]
+                except BlockingIOError:
+                    continue
+        finally:
+            writable.stop()
+            writable.close()
+
+    def _wait(self) -> None:
+        """Let others run until something has happened."""
+        self._waiting = getcurrent()
+        try:
+            self._hub.switch()
+        finally:
+            self._waiting = None
+        if self._fault is not None:
+            raise self._fault
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            self._waiting.switch()
+
+    def _read(self) -> None:
+        """The loop: there is something to read."""
+        try:
+            self._take(self._buffer[: self._receive(self._buffer)])
+        except BlockingIOError:
+            return
+        except NoAnswer as fault:
+            self._fault = fault
+        except OSError as fault:
+            self._fault = NoAnswer(f"connection lost: {fault.strerror or fault}")
+        if self._waiting is None:
+            if self._fault is not None:
+                self.close()
+        elif self.reader.complete or self._fault is not None:
+            self._waiting.switch()
+
+    def _take(self, data: memoryview) -> None:
+        plain: bytes | memoryview = data
+        ended = not data
+        if self.tls is not None and data:
+            plain, ended = self.tls.unwrapped(data)
+        if self._waiting is None and (plain or ended):
+            raise NoAnswer("closed, or answered, when nothing had been asked")
+        if plain:
+            self.reader.feed(plain)
+        if ended and not self.reader.complete:
+            self.reader.end()
+
+    def expire(self) -> None:
+        """The exchange has had its time."""
+        self._fault = NoAnswer("no whole answer in time")
+        self._wake()
+
+    def close(self) -> None:
+        """Give the connection up; a second time changes nothing."""
+        if self.alive:
+            self.alive = False
+            self._readable.stop()
+            self._readable.close()
+            self._socket.close()

@@ -1,0 +1,52 @@
+"""A hand's shards, copied to the lead's disk as they grow, where the two share none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from locust.runners import Runner
+
+from loadtest.drive.messages import Copied, Copy, tell
+from loadtest.record.directory import TABLES, RunDirectory
+from loadtest.record.replica import read_from
+
+PIECE_BYTES = 256 * 1024
+AGAIN_AFTER = 6
+"""So many calls of `send` without an answer, and everything that is not confirmed is sent again."""
+
+
+@dataclass
+class _Shard:
+    sent: int = 0
+    confirmed: int = 0
+    unanswered: int = 0
+
+
+class Copies:
+    """Sends what the lead has not confirmed; a lost or repeated piece does no harm: each says where it belongs."""
+
+    def __init__(self, directory: RunDirectory, process: int, runner: Runner) -> None:
+        self._runner = runner
+        self._paths = {path.name: path for path in (directory.shard_path(table, process) for table in TABLES)}
+        self._shards = {name: _Shard() for name in self._paths}
+
+    def send(self) -> None:
+        """Send the next piece of every shard that has one."""
+        for name, shard in self._shards.items():
+            shard.unanswered += shard.sent > shard.confirmed
+            if shard.unanswered > AGAIN_AFTER:
+                shard.sent, shard.unanswered = shard.confirmed, 0
+            content = read_from(self._paths[name], shard.sent, PIECE_BYTES)
+            if content:
+                tell(self._runner, Copy(name, shard.sent, content))
+                shard.sent += len(content)
+
+    def copied(self, copied: Copied) -> None:
+        """The lead has so much of a shard."""
+        shard = self._shards[copied.shard]
+        shard.confirmed, shard.unanswered = copied.size, 0
+        shard.sent = max(shard.sent, copied.size)
+
+    def complete(self) -> bool:
+        """Whether the lead has all there is."""
+        return all(not read_from(self._paths[name], shard.confirmed, 1) for name, shard in self._shards.items())

@@ -1,0 +1,123 @@
+"""The hands of a run as their lead sees them: whose clock is how far off, who has which share, who is lost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from loadtest.drive.messages import Done, Pong, Report, Turn
+from loadtest.traffic.shares import NOWHERE, Place, Shares
+
+DEALT_AHEAD_S = 1.5
+"""The schedule is dealt anew from a time that no message misses."""
+
+
+@dataclass
+class Member:
+    """One hand. `round_trip_s` is that of the exchange from which `clock_offset_s` was taken: the shortest."""
+
+    process: int
+    heard_at: float
+    clock_offset_s: float = 0.0
+    round_trip_s: float = float("inf")
+    pid: int = 0
+    host: str = ""
+    begun: bool = False
+    lost: bool = False
+    done: Done | None = None
+    report: Report | None = None
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it carries out a part of the run, as far as can be known."""
+        return self.begun and not self.lost and self.done is None
+
+
+@dataclass
+class Crew:
+    """Keeps account of the hands; times are in the lead's clock, in seconds.
+
+    A hand that has not reported for `lost_after_s` is lost, until it does; for `lease_s` more it may still send.
+    """
+
+    window_s: float
+    lost_after_s: float
+    lease_s: float
+    members: dict[str, Member] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._shares = Shares(self.window_s)
+        self._dealt: list[str] = []
+
+    def join(self, name: str, now: float) -> Member:
+        """A hand has come in."""
+        return self.members.setdefault(name, Member(len(self.members), now))
+
+    def tell_time(self, name: str, pong: Pong, now: float) -> None:
+        """A hand's answer to a ping: half way through the round trip, its clock stood at `pong.at`."""
+        member = self.join(name, now)
+        member.pid, member.host = pong.pid, pong.host
+        round_trip_s = now - pong.sent_at
+        if round_trip_s < member.round_trip_s:
+            member.round_trip_s = round_trip_s
+            member.clock_offset_s = pong.at - (pong.sent_at + now) / 2
+
+    def begin(self, names: list[str], now: float) -> dict[str, Place]:
+        """These hands begin together; the place of each, for its share and for its part alike."""
+        for name in names:
+            self._begin(name, now)
+        self._dealt = list(names)
+        return self._shares.due(now)
+
+    def begin_late(self, name: str, now: float) -> Place:
+        """A hand begins while others are at work: with nothing, until they have given way."""
+        self._begin(name, now)
+        return NOWHERE
+
+    def _begin(self, name: str, now: float) -> None:
+        self.members[name].begun, self.members[name].heard_at = True, now
+        self._shares.join(name)
+
+    def report(self, name: str, report: Report, now: float) -> None:
+        """A hand is there; one that was lost comes back as a late one would."""
+        member = self.members[name]
+        member.report, member.heard_at = report, now
+        if member.lost:
+            member.lost = False
+            self._shares.join(name)
+
+    def confirm(self, name: str, now: float) -> None:
+        """A hand's last turn is in force."""
+        self._shares.confirmed(name, now)
+
+    def newly_lost(self, now: float) -> list[str]:
+        """Hands that have fallen silent since last asked; from now on they are not told that the run goes on."""
+        lost = [
+            name
+            for name, member in self.members.items()
+            if member.at_work and now - member.heard_at > self.lost_after_s
+        ]
+        for name in lost:
+            self.members[name].lost = True
+            self._shares.lost(name, now + self.lease_s)
+        return lost
+
+    def turns(self, now: float) -> dict[str, Turn]:
+        """What hands are to be told now: new shares, and new parts of the schedule when others are to carry it."""
+        turns = {name: Turn(share=share) for name, share in self._shares.due(now).items()}
+        able = [
+            name for name, member in self.members.items() if member.at_work and self._shares.held[name] != NOWHERE
+        ]
+        if able != self._dealt and able:
+            self._dealt = able
+            for rank, name in enumerate(able):
+                share = turns[name].share if name in turns else None
+                turns[name] = Turn(share, Place(rank, len(able)), now + DEALT_AHEAD_S)
+        return turns
+
+    def at_work(self) -> list[str]:
+        """The names of the hands that carry out a part of the run."""
+        return [name for name, member in self.members.items() if member.at_work]
+
+    def lost(self) -> int:
+        """How many hands are lost at the moment."""
+        return sum(member.lost for member in self.members.values())

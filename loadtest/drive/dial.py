@@ -1,0 +1,58 @@
+"""How a connection to the target comes about: through a proxy or not, with TLS or without."""
+
+from __future__ import annotations
+
+import ssl
+from urllib.parse import SplitResult
+
+import gevent
+from gevent import socket
+from gevent.monkey import get_original
+
+from loadtest.drive.connection import READ_BYTES, Connection, Tls
+from loadtest.drive.proxy import Proxy
+from loadtest.drive.reading import NoAnswer
+
+CONNECT_WITHIN_S = 5.0
+"""For all of it: name, TCP, proxy and TLS."""
+
+
+class Dialer:
+    """Opens connections to one target; a TLS session that it has been given is taken up by those to come."""
+
+    def __init__(self, target: SplitResult, proxy: Proxy | None) -> None:
+        secure = target.scheme == "https"
+        self._host = target.hostname or ""
+        self._port = target.port or (443 if secure else 80)
+        self._proxy = proxy
+        self._context = ssl.create_default_context() if secure else None
+        # All connections read into the same memory: each hands on what it got before another may read.
+        self._buffer = memoryview(bytearray(READ_BYTES))
+        self.session: ssl.SSLSession | None = None
+
+    def dial(self) -> Connection:
+        """A new connection; NoAnswer where none comes about within CONNECT_WITHIN_S."""
+        try:
+            with gevent.Timeout(CONNECT_WITHIN_S, NoAnswer(f"no connection within {CONNECT_WITHIN_S:g} s")):
+                return self._connected()
+        except ssl.SSLCertVerificationError as fault:
+            raise NoAnswer(f"certificate not trusted: {fault.verify_message}") from None
+        except OSError as fault:
+            raise NoAnswer(f"no connection: {fault.strerror or fault}") from None
+
+    def _connected(self) -> Connection:
+        address = (self._host, self._port) if self._proxy is None else self._proxy.address
+        waiting = socket.create_connection(address)
+        try:
+            waiting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            tls = None
+            if self._context is not None:
+                if self._proxy is not None:
+                    self._proxy.open_tunnel(waiting, self._host, self._port)
+                tls = Tls(self._context, self._host, self.session)
+                tls.shake_hands(waiting)
+            # From here on the loop reads: a socket that neither blocks nor waits takes over.
+            plain = get_original("socket", "socket")(waiting.family, waiting.type, waiting.proto, waiting.detach())
+        finally:
+            waiting.close()
+        return Connection(plain, tls, self._buffer)

@@ -1,0 +1,129 @@
+"""What the lead of a run and its hands tell each other, over Locust's own connection or within one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from locust.runners import Runner
+
+from loadtest.record.progress import Counts
+from loadtest.traffic.shares import Place
+
+
+class Ping(msgspec.Struct, frozen=True):
+    """Lead to hand: what time is it? `sent_at` in the lead's clock."""
+
+    sent_at: float
+
+
+class Pong(msgspec.Struct, frozen=True):
+    """Hand to lead: it was `at` in my clock when your ping came."""
+
+    sent_at: float
+    at: float
+    pid: int
+    host: str
+
+
+class Begin(msgspec.Struct, frozen=True):
+    """Lead to hand: a run begins. `process` numbers the hand; its clock is ahead of the lead's by `clock_offset_s`.
+
+    A hand that has heard nothing of its lead for `lease_s` sends nothing, until it does.
+    """
+
+    run_id: str
+    directory: str
+    scenario: dict[str, Any]
+    url: str
+    process: int
+    place: Place
+    starts_at: float
+    clock_offset_s: float
+    lease_s: float
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """Lead to hand: send within this share from now on; carry out this part of the schedule from `from_at` on."""
+
+    share: Place | None = None
+    part: Place | None = None
+    from_at: float = 0.0
+
+
+class Confirmed(msgspec.Struct, frozen=True):
+    """Hand to lead: the last turn is in force."""
+
+
+class Alive(msgspec.Struct, frozen=True):
+    """Lead to hand: the run goes on, and you may send."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Hand to lead, twice a second: how its part of the run stands."""
+
+    counts: Counts
+    ends_at: float
+    needed_users: int
+    all_ended: bool
+    winding_down: bool
+    reason: str | None
+
+
+class Copy(msgspec.Struct, frozen=True):
+    """Hand to lead, where they share no disk: bytes of a shard, from `offset` on."""
+
+    shard: str
+    offset: int
+    content: bytes
+
+
+class Copied(msgspec.Struct, frozen=True):
+    """Lead to hand: so many bytes of a shard are on the lead's disk."""
+
+    shard: str
+    size: int
+
+
+class End(msgspec.Struct, frozen=True):
+    """Lead to hand: stop sending, cancel what is unfinished, hand over what is left."""
+
+
+class Done(msgspec.Struct, frozen=True):
+    """Hand to lead: all is handed over."""
+
+    sent: int
+    ends_at: float
+    cancelled: int
+    left_over: int
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Hand to lead: this run cannot go on, because."""
+
+    why: str
+
+
+TO_HAND = (Ping, Begin, Turn, Alive, Copied, End)
+TO_LEAD = (Pong, Report, Confirmed, Copy, Done, Refused)
+
+
+def tell(runner: Runner, message: msgspec.Struct, to: str | None = None) -> None:
+    """Send a message to one process, or to all on the other side."""
+    runner.send_message(_name(type(message)), msgspec.msgpack.encode(message), to)
+
+
+def listen(runner: Runner, kinds: tuple[type[msgspec.Struct], ...], hear: Callable[[str, Any], None]) -> None:
+    """Call `hear` with the sender's name and the message, for each message of these kinds."""
+    for kind in kinds:
+        decoder = msgspec.msgpack.Decoder(kind)
+
+        def heard(msg: Any, decoder: Any = decoder, **_: Any) -> None:
+            hear(msg.node_id, decoder.decode(msg.data))
+
+        runner.register_message(_name(kind), heard)
+
+
+def _name(kind: type[msgspec.Struct]) -> str:
+    return f"loadtest {kind.__name__.lower()}"

@@ -1,0 +1,170 @@
+"""One process's part of a run: its jobs, its share of the limits, its samples on disk."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent import Greenlet
+from locust.env import Environment
+
+from loadtest.clock import WallClock
+from loadtest.drive import messages
+from loadtest.drive.aftermath import cancel
+from loadtest.drive.copies import Copies
+from loadtest.drive.engine import Engine
+from loadtest.drive.jobs import Jobs
+from loadtest.drive.lane import Lane
+from loadtest.drive.messages import tell
+from loadtest.drive.pulse import RATE_SPAN_S
+from loadtest.drive.sender import Sender
+from loadtest.errors import RecordingError, RunDirectoryError
+from loadtest.protocol import Op
+from loadtest.record.directory import RunDirectory
+from loadtest.record.progress import Counts
+from loadtest.record.recorder import Recorder
+from loadtest.scenario.key import key_of
+from loadtest.scenario.model import SUBMITS_BY, Scenario
+from loadtest.traffic.arrivals import schedule
+from loadtest.traffic.settings import ClosedLoad, OpenLoad
+from loadtest.traffic.shares import NOWHERE, Place
+
+HEARTBEAT_S = 0.5
+COPIED_WITHIN_S = 60.0
+"""At the end, how long the lead may take to confirm the last samples."""
+
+
+class Part:
+    """What this process does of a run. It begins at once; LoadtestError where it cannot."""
+
+    def __init__(self, begin: messages.Begin, environment: Environment) -> None:
+        assert environment.runner is not None
+        gc.collect()
+        gc.freeze()
+        self.scenario = scenario = Scenario.model_validate(begin.scenario)
+        self._runner = environment.runner
+        self._clock = WallClock(-begin.clock_offset_s)
+        directory, self._shares_disk = _directory(begin)
+        self._engine = Engine(begin.url, key_of(scenario, os.environ), self._clock)
+        self._recorder = Recorder(directory, begin.process)
+        self.copies = Copies(directory, begin.process, self._runner)
+        self._lanes = _lanes(scenario, self._clock, begin.place)
+        self._sender = Sender(self._engine, self._lanes, self._recorder, self._clock, environment)
+        self.jobs = _jobs(scenario, self._sender, self._recorder, self._clock, begin.place)
+        self.jobs.start(begin.starts_at)
+        self._place = begin.place
+        self._lease_s = begin.lease_s
+        self.jobs.resize(begin.place)
+        self._heard_at = self._clock.now()
+        self._beating: Greenlet[[], None] = gevent.spawn(self._beat)
+        self._beating.link_exception(
+            lambda failed: tell(self._runner, messages.Refused(f"a fault of ours: {failed.exception!r}"))
+        )
+
+    def hear(self, message: Any) -> None:
+        """What the lead says while the run is on."""
+        match message:
+            case messages.Alive():
+                self._heard_at = self._clock.now()
+            case messages.Copied():
+                self.copies.copied(message)
+            case messages.Turn():
+                self._turn(message)
+                tell(self._runner, messages.Confirmed())
+
+    def _turn(self, turn: messages.Turn) -> None:
+        """Take another share of the limits at once, or another part of the schedule from a time to come."""
+        if turn.share is not None:
+            self._place = turn.share
+            self.jobs.resize(turn.share)
+            self._resize_lanes(turn.share)
+        if turn.part is not None:
+            self.jobs.redeal(turn.from_at, turn.part)
+
+    def _resize_lanes(self, share: Place) -> None:
+        for lane in self._lanes.values():
+            lane.resize(share)
+
+    def _beat(self) -> None:
+        """Hand samples to the disk and tell how things stand, twice a second; send nothing without a lead."""
+        while True:
+            gevent.sleep(HEARTBEAT_S)
+            now = self._clock.now()
+            try:
+                self._recorder.flush(now)
+            except RecordingError as fault:
+                tell(self._runner, messages.Refused(str(fault)))
+            self._resize_lanes(NOWHERE if now - self._heard_at > self._lease_s else self._place)
+            self._report(now)
+
+    def _report(self, now: float) -> None:
+        jobs, pulse = self.jobs, self.jobs.pulse
+        if not self._shares_disk:
+            self.copies.send()
+        counts = Counts(
+            sent=self._recorder.tally.count,
+            in_flight=pulse.in_flight,
+            ended=pulse.ended,
+            not_completed=pulse.not_completed,
+            throttled=pulse.throttled,
+            started=pulse.started_lately(now),
+            offered=jobs.offered_lately(RATE_SPAN_S),
+            held={str(op): window.held(now) for op, window in self._recorder.fullest.items()},
+            times=pulse.take_times(),
+        )
+        tell(
+            self._runner,
+            messages.Report(
+                counts=counts,
+                ends_at=jobs.ends_at,
+                needed_users=jobs.needed_users(),
+                all_ended=jobs.all_ended(),
+                winding_down=jobs.at_ceiling,
+                reason=jobs.stops.reason,
+            ),
+        )
+
+    def finish(self) -> None:
+        """Cancel what is unfinished, put the last samples on disk, see them copied, and tell the lead."""
+        cancelled = cancel(self.jobs.unfinished, self._sender, self.scenario.drain.cancel_within)
+        self._beating.kill()
+        try:
+            self._recorder.close()
+        except RecordingError as fault:
+            tell(self._runner, messages.Refused(str(fault)))
+        self._engine.close()
+        by = self._clock.now() + COPIED_WITHIN_S
+        while not self._shares_disk and not self.copies.complete() and self._clock.now() < by:
+            self.copies.send()
+            gevent.sleep(HEARTBEAT_S / 5)
+        left_over = len(self.jobs.unfinished) - cancelled
+        tell(self._runner, messages.Done(self._recorder.tally.count, self.jobs.ends_at, cancelled, left_over))
+
+
+def _directory(begin: messages.Begin) -> tuple[RunDirectory, bool]:
+    """Where this process keeps its shards, and whether the lead sees them there."""
+    leads = RunDirectory(Path(begin.directory))
+    try:
+        if leads.read_run().id == begin.run_id:
+            return leads, True
+    except RunDirectoryError:
+        pass
+    own = RunDirectory(Path("reports", begin.run_id))
+    own.open_elsewhere()
+    return own, False
+
+
+def _lanes(scenario: Scenario, clock: WallClock, place: Place) -> dict[Op, Lane]:
+    """A lane an operation; a closed load, which pushes for as long as it runs, submits evenly spaced."""
+    spaced = set(SUBMITS_BY.values()) if isinstance(scenario.load, ClosedLoad) else set()
+    return {op: Lane(scenario.limit(op), clock, op in spaced, place) for op in Op}
+
+
+def _jobs(scenario: Scenario, sender: Sender, recorder: Recorder, clock: WallClock, place: Place) -> Jobs:
+    load = scenario.load
+    shares: dict[str, float] = {flow: scenario.share(flow) for flow in scenario.flows}
+    drawn = schedule(load, shares, scenario.seed) if isinstance(load, OpenLoad) else None
+    return Jobs(scenario, drawn, sender, recorder, clock, place)

@@ -1,0 +1,53 @@
+"""The proxy that the environment names for a target: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, as other tools read them."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment
+
+from loadtest.drive.reading import NoAnswer
+from loadtest.scenario.key import is_loopback
+
+ANSWER_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """Where a proxy listens, and the header line that it wants, if any."""
+
+    address: tuple[str, int]
+    credentials: str = ""
+
+    def open_tunnel(self, connected: Any, host: str, port: int) -> None:
+        """Ask for a way through to a server; NoAnswer where the proxy refuses."""
+        name = f"[{host}]" if ":" in host else host
+        connected.sendall(
+            f"CONNECT {name}:{port} HTTP/1.1\r\nHost: {name}:{port}\r\n{self.credentials}\r\n".encode("latin-1")
+        )
+        head = b""
+        while b"\r\n\r\n" not in head:
+            data = connected.recv(ANSWER_BYTES)
+            if not data or len(head) > ANSWER_BYTES:
+                raise NoAnswer("the proxy did not answer CONNECT")
+            head += data
+        words = head.split(b"\r\n", 1)[0].split(None, 2)
+        if len(words) < 2 or not words[1].startswith(b"2"):
+            raise NoAnswer(f"the proxy refused CONNECT: {b' '.join(words[1:]).decode('latin-1')}")
+
+
+def proxy_for(url: str) -> Proxy | None:
+    """The proxy that requests to this URL go through; none for what is on this machine or in NO_PROXY."""
+    parts = urlsplit(url)
+    proxies = getproxies_environment()
+    named = proxies.get(parts.scheme) or proxies.get("all")
+    if named is None or is_loopback(url) or proxy_bypass_environment(parts.netloc.rpartition("@")[2], proxies):
+        return None
+    where = urlsplit(named if "://" in named else f"http://{named}")
+    credentials = ""
+    if where.username is not None:
+        pair = f"{unquote(where.username)}:{unquote(where.password or '')}".encode()
+        credentials = f"Proxy-Authorization: Basic {base64.b64encode(pair).decode()}\r\n"
+    return Proxy((where.hostname or "", where.port or 80), credentials)

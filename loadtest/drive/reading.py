@@ -1,0 +1,124 @@
+"""Bytes of one connection in, one answer at a time out: the llhttp parser and what it leaves to do."""
+
+from __future__ import annotations
+
+import email.utils
+import zlib
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+LARGEST_BYTES = 256 * 10**6
+"""No answer is unpacked to more than this."""
+
+
+class NoAnswer(Exception):
+    """A request got no whole answer; the text says why."""
+
+
+class AnswerReader:
+    """Reads the answers of one connection; between two of them it holds nothing of the first.
+
+    `complete` says that an answer is whole: then `status`, `content()` and `retry_after()` are its own, and
+    `keep` says whether the connection may carry another.
+    """
+
+    def __init__(self) -> None:
+        self._headers: dict[bytes, bytes] = {}
+        self._parts: list[bytes] = []
+        # The parser calls these for every header and part: bound to C methods, they cost next to nothing.
+        self.on_header = self._headers.__setitem__
+        self.on_body = self._parts.append
+        self._parser = HttpResponseParser(self)
+        self._in_body = False
+        self.heard = self.complete = False
+        self.keep = True
+        self.status = 0
+
+    def expect(self) -> None:
+        """A request goes out; its answer is the next."""
+        self._headers.clear()
+        self._parts.clear()
+        self._in_body = self.heard = self.complete = False
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Bytes came; NoAnswer where they are not HTTP."""
+        self.heard = True
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as fault:
+            self.keep = False
+            if not self.complete:
+                raise NoAnswer(f"not HTTP: {fault or type(fault).__name__}") from None
+
+    def end(self) -> None:
+        """The connection has ended, which completes an answer that has no other end; NoAnswer otherwise."""
+        self.keep = False
+        bounded = self._header(b"content-length") is not None or self._header(b"transfer-encoding") is not None
+        if not self._in_body or bounded:
+            raise NoAnswer("connection closed before the answer was whole")
+        self.status = self._parser.get_status_code()
+        self.complete = True
+
+    def on_message_begin(self) -> None:
+        """Parser: an answer begins; where nobody asked for a second one, the connection is not to be trusted."""
+        if self.complete:
+            self.keep = False
+
+    def on_headers_complete(self) -> None:
+        """Parser: what follows is the body."""
+        self._in_body = True
+
+    def on_message_complete(self) -> None:
+        """Parser: an answer is whole; 1xx only announces another, and whatever nobody asked for is passed over."""
+        if self.complete:
+            return
+        status = self._parser.get_status_code()
+        if status < 200:
+            self.expect()
+            return
+        self.status = status
+        self.complete = True
+        self.keep = self.keep and self._parser.should_keep_alive()
+
+    def content(self) -> bytes:
+        """The answer's body, unpacked where it came packed; NoAnswer where that fails."""
+        parts = self._parts
+        content = parts[0] if len(parts) == 1 else b"".join(parts)
+        # Packed data never begins like a JSON object or array, so most answers need no look at their headers.
+        if content.startswith((b"{", b"[")):
+            return content
+        encoding = self._header(b"content-encoding")
+        if encoding is None or not content or encoding.lower() == b"identity":
+            return content
+        return _unpacked(content, encoding.lower().decode("latin-1"))
+
+    def retry_after_s(self, now: float) -> float | None:
+        """Retry-After in seconds from now, in either of its forms (RFC 9110, section 10.2.3)."""
+        value = self._header(b"retry-after")
+        if value is None:
+            return None
+        text = value.decode("latin-1").strip()
+        if text.isdigit():
+            return float(text)
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+        except ValueError:
+            return None
+
+    def _header(self, name: bytes) -> bytes | None:
+        return next((value for key, value in self._headers.items() if key.lower() == name), None)
+
+
+def _unpacked(content: bytes, encoding: str) -> bytes:
+    """The body without its gzip or deflate; some servers send deflate without zlib's frame."""
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise NoAnswer(f"answer packed as {encoding}, which nobody asked for")
+    framed = encoding != "deflate" or content[0] & 0x0F == zlib.DEFLATED
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32 if framed else -zlib.MAX_WBITS)
+    try:
+        plain = unpacker.decompress(content, LARGEST_BYTES)
+    except zlib.error as fault:
+        raise NoAnswer(f"answer cannot be unpacked: {fault}") from None
+    if not unpacker.eof:
+        raise NoAnswer("answer cannot be unpacked: it is cut off or too large")
+    return plain

@@ -1,0 +1,37 @@
+"""Asks the target for its health while a run goes on, and keeps what it says."""
+
+from __future__ import annotations
+
+import gevent
+
+from loadtest.clock import Clock
+from loadtest.drive.engine import Engine
+from loadtest.errors import BadAnswer
+from loadtest.protocol import OPERATIONS, Op
+from loadtest.record.directory import RunDirectory
+from loadtest.record.recorder import LEAD, Recorder
+from loadtest.scenario.key import is_loopback
+from loadtest.wire import decode_health
+
+EVERY_S = 1.0
+EVERY_ELSEWHERE_S = 5.0
+
+
+def watch_health(engine: Engine, directory: RunDirectory, clock: Clock, url: str) -> None:
+    """Ask until killed; an answer that is none ends the asking, and the jobs tell the rest."""
+    recorder = Recorder(directory, LEAD)
+    every_s = EVERY_S if is_loopback(url) else EVERY_ELSEWHERE_S
+    health = OPERATIONS[Op.HEALTH]
+    try:
+        while True:
+            recorder.sent(Op.HEALTH, clock.now())
+            answer = engine.send(health.method, health.path)
+            recorder.answered(Op.HEALTH, answer.status, answer.sent_at, answer.answered_at)
+            if answer.status == 200:
+                recorder.health(answer.answered_at, decode_health(answer.body))
+            recorder.flush(clock.now())
+            gevent.sleep(every_s)
+    except BadAnswer:
+        return
+    finally:
+        recorder.close()
