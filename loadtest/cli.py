@@ -44,12 +44,39 @@ def run(
         typer.Option(metavar="DIR", help="The run directory, which must not be there yet.", show_default=False),
     ] = None,
     seed: Seed = None,
+    processes: Annotated[
+        int, typer.Option(metavar="N", help="Send from this many processes on this machine.", min=1, max=256)
+    ] = 1,
+    expect_workers: Annotated[
+        int, typer.Option(metavar="N", help="Wait for this many `loadtest worker`, here or elsewhere.", min=0)
+    ] = 0,
+    bind: Annotated[
+        str, typer.Option(metavar="ADDR[:PORT]", help="Listen to workers on this address.")
+    ] = "127.0.0.1",
     changes: Changes = None,
 ) -> None:
     """Run a scenario, and leave its measurements and a report in a directory."""
     from loadtest.supervise import RunRequest, run
 
-    raise typer.Exit(run(RunRequest(scenario, target, out, seed, changes or [])))
+    raise typer.Exit(run(RunRequest(scenario, target, out, seed, processes, expect_workers, bind, changes or [])))
+
+
+@app.command()
+def worker(
+    master: Annotated[str, typer.Option(metavar="HOST[:PORT]", help="Where `loadtest run` listens to workers.")],
+) -> None:
+    """Send for a `loadtest run` on another machine, until it ends."""
+    from loadtest.supervise import work_for
+
+    work_for(master)
+
+
+@app.command()
+def recover(
+    directory: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)],
+) -> None:
+    """Build the results of a run that died from what its processes left."""
+    report(directory)
 
 
 @app.command()

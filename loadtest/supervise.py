@@ -5,21 +5,22 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, NoReturn
 
 import msgspec
 from rich.console import Console
 
-from loadtest.errors import Aborted, ExitCode, RunDirectoryError
+from loadtest.errors import Aborted, ExitCode, RunDirectoryError, UsageError
 from loadtest.record.directory import RunDirectory
 from loadtest.record.progress import Progress
 from loadtest.report.live import LiveView
@@ -28,8 +29,15 @@ from loadtest.scenario.key import key_of
 from loadtest.scenario.load import load_scenario
 
 LOCUSTFILE = Path(__file__).parent / "drive" / "locustfile.py"
+LOCUST = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--loglevel", "WARNING"]
 SIGNAL_ENDINGS = {signal.SIGINT: ExitCode.SIGINT, signal.SIGTERM: ExitCode.SIGTERM}
 LOG_LINES = 15
+
+
+LOOPBACK = "127.0.0.1"
+MASTER_PORT = 5557
+HANDS_END_WITHIN_S = 30.0
+CONNECT_WITHIN_S = 60
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,15 @@ class RunRequest:
     target: str | None = None
     out: Path | None = None
     seed: int | None = None
+    processes: int = 1
+    expect_workers: int = 0
+    bind: str = LOOPBACK
     overrides: list[str] = field(default_factory=list)
+
+    @property
+    def hands(self) -> int:
+        """Processes that only send, here or elsewhere; 0 where the one that leads sends as well."""
+        return self.expect_workers or (self.processes if self.processes > 1 else 0)
 
 
 def run(request: RunRequest) -> int:
@@ -88,34 +104,88 @@ def _refuse_what_cannot_be_made(path: Path) -> None:
 def _driver(
     request: RunRequest, directory: RunDirectory, log: IO[bytes]
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """The driving process and its lines of progress; in a session of its own, since Ctrl-C is ours to pass on."""
+    """The process that leads and its lines of progress, with its hands on this machine.
+
+    Each is in a session of its own, since Ctrl-C is ours to pass on: to the lead, which ends its hands.
+    """
     ours, theirs = os.pipe()
-    command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--headless", "--only-summary"]
-    command += ["--loglevel", "WARNING", "--scenario", str(request.scenario.resolve())]
-    command += ["--out", str(directory.path.resolve()), "--progress-fd", str(theirs)]
+    host, port = _address(request)
+    lead = _start(_lead_command(request, directory, theirs, host, port), log, pass_fds=[theirs])
+    os.close(theirs)
+    here = 0 if request.expect_workers else request.hands
+    hands = [_start(hand_command(host, port), log) for _ in range(here)]
+    with os.fdopen(ours, "rb") as lines:
+        try:
+            yield lead, lines
+        finally:
+            if lead.poll() is None:
+                lead.kill()
+            lead.wait()
+            for hand in hands:
+                _end(hand)
+
+
+def _address(request: RunRequest) -> tuple[str, int]:
+    """Where the lead listens to its hands: a free port for those on this machine, a known one for others."""
+    host, _, port = request.bind.partition(":")
+    if request.expect_workers:
+        return host, int(port or MASTER_PORT)
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return LOOPBACK, int(probe.getsockname()[1])
+
+
+def _lead_command(request: RunRequest, directory: RunDirectory, progress_fd: int, host: str, port: int) -> list[str]:
+    command = [*LOCUST, "--headless", "--only-summary", "--scenario", str(request.scenario.resolve())]
+    command += ["--out", str(directory.path.resolve()), "--progress-fd", str(progress_fd)]
     command += [] if request.target is None else ["--target", request.target]
     command += [] if request.seed is None else ["--seed", str(request.seed)]
     for override in request.overrides:
         command += ["--set", override]
-    typed = shlex.join(["loadtest", *sys.argv[1:]])
-    driver = subprocess.Popen(
+    if request.hands:
+        command += ["--master", "--master-bind-host", host, "--master-bind-port", str(port)]
+        command += ["--expect-workers", str(request.hands), "--expect-workers-max-wait", str(CONNECT_WITHIN_S)]
+    return command
+
+
+def hand_command(host: str, port: int) -> list[str]:
+    """The command of a process that sends for a lead at this address."""
+    return [*LOCUST, "--worker", "--master-host", host, "--master-port", str(port)]
+
+
+def work_for(master: str) -> NoReturn:
+    """Become a process that sends for the lead at `HOST[:PORT]`."""
+    host, _, port = master.partition(":")
+    if port and not port.isdigit():
+        raise UsageError(f'--master: "{master}" is no address; write it like "10.0.0.5" or "10.0.0.5:{MASTER_PORT}"')
+    command = hand_command(host, int(port or MASTER_PORT))
+    os.execv(command[0], command)
+
+
+def _start(command: list[str], log: IO[bytes], pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
-        pass_fds=[theirs],
+        pass_fds=pass_fds,
         start_new_session=True,
         cwd=LOCUSTFILE.parent,
-        env={**os.environ, "LOADTEST_COMMAND": typed},
+        env={**os.environ, "LOADTEST_COMMAND": shlex.join(["loadtest", *sys.argv[1:]])},
     )
-    os.close(theirs)
-    with os.fdopen(ours, "rb") as lines:
+
+
+def _end(hand: subprocess.Popen[bytes]) -> None:
+    """A hand whose lead has ended has ended or is about to; one whose lead has died is told to."""
+    try:
+        hand.wait(2)
+    except subprocess.TimeoutExpired:
+        hand.terminate()
         try:
-            yield driver, lines
-        finally:
-            if driver.poll() is None:
-                driver.kill()
-            driver.wait()
+            hand.wait(HANDS_END_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            hand.kill()
+            hand.wait()
 
 
 def _forwarding_signals(driver: subprocess.Popen[bytes]) -> list[signal.Signals]:

@@ -97,6 +97,27 @@ def within_budgets(seen: Evidence) -> Check:
     return Check("request budgets", fullest.most_in_10_s <= limit, fullest.most_in_10_s, limit, detail)
 
 
+def processes_kept(seen: Evidence) -> Check:
+    """No generator process fell silent while the run went on."""
+    lost = sorted(set(seen.run.lost))
+    named = ", ".join(str(process) for process in lost)
+    plural = "es" if len(lost) > 1 else ""
+    detail = f"Process{plural} {named} fell silent while the run went on." if lost else "Every process stayed."
+    return Check("processes lost", not lost, len(lost), 0, detail)
+
+
+def samples_recorded(seen: Evidence) -> Check:
+    """Every job that was sent has its row."""
+    missing = {each.process: each.sent - each.recorded for each in seen.run.audit if each.sent > each.recorded}
+    sent = sum(each.sent for each in seen.run.audit)
+    if missing:
+        of_each = ", ".join(f"{count} of process {process}" for process, count in missing.items())
+        detail = f"Of {sent} jobs that were sent, these have no row: {of_each}."
+    else:
+        detail = f"Each of the {sent} jobs that were sent has its row."
+    return Check("samples recorded", not missing, sum(missing.values()), 0, detail)
+
+
 def few_censored(seen: Evidence) -> Check:
     """Nearly all jobs were followed to their end."""
     censored, submitted = seen.jobs[Outcome.CENSORED], seen.jobs["submitted"]
@@ -119,6 +140,8 @@ def few_throttled(seen: Evidence) -> Check:
 
 CHECKS: tuple[Callable[[Evidence], Check], ...] = (
     run_complete,
+    processes_kept,
+    samples_recorded,
     jobs_completed,
     load_delivered,
     sent_on_time,

@@ -46,6 +46,10 @@ class Lane:
         """Wait until one more request may go out, and count it as sent; `leave` must follow."""
         if self._budget is None:
             return
+        if not self._turn.locked() and self._next_at(now := self._clock.now()) <= now:
+            self._budget.take(now)
+            self._open += 1
+            return
         with self._turn:
             while (at := self._next_at(now := self._clock.now())) > now:
                 self._changed.clear()

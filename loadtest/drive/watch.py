@@ -8,8 +8,8 @@ from loadtest.clock import Clock
 from loadtest.drive.engine import Engine
 from loadtest.errors import BadAnswer
 from loadtest.protocol import OPERATIONS, Op
-from loadtest.record.directory import RunDirectory
-from loadtest.record.recorder import LEAD, Recorder
+from loadtest.record.directory import LEAD, RunDirectory
+from loadtest.record.recorder import Recorder
 from loadtest.scenario.key import is_loopback
 from loadtest.wire import decode_health
 

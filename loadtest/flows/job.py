@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from loadtest.errors import BadAnswer
 from loadtest.flows.steps import Answer, Send, Steps, Until
@@ -26,8 +26,7 @@ _OUTCOMES = {
 }
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(msgspec.Struct, frozen=True, gc=False):
     """A job to drive: its row, its submission's body, how its polls are paced, and how long it is followed."""
 
     sample: Sample
@@ -45,12 +44,15 @@ class Job:
 def submitted(job: Job, op: Op, path: str, hold_s: float = 0.0) -> Steps:
     """Submit until the job is accepted; a 429 is waited out as it asks, within the client's patience."""
     sample = job.sample
+    step = Send(op, path, job.body, hold_s)
     while True:
-        answer = yield Send(op, path, job.body, hold_s)
+        answer = yield step
         sample.request_bytes += len(job.body)
         _count(sample, answer)
+        if answer.status != THROTTLED:
+            break
         again_at = answer.answered_at + _retry_after_s(answer)
-        if answer.status != THROTTLED or again_at >= job.give_up_at:
+        if again_at >= job.give_up_at:
             break
         yield Until(again_at)
     if answer.status == THROTTLED:

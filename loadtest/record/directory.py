@@ -14,6 +14,8 @@ from loadtest.record.run import Run
 from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES
 from loadtest.record.shards import Shard, batches
 
+LEAD = -1
+"""The number of the process that leads and sends no jobs."""
 TABLES = {"samples": SAMPLES, "requests": REQUESTS, "health": HEALTH, "chunks": CHUNKS}
 ROW_GROUP = 128 * 1024
 
@@ -76,6 +78,15 @@ class RunDirectory:
     def told_path(self, process: int) -> Path:
         """Where the lead notes how many jobs another process said it has sent."""
         return self._shards / f"told-{process}.count"
+
+    def processes(self) -> list[int]:
+        """The processes that sent jobs, as far as their shards are still there."""
+        counts = (path.stem.partition("-")[2] for path in self._shards.glob("*.count"))
+        return sorted({int(process) for process in counts} - {LEAD})
+
+    def has_shards(self) -> bool:
+        """Whether what was recorded is still in shards."""
+        return self._shards.is_dir()
 
     def shard_named(self, name: str, process: int) -> Path:
         """Where a shard that another process names is copied to; RecordingError where it is none of its own."""

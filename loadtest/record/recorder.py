@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import defaultdict
 from typing import Any
 
+import msgspec
+import numpy as np
+import pyarrow as pa
+
 from loadtest.protocol import Op
 from loadtest.record.directory import TABLES, RunDirectory
-from loadtest.record.sample import HEALTH, SAMPLES, Sample
+from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, Sample
+from loadtest.record.shards import batch_of
 from loadtest.record.tally import Tally
 from loadtest.traffic.budget import FullestWindow
 from loadtest.wire import Health
 
-_SAMPLE_COLUMNS = SAMPLES.names
-LEAD = -1
-"""The number of the process that leads and sends no jobs."""
+PACKED_ROWS = 1000
+"""So many samples are packed into columns at once, as soon as they are there: it takes about a millisecond,
+while packing all that came since the last flush could hold up what is due to be sent."""
+_SAMPLE_FIELDS = [Sample.__struct_fields__.index(name) for name in SAMPLES.names]
 
 
 class Recorder:
@@ -25,9 +32,10 @@ class Recorder:
         self._process = process
         self._shards = {table: directory.shard(table, process) for table in TABLES}
         self._samples: list[Sample] = []
-        self._chunks: list[tuple[int, float]] = []
-        self._health: list[list[Any]] = []
-        self._latencies_ms: dict[tuple[int, Op, int], list[float]] = defaultdict(list)
+        self._packed: list[pa.RecordBatch] = []
+        self._chunks: list[tuple[int, int, float]] = []
+        self._health: list[tuple[Any, ...]] = []
+        self._latencies_s: dict[tuple[int, Op, int], array[float]] = defaultdict(_doubles)
         self.fullest: dict[Op, FullestWindow] = defaultdict(FullestWindow)
         self.samples = 0
         self.tally = Tally(directory.tally_path(process))
@@ -37,7 +45,10 @@ class Recorder:
         sample.process = self._process
         self._samples.append(sample)
         self.samples += 1
-        self._chunks.extend((sample.seq, at) for at in chunk_seen_at)
+        if chunk_seen_at:
+            self._chunks.extend((sample.seq, self._process, at) for at in chunk_seen_at)
+        if len(self._samples) >= PACKED_ROWS:
+            self._pack()
 
     def sent(self, operation: Op, at: float) -> None:
         """A request goes out."""
@@ -45,39 +56,44 @@ class Recorder:
 
     def answered(self, operation: Op, status: int, sent_at: float, answered_at: float) -> None:
         """A request has its answer, or none (status 0)."""
-        key = (math.floor(answered_at), operation, status)
-        self._latencies_ms[key].append((answered_at - sent_at) * 1000)
+        self._latencies_s[int(answered_at), operation, status].append(answered_at - sent_at)
 
     def health(self, at: float, health: Health) -> None:
         """What /health said."""
         jobs, workers = health.jobs, health.workers
-        counts = {name: getattr(jobs, name, getattr(workers, name, None)) for name in HEALTH.names[1:]}
-        self._health.append([at, *counts.values()])
+        counts = (getattr(jobs, name, getattr(workers, name, None)) for name in HEALTH.names[1:])
+        self._health.append((at, *counts))
 
     def flush(self, now: float) -> None:
         """Hand all to the system, but the second that is still going on; RecordingError where it is refused."""
-        samples, self._samples = self._samples, []
-        if samples:
-            self._shards["samples"].append([[getattr(s, name) for s in samples] for name in _SAMPLE_COLUMNS])
+        self._pack()
+        packed, self._packed = self._packed, []
+        for batch in packed:
+            self._shards["samples"].append(batch)
         chunks, self._chunks = self._chunks, []
         if chunks:
-            seqs, times = zip(*chunks, strict=True)
-            self._shards["chunks"].append([list(seqs), [self._process] * len(chunks), list(times)])
+            self._shards["chunks"].append(batch_of(zip(*chunks, strict=True), CHUNKS))
         health, self._health = self._health, []
         if health:
-            self._shards["health"].append([list(column) for column in zip(*health, strict=True)])
-        over = [key for key in self._latencies_ms if key[0] + 1 <= now]
+            self._shards["health"].append(batch_of(zip(*health, strict=True), HEALTH))
+        over = [key for key in self._latencies_s if key[0] + 1 <= now]
         if over:
-            rows = [self._request_row(key, self._latencies_ms.pop(key)) for key in sorted(over)]
-            self._shards["requests"].append([list(column) for column in zip(*rows, strict=True)])
+            rows = [self._request_row(key, self._latencies_s.pop(key)) for key in sorted(over)]
+            self._shards["requests"].append(batch_of(zip(*rows, strict=True), REQUESTS))
 
-    def _request_row(self, key: tuple[int, Op, int], latencies_ms: list[float]) -> list[Any]:
+    def _pack(self) -> None:
+        samples, self._samples = self._samples, []
+        if samples:
+            columns = list(zip(*map(msgspec.structs.astuple, samples), strict=True))
+            self._packed.append(batch_of((columns[field] for field in _SAMPLE_FIELDS), SAMPLES))
+
+    def _request_row(self, key: tuple[int, Op, int], latencies_s: array[float]) -> tuple[Any, ...]:
         second, operation, status = key
-        latencies_ms.sort()
+        latencies_ms = np.sort(np.frombuffer(latencies_s)) * 1000
         n = len(latencies_ms)
-        p50, p95 = (latencies_ms[-(-n * percent // 100) - 1] for percent in (50, 95))
-        mean, most = sum(latencies_ms) / n, self.fullest[operation].most
-        return [float(second), self._process, operation, status, n, mean, p50, p95, latencies_ms[-1], most]
+        p50, p95 = (float(latencies_ms[-(-n * percent // 100) - 1]) for percent in (50, 95))
+        mean, most = float(latencies_ms.mean()), self.fullest[operation].most
+        return float(second), self._process, operation, status, n, mean, p50, p95, float(latencies_ms[-1]), most
 
     def close(self) -> None:
         """Hand everything over and end the shards."""
@@ -85,3 +101,7 @@ class Recorder:
         for shard in self._shards.values():
             shard.close()
         self.tally.close()
+
+
+def _doubles() -> array[float]:
+    return array("d")

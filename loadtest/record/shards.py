@@ -5,7 +5,7 @@ A shard is an Arrow stream. A batch that was cut off by a crash ends it; all bat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ class Shard:
         self._file: Any = None
         self._stream: Any = None
 
-    def append(self, columns: list[list[Any]]) -> None:
-        """Write rows, given as one list a column in the schema's order, and hand them to the system.
+    def append(self, batch: pa.RecordBatch) -> None:
+        """Write rows and hand them to the system.
 
         Raises RecordingError where the disk refuses; what was written before stays readable.
         """
@@ -32,8 +32,7 @@ class Shard:
             if self._stream is None:
                 self._file = self.path.open("wb")
                 self._stream = pa.ipc.new_stream(self._file, self._schema)
-            arrays = [pa.array(column, type=field.type) for column, field in zip(columns, self._schema, strict=True)]
-            self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
+            self._stream.write_batch(batch)
             self._file.flush()
         except OSError as fault:
             raise RecordingError(f"{self.path}: cannot record: {fault.strerror or fault}; free some space") from fault
@@ -44,6 +43,19 @@ class Shard:
             self._stream.close()
             self._file.close()
             self._stream = None
+
+
+def batch_of(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Rows, given as one sequence a column in the schema's order."""
+    arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.record_batch(arrays, schema=schema)
+
+
+def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    # Whole columns often hold nothing (chunks where nothing streams), which is known faster than converted.
+    if column[0] is None and column.count(None) == len(column):
+        return pa.nulls(len(column), kind)
+    return pa.array(column, kind)
 
 
 def batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

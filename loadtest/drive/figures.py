@@ -1,0 +1,114 @@
+"""Locust's own statistics, told in batches: one by one they would cost as much as the requests themselves."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+from locust.env import Environment
+from locust.stats import RequestStats, StatsEntry, bucket_response_time
+
+from loadtest.record.sample import Outcome, Sample
+
+JOB = "JOB"
+"""The kind under which Locust's page lists what belongs to a job and not to one request."""
+BATCH = 500
+LATEST_S = 0.5
+"""So many requests are held back, for so long, while requests come; the end of a run hands over the rest."""
+
+Times = defaultdict[tuple[str, str], tuple[list[float], list[int]]]
+"""For each name and method: times in milliseconds, and bytes."""
+
+
+class Failed(Exception):
+    """What Locust shows as the failure of a request."""
+
+
+class Figures:
+    """Takes the place of `log_request` of an environment's statistics, and tells them later what it was told.
+
+    Every request is still an event. Only what Locust itself makes of it, on two of its entries, waits for
+    its batch; so do the entries of jobs, which are no requests and no events.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        self._stats: RequestStats = environment.stats
+        self._held: Times = defaultdict(_columns)
+        self._jobs: list[Sample] = []
+        self._left = BATCH
+        self._due_at = 0.0
+        self._stats.log_request = self.log_request  # type: ignore[method-assign]
+        environment.events.test_stop.add_listener(self._stopped)
+
+    def log_request(self, method: str, name: str, response_time: float, content_length: int) -> None:
+        """As Locust's: one more request of this method and name, with its time in milliseconds and its bytes."""
+        times, sizes = self._held[name, method]
+        times.append(response_time)
+        sizes.append(content_length)
+        self._left -= 1
+        if self._left <= 0 or time.time() >= self._due_at:
+            self.tell()
+
+    def job(self, sample: Sample, chunk_seen_at: list[float]) -> None:
+        """A job is over: end-to-end, delay, execution and chunks become entries beside its requests."""
+        if sample.finished_at is None:
+            return
+        self._jobs.append(sample)
+        if sample.outcome != Outcome.COMPLETED:
+            fault = Failed(f"{sample.outcome}: {sample.error or ''}")
+            self._stats.log_error(JOB, f"{sample.flow} end-to-end", fault)
+        for before, after in pairwise(chunk_seen_at):
+            self.log_request(JOB, f"{sample.flow} chunk gap", (after - before) * 1000, 0)
+
+    def tell(self) -> None:
+        """Hand over what is held, each name and method as one entry that Locust adds up like a worker's report."""
+        jobs, self._jobs = self._jobs, []
+        held, self._held = self._held, defaultdict(_columns)
+        self._left, now = BATCH, time.time()
+        self._due_at = now + LATEST_S
+        for flow in {sample.flow for sample in jobs}:
+            _add_jobs(held, flow, [sample for sample in jobs if sample.flow == flow])
+        for (name, method), (times, sizes) in held.items():
+            batch = _entry(self._stats, name, method, times, sizes, now)
+            self._stats.entries[name, method].extend(batch)
+            self._stats.total.extend(batch)
+
+    def _stopped(self, **_: Any) -> None:
+        self.tell()
+
+
+def _columns() -> tuple[list[float], list[int]]:
+    return [], []
+
+
+def _add_jobs(held: Times, flow: str, jobs: list[Sample]) -> None:
+    ended = [(each, each.finished_at) for each in jobs if each.finished_at is not None]
+    _add(held, f"{flow} end-to-end", [(at - each.intended_at) * 1000 for each, at in ended])
+    held[f"{flow} end-to-end", JOB][1].extend(each.response_bytes for each in jobs)
+    _add(held, f"{flow} delay", [each.delay_ms for each in jobs])
+    _add(held, f"{flow} execution", [each.execution_ms for each in jobs])
+    first = [(each, each.first_chunk_at) for each in jobs if each.first_chunk_at is not None]
+    _add(held, f"{flow} first chunk", [(at - each.intended_at) * 1000 for each, at in first])
+
+
+def _add(held: Times, name: str, times_ms: Iterable[float | None]) -> None:
+    there = [each for each in times_ms if each is not None]
+    if there:
+        held[name, JOB][0].extend(there)
+
+
+def _entry(
+    stats: RequestStats, name: str, method: str, times: list[float], sizes: list[int], now: float
+) -> StatsEntry:
+    entry = StatsEntry(stats, name, method)
+    entry.num_requests = len(times)
+    entry.num_reqs_per_sec = {int(now): len(times)}  # type: ignore[assignment]
+    entry.last_request_timestamp = now  # type: ignore[assignment]
+    entry.total_response_time = sum(times)  # type: ignore[assignment]
+    entry.min_response_time, entry.max_response_time = min(times), max(times)  # type: ignore[assignment]
+    entry.response_times = Counter(map(bucket_response_time, times))  # type: ignore[assignment]
+    entry.total_content_length = sum(sizes)
+    return entry

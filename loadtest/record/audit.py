@@ -1,0 +1,25 @@
+"""Was everything that was sent put on record? Counts that outlive a process, held against the rows it left."""
+
+from __future__ import annotations
+
+from loadtest.record.directory import RunDirectory
+from loadtest.record.run import Audit
+from loadtest.record.sample import SAMPLES
+from loadtest.record.shards import batches
+from loadtest.record.tally import counted
+
+
+def audit(directory: RunDirectory) -> list[Audit]:
+    """For each process that left shards, the jobs that it sent and the rows that are there.
+
+    A process on the lead's disk counts in a file that survives it, so the difference is exact. Of one elsewhere
+    the lead knows what it last told: if it was lost, what it sent after that is not counted.
+    """
+    audited = []
+    for process in directory.processes():
+        tallies = [directory.tally_path(process), directory.told_path(process)]
+        sent = max((counted(path) for path in tallies if path.exists()), default=0)
+        path = directory.shard_path("samples", process)
+        recorded = sum(batch.num_rows for batch in batches(path, SAMPLES)) if path.exists() else 0
+        audited.append(Audit(process, max(sent, recorded), recorded))
+    return audited
