@@ -14,7 +14,7 @@ from typing import Any
 
 from gevent import get_hub, getcurrent
 
-from loadtest.drive.reading import AnswerReader, NoAnswer
+from loadtest.drive.reading import AnswerReader, Closed, NoAnswer
 
 READ, WRITE = 1, 2
 """What a watcher of the loop watches for, in libev's words."""
@@ -95,11 +95,6 @@ class Connection:
         self._readable = self._hub.loop.io(connected.fileno(), READ)
         self._readable.start(self._read)
 
-    @property
-    def stale(self) -> bool:
-        """Whether a failed exchange met a kept connection that the server had closed before: nothing came back."""
-        return self.exchanges > 1 and not self.reader.heard
-
     def exchange(self, request: bytes, by: float) -> None:
         """Send a request and wait until `reader` has its answer; NoAnswer where none comes whole by then."""
         reader = self.reader
@@ -171,7 +166,7 @@ class Connection:
         except NoAnswer as fault:
             self._fault = fault
         except OSError as fault:
-            self._fault = NoAnswer(f"connection lost: {fault.strerror or fault}")
+            self._fault = Closed(f"connection lost: {fault.strerror or fault}")
         if self._waiting is None:
             if self._fault is not None:
                 self.close()

@@ -10,7 +10,7 @@ from loadtest.clock import Clock
 from loadtest.drive.connection import Connection
 from loadtest.drive.dial import Dialer
 from loadtest.drive.proxy import proxy_for
-from loadtest.drive.reading import NoAnswer
+from loadtest.drive.reading import Closed, NoAnswer
 from loadtest.flows.steps import Answer
 from loadtest.protocol import authorization
 
@@ -52,18 +52,21 @@ class Engine:
         """
         now = self._clock.now
         request = self._request(method, path, body)
+        within_s = hold_s + ANSWER_WITHIN_S
         sent_at = now()
-        connection: Connection | None = None
+        connection = self._kept()
         try:
-            connection = self._kept() or self._dialed()
-            try:
-                connection.exchange(request, now() + hold_s + ANSWER_WITHIN_S)
-            except NoAnswer:
-                if not connection.stale:
-                    raise
-                self._drop_free()
+            if connection is not None:
+                try:
+                    connection.exchange(request, sent_at + within_s)
+                except Closed:
+                    if connection.reader.heard:
+                        raise
+                    self._drop_free()
+                    connection = None
+            if connection is None:
                 connection = self._dialed()
-                connection.exchange(request, now() + hold_s + ANSWER_WITHIN_S)
+                connection.exchange(request, now() + within_s)
             answered_at = now()
             reader = connection.reader
             retry_after_s = None if reader.status == 200 else reader.retry_after_s(answered_at)

@@ -13,8 +13,7 @@ from loadtest.clock import WallClock
 from loadtest.drive import messages
 from loadtest.drive.messages import listen, tell
 from loadtest.drive.part import Part
-from loadtest.drive.shape import prepare_user_classes
-from loadtest.drive.users import JobUser
+from loadtest.drive.users import JobUser, user_class
 from loadtest.errors import LoadtestError
 
 
@@ -46,7 +45,7 @@ class Hand:
         except LoadtestError as fault:
             tell(self._runner, messages.Refused(str(fault)))
             return
-        self._environment.user_classes = prepare_user_classes(self._part.scenario)
+        self._environment.user_classes = [user_class(self._part.scenario)]
         JobUser.jobs = self._part.jobs
         JobUser.begun.set()
 

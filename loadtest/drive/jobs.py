@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
 
 import numpy as np
 from gevent.event import Event
@@ -25,7 +24,7 @@ from loadtest.scenario.model import SUBMITS_BY, FlowName, Scenario
 from loadtest.scenario.stops import Stops
 from loadtest.traffic.arrivals import Schedule
 from loadtest.traffic.budget import MARGIN_S
-from loadtest.traffic.deal import Deal, works_from
+from loadtest.traffic.deal import Deal, closed_users, in_turn, works_from
 from loadtest.traffic.polling import Crowd, PollPacer
 from loadtest.traffic.settings import ClosedLoad
 from loadtest.traffic.shares import ALONE, Place, part
@@ -53,24 +52,29 @@ class Jobs:
         self._scenario = scenario
         self._place = place
         self._deal = Deal(schedule, place) if schedule is not None else None
+        self._names: tuple[FlowName, ...] = tuple(scenario.flows)
         self._sender = sender
         self._recorder = recorder
         self._clock = clock
         self._bodies = {name: encode_submission(flow.input) for name, flow in scenario.flows.items()}
         self._pacers = _pacers(scenario)
+        self._patience_s = scenario.patience
+        self._flows = _flows_of_users(scenario)
+        self._stage_ends_s = list(itertools.accumulate(stage.duration for stage in scenario.load.stages))
+        self._works_until: dict[int, tuple[float, int]] = {}
         self._seqs = itertools.count()
-        self._users: Counter[FlowName] = Counter()
+        self._users = itertools.count()
         self._think = np.random.default_rng([scenario.seed, place.rank])
         self.stops = Stops(scenario)
         self.pulse = Pulse()
-        self.busy: Counter[FlowName] = Counter()
-        self._early: Counter[FlowName] = Counter()
+        self._early = 0
         self.unfinished: list[Sample] = []
         self.starts_at = 0.0
         self.ends_at = 0.0
         self.over = Event()
         self._placed = Event()
         self.at_ceiling = False
+        self.thinks = isinstance(scenario.load, ClosedLoad) and scenario.load.think > 0
 
     def start(self, at: float) -> None:
         """The first arrival may come at this time."""
@@ -92,10 +96,9 @@ class Jobs:
         if place.of:
             self._placed.set()
 
-    def join(self, flow: FlowName) -> int:
-        """A user comes in; its number among those of its flow."""
-        self._users[flow] += 1
-        return self._users[flow] - 1
+    def join(self) -> int:
+        """A user comes in; its number."""
+        return next(self._users)
 
     def think_s(self) -> float:
         """How long a user thinks between two jobs."""
@@ -104,49 +107,62 @@ class Jobs:
             return 0.0
         return float(self._think.exponential(load.think)) if load.think_spread == "exponential" else load.think
 
-    def carry_next(self, flow: FlowName, user: int) -> bool:
-        """Carry out the flow's next job; False when there is none left for this user."""
+    def carry_next(self, user: int) -> bool:
+        """Carry out the next job; False when there is none left for this user."""
         if self.over.is_set():
             return False
-        return self._carry_due(flow) if self._deal is not None else self._carry_own(flow, user)
+        return self._carry_due() if self._deal is not None else self._carry_own(user)
 
-    def _carry_due(self, flow: FlowName) -> bool:
+    def _carry_due(self) -> bool:
         """Open model: the job is due by the schedule, whenever a user is free for it."""
         assert self._deal is not None
-        arrival = self._deal.take(flow)
+        arrival = self._deal.take()
         if arrival is None:
             return False
         due_at = self.starts_at + arrival.at_s
-        self._early[flow] += 1
+        self._early += 1
         try:
             sleep_until(due_at, self._clock)
         finally:
-            self._early[flow] -= 1
+            self._early -= 1
         if not self._deal.still_mine(arrival):
             return True
         if due_at > self.ends_at or not self._may_submit():
             return False
-        self._carry(Sample(arrival.seq, flow, due_at, stage=arrival.stage))
+        self._carry(Sample(arrival.seq, self._names[arrival.flow], due_at, stage=arrival.stage), self._clock.now())
         return True
 
-    def _carry_own(self, flow: FlowName, user: int) -> bool:
+    def _carry_own(self, user: int) -> bool:
         """Closed model: the job is due when the user is, and the budget gives way."""
         load = self._scenario.load
         assert isinstance(load, ClosedLoad)
         self._placed.wait()
         user_of_all = user * self._place.of + self._place.rank
-        due = works_from(load, self._scenario.share(flow), user_of_all, self._clock.now() - self.starts_at)
+        flow = self._flows[user_of_all % len(self._flows)]
+        now_s = self._clock.now() - self.starts_at
+        due = self._works_from(load, user_of_all, now_s)
         if due is None:
             return False
-        sleep_until(self.starts_at + due[0], self._clock)
+        if due[0] > now_s:
+            sleep_until(self.starts_at + due[0], self._clock)
         op = SUBMITS_BY[flow]
         self._sender.enter(op)
         now = self._clock.now()
         if now > self.ends_at or not self._may_submit():
             self._sender.leave(op)
             return False
-        self._carry(Sample(next(self._seqs), flow, now, stage=due[1]), entered=True)
+        self._carry(Sample(next(self._seqs), flow, now, stage=due[1]), now, entered=True)
         return True
+
+    def _works_from(self, load: ClosedLoad, user: int, now_s: float) -> tuple[float, int] | None:
+        """As `works_from`, which need not be asked again before a stage ends through which the user works."""
+        until_s, stage = self._works_until.get(user, (0.0, 0))
+        if now_s < until_s:
+            return now_s, stage
+        due = works_from(load, user, now_s)
+        if due is not None and load.stages[due[1]].users.end >= user + 0.5:
+            self._works_until[user] = (self._stage_ends_s[due[1]], due[1])
+        return due
 
     def _may_submit(self) -> bool:
         """At the jobs ceiling the load ends here and now; what is under way is waited for as ever."""
@@ -156,15 +172,12 @@ class Jobs:
         self.ends_at = min(self.ends_at, self._clock.now())
         return False
 
-    def _carry(self, sample: Sample, entered: bool = False) -> None:
-        flow = sample.flow
+    def _carry(self, sample: Sample, now: float, entered: bool = False) -> None:
         chunk_seen_at: list[float] = []
-        self.pulse.started(self._clock.now())
-        self.busy[flow] += 1
+        self.pulse.started(now)
         try:
             self._sender.carry_out(self._steps(sample, chunk_seen_at), sample, entered)
         finally:
-            self.busy[flow] -= 1
             self.pulse.over(sample)
             if sample.sent_at is not None:
                 self._put_on_record(sample, chunk_seen_at)
@@ -172,7 +185,7 @@ class Jobs:
     def _steps(self, sample: Sample, chunk_seen_at: list[float]) -> Steps:
         settings = self._scenario.flows[sample.flow]
         body, pacer = self._bodies[sample.flow], self._pacers[sample.flow]
-        job = Job(sample, body, pacer, self._scenario.patience, settings.wait)
+        job = Job(sample, body, pacer, self._patience_s, settings.wait)
         match sample.flow:
             case "run":
                 return run_and_poll(job)
@@ -184,11 +197,10 @@ class Jobs:
     def _put_on_record(self, sample: Sample, chunk_seen_at: list[float]) -> None:
         self._recorder.sample(sample, chunk_seen_at)
         self._sender.tell_locust_of(sample, chunk_seen_at)
-        if sample.outcome == Outcome.CENSORED:
+        if sample.finished_at is None:
             self.unfinished.append(sample)
         else:
-            completed = sample.outcome == Outcome.COMPLETED
-            self.stops.ended(self._clock.now(), completed, sample.execution_ms)
+            self.stops.ended(sample.finished_at, sample.outcome == Outcome.COMPLETED, sample.execution_ms)
 
     def all_ended(self) -> bool:
         """Whether the load is over and no job of it is under way or waits for a user."""
@@ -208,12 +220,16 @@ class Jobs:
         if self._deal is None:
             return 0
         now_s = self._clock.now() - self.starts_at
-        needed = 0
-        for flow in self._scenario.flows:
-            occupied = self.busy[flow] + self._early[flow]
-            soon = self._deal.waiting(flow, -math.inf, now_s + LOOK_AHEAD_S)
-            needed = max(needed, math.ceil((occupied + soon + SPARE_USERS) / self._scenario.share(flow)))
-        return needed
+        soon = self._deal.untaken_by(now_s + LOOK_AHEAD_S)
+        return self.pulse.in_flight + self._early + soon + SPARE_USERS
+
+
+def _flows_of_users(scenario: Scenario) -> list[FlowName]:
+    """Closed model: the flow of each user, by its number."""
+    load = scenario.load
+    users = closed_users(load) if isinstance(load, ClosedLoad) else 1
+    names: tuple[FlowName, ...] = tuple(scenario.flows)
+    return [names[index] for index in in_turn([scenario.share(name) for name in names], users)]
 
 
 def _pacers(scenario: Scenario) -> dict[FlowName, PollPacer]:

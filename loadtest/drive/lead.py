@@ -114,7 +114,7 @@ class Lead:
         if not isinstance(self._runner, MasterRunner):
             self._crew.join(LOCAL, self._clock.now())
             return [LOCAL]
-        for client in self._runner.clients.ready:
+        for client in sorted(self._runner.clients.ready, key=lambda client: client.id):
             self._crew.join(client.id, self._clock.now())
         for _ in range(PINGS):
             self._ping(list(self._crew.members))

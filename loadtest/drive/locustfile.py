@@ -18,12 +18,12 @@ from loadtest.drive.hand import Hand
 from loadtest.drive.lead import Lead
 from loadtest.drive.messages import listen
 from loadtest.drive.options import Plan, add_options, read_plan
-from loadtest.drive.shape import StagesShape, prepare_user_classes
-from loadtest.drive.users import RunsyncUser, RunUser, StreamUser
+from loadtest.drive.shape import StagesShape
+from loadtest.drive.users import MixedUser, RunsyncUser, RunUser, StreamUser, user_class
 from loadtest.errors import ExitCode, LoadtestError
 from loadtest.record.run import Ending
 
-__all__ = ["RunUser", "RunsyncUser", "StreamUser"]
+__all__ = ["MixedUser", "RunUser", "RunsyncUser", "StreamUser"]
 
 events.init_command_line_parser.add_listener(add_options)
 
@@ -44,7 +44,7 @@ def prepare(environment: Environment, **_: Any) -> None:
     except LoadtestError as fault:
         sys.stderr.write(f"loadtest: {fault}\n")
         raise SystemExit(fault.exit_code) from None
-    environment.user_classes = prepare_user_classes(plan.scenario)
+    environment.user_classes = [user_class(plan.scenario)]
     shape = StagesShape(plan)
     shape.runner = environment.runner
     environment.shape_class = shape

@@ -15,6 +15,10 @@ class NoAnswer(Exception):
     """A request got no whole answer; the text says why."""
 
 
+class Closed(NoAnswer):
+    """The connection ended before an answer was whole."""
+
+
 class AnswerReader:
     """Reads the answers of one connection; between two of them it holds nothing of the first.
 
@@ -51,11 +55,11 @@ class AnswerReader:
                 raise NoAnswer(f"not HTTP: {fault or type(fault).__name__}") from None
 
     def end(self) -> None:
-        """The connection has ended, which completes an answer that has no other end; NoAnswer otherwise."""
+        """The connection has ended, which completes an answer that has no other end; Closed otherwise."""
         self.keep = False
         bounded = self._header(b"content-length") is not None or self._header(b"transfer-encoding") is not None
         if not self._in_body or bounded:
-            raise NoAnswer("connection closed before the answer was whole")
+            raise Closed("connection closed before the answer was whole")
         self.status = self._parser.get_status_code()
         self.complete = True
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 from locust import LoadTestShape
 
 from loadtest.drive.jobs import LOOK_AHEAD_S, SPARE_USERS
 from loadtest.drive.lead import Lead
 from loadtest.drive.options import Plan
-from loadtest.drive.users import USER_CLASSES
 from loadtest.record.run import Ending
-from loadtest.scenario.model import Scenario
 from loadtest.traffic.deal import closed_users
-from loadtest.traffic.settings import ClosedLoad, OpenLoad
+from loadtest.traffic.settings import ClosedLoad
 
 
 class StagesShape(LoadTestShape):
@@ -53,25 +49,11 @@ class StagesShape(LoadTestShape):
     def _wanted(self, lead: Lead | None) -> int:
         load = self._plan.scenario.load
         if isinstance(load, ClosedLoad):
-            return sum(closed_users(load, self._plan.scenario.share(flow)) for flow in self._plan.scenario.flows)
-        needed = lead.needed_users() if lead is not None else self._first(load)
+            return closed_users(load)
+        needed = lead.needed_users() if lead is not None else self._first()
         return min(needed, load.most_in_flight)
 
-    def _first(self, load: OpenLoad) -> int:
+    def _first(self) -> int:
         """Before the run is on: users for what is due at once, and some to spare in each process."""
         assert self._plan.schedule is not None
-        at_once = int((self._plan.schedule.at_s <= LOOK_AHEAD_S).sum())
-        least = min(self._plan.scenario.share(flow) for flow in self._plan.scenario.flows)
-        return at_once + math.ceil(SPARE_USERS * self._plan.processes / least)
-
-
-def prepare_user_classes(scenario: Scenario) -> list[type]:
-    """The user classes of a scenario's flows, with their share of all users."""
-    classes = []
-    for flow in scenario.flows:
-        user_class = USER_CLASSES[flow]
-        user_class.weight = scenario.share(flow)
-        if isinstance(scenario.load, ClosedLoad):
-            user_class.fixed_count = closed_users(scenario.load, scenario.share(flow))
-        classes.append(user_class)
-    return classes
+        return int((self._plan.schedule.at_s <= LOOK_AHEAD_S).sum()) + SPARE_USERS * self._plan.processes

@@ -1,4 +1,4 @@
-"""The Locust users: slots that carry jobs out, one class a flow."""
+"""The Locust users: slots that carry jobs out; a class a flow, and one for scenarios that mix them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_STOPPING
 
 from loadtest.drive.jobs import Jobs
-from loadtest.scenario.model import FlowName
+from loadtest.scenario.model import FlowName, Scenario
 
 
 class JobUser(User):
-    """A slot: it takes the next job of its flow, drives it to its end, and takes the next."""
+    """A slot: it takes the next job, drives it to its end, and takes the next."""
 
     abstract = True
-    flow: ClassVar[FlowName]
     jobs: ClassVar[Jobs]
     """The jobs of the run that is on; the same for all users."""
     begun: ClassVar[Event] = Event()
@@ -26,7 +25,7 @@ class JobUser(User):
     def on_start(self) -> None:
         """Come in, and be counted; in a process that has just joined, the run may still have to begin."""
         self.begun.wait()
-        self._number = self.jobs.join(self.flow)
+        self._number = self.jobs.join()
 
     def stop(self, force: bool = False) -> bool:
         """A user that Locust takes away ends its job first, unless the run is over."""
@@ -43,7 +42,7 @@ class JobUser(User):
         A pause between two jobs and the stopping of a user are left to Locust. Where there is neither, the
         next job begins at once: by way of Locust it would begin later by about what a request costs.
         """
-        while self.jobs.carry_next(self.flow, self._number):
+        while self.jobs.carry_next(self._number):
             if self.jobs.thinks or self._state == LOCUST_STATE_STOPPING:
                 return
         self.jobs.over.wait()
@@ -53,19 +52,23 @@ class JobUser(User):
 class RunUser(JobUser):
     """POST /run, then polls /status."""
 
-    flow = "run"
-
 
 class RunsyncUser(JobUser):
     """POST /runsync."""
-
-    flow = "runsync"
 
 
 class StreamUser(JobUser):
     """POST /run, then reads /stream."""
 
-    flow = "stream"
+
+class MixedUser(JobUser):
+    """Each job by the flow that the schedule, or its share of the users, gives it."""
 
 
-USER_CLASSES: dict[FlowName, type[JobUser]] = {each.flow: each for each in (RunUser, RunsyncUser, StreamUser)}
+_CLASSES: dict[FlowName, type[JobUser]] = {"run": RunUser, "runsync": RunsyncUser, "stream": StreamUser}
+
+
+def user_class(scenario: Scenario) -> type[JobUser]:
+    """The class of a scenario's users."""
+    flows = list(scenario.flows)
+    return _CLASSES[flows[0]] if len(flows) == 1 else MixedUser

@@ -1,8 +1,9 @@
-"""Who carries out what: arrivals are dealt in order to whoever of their flow is free."""
+"""Who carries out what: arrivals are dealt in order to whoever is free."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,15 +15,19 @@ from loadtest.traffic.shares import Place
 
 
 class Arrival(NamedTuple):
-    """A job that is due: its number in the schedule, its time in seconds from the start, and its stage."""
+    """A job that is due: its number in the schedule, its time in seconds from the start, its flow and its stage.
+
+    The flow is an index into the schedule's `flows`.
+    """
 
     seq: int
     at_s: float
+    flow: int
     stage: int
 
 
 class Deal:
-    """A process's arrivals of a schedule, handed out one by one, each flow's in their order."""
+    """A process's arrivals of a schedule, handed out one by one, in their order."""
 
     def __init__(self, schedule: Schedule, place: Place) -> None:
         self._schedule = schedule
@@ -37,38 +42,32 @@ class Deal:
         self._sort()
 
     def _sort(self) -> None:
-        open_ = self._mine & ~self._taken
-        flows = enumerate(self._schedule.flows)
-        self._seqs = {flow: np.flatnonzero(open_ & (self._schedule.flow == index)) for index, flow in flows}
-        self._next = dict.fromkeys(self._schedule.flows, 0)
-        self._times = self._schedule.at_s[self._mine]
+        self._open = np.flatnonzero(self._mine & ~self._taken)
+        self._open_s = self._schedule.at_s[self._open]
+        self._next = 0
+        self._mine_s = self._schedule.at_s[self._mine]
 
-    def take(self, flow: str) -> Arrival | None:
-        """The flow's next arrival; None when all have been taken."""
-        index = self._next[flow]
-        if index == len(self._seqs[flow]):
+    def take(self) -> Arrival | None:
+        """The next arrival; None when all have been taken."""
+        if self._next == len(self._open):
             return None
-        self._next[flow] = index + 1
-        seq = int(self._seqs[flow][index])
+        seq = int(self._open[self._next])
+        self._next += 1
         self._taken[seq] = True
-        return Arrival(seq, float(self._schedule.at_s[seq]), int(self._schedule.stage[seq]))
+        plan = self._schedule
+        return Arrival(seq, float(plan.at_s[seq]), int(plan.flow[seq]), int(plan.stage[seq]))
 
     def still_mine(self, arrival: Arrival) -> bool:
         """Whether an arrival that was taken ahead of its time has not been dealt to another process since."""
         return bool(self._mine[arrival.seq])
 
-    def waiting(self, flow: str, after_s: float, until_s: float) -> int:
-        """How many of the flow's arrivals that nobody took are meant to come after one time and not after another."""
-        waiting = self._schedule.at_s[self._seqs[flow][self._next[flow] :]]
-        return int(np.searchsorted(waiting, until_s, side="right") - np.searchsorted(waiting, after_s, side="right"))
-
     def untaken_by(self, at_s: float) -> int:
         """How many arrivals that are meant to have come by this time nobody has taken."""
-        return sum(self.waiting(flow, -math.inf, at_s) for flow in self._seqs)
+        return max(0, int(np.searchsorted(self._open_s, at_s, side="right")) - self._next)
 
     def due_by(self, at_s: float) -> int:
-        """How many arrivals of all flows are meant to have come to this process by this time."""
-        return int(np.searchsorted(self._times, at_s, side="right"))
+        """How many arrivals are meant to have come to this process by this time."""
+        return int(np.searchsorted(self._mine_s, at_s, side="right"))
 
 
 def _every(count: int, place: Place) -> NDArray[np.bool_]:
@@ -76,19 +75,29 @@ def _every(count: int, place: Place) -> NDArray[np.bool_]:
     return mine if place.of else np.zeros(count, dtype=bool)
 
 
-def closed_users(load: ClosedLoad, share: float) -> int:
-    """How many users a flow with this share has when the load is at its most."""
-    most = max(max(stage.users.start, stage.users.end) for stage in load.stages)
-    return max(1, math.floor(most * share + 0.5))
+def closed_users(load: ClosedLoad) -> int:
+    """How many users there are when the load is at its most."""
+    return math.ceil(max(max(stage.users.start, stage.users.end) for stage in load.stages))
 
 
-def works_from(load: ClosedLoad, share: float, user: int, now_s: float) -> tuple[float, int] | None:
-    """When a flow's n-th user (from 0) may next begin a job, not before `now_s`, and in which stage.
+def in_turn(shares: Sequence[float], count: int) -> list[int]:
+    """So many turns, dealt so that after each of them everybody has had about its share; indices into `shares`."""
+    had = [0] * len(shares)
+    turns = []
+    for turn in range(1, count + 1):
+        behind = max(range(len(shares)), key=lambda index: shares[index] * turn - had[index])
+        had[behind] += 1
+        turns.append(behind)
+    return turns
 
-    The user works while the load's number of users is at least (n + 1/2) / share. None: never again.
-    Times are seconds from the start.
+
+def works_from(load: ClosedLoad, user: int, now_s: float) -> tuple[float, int] | None:
+    """When the n-th user (from 0) may next begin a job, not before `now_s`, and in which stage.
+
+    The user works while the load's number of users is at least n + 1/2. None: never again. Times are seconds
+    from the start.
     """
-    needed = (user + 0.5) / share
+    needed = user + 0.5
     begins_s = 0.0
     for index, stage in enumerate(load.stages):
         ends_s = begins_s + stage.duration
