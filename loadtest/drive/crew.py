@@ -85,9 +85,9 @@ class Crew:
             member.lost = False
             self._shares.join(name)
 
-    def confirm(self, name: str, now: float) -> None:
-        """A hand's last turn is in force."""
-        self._shares.confirmed(name, now)
+    def confirm(self, name: str, share: Place, now: float) -> None:
+        """A share that a hand was told of is in force."""
+        self._shares.confirmed(name, share, now)
 
     def newly_lost(self, now: float) -> list[str]:
         """Hands that have fallen silent since last asked; from now on they are not told that the run goes on."""

@@ -157,7 +157,7 @@ class Lead:
             case messages.Report():
                 self._reported(name, message)
             case messages.Confirmed():
-                self._crew.confirm(name, self._clock.now())
+                self._crew.confirm(name, message.share, self._clock.now())
             case messages.Copy():
                 self._copy(name, message)
             case messages.Done():

@@ -53,7 +53,9 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Confirmed(msgspec.Struct, frozen=True):
-    """Hand to lead: the last turn is in force."""
+    """Hand to lead: this share is in force."""
+
+    share: Place
 
 
 class Alive(msgspec.Struct, frozen=True):

@@ -73,7 +73,7 @@ class Part:
                 self.copies.copied(message)
             case messages.Turn():
                 self._turn(message)
-                tell(self._runner, messages.Confirmed())
+                tell(self._runner, messages.Confirmed(self._place))
 
     def _turn(self, turn: messages.Turn) -> None:
         """Take another share of the limits at once, or another part of the schedule from a time to come."""

@@ -50,9 +50,9 @@ class Shares:
             self._free_at = max(self._free_at, silent_at + self._window_s)
         self._unconfirmed.discard(process)
 
-    def confirmed(self, process: str, now: float) -> None:
-        """A process that was told to send less does so since now at the latest."""
-        if process in self._unconfirmed:
+    def confirmed(self, process: str, place: Place, now: float) -> None:
+        """A process that was told this place keeps to it, since now at the latest."""
+        if process in self._unconfirmed and self.held[process] == place:
             self._unconfirmed.discard(process)
             self._free_at = max(self._free_at, now + self._window_s)
 

@@ -38,11 +38,23 @@ def test_a_newcomer_waits_until_the_others_gave_way_and_a_window_has_passed() ->
     shares.join("c")
     assert shares.due(5.0) == {"a": Place(0, 3), "b": Place(1, 3)}
     assert shares.due(5.5) == {}
-    shares.confirmed("a", 6.0)
+    shares.confirmed("a", Place(0, 3), 6.0)
     assert shares.due(30.0) == {}
-    shares.confirmed("b", 31.0)
+    shares.confirmed("b", Place(1, 3), 31.0)
     assert shares.due(31.0 + WINDOW_S - 0.01) == {}
     assert shares.due(31.0 + WINDOW_S) == {"c": Place(2, 3)}
+
+
+def test_an_answer_to_an_earlier_word_is_none_to_the_last() -> None:
+    shares = joined("a")
+    shares.join("b")
+    assert shares.due(1.0) == {"a": Place(0, 2)}
+    shares.join("c")
+    assert shares.due(1.1) == {"a": Place(0, 3)}
+    shares.confirmed("a", Place(0, 2), 1.2)
+    assert shares.due(60.0) == {}
+    shares.confirmed("a", Place(0, 3), 60.0)
+    assert shares.due(60.0 + WINDOW_S) == {"b": Place(1, 3), "c": Place(2, 3)}
 
 
 def test_what_a_lost_process_held_is_free_a_window_after_it_fell_silent() -> None:
@@ -57,7 +69,7 @@ def test_the_loss_of_one_that_had_nothing_changes_nothing() -> None:
     shares.join("b")
     shares.due(1.0)
     shares.lost("b", silent_at=2.0)
-    shares.confirmed("a", 2.0)
+    shares.confirmed("a", Place(0, 2), 2.0)
     assert shares.due(2.0 + WINDOW_S) == {"a": Place(0, 1)}
 
 
@@ -89,10 +101,11 @@ def test_all_processes_together_never_pass_the_limit(changes: list[tuple[str, fl
                 dying[name] = now + late_s
                 shares.lost(name, now + late_s)
         for name, place in shares.due(float(now)).items():
-            pending.append((float(now + random.uniform(0, 2)), name, place))
+            before = max((at for at, to, _ in pending if to == name), default=0.0)
+            pending.append((max(before, float(now + random.uniform(0, 2))), name, place))
         for at, name, place in [each for each in pending if each[0] <= now]:
             budgets[name].resize(part(LIMIT.requests, place))
-            shares.confirmed(name, at + 0.25)
+            shares.confirmed(name, place, float(now))
             pending.remove((at, name, place))
         for name, budget in budgets.items():
             while dying.get(name, np.inf) >= now and budget.next_at(float(now)) <= now:
