@@ -64,11 +64,15 @@ def run(
 @app.command()
 def worker(
     master: Annotated[str, typer.Option(metavar="HOST[:PORT]", help="Where `loadtest run` listens to workers.")],
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep what this worker records here, and send copies.", show_default=False),
+    ] = None,
 ) -> None:
     """Send for a `loadtest run` on another machine, until it ends."""
     from loadtest.supervise import work_for
 
-    work_for(master)
+    work_for(master, keep)
 
 
 @app.command()

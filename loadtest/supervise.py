@@ -153,12 +153,13 @@ def hand_command(host: str, port: int) -> list[str]:
     return [*LOCUST, "--worker", "--master-host", host, "--master-port", str(port)]
 
 
-def work_for(master: str) -> NoReturn:
-    """Become a process that sends for the lead at `HOST[:PORT]`."""
+def work_for(master: str, keep: Path | None) -> NoReturn:
+    """Become a process that sends for the lead at `HOST[:PORT]`, and keeps what it records in `keep`."""
     host, _, port = master.partition(":")
     if port and not port.isdigit():
         raise UsageError(f'--master: "{master}" is no address; write it like "10.0.0.5" or "10.0.0.5:{MASTER_PORT}"')
     command = hand_command(host, int(port or MASTER_PORT))
+    command += [] if keep is None else ["--keep", str(keep.resolve())]
     os.execv(command[0], command)
 
 

@@ -47,6 +47,7 @@ class Crew:
     def __post_init__(self) -> None:
         self._shares = Shares(self.window_s)
         self._dealt: list[str] = []
+        self._returned: list[str] = []
 
     def join(self, name: str, now: float) -> Member:
         """A hand has come in."""
@@ -83,7 +84,8 @@ class Crew:
         member.report, member.heard_at = report, now
         if member.lost:
             member.lost = False
-            self._shares.join(name)
+            self._shares.rejoin(name)
+            self._returned.append(name)
 
     def confirm(self, name: str, share: Place, now: float) -> None:
         """A share that a hand was told of is in force."""
@@ -103,7 +105,9 @@ class Crew:
 
     def turns(self, now: float) -> dict[str, Turn]:
         """What hands are to be told now: new shares, and new parts of the schedule when others are to carry it."""
-        turns = {name: Turn(share=share) for name, share in self._shares.due(now).items()}
+        turns = {name: Turn(share=NOWHERE) for name in self._returned}
+        self._returned.clear()
+        turns |= {name: Turn(share=share) for name, share in self._shares.due(now).items()}
         able = [
             name for name, member in self.members.items() if member.at_work and self._shares.held[name] != NOWHERE
         ]

@@ -15,7 +15,7 @@ from loadtest.record.sample import Outcome, Sample
 
 JOB = "JOB"
 """The kind under which Locust's page lists what belongs to a job and not to one request."""
-BATCH = 500
+BATCH = 250
 LATEST_S = 0.5
 """So many requests are held back, for so long, while requests come; the end of a run hands over the rest."""
 

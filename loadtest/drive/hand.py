@@ -57,6 +57,6 @@ class Hand:
 
     def finish(self) -> None:
         """Once all users have stopped: cancel what is unfinished, hand over the last samples, and say so."""
-        part, self._part = self._part, None
-        if part is not None:
-            part.finish()
+        if self._part is not None:
+            self._part.finish()
+            self._part = None

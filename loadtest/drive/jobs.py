@@ -9,7 +9,7 @@ import numpy as np
 from gevent.event import Event
 
 from loadtest.clock import Clock
-from loadtest.drive.lane import sleep_until
+from loadtest.drive.alarm import sleep_until
 from loadtest.drive.pulse import Pulse
 from loadtest.drive.sender import Sender
 from loadtest.flows.job import Job

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import gevent
 from gevent.event import Event
 from gevent.lock import Semaphore
 
@@ -12,13 +11,6 @@ from loadtest.clock import Clock
 from loadtest.protocol import Limit
 from loadtest.traffic.budget import RateBudget
 from loadtest.traffic.shares import ALONE, Place, part
-
-
-def sleep_until(at: float, clock: Clock) -> None:
-    """Let others run until this time."""
-    wait_s = at - clock.now()
-    if wait_s > 0:
-        gevent.sleep(wait_s)
 
 
 class Lane:

@@ -203,6 +203,7 @@ class Lead:
 
     def _note_loss(self, name: str) -> None:
         assert self.directory is not None
+        self._view.forget(name)
         process = self._crew.members[name].process
         self.run = msgspec.structs.replace(self.run, lost=[*self.run.lost, process])
         self.directory.write_run(self.run)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from locust.runners import Runner
-
 from loadtest.record.progress import Counts
 from loadtest.traffic.shares import Place
+
+if TYPE_CHECKING:
+    from locust.runners import Runner
 
 
 class Ping(msgspec.Struct, frozen=True):

@@ -30,6 +30,7 @@ def add_options(parser: Any) -> None:
     parser.add_argument(
         "--set", default=[], action="append", help="KEY=VALUE in the scenario; may be repeated", **ours
     )
+    parser.add_argument("--keep", default="", help="A worker's own directory for what it records", **ours)
     parser.add_argument("--progress-fd", default="", help="File descriptor for lines of progress", **ours)
     parser.set_defaults(web_host=LOOPBACK, master_bind_host=LOOPBACK)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Part:
         self.scenario = scenario = Scenario.model_validate(begin.scenario)
         self._runner = environment.runner
         self._clock = WallClock(-begin.clock_offset_s)
-        directory, self._shares_disk = _directory(begin)
+        directory, self._shares_disk = _directory(begin, environment.parsed_options)
         self._engine = Engine(begin.url, key_of(scenario, os.environ), self._clock)
         self._recorder = Recorder(directory, begin.process)
         self.copies = Copies(directory, begin.process, self._runner)
@@ -144,15 +145,16 @@ class Part:
         tell(self._runner, messages.Done(self._recorder.tally.count, self.jobs.ends_at, cancelled, left_over))
 
 
-def _directory(begin: messages.Begin) -> tuple[RunDirectory, bool]:
+def _directory(begin: messages.Begin, options: Namespace | None) -> tuple[RunDirectory, bool]:
     """Where this process keeps its shards, and whether the lead sees them there."""
+    keep = options.keep if options is not None else ""
     leads = RunDirectory(Path(begin.directory))
     try:
-        if leads.read_run().id == begin.run_id:
+        if not keep and leads.read_run().id == begin.run_id:
             return leads, True
     except RunDirectoryError:
         pass
-    own = RunDirectory(Path("reports", begin.run_id))
+    own = RunDirectory(Path(keep or "reports", begin.run_id))
     own.open_elsewhere()
     return own, False
 

@@ -37,6 +37,8 @@ class AnswerReader:
         self.heard = self.complete = False
         self.keep = True
         self.status = 0
+        self._own = 0
+        """How many parts are this answer's; what nobody asked for may have come with it."""
 
     def expect(self) -> None:
         """A request goes out; its answer is the next."""
@@ -60,7 +62,7 @@ class AnswerReader:
         bounded = self._header(b"content-length") is not None or self._header(b"transfer-encoding") is not None
         if not self._in_body or bounded:
             raise Closed("connection closed before the answer was whole")
-        self.status = self._parser.get_status_code()
+        self.status, self._own = self._parser.get_status_code(), len(self._parts)
         self.complete = True
 
     def on_message_begin(self) -> None:
@@ -80,14 +82,13 @@ class AnswerReader:
         if status < 200:
             self.expect()
             return
-        self.status = status
+        self.status, self._own = status, len(self._parts)
         self.complete = True
         self.keep = self.keep and self._parser.should_keep_alive()
 
     def content(self) -> bytes:
         """The answer's body, unpacked where it came packed; NoAnswer where that fails."""
-        parts = self._parts
-        content = parts[0] if len(parts) == 1 else b"".join(parts)
+        content = self._parts[0] if self._own == 1 else b"".join(self._parts[: self._own])
         # Packed data never begins like a JSON object or array, so most answers need no look at their headers.
         if content.startswith((b"{", b"[")):
             return content

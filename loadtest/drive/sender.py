@@ -7,9 +7,10 @@ from typing import NamedTuple
 from locust.env import Environment
 
 from loadtest.clock import Clock
+from loadtest.drive.alarm import sleep_until
 from loadtest.drive.engine import Engine
 from loadtest.drive.figures import Failed, Figures
-from loadtest.drive.lane import Lane, sleep_until
+from loadtest.drive.lane import Lane
 from loadtest.flows.steps import NOTHING, Answer, Send, Steps
 from loadtest.protocol import OPERATIONS, Op
 from loadtest.record.recorder import Recorder

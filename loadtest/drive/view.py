@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
+import msgspec
+
 from loadtest.drive.pulse import RATE_SPAN_S
 from loadtest.protocol import Op
 from loadtest.record.progress import Counts, Progress
@@ -25,6 +27,12 @@ class View:
         """The latest of one process."""
         self._latest[process] = counts
         self._times.extend(counts.times)
+
+    def forget(self, process: str) -> None:
+        """A process has fallen silent: what it told last is no longer so, but what it has done stays."""
+        told = self._latest.get(process)
+        if told is not None:
+            self._latest[process] = msgspec.structs.replace(told, in_flight=0, started=0, offered=0, held={})
 
     def progress(self, phase: str, starts_at: float, ends_at: float, now: float, lost: int) -> Progress:
         """How the run stands at `now` (seconds since the epoch), of which `lost` processes fell silent."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 
+from loadtest.errors import RecordingError
 from loadtest.protocol import Op
 from loadtest.record.directory import TABLES, RunDirectory
 from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, Sample
@@ -19,9 +19,9 @@ from loadtest.record.tally import Tally
 from loadtest.traffic.budget import FullestWindow
 from loadtest.wire import Health
 
-PACKED_ROWS = 1000
-"""So many samples are packed into columns at once, as soon as they are there: it takes about a millisecond,
-while packing all that came since the last flush could hold up what is due to be sent."""
+BATCH = 250
+"""So many samples are written at once, as soon as they are there, which takes about a millisecond; to write
+all that came since the last flush in one go could hold up what is due to be sent."""
 _SAMPLE_FIELDS = [Sample.__struct_fields__.index(name) for name in SAMPLES.names]
 
 
@@ -32,7 +32,7 @@ class Recorder:
         self._process = process
         self._shards = {table: directory.shard(table, process) for table in TABLES}
         self._samples: list[Sample] = []
-        self._packed: list[pa.RecordBatch] = []
+        self._fault: RecordingError | None = None
         self._chunks: list[tuple[int, int, float]] = []
         self._health: list[tuple[Any, ...]] = []
         self._latencies_s: dict[tuple[int, Op, int], array[float]] = defaultdict(_doubles)
@@ -41,14 +41,14 @@ class Recorder:
         self.tally = Tally(directory.tally_path(process))
 
     def sample(self, sample: Sample, chunk_seen_at: list[float]) -> None:
-        """A job that is over, with the times at which its chunks were seen."""
+        """A job that is over, with the times at which its chunks were seen; `flush` tells if the disk refuses."""
         sample.process = self._process
         self._samples.append(sample)
         self.samples += 1
         if chunk_seen_at:
             self._chunks.extend((sample.seq, self._process, at) for at in chunk_seen_at)
-        if len(self._samples) >= PACKED_ROWS:
-            self._pack()
+        if len(self._samples) >= BATCH:
+            self._write_samples()
 
     def sent(self, operation: Op, at: float) -> None:
         """A request goes out."""
@@ -66,10 +66,9 @@ class Recorder:
 
     def flush(self, now: float) -> None:
         """Hand all to the system, but the second that is still going on; RecordingError where it is refused."""
-        self._pack()
-        packed, self._packed = self._packed, []
-        for batch in packed:
-            self._shards["samples"].append(batch)
+        self._write_samples()
+        if self._fault is not None:
+            raise self._fault
         chunks, self._chunks = self._chunks, []
         if chunks:
             self._shards["chunks"].append(batch_of(zip(*chunks, strict=True), CHUNKS))
@@ -81,11 +80,14 @@ class Recorder:
             rows = [self._request_row(key, self._latencies_s.pop(key)) for key in sorted(over)]
             self._shards["requests"].append(batch_of(zip(*rows, strict=True), REQUESTS))
 
-    def _pack(self) -> None:
+    def _write_samples(self) -> None:
         samples, self._samples = self._samples, []
-        if samples:
+        if samples and self._fault is None:
             columns = list(zip(*map(msgspec.structs.astuple, samples), strict=True))
-            self._packed.append(batch_of((columns[field] for field in _SAMPLE_FIELDS), SAMPLES))
+            try:
+                self._shards["samples"].append(batch_of((columns[field] for field in _SAMPLE_FIELDS), SAMPLES))
+            except RecordingError as fault:
+                self._fault = fault
 
     def _request_row(self, key: tuple[int, Op, int], latencies_s: array[float]) -> tuple[Any, ...]:
         second, operation, status = key

@@ -71,6 +71,8 @@ class LiveView:
         )
         table.add_row("stage", f"{now.stage}, {PHASES[now.phase]}")
         table.add_row("rate", _rates(now))
+        if now.processes + now.lost > 1:
+            table.add_row("processes", f"{now.processes} sending" + (f", {now.lost} lost" if now.lost else ""))
         table.add_row("jobs", f"{now.in_flight} in flight, {now.ended} ended, {now.not_completed} not completed")
         table.add_row("delay", _pair(now.delay_ms))
         table.add_row("execution", _pair(now.execution_ms))

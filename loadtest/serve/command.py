@@ -145,8 +145,8 @@ def _listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         # An empty host would be every address of this machine.
-        address = socket.getaddrinfo(host or "-", port, family, socket.SOCK_STREAM)[0][4]
-        return socket.create_server(address, family=family, backlog=2048)
+        found = socket.getaddrinfo(host or "-", None, family, socket.SOCK_STREAM)[0][4]
+        return socket.create_server((found[0], port, *found[2:]), family=family, backlog=2048)
     except (socket.gaierror, UnicodeError):
         raise UsageError(f'cannot listen on "{host}": no such address; name another with --host') from None
     except OSError as fault:

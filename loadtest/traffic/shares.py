@@ -44,6 +44,11 @@ class Shares:
         """A process wants to send; it may not yet."""
         self.held[process] = NOWHERE
 
+    def rejoin(self, process: str) -> None:
+        """A process that was lost is back; until it confirms that it has nothing, it may keep to what it held."""
+        self.held[process] = NOWHERE
+        self._unconfirmed.add(process)
+
     def lost(self, process: str, silent_at: float) -> None:
         """A process is gone; it can have sent until `silent_at`."""
         if self.held.pop(process, NOWHERE) != NOWHERE:

@@ -60,10 +60,6 @@ def torn(name: str) -> Callable[[Path], None]:
         (torn("requests.parquet"), "requests.parquet: cannot be read"),
         (lambda folder: (folder / "health.parquet").write_bytes(b""), "health.parquet: cannot be read"),
         (
-            lambda folder: (folder / "requests.parquet").replace(folder / "samples.parquet"),
-            "requests.parquet: is missing",
-        ),
-        (
             lambda folder: pq.write_table(requests(), folder / "samples.parquet"),
             'samples.parquet: lacks the column "seq"',
         ),

@@ -56,8 +56,15 @@ def told(config: dict[str, object], calls: list[tuple[str, float]]) -> tuple[End
 
 @settings(deadline=None)
 @given(SETTINGS, CALLS)
-def test_no_job_is_lost_and_each_ends_once(config: dict[str, object], calls: list[tuple[str, float]]) -> None:
+def test_what_holds_whatever_is_asked(config: dict[str, object], calls: list[tuple[str, float]]) -> None:
     model, jobs, ended = told(config, calls)
+    no_job_is_lost_and_each_ends_once(model, jobs, ended)
+    jobs_are_taken_first_come_first_served(jobs)
+    a_worker_does_one_job_at_a_time_within_its_shifts(model, jobs)
+    the_answers_times_agree_with_the_rounded_truth(jobs)
+
+
+def no_job_is_lost_and_each_ends_once(model: Endpoint, jobs: list[Job], ended: list[Job]) -> None:
     assert sorted(job.id for job in ended) == sorted(job.id for job in jobs)
     assert all(job.state in FINAL for job in jobs)
     assert model.unfinished() == []
@@ -65,6 +72,35 @@ def test_no_job_is_lost_and_each_ends_once(config: dict[str, object], calls: lis
     assert (counts.in_queue, counts.in_progress) == (0, 0)
     assert counts.completed == sum(job.state is JobState.COMPLETED for job in jobs)
     assert counts.failed == sum(job.state is JobState.FAILED for job in jobs)
+
+
+def jobs_are_taken_first_come_first_served(jobs: list[Job]) -> None:
+    taken = [job.taken_at for job in jobs if job.taken_at is not None]
+    assert taken == sorted(taken)
+
+
+def a_worker_does_one_job_at_a_time_within_its_shifts(model: Endpoint, jobs: list[Job]) -> None:
+    for worker in model.workers:
+        mine = [job for job in jobs if job.worker_id == worker.id]
+        spans = [(job.taken_at or 0.0, job.finished_at or math.inf) for job in mine]
+        assert all(end <= next_start for (_, end), (next_start, _) in pairwise(spans))
+        for start, end in spans:
+            assert any(
+                shift.started_at <= start and (shift.stopped_at is None or end <= shift.stopped_at)
+                for shift in worker.shifts
+            )
+
+
+def the_answers_times_agree_with_the_rounded_truth(jobs: list[Job]) -> None:
+    for job in jobs:
+        seen = answer(job)
+        if job.taken_at is None or job.finished_at is None:
+            assert seen.delay_ms is None
+            continue
+        assert seen.delay_ms is not None
+        assert seen.execution_ms is not None
+        assert milliseconds(job.submitted_at) + seen.delay_ms + seen.execution_ms == milliseconds(job.finished_at)
+        assert job.state is JobState.CANCELLED or job.finished_at == job.taken_at + job.service_s
 
 
 @settings(deadline=None)
@@ -82,48 +118,6 @@ def test_nothing_depends_on_when_somebody_looked(
         for each in (calls, watched)
     ]
     assert stories[0] == stories[1]
-
-
-@settings(deadline=None)
-@given(SETTINGS, CALLS)
-def test_jobs_are_taken_first_come_first_served(config: dict[str, object], calls: list[tuple[str, float]]) -> None:
-    _, jobs, _ = told(config, calls)
-    taken = [job.taken_at for job in jobs if job.taken_at is not None]
-    assert taken == sorted(taken)
-
-
-@settings(deadline=None)
-@given(SETTINGS, CALLS)
-def test_a_worker_does_one_job_at_a_time_within_its_shifts(
-    config: dict[str, object], calls: list[tuple[str, float]]
-) -> None:
-    model, jobs, _ = told(config, calls)
-    for worker in model.workers:
-        mine = [job for job in jobs if job.worker_id == worker.id]
-        spans = [(job.taken_at or 0.0, job.finished_at or math.inf) for job in mine]
-        assert all(end <= next_start for (_, end), (next_start, _) in pairwise(spans))
-        for start, end in spans:
-            assert any(
-                shift.started_at <= start and (shift.stopped_at is None or end <= shift.stopped_at)
-                for shift in worker.shifts
-            )
-
-
-@settings(deadline=None)
-@given(SETTINGS, CALLS)
-def test_the_answer_s_times_agree_with_the_rounded_truth(
-    config: dict[str, object], calls: list[tuple[str, float]]
-) -> None:
-    _, jobs, _ = told(config, calls)
-    for job in jobs:
-        seen = answer(job)
-        if job.taken_at is None or job.finished_at is None:
-            assert seen.delay_ms is None
-            continue
-        assert seen.delay_ms is not None
-        assert seen.execution_ms is not None
-        assert milliseconds(job.submitted_at) + seen.delay_ms + seen.execution_ms == milliseconds(job.finished_at)
-        assert job.state is JobState.CANCELLED or job.finished_at == job.taken_at + job.service_s
 
 
 def erlang_c(servers: int, offered: float) -> float:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import altair as alt
@@ -140,13 +141,13 @@ def test_what_users_wrote_is_text_and_nothing_more(steady_page: SteadyPage) -> N
     assert "<b>" not in source.split("<script", 1)[0]
 
 
-def test_a_stage_name_cannot_end_the_charts_script(steady: MadeUpRun) -> None:
+def test_an_invalid_run_says_so_and_a_stage_name_cannot_end_the_charts_script(steady: MadeUpRun) -> None:
     stages = [msgspec.structs.replace(stage, name="</script><b>") for stage in steady.run.stages]
-    run = msgspec.structs.replace(steady.run, stages=stages)
-    drawn = series(run, steady.samples, steady.requests, None)
-    page = Page(report_html(run, summarize(run, steady.samples, steady.requests, None), drawn))
-    specs = json.loads(page.scripts["specs"])
-    assert "</script><b>" in json.dumps(specs["load"])
+    twice = {flow: [2 * n for n in counts] for flow, counts in steady.run.offered.items()}
+    page = page_of(replace(steady, run=msgspec.structs.replace(steady.run, stages=stages, offered=twice)))
+    assert "</script><b>" in json.dumps(json.loads(page.scripts["specs"])["load"])
+    assert "jobs that were due were sent; from 99 % on is sound." in page.text
+    assert "neither gate nor compare by them" in page.text
 
 
 def test_every_chart_has_its_place_and_words_for_those_who_do_not_see_it(steady_page: SteadyPage) -> None:
@@ -160,7 +161,7 @@ def test_every_chart_has_its_place_and_words_for_those_who_do_not_see_it(steady_
 def test_every_chart_is_legal_vega_lite(steady_page: SteadyPage) -> None:
     _, _, page, _ = steady_page
     for chart in json.loads(page.scripts["specs"]).values():
-        alt.LayerChart.from_dict(chart["spec"] | {"datasets": {}}, validate=True)
+        alt.LayerChart.validate(chart["spec"])
 
 
 def page_of(made: MadeUpRun) -> Page:
@@ -173,6 +174,8 @@ def test_a_single_job(make_run: Callable[..., MadeUpRun]) -> None:
     assert page.figures["Key figures"][3] == "1"
     assert "delay-histogram" in page.scripts["specs"]
     assert "delay-percentiles" not in page.scripts["specs"]
+    assert "p99 needs 368 jobs" in " ".join(page.text.split())
+    assert "p95 72, p98 183, p99 368, p99.9 3,688" in page.text
 
 
 def test_an_aborted_run_without_a_row(steady: MadeUpRun) -> None:

@@ -1,0 +1,55 @@
+"""A process of its own that drives the engine, since importing gevent is for such processes alone.
+
+Takes a plan as JSON, one line on standard input: the URL, how the time allowed is changed, and rounds of
+requests; the requests of a round go out at once. Prints what came of them, one list a round.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import gevent
+import gevent.monkey
+
+gevent.monkey.patch_all()
+
+from loadtest.clock import WallClock  # noqa: E402
+from loadtest.drive import dial, engine  # noqa: E402
+
+
+def shown(answer: engine.Answer) -> dict[str, object]:
+    body = answer.body if len(answer.body) < 1000 else answer.body[:10]
+    return {
+        "status": answer.status,
+        "body": body.decode("latin-1"),
+        "bytes": len(answer.body),
+        "took_s": answer.answered_at - answer.sent_at,
+        "retry_after_s": answer.retry_after_s,
+        "fault": answer.fault,
+    }
+
+
+def main() -> None:
+    plan = json.loads(sys.stdin.readline())
+    engine.ANSWER_WITHIN_S = plan.get("answer_within_s", engine.ANSWER_WITHIN_S)
+    dial.CONNECT_WITHIN_S = plan.get("connect_within_s", dial.CONNECT_WITHIN_S)
+    sender = engine.Engine(plan["url"], "secret", WallClock())
+    rounds = []
+    for wave in plan["rounds"]:
+        gevent.sleep(wave.get("after_s", 0))
+        sent = [
+            gevent.spawn(
+                sender.send,
+                each.get("method", "POST"),
+                each.get("path", "/run"),
+                b"x" * each["bytes"] if "bytes" in each else each.get("body", "{}").encode(),
+            )
+            for each in wave["requests"]
+        ]
+        rounds.append([shown(each.get()) for each in sent])
+    sender.close()
+    sys.stdout.write(json.dumps(rounds))
+
+
+main()

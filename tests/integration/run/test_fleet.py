@@ -1,0 +1,121 @@
+"""Runs over many processes: nothing is sent twice or beyond a limit, and nothing is lost without being named."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from loadtest.traffic.arrivals import fullest
+from tests.integration.run.conftest import Finished, Started, read_journal, steady
+from tests.integration.run.test_truth import agree
+
+FAST = {"workers": {"active": 60, "max": 60}, "service": "50ms"}
+MIXED = {"run": {}, "runsync": {}}
+
+
+def test_many_processes_send_one_schedule(run: Callable[..., Finished], serve: Callable[..., Any]) -> None:
+    server = serve(FAST)
+    finished = run(steady("60/s", "5s", flows=MIXED), "--target", server.url, "--processes", "3")
+    server.stop()
+    agree(finished, read_journal(server.journal))
+    assert sorted(row["seq"] for row in finished.samples) == list(range(len(finished.samples)))
+    assert {row["process"] for row in finished.samples} == {0, 1, 2}
+    arrivals = finished.summary["arrivals"]
+    assert arrivals["started"] == arrivals["offered"] > 200
+    assert [each["sent"] - each["recorded"] for each in finished.run["audit"]] == [0, 0, 0]
+    assert all(abs(process["clock_offset_s"]) < 0.05 for process in finished.run["processes"])
+
+
+def under_load(begun: Started, hands: int) -> list[psutil.Process]:
+    """The processes of a run, the lead first, once every hand has samples on disk."""
+    by = time.monotonic() + 30
+    while len(list((begun.out / "shards").glob("samples-*"))) < hands:
+        assert time.monotonic() < by
+        time.sleep(0.05)
+    return sorted(psutil.Process(begun.process.pid).children(), key=lambda child: "--worker" in child.cmdline())
+
+
+def test_a_killed_process_is_missed_by_name_and_count(
+    start: Callable[..., Started], serve: Callable[..., Any]
+) -> None:
+    server = serve(FAST)
+    begun = start(steady("90/s", "9s", flows=MIXED), "--target", server.url, "--processes", "3")
+    victim = under_load(begun, 3)[2]
+    time.sleep(2)
+    victim.kill()
+    finished = begun.finish()
+    server.stop()
+    accepted, rows = read_journal(server.journal).jobs, finished.samples
+    killed = next(each["process"] for each in finished.run["processes"] if each["pid"] == victim.pid)
+    missing = {each["process"]: each["sent"] - each["recorded"] for each in finished.run["audit"]}
+    assert finished.status == 3
+    assert finished.run["lost"] == [killed]
+    assert {process for process, count in missing.items() if count} <= {killed}
+    assert len(accepted) - len(rows) <= missing[killed] <= 90 / 3 * 1.5
+    assert not {row["job_id"] for row in rows} - accepted.keys()
+    details = " ".join(check["detail"] for check in finished.summary["validity"]["checks"] if not check["ok"])
+    assert f"Process {killed} fell silent" in details
+    later = [row for row in rows if row["sent_at"] > finished.run["load_started_at"] + 8]
+    assert len(later) > 40, "the others carry the schedule on"
+
+
+def test_hands_stop_without_their_lead_and_leave_what_they_have(
+    start: Callable[..., Started], serve: Callable[..., Any]
+) -> None:
+    server = serve(FAST)
+    begun = start(steady("60/s", "60s", flows=MIXED), "--target", server.url, "--processes", "2")
+    lead, *hands = under_load(begun, 2)
+    begun.process.send_signal(signal.SIGSTOP)
+    time.sleep(1)
+    lead.kill()
+    killed_at = time.time()
+    time.sleep(8)
+    begun.process.send_signal(signal.SIGCONT)
+    finished = begun.finish()
+    assert not [hand for hand in hands if hand.is_running()]
+    server.stop()
+    journal = read_journal(server.journal)
+    submitted = [each["at"] for each in journal.requests if each["op"] in ("run", "runsync")]
+    assert max(submitted) < killed_at + 6
+    assert finished.status == 5
+    assert finished.is_complete()
+    assert sum(each["sent"] - each["recorded"] for each in finished.run["audit"]) == 0
+    assert {row["job_id"] for row in finished.samples} >= journal.jobs.keys()
+
+
+def test_workers_with_a_disk_of_their_own_send_copies(
+    start: Callable[..., Started], serve: Callable[..., Any], free_port: int, tmp_path: Path
+) -> None:
+    server = serve(FAST)
+    address = f"127.0.0.1:{free_port}"
+    scenario = steady("60/s", "4s", flows=MIXED)
+    begun = start(scenario, "--target", server.url, "--expect-workers", "2", "--bind", address)
+    worker = [sys.executable, "-m", "loadtest", "worker", "--master", address, "--keep", str(tmp_path / "own")]
+    workers = [subprocess.Popen(worker, stdin=subprocess.DEVNULL) for _ in range(2)]
+    finished = begun.finish()
+    assert [process.wait(20) for process in workers] == [0, 0]
+    server.stop()
+    agree(finished, read_journal(server.journal))
+    assert len(list((tmp_path / "own").rglob("samples-*.arrow"))) == 2
+    assert [each["sent"] - each["recorded"] for each in finished.run["audit"]] == [0, 0]
+
+
+def test_all_processes_together_stay_within_the_limits(
+    run: Callable[..., Finished], serve: Callable[..., Any]
+) -> None:
+    server = serve({"workers": {"active": 60, "max": 60}, "service": "10ms"})
+    load = {"model": "closed", "stages": [{"users": 60, "for": "12s"}]}
+    run({"load": load, "flows": {"runsync": {}}}, "--target", server.url, "--processes", "2")
+    server.stop()
+    journal = read_journal(server.journal)
+    assert not [each for each in journal.requests if each["status"] == 429]
+    at = np.sort([each["at"] for each in journal.requests if each["op"] == "runsync"])
+    assert 0.97 * 2000 <= fullest(at, 10.0) <= 2000

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from loadtest.record.audit import audit
+from loadtest.record.directory import LEAD, RunDirectory
+from loadtest.record.recorder import Recorder
+from loadtest.record.replica import append_at, read_from
+from loadtest.record.run import Audit
+from loadtest.record.sample import Sample
+from loadtest.record.tally import Tally, counted, write_count
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    made = RunDirectory(tmp_path / "run")
+    made.create()
+    return made
+
+
+def test_a_tally_is_on_disk_at_every_moment(tmp_path: Path) -> None:
+    tally = Tally(tmp_path / "count")
+    for expected in range(1, 4):
+        tally.add()
+        assert counted(tmp_path / "count") == expected
+
+
+def test_the_audit_names_what_was_sent_and_never_put_down(directory: RunDirectory) -> None:
+    whole, torn = Recorder(directory, 0), Recorder(directory, 1)
+    Recorder(directory, LEAD).close()
+    for recorder in (whole, torn):
+        for seq in range(5):
+            recorder.tally.add()
+            recorder.sample(Sample(seq, "run", 1.0, sent_at=1.0), [])
+    whole.close()
+    torn.flush(0.0)
+    torn.tally.add()
+    torn.tally.add()
+    assert audit(directory) == [Audit(0, 5, 5), Audit(1, 7, 5)]
+
+
+def test_of_a_process_elsewhere_the_lead_knows_what_it_was_told(directory: RunDirectory) -> None:
+    write_count(directory.told_path(3), 12)
+    assert audit(directory) == [Audit(3, 12, 0)]
+
+
+def test_a_copy_takes_pieces_in_any_order_and_more_than_once(tmp_path: Path) -> None:
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    source.write_bytes(bytes(range(100)))
+    assert append_at(copy, 0, read_from(source, 0, 40)) == 40
+    assert append_at(copy, 80, read_from(source, 80, 40)) == 40
+    assert append_at(copy, 0, read_from(source, 0, 40)) == 40
+    assert append_at(copy, 40, read_from(source, 40, 100)) == 100
+    assert copy.read_bytes() == source.read_bytes()
+    assert read_from(tmp_path / "nothing", 0, 10) == b""
