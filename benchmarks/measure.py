@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -29,11 +30,12 @@ class Speed:
 
 
 @contextmanager
-def running(client: Client) -> Iterator[psutil.Process]:
-    """The client on its core, until the block ends."""
+def running(client: Client, directory: Path) -> Iterator[psutil.Process]:
+    """The client on its core until the block ends, away from this project's own settings of Locust."""
     with tempfile.TemporaryFile() as said:
         command = ["taskset", "-c", CORE, *client.command]
-        started = subprocess.Popen(command, stdout=said, stderr=said, env={**os.environ, **client.env})
+        env = {**os.environ, **client.env}
+        started = subprocess.Popen(command, stdout=said, stderr=said, cwd=directory, env=env)
         try:
             yield psutil.Process(started.pid)
         finally:
@@ -43,7 +45,7 @@ def running(client: Client) -> Iterator[psutil.Process]:
 
 def speed(client: Client, target: Target, for_s: float = 3.0) -> Speed:
     """How fast a client goes once it has warmed up."""
-    with running(client) as process:
+    with running(client, target.directory) as process:
         before, by = target.requests(), time.monotonic() + BEGINS_WITHIN_S
         while target.requests() - before < 500:
             if time.monotonic() > by or not process.is_running():
