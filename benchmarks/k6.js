@@ -7,6 +7,7 @@ const lag = new Trend('send_lag');
 const parameters = { headers: { Authorization: 'Bearer local', 'Content-Type': 'application/json' } };
 
 export const options = {
+  systemTags: [],
   summaryTrendStats: ['p(50)', 'p(99)', 'max'],
   insecureSkipTLSVerify: true,
   scenarios: {

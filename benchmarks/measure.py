@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -29,13 +30,22 @@ class Speed:
     cpu_us: float
 
 
+def pinned(client: Client) -> list[str]:
+    """The client's command, on its core."""
+    return ["taskset", "-c", CORE, *client.command]
+
+
+def environment(client: Client) -> dict[str, str]:
+    """What the client finds in its environment."""
+    return {**os.environ, **client.env}
+
+
 @contextmanager
 def running(client: Client, directory: Path) -> Iterator[psutil.Process]:
-    """The client on its core until the block ends, away from this project's own settings of Locust."""
+    """The client until the block ends, away from this project's own settings of Locust."""
+    shutil.rmtree(directory / "run", ignore_errors=True)
     with tempfile.TemporaryFile() as said:
-        command = ["taskset", "-c", CORE, *client.command]
-        env = {**os.environ, **client.env}
-        started = subprocess.Popen(command, stdout=said, stderr=said, cwd=directory, env=env)
+        started = subprocess.Popen(pinned(client), stdout=said, stderr=said, cwd=directory, env=environment(client))
         try:
             yield psutil.Process(started.pid)
         finally:
@@ -43,21 +53,29 @@ def running(client: Client, directory: Path) -> Iterator[psutil.Process]:
             started.wait()
 
 
+def begun(client: Client, process: psutil.Process, target: Target, requests: int) -> None:
+    """Wait until the client has sent so many requests; RuntimeError where it does not."""
+    before, by = target.requests(), time.monotonic() + BEGINS_WITHIN_S
+    # Every look at the counts is a request too.
+    while target.requests() - before <= requests:
+        before += 1
+        if time.monotonic() > by or process.status() == psutil.STATUS_ZOMBIE:
+            raise RuntimeError(f"{client.name} sends nothing: {' '.join(client.command)}")
+        time.sleep(0.1)
+
+
 def speed(client: Client, target: Target, for_s: float = 3.0) -> Speed:
     """How fast a client goes once it has warmed up."""
     with running(client, target.directory) as process:
-        before, by = target.requests(), time.monotonic() + BEGINS_WITHIN_S
-        while target.requests() - before < 500:
-            if time.monotonic() > by or not process.is_running():
-                raise RuntimeError(f"{client.name} sends nothing: {' '.join(client.command)}")
-            time.sleep(0.1)
+        begun(client, process, target, requests=500)
         time.sleep(WARM_UP_S)
-        first, cpu_before, began = target.requests(), _cpu_s(process), time.perf_counter()
+        first, cpu_before, began = target.requests(), cpu_s(process), time.perf_counter()
         time.sleep(for_s)
-        requests, cpu_s, took_s = target.requests() - first, _cpu_s(process) - cpu_before, time.perf_counter() - began
-        return Speed(requests / took_s, cpu_s / requests * 1e6)
+        requests, took_s = target.requests() - first, time.perf_counter() - began
+        return Speed(requests / took_s, (cpu_s(process) - cpu_before) / requests * 1e6)
 
 
-def _cpu_s(process: psutil.Process) -> float:
+def cpu_s(process: psutil.Process) -> float:
+    """User and system time that a process has had."""
     times = process.cpu_times()
     return float(times.user + times.system)

@@ -10,7 +10,7 @@ from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import Summary
 from loadtest.errors import RunDirectoryError
-from loadtest.record.audit import audit
+from loadtest.record.audit import audit, fullest_of_all
 from loadtest.record.directory import TABLES, RunDirectory
 from loadtest.record.run import Run
 from loadtest.report.html import report_html
@@ -28,7 +28,7 @@ def build(directory: RunDirectory) -> Summary:
     run = directory.read_run()
     _refuse_other_versions(run, directory)
     if directory.has_shards():
-        run = msgspec.structs.replace(run, audit=audit(directory))
+        run = msgspec.structs.replace(run, audit=audit(directory), fullest=fullest_of_all(directory))
         directory.write_run(run)
         directory.merge()
     tables = {name: _table(directory, name) for name in TABLES}

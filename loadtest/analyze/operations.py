@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 
 import pyarrow as pa
@@ -14,25 +15,25 @@ from loadtest.scenario.model import Scenario
 _TOO_MANY_REQUESTS = 429
 
 
-def operation_summaries(requests: pa.Table, scenario: Scenario) -> dict[str, OperationSummary]:
+def operation_summaries(
+    requests: pa.Table, scenario: Scenario, fullest: Mapping[str, int]
+) -> dict[str, OperationSummary]:
     """Each operation's figures, from rows in the schema of `requests.parquet`.
 
-    With several processes `most_in_10_s` is the sum of each one's own fullest 10 seconds: an upper bound,
-    since these need not have been the same seconds.
+    Where several processes sent, `fullest` holds the fullest 10 seconds of all of them together. Where it does
+    not, what each process counted is summed: for one the count itself, for several an upper bound.
     """
     operations = sorted(pc.unique(requests.column("operation")).to_pylist())
-    return {
-        name: _operation(requests.filter(pc.equal(requests.column("operation"), name)), name, scenario)
-        for name in operations
-    }
+    rows = {name: requests.filter(pc.equal(requests.column("operation"), name)) for name in operations}
+    return {name: _operation(rows[name], name, scenario, fullest.get(name)) for name in operations}
 
 
-def _operation(rows: pa.Table, name: str, scenario: Scenario) -> OperationSummary:
-    fullest = rows.group_by("process").aggregate([("most_in_10_s", "max")])
+def _operation(rows: pa.Table, name: str, scenario: Scenario, fullest: int | None) -> OperationSummary:
+    counted = rows.group_by("process").aggregate([("most_in_10_s", "max")]).column("most_in_10_s_max")
     limit = scenario.limit(Op(name)) if name in set(Op) else None
     return OperationSummary(
         requests=_total(rows.column("requests")),
-        most_in_10_s=_total(fullest.column("most_in_10_s_max")),
+        most_in_10_s=_total(counted) if fullest is None else fullest,
         limit=None if limit is None else allowed_in_10_s(limit),
         throttled=_total(rows.filter(pc.equal(rows.column("status"), _TOO_MANY_REQUESTS)).column("requests")),
     )

@@ -41,7 +41,7 @@ def summarize(run: Run, samples: pa.Table, requests: pa.Table, chunks: pa.Table 
         for flow in FLOWS
         if flow in scenario.flows or np.any(jobs.flow == FLOWS.index(flow))
     }
-    operations = operation_summaries(requests, scenario)
+    operations = operation_summaries(requests, scenario, run.fullest)
     checked = validity(Evidence(run, arrivals, counts, flows, operations))
     word, reason = verdict(run, checked, [], counts)
     return Summary(

@@ -110,7 +110,9 @@ def samples_recorded(seen: Evidence) -> Check:
     """Every job that was sent has its row."""
     missing = {each.process: each.sent - each.recorded for each in seen.run.audit if each.sent > each.recorded}
     sent = sum(each.sent for each in seen.run.audit)
-    if missing:
+    if not seen.run.audit:
+        detail = "No process left a count of what it sent."
+    elif missing:
         of_each = ", ".join(f"{count} of process {process}" for process, count in missing.items())
         detail = f"Of {sent} jobs that were sent, these have no row: {of_each}."
     else:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from locust.runners import Runner
 
 from loadtest.drive.messages import Copied, Copy, tell
-from loadtest.record.directory import TABLES, RunDirectory
+from loadtest.record.directory import SHARDS, RunDirectory
 from loadtest.record.replica import read_from
 
 PIECE_BYTES = 256 * 1024
@@ -27,7 +27,7 @@ class Copies:
 
     def __init__(self, directory: RunDirectory, process: int, runner: Runner) -> None:
         self._runner = runner
-        self._paths = {path.name: path for path in (directory.shard_path(table, process) for table in TABLES)}
+        self._paths = {path.name: path for path in (directory.shard_path(table, process) for table in SHARDS)}
         self._shards = {name: _Shard() for name in self._paths}
 
     def send(self) -> None:

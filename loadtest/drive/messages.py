@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+
 from loadtest.record.progress import Counts
 from loadtest.traffic.shares import Place
 

@@ -50,7 +50,7 @@ class Part:
         self._clock = WallClock(-begin.clock_offset_s)
         directory, self._shares_disk = _directory(begin, environment.parsed_options)
         self._engine = Engine(begin.url, key_of(scenario, os.environ), self._clock)
-        self._recorder = Recorder(directory, begin.process)
+        self._recorder = Recorder(directory, begin.process, keep_sends=begin.lease_s < float("inf"))
         self.copies = Copies(directory, begin.process, self._runner)
         self._lanes = _lanes(scenario, self._clock, begin.place)
         self._sender = Sender(self._engine, self._lanes, self._recorder, self._clock, environment)

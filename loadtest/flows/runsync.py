@@ -9,8 +9,8 @@ from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Op
 
 def runsync(job: Job) -> Steps:
     """Drive one job through /runsync."""
-    wait_ms = round(job.wait_s * 1000)
+    wait_ms = max(RUNSYNC_WAIT.least_ms, round(min(job.wait_s, job.patience_s) * 1000))
     asked = "" if wait_ms == RUNSYNC_WAIT.default_ms else f"?wait={wait_ms}"
-    yield from submitted(job, Op.RUNSYNC, OPERATIONS[Op.RUNSYNC].path + asked, job.wait_s)
+    yield from submitted(job, Op.RUNSYNC, OPERATIONS[Op.RUNSYNC].path + asked, wait_ms / 1000)
     if job.sample.finished_at is None:
         yield from followed(job)

@@ -29,11 +29,16 @@ def stream(job: Job, chunk_seen_at: list[float]) -> Steps:
 
 
 def _read(job: Job, chunk_seen_at: list[float]) -> Steps:
-    """Read on until the stream has ended, the sample has its outcome, or patience is over."""
+    """Read on until the stream has ended, the sample has its outcome, or patience is over.
+
+    After a read that brought chunks the next follows at once, as far as the limit lets all streams do so: the
+    server holds it open, and the next chunk is seen when it comes.
+    """
     sample = job.sample
     path = OPERATIONS[Op.STREAM].path.format(id=sample.job_id)
     faults, job_is_final = 0, False
     while True:
+        gap_s = job.pacer.gap_s(0)
         answer = yield Send(Op.STREAM, path, hold_s=HOLD_S)
         if refused(job, answer, faults):
             if sample.finished_at is not None:
@@ -49,10 +54,11 @@ def _read(job: Job, chunk_seen_at: list[float]) -> Steps:
             _note(job, part.stream, answer, chunk_seen_at)
             if part.ended or (job_is_final and not part.stream):
                 return
-            if part.status is None and not part.stream:
+            if part.stream:
+                gap_s = job.pacer.fair_gap_s()
+            elif part.status is None:
                 job_is_final = yield from _is_final(job)
-        gap_s = job.pacer.gap_s(0) if answer.retry_after_s is None else answer.retry_after_s
-        again_at = max(answer.answered_at, answer.sent_at + gap_s)
+        again_at = max(answer.answered_at + (answer.retry_after_s or 0.0), answer.sent_at + gap_s)
         if again_at > job.give_up_at:
             return
         yield Until(again_at)

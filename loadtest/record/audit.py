@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from loadtest.protocol import Op
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import Audit
 from loadtest.record.sample import SAMPLES
 from loadtest.record.shards import batches
 from loadtest.record.tally import counted
+from loadtest.traffic.arrivals import fullest
+
+
+def fullest_of_all(directory: RunDirectory, span_s: float = 10.0) -> dict[str, int]:
+    """For each operation, the most requests of all processes in any `span_s`; empty where one sent alone."""
+    return {
+        str(list(Op)[place]): fullest(np.sort(np.concatenate(sent_at)), span_s)
+        for place, sent_at in directory.sends().items()
+    }
 
 
 def audit(directory: RunDirectory) -> list[Audit]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from loadtest.errors import RecordingError, RunDirectoryError
 from loadtest.record.run import Run
@@ -16,7 +19,11 @@ from loadtest.record.shards import Shard, batches
 
 LEAD = -1
 """The number of the process that leads and sends no jobs."""
+SENDS = pa.schema([("operation", pa.int8()), ("at", pa.float64())])
+"""Where many processes share a limit: when each request was sent, its operation by its place in Op."""
 TABLES = {"samples": SAMPLES, "requests": REQUESTS, "health": HEALTH, "chunks": CHUNKS}
+SHARDS = {**TABLES, "sends": SENDS}
+"""What processes append to; the sends are counted when shards are merged, and not kept."""
 ROW_GROUP = 128 * 1024
 
 
@@ -65,7 +72,7 @@ class RunDirectory:
 
     def shard(self, table: str, process: int) -> Shard:
         """A shard of a table for one process to append to."""
-        return Shard(self.shard_path(table, process), TABLES[table])
+        return Shard(self.shard_path(table, process), SHARDS[table])
 
     def shard_path(self, table: str, process: int) -> Path:
         """Where a process appends its rows of a table."""
@@ -84,13 +91,21 @@ class RunDirectory:
         counts = (path.stem.partition("-")[2] for path in self._shards.glob("*.count"))
         return sorted({int(process) for process in counts} - {LEAD})
 
+    def sends(self) -> dict[int, list[NDArray[np.float64]]]:
+        """When the requests of each operation were sent, as far as shards tell; by the operation's place in Op."""
+        sent: dict[int, list[NDArray[np.float64]]] = {}
+        for shard in sorted(self._shards.glob("sends-*.arrow")):
+            for batch in batches(shard, SENDS):
+                sent.setdefault(batch.column("operation")[0].as_py(), []).append(batch.column("at").to_numpy())
+        return sent
+
     def has_shards(self) -> bool:
         """Whether what was recorded is still in shards."""
-        return self._shards.is_dir()
+        return self._shards.is_dir() and (any(self._shards.iterdir()) or not self._parquet("samples").exists())
 
     def shard_named(self, name: str, process: int) -> Path:
         """Where a shard that another process names is copied to; RecordingError where it is none of its own."""
-        paths = (self.shard_path(table, process) for table in TABLES)
+        paths = (self.shard_path(table, process) for table in SHARDS)
         for path in paths:
             if path.name == name:
                 return path
@@ -104,16 +119,19 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path}: cannot be made: {fault.strerror}") from fault
 
     def merge(self) -> None:
-        """Put the shards of each table together as Parquet, batch by batch, then drop them."""
-        if not self._shards.is_dir():
+        """Put the shards of each table together as Parquet, batch by batch, then drop them.
+
+        They are dropped as a whole: one that is left over from a crash is never taken for the run.
+        """
+        if not self.has_shards():
             return
         for table, schema in TABLES.items():
             shards = sorted(self._shards.glob(f"{table}-*.arrow"))
             if shards or table in ("samples", "requests"):
                 self._write_parquet(table, schema, shards)
-        for shard in self._shards.iterdir():
-            shard.unlink()
-        self._shards.rmdir()
+        merged = self.path / ".merged"
+        self._shards.rename(merged)
+        shutil.rmtree(merged)
 
     def _write_parquet(self, table: str, schema: pa.Schema, shards: list[Path]) -> None:
         path = self._parquet(table)

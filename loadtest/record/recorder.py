@@ -12,7 +12,7 @@ import numpy as np
 
 from loadtest.errors import RecordingError
 from loadtest.protocol import Op
-from loadtest.record.directory import TABLES, RunDirectory
+from loadtest.record.directory import SENDS, SHARDS, RunDirectory
 from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, Sample
 from loadtest.record.shards import batch_of
 from loadtest.record.tally import Tally
@@ -22,15 +22,22 @@ from loadtest.wire import Health
 BATCH = 250
 """So many samples are written at once, as soon as they are there, which takes about a millisecond; to write
 all that came since the last flush in one go could hold up what is due to be sent."""
+OPS = list(Op)
 _SAMPLE_FIELDS = [Sample.__struct_fields__.index(name) for name in SAMPLES.names]
 
 
 class Recorder:
-    """What one process saw. Nothing is on disk before `flush`, which its owner calls at least each second."""
+    """What one process saw. Nothing is on disk before `flush`, which its owner calls at least each second.
 
-    def __init__(self, directory: RunDirectory, process: int = 0) -> None:
+    `keep_sends` is for a process that shares its limits with others: only from the times of all their requests
+    can the fullest 10 seconds be known.
+    """
+
+    def __init__(self, directory: RunDirectory, process: int = 0, keep_sends: bool = False) -> None:
         self._process = process
-        self._shards = {table: directory.shard(table, process) for table in TABLES}
+        self._keep_sends = keep_sends
+        self._shards = {table: directory.shard(table, process) for table in SHARDS}
+        self._sends: dict[Op, array[float]] = defaultdict(_doubles)
         self._samples: list[Sample] = []
         self._fault: RecordingError | None = None
         self._chunks: list[tuple[int, int, float]] = []
@@ -53,6 +60,8 @@ class Recorder:
     def sent(self, operation: Op, at: float) -> None:
         """A request goes out."""
         self.fullest[operation].add(at)
+        if self._keep_sends:
+            self._sends[operation].append(at)
 
     def answered(self, operation: Op, status: int, sent_at: float, answered_at: float) -> None:
         """A request has its answer, or none (status 0)."""
@@ -75,6 +84,9 @@ class Recorder:
         health, self._health = self._health, []
         if health:
             self._shards["health"].append(batch_of(zip(*health, strict=True), HEALTH))
+        for operation, sent_at in self._sends.items():
+            self._shards["sends"].append(batch_of(([OPS.index(operation)] * len(sent_at), sent_at), SENDS))
+        self._sends.clear()
         over = [key for key in self._latencies_s if key[0] + 1 <= now]
         if over:
             rows = [self._request_row(key, self._latencies_s.pop(key)) for key in sorted(over)]

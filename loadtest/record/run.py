@@ -47,7 +47,8 @@ class Run(msgspec.Struct, frozen=True):
     `offered` holds, for each flow, the arrivals intended in each second from `load_started_at` on; a closed
     load offers nothing by itself and has none. `cancelled` counts jobs that were unfinished at the end and
     then cancelled on the server, `left_over` those that could not be. `lost` names, in the order in which it
-    happened, the processes that fell silent while the run went on.
+    happened, the processes that fell silent while the run went on. `fullest` holds, where there were several,
+    the most requests of each operation that any 10 seconds held, of all processes together.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Run(msgspec.Struct, frozen=True):
     processes: list[ProcessInfo] = []
     lost: list[int] = []
     audit: list[Audit] = []
+    fullest: dict[str, int] = {}
     stages: list[StageSpan] = []
     offered: dict[str, list[int]] = {}
     load_started_at: float | None = None

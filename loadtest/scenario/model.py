@@ -15,6 +15,8 @@ from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Fraction, Frozen, Seconds
 
 FlowName = Literal["run", "runsync", "stream"]
+NOT_COMPARED = ("name", "question", "target", "seed")
+"""What may differ between two runs of the same scenario."""
 SUBMITS_BY = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN}
 """Which operation submits a flow's job."""
 
@@ -166,6 +168,6 @@ class Scenario(Frozen):
         return self.model_dump(mode="json", by_alias=True)
 
     def hash(self) -> str:
-        """What must be equal for two runs to be compared: all but the target and the seed, as hexadecimal."""
-        compared = {key: value for key, value in self.resolved().items() if key not in ("target", "seed")}
+        """What must be equal for two runs to be compared, as hexadecimal."""
+        compared = {key: value for key, value in self.resolved().items() if key not in NOT_COMPARED}
         return hashlib.sha256(msgspec.json.encode(compared, order="deterministic")).hexdigest()[:16]

@@ -96,7 +96,7 @@ def _stretched(load: OpenLoad, units: Floats) -> Floats:
     root = np.sqrt(np.maximum(rate[stage] ** 2 + 2 * slope[stage] * count, 0.0))
     below = rate[stage] + root
     into_stage_s = np.divide(2 * count, below, out=np.zeros_like(count), where=below > 0)
-    return np.asarray(starts_s[stage] + into_stage_s)
+    return np.maximum.accumulate(starts_s[stage] + into_stage_s)
 
 
 def fullest(at_s: Floats, span_s: float) -> int:

@@ -39,4 +39,8 @@ class PollPacer:
                 steps = min(polls, 200)
                 return min(polling.at_most, polling.every * polling.factor**steps)
             case "shared":
-                return max(polling.every, self.crowd.jobs / (self.polls_per_s * KEPT_SHARE))
+                return max(polling.every, self.fair_gap_s())
+
+    def fair_gap_s(self) -> float:
+        """The least time between two polls of a job that leaves room for all others under the limit."""
+        return self.crowd.jobs / (self.polls_per_s * KEPT_SHARE)

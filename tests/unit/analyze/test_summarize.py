@@ -104,6 +104,12 @@ def test_operations_stand_beside_the_limit_in_10_s() -> None:
     assert (operations["status"].limit, operations["health"].limit) == (50, None)
 
 
+def test_the_fullest_10_s_of_many_processes_is_that_of_all_their_requests() -> None:
+    table = requests((1000, 0, "run", 200, 9, 9), (1000, 1, "run", 200, 8, 8))
+    known = msgspec.structs.replace(run(), fullest={"run": 11})
+    assert summarize(known, ten_jobs(), table, None).operations["run"].most_in_10_s == 11
+
+
 def test_workers_come_with_the_busiest_first() -> None:
     table = samples(
         job(0, 0.0, worker_id="b", execution_ms=10),

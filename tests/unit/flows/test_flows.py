@@ -63,6 +63,22 @@ def test_a_runsync_is_seen_when_it_ends() -> None:
     assert sample.job_id.startswith("sync-")
 
 
+def test_a_runsync_is_not_held_beyond_patience() -> None:
+    one = job(flow="runsync", patience_s=2.0)
+    sample = driven(wire(service="10s"), one)
+    assert sample.outcome == Outcome.CENSORED
+    assert sample.accepted_at == pytest.approx(2.0 + 2 * TRANSPORT_S)
+
+
+def test_chunks_are_seen_when_they_come_though_polls_are_rare() -> None:
+    target = wire(service=None, chunks={"count": 5, "first": "300ms", "gap": "30ms"})
+    one = job(flow="stream", every="200ms")
+    seen_at: list[float] = []
+    target.drive(stream(one, seen_at), one.sample)
+    target.run()
+    assert np.diff(seen_at) == pytest.approx(np.full(4, 0.03), abs=0.006)
+
+
 def test_a_runsync_whose_wait_ends_goes_on_with_status() -> None:
     one = job(flow="runsync")
     one = Job(one.sample, one.body, one.pacer, one.patience_s, wait_s=1.0)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.record.audit import audit
+from loadtest.protocol import Op
+from loadtest.record.audit import audit, fullest_of_all
 from loadtest.record.directory import LEAD, RunDirectory
 from loadtest.record.recorder import Recorder
 from loadtest.record.replica import append_at, read_from
@@ -55,3 +56,28 @@ def test_a_copy_takes_pieces_in_any_order_and_more_than_once(tmp_path: Path) -> 
     assert append_at(copy, 40, read_from(source, 40, 100)) == 100
     assert copy.read_bytes() == source.read_bytes()
     assert read_from(tmp_path / "nothing", 0, 10) == b""
+
+
+def test_the_fullest_10_s_are_counted_over_all_processes(directory: RunDirectory) -> None:
+    for process, start_at in ((0, 100.0), (1, 104.0)):
+        recorder = Recorder(directory, process, keep_sends=True)
+        for n in range(6):
+            recorder.sent(Op.RUN, start_at + n)
+        recorder.sent(Op.HEALTH, start_at)
+        recorder.close()
+    # from 100 to 109: six of the first process, from 104 on six of the second
+    assert fullest_of_all(directory) == {"run": 12, "health": 2}
+    directory.merge()
+    assert not (directory.path / "sends.parquet").exists()
+
+
+def test_shards_that_a_crash_left_over_are_not_taken_for_the_run(directory: RunDirectory) -> None:
+    recorder = Recorder(directory)
+    for seq in range(5):
+        recorder.sample(Sample(seq, "run", 1.0), [])
+    recorder.close()
+    directory.merge()
+    (directory.path / "shards").mkdir()
+    assert not directory.has_shards()
+    directory.merge()
+    assert directory.table("samples").num_rows == 5

@@ -86,6 +86,11 @@ def test_a_schedule_is_in_order_within_the_load_and_drawn_from_its_seed(stages: 
     assert (schedule(whole, {"run": 1.0}, seed).at_s == at_s).all()
 
 
+def test_a_ramp_from_nothing_stays_in_order_through_rounding() -> None:
+    at_s = times(("0/s to 47/s", "9s"), ("1/s", "1s"), arrivals={"gamma_cv": 3}, seed=0)
+    assert (np.diff(at_s) >= 0).all()
+
+
 def test_another_seed_is_another_schedule() -> None:
     assert times(("10/s", "10s"), seed=1).tolist() != times(("10/s", "10s"), seed=2).tolist()
 
