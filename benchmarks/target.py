@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -53,10 +54,10 @@ def target(directory: Path) -> Iterator[Target]:
     """A target that answers, until the block ends."""
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     served = Target(directory, _free_port(), _free_port())
-    names = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost".split()
+    wanted = shlex.split("-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost")
     files = ["-keyout", str(directory / "key.pem"), "-out", str(served.certificate)]
-    san = ["-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run(["openssl", "req", "-x509", *names, *san, *files], check=True, capture_output=True)
+    names = ["-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(["openssl", "req", "-x509", *wanted, *names, *files], check=True, capture_output=True)
     conf = CONF.read_text()
     for name, value in {"dir": directory, "port": served.port, "tls_port": served.tls_port}.items():
         conf = conf.replace(f"@{name}@", str(value))

@@ -53,10 +53,11 @@ class Alarm:
 
     def wait(self, seconds: float) -> None:
         """Let others run for so long."""
-        place = [clock_gettime(CLOCK_MONOTONIC) + seconds, next(self._order), getcurrent()]
+        at = clock_gettime(CLOCK_MONOTONIC) + seconds
+        place: list[Any] = [at, next(self._order), getcurrent()]
         heappush(self._waiting, place)
         if self._waiting[0] is place:
-            self._set(place[0])
+            self._set(at)
         try:
             self._hub.switch()
         except BaseException:

@@ -19,6 +19,8 @@ from loadtest.drive.reading import AnswerReader, Closed, NoAnswer
 READ, WRITE = 1, 2
 """What a watcher of the loop watches for, in libev's words."""
 READ_BYTES = 256 * 1024
+RECORD_BYTES = 16 * 1024
+"""The most that TLS puts into one record."""
 
 
 class Tls:
@@ -64,8 +66,11 @@ class Tls:
         self._incoming.write(data)
         parts = []
         try:
-            while part := self._object.read(READ_BYTES):
+            while part := self._object.read(RECORD_BYTES):
                 parts.append(part)
+                # To ask once more, and be told by an exception that nothing is left, would cost as much again.
+                if not self._incoming.pending and not self._object.pending():
+                    return b"".join(parts), False
         except ssl.SSLWantReadError:
             return b"".join(parts), False
         except ssl.SSLZeroReturnError:

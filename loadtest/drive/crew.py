@@ -19,12 +19,18 @@ class Member:
     heard_at: float
     clock_offset_s: float = 0.0
     round_trip_s: float = float("inf")
+    pongs: int = 0
     pid: int = 0
     host: str = ""
     begun: bool = False
     lost: bool = False
     done: Done | None = None
     report: Report | None = None
+
+    @property
+    def met(self) -> bool:
+        """Whether it has told its time."""
+        return self.pongs > 0
 
     @property
     def at_work(self) -> bool:
@@ -56,6 +62,7 @@ class Crew:
     def tell_time(self, name: str, pong: Pong, now: float) -> None:
         """A hand's answer to a ping: half way through the round trip, its clock stood at `pong.at`."""
         member = self.join(name, now)
+        member.pongs += 1
         member.pid, member.host = pong.pid, pong.host
         round_trip_s = now - pong.sent_at
         if round_trip_s < member.round_trip_s:

@@ -229,7 +229,9 @@ def _flows_of_users(scenario: Scenario) -> list[FlowName]:
     load = scenario.load
     users = closed_users(load) if isinstance(load, ClosedLoad) else 1
     names: tuple[FlowName, ...] = tuple(scenario.flows)
-    return [names[index] for index in in_turn([scenario.share(name) for name in names], users)]
+    turns = in_turn([scenario.share(name) for name in names], users)
+    # A process has every n-th user: a pattern that repeats after n would give it users of one flow alone.
+    return [names[index] for index in np.random.default_rng(scenario.seed).permutation(turns)]
 
 
 def _pacers(scenario: Scenario) -> dict[FlowName, PollPacer]:

@@ -38,6 +38,7 @@ SETTLE_S = 0.5
 """Between the start of the users and the first arrival."""
 PINGS = 8
 PING_EVERY_S = 0.03
+MET_WITHIN_S = 10.0
 LOST_AFTER_S = 3.0
 LEASE_S = 4.0
 LOCAL = "local"
@@ -116,10 +117,17 @@ class Lead:
             return [LOCAL]
         for client in sorted(self._runner.clients.ready, key=lambda client: client.id):
             self._crew.join(client.id, self._clock.now())
+        names = list(self._crew.members)
         for _ in range(PINGS):
-            self._ping(list(self._crew.members))
+            self._ping(names)
             gevent.sleep(PING_EVERY_S)
-        return list(self._crew.members)
+        by = self._clock.now() + MET_WITHIN_S
+        while strangers := [name for name in names if not self._crew.members[name].met]:
+            if self._clock.now() > by:
+                raise Aborted(f"{len(strangers)} of {len(names)} workers connected but do not answer")
+            self._ping(strangers)
+            gevent.sleep(PING_EVERY_S)
+        return names
 
     def _ping(self, names: list[str]) -> None:
         for name in names:
@@ -143,11 +151,9 @@ class Lead:
         tell(self._runner, begin, name)
 
     def joined(self, name: str) -> None:
-        """A hand has connected while the run is on."""
+        """A hand has connected while the run is on; it is asked for its time until it listens."""
         if self.begun and name not in self._crew.members:
             self._crew.join(name, self._clock.now())
-            for _ in range(PINGS):
-                self._ping([name])
 
     def hear(self, name: str, message: Any) -> None:
         """A message from a hand."""
@@ -191,15 +197,22 @@ class Lead:
             now = self._clock.now()
             for name in self._crew.newly_lost(now):
                 self._note_loss(name)
-            for name, member in self._crew.members.items():
-                if not member.begun and member.round_trip_s < float("inf"):
-                    self._tell_to_begin(name, self._crew.begin_late(name, now))
+            self._welcome(now)
             for name, turn in self._crew.turns(now).items():
                 tell(self._runner, turn, name)
             for name in self._crew.at_work():
                 tell(self._runner, messages.Alive(), name)
             self._tell_progress("load" if now < self._ends_at else "drain")
             gevent.sleep(BEAT_S)
+
+    def _welcome(self, now: float) -> None:
+        """Ask newcomers for their time, and let those begin who have told it often enough."""
+        for name, member in self._crew.members.items():
+            if not member.begun and member.pongs >= PINGS:
+                self._tell_to_begin(name, self._crew.begin_late(name, now))
+            elif not member.begun:
+                for _ in range(PINGS):
+                    self._ping([name])
 
     def _note_loss(self, name: str) -> None:
         assert self.directory is not None

@@ -1,4 +1,4 @@
-"""The proxy that the environment names for a target: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, as other tools read them."""
+"""The proxy that the environment names for a target, in HTTP_PROXY, HTTPS_PROXY and NO_PROXY."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 from loadtest.drive.reading import NoAnswer
 from loadtest.scenario.key import is_loopback
@@ -43,7 +43,7 @@ def proxy_for(url: str) -> Proxy | None:
     parts = urlsplit(url)
     proxies = getproxies_environment()
     named = proxies.get(parts.scheme) or proxies.get("all")
-    if named is None or is_loopback(url) or proxy_bypass_environment(parts.netloc.rpartition("@")[2], proxies):
+    if named is None or is_loopback(url) or proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     where = urlsplit(named if "://" in named else f"http://{named}")
     credentials = ""

@@ -29,7 +29,8 @@ class JobUser(User):
 
     def stop(self, force: bool = False) -> bool:
         """A user that Locust takes away ends its job first, unless the run is over."""
-        return bool(super().stop(force=force and self.jobs.over.is_set()))
+        under_way = self.begun.is_set() and not self.jobs.over.is_set()
+        return bool(super().stop(force=force and not under_way))
 
     def wait_time(self) -> float:
         """Think, in the closed model; seconds."""

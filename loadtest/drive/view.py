@@ -32,7 +32,8 @@ class View:
         """A process has fallen silent: what it told last is no longer so, but what it has done stays."""
         told = self._latest.get(process)
         if told is not None:
-            self._latest[process] = msgspec.structs.replace(told, in_flight=0, started=0, offered=0, held={})
+            offered = None if told.offered is None else 0
+            self._latest[process] = msgspec.structs.replace(told, in_flight=0, started=0, offered=offered, held={})
 
     def progress(self, phase: str, starts_at: float, ends_at: float, now: float, lost: int) -> Progress:
         """How the run stands at `now` (seconds since the epoch), of which `lost` processes fell silent."""

@@ -52,7 +52,7 @@ class RateBudget:
         """The earliest time, not before `now`, at which one more request may be sent; infinite where none may."""
         if self._allowed == 0:
             return float("inf")
-        at = max(now, self._paced_at)
+        at = self._paced_at if self._paced_at > now else now
         if len(self._sent_at) >= self._allowed:
             at = max(at, self._sent_at[-self._allowed] + self._window_s)
         return at
@@ -78,7 +78,9 @@ class FullestWindow:
     def add(self, at: float) -> None:
         """Count a request sent at this time; times come in order."""
         self._recent.append(at)
-        self.most = max(self.most, self.held(at))
+        held = self.held(at)
+        if held > self.most:
+            self.most = held
 
     def held(self, now: float) -> int:
         """How many requests the window that ends now holds."""
