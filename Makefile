@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test lint serve clean format
+.PHONY: run test lint serve clean format bench
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: $(PYTHON) is Python %d.%d; 3.11 or newer is needed, name it with PYTHON=..." % sys.version_info[:2])'
@@ -18,6 +18,10 @@ $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
 	$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-bench: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) -e '.[bench]'
+	@touch $@ $(VENV)/.installed
+
 run: $(VENV)/.installed  ## load-test the embedded endpoint and leave a report
 	$(VENV)/bin/loadtest run scenarios/smoke.yaml
 
@@ -26,6 +30,9 @@ serve: $(VENV)/.installed  ## a local endpoint with simulated workers
 
 test: $(VENV)/.installed-dev  ## every test
 	$(VENV)/bin/pytest
+
+bench: $(VENV)/.installed-bench  ## the harness beside its peers, in some five minutes; needs nginx, takes wrk and hey if there
+	$(VENV)/bin/python -m benchmarks
 
 lint: $(VENV)/.installed-dev  ## format, style, types and the walls between the rooms
 	$(VENV)/bin/ruff format --check .

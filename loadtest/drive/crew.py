@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 from loadtest.drive.messages import Done, Pong, Report, Turn
 from loadtest.traffic.shares import NOWHERE, Place, Shares
 
+GIVEN_UP_AFTER_S = 45.0
+"""A lost hand may be behind a link that is cut; after so long its return is no longer waited for."""
 DEALT_AHEAD_S = 1.5
 """The schedule is dealt anew from a time that no message misses."""
 
 
 @dataclass
 class Member:
-    """One hand. `round_trip_s` is that of the exchange from which `clock_offset_s` was taken: the shortest."""
+    """One hand. `round_trip_s` is that of the exchange from which `clock_offset_s` was taken: the shortest.
+
+    One that is `gone` is known to have died.
+    """
 
     process: int
     heard_at: float
@@ -24,6 +29,7 @@ class Member:
     host: str = ""
     begun: bool = False
     lost: bool = False
+    gone: bool = False
     done: Done | None = None
     report: Report | None = None
 
@@ -124,6 +130,14 @@ class Crew:
                 share = turns[name].share if name in turns else None
                 turns[name] = Turn(share, Place(rank, len(able)), now + DEALT_AHEAD_S)
         return turns
+
+    def awaited(self, now: float) -> list[str]:
+        """The names of the hands from which something may still come: at work, or lost and not given up yet."""
+        return [
+            name
+            for name, member in self.members.items()
+            if member.begun and member.done is None and not member.gone and now - member.heard_at < GIVEN_UP_AFTER_S
+        ]
 
     def at_work(self) -> list[str]:
         """The names of the hands that carry out a part of the run."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import gevent
 import msgspec
+import psutil
 from gevent import Greenlet
 from locust.env import Environment
 from locust.runners import MasterRunner
@@ -197,6 +198,7 @@ class Lead:
             now = self._clock.now()
             for name in self._crew.newly_lost(now):
                 self._note_loss(name)
+                self._look_after(name)
             self._welcome(now)
             for name, turn in self._crew.turns(now).items():
                 tell(self._runner, turn, name)
@@ -256,7 +258,8 @@ class Lead:
             return True
         if reports and all(report is not None and report.all_ended for report in reports):
             return True
-        return self._clock.now() >= self._ends_at + self._plan.scenario.drain.within or not reports
+        now = self._clock.now()
+        return now >= self._ends_at + self._plan.scenario.drain.within or not self._crew.awaited(now)
 
     def finish(self) -> None:
         """See every hand finished, stop what was started, and say how the run ended."""
@@ -273,12 +276,21 @@ class Lead:
 
     def _await_hands(self) -> None:
         """Tell all hands that it is over, and wait until each has handed over what it has or is lost."""
-        for name in self._crew.at_work():
-            tell(self._runner, messages.End(), name)
-        while self._crew.at_work():
+        told: set[str] = set()
+        while awaited := self._crew.awaited(self._clock.now()):
+            for name in set(self._crew.at_work()) - told:
+                tell(self._runner, messages.End(), name)
+                told.add(name)
             gevent.sleep(BEAT_S / 5)
             for name in self._crew.newly_lost(self._clock.now()):
                 self._note_loss(name)
+            for name in awaited:
+                self._look_after(name)
+
+    def _look_after(self, name: str) -> None:
+        """A lost hand that ran on this machine and runs no more will not come back."""
+        member = self._crew.members[name]
+        member.gone = member.lost and member.host == gethostname() and not _runs(member.pid)
 
     def _close_the_books(self, ended_at: float) -> None:
         assert self.directory is not None
@@ -301,6 +313,13 @@ def _crew(scenario: Scenario, alone: bool) -> Crew:
     limits = [scenario.limit(op) for op in Op]
     window_s = max((limit.per_s for limit in limits if limit is not None), default=0.0)
     return Crew(window_s, float("inf"), float("inf")) if alone else Crew(window_s, LOST_AFTER_S, LEASE_S)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _info(member: Member) -> ProcessInfo:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import subprocess
 import sys
 from typing import Any
 
 import gevent
-from locust import events
+from locust import events, runners
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.drive import messages
+from loadtest.drive.crew import GIVEN_UP_AFTER_S
 from loadtest.drive.hand import Hand
 from loadtest.drive.lead import Lead
 from loadtest.drive.messages import listen
@@ -32,6 +34,8 @@ events.init_command_line_parser.add_listener(add_options)
 def prepare(environment: Environment, **_: Any) -> None:
     """Make this process a lead, a hand, or, where it has no others, both."""
     logging.getLogger("locust.runners").setLevel(logging.ERROR)
+    # Locust ends a run whose workers are all out of reach for 3 s; ours waits for a link that comes back.
+    runners.HEARTBEAT_LIVENESS = math.ceil(GIVEN_UP_AFTER_S)
     hand = None if isinstance(environment.runner, MasterRunner) else Hand(environment)
     if hand is not None:
         environment.events.test_stopping.add_listener(lambda **_: hand.let_go())

@@ -32,11 +32,13 @@ class Stops:
         self.reason: str | None = None
 
     def share(self, place: Place) -> None:
-        """From now on this process may use this part of what the ceilings allow."""
+        """From now on this process may use this part of what the ceilings allow; without a place it sends nothing."""
+        if place.of == 0:
+            return
         ceilings = self._scenario.ceilings
         if ceilings.jobs is not None:
             self._most_jobs = part(ceilings.jobs, place)
-        if ceilings.cost is not None and place.of:
+        if ceilings.cost is not None:
             self._most_cost = ceilings.cost / place.of
 
     def may_submit(self) -> bool:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.drive.crew import DEALT_AHEAD_S, Crew
+from loadtest.drive.crew import DEALT_AHEAD_S, GIVEN_UP_AFTER_S, Crew
 from loadtest.drive.messages import Done, Pong, Report, Turn
 from loadtest.record.progress import Counts
 from loadtest.traffic.budget import MARGIN_S
@@ -91,6 +91,15 @@ def test_one_that_comes_back_is_as_one_that_comes_late() -> None:
         "a": Turn(None, Place(0, 2), later + DEALT_AHEAD_S),
         "b": Turn(Place(1, 2), Place(1, 2), later + DEALT_AHEAD_S),
     }
+
+
+def test_a_lost_one_is_awaited_for_a_while_unless_it_is_known_to_have_died() -> None:
+    made = crew("a", "b")
+    made.newly_lost(10.0)
+    assert made.awaited(GIVEN_UP_AFTER_S - 0.1) == ["a", "b"]
+    made.members["a"].gone = True
+    assert made.awaited(GIVEN_UP_AFTER_S - 0.1) == ["b"]
+    assert made.awaited(GIVEN_UP_AFTER_S) == []
 
 
 def test_one_that_is_done_is_neither_at_work_nor_lost() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.stops import Stops
+from loadtest.traffic.shares import NOWHERE, Place
 
 
 def stops(**settings: Any) -> Stops:
@@ -15,6 +16,17 @@ def test_the_jobs_ceiling_is_exact() -> None:
     watched = stops(ceilings={"jobs": 3})
     assert [watched.may_submit() for _ in range(5)] == [True, True, True, False, False]
     assert watched.reason == "ceilings.jobs: 3 jobs have been submitted"
+
+
+def test_processes_share_the_ceilings_and_one_without_a_place_has_not_reached_any() -> None:
+    watched = stops(ceilings={"jobs": 5, "cost": 1.0}, price=1.0)
+    watched.share(Place(0, 2))
+    watched.share(NOWHERE)
+    assert [watched.may_submit() for _ in range(4)] == [True, True, True, False]
+    other = stops(ceilings={"jobs": 5, "cost": 1.0}, price=1.0)
+    other.share(Place(1, 2))
+    other.ended(0.0, True, 500)
+    assert other.reason is not None
 
 
 def test_money_is_execution_time_at_its_price() -> None:
