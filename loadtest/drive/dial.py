@@ -9,7 +9,8 @@ import gevent
 from gevent import socket
 from gevent.monkey import get_original
 
-from loadtest.drive.connection import READ_BYTES, Connection, Tls
+from loadtest.clock import Clock
+from loadtest.drive.connection import READ_BYTES, Connection, Outbox, Tls
 from loadtest.drive.proxy import Proxy
 from loadtest.drive.reading import NoAnswer
 
@@ -20,7 +21,7 @@ CONNECT_WITHIN_S = 5.0
 class Dialer:
     """Opens connections to one target; a TLS session that it has been given is taken up by those to come."""
 
-    def __init__(self, target: SplitResult, proxy: Proxy | None) -> None:
+    def __init__(self, target: SplitResult, proxy: Proxy | None, clock: Clock) -> None:
         secure = target.scheme == "https"
         self._host = target.hostname or ""
         self._port = target.port or (443 if secure else 80)
@@ -28,6 +29,7 @@ class Dialer:
         self._context = ssl.create_default_context() if secure else None
         # All connections read into the same memory: each hands on what it got before another may read.
         self._buffer = memoryview(bytearray(READ_BYTES))
+        self._outbox = Outbox(clock)
         self.session: ssl.SSLSession | None = None
 
     def dial(self) -> Connection:
@@ -55,4 +57,4 @@ class Dialer:
             plain = get_original("socket", "socket")(waiting.family, waiting.type, waiting.proto, waiting.detach())
         finally:
             waiting.close()
-        return Connection(plain, tls, self._buffer)
+        return Connection(plain, tls, self._buffer, self._outbox)

@@ -28,7 +28,7 @@ class Engine:
         parts = urlsplit(url)
         proxy = proxy_for(url)
         host = parts.netloc.rpartition("@")[2]
-        self._dialer = Dialer(parts, proxy)
+        self._dialer = Dialer(parts, proxy, clock)
         self._base = parts.path.rstrip("/")
         credentials = ""
         if proxy is not None and parts.scheme == "http":
@@ -48,7 +48,8 @@ class Engine:
     def send(self, method: str, path: str, body: bytes = b"", hold_s: float = 0.0) -> Answer:
         """One request and what came of it; a server may hold its answer for `hold_s` on top of ANSWER_WITHIN_S.
 
-        A kept connection that the server had closed in the meantime is opened anew, once.
+        A kept connection that the server had closed in the meantime is opened anew, once. What it takes to
+        open a connection counts as the server's time.
         """
         now = self._clock.now
         request = self._request(method, path, body)
@@ -59,6 +60,7 @@ class Engine:
             if connection is not None:
                 try:
                     connection.exchange(request, sent_at + within_s)
+                    sent_at = connection.sent_at
                 except Closed:
                     if connection.reader.heard:
                         raise

@@ -27,6 +27,8 @@ from loadtest.record.run import Ending
 
 __all__ = ["MixedUser", "RunUser", "RunsyncUser", "StreamUser"]
 
+LINGER_MS = 1000
+
 events.init_command_line_parser.add_listener(add_options)
 
 
@@ -63,7 +65,13 @@ def follow(environment: Environment, hand: Hand | None) -> None:
     finishing = Once(hand.finish)
     environment.events.test_start.add_listener(lambda **_: finishing.again())
     environment.events.test_stop.add_listener(lambda **_: finishing())
+    environment.events.quit.add_listener(lambda **_: let_go_of_the_lead(environment.runner))
     gevent.signal_handler(signal.SIGTERM, environment.runner.quit)
+
+
+def let_go_of_the_lead(runner: Any) -> None:
+    """What could not be told to a lead that has died is not waited for at the end of this process."""
+    runner.client.close(linger=LINGER_MS)
 
 
 def take_the_lead(environment: Environment, plan: Plan, shape: StagesShape, hand: Hand | None) -> None:

@@ -98,8 +98,15 @@ class Part:
                 self._recorder.flush(now)
             except RecordingError as fault:
                 tell(self._runner, messages.Refused(str(fault)))
-            self._resize_lanes(NOWHERE if now - self._heard_at > self._lease_s else self._place)
+            self._obey_lease(now)
             self._report(now)
+
+    def _obey_lease(self, now: float) -> None:
+        """Send nothing without a lead; cancelling, which leaves less for others to wait for, goes on."""
+        share = NOWHERE if now - self._heard_at > self._lease_s else self._place
+        for op, lane in self._lanes.items():
+            if op is not Op.CANCEL:
+                lane.resize(share)
 
     def _report(self, now: float) -> None:
         jobs, pulse = self.jobs, self.jobs.pulse

@@ -75,10 +75,13 @@ class Sender:
         try:
             at = self._clock.now()
             recorder.sent(op, at)
-            if sample is not None and sample.sent_at is None:
+            if sample is None or sample.sent_at is not None:
+                answer = self._engine.send(method, step.path, step.body, step.hold_s)
+            else:
                 sample.sent_at = at
                 recorder.tally.add()
-            answer = self._engine.send(method, step.path, step.body, step.hold_s)
+                answer = self._engine.send(method, step.path, step.body, step.hold_s)
+                sample.sent_at = answer.sent_at
         finally:
             lane.leave()
         status, sent_at, answered_at = answer.status, answer.sent_at, answer.answered_at

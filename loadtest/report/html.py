@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from io import StringIO
 from typing import Any
 
-import vl_convert
 from altair.utils import schemapi
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,6 +16,7 @@ from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary, Verdict
 from loadtest.record.run import Run
 from loadtest.report import words
+from loadtest.report.bundle import charting_script
 from loadtest.report.charts import Chart
 from loadtest.report.distributions import distribution_charts
 from loadtest.report.over_time import over_time_charts
@@ -90,10 +89,9 @@ def _json_in_html(charts: list[Chart]) -> Markup:
     return Markup(text.replace("<", "\\u003c"))
 
 
-@cache
 def _javascript() -> Markup:
-    """Vega, Vega-Lite and vega-embed as one script, from the package that ships them."""
-    return Markup(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script"))
+    """The charting library, which no text inside can end early."""
+    return Markup(charting_script().replace("</script", "<\\/script"))
 
 
 def _yaml(value: dict[str, Any]) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.traffic.arrivals import fullest
+from loadtest.traffic.arrivals import fullest, schedule
+from loadtest.traffic.settings import OpenLoad
 from tests.integration.run.conftest import Finished, Journal, read_journal, steady
 
 FAST = {"workers": {"active": 40, "max": 40}, "service": {"median": "60ms", "sigma": 0.5}}
@@ -85,16 +86,12 @@ def test_open_arrivals_start_when_they_should(run: Callable[..., Finished], serv
 
 
 def test_the_same_seed_gives_the_same_schedule(run: Callable[..., Finished], serve: Callable[..., Any]) -> None:
-    server = serve(FAST)
-
-    def offsets(seed: str) -> list[float]:
-        finished = run(steady("20/s", "2s"), "--target", server.url, "--seed", seed)
-        start = finished.run["load_started_at"]
-        return sorted(round(row["intended_at"] - start, 5) for row in finished.samples)
-
-    first = offsets("5")
-    assert offsets("5") == first
-    assert offsets("6") != first
+    finished = run(steady("20/s", "2s"), "--target", serve(FAST).url, "--seed", "5")
+    start = finished.run["load_started_at"]
+    sent = sorted(row["intended_at"] - start for row in finished.samples)
+    load = OpenLoad.model_validate(finished.run["scenario"]["load"])
+    assert sent == pytest.approx(schedule(load, {"run": 1.0}, 5).at_s, abs=1e-5)
+    assert len(sent) != len(schedule(load, {"run": 1.0}, 6))
 
 
 def test_users_who_push_stay_within_the_documented_limits(
