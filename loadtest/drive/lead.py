@@ -9,14 +9,14 @@ from typing import Any
 
 import gevent
 import msgspec
-import psutil
 from gevent import Greenlet
 from locust.env import Environment
 from locust.runners import MasterRunner
 
 from loadtest.clock import WallClock
 from loadtest.drive import messages
-from loadtest.drive.crew import Crew, Member
+from loadtest.drive.books import is_running, process_info, with_outcome
+from loadtest.drive.crew import Crew
 from loadtest.drive.engine import Engine
 from loadtest.drive.messages import tell
 from loadtest.drive.options import Plan
@@ -28,7 +28,7 @@ from loadtest.errors import Aborted, LoadtestError, RecordingError
 from loadtest.protocol import Op
 from loadtest.record.directory import RunDirectory
 from loadtest.record.replica import append_at
-from loadtest.record.run import Ending, ProcessInfo
+from loadtest.record.run import Ending
 from loadtest.record.tally import write_count
 from loadtest.scenario.key import key_of
 from loadtest.scenario.model import RemoteTarget, Scenario
@@ -97,7 +97,9 @@ class Lead:
         self._starts_at = self._clock.now() + SETTLE_S
         self._ends_at = self._starts_at + self._plan.scenario.load.duration_s
         self.run = msgspec.structs.replace(
-            self.run, load_started_at=self._starts_at, processes=[_info(each) for each in self._crew.members.values()]
+            self.run,
+            load_started_at=self._starts_at,
+            processes=[process_info(each) for each in self._crew.members.values()],
         )
         self.directory.write_run(self.run)
         for name in names:
@@ -290,22 +292,16 @@ class Lead:
     def _look_after(self, name: str) -> None:
         """A lost hand that ran on this machine and runs no more will not come back."""
         member = self._crew.members[name]
-        member.gone = member.lost and member.host == gethostname() and not _runs(member.pid)
+        member.gone = member.lost and member.host == gethostname() and not is_running(member.pid)
 
     def _close_the_books(self, ended_at: float) -> None:
         assert self.directory is not None
-        done = [member.done for member in self._crew.members.values() if member.done is not None]
+        run = self.run
         if self.begun:
-            self.run = msgspec.structs.replace(
-                self.run,
-                processes=[_info(member) for member in self._crew.members.values() if member.begun],
-                load_ended_at=min(self._ends_at, ended_at),
-                cancelled=sum(each.cancelled for each in done),
-                left_over=sum(each.left_over for each in done),
-            )
+            run = with_outcome(run, self._crew, min(self._ends_at, ended_at))
         ending = Ending.ABORTED if self.fault is not None else self.ending or Ending.INTERRUPTED
         reason = str(self.fault or "")
-        self.directory.write_run(msgspec.structs.replace(self.run, ended_at=ended_at, ending=ending, reason=reason))
+        self.directory.write_run(msgspec.structs.replace(run, ended_at=ended_at, ending=ending, reason=reason))
 
 
 def _crew(scenario: Scenario, alone: bool) -> Crew:
@@ -313,14 +309,3 @@ def _crew(scenario: Scenario, alone: bool) -> Crew:
     limits = [scenario.limit(op) for op in Op]
     window_s = max((limit.per_s for limit in limits if limit is not None), default=0.0)
     return Crew(window_s, float("inf"), float("inf")) if alone else Crew(window_s, LOST_AFTER_S, LEASE_S)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _info(member: Member) -> ProcessInfo:
-    return ProcessInfo(member.process, member.pid or os.getpid(), member.host or gethostname(), member.clock_offset_s)
