@@ -139,7 +139,7 @@ def stall() -> Callable[..., None]:
         while not list((begun.out / "shards").glob("samples-*")):
             assert time.monotonic() < by
             time.sleep(0.05)
-        time.sleep(3)
+        time.sleep(1.5)
         os.kill(server.pid, signal.SIGSTOP)
         time.sleep(seconds)
         os.kill(server.pid, signal.SIGCONT)

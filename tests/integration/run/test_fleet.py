@@ -23,13 +23,13 @@ MIXED = {"run": {}, "runsync": {}}
 
 def test_many_processes_send_one_schedule(run: Callable[..., Finished], serve: Callable[..., Any]) -> None:
     server = serve(FAST)
-    finished = run(steady("60/s", "5s", flows=MIXED), "--target", server.url, "--processes", "3")
+    finished = run(steady("60/s", "4s", flows=MIXED), "--target", server.url, "--processes", "3")
     server.stop()
     agree(finished, read_journal(server.journal))
     assert sorted(row["seq"] for row in finished.samples) == list(range(len(finished.samples)))
     assert {row["process"] for row in finished.samples} == {0, 1, 2}
     arrivals = finished.summary["arrivals"]
-    assert arrivals["started"] == arrivals["offered"] > 200
+    assert arrivals["started"] == arrivals["offered"] > 150
     assert [each["sent"] - each["recorded"] for each in finished.run["audit"]] == [0, 0, 0]
     assert all(abs(process["clock_offset_s"]) < 0.05 for process in finished.run["processes"])
 
@@ -77,7 +77,7 @@ def test_hands_stop_without_their_lead_and_leave_what_they_have(
     time.sleep(1)
     lead.kill()
     killed_at = time.time()
-    time.sleep(8)
+    time.sleep(6)
     begun.process.send_signal(signal.SIGCONT)
     finished = begun.finish()
     assert not [hand for hand in hands if hand.is_running()]
@@ -96,7 +96,7 @@ def test_workers_with_a_disk_of_their_own_send_copies(
 ) -> None:
     server = serve(FAST)
     address = f"127.0.0.1:{free_port}"
-    scenario = steady("60/s", "4s", flows=MIXED)
+    scenario = steady("60/s", "3s", flows=MIXED)
     begun = start(scenario, "--target", server.url, "--expect-workers", "2", "--bind", address)
     worker = [sys.executable, "-m", "loadtest", "worker", "--master", address, "--keep", str(tmp_path / "own")]
     workers = [subprocess.Popen(worker, stdin=subprocess.DEVNULL) for _ in range(2)]

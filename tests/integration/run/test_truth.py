@@ -56,12 +56,12 @@ def test_every_job_is_a_row_with_the_servers_own_times(
     chunks = {"count": 4, "first": "30ms", "gap": "20ms", "tokens": 2}
     server = serve({"workers": FAST["workers"], "chunks": chunks, "failure_rate": "10 %"})
     flows = {"run": {}, "runsync": {}, "stream": {"polling": {"every": "10ms"}}}
-    finished = run(steady("40/s", "8s", flows=flows), "--target", server.url)
+    finished = run(steady("40/s", "6s", flows=flows), "--target", server.url)
     server.stop()
     journal = read_journal(server.journal)
     agree(finished, journal)
     summary = finished.summary
-    assert summary["jobs"]["accepted"] == len(journal.jobs) > 250
+    assert summary["jobs"]["accepted"] == len(journal.jobs) > 180
     assert summary["jobs"]["failed"] == sum(job["status"] == "FAILED" for job in journal.jobs.values()) > 0
     for op in ("run", "runsync", "status", "stream"):
         at = np.sort([each["at"] for each in journal.requests if each["op"] == op])
@@ -75,7 +75,7 @@ def test_every_job_is_a_row_with_the_servers_own_times(
 
 def test_open_arrivals_start_when_they_should(run: Callable[..., Finished], serve: Callable[..., Any]) -> None:
     server = serve(FAST)
-    finished = run(steady("50/s", "10s", flows={"runsync": {}}), "--target", server.url)
+    finished = run(steady("50/s", "7s", flows={"runsync": {}}), "--target", server.url)
     arrivals = finished.summary["arrivals"]
     assert arrivals["started"] / arrivals["offered"] >= 0.99
     sent_at = np.sort([row["sent_at"] for row in finished.samples])
@@ -94,25 +94,26 @@ def test_the_same_seed_gives_the_same_schedule(run: Callable[..., Finished], ser
     assert len(sent) != len(schedule(load, {"run": 1.0}, 6))
 
 
-def test_users_who_push_stay_within_the_documented_limits(
-    run: Callable[..., Finished], serve: Callable[..., Any]
-) -> None:
-    server = serve({"workers": {"active": 60, "max": 60}, "service": "10ms"})
-    load = {"model": "closed", "stages": [{"users": 60, "for": "13s"}]}
-    run({"load": load, "flows": {"run": {"weight": 2}, "runsync": {"weight": 1}}}, "--target", server.url)
+def test_users_who_push_stay_within_the_limits(run: Callable[..., Finished], serve: Callable[..., Any]) -> None:
+    limits = {"run": "300 per 3 s, 200 at once", "runsync": "600 per 3 s, 400 at once"}
+    server = serve({"workers": {"active": 60, "max": 60}, "service": "10ms", "limits": limits})
+    load = {"model": "closed", "stages": [{"users": 60, "for": "7s"}]}
+    flows = {"run": {"weight": 2}, "runsync": {"weight": 1}}
+    run({"load": load, "flows": flows, "limits": limits}, "--target", server.url)
     server.stop()
     journal = read_journal(server.journal)
     assert not [each for each in journal.requests if each["status"] == 429]
-    for op, limit in (("run", 1000), ("runsync", 2000)):
+    for op, limit in (("run", 300), ("runsync", 600)):
         at = np.sort([each["at"] for each in journal.requests if each["op"] == op])
-        assert 0.97 * limit <= fullest(at, 10.0) <= limit
+        # of 3 s, the margin for what is under way is 0.1 s; of the documented 10 s it is 1 %
+        assert limit * 3 / 3.15 <= fullest(at, 3.0) <= limit
 
 
 def test_a_stall_of_the_server_shows_from_the_intended_start(
     start: Callable[..., Any], serve: Callable[..., Any], stall: Callable[..., None]
 ) -> None:
     server = serve(FAST)
-    load = {"arrivals": "constant", "stages": [{"rate": "100/s", "for": "10s"}]}
+    load = {"arrivals": "constant", "stages": [{"rate": "100/s", "for": "7s"}]}
     begun = start({"load": load, "flows": {"runsync": {}}}, "--target", server.url)
     stall(server, begun, 1.4)
     finished = begun.finish()
