@@ -26,18 +26,3 @@ class WallClock:
     def now(self) -> float:
         """The present, in seconds since the epoch."""
         return self._offset_s + time.perf_counter()
-
-
-class VirtualClock:
-    """A clock that stands still until it is told to go on."""
-
-    def __init__(self, start_at: float = 0.0) -> None:
-        self._now = start_at
-
-    def now(self) -> float:
-        """The present, in seconds since the epoch."""
-        return self._now
-
-    def advance_to(self, at: float) -> None:
-        """Go on to `at` (seconds since the epoch); a time that has passed is ignored."""
-        self._now = max(self._now, at)

@@ -23,6 +23,7 @@ from rich.console import Console
 from loadtest.errors import Aborted, ExitCode, RunDirectoryError, UsageError
 from loadtest.record.directory import RunDirectory
 from loadtest.record.progress import Progress
+from loadtest.record.run import COMMAND_VARIABLE
 from loadtest.report.live import LiveView
 from loadtest.report.terminal import print_result
 from loadtest.scenario.key import key_of
@@ -172,7 +173,7 @@ def _start(command: list[str], log: IO[bytes], pass_fds: Sequence[int] = ()) -> 
         pass_fds=pass_fds,
         start_new_session=True,
         cwd=LOCUSTFILE.parent,
-        env={**os.environ, "LOADTEST_COMMAND": shlex.join(["loadtest", *sys.argv[1:]])},
+        env={**os.environ, COMMAND_VARIABLE: shlex.join(["loadtest", *sys.argv[1:]])},
     )
 
 

@@ -127,12 +127,6 @@ def _schema(example: str, pattern: str) -> WithJsonSchema:
 
 _TIME = r"^[0-9.]+ *(us|ms|s|min|h|d)$"
 Seconds = Annotated[float, BeforeValidator(seconds), PlainSerializer(seconds_text), _schema("30s", _TIME)]
-PerSecond = Annotated[
-    float,
-    BeforeValidator(per_second),
-    PlainSerializer(per_second_text),
-    _schema("20/s", r"^[0-9.]+ *(/|per) *[0-9.]* *(us|ms|s|min|h|d)$"),
-]
 Fraction = Annotated[
     float, BeforeValidator(fraction), PlainSerializer(fraction_text), _schema("1 %", r"^[0-9.]+ *%$")
 ]

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loadtest.record.run import COMMAND_VARIABLE
 from loadtest.scenario.load import load_scenario
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import Schedule, schedule
 from loadtest.traffic.settings import OpenLoad
 
 LOOPBACK = "127.0.0.1"
-COMMAND_VARIABLE = "LOADTEST_COMMAND"
-"""Where `loadtest run` leaves the command that the user typed."""
 
 
 def add_options(parser: Any) -> None:

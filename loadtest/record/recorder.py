@@ -44,14 +44,12 @@ class Recorder:
         self._health: list[tuple[Any, ...]] = []
         self._latencies_s: dict[tuple[int, Op, int], array[float]] = defaultdict(_doubles)
         self.fullest: dict[Op, FullestWindow] = defaultdict(FullestWindow)
-        self.samples = 0
         self.tally = Tally(directory.tally_path(process))
 
     def sample(self, sample: Sample, chunk_seen_at: list[float]) -> None:
         """A job that is over, with the times at which its chunks were seen; `flush` tells if the disk refuses."""
         sample.process = self._process
         self._samples.append(sample)
-        self.samples += 1
         if chunk_seen_at:
             self._chunks.extend((sample.seq, self._process, at) for at in chunk_seen_at)
         if len(self._samples) >= BATCH:

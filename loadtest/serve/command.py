@@ -19,12 +19,11 @@ from loadtest.clock import WallClock
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import UsageError
+from loadtest.scenario.key import LOCAL_KEY, LOCAL_VARIABLE
 from loadtest.serve.app import App
 from loadtest.serve.journal import Journal
 from loadtest.serve.live import LiveEndpoint
 
-KEY_VARIABLE = "LOADTEST_API_KEY"
-DEFAULT_KEY = "local"
 JOURNAL_FLUSHED_EACH_S = 0.2
 KEEP_ALIVE_S = 75
 SHUTDOWN_WITHIN_S = 2
@@ -52,7 +51,7 @@ def serve(
         written = Journal(journal)
         clock = WallClock()
         live = LiveEndpoint(Endpoint(settings, seed, clock.now()), clock, written)
-        app = App(live, endpoint_id, os.environ.get(KEY_VARIABLE) or DEFAULT_KEY, settings.stream)
+        app = App(live, endpoint_id, os.environ.get(LOCAL_VARIABLE) or LOCAL_KEY, settings.stream)
         url_host = f"[{host}]" if listener.family == socket.AF_INET6 else host
         url = f"http://{url_host}:{listener.getsockname()[1]}/v2/{endpoint_id}"
         server = _Server(app, url, live.stop)
