@@ -37,8 +37,8 @@ def recording_cost(directory: Path) -> Cost:
     for sample in samples:
         began = time.perf_counter()
         sent_at, answered_at = sample.sent_at or 0.0, sample.finished_at or 0.0
-        recorder.sent(Op.RUNSYNC, sent_at)
-        recorder.answered(Op.RUNSYNC, 200, sent_at, answered_at)
+        recorder.requests[Op.RUNSYNC].sent(sent_at)
+        recorder.requests[Op.RUNSYNC].answered(200, sent_at, answered_at)
         recorder.sample(sample, [])
         if sent_at >= flush_at:
             flush_at = sent_at + FLUSH_EVERY_S

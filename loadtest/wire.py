@@ -17,6 +17,7 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
 ABSENT = msgspec.Raw()
 """What a field that is not there holds; only this very object is left out again when encoding."""
 _STATES: dict[str, JobState] = {**{state.value: state for state in JobState}, **ALIASES}
+_FINAL_WORDS = frozenset(word for word, state in _STATES.items() if state in FINAL)
 
 
 class JobAnswer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -38,7 +39,7 @@ class JobAnswer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def final(self) -> bool:
         """Whether the job will not move again by itself."""
-        return self.state in FINAL
+        return self.status in _FINAL_WORDS
 
 
 class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -57,7 +58,7 @@ class StreamAnswer(msgspec.Struct, frozen=True):
     @property
     def ended(self) -> bool:
         """Whether a reader may stop: the state is final and nothing more was waiting."""
-        return self.status is not None and not self.stream and _STATES[self.status] in FINAL
+        return self.status in _FINAL_WORDS and not self.stream
 
 
 class JobCounts(msgspec.Struct, frozen=True, rename="camel"):
@@ -123,9 +124,10 @@ def decode_job(body: bytes) -> JobAnswer:
         job = _job_decoder.decode(body)
     except msgspec.MsgspecError as fault:
         raise BadAnswer(f"not a job: {fault}") from None
-    if job.status not in _STATES:
+    state = _STATES.get(job.status)
+    if state is None:
         raise BadAnswer(f'unknown job status "{job.status}"')
-    if job.state is JobState.COMPLETED and (job.delay_ms is None or job.execution_ms is None):
+    if state is JobState.COMPLETED and (job.delay_ms is None or job.execution_ms is None):
         raise BadAnswer("a completed job without delayTime and executionTime")
     return job
 

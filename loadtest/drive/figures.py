@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from locust.env import Environment
-from locust.stats import RequestStats, StatsEntry, bucket_response_time
+from locust.stats import RequestStats, StatsEntry
+from numpy.typing import NDArray
 
 from loadtest.record.sample import Outcome, Sample
 
 JOB = "JOB"
 """The kind under which Locust's page lists what belongs to a job and not to one request."""
-BATCH = 250
-LATEST_S = 0.5
-"""So many requests are held back, for so long, while requests come; the end of a run hands over the rest."""
+BATCH = 500
+"""So many requests are held back at the most."""
+
+_STEP_EDGES_MS = np.array([100.0, 1000.0, 10_000.0])
+_STEPS_MS = np.array([1.0, 10.0, 100.0, 1000.0])
 
 Times = defaultdict[tuple[str, str], tuple[list[float], list[int]]]
 """For each name and method: times in milliseconds, and bytes."""
@@ -31,15 +35,13 @@ class Figures:
     """Takes the place of `log_request` of an environment's statistics, and tells them later what it was told.
 
     Every request is still an event. Only what Locust itself makes of it, on two of its entries, waits for
-    its batch; so do the entries of jobs, which are no requests and no events.
+    its batch or for `tell`; so do the entries of jobs, which are no requests and no events.
     """
 
     def __init__(self, environment: Environment) -> None:
         self._stats: RequestStats = environment.stats
         self._held: Times = defaultdict(_columns)
-        self._jobs: list[Sample] = []
         self._left = BATCH
-        self._due_at = 0.0
         self._stats.log_request = self.log_request  # type: ignore[method-assign]
         environment.events.test_stop.add_listener(self._stopped)
 
@@ -49,28 +51,28 @@ class Figures:
         times.append(response_time)
         sizes.append(content_length)
         self._left -= 1
-        if self._left <= 0 or time.time() >= self._due_at:
+        if self._left <= 0:
             self.tell()
 
-    def job(self, sample: Sample, chunk_seen_at: list[float]) -> None:
-        """A job is over: end-to-end, delay, execution and chunks become entries beside its requests."""
-        if sample.finished_at is None:
-            return
-        self._jobs.append(sample)
-        if sample.outcome != Outcome.COMPLETED:
-            fault = Failed(f"{sample.outcome}: {sample.error or ''}")
-            self._stats.log_error(JOB, f"{sample.flow} end-to-end", fault)
-        for before, after in pairwise(chunk_seen_at):
-            self.log_request(JOB, f"{sample.flow} chunk gap", (after - before) * 1000, 0)
+    def add_jobs(self, samples: list[Sample]) -> None:
+        """Jobs that are over: end-to-end, delay, execution and first chunk become entries beside their requests."""
+        ended = [sample for sample in samples if sample.finished_at is not None]
+        for flow in {sample.flow for sample in ended}:
+            _add_jobs(self._held, flow, [sample for sample in ended if sample.flow == flow])
+        for sample in ended:
+            if sample.outcome != Outcome.COMPLETED:
+                fault = Failed(f"{sample.outcome}: {sample.error or ''}")
+                self._stats.log_error(JOB, f"{sample.flow} end-to-end", fault)
+
+    def add_chunks(self, flow: str, seen_at: list[float]) -> None:
+        """The gaps between the chunks of a streamed job become entries too."""
+        for before, after in pairwise(seen_at):
+            self.log_request(JOB, f"{flow} chunk gap", (after - before) * 1000, 0)
 
     def tell(self) -> None:
         """Hand over what is held, each name and method as one entry that Locust adds up like a worker's report."""
-        jobs, self._jobs = self._jobs, []
         held, self._held = self._held, defaultdict(_columns)
         self._left, now = BATCH, time.time()
-        self._due_at = now + LATEST_S
-        for flow in {sample.flow for sample in jobs}:
-            _add_jobs(held, flow, [sample for sample in jobs if sample.flow == flow])
         for (name, method), (times, sizes) in held.items():
             batch = _entry(self._stats, name, method, times, sizes, now)
             self._stats.entries[name, method].extend(batch)
@@ -108,8 +110,16 @@ def _entry(
     entry.num_requests = len(times)
     entry.num_reqs_per_sec = {int(now): len(times)}
     entry.last_request_timestamp = now
-    entry.total_response_time = sum(times)
-    entry.min_response_time, entry.max_response_time = min(times), max(times)
-    entry.response_times = Counter(map(bucket_response_time, times))
+    times_ms = np.asarray(times)
+    entry.total_response_time = float(times_ms.sum())
+    entry.min_response_time, entry.max_response_time = float(times_ms.min()), float(times_ms.max())
+    entry.response_times = _bucketed(times_ms)
     entry.total_content_length = sum(sizes)
     return entry  # type: ignore[no-any-return]
+
+
+def _bucketed(times_ms: NDArray[np.float64]) -> dict[int, int]:
+    """How many times fall on each of Locust's marks: two significant digits, whole milliseconds below 100."""
+    steps_ms = _STEPS_MS[np.searchsorted(_STEP_EDGES_MS, times_ms, side="right")]
+    marks, counts = np.unique(np.rint(times_ms / steps_ms) * steps_ms, return_counts=True)
+    return dict(zip(marks.astype(np.int64).tolist(), counts.tolist(), strict=True))

@@ -13,9 +13,8 @@ from loadtest.drive.alarm import sleep_until
 from loadtest.drive.pulse import Pulse
 from loadtest.drive.sender import Sender
 from loadtest.flows.job import Job
-from loadtest.flows.run import run_and_poll
-from loadtest.flows.runsync import runsync
-from loadtest.flows.steps import Steps
+from loadtest.flows.run import run_and_poll, run_submission, runsync_submission
+from loadtest.flows.steps import Send, Steps
 from loadtest.flows.stream import stream
 from loadtest.protocol import Op
 from loadtest.record.recorder import Recorder
@@ -28,7 +27,6 @@ from loadtest.traffic.deal import Deal, closed_users, in_turn, works_from
 from loadtest.traffic.polling import Crowd, PollPacer
 from loadtest.traffic.settings import ClosedLoad
 from loadtest.traffic.shares import ALONE, Place, part
-from loadtest.wire import encode_submission
 
 LOOK_AHEAD_S = 3.0
 """Users are there for every arrival of the next seconds; Locust asks for their number once a second."""
@@ -56,7 +54,7 @@ class Jobs:
         self._sender = sender
         self._recorder = recorder
         self._clock = clock
-        self._bodies = {name: encode_submission(flow.input) for name, flow in scenario.flows.items()}
+        self._submissions = {name: _submission(scenario, name) for name in scenario.flows}
         self._pacers = _pacers(scenario)
         self._patience_s = scenario.patience
         self._flows = _flows_of_users(scenario)
@@ -67,6 +65,7 @@ class Jobs:
         self._think = np.random.default_rng([scenario.seed, place.rank])
         self.stops = Stops(scenario)
         self.pulse = Pulse()
+        recorder.heeded_by(self.pulse.count)
         self._early = 0
         self.unfinished: list[Sample] = []
         self.starts_at = 0.0
@@ -146,12 +145,11 @@ class Jobs:
         if due[0] > now_s:
             sleep_until(self.starts_at + due[0], self._clock)
         op = SUBMITS_BY[flow]
-        self._sender.enter(op)
-        now = self._clock.now()
+        now = self._sender.enter(op)
         if now > self.ends_at or not self._may_submit():
             self._sender.leave(op)
             return False
-        self._carry(Sample(next(self._seqs), flow, now, stage=due[1]), now, entered=True)
+        self._carry(Sample(next(self._seqs), flow, now, stage=due[1]), now, entered_at=now)
         return True
 
     def _works_from(self, load: ClosedLoad, user: int, now_s: float) -> tuple[float, int] | None:
@@ -172,34 +170,28 @@ class Jobs:
         self.ends_at = min(self.ends_at, self._clock.now())
         return False
 
-    def _carry(self, sample: Sample, now: float, entered: bool = False) -> None:
+    def _carry(self, sample: Sample, now: float, entered_at: float | None = None) -> None:
         chunk_seen_at: list[float] = []
         self.pulse.started(now)
         try:
-            self._sender.carry_out(self._steps(sample, chunk_seen_at), sample, entered)
+            self._sender.carry_out(self._steps(sample, chunk_seen_at), sample, entered_at)
         finally:
-            self.pulse.over(sample)
+            self.pulse.in_flight -= 1
             if sample.sent_at is not None:
                 self._put_on_record(sample, chunk_seen_at)
 
     def _steps(self, sample: Sample, chunk_seen_at: list[float]) -> Steps:
-        settings = self._scenario.flows[sample.flow]
-        body, pacer = self._bodies[sample.flow], self._pacers[sample.flow]
-        job = Job(sample, body, pacer, self._patience_s, settings.wait)
-        match sample.flow:
-            case "run":
-                return run_and_poll(job)
-            case "runsync":
-                return runsync(job)
-            case _:
-                return stream(job, chunk_seen_at)
+        flow = sample.flow
+        job = Job(sample, self._submissions[flow], self._pacers[flow], self._patience_s)
+        return stream(job, chunk_seen_at) if flow == "stream" else run_and_poll(job)
 
     def _put_on_record(self, sample: Sample, chunk_seen_at: list[float]) -> None:
         self._recorder.sample(sample, chunk_seen_at)
-        self._sender.tell_locust_of(sample, chunk_seen_at)
+        if chunk_seen_at:
+            self._sender.figures.add_chunks(sample.flow, chunk_seen_at)
         if sample.finished_at is None:
             self.unfinished.append(sample)
-        else:
+        elif self.stops.watching:
             self.stops.ended(sample.finished_at, sample.outcome == Outcome.COMPLETED, sample.execution_ms)
 
     def all_ended(self) -> bool:
@@ -222,6 +214,13 @@ class Jobs:
         now_s = self._clock.now() - self.starts_at
         soon = self._deal.untaken_by(now_s + LOOK_AHEAD_S)
         return self.pulse.in_flight + self._early + soon + SPARE_USERS
+
+
+def _submission(scenario: Scenario, flow: FlowName) -> Send:
+    settings = scenario.flows[flow]
+    if flow == "runsync":
+        return runsync_submission(settings.input, settings.wait, scenario.patience)
+    return run_submission(settings.input)
 
 
 def _flows_of_users(scenario: Scenario) -> list[FlowName]:

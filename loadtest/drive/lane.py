@@ -34,20 +34,19 @@ class Lane:
         self._most_open = math.inf if at_once is None else part(at_once, place)
         self._changed.set()
 
-    def enter(self) -> None:
-        """Wait until one more request may go out, and count it as sent; `leave` must follow."""
-        if self._budget is None:
-            return
-        if not self._turn.locked() and self._next_at(now := self._clock.now()) <= now:
-            self._budget.take(now)
-            self._open += 1
-            return
-        with self._turn:
-            while (at := self._next_at(now := self._clock.now())) > now:
-                self._changed.clear()
-                self._changed.wait(at - now if at < math.inf else None)
-            self._budget.take(now)
-            self._open += 1
+    def enter(self) -> float:
+        """Wait until one more request may go out, and count it as sent; the time then. `leave` must follow."""
+        now, budget = self._clock.now(), self._budget
+        if budget is None:
+            return now
+        if self._open >= self._most_open or self._turn.locked() or budget.next_at(now) > now:
+            with self._turn:
+                while (at := self._next_at(now := self._clock.now())) > now:
+                    self._changed.clear()
+                    self._changed.wait(at - now if at < math.inf else None)
+        budget.take(now)
+        self._open += 1
+        return now
 
     def _next_at(self, now: float) -> float:
         """When one more request may go out; infinite until another has its answer, or the share grows."""

@@ -99,6 +99,7 @@ class Part:
             except RecordingError as fault:
                 tell(self._runner, messages.Refused(str(fault)))
             self._obey_lease(now)
+            self._sender.figures.tell()
             self._report(now)
 
     def _obey_lease(self, now: float) -> None:
@@ -120,7 +121,7 @@ class Part:
             throttled=pulse.throttled,
             started=pulse.started_lately(now),
             offered=jobs.offered_lately(RATE_SPAN_S),
-            held={str(op): window.held(now) for op, window in self._recorder.fullest.items()},
+            held={str(op): held for op, log in self._recorder.requests.items() if (held := log.fullest.held(now))},
             times=pulse.take_times(),
         )
         tell(

@@ -12,7 +12,7 @@ MOST_TIMES = 500
 
 
 class Pulse:
-    """Counts jobs as they start and end."""
+    """Counts jobs as they start, and again when they are on record. Who starts one takes it out of `in_flight`."""
 
     def __init__(self) -> None:
         self._started: deque[float] = deque()
@@ -27,14 +27,16 @@ class Pulse:
         self._started.append(at)
         self.in_flight += 1
 
-    def over(self, sample: Sample) -> None:
-        """A job is over, however it ended."""
-        self.in_flight -= 1
-        self.ended += 1
-        self.not_completed += sample.outcome != Outcome.COMPLETED
-        self.throttled += sample.throttled
-        if sample.finished_at is not None and sample.delay_ms is not None and sample.execution_ms is not None:
-            self._fresh.append((sample.finished_at, sample.delay_ms, sample.execution_ms))
+    def count(self, samples: list[Sample]) -> None:
+        """Jobs that are over and on record, however they ended."""
+        self.ended += len(samples)
+        self.not_completed += sum(sample.outcome != Outcome.COMPLETED for sample in samples)
+        self.throttled += sum(sample.throttled for sample in samples)
+        self._fresh += [
+            (sample.finished_at, sample.delay_ms, sample.execution_ms)
+            for sample in samples
+            if sample.finished_at is not None and sample.delay_ms is not None and sample.execution_ms is not None
+        ]
 
     def started_lately(self, now: float) -> int:
         """Jobs sent in the last RATE_SPAN_S."""

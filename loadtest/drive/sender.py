@@ -14,6 +14,7 @@ from loadtest.drive.lane import Lane
 from loadtest.flows.steps import NOTHING, Answer, Send, Steps
 from loadtest.protocol import OPERATIONS, Op
 from loadtest.record.recorder import Recorder
+from loadtest.record.requests import RequestLog
 from loadtest.record.sample import Sample
 
 
@@ -21,6 +22,7 @@ class Way(NamedTuple):
     """What the requests of one operation have in common."""
 
     lane: Lane
+    log: RequestLog
     method: str
     name: str
 
@@ -32,20 +34,24 @@ class Sender:
         self, engine: Engine, lanes: dict[Op, Lane], recorder: Recorder, clock: Clock, environment: Environment
     ) -> None:
         self._engine = engine
-        self._ways = {op: Way(lane, OPERATIONS[op].method, OPERATIONS[op].path) for op, lane in lanes.items()}
-        self._recorder = recorder
+        self._ways = {
+            op: Way(lane, recorder.requests[op], OPERATIONS[op].method, OPERATIONS[op].path)
+            for op, lane in lanes.items()
+        }
+        self.figures = Figures(environment)
+        recorder.heeded_by(self.figures.add_jobs)
+        self._tally = recorder.tally
         self._clock = clock
         self._fire = environment.events.request.fire
-        self._figures = Figures(environment)
 
-    def carry_out(self, steps: Steps, sample: Sample, entered: bool = False) -> None:
-        """Drive a flow to its end; where `entered`, its first request has its place in its lane already."""
+    def carry_out(self, steps: Steps, sample: Sample, entered_at: float | None = None) -> None:
+        """Drive a flow to its end; its first request may have entered its lane already, at `entered_at`."""
         try:
             step = next(steps)
             while True:
                 if isinstance(step, Send):
-                    answer = self._send(step, sample, entered)
-                    entered = False
+                    answer = self._send(step, sample, entered_at)
+                    entered_at = None
                     step = steps.send(answer)
                 else:
                     sleep_until(step.at, self._clock)
@@ -55,9 +61,9 @@ class Sender:
         finally:
             steps.close()
 
-    def enter(self, op: Op) -> None:
-        """Wait for a place in an operation's lane, for a request to come."""
-        self._ways[op].lane.enter()
+    def enter(self, op: Op) -> float:
+        """Wait for a place in an operation's lane, for a request to come; the time then."""
+        return self._ways[op].lane.enter()
 
     def leave(self, op: Op) -> None:
         """Give a place back that no request came for."""
@@ -65,27 +71,24 @@ class Sender:
 
     def ask(self, op: Op, path: str) -> Answer:
         """A request that belongs to no job's row: health, cancel; within its limit and on the record."""
-        return self._send(Send(op, path), None, False)
+        return self._send(Send(op, path), None, None)
 
-    def _send(self, step: Send, sample: Sample | None, entered: bool) -> Answer:
-        op, recorder = step.op, self._recorder
-        lane, method, name = self._ways[op]
-        if not entered:
-            lane.enter()
+    def _send(self, step: Send, sample: Sample | None, entered_at: float | None) -> Answer:
+        lane, log, method, name = self._ways[step.op]
+        at = lane.enter() if entered_at is None else entered_at
         try:
-            at = self._clock.now()
-            recorder.sent(op, at)
+            log.sent(at)
             if sample is None or sample.sent_at is not None:
                 answer = self._engine.send(method, step.path, step.body, step.hold_s)
             else:
                 sample.sent_at = at
-                recorder.tally.add()
+                self._tally.add()
                 answer = self._engine.send(method, step.path, step.body, step.hold_s)
                 sample.sent_at = answer.sent_at
         finally:
             lane.leave()
         status, sent_at, answered_at = answer.status, answer.sent_at, answer.answered_at
-        recorder.answered(op, status, sent_at, answered_at)
+        log.answered(status, sent_at, answered_at)
         self._fire(
             request_type=method,
             name=name,
@@ -95,7 +98,3 @@ class Sender:
             context={},
         )
         return answer
-
-    def tell_locust_of(self, sample: Sample, chunk_seen_at: list[float]) -> None:
-        """Show an ended job on Locust's page."""
-        self._figures.job(sample, chunk_seen_at)

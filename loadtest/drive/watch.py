@@ -20,13 +20,14 @@ EVERY_ELSEWHERE_S = 5.0
 def watch_health(engine: Engine, directory: RunDirectory, clock: Clock, url: str) -> None:
     """Ask until killed; an answer that is none ends the asking, and the jobs tell the rest."""
     recorder = Recorder(directory, LEAD)
+    log = recorder.requests[Op.HEALTH]
     every_s = EVERY_S if is_loopback(url) else EVERY_ELSEWHERE_S
     health = OPERATIONS[Op.HEALTH]
     try:
         while True:
-            recorder.sent(Op.HEALTH, clock.now())
+            log.sent(clock.now())
             answer = engine.send(health.method, health.path)
-            recorder.answered(Op.HEALTH, answer.status, answer.sent_at, answer.answered_at)
+            log.answered(answer.status, answer.sent_at, answer.answered_at)
             if answer.status == 200:
                 recorder.health(answer.answered_at, decode_health(answer.body))
             recorder.flush(clock.now())

@@ -27,13 +27,12 @@ _OUTCOMES = {
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):
-    """A job to drive: its row, its submission's body, how its polls are paced, and how long it is followed."""
+    """A job to drive: its row, its submission, how its polls are paced, and how long it is followed."""
 
     sample: Sample
-    body: bytes
+    submission: Send
     pacer: PollPacer
     patience_s: float
-    wait_s: float = 90.0
 
     @property
     def give_up_at(self) -> float:
@@ -41,13 +40,12 @@ class Job(msgspec.Struct, frozen=True, gc=False):
         return self.sample.intended_at + self.patience_s
 
 
-def submitted(job: Job, op: Op, path: str, hold_s: float = 0.0) -> Steps:
+def submitted(job: Job) -> Steps:
     """Submit until the job is accepted; a 429 is waited out as it asks, within the client's patience."""
-    sample = job.sample
-    step = Send(op, path, job.body, hold_s)
+    sample, submission = job.sample, job.submission
     while True:
-        answer = yield step
-        sample.request_bytes += len(job.body)
+        answer = yield submission
+        sample.request_bytes += len(submission.body)
         _count(sample, answer)
         if answer.status != THROTTLED:
             break
@@ -132,7 +130,7 @@ def finish(sample: Sample, seen: JobAnswer, answer: Answer) -> None:
 
 def end(sample: Sample, outcome: Outcome, answer: Answer, error: str | None) -> None:
     """The job is over for the client, at the time of this answer."""
-    sample.outcome, sample.error, sample.finished_at = outcome.value, error, answer.answered_at
+    sample.outcome, sample.error, sample.finished_at = outcome, error, answer.answered_at
 
 
 def text_of(body: bytes) -> str:

@@ -1,14 +1,29 @@
-"""POST /run, then poll /status."""
+"""POST /run, or /runsync, whose answer may hold the ended job already; then poll /status."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from loadtest.flows.job import Job, followed, submitted
-from loadtest.flows.steps import Steps
-from loadtest.protocol import OPERATIONS, Op
+from loadtest.flows.steps import Send, Steps
+from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Op
+from loadtest.wire import encode_submission
+
+
+def run_submission(job_input: Any) -> Send:
+    """The request that submits a job of this input by /run."""
+    return Send(Op.RUN, OPERATIONS[Op.RUN].path, encode_submission(job_input))
+
+
+def runsync_submission(job_input: Any, wait_s: float, patience_s: float) -> Send:
+    """The request that submits a job of this input by /runsync; held for `wait_s`, though not beyond patience."""
+    wait_ms = max(RUNSYNC_WAIT.least_ms, round(min(wait_s, patience_s) * 1000))
+    asked = "" if wait_ms == RUNSYNC_WAIT.default_ms else f"?wait={wait_ms}"
+    return Send(Op.RUNSYNC, OPERATIONS[Op.RUNSYNC].path + asked, encode_submission(job_input), wait_ms / 1000)
 
 
 def run_and_poll(job: Job) -> Steps:
-    """Drive one job through /run and /status."""
-    yield from submitted(job, Op.RUN, OPERATIONS[Op.RUN].path)
+    """Drive one job through its submission and, where that did not show its end, /status."""
+    yield from submitted(job)
     if job.sample.finished_at is None:
         yield from followed(job)

@@ -17,7 +17,7 @@ HOLD_S = 60.0
 
 def stream(job: Job, chunk_seen_at: list[float]) -> Steps:
     """Drive one job through /run and /stream; `chunk_seen_at` is filled with the time of each chunk."""
-    yield from submitted(job, Op.RUN, OPERATIONS[Op.RUN].path)
+    yield from submitted(job)
     if job.sample.finished_at is None:
         job.pacer.crowd.jobs += 1
         try:

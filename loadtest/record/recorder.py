@@ -3,48 +3,47 @@
 from __future__ import annotations
 
 import math
-from array import array
-from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from loadtest.errors import RecordingError
 from loadtest.protocol import Op
 from loadtest.record.directory import SENDS, SHARDS, RunDirectory
+from loadtest.record.requests import RequestLog
 from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, Sample
 from loadtest.record.shards import batch_of
 from loadtest.record.tally import Tally
-from loadtest.traffic.budget import FullestWindow
 from loadtest.wire import Health
 
-BATCH = 250
+BATCH = 500
 """So many samples are written at once, as soon as they are there, which takes about a millisecond; to write
 all that came since the last flush in one go could hold up what is due to be sent."""
-OPS = list(Op)
 _SAMPLE_FIELDS = [Sample.__struct_fields__.index(name) for name in SAMPLES.names]
 
 
 class Recorder:
     """What one process saw. Nothing is on disk before `flush`, which its owner calls at least each second.
 
-    `keep_sends` is for a process that shares its limits with others: only from the times of all their requests
-    can the fullest 10 seconds be known.
+    `requests` has a log for each operation. `keep_sends` is for a process that shares its limits with others:
+    only from the times of all their requests can the fullest 10 seconds be known.
     """
 
     def __init__(self, directory: RunDirectory, process: int = 0, keep_sends: bool = False) -> None:
         self._process = process
-        self._keep_sends = keep_sends
         self._shards = {table: directory.shard(table, process) for table in SHARDS}
-        self._sends: dict[Op, array[float]] = defaultdict(_doubles)
         self._samples: list[Sample] = []
         self._fault: RecordingError | None = None
         self._chunks: list[tuple[int, int, float]] = []
         self._health: list[tuple[Any, ...]] = []
-        self._latencies_s: dict[tuple[int, Op, int], array[float]] = defaultdict(_doubles)
-        self.fullest: dict[Op, FullestWindow] = defaultdict(FullestWindow)
+        self._heeded_by: list[Callable[[list[Sample]], None]] = []
+        self.requests = {op: RequestLog(op, keep_sends) for op in Op}
         self.tally = Tally(directory.tally_path(process))
+
+    def heeded_by(self, heed: Callable[[list[Sample]], None]) -> None:
+        """Tell of jobs as they are written, many at once: whatever is made of each of them costs the least then."""
+        self._heeded_by.append(heed)
 
     def sample(self, sample: Sample, chunk_seen_at: list[float]) -> None:
         """A job that is over, with the times at which its chunks were seen; `flush` tells if the disk refuses."""
@@ -54,16 +53,6 @@ class Recorder:
             self._chunks.extend((sample.seq, self._process, at) for at in chunk_seen_at)
         if len(self._samples) >= BATCH:
             self._write_samples()
-
-    def sent(self, operation: Op, at: float) -> None:
-        """A request goes out."""
-        self.fullest[operation].add(at)
-        if self._keep_sends:
-            self._sends[operation].append(at)
-
-    def answered(self, operation: Op, status: int, sent_at: float, answered_at: float) -> None:
-        """A request has its answer, or none (status 0)."""
-        self._latencies_s[int(answered_at), operation, status].append(answered_at - sent_at)
 
     def health(self, at: float, health: Health) -> None:
         """What /health said."""
@@ -82,30 +71,31 @@ class Recorder:
         health, self._health = self._health, []
         if health:
             self._shards["health"].append(batch_of(zip(*health, strict=True), HEALTH))
-        for operation, sent_at in self._sends.items():
-            self._shards["sends"].append(batch_of(([OPS.index(operation)] * len(sent_at), sent_at), SENDS))
-        self._sends.clear()
-        over = [key for key in self._latencies_s if key[0] + 1 <= now]
-        if over:
-            rows = [self._request_row(key, self._latencies_s.pop(key)) for key in sorted(over)]
+        self._write_requests(now)
+
+    def _write_requests(self, now: float) -> None:
+        rows = []
+        for number, log in enumerate(self.requests.values()):
+            if log.sends:
+                self._shards["sends"].append(batch_of(([number] * len(log.sends), log.sends), SENDS))
+                del log.sends[:]
+            rows += log.rows_before(now, self._process)
+        if rows:
+            rows.sort(key=lambda row: row[0])
             self._shards["requests"].append(batch_of(zip(*rows, strict=True), REQUESTS))
 
     def _write_samples(self) -> None:
         samples, self._samples = self._samples, []
-        if samples and self._fault is None:
+        if not samples:
+            return
+        if self._fault is None:
             columns = list(zip(*map(msgspec.structs.astuple, samples), strict=True))
             try:
                 self._shards["samples"].append(batch_of((columns[field] for field in _SAMPLE_FIELDS), SAMPLES))
             except RecordingError as fault:
                 self._fault = fault
-
-    def _request_row(self, key: tuple[int, Op, int], latencies_s: array[float]) -> tuple[Any, ...]:
-        second, operation, status = key
-        latencies_ms = np.sort(np.frombuffer(latencies_s)) * 1000
-        n = len(latencies_ms)
-        p50, p95 = (float(latencies_ms[-(-n * percent // 100) - 1]) for percent in (50, 95))
-        mean, most = float(latencies_ms.mean()), self.fullest[operation].most
-        return float(second), self._process, operation, status, n, mean, p50, p95, float(latencies_ms[-1]), most
+        for heed in self._heeded_by:
+            heed(samples)
 
     def close(self) -> None:
         """Hand everything over and end the shards."""
@@ -113,7 +103,3 @@ class Recorder:
         for shard in self._shards.values():
             shard.close()
         self.tally.close()
-
-
-def _doubles() -> array[float]:
-    return array("d")

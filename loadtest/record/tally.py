@@ -15,18 +15,20 @@ class Tally:
     def __init__(self, path: Path) -> None:
         path.write_bytes(_COUNT.pack(0))
         with path.open("r+b") as file:
-            self._memory = mmap.mmap(file.fileno(), _COUNT.size)
+            self._file = mmap.mmap(file.fileno(), _COUNT.size)
+        self._in_file = memoryview(self._file).cast("q")
         self.count = 0
 
     def add(self) -> None:
         """One more."""
         self.count += 1
-        _COUNT.pack_into(self._memory, 0, self.count)
+        self._in_file[0] = self.count
 
     def close(self) -> None:
         """Let go of the file."""
-        self._memory.flush()
-        self._memory.close()
+        self._file.flush()
+        self._in_file.release()
+        self._file.close()
 
 
 def counted(path: Path) -> int:

@@ -17,7 +17,10 @@ def abort_rule(scenario: Scenario) -> AbortRule | None:
 
 
 class Stops:
-    """Watches jobs as they are sent and end; `reason` says why to stop, once there is one."""
+    """Watches jobs as they are sent and end; `reason` says why to stop, once there is one.
+
+    Unless it is `watching`, nothing depends on how jobs end, and it need not be told.
+    """
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
@@ -25,6 +28,7 @@ class Stops:
         self._most_jobs = scenario.ceilings.jobs
         self._most_cost = scenario.ceilings.cost
         self._price = scenario.price or 0.0
+        self.watching = self._rule is not None or self._most_cost is not None
         self._recent: deque[tuple[float, bool]] = deque()
         self._errors = 0
         self._spent = 0.0

@@ -33,7 +33,7 @@ class RateBudget:
         self._spaced = spaced
         self._sent_at: deque[float] = deque(maxlen=limit.requests)
         self._paced_at = float("-inf")
-        self._allowed = limit.requests
+        self.resize(limit.requests)
 
     def __repr__(self) -> str:
         return f"<RateBudget {self._allowed} per {self._window_s:g} s>"
@@ -47,6 +47,7 @@ class RateBudget:
         """From now on a window may hold so many requests, at most the whole limit; 0 stops them."""
         assert self._sent_at.maxlen is not None
         self._allowed = min(requests, self._sent_at.maxlen)
+        self._spacing_s = self._window_s / max(1, self._allowed)
 
     def next_at(self, now: float) -> float:
         """The earliest time, not before `now`, at which one more request may be sent; infinite where none may."""
@@ -61,8 +62,8 @@ class RateBudget:
         """A request is sent now; times come in order."""
         self._sent_at.append(now)
         if self._spaced:
-            spacing_s = self._window_s / max(1, self._allowed)
-            self._paced_at = max(self._paced_at, now - CATCH_UP_S) + spacing_s
+            paced_at, least_at = self._paced_at, now - CATCH_UP_S
+            self._paced_at = (paced_at if paced_at > least_at else least_at) + self._spacing_s
 
 
 @dataclass
@@ -77,10 +78,13 @@ class FullestWindow:
 
     def add(self, at: float) -> None:
         """Count a request sent at this time; times come in order."""
-        self._recent.append(at)
-        held = self.held(at)
-        if held > self.most:
-            self.most = held
+        recent = self._recent
+        recent.append(at)
+        gone_at = at - self.span_s
+        while recent[0] <= gone_at:
+            recent.popleft()
+        if len(recent) > self.most:
+            self.most = len(recent)
 
     def held(self, now: float) -> int:
         """How many requests the window that ends now holds."""

@@ -6,8 +6,7 @@ import pytest
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.flows.job import FAULTS_IN_A_ROW, Job
-from loadtest.flows.run import run_and_poll
-from loadtest.flows.runsync import runsync
+from loadtest.flows.run import run_and_poll, run_submission, runsync_submission
 from loadtest.flows.steps import Answer, Send
 from loadtest.flows.stream import stream
 from loadtest.protocol import Limit, Op
@@ -18,8 +17,6 @@ from loadtest.traffic.polling import Crowd, PollPacer
 from loadtest.traffic.settings import Polling
 from tests.unit.flows.virtual import TRANSPORT_S, VirtualWire
 
-BODY = b'{"input":{}}'
-
 
 def wire(**settings: object) -> VirtualWire:
     whole = {"service": "1s", "workers": {"active": 1, "max": 1}, **settings}
@@ -27,17 +24,23 @@ def wire(**settings: object) -> VirtualWire:
     return VirtualWire(Endpoint(EndpointSettings.model_validate(whole), seed=1, start_at=0.0), stream_form=form)
 
 
-def job(at: float = 0.0, flow: str = "run", every: str = "200ms", patience_s: float = 60.0, **polling: object) -> Job:
+def job(
+    at: float = 0.0,
+    flow: str = "run",
+    every: str = "200ms",
+    patience_s: float = 60.0,
+    wait_s: float = 90.0,
+    **polling: object,
+) -> Job:
+    submission = runsync_submission({}, wait_s, patience_s) if flow == "runsync" else run_submission({})
     paced = PollPacer(Polling.model_validate({"every": every, **polling}), 198.0, Crowd())
     sample = Sample(0, flow, at)  # type: ignore[arg-type]
-    return Job(sample, BODY, paced, patience_s)
+    return Job(sample, submission, paced, patience_s)
 
 
 def driven(target: VirtualWire, one: Job) -> Sample:
     chunk_seen_at: list[float] = []
-    steps = {"run": run_and_poll, "runsync": runsync, "stream": lambda j: stream(j, chunk_seen_at)}[one.sample.flow](
-        one
-    )
+    steps = stream(one, chunk_seen_at) if one.sample.flow == "stream" else run_and_poll(one)
     target.drive(steps, one.sample)
     target.run()
     return one.sample
@@ -80,9 +83,7 @@ def test_chunks_are_seen_when_they_come_though_polls_are_rare() -> None:
 
 
 def test_a_runsync_whose_wait_ends_goes_on_with_status() -> None:
-    one = job(flow="runsync")
-    one = Job(one.sample, one.body, one.pacer, one.patience_s, wait_s=1.0)
-    sample = driven(wire(service="3s"), one)
+    sample = driven(wire(service="3s"), job(flow="runsync", wait_s=1.0))
     assert sample.outcome == Outcome.COMPLETED
     assert sample.accepted_at == pytest.approx(1.0 + 2 * TRANSPORT_S)
     assert sample.polls > 0
@@ -113,7 +114,7 @@ def test_a_429_is_waited_out_as_asked_and_stays_in_the_time() -> None:
     sample = driven(target, job())
     assert sample.outcome == Outcome.COMPLETED
     assert sample.throttled == 1
-    assert sample.request_bytes == 2 * len(BODY)
+    assert sample.request_bytes == 2 * len(run_submission({}).body)
     assert sample.finished_at is not None
     assert sample.finished_at > 4.0
 
@@ -213,7 +214,7 @@ def test_shared_polling_of_a_thousand_jobs_stays_within_the_status_limit() -> No
     pacer = PollPacer(Polling(), target.budgets[Op.STATUS].per_second, crowd)
     samples = [Sample(i, "run", i * 0.01) for i in range(1000)]
     for sample in samples:
-        target.drive(run_and_poll(Job(sample, BODY, pacer, 600)), sample)
+        target.drive(run_and_poll(Job(sample, run_submission({}), pacer, 600)), sample)
     target.run()
     polls = [at for op, at, _ in target.requests if op is Op.STATUS]
     assert fullest(np.sort(polls), 10.0) <= limit.requests

@@ -62,8 +62,8 @@ def test_the_fullest_10_s_are_counted_over_all_processes(directory: RunDirectory
     for process, start_at in ((0, 100.0), (1, 104.0)):
         recorder = Recorder(directory, process, keep_sends=True)
         for n in range(6):
-            recorder.sent(Op.RUN, start_at + n)
-        recorder.sent(Op.HEALTH, start_at)
+            recorder.requests[Op.RUN].sent(start_at + n)
+        recorder.requests[Op.HEALTH].sent(start_at)
         recorder.close()
     # from 100 to 109: six of the first process, from 104 on six of the second
     assert fullest_of_all(directory) == {"run": 12, "health": 2}

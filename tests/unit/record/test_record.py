@@ -52,9 +52,9 @@ def test_the_columns_are_those_of_the_row() -> None:
 def test_requests_are_counted_by_second_operation_and_status(directory: RunDirectory) -> None:
     recorder = Recorder(directory)
     for at in (10.1, 10.5, 10.9, 11.2):
-        recorder.sent(Op.RUN, at)
-        recorder.answered(Op.RUN, 200, at, at + 0.05)
-    recorder.answered(Op.RUN, 429, 10.2, 10.3)
+        recorder.requests[Op.RUN].sent(at)
+        recorder.requests[Op.RUN].answered(200, at, at + 0.05)
+    recorder.requests[Op.RUN].answered(429, 10.2, 10.3)
     recorder.flush(11.5)
     recorder.close()
     directory.merge()

@@ -1,0 +1,54 @@
+"""The requests of one operation in one process: how full its windows were, and latencies by second and status."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+
+import numpy as np
+
+from loadtest.protocol import Op
+from loadtest.traffic.budget import FullestWindow
+
+RequestRow = tuple[float, int, Op, int, int, float, float, float, float, int]
+"""The columns of `requests.parquet`, in their order."""
+
+
+class RequestLog:
+    """Counts requests as they go out and as they are answered; one an operation.
+
+    `sends` holds when they went out, since it was last emptied, where `keep_sends` asks for that.
+    """
+
+    def __init__(self, operation: Op, keep_sends: bool) -> None:
+        self._operation = operation
+        self._keep_sends = keep_sends
+        self._latencies_s: dict[tuple[int, int], array[float]] = defaultdict(_doubles)
+        self.sends = _doubles()
+        self.fullest = FullestWindow()
+
+    def sent(self, at: float) -> None:
+        """A request goes out."""
+        self.fullest.add(at)
+        if self._keep_sends:
+            self.sends.append(at)
+
+    def answered(self, status: int, sent_at: float, answered_at: float) -> None:
+        """A request has its answer, or none (status 0)."""
+        self._latencies_s[int(answered_at), status].append(answered_at - sent_at)
+
+    def rows_before(self, now: float, process: int) -> list[RequestRow]:
+        """The rows of all seconds that are over, which are then forgotten."""
+        over = sorted(key for key in self._latencies_s if key[0] + 1 <= now)
+        return [self._row(process, *key, self._latencies_s.pop(key)) for key in over]
+
+    def _row(self, process: int, second: int, status: int, latencies_s: array[float]) -> RequestRow:
+        latencies_ms = np.sort(np.frombuffer(latencies_s)) * 1000
+        n = len(latencies_ms)
+        p50, p95 = (float(latencies_ms[-(-n * percent // 100) - 1]) for percent in (50, 95))
+        mean, longest, most = float(latencies_ms.mean()), float(latencies_ms[-1]), self.fullest.most
+        return float(second), process, self._operation, status, n, mean, p50, p95, longest, most
+
+
+def _doubles() -> array[float]:
+    return array("d")
