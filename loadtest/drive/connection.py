@@ -138,12 +138,17 @@ class Connection:
         self.by = by
         try:
             self._unsent = request if self.tls is None else self.tls.wrapped(request)
+            self._waiting = getcurrent()
             self._outbox.hold(self)
             while not reader.complete:
-                self._wait()
+                self._hub.switch()
+                if self._fault is not None:
+                    raise self._fault
         except BaseException:
             self.close()
             raise
+        finally:
+            self._waiting = None
         self.by = math.inf
         if self._unsent or not reader.keep:
             self.close()
@@ -168,20 +173,14 @@ class Connection:
             self._unsent = b""
             self._writable.stop()
 
-    def _wait(self) -> None:
-        """Let others run until something has happened."""
-        self._waiting = getcurrent()
-        try:
-            self._hub.switch()
-        finally:
-            self._waiting = None
-        if self._fault is not None:
-            raise self._fault
-
     def _read(self) -> None:
         """The loop: there is something to read."""
         try:
-            self._take(self._buffer[: self._receive(self._buffer)])
+            data = self._buffer[: self._receive(self._buffer)]
+            if self.tls is None and data and self._waiting is not None:
+                self.reader.feed(data)
+            else:
+                self._take(data)
         except BlockingIOError:
             return
         except NoAnswer as fault:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import NamedTuple
 
 import numpy as np
 from gevent.event import Event
@@ -35,6 +36,16 @@ LEAST_POLLS_PER_S = 0.1
 """What a process without a share plans with; its polls wait for the share, not for the plan."""
 
 
+class Turn(NamedTuple):
+    """What a user of the closed model does in a stage: jobs of one flow, in seconds since the epoch."""
+
+    flow: FlowName
+    op: Op
+    begins_at: float
+    until: float
+    stage: int
+
+
 class Jobs:
     """The jobs of one run in one process; users call `carry_next` until it says that nothing is left."""
 
@@ -59,7 +70,7 @@ class Jobs:
         self._patience_s = scenario.patience
         self._flows = _flows_of_users(scenario)
         self._stage_ends_s = list(itertools.accumulate(stage.duration for stage in scenario.load.stages))
-        self._works_until: dict[int, tuple[float, int]] = {}
+        self._turns: dict[int, Turn] = {}
         self._seqs = itertools.count()
         self._users = itertools.count()
         self._think = np.random.default_rng([scenario.seed, place.rank])
@@ -87,6 +98,7 @@ class Jobs:
     def resize(self, place: Place) -> None:
         """From now on this process has another share of the limits, the ceilings and the users."""
         self._place = place
+        self._turns.clear()
         self.stops.share(place)
         for flow, pacer in self._pacers.items():
             limit = self._scenario.limit(_polled_by(flow))
@@ -133,38 +145,40 @@ class Jobs:
 
     def _carry_own(self, user: int) -> bool:
         """Closed model: the job is due when the user is, and the budget gives way."""
+        turn = self._turns.get(user)
+        now = self._clock.now()
+        if turn is None or now >= turn.until:
+            turn = self._next_turn(user)
+            if turn is None:
+                return False
+            sleep_until(turn.begins_at, self._clock)
+        now = self._sender.enter(turn.op)
+        if now > self.ends_at or not self._may_submit():
+            self._sender.leave(turn.op)
+            return False
+        self._carry(Sample(next(self._seqs), turn.flow, now, stage=turn.stage), now, entered_at=now)
+        return True
+
+    def _next_turn(self, user: int) -> Turn | None:
+        """What a user does from now on; kept until a stage ends through which the user works."""
         load = self._scenario.load
         assert isinstance(load, ClosedLoad)
         self._placed.wait()
         user_of_all = user * self._place.of + self._place.rank
-        flow = self._flows[user_of_all % len(self._flows)]
-        now_s = self._clock.now() - self.starts_at
-        due = self._works_from(load, user_of_all, now_s)
+        due = works_from(load, user_of_all, self._clock.now() - self.starts_at)
         if due is None:
-            return False
-        if due[0] > now_s:
-            sleep_until(self.starts_at + due[0], self._clock)
-        op = SUBMITS_BY[flow]
-        now = self._sender.enter(op)
-        if now > self.ends_at or not self._may_submit():
-            self._sender.leave(op)
-            return False
-        self._carry(Sample(next(self._seqs), flow, now, stage=due[1]), now, entered_at=now)
-        return True
-
-    def _works_from(self, load: ClosedLoad, user: int, now_s: float) -> tuple[float, int] | None:
-        """As `works_from`, which need not be asked again before a stage ends through which the user works."""
-        until_s, stage = self._works_until.get(user, (0.0, 0))
-        if now_s < until_s:
-            return now_s, stage
-        due = works_from(load, user, now_s)
-        if due is not None and load.stages[due[1]].users.end >= user + 0.5:
-            self._works_until[user] = (self._stage_ends_s[due[1]], due[1])
-        return due
+            return None
+        begins_s, stage = due
+        works_on = load.stages[stage].users.end >= user_of_all + 0.5
+        until_s = self._stage_ends_s[stage] if works_on else begins_s
+        flow = self._flows[user_of_all % len(self._flows)]
+        turn = Turn(flow, SUBMITS_BY[flow], self.starts_at + begins_s, self.starts_at + until_s, stage)
+        self._turns[user] = turn
+        return turn
 
     def _may_submit(self) -> bool:
         """At the jobs ceiling the load ends here and now; what is under way is waited for as ever."""
-        if self.stops.may_submit():
+        if not self.stops.watching or self.stops.may_submit():
             return True
         self.at_ceiling = True
         self.ends_at = min(self.ends_at, self._clock.now())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from loadtest.scenario.key import is_loopback
-from loadtest.scenario.model import AbortRule, RemoteTarget, Scenario
+from loadtest.scenario.model import AbortRule, Ceilings, RemoteTarget, Scenario
 from loadtest.traffic.shares import Place, part
 
 
@@ -19,7 +19,7 @@ def abort_rule(scenario: Scenario) -> AbortRule | None:
 class Stops:
     """Watches jobs as they are sent and end; `reason` says why to stop, once there is one.
 
-    Unless it is `watching`, nothing depends on how jobs end, and it need not be told.
+    Unless it is `watching`, there is nothing to watch for, and it need not be told or asked.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -28,7 +28,7 @@ class Stops:
         self._most_jobs = scenario.ceilings.jobs
         self._most_cost = scenario.ceilings.cost
         self._price = scenario.price or 0.0
-        self.watching = self._rule is not None or self._most_cost is not None
+        self.watching = self._rule is not None or scenario.ceilings != Ceilings()
         self._recent: deque[tuple[float, bool]] = deque()
         self._errors = 0
         self._spent = 0.0
