@@ -76,18 +76,19 @@ def run(request: RunRequest) -> int:
             for line in lines:
                 view.show(msgspec.json.decode(line, type=Progress))
             status = driver.wait()
+        said = _tail(log)
         if not directory.path.exists():
             if caught:
                 return SIGNAL_ENDINGS[caught[0]]
-            raise Aborted(f"the driving process ended ({status}) before the run began: {_tail(log)}")
+            raise Aborted(f"the driving process ended ({status}) before the run began: {said}")
     from loadtest.results import build
 
     summary = build(directory)
     print_result(summary, directory.report, Console())
     if caught:
         return SIGNAL_ENDINGS[caught[0]]
-    if status != 0 and summary.verdict.exit_code is ExitCode.PASS:
-        raise Aborted(f"{directory.path}: the driving process ended with {status}: {_tail(log)}")
+    if status != 0:
+        raise Aborted(f"{directory.path}: the driving process ended with {status}: {said}")
     return summary.verdict.exit_code
 
 

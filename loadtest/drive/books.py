@@ -14,7 +14,14 @@ from loadtest.record.run import ProcessInfo, Run
 
 def process_info(member: Member) -> ProcessInfo:
     """A hand as the record names it; one that was never asked for its time is this process itself."""
-    return ProcessInfo(member.process, member.pid or os.getpid(), member.host or gethostname(), member.clock_offset_s)
+    return ProcessInfo(
+        process=member.process,
+        pid=member.pid or os.getpid(),
+        host=member.host or gethostname(),
+        clock_offset_s=member.clock_offset_s,
+        clock_error_s=member.round_trip_s / 2 if member.met else None,
+        cpu_share=member.report.cpu_share if member.report is not None else None,
+    )
 
 
 def with_outcome(run: Run, crew: Crew, load_ended_at: float) -> Run:

@@ -73,6 +73,7 @@ class Report(msgspec.Struct, frozen=True):
     all_ended: bool
     winding_down: bool
     reason: str | None
+    cpu_share: float | None
 
 
 class Copy(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from loadtest.clock import WallClock
 from loadtest.drive import messages
 from loadtest.drive.aftermath import cancel
 from loadtest.drive.copies import Copies
+from loadtest.drive.effort import Effort
 from loadtest.drive.engine import Engine
 from loadtest.drive.jobs import Jobs
 from loadtest.drive.lane import Lane
@@ -58,6 +60,7 @@ class Part:
         self.jobs.start(begin.starts_at)
         self._place = begin.place
         self._lease_s = begin.lease_s
+        self._effort = Effort()
         self.jobs.resize(begin.place)
         self._heard_at = self._clock.now()
         self._beating: Greenlet[[], None] = gevent.spawn(self._beat)
@@ -94,6 +97,8 @@ class Part:
         while True:
             gevent.sleep(HEARTBEAT_S)
             now = self._clock.now()
+            if self.jobs.starts_at <= now <= self.jobs.ends_at:
+                self._effort.add(now, time.process_time())
             try:
                 self._recorder.flush(now)
             except RecordingError as fault:
@@ -133,6 +138,7 @@ class Part:
                 all_ended=jobs.all_ended(),
                 winding_down=jobs.at_ceiling,
                 reason=jobs.stops.reason,
+                cpu_share=self._effort.greatest_share,
             ),
         )
 

@@ -21,12 +21,18 @@ class Ending(StrEnum):
 
 
 class ProcessInfo(msgspec.Struct, frozen=True):
-    """A process that sent load; its clock was `clock_offset_s` ahead of the master's, and is corrected for."""
+    """A process that sent load.
+
+    Its clock was `clock_offset_s` ahead of the master's, which is corrected for; by `clock_error_s` at the most
+    that may be wrong. `cpu_share` is the greatest share of one core that it took over any 5 s of the load.
+    """
 
     process: int
     pid: int
     host: str
     clock_offset_s: float = 0.0
+    clock_error_s: float | None = None
+    cpu_share: float | None = None
 
 
 class Audit(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from loadtest.traffic.budget import MARGIN_S
 from loadtest.traffic.shares import NOWHERE, Place
 
 WINDOW_S, LOST_AFTER_S, LEASE_S = 10.0, 3.0, 4.0
-QUIET = Report(Counts(0, 0, 0, 0, 0, 0, None, {}, []), 0.0, 0, False, False, None)
+QUIET = Report(Counts(0, 0, 0, 0, 0, 0, None, {}, []), 0.0, 0, False, False, None, None)
 
 
 def crew(*names: str) -> Crew:

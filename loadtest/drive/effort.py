@@ -1,0 +1,26 @@
+"""How much of a core a process takes: one that takes all of it is late, and measures itself."""
+
+from __future__ import annotations
+
+from collections import deque
+
+SPAN_S = 5.0
+"""A shorter stretch at full power is a start-up or a flush, and shows as send lag where it matters."""
+
+
+class Effort:
+    """Remembers the greatest share of one core that any SPAN_S took; None before so long has been seen."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, float]] = deque()
+        self.greatest_share: float | None = None
+
+    def add(self, now: float, cpu_s: float) -> None:
+        """At this time (seconds) the process has had so many seconds of processor time."""
+        seen = self._seen
+        seen.append((now, cpu_s))
+        while len(seen) > 1 and seen[1][0] <= now - SPAN_S:
+            seen.popleft()
+        before, had_s = seen[0]
+        if now - before >= SPAN_S:
+            self.greatest_share = max(self.greatest_share or 0.0, (cpu_s - had_s) / (now - before))

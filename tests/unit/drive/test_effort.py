@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+import pytest
+
+from loadtest.drive.effort import SPAN_S, Effort
+
+
+def shares(*cpu_s_of_half_seconds: float) -> float | None:
+    effort, cpu_s = Effort(), 0.0
+    for number, more_s in enumerate(cpu_s_of_half_seconds):
+        cpu_s += more_s
+        effort.add(number / 2, cpu_s)
+    return effort.greatest_share
+
+
+def test_the_fullest_span_counts() -> None:
+    busy_for_one_span = [0.1] * 20 + [0.4] * int(2 * SPAN_S) + [0.1] * 20
+    assert shares(*busy_for_one_span) == pytest.approx(0.8)
+
+
+def test_a_short_burst_is_spread_over_a_span() -> None:
+    assert shares(*[0.0] * 20, 0.5, *[0.0] * 20) == pytest.approx(0.5 / SPAN_S)
+
+
+def test_less_than_a_span_says_nothing() -> None:
+    assert shares(*[0.5] * int(2 * SPAN_S)) is None
