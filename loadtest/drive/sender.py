@@ -76,11 +76,11 @@ class Sender:
             at = self._clock.now()
             recorder.sent(op, at)
             if sample is None or sample.sent_at is not None:
-                answer = self._engine.send(method, step.path, step.body, step.hold_s)
+                answer = self._engine.send(method, step.path, step.body, step.hold_s, step.give_up_at)
             else:
                 sample.sent_at = at
                 recorder.tally.add()
-                answer = self._engine.send(method, step.path, step.body, step.hold_s)
+                answer = self._engine.send(method, step.path, step.body, step.hold_s, step.give_up_at)
                 sample.sent_at = answer.sent_at
         finally:
             lane.leave()

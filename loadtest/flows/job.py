@@ -44,7 +44,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
 def submitted(job: Job, op: Op, path: str, hold_s: float = 0.0) -> Steps:
     """Submit until the job is accepted; a 429 is waited out as it asks, within the client's patience."""
     sample = job.sample
-    step = Send(op, path, job.body, hold_s)
+    step = Send(op, path, job.body, hold_s, job.give_up_at)
     while True:
         answer = yield step
         sample.request_bytes += len(job.body)
@@ -77,7 +77,7 @@ def followed(job: Job, at_once: bool = False) -> Steps:
     try:
         while ask_at <= job.give_up_at:
             yield Until(ask_at)
-            answer = yield Send(Op.STATUS, path)
+            answer = yield Send(Op.STATUS, path, give_up_at=job.give_up_at)
             sample.polls += 1
             if refused(job, answer, faults):
                 faults += answer.status != THROTTLED
