@@ -104,6 +104,14 @@ def run(start: Callable[..., Started]) -> Callable[..., Finished]:
     return lambda *args, **kwargs: start(*args, **kwargs).finish()
 
 
+def sending(begun: Started, processes: int = 1, within_s: float = 30.0) -> None:
+    """Wait until every process of a run has samples on disk."""
+    by = time.monotonic() + within_s
+    while len(list((begun.out / "shards").glob("samples-*"))) < processes:
+        assert time.monotonic() < by, "no samples came"
+        time.sleep(0.05)
+
+
 def steady(rate: str = "30/s", duration: str = "6s", **more: Any) -> dict[str, Any]:
     """A steady open load."""
     return {"load": {"arrivals": "poisson", "stages": [{"rate": rate, "for": duration}]}, **more}
@@ -135,10 +143,7 @@ def stall() -> Callable[..., None]:
     """`stall(server, begun, seconds)`: the server stands still for so long in the middle of a run."""
 
     def stand_still(server: Any, begun: Started, seconds: float) -> None:
-        by = time.monotonic() + 20
-        while not list((begun.out / "shards").glob("samples-*")):
-            assert time.monotonic() < by
-            time.sleep(0.05)
+        sending(begun)
         time.sleep(1.5)
         os.kill(server.pid, signal.SIGSTOP)
         time.sleep(seconds)
