@@ -20,7 +20,7 @@ from typing import IO, NoReturn
 import msgspec
 from rich.console import Console
 
-from loadtest.errors import Aborted, ExitCode, RunDirectoryError, UsageError
+from loadtest.errors import Aborted, ExitCode, RecordingError, RunDirectoryError, UsageError
 from loadtest.record.directory import RunDirectory
 from loadtest.record.progress import Progress
 from loadtest.record.run import COMMAND_VARIABLE
@@ -76,13 +76,16 @@ def run(request: RunRequest) -> int:
             for line in lines:
                 view.show(msgspec.json.decode(line, type=Progress))
             status = driver.wait()
-        if not directory.path.exists():
+        if not directory.has_record():
             if caught:
                 return SIGNAL_ENDINGS[caught[0]]
             raise Aborted(f"the driving process ended ({status}) before the run began: {_tail(log)}")
     from loadtest.results import build
 
-    summary = build(directory)
+    try:
+        summary = build(directory)
+    except RecordingError as fault:
+        raise RecordingError(f"{fault}, then build the results with: loadtest recover {directory.path}") from None
     print_result(summary, directory.report, Console())
     if caught:
         return SIGNAL_ENDINGS[caught[0]]

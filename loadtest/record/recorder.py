@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import defaultdict
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -39,7 +40,7 @@ class Recorder:
         self._shards = {table: directory.shard(table, process) for table in SHARDS}
         self._sends: dict[Op, array[float]] = defaultdict(_doubles)
         self._samples: list[Sample] = []
-        self._fault: RecordingError | None = None
+        self._refused = False
         self._chunks: list[tuple[int, int, float]] = []
         self._health: list[tuple[Any, ...]] = []
         self._latencies_s: dict[tuple[int, Op, int], array[float]] = defaultdict(_doubles)
@@ -52,8 +53,9 @@ class Recorder:
         self._samples.append(sample)
         if chunk_seen_at:
             self._chunks.extend((sample.seq, self._process, at) for at in chunk_seen_at)
-        if len(self._samples) >= BATCH:
-            self._write_samples()
+        if len(self._samples) >= BATCH and not self._refused:
+            with suppress(RecordingError):
+                self._write_samples()
 
     def sent(self, operation: Op, at: float) -> None:
         """A request goes out."""
@@ -72,32 +74,35 @@ class Recorder:
         self._health.append((at, *counts))
 
     def flush(self, now: float) -> None:
-        """Hand all to the system, but the second that is still going on; RecordingError where it is refused."""
+        """Hand all to the system, but the second that is still going on.
+
+        Raises RecordingError where it is refused; what was refused is kept and tried again by the next flush.
+        """
         self._write_samples()
-        if self._fault is not None:
-            raise self._fault
-        chunks, self._chunks = self._chunks, []
-        if chunks:
-            self._shards["chunks"].append(batch_of(zip(*chunks, strict=True), CHUNKS))
-        health, self._health = self._health, []
-        if health:
-            self._shards["health"].append(batch_of(zip(*health, strict=True), HEALTH))
-        for operation, sent_at in self._sends.items():
+        if self._chunks:
+            self._shards["chunks"].append(batch_of(zip(*self._chunks, strict=True), CHUNKS))
+            self._chunks.clear()
+        if self._health:
+            self._shards["health"].append(batch_of(zip(*self._health, strict=True), HEALTH))
+            self._health.clear()
+        for operation in list(self._sends):
+            sent_at = self._sends[operation]
             self._shards["sends"].append(batch_of(([OPS.index(operation)] * len(sent_at), sent_at), SENDS))
-        self._sends.clear()
+            del self._sends[operation]
         over = [key for key in self._latencies_s if key[0] + 1 <= now]
         if over:
-            rows = [self._request_row(key, self._latencies_s.pop(key)) for key in sorted(over)]
+            rows = [self._request_row(key, self._latencies_s[key]) for key in sorted(over)]
             self._shards["requests"].append(batch_of(zip(*rows, strict=True), REQUESTS))
+            for key in over:
+                del self._latencies_s[key]
 
     def _write_samples(self) -> None:
-        samples, self._samples = self._samples, []
-        if samples and self._fault is None:
-            columns = list(zip(*map(msgspec.structs.astuple, samples), strict=True))
-            try:
-                self._shards["samples"].append(batch_of((columns[field] for field in _SAMPLE_FIELDS), SAMPLES))
-            except RecordingError as fault:
-                self._fault = fault
+        if self._samples:
+            columns = list(zip(*map(msgspec.structs.astuple, self._samples), strict=True))
+            self._refused = True
+            self._shards["samples"].append(batch_of((columns[field] for field in _SAMPLE_FIELDS), SAMPLES))
+            self._refused = False
+            self._samples.clear()
 
     def _request_row(self, key: tuple[int, Op, int], latencies_s: array[float]) -> tuple[Any, ...]:
         second, operation, status = key
@@ -108,11 +113,13 @@ class Recorder:
         return float(second), self._process, operation, status, n, mean, p50, p95, float(latencies_ms[-1]), most
 
     def close(self) -> None:
-        """Hand everything over and end the shards."""
-        self.flush(math.inf)
-        for shard in self._shards.values():
-            shard.close()
-        self.tally.close()
+        """Hand everything over and end the shards; RecordingError where the disk refuses to the last."""
+        try:
+            self.flush(math.inf)
+        finally:
+            for shard in self._shards.values():
+                shard.close()
+            self.tally.close()
 
 
 def _doubles() -> array[float]:

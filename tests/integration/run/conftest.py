@@ -83,10 +83,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
     """`start(scenario, *arguments)`: begin a run of a scenario given as a mapping or as a file's text."""
     running: list[Started] = []
 
-    def begin(scenario: dict[str, Any] | str, *arguments: str, env: dict[str, str] | None = None) -> Started:
+    def begin(
+        scenario: dict[str, Any] | str, *arguments: str, env: dict[str, str] | None = None, out: Path | None = None
+    ) -> Started:
         path = tmp_path / f"scenario{len(running)}.yaml"
         path.write_text(scenario if isinstance(scenario, str) else json.dumps({"name": "test", **scenario}))
-        out = tmp_path / f"run{len(running)}"
+        out = out or tmp_path / f"run{len(running)}"
         command = [sys.executable, "-m", "loadtest", "run", str(path), "--out", str(out), *arguments]
         running.append(Started(command, out, env or {}))
         return running[-1]
