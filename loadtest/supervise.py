@@ -20,7 +20,7 @@ from typing import IO, NoReturn
 import msgspec
 from rich.console import Console
 
-from loadtest.errors import Aborted, ExitCode, RunDirectoryError, UsageError
+from loadtest.errors import Aborted, ExitCode, RecordingError, RunDirectoryError, UsageError
 from loadtest.record.directory import RunDirectory
 from loadtest.record.progress import Progress
 from loadtest.record.run import COMMAND_VARIABLE
@@ -77,13 +77,16 @@ def run(request: RunRequest) -> int:
                 view.show(msgspec.json.decode(line, type=Progress))
             status = driver.wait()
         said = _tail(log)
-        if not directory.path.exists():
+        if not directory.has_record():
             if caught:
                 return SIGNAL_ENDINGS[caught[0]]
             raise Aborted(f"the driving process ended ({status}) before the run began: {said}")
     from loadtest.results import build
 
-    summary = build(directory)
+    try:
+        summary = build(directory)
+    except RecordingError as fault:
+        raise RecordingError(f"{fault}, then build the results with: loadtest recover {directory.path}") from None
     print_result(summary, directory.report, Console())
     if caught:
         return SIGNAL_ENDINGS[caught[0]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from loadtest.analyze.summary import GateResult, Validity, Verdict
 from loadtest.record.run import Ending, Run
+from loadtest.record.sample import Outcome
 
 
 def verdict(run: Run, validity: Validity, gates: list[GateResult], jobs: dict[str, int]) -> tuple[Verdict, str]:
@@ -19,8 +20,20 @@ def verdict(run: Run, validity: Validity, gates: list[GateResult], jobs: dict[st
         if missed:
             word = "did not hold" if bad is Verdict.FAIL else "cannot be told yet"
             return bad, f"{_count(len(missed), 'gate')} of {len(gates)} {word}: {missed[0].gate}; {missed[0].detail}"
-    measured = f"{jobs['completed']} of {_count(jobs['submitted'], 'job')} completed and the measurement is sound"
-    return Verdict.PASS, f"{measured}; {'every gate held' if gates else 'no gate was set'}."
+    measured = f"{jobs['completed']} of {_count(jobs['submitted'], 'job')} completed{_others(jobs)}"
+    return (
+        Verdict.PASS,
+        f"{measured} and the measurement is sound; {'every gate held' if gates else 'no gate was set'}.",
+    )
+
+
+def _others(jobs: dict[str, int]) -> str:
+    """What became of the jobs that did not complete, the commonest first, in brackets."""
+    counts = [
+        (jobs.get(outcome, 0), outcome.replace("_", " ")) for outcome in Outcome if outcome is not Outcome.COMPLETED
+    ]
+    told = ", ".join(f"{count} {words}" for count, words in sorted(counts, reverse=True) if count)
+    return f" ({told})" if told else ""
 
 
 def _abort_reason(run: Run) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from urllib.parse import urlsplit
 
 from gevent import get_hub
@@ -15,6 +16,8 @@ from loadtest.flows.steps import Answer
 from loadtest.protocol import authorization
 
 ANSWER_WITHIN_S = 30.0
+LAST_MOMENT_S = 1.0
+"""So long after the end of a client's patience an answer may come that is on its way."""
 SWEEP_S = 0.25
 """How often the deadlines of all exchanges are looked at: one timer for all, since hardly any is ever met."""
 PREPARED = 64
@@ -45,16 +48,21 @@ class Engine:
         self._sweep = get_hub().loop.timer(SWEEP_S, SWEEP_S, ref=False)
         self._sweep.start(self._expire_overdue)
 
-    def send(self, method: str, path: str, body: bytes = b"", hold_s: float = 0.0) -> Answer:
+    def send(
+        self, method: str, path: str, body: bytes = b"", hold_s: float = 0.0, give_up_at: float = math.inf
+    ) -> Answer:
         """One request and what came of it; a server may hold its answer for `hold_s` on top of ANSWER_WITHIN_S.
 
-        A kept connection that the server had closed in the meantime is opened anew, once. What it takes to
-        open a connection counts as the server's time.
+        Past `give_up_at` (seconds since the epoch), and what the server may hold, it has LAST_MOMENT_S. A kept
+        connection that the server had closed in the meantime is opened anew, once. What it takes to open a
+        connection counts as the server's time.
         """
         now = self._clock.now
         request = self._request(method, path, body)
-        within_s = hold_s + ANSWER_WITHIN_S
         sent_at = now()
+        within_s = hold_s + ANSWER_WITHIN_S
+        if give_up_at < sent_at + within_s:
+            within_s = min(within_s, max(give_up_at - sent_at, hold_s) + LAST_MOMENT_S)
         connection = self._kept()
         try:
             if connection is not None:

@@ -44,6 +44,7 @@ class Hand:
             self._part = Part(begin, self._environment)
         except LoadtestError as fault:
             tell(self._runner, messages.Refused(str(fault)))
+            tell(self._runner, messages.Done(sent=0, ends_at=begin.starts_at, cancelled=0, left_over=0))
             return
         self._environment.user_classes = [user_class(self._part.scenario)]
         JobUser.jobs = self._part.jobs

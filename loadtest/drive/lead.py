@@ -61,6 +61,7 @@ class Lead:
         self._engine: Engine | None = None
         self.fault: LoadtestError | None = None
         self.ending: Ending | None = None
+        self.unrecorded: RecordingError | None = None
         self.directory: RunDirectory | None = None
         self.begun = False
 
@@ -70,9 +71,10 @@ class Lead:
         A fault on the way ends the run; once there is a directory, it says so in `run.json`.
         """
         try:
-            self.directory = open_directory(self._plan)
-            self.run = first_record(self._plan, self.directory, self._clock.now())
-            self.directory.write_run(self.run)
+            directory = open_directory(self._plan)
+            self.run = first_record(self._plan, directory, self._clock.now())
+            directory.begin(self.run)
+            self.directory = directory
             self._reach_target()
             self._deal()
         except LoadtestError as fault:
@@ -110,7 +112,7 @@ class Lead:
 
     def _spawn(self, work: Callable[..., None], *args: Any) -> None:
         greenlet: Greenlet[..., None] = gevent.spawn(work, *args)
-        greenlet.link_exception(lambda failed: self.abort(LoadtestError(f"a fault of ours: {failed.exception!r}")))
+        greenlet.link_exception(lambda failed: self.abort(as_fault(failed.exception)))
         self._greenlets.append(greenlet)
 
     def _met(self) -> list[str]:
@@ -172,16 +174,24 @@ class Lead:
             case messages.Done():
                 self._crew.members[name].done = message
             case messages.Refused():
-                self.abort(Aborted(message.why))
+                member = self._crew.members[name]
+                where = "" if name == LOCAL else f"process {member.process} on {member.host}: "
+                self.abort(Aborted(where + message.why))
 
     def _reported(self, name: str, report: messages.Report) -> None:
         self._crew.report(name, report, self._clock.now())
         self._ends_at = max(each.report.ends_at for each in self._crew.members.values() if each.report is not None)
         self._view.hear(name, report.counts)
         if self.directory is not None and name != LOCAL:
-            write_count(self.directory.told_path(self._crew.members[name].process), report.counts.sent)
+            self._set_down(self.directory, self._crew.members[name].process, report.counts.sent)
         if report.reason is not None and self.fault is None:
             self.fault = Aborted(report.reason)
+
+    def _set_down(self, directory: RunDirectory, process: int, sent: int) -> None:
+        try:
+            write_count(directory.told_path(process), sent)
+        except RecordingError as fault:
+            self.abort(fault)
 
     def _copy(self, name: str, copy: messages.Copy) -> None:
         assert self.directory is not None
@@ -223,7 +233,10 @@ class Lead:
         self._view.forget(name)
         process = self._crew.members[name].process
         self.run = msgspec.structs.replace(self.run, lost=[*self.run.lost, process])
-        self.directory.write_run(self.run)
+        try:
+            self.directory.write_run(self.run)
+        except RecordingError as fault:
+            self.abort(fault)
 
     def _tell_progress(self, phase: str) -> None:
         """One line of progress to whoever listens."""
@@ -301,7 +314,15 @@ class Lead:
             run = with_outcome(run, self._crew, min(self._ends_at, ended_at))
         ending = Ending.ABORTED if self.fault is not None else self.ending or Ending.INTERRUPTED
         reason = str(self.fault or "")
-        self.directory.write_run(msgspec.structs.replace(run, ended_at=ended_at, ending=ending, reason=reason))
+        try:
+            self.directory.write_run(msgspec.structs.replace(run, ended_at=ended_at, ending=ending, reason=reason))
+        except RecordingError as fault:
+            self.unrecorded = fault
+
+
+def as_fault(exception: Any) -> LoadtestError:
+    """What a part of the run died of; one that is no fault of the family is a fault of this program."""
+    return exception if isinstance(exception, LoadtestError) else LoadtestError(f"a fault of ours: {exception!r}")
 
 
 def _crew(scenario: Scenario, alone: bool) -> Crew:

@@ -79,11 +79,11 @@ class Sender:
         try:
             log.sent(at)
             if sample is None or sample.sent_at is not None:
-                answer = self._engine.send(method, step.path, step.body, step.hold_s)
+                answer = self._engine.send(method, step.path, step.body, step.hold_s, step.give_up_at)
             else:
                 sample.sent_at = at
                 self._tally.add()
-                answer = self._engine.send(method, step.path, step.body, step.hold_s)
+                answer = self._engine.send(method, step.path, step.body, step.hold_s, step.give_up_at)
                 sample.sent_at = answer.sent_at
         finally:
             lane.leave()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import gevent
 
 from loadtest.clock import Clock
@@ -18,7 +20,7 @@ EVERY_ELSEWHERE_S = 5.0
 
 
 def watch_health(engine: Engine, directory: RunDirectory, clock: Clock, url: str) -> None:
-    """Ask until killed; an answer that is none ends the asking, and the jobs tell the rest."""
+    """Ask until killed; an answer that is none is passed over."""
     recorder = Recorder(directory, LEAD)
     log = recorder.requests[Op.HEALTH]
     every_s = EVERY_S if is_loopback(url) else EVERY_ELSEWHERE_S
@@ -29,10 +31,9 @@ def watch_health(engine: Engine, directory: RunDirectory, clock: Clock, url: str
             answer = engine.send(health.method, health.path)
             log.answered(answer.status, answer.sent_at, answer.answered_at)
             if answer.status == 200:
-                recorder.health(answer.answered_at, decode_health(answer.body))
+                with suppress(BadAnswer):
+                    recorder.health(answer.answered_at, decode_health(answer.body))
             recorder.flush(clock.now())
             gevent.sleep(every_s)
-    except BadAnswer:
-        return
     finally:
         recorder.close()

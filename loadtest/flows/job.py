@@ -42,10 +42,11 @@ class Job(msgspec.Struct, frozen=True, gc=False):
 
 def submitted(job: Job) -> Steps:
     """Submit until the job is accepted; a 429 is waited out as it asks, within the client's patience."""
-    sample, submission = job.sample, job.submission
+    sample, asked = job.sample, job.submission
+    step = Send(asked.op, asked.path, asked.body, asked.hold_s, job.give_up_at)
     while True:
-        answer = yield submission
-        sample.request_bytes += len(submission.body)
+        answer = yield step
+        sample.request_bytes += len(step.body)
         _count(sample, answer)
         if answer.status != THROTTLED:
             break
@@ -75,7 +76,7 @@ def followed(job: Job, at_once: bool = False) -> Steps:
     try:
         while ask_at <= job.give_up_at:
             yield Until(ask_at)
-            answer = yield Send(Op.STATUS, path)
+            answer = yield Send(Op.STATUS, path, give_up_at=job.give_up_at)
             sample.polls += 1
             if refused(job, answer, faults):
                 faults += answer.status != THROTTLED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import TypeAlias
 
@@ -13,13 +14,15 @@ from loadtest.protocol import Op
 class Send(msgspec.Struct, frozen=True, gc=False):
     """Send this request; whoever drives the flow answers with an Answer.
 
-    `path` counts from the endpoint's URL. `hold_s` is how long the server may hold its answer open.
+    `path` counts from the endpoint's URL. `hold_s` is how long the server may hold its answer open. At
+    `give_up_at`, in seconds since the epoch, an answer is no longer of use, unless the server still holds it.
     """
 
     op: Op
     path: str
     body: bytes = b""
     hold_s: float = 0.0
+    give_up_at: float = math.inf
 
 
 class Until(msgspec.Struct, frozen=True, gc=False):

@@ -37,9 +37,11 @@ def _read(job: Job, chunk_seen_at: list[float]) -> Steps:
     sample = job.sample
     path = OPERATIONS[Op.STREAM].path.format(id=sample.job_id)
     faults, job_is_final = 0, False
+    again_at = sample.accepted_at or sample.intended_at
     while True:
         gap_s = job.pacer.gap_s(0)
-        answer = yield Send(Op.STREAM, path, hold_s=HOLD_S)
+        hold_s = max(0.0, min(HOLD_S, job.give_up_at - again_at))
+        answer = yield Send(Op.STREAM, path, b"", hold_s, job.give_up_at)
         if refused(job, answer, faults):
             if sample.finished_at is not None:
                 return
@@ -66,7 +68,8 @@ def _read(job: Job, chunk_seen_at: list[float]) -> Steps:
 
 def _is_final(job: Job) -> Generator[Send | Until, Answer, bool]:
     """The older form does not say when the stream ends: an empty array is followed by a look at the status."""
-    answer = yield Send(Op.STATUS, OPERATIONS[Op.STATUS].path.format(id=job.sample.job_id))
+    path = OPERATIONS[Op.STATUS].path.format(id=job.sample.job_id)
+    answer = yield Send(Op.STATUS, path, give_up_at=job.give_up_at)
     job.sample.polls += 1
     if refused(job, answer, 0):
         return False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -25,6 +27,7 @@ TABLES = {"samples": SAMPLES, "requests": REQUESTS, "health": HEALTH, "chunks": 
 SHARDS = {**TABLES, "sends": SENDS}
 """What processes append to; the sends are counted when shards are merged, and not kept."""
 ROW_GROUP = 128 * 1024
+RESERVE_BYTES = 16 * 1024
 
 
 class RunDirectory:
@@ -36,6 +39,7 @@ class RunDirectory:
         self.summary = path / "summary.json"
         self._shards = path / "shards"
         self._run = path / "run.json"
+        self._reserve = self._shards / "reserve"
 
     def create(self) -> None:
         """Make the directory; RunDirectoryError where it holds something already or cannot be made."""
@@ -48,18 +52,33 @@ class RunDirectory:
                 f"{self.path}: cannot be made: {fault.strerror}; name another with --out"
             ) from fault
 
+    def begin(self, run: Run) -> None:
+        """Write the first record, and set room aside for the last: how a run ended is told on a full disk too.
+
+        Where there is no room for that, the directory goes again and RecordingError says so.
+        """
+        content = _record(run)
+        try:
+            self.write(self._run, content)
+            self.write(self._reserve, bytes(2 * len(content) + RESERVE_BYTES))
+        except RecordingError:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
+
     def write_run(self, run: Run) -> None:
-        """Replace `run.json`, whole or not at all."""
-        self.write(self._run, msgspec.json.format(msgspec.json.encode(run), indent=2))
+        """Replace `run.json`, whole or not at all; once the run has ended, with the room that was set aside."""
+        if run.ending is not None:
+            self._reserve.unlink(missing_ok=True)
+        self.write(self._run, _record(run))
 
     def write(self, path: Path, content: bytes) -> None:
         """Replace a file of the directory, whole or not at all; RecordingError where the disk refuses."""
-        beside = path.with_name(f".{path.name}.part")
-        try:
+        with _replacing(path) as beside:
             beside.write_bytes(content)
-            beside.replace(path)
-        except OSError as fault:
-            raise RecordingError(f"{path}: cannot be written: {fault.strerror}; free some space") from fault
+
+    def has_record(self) -> bool:
+        """Whether a run has begun here."""
+        return self._run.exists()
 
     def read_run(self) -> Run:
         """The record of the run; RunDirectoryError where the directory holds none."""
@@ -134,15 +153,12 @@ class RunDirectory:
         shutil.rmtree(merged)
 
     def _write_parquet(self, table: str, schema: pa.Schema, shards: list[Path]) -> None:
-        path = self._parquet(table)
-        beside = path.with_name(f".{path.name}.part")
-        try:
-            with pq.ParquetWriter(beside, schema, compression="zstd") as writer:
-                for rows in _row_groups(schema, shards):
-                    writer.write_table(rows)
-            beside.replace(path)
-        except OSError as fault:
-            raise RecordingError(f"{path}: cannot be written: {fault}; free some space") from fault
+        with (
+            _replacing(self._parquet(table)) as beside,
+            pq.ParquetWriter(beside, schema, compression="zstd") as writer,
+        ):
+            for rows in _row_groups(schema, shards):
+                writer.write_table(rows)
 
     def _parquet(self, table: str) -> Path:
         return self.path / f"{table}.parquet"
@@ -151,6 +167,24 @@ class RunDirectory:
         """A table of the merged run; empty where nothing of its kind was recorded."""
         path = self._parquet(name)
         return pq.read_table(path) if path.exists() else TABLES[name].empty_table()
+
+
+def _record(run: Run) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(run), indent=2)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to write, which then takes the place of `path`, whole or not at all; RecordingError where it fails."""
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        yield beside
+        beside.replace(path)
+    except OSError as fault:
+        with suppress(OSError):
+            beside.unlink()
+        why = os.strerror(fault.errno) if fault.errno else fault
+        raise RecordingError(f"{path}: cannot be written: {why}; free some space") from fault
 
 
 def _row_groups(schema: pa.Schema, shards: list[Path]) -> Iterator[pa.Table]:

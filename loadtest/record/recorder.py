@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -34,7 +35,7 @@ class Recorder:
         self._process = process
         self._shards = {table: directory.shard(table, process) for table in SHARDS}
         self._samples: list[Sample] = []
-        self._fault: RecordingError | None = None
+        self._refused = False
         self._chunks: list[tuple[int, int, float]] = []
         self._health: list[tuple[Any, ...]] = []
         self._heeded_by: list[Callable[[list[Sample]], None]] = []
@@ -51,8 +52,9 @@ class Recorder:
         self._samples.append(sample)
         if chunk_seen_at:
             self._chunks.extend((sample.seq, self._process, at) for at in chunk_seen_at)
-        if len(self._samples) >= BATCH:
-            self._write_samples()
+        if len(self._samples) >= BATCH and not self._refused:
+            with suppress(RecordingError):
+                self._write_samples()
 
     def health(self, at: float, health: Health) -> None:
         """What /health said."""
@@ -61,45 +63,47 @@ class Recorder:
         self._health.append((at, *counts))
 
     def flush(self, now: float) -> None:
-        """Hand all to the system, but the second that is still going on; RecordingError where it is refused."""
+        """Hand all to the system, but the second that is still going on.
+
+        Raises RecordingError where it is refused; what was refused is kept and tried again by the next flush.
+        """
         self._write_samples()
-        if self._fault is not None:
-            raise self._fault
-        chunks, self._chunks = self._chunks, []
-        if chunks:
-            self._shards["chunks"].append(batch_of(zip(*chunks, strict=True), CHUNKS))
-        health, self._health = self._health, []
-        if health:
-            self._shards["health"].append(batch_of(zip(*health, strict=True), HEALTH))
+        if self._chunks:
+            self._shards["chunks"].append(batch_of(zip(*self._chunks, strict=True), CHUNKS))
+            self._chunks.clear()
+        if self._health:
+            self._shards["health"].append(batch_of(zip(*self._health, strict=True), HEALTH))
+            self._health.clear()
         self._write_requests(now)
 
     def _write_requests(self, now: float) -> None:
-        rows = []
         for number, log in enumerate(self.requests.values()):
             if log.sends:
                 self._shards["sends"].append(batch_of(([number] * len(log.sends), log.sends), SENDS))
                 del log.sends[:]
-            rows += log.rows_before(now, self._process)
+        rows = [row for log in self.requests.values() for row in log.rows_before(now, self._process)]
         if rows:
             rows.sort(key=lambda row: row[0])
             self._shards["requests"].append(batch_of(zip(*rows, strict=True), REQUESTS))
+            for log in self.requests.values():
+                log.forget_before(now)
 
     def _write_samples(self) -> None:
-        samples, self._samples = self._samples, []
-        if not samples:
-            return
-        if self._fault is None:
+        if self._samples:
+            samples = self._samples
             columns = list(zip(*map(msgspec.structs.astuple, samples), strict=True))
-            try:
-                self._shards["samples"].append(batch_of((columns[field] for field in _SAMPLE_FIELDS), SAMPLES))
-            except RecordingError as fault:
-                self._fault = fault
-        for heed in self._heeded_by:
-            heed(samples)
+            self._refused = True
+            self._shards["samples"].append(batch_of((columns[field] for field in _SAMPLE_FIELDS), SAMPLES))
+            self._refused = False
+            self._samples = []
+            for heed in self._heeded_by:
+                heed(samples)
 
     def close(self) -> None:
-        """Hand everything over and end the shards."""
-        self.flush(math.inf)
-        for shard in self._shards.values():
-            shard.close()
-        self.tally.close()
+        """Hand everything over and end the shards; RecordingError where the disk refuses to the last."""
+        try:
+            self.flush(math.inf)
+        finally:
+            for shard in self._shards.values():
+                shard.close()
+            self.tally.close()

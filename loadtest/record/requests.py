@@ -38,9 +38,16 @@ class RequestLog:
         self._latencies_s[int(answered_at), status].append(answered_at - sent_at)
 
     def rows_before(self, now: float, process: int) -> list[RequestRow]:
-        """The rows of all seconds that are over, which are then forgotten."""
-        over = sorted(key for key in self._latencies_s if key[0] + 1 <= now)
-        return [self._row(process, *key, self._latencies_s.pop(key)) for key in over]
+        """The rows of all seconds that are over."""
+        return [self._row(process, *key, self._latencies_s[key]) for key in sorted(self._over(now))]
+
+    def forget_before(self, now: float) -> None:
+        """Let go of all seconds that are over."""
+        for key in self._over(now):
+            del self._latencies_s[key]
+
+    def _over(self, now: float) -> list[tuple[int, int]]:
+        return [key for key in self._latencies_s if key[0] + 1 <= now]
 
     def _row(self, process: int, second: int, status: int, latencies_s: array[float]) -> RequestRow:
         latencies_ms = np.sort(np.frombuffer(latencies_s)) * 1000

@@ -6,12 +6,16 @@ A shard is an Arrow stream. A batch that was cut off by a crash ends it; all bat
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from loadtest.errors import RecordingError
+
+END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
 class Shard:
@@ -20,29 +24,41 @@ class Shard:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path = path
         self._schema = schema
-        self._file: Any = None
-        self._stream: Any = None
+        self._file: FileIO | None = None
+        self._size = 0
 
     def append(self, batch: pa.RecordBatch) -> None:
-        """Write rows and hand them to the system.
+        """Hand rows to the system, all or none.
 
-        Raises RecordingError where the disk refuses; what was written before stays readable.
+        Raises RecordingError where the disk refuses; what was written before stays readable, and the same rows
+        may be tried again.
         """
         try:
-            if self._stream is None:
-                self._file = self.path.open("wb")
-                self._stream = pa.ipc.new_stream(self._file, self._schema)
-            self._stream.write_batch(batch)
-            self._file.flush()
+            if self._file is None:
+                self._file = self.path.open("wb", buffering=0)
+            if self._size == 0:
+                self._put(self._file, self._schema.serialize())
+            self._put(self._file, batch.serialize())
         except OSError as fault:
             raise RecordingError(f"{self.path}: cannot record: {fault.strerror or fault}; free some space") from fault
 
+    def _put(self, file: FileIO, message: pa.Buffer) -> None:
+        rest = memoryview(message)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            # A full disk takes the beginning of a message: what is torn would hide all that comes after it.
+            file.truncate(self._size)
+            file.seek(self._size)
+            raise
+        self._size += len(message)
+
     def close(self) -> None:
         """End the stream; nothing can be appended after."""
-        if self._stream is not None:
-            self._stream.close()
-            self._file.close()
-            self._stream = None
+        if self._file is not None:
+            with suppress(OSError), self._file:
+                self._file.write(END_OF_STREAM)
 
 
 def batch_of(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:

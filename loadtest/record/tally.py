@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 from pathlib import Path
+
+from loadtest.errors import RecordingError
 
 _COUNT = struct.Struct("<q")
 
 
 class Tally:
-    """A count in memory that is a file; the system writes it back whatever becomes of the process."""
+    """A count in memory that is a file; the system writes it back whatever becomes of the process.
+
+    Raises RecordingError where there is no room for it; once it is there, counting needs no more.
+    """
 
     def __init__(self, path: Path) -> None:
-        path.write_bytes(_COUNT.pack(0))
+        write_count(path, 0)
         with path.open("r+b") as file:
             self._file = mmap.mmap(file.fileno(), _COUNT.size)
         self._in_file = memoryview(self._file).cast("q")
@@ -32,10 +38,21 @@ class Tally:
 
 
 def counted(path: Path) -> int:
-    """What a tally stands at."""
-    return int(_COUNT.unpack(path.read_bytes())[0])
+    """What a tally stands at; 0 where there was no room for it."""
+    content = path.read_bytes()
+    return int(_COUNT.unpack(content)[0]) if len(content) == _COUNT.size else 0
 
 
 def write_count(path: Path, count: int) -> None:
-    """Set down a count that another machine told of."""
-    path.write_bytes(_COUNT.pack(count))
+    """Set down a count, over the one that is there; RecordingError where the disk refuses."""
+    try:
+        # The block that the first count took is kept, so that the later ones fit on a full disk.
+        file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.pwrite(file, _COUNT.pack(count), 0)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file, 0, _COUNT.size)
+        finally:
+            os.close(file)
+    except OSError as fault:
+        raise RecordingError(f"{path}: cannot record: {fault.strerror}; free some space") from fault

@@ -143,7 +143,7 @@ class Scenario(Frozen):
     limits: dict[Op, LimitText] = {}
     """What the run keeps to for an operation, where it differs from the documented limit."""
     patience: Annotated[Seconds, Field(gt=0)] = 600.0
-    """How long one job is followed before it is given up as censored."""
+    """How long one job is followed before it is given up; no request of it is waited for beyond."""
     drain: Drain = Drain()
     """What happens after the last arrival."""
     abort: AbortRule | None = None

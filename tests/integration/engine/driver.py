@@ -7,6 +7,7 @@ requests; the requests of a round go out at once. Prints what came of them, one 
 from __future__ import annotations
 
 import json
+import math
 import sys
 
 import gevent
@@ -44,6 +45,8 @@ def main() -> None:
                 each.get("method", "POST"),
                 each.get("path", "/run"),
                 b"x" * each["bytes"] if "bytes" in each else each.get("body", "{}").encode(),
+                each.get("hold_s", 0.0),
+                WallClock().now() + each.get("patience_s", math.inf),
             )
             for each in wave["requests"]
         ]

@@ -124,6 +124,22 @@ def test_a_server_that_says_nothing_has_its_time(serve: Serve, drive: Drive) -> 
     assert len(server.connections) == 1
 
 
+def test_an_answer_past_the_clients_patience_is_not_waited_for(serve: Serve, drive: Drive) -> None:
+    server = serve(after_the_request(lambda c: c.recv(1)))
+    [[got]] = drive(server.url, [{"patience_s": 0.2}])
+    assert got["fault"] == "no whole answer in time"
+    assert 1 < got["took_s"] < 3
+
+
+def test_an_answer_that_the_server_may_hold_longer_is_waited_for(serve: Serve, drive: Drive) -> None:
+    def late(connection: socket.socket) -> None:
+        time.sleep(1.7)
+        connection.sendall(OK)
+
+    [[got]] = drive(serve(after_the_request(late)).url, [{"patience_s": 0.2, "hold_s": 1.6}])
+    assert got["status"] == 200
+
+
 def test_headers_that_drip_hold_nobody_else_up(serve: Serve, drive: Drive) -> None:
     def talk(connection: socket.socket, number: int) -> None:
         while read_request(connection):

@@ -83,10 +83,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
     """`start(scenario, *arguments)`: begin a run of a scenario given as a mapping or as a file's text."""
     running: list[Started] = []
 
-    def begin(scenario: dict[str, Any] | str, *arguments: str, env: dict[str, str] | None = None) -> Started:
+    def begin(
+        scenario: dict[str, Any] | str, *arguments: str, env: dict[str, str] | None = None, out: Path | None = None
+    ) -> Started:
         path = tmp_path / f"scenario{len(running)}.yaml"
         path.write_text(scenario if isinstance(scenario, str) else json.dumps({"name": "test", **scenario}))
-        out = tmp_path / f"run{len(running)}"
+        out = out or tmp_path / f"run{len(running)}"
         command = [sys.executable, "-m", "loadtest", "run", str(path), "--out", str(out), *arguments]
         running.append(Started(command, out, env or {}))
         return running[-1]
@@ -102,6 +104,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
 def run(start: Callable[..., Started]) -> Callable[..., Finished]:
     """`run(scenario, *arguments)`: run a scenario to its end."""
     return lambda *args, **kwargs: start(*args, **kwargs).finish()
+
+
+def sending(begun: Started, processes: int = 1, within_s: float = 30.0) -> None:
+    """Wait until every process of a run has samples on disk."""
+    by = time.monotonic() + within_s
+    while len(list((begun.out / "shards").glob("samples-*"))) < processes:
+        assert time.monotonic() < by, "no samples came"
+        time.sleep(0.05)
 
 
 def steady(rate: str = "30/s", duration: str = "6s", **more: Any) -> dict[str, Any]:
@@ -135,10 +145,7 @@ def stall() -> Callable[..., None]:
     """`stall(server, begun, seconds)`: the server stands still for so long in the middle of a run."""
 
     def stand_still(server: Any, begun: Started, seconds: float) -> None:
-        by = time.monotonic() + 20
-        while not list((begun.out / "shards").glob("samples-*")):
-            assert time.monotonic() < by
-            time.sleep(0.05)
+        sending(begun)
         time.sleep(1.5)
         os.kill(server.pid, signal.SIGSTOP)
         time.sleep(seconds)

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 
 from loadtest.traffic.arrivals import fullest
-from tests.integration.run.conftest import Finished, Started, read_journal, steady
+from tests.integration.run.conftest import Finished, Started, read_journal, sending, steady
 from tests.integration.run.test_truth import agree
 
 FAST = {"workers": {"active": 60, "max": 60}, "service": "50ms"}
@@ -36,10 +36,7 @@ def test_many_processes_send_one_schedule(run: Callable[..., Finished], serve: C
 
 def under_load(begun: Started, hands: int) -> list[psutil.Process]:
     """The processes of a run, the lead first, once every hand has samples on disk."""
-    by = time.monotonic() + 30
-    while len(list((begun.out / "shards").glob("samples-*"))) < hands:
-        assert time.monotonic() < by
-        time.sleep(0.05)
+    sending(begun, hands)
     return sorted(psutil.Process(begun.process.pid).children(), key=lambda child: "--worker" in child.cmdline())
 
 

@@ -110,3 +110,9 @@ def test_soundness_comes_before_gates_and_failing_before_doubt(
 
 def test_the_reason_names_the_first_doubt_and_counts_the_rest() -> None:
     assert verdict(run(), DOUBTFUL, [], JOBS)[1] == "The measurement is not sound. Bad. 1 more check failed."
+
+
+def test_jobs_that_did_not_complete_are_told_by_what_became_of_them() -> None:
+    told = verdict(run(), SOUND, [], {**JOBS, "submitted": 14, "unreachable": 4, "bad_answer": 1})[1]
+    assert told.startswith("9 of 14 jobs completed (4 unreachable, 1 bad answer) and the measurement is sound")
+    assert verdict(run(), SOUND, [], JOBS)[1].startswith("9 of 10 jobs completed and the measurement is sound")

@@ -224,3 +224,15 @@ def test_shared_polling_of_a_thousand_jobs_stays_within_the_status_limit() -> No
     # n jobs share the limit, so one is asked for every n / (0.9 * 198) s, about 5.6 s, and is seen at most that late
     late = [sample.finished_at - sample.intended_at - 20 for sample in samples if sample.finished_at is not None]
     assert max(late) < 6.5
+
+
+@pytest.mark.parametrize("flow", ["run", "runsync", "stream"])
+def test_no_request_may_be_held_or_waited_for_beyond_the_clients_patience(flow: str) -> None:
+    target, asked = wire(service="20s"), []
+    target.misbehave = lambda step, now: asked.append((step, now))  # type: ignore[func-returns-value]
+    driven(target, job(at=3.0, flow=flow, patience_s=8.0))
+    assert {step.op for step, _ in asked} >= {Op.RUNSYNC if flow == "runsync" else Op.RUN}
+    assert {step.give_up_at for step, _ in asked} == {11.0}
+    held_until = [now + step.hold_s for step, now in asked if step.hold_s]
+    assert max(held_until, default=0.0) <= 11.0 + 2 * TRANSPORT_S
+    assert bool(held_until) == (flow != "run")

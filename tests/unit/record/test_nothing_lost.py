@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.errors import RecordingError
 from loadtest.protocol import Op
 from loadtest.record.audit import audit, fullest_of_all
 from loadtest.record.directory import LEAD, RunDirectory
@@ -26,6 +27,16 @@ def test_a_tally_is_on_disk_at_every_moment(tmp_path: Path) -> None:
     for expected in range(1, 4):
         tally.add()
         assert counted(tmp_path / "count") == expected
+
+
+def test_a_count_that_found_no_room_is_none_and_says_so(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(RecordingError, match="/dev/full: cannot record: No space left on device; free some space"):
+        write_count(full, 1)
+    (tmp_path / "count").touch()
+    assert counted(tmp_path / "count") == 0
 
 
 def test_the_audit_names_what_was_sent_and_never_put_down(directory: RunDirectory) -> None:

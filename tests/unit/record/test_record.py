@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
 from loadtest.errors import RecordingError, RunDirectoryError
 from loadtest.protocol import Op
 from loadtest.record.directory import RunDirectory
-from loadtest.record.recorder import Recorder
+from loadtest.record.recorder import BATCH, Recorder
 from loadtest.record.sample import SAMPLES, Sample
 from loadtest.wire import Health, JobCounts, WorkerCounts
+from tests.conftest import MadeUpRun
 
 
 @pytest.fixture
@@ -113,3 +118,56 @@ def test_a_disk_that_refuses_is_a_fault_of_ours(directory: RunDirectory) -> None
     (directory.path / "shards").rename(directory.path / "elsewhere")
     with pytest.raises(RecordingError, match="cannot record"):
         recorder.flush(0.0)
+
+
+@contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """As on a disk that is nearly full: of what is written, the system takes the beginning."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("room", [0, 1, 700, 3000])
+def test_what_a_full_disk_refuses_is_recorded_whole_once_there_is_room(directory: RunDirectory, room: int) -> None:
+    recorder = recorded(directory, jobs=BATCH + 50)
+    shard = next((directory.path / "shards").glob("samples-*"))
+    size = shard.stat().st_size
+    recorder.sample(Sample(BATCH + 50, "run", 1.0), [])
+    with no_file_longer_than(size + room), pytest.raises(RecordingError, match="free some space"):
+        recorder.flush(0.0)
+    assert shard.stat().st_size == size
+    recorder.sample(Sample(BATCH + 51, "run", 1.0), [])
+    recorder.close()
+    directory.merge()
+    assert directory.table("samples").column("seq").to_pylist() == list(range(BATCH + 52))
+    assert directory.table("chunks").num_rows == 2 * (BATCH + 50)
+
+
+def test_a_recorder_that_is_refused_to_the_last_leaves_what_it_has(directory: RunDirectory) -> None:
+    recorder = recorded(directory, jobs=BATCH + 50)
+    with no_file_longer_than(4096), pytest.raises(RecordingError):
+        recorder.close()
+    directory.merge()
+    assert directory.table("samples").num_rows == BATCH
+
+
+def test_a_run_without_room_for_its_results_keeps_its_shards(directory: RunDirectory) -> None:
+    recorded(directory).close()
+    with no_file_longer_than(100), pytest.raises(RecordingError, match=r"samples\.parquet: cannot be written"):
+        directory.merge()
+    assert not list(directory.path.glob(".*"))
+    directory.merge()
+    assert directory.table("samples").num_rows == 10
+
+
+def test_the_end_of_a_run_has_room_that_was_set_aside(directory: RunDirectory, steady: MadeUpRun) -> None:
+    directory.begin(msgspec.structs.replace(steady.run, ending=None))
+    reserved = (directory.path / "shards" / "reserve").stat().st_size
+    assert reserved > 2 * (directory.path / "run.json").stat().st_size
+    directory.write_run(steady.run)
+    assert not (directory.path / "shards" / "reserve").exists()
+    assert directory.read_run() == steady.run

@@ -1,0 +1,150 @@
+"""A small endpoint that misbehaves for a while, in the way that a test chooses; what it did is on its own record."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from typing import Any
+
+SERVICE_S = 0.1
+HEALTH = {"jobs": {"inQueue": 0, "inProgress": 0}, "workers": {"idle": 1, "running": 0}}
+
+Misbehave = Callable[["Talk"], None]
+
+
+@dataclass
+class Faulty:
+    """What is known of the endpoint: its jobs by id, and when it misbehaves, in seconds since the epoch."""
+
+    misbehave: Misbehave
+    after_s: float
+    for_s: float
+    url: str = ""
+    jobs: dict[str, float] = field(default_factory=dict)
+    bad_from: float = float("inf")
+    bad_until: float = float("inf")
+    misbehaved: int = 0
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def job_comes(self) -> None:
+        """The first job sets the time of the fault."""
+        if self.bad_from == float("inf"):
+            self.bad_from = time.time() + self.after_s
+            self.bad_until = self.bad_from + self.for_s
+
+    def is_bad(self) -> bool:
+        return self.bad_from <= time.time() < self.bad_until
+
+
+class Talk(BaseHTTPRequestHandler):
+    """One connection, request after request."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16
+    disable_nagle_algorithm = True
+    endpoint: Faulty
+    numbers: count[int]
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.endpoint.job_comes()
+        if self.endpoint.is_bad():
+            self.misbehave()
+            return
+        if "/cancel/" in self.path:
+            self.answer({"id": self.path.rpartition("/")[2], "status": "CANCELLED"})
+            return
+        job_id = f"job-{next(self.numbers)}"
+        self.endpoint.jobs[job_id] = time.time()
+        if "/runsync" in self.path:
+            time.sleep(SERVICE_S)
+            self.answer(self._job(job_id))
+        else:
+            self.answer({"id": job_id, "status": "IN_QUEUE"})
+
+    def do_GET(self) -> None:
+        if self.endpoint.is_bad():
+            self.misbehave()
+        else:
+            self.answer(HEALTH if self.path.endswith("/health") else self._job(self.path.rpartition("/")[2]))
+
+    def misbehave(self) -> None:
+        self.endpoint.misbehaved += 1
+        self.endpoint.misbehave(self)
+
+    def _job(self, job_id: str) -> dict[str, Any]:
+        if time.time() < self.endpoint.jobs[job_id] + SERVICE_S:
+            return {"id": job_id, "status": "IN_PROGRESS", "delayTime": 0}
+        took_ms = round(SERVICE_S * 1000)
+        return {"id": job_id, "status": "COMPLETED", "delayTime": 0, "executionTime": took_ms, "output": 1}
+
+    def answer(self, body: Any, status: int = 200, **headers: str) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """What happened is on the endpoint's own record."""
+
+
+def resets(talk: Talk) -> None:
+    talk.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    talk.connection.close()
+    talk.close_connection = True
+
+
+def hangs(talk: Talk) -> None:
+    talk.endpoint.over.wait(60)
+    talk.close_connection = True
+
+
+def answers_with_a_page(talk: Talk) -> None:
+    talk.answer(b"<html>Please sign in to the network</html>")
+
+
+def speaks_another_protocol(talk: Talk) -> None:
+    talk.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+    talk.close_connection = True
+
+
+def answers_503(talk: Talk) -> None:
+    talk.answer(b"no healthy upstream", 503)
+
+
+def answers_429(talk: Talk) -> None:
+    talk.answer(b"slow down", 429, Retry_After="1")
+
+
+class Listener(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that has gone, or a connection that was reset, is part of the story."""
+
+
+@contextmanager
+def faulty(misbehave: Misbehave, after_s: float, for_s: float) -> Iterator[Faulty]:
+    """An endpoint that misbehaves from `after_s` after its first job on, for `for_s`."""
+    endpoint = Faulty(misbehave, after_s, for_s)
+    talk = type("BoundTalk", (Talk,), {"endpoint": endpoint, "numbers": count()})
+    with Listener(("127.0.0.1", 0), talk) as listener:
+        endpoint.url = f"http://127.0.0.1:{listener.server_address[1]}/v2/x"
+        serving = threading.Thread(target=listener.serve_forever, args=(0.05,))
+        serving.start()
+        yield endpoint
+        endpoint.over.set()
+        listener.shutdown()
+        serving.join()

@@ -1,0 +1,101 @@
+"""A target that misbehaves for a while in the middle of a run: what it did is in the rows, and nothing else is."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.integration.run import faulty
+from tests.integration.run.conftest import Finished, Started, read_journal, sending, steady
+from tests.integration.run.faulty import Misbehave
+
+MIXED = {"run": {"polling": {"every": "100ms"}}, "runsync": {}}
+AFTER_S, FOR_S = 1.2, 1.2
+MOMENT_S = 0.1
+"""Between the sending of a request and what the server makes of it."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way to misbehave, what becomes of a job submitted meanwhile, and what the summary then says."""
+
+    misbehave: Misbehave
+    outcome: str
+    error: str
+    told: str
+    status: int = 0
+    polled: tuple[str, ...] = ()
+
+
+CASES = [
+    Case(faulty.resets, "unreachable", "Connection reset by peer", "unreachable", polled=("unreachable",)),
+    Case(faulty.hangs, "unreachable", "no whole answer in time", "unreachable", polled=("censored",)),
+    Case(faulty.answers_with_a_page, "bad_answer", "not a job", "bad answer", polled=("bad_answer",)),
+    Case(faulty.speaks_another_protocol, "unreachable", "not HTTP", "unreachable", polled=("unreachable",)),
+    Case(faulty.answers_503, "rejected", "no healthy upstream", "rejected", polled=("rejected",)),
+    Case(faulty.answers_429, "completed", "", "answered 429", status=3),
+]
+
+
+def nothing_is_lost(finished: Finished, known: set[str]) -> None:
+    """A row for each job that was due and sent, and for each that the server knows."""
+    rows = finished.samples
+    assert [row["seq"] for row in sorted(rows, key=lambda row: row["seq"])] == list(range(len(rows)))
+    assert finished.run["audit"] == [{"process": 0, "sent": len(rows), "recorded": len(rows)}]
+    assert finished.summary["arrivals"]["started"] == finished.summary["arrivals"]["offered"] == len(rows)
+    assert {row["job_id"] for row in rows} - {None} == known
+    assert finished.is_complete()
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.misbehave.__name__)
+def test_a_fault_of_the_target_is_what_its_jobs_say_and_no_others(run: Callable[..., Finished], case: Case) -> None:
+    with faulty.faulty(case.misbehave, AFTER_S, FOR_S) as endpoint:
+        scenario = steady("40/s", "4s", flows=MIXED, patience="2.5s", drain={"within": "5s"})
+        finished = run(scenario, "--target", endpoint.url)
+    nothing_is_lost(finished, set(endpoint.jobs))
+    met = [row for row in finished.samples if endpoint.bad_from < row["sent_at"] < endpoint.bad_until - MOMENT_S]
+    assert len(met) > 20
+    assert {row["outcome"] for row in met} == {case.outcome}
+    assert all(case.error in (row["error"] or "") for row in met)
+    before = [row for row in finished.samples if row["sent_at"] < endpoint.bad_from]
+    after = [row for row in finished.samples if row["sent_at"] > endpoint.bad_until]
+    assert {row["outcome"] for row in before} <= {"completed", *case.polled}
+    assert {row["outcome"] for row in before if row["sent_at"] < endpoint.bad_from - 0.5} == {"completed"}
+    assert {row["outcome"] for row in after} == {"completed"}
+    assert len(after) > 30
+    assert case.told in finished.summary["reason"]
+    assert finished.status == case.status
+    if case.outcome == "completed":
+        assert sum(row["throttled"] for row in met) >= len(met)
+
+
+def test_a_server_that_is_gone_for_five_seconds_costs_the_jobs_of_these_seconds(
+    start: Callable[..., Started], serve: Callable[..., Any], free_port: int
+) -> None:
+    settings = {"workers": {"active": 20, "max": 20}, "service": "100ms"}
+    first = serve(settings, port=free_port)
+    begun = start(steady("30/s", "8s", flows=MIXED), "--target", first.url)
+    sending(begun)
+    first.stop()
+    gone_at = time.time()
+    time.sleep(5)
+    second = serve(settings, port=free_port)
+    back_at = time.time()
+    finished = begun.finish()
+    second.stop()
+    known = {job for server in (first, second) for job in read_journal(server.journal).jobs}
+    nothing_is_lost(finished, known)
+    meanwhile = [row for row in finished.samples if gone_at < row["sent_at"] < back_at - 1]
+    assert len(meanwhile) > 80
+    assert Counter(row["outcome"] for row in meanwhile) == {"unreachable": len(meanwhile)}
+    assert {row["error"] for row in meanwhile} == {"no connection: Connection refused"}
+    after = [row for row in finished.samples if row["sent_at"] > back_at]
+    assert len(after) > 10
+    assert {row["outcome"] for row in after} == {"completed"}
+    assert f"{finished.summary['jobs']['unreachable']} unreachable" in finished.summary["reason"]
