@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -35,10 +35,12 @@ class Figures:
     """Takes the place of `log_request` of an environment's statistics, and tells them later what it was told.
 
     Every request is still an event. Only what Locust itself makes of it, on two of its entries, waits for
-    its batch or for `tell`; so do the entries of jobs, which are no requests and no events.
+    its batch or for `tell`; so do the entries of jobs, which are no requests and no events. `soon` is how a full
+    batch comes to be told.
     """
 
-    def __init__(self, environment: Environment) -> None:
+    def __init__(self, environment: Environment, soon: Callable[[Callable[[], None]], object]) -> None:
+        self._soon = soon
         self._stats: RequestStats = environment.stats
         self._held: Times = defaultdict(_columns)
         self._left = BATCH
@@ -51,8 +53,8 @@ class Figures:
         times.append(response_time)
         sizes.append(content_length)
         self._left -= 1
-        if self._left <= 0:
-            self.tell()
+        if self._left == 0:
+            self._soon(self.tell)
 
     def add_jobs(self, samples: list[Sample]) -> None:
         """Jobs that are over: end-to-end, delay, execution and first chunk become entries beside their requests."""

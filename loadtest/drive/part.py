@@ -23,7 +23,7 @@ from loadtest.drive.jobs import Jobs
 from loadtest.drive.lane import Lane
 from loadtest.drive.messages import tell
 from loadtest.drive.pulse import RATE_SPAN_S
-from loadtest.drive.sender import Sender
+from loadtest.drive.sender import Sender, in_the_loop
 from loadtest.errors import RecordingError, RunDirectoryError
 from loadtest.protocol import Op
 from loadtest.record.directory import RunDirectory
@@ -52,7 +52,7 @@ class Part:
         self._clock = WallClock(-begin.clock_offset_s)
         directory, self._shares_disk = _directory(begin, environment.parsed_options)
         self._engine = Engine(begin.url, key_of(scenario, os.environ), self._clock)
-        self._recorder = Recorder(directory, begin.process, keep_sends=begin.lease_s < float("inf"))
+        self._recorder = Recorder(directory, begin.process, begin.lease_s < float("inf"), in_the_loop)
         self.copies = Copies(directory, begin.process, self._runner)
         self._lanes = _lanes(scenario, self._clock, begin.place)
         self._sender = Sender(self._engine, self._lanes, self._recorder, self._clock, environment)

@@ -28,11 +28,19 @@ class Recorder:
     """What one process saw. Nothing is on disk before `flush`, which its owner calls at least each second.
 
     `requests` has a log for each operation. `keep_sends` is for a process that shares its limits with others:
-    only from the times of all their requests can the fullest 10 seconds be known.
+    only from the times of all their requests can the fullest 10 seconds be known. `soon` is how a full batch comes
+    to be written: at once, unless the caller has a better moment for it.
     """
 
-    def __init__(self, directory: RunDirectory, process: int = 0, keep_sends: bool = False) -> None:
+    def __init__(
+        self,
+        directory: RunDirectory,
+        process: int = 0,
+        keep_sends: bool = False,
+        soon: Callable[[Callable[[], None]], object] = lambda work: work(),
+    ) -> None:
         self._process = process
+        self._soon = soon
         self._shards = {table: directory.shard(table, process) for table in SHARDS}
         self._samples: list[Sample] = []
         self._refused = False
@@ -52,9 +60,8 @@ class Recorder:
         self._samples.append(sample)
         if chunk_seen_at:
             self._chunks.extend((sample.seq, self._process, at) for at in chunk_seen_at)
-        if len(self._samples) >= BATCH and not self._refused:
-            with suppress(RecordingError):
-                self._write_samples()
+        if len(self._samples) == BATCH and not self._refused:
+            self._soon(self._write_batch)
 
     def health(self, at: float, health: Health) -> None:
         """What /health said."""
@@ -87,6 +94,10 @@ class Recorder:
             self._shards["requests"].append(batch_of(zip(*rows, strict=True), REQUESTS))
             for log in self.requests.values():
                 log.forget_before(now)
+
+    def _write_batch(self) -> None:
+        with suppress(RecordingError):
+            self._write_samples()
 
     def _write_samples(self) -> None:
         if self._samples:
