@@ -29,9 +29,12 @@ class Copies:
         self._runner = runner
         self._paths = {path.name: path for path in (directory.shard_path(table, process) for table in SHARDS)}
         self._shards = {name: _Shard() for name in self._paths}
+        self._refused = False
 
     def send(self) -> None:
-        """Send the next piece of every shard that has one."""
+        """Send the next piece of every shard that has one, as long as the lead takes any."""
+        if self._refused:
+            return
         for name, shard in self._shards.items():
             shard.unanswered += shard.sent > shard.confirmed
             if shard.unanswered > AGAIN_AFTER:
@@ -42,11 +45,16 @@ class Copies:
                 shard.sent += len(content)
 
     def copied(self, copied: Copied) -> None:
-        """The lead has so much of a shard."""
+        """The lead has so much of a shard; once its disk is full, what is here is kept here."""
+        if copied.size is None:
+            self._refused = True
+            return
         shard = self._shards[copied.shard]
         shard.confirmed, shard.unanswered = copied.size, 0
         shard.sent = max(shard.sent, copied.size)
 
     def complete(self) -> bool:
-        """Whether the lead has all there is."""
-        return all(not read_from(self._paths[name], shard.confirmed, 1) for name, shard in self._shards.items())
+        """Whether the lead has all there is, or all that it will take."""
+        return self._refused or all(
+            not read_from(self._paths[name], shard.confirmed, 1) for name, shard in self._shards.items()
+        )

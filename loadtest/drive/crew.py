@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from loadtest.drive.messages import Done, Pong, Report, Turn
+from loadtest.protocol import Op
+from loadtest.scenario.model import Scenario
 from loadtest.traffic.shares import NOWHERE, Place, Shares
 
 GIVEN_UP_AFTER_S = 45.0
 """A lost hand may be behind a link that is cut; after so long its return is no longer waited for."""
+LOST_AFTER_S = 3.0
+LEASE_S = 4.0
 DEALT_AHEAD_S = 1.5
 """The schedule is dealt anew from a time that no message misses."""
 
@@ -146,3 +150,10 @@ class Crew:
     def lost(self) -> int:
         """How many hands are lost at the moment."""
         return sum(member.lost for member in self.members.values())
+
+
+def crew_of(scenario: Scenario, alone: bool) -> Crew:
+    """Accounts for the hands; a process that is both lead and hand can neither lose itself nor miss itself."""
+    limits = [scenario.limit(op) for op in Op]
+    window_s = max((limit.per_s for limit in limits if limit is not None), default=0.0)
+    return Crew(window_s, float("inf"), float("inf")) if alone else Crew(window_s, LOST_AFTER_S, LEASE_S)

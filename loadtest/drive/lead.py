@@ -15,8 +15,8 @@ from locust.runners import MasterRunner
 
 from loadtest.clock import WallClock
 from loadtest.drive import messages
-from loadtest.drive.books import is_running, process_info, with_outcome
-from loadtest.drive.crew import Crew
+from loadtest.drive.books import Books, is_running, outcome, process_info
+from loadtest.drive.crew import crew_of
 from loadtest.drive.engine import Engine
 from loadtest.drive.messages import tell
 from loadtest.drive.options import Plan
@@ -24,14 +24,10 @@ from loadtest.drive.outset import first_record, look_at, open_directory
 from loadtest.drive.view import View
 from loadtest.drive.watch import watch_health
 from loadtest.embedded import Embedded
-from loadtest.errors import Aborted, LoadtestError, RecordingError
-from loadtest.protocol import Op
-from loadtest.record.directory import RunDirectory
-from loadtest.record.replica import append_at
+from loadtest.errors import Aborted, LoadtestError
 from loadtest.record.run import Ending
-from loadtest.record.tally import write_count
 from loadtest.scenario.key import key_of
-from loadtest.scenario.model import RemoteTarget, Scenario
+from loadtest.scenario.model import RemoteTarget
 from loadtest.traffic.shares import Place
 
 BEAT_S = 0.5
@@ -40,8 +36,6 @@ SETTLE_S = 0.5
 PINGS = 8
 PING_EVERY_S = 0.03
 MET_WITHIN_S = 10.0
-LOST_AFTER_S = 3.0
-LEASE_S = 4.0
 LOCAL = "local"
 """What Locust calls the one process of a run that has no others."""
 
@@ -54,15 +48,14 @@ class Lead:
         self._plan = plan
         self._runner = environment.runner
         self._clock = WallClock()
-        self._crew = _crew(plan.scenario, alone=not isinstance(environment.runner, MasterRunner))
+        self._crew = crew_of(plan.scenario, alone=not isinstance(environment.runner, MasterRunner))
         self._view = View(plan.scenario)
         self._greenlets: list[Greenlet[..., None]] = []
         self._embedded: Embedded | None = None
         self._engine: Engine | None = None
         self.fault: LoadtestError | None = None
         self.ending: Ending | None = None
-        self.unrecorded: RecordingError | None = None
-        self.directory: RunDirectory | None = None
+        self.books: Books | None = None
         self.begun = False
 
     def begin(self) -> None:
@@ -72,42 +65,37 @@ class Lead:
         """
         try:
             directory = open_directory(self._plan)
-            self.run = first_record(self._plan, directory, self._clock.now())
-            directory.begin(self.run)
-            self.directory = directory
-            self._reach_target()
-            self._deal()
+            run = first_record(self._plan, directory, self._clock.now())
+            self.books = Books(directory, run, self.abort)
+            self._engine = self._reached(self.books)
+            self._deal(self.books, self._engine)
         except LoadtestError as fault:
             self.abort(fault)
 
-    def _reach_target(self) -> None:
+    def _reached(self, books: Books) -> Engine:
+        """An engine for the target, which has been looked at."""
         scenario = self._plan.scenario
         if isinstance(scenario.target, RemoteTarget):
             url = scenario.target.url
         else:
             self._embedded = Embedded(scenario.endpoint, scenario.seed)
             url = self._embedded.url
-        self.run = msgspec.structs.replace(self.run, target=url)
-        self._engine = Engine(url, key_of(scenario, os.environ), self._clock)
-        look_at(self._engine, url)
+        books.amend(target=url)
+        engine = Engine(url, key_of(scenario, os.environ), self._clock)
+        look_at(engine, url)
+        return engine
 
-    def _deal(self) -> None:
-        assert self.directory is not None
-        assert self._engine is not None
+    def _deal(self, books: Books, engine: Engine) -> None:
         names = self._met()
         places = self._crew.begin(names, self._clock.now())
         self._starts_at = self._clock.now() + SETTLE_S
         self._ends_at = self._starts_at + self._plan.scenario.load.duration_s
-        self.run = msgspec.structs.replace(
-            self.run,
-            load_started_at=self._starts_at,
-            processes=[process_info(each) for each in self._crew.members.values()],
-        )
-        self.directory.write_run(self.run)
+        processes = [process_info(each) for each in self._crew.members.values()]
+        books.amend(load_started_at=self._starts_at, processes=processes)
         for name in names:
             self._tell_to_begin(name, places[name])
         self._spawn(self._beat)
-        self._spawn(watch_health, self._engine, self.directory, self._clock, self.run.target)
+        self._spawn(watch_health, engine, books.directory, self._clock, books.run.target)
         self.begun = True
 
     def _spawn(self, work: Callable[..., None], *args: Any) -> None:
@@ -139,14 +127,13 @@ class Lead:
             tell(self._runner, messages.Ping(self._clock.now()), name)
 
     def _tell_to_begin(self, name: str, place: Place) -> None:
-        assert self.directory is not None
+        assert self.books is not None
         member = self._crew.members[name]
-        directory, scenario = str(self.directory.path.resolve()), self._plan.scenario.resolved()
         begin = messages.Begin(
-            run_id=self.run.id,
-            directory=directory,
-            scenario=scenario,
-            url=self.run.target,
+            run_id=self.books.run.id,
+            directory=str(self.books.directory.path.resolve()),
+            scenario=self._plan.scenario.resolved(),
+            url=self.books.run.target,
             process=member.process,
             place=place,
             starts_at=self._starts_at,
@@ -173,6 +160,7 @@ class Lead:
                 self._copy(name, message)
             case messages.Done():
                 self._crew.members[name].done = message
+                self._told(name, message.sent)
             case messages.Refused():
                 member = self._crew.members[name]
                 where = "" if name == LOCAL else f"process {member.process} on {member.host}: "
@@ -182,26 +170,19 @@ class Lead:
         self._crew.report(name, report, self._clock.now())
         self._ends_at = max(each.report.ends_at for each in self._crew.members.values() if each.report is not None)
         self._view.hear(name, report.counts)
-        if self.directory is not None and name != LOCAL:
-            self._set_down(self.directory, self._crew.members[name].process, report.counts.sent)
+        self._told(name, report.counts.sent)
         if report.reason is not None and self.fault is None:
             self.fault = Aborted(report.reason)
 
-    def _set_down(self, directory: RunDirectory, process: int, sent: int) -> None:
-        try:
-            write_count(directory.told_path(process), sent)
-        except RecordingError as fault:
-            self.abort(fault)
+    def _told(self, name: str, sent: int) -> None:
+        """What a hand that counts on a disk of its own has sent."""
+        if self.books is not None and name != LOCAL:
+            self.books.told(self._crew.members[name].process, sent)
 
     def _copy(self, name: str, copy: messages.Copy) -> None:
-        assert self.directory is not None
-        path = self.directory.shard_named(copy.shard, self._crew.members[name].process)
-        try:
-            size = append_at(path, copy.offset, copy.content)
-        except RecordingError as fault:
-            self.abort(fault)
-            return
+        assert self.books is not None
         self._crew.members[name].heard_at = self._clock.now()
+        size = self.books.copied(self._crew.members[name].process, copy)
         tell(self._runner, messages.Copied(copy.shard, size), name)
 
     def _beat(self) -> None:
@@ -229,14 +210,9 @@ class Lead:
                     self._ping([name])
 
     def _note_loss(self, name: str) -> None:
-        assert self.directory is not None
+        assert self.books is not None
         self._view.forget(name)
-        process = self._crew.members[name].process
-        self.run = msgspec.structs.replace(self.run, lost=[*self.run.lost, process])
-        try:
-            self.directory.write_run(self.run)
-        except RecordingError as fault:
-            self.abort(fault)
+        self.books.lost(self._crew.members[name].process)
 
     def _tell_progress(self, phase: str) -> None:
         """One line of progress to whoever listens."""
@@ -286,8 +262,8 @@ class Lead:
             self._engine.close()
         if self._embedded is not None:
             self._embedded.stop()
-        if self.directory is not None:
-            self._close_the_books(ended_at)
+        if self.books is not None:
+            self._close(self.books, ended_at)
 
     def _await_hands(self) -> None:
         """Tell all hands that it is over, and wait until each has handed over what it has or is lost."""
@@ -307,26 +283,12 @@ class Lead:
         member = self._crew.members[name]
         member.gone = member.lost and member.host == gethostname() and not is_running(member.pid)
 
-    def _close_the_books(self, ended_at: float) -> None:
-        assert self.directory is not None
-        run = self.run
-        if self.begun:
-            run = with_outcome(run, self._crew, min(self._ends_at, ended_at))
+    def _close(self, books: Books, ended_at: float) -> None:
+        told = outcome(self._crew) | {"load_ended_at": min(self._ends_at, ended_at)} if self.begun else {}
         ending = Ending.ABORTED if self.fault is not None else self.ending or Ending.INTERRUPTED
-        reason = str(self.fault or "")
-        try:
-            self.directory.write_run(msgspec.structs.replace(run, ended_at=ended_at, ending=ending, reason=reason))
-        except RecordingError as fault:
-            self.unrecorded = fault
+        books.close(ended_at=ended_at, ending=ending, reason=str(self.fault or ""), **told)
 
 
 def as_fault(exception: Any) -> LoadtestError:
     """What a part of the run died of; one that is no fault of the family is a fault of this program."""
     return exception if isinstance(exception, LoadtestError) else LoadtestError(f"a fault of ours: {exception!r}")
-
-
-def _crew(scenario: Scenario, alone: bool) -> Crew:
-    """Accounts for the hands; a process that is both lead and hand can neither lose itself nor miss itself."""
-    limits = [scenario.limit(op) for op in Op]
-    window_s = max((limit.per_s for limit in limits if limit is not None), default=0.0)
-    return Crew(window_s, float("inf"), float("inf")) if alone else Crew(window_s, LOST_AFTER_S, LEASE_S)

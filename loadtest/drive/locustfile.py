@@ -139,10 +139,10 @@ class Once:
 
 def results_of(lead: Lead, plan: Plan) -> int:
     """Let another process build the results, unless the one that started us will; the exit code of this one."""
-    if lead.directory is None or lead.unrecorded is not None:
-        fault = lead.unrecorded or lead.fault
+    if lead.books is None or lead.books.unrecorded is not None:
+        fault = lead.fault if lead.books is None else lead.books.unrecorded
         sys.stderr.write(f"loadtest: {fault}\n")
         return fault.exit_code if fault is not None else ExitCode.USAGE
     if plan.progress_fd is not None:
         return 0
-    return subprocess.call([sys.executable, "-m", "loadtest", "report", str(lead.directory.path)])
+    return subprocess.call([sys.executable, "-m", "loadtest", "report", str(lead.books.directory.path)])

@@ -85,10 +85,10 @@ class Copy(msgspec.Struct, frozen=True):
 
 
 class Copied(msgspec.Struct, frozen=True):
-    """Lead to hand: so many bytes of a shard are on the lead's disk."""
+    """Lead to hand: so many bytes of a shard are on the lead's disk; None where it takes no more."""
 
     shard: str
-    size: int
+    size: int | None
 
 
 class End(msgspec.Struct, frozen=True):

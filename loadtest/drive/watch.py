@@ -20,7 +20,7 @@ EVERY_ELSEWHERE_S = 5.0
 
 
 def watch_health(engine: Engine, directory: RunDirectory, clock: Clock, url: str) -> None:
-    """Ask until killed; an answer that is none is passed over."""
+    """Ask until killed; an answer that is none is passed over, and so is one that comes late."""
     recorder = Recorder(directory, LEAD)
     log = recorder.requests[Op.HEALTH]
     every_s = EVERY_S if is_loopback(url) else EVERY_ELSEWHERE_S
@@ -28,7 +28,7 @@ def watch_health(engine: Engine, directory: RunDirectory, clock: Clock, url: str
     try:
         while True:
             log.sent(clock.now())
-            answer = engine.send(health.method, health.path)
+            answer = engine.send(health.method, health.path, give_up_at=clock.now() + every_s)
             log.answered(answer.status, answer.sent_at, answer.answered_at)
             if answer.status == 200:
                 with suppress(BadAnswer):

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,12 +84,16 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
     running: list[Started] = []
 
     def begin(
-        scenario: dict[str, Any] | str, *arguments: str, env: dict[str, str] | None = None, out: Path | None = None
+        scenario: dict[str, Any] | str,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        out: Path | None = None,
+        prefix: Sequence[str] = (),
     ) -> Started:
         path = tmp_path / f"scenario{len(running)}.yaml"
         path.write_text(scenario if isinstance(scenario, str) else json.dumps({"name": "test", **scenario}))
         out = out or tmp_path / f"run{len(running)}"
-        command = [sys.executable, "-m", "loadtest", "run", str(path), "--out", str(out), *arguments]
+        command = [*prefix, sys.executable, "-m", "loadtest", "run", str(path), "--out", str(out), *arguments]
         running.append(Started(command, out, env or {}))
         return running[-1]
 

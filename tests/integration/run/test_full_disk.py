@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from loadtest.record.sample import SAMPLES
+from loadtest.record.shards import batches
 from tests.integration.run.conftest import Finished, Started, sending, steady
 
 ENDPOINT = {"workers": {"active": 20, "max": 20}, "service": "50ms"}
@@ -84,6 +86,31 @@ def test_a_disk_that_is_full_from_the_start_is_one_line(run: Callable[..., Finis
     assert "run.json: cannot be written: No space left on device; free some space" in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
     assert not finished.out.exists(), "what could not begin does not stand in the way of the next"
+
+
+def test_a_lead_whose_disk_is_full_leaves_its_workers_with_what_they_have(
+    start: Callable[..., Started], command: Any, disk: Path, free_port: int, tmp_path: Path
+) -> None:
+    address = f"127.0.0.1:{free_port}"
+    begun = start(RUN, "--expect-workers", "2", "--bind", address, out=disk / "run")
+    worker = [sys.executable, "-m", "loadtest", "worker", "--master", address, "--keep", str(tmp_path / "own")]
+    workers = [subprocess.Popen(worker, stdin=subprocess.DEVNULL) for _ in range(2)]
+    sending(begun, 2)
+    time.sleep(1)
+    ballast = fill(disk)
+    finished = begun.finish(ENDS_WITHIN_S)
+    assert [process.wait(20) for process in workers] == [0, 0]
+    assert finished.status == 5
+    ballast.unlink()
+    assert command("recover", str(begun.out)).returncode == 0
+    assert finished.is_complete()
+    assert "No space left on device" in finished.summary["reason"]
+    assert finished.run["lost"] == []
+    assert len(finished.samples) > 20
+    assert sum(missing(finished)) > 0
+    shards = (tmp_path / "own").rglob("samples-*.arrow")
+    kept = sum(batch.num_rows for shard in shards for batch in batches(shard, SAMPLES))
+    assert kept == sum(each["sent"] for each in finished.run["audit"])
 
 
 @pytest.mark.parametrize("full_from_the_start", [True, False])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.run import faulty
@@ -69,6 +70,7 @@ def test_a_fault_of_the_target_is_what_its_jobs_say_and_no_others(run: Callable[
     assert {row["outcome"] for row in before if row["sent_at"] < endpoint.bad_from - 0.5} == {"completed"}
     assert {row["outcome"] for row in after} == {"completed"}
     assert len(after) > 30
+    assert max(pq.read_table(finished.out / "health.parquet")["at"].to_pylist()) > endpoint.bad_until
     assert case.told in finished.summary["reason"]
     assert finished.status == case.status
     if case.outcome == "completed":
@@ -80,11 +82,11 @@ def test_a_server_that_is_gone_for_five_seconds_costs_the_jobs_of_these_seconds(
 ) -> None:
     settings = {"workers": {"active": 20, "max": 20}, "service": "100ms"}
     first = serve(settings, port=free_port)
-    begun = start(steady("30/s", "8s", flows=MIXED), "--target", first.url)
+    begun = start(steady("30/s", "9s", flows=MIXED), "--target", first.url)
     sending(begun)
     first.stop()
     gone_at = time.time()
-    time.sleep(5)
+    time.sleep(4.5)
     second = serve(settings, port=free_port)
     back_at = time.time()
     finished = begun.finish()
