@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from loadtest.record.run import Ending, Run
 from loadtest.record.sample import Outcome
-from loadtest.scenario.model import FlowName
+from loadtest.scenario.flows import FlowName
 
 FLOWS: tuple[str, ...] = get_args(FlowName)
 OUTCOMES: tuple[str, ...] = tuple(Outcome)

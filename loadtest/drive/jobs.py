@@ -20,7 +20,8 @@ from loadtest.flows.stream import stream
 from loadtest.protocol import Op
 from loadtest.record.recorder import Recorder
 from loadtest.record.sample import Outcome, Sample
-from loadtest.scenario.model import SUBMITS_BY, FlowName, Scenario
+from loadtest.scenario.flows import FlowName
+from loadtest.scenario.model import SUBMITS_BY, Scenario
 from loadtest.scenario.stops import Stops
 from loadtest.traffic.arrivals import Schedule
 from loadtest.traffic.budget import MARGIN_S

@@ -11,11 +11,12 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Limit, LimitText, Op
+from loadtest.scenario.flows import FlowName
+from loadtest.scenario.gates import GateText
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Fraction, Frozen, Seconds
 
-FlowName = Literal["run", "runsync", "stream"]
-NOT_COMPARED = ("name", "question", "target", "seed")
+NOT_COMPARED = ("name", "question", "target", "seed", "gates")
 """What may differ between two runs of the same scenario."""
 SUBMITS_BY = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN}
 """Which operation submits a flow's job."""
@@ -146,6 +147,8 @@ class Scenario(Frozen):
     """How long one job is followed before it is given up as censored."""
     drain: Drain = Drain()
     """What happens after the last arrival."""
+    gates: tuple[GateText, ...] = ()
+    """What the run must hold to pass: objectives such as `delay p95 < 2s` ([gates.md](gates.md))."""
     abort: AbortRule | None = None
     """When errors stop the run early; where not given, never on this machine and by default elsewhere."""
     ceilings: Ceilings = Ceilings()
