@@ -32,7 +32,7 @@ def why(gate: Gate, count: Count, share: float, verdict: Verdict, of: str = "") 
         allowed = allowed_over(count.n, share)
         return f"{told}{unsure}; up to {allowed:,} may be."
     if verdict is Verdict.FAIL:
-        return f"{told}{unsure}; {share_text(share)} may be, and so many more are no chance."
+        return f"{told}{unsure}; {share_text(share)} may be, and chance does not explain so many."
     return f"{told}{unsure}. {_needed(count, share)}"
 
 
