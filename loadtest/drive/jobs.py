@@ -202,6 +202,8 @@ class Jobs:
             self.unfinished.append(sample)
         else:
             self.stops.ended(sample.finished_at, sample.outcome == Outcome.COMPLETED, sample.execution_ms)
+            if self.stops.watch is not None:
+                self.stops.watch.ended(sample)
 
     def all_ended(self) -> bool:
         """Whether the load is over and no job of it is under way or waits for a user."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 import msgspec
@@ -10,6 +10,7 @@ import numpy as np
 
 from loadtest.errors import ScenarioError
 from loadtest.protocol import OPERATIONS, Limit, Op
+from loadtest.scenario.document import Path
 from loadtest.scenario.faults import Fault
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import STEADY, Gate, Metric
@@ -42,10 +43,9 @@ def impossible(scenario: Scenario) -> Iterator[Fault]:
     """Everything that keeps a scenario from being sent, each with its place in the file."""
     yield from _of_target(scenario)
     yield from _of_flows(scenario)
-    for index, gate in enumerate(scenario.gates):
-        unknown = unknown_to(scenario, gate)
-        if unknown is not None:
-            yield Fault(("gates", index), unknown)
+    yield from _of_gates(scenario, ("gates",), scenario.gates)
+    if scenario.abort is not None:
+        yield from _of_gates(scenario, ("abort", "gates"), scenario.abort.gates)
     if scenario.ceilings.cost is not None and scenario.price is None:
         yield Fault(("ceilings", "cost"), "a cost ceiling needs a price; add price, in US dollars per worker-second")
     stages = len(scenario.load.stages)
@@ -81,6 +81,13 @@ def _of_flows(scenario: Scenario) -> Iterator[Fault]:
         if sent > most:
             text = f"{sent / 1e6:.3g} MB, but /{op} takes at most {most / 1e6:g} MB; send less"
             yield Fault(("flows", name, "input"), text)
+
+
+def _of_gates(scenario: Scenario, path: Path, gates: Sequence[Gate]) -> Iterator[Fault]:
+    for index, gate in enumerate(gates):
+        unknown = unknown_to(scenario, gate)
+        if unknown is not None:
+            yield Fault((*path, index), unknown)
 
 
 def unknown_to(scenario: Scenario, gate: Gate) -> str | None:

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Limit, LimitText, Op
+from loadtest.scenario.abort_gates import AbortGate
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import GateText
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
@@ -96,7 +97,10 @@ class Drain(Frozen):
 
 
 class AbortRule(Frozen):
-    """Stops the run when more than `errors` of the jobs ended in the last `over`, at least `jobs`, failed."""
+    """Stops the run when more than `errors` of the jobs ended in the last `over`, at least `jobs`, failed.
+
+    It also stops when one of `gates` does not hold for them and chance does not explain it.
+    """
 
     errors: Fraction = 0.5
     """The share of failed jobs above which the run stops."""
@@ -104,6 +108,8 @@ class AbortRule(Frozen):
     """How far back it looks."""
     jobs: Annotated[int, Field(ge=1)] = 20
     """With fewer jobs than this in that time it does not judge."""
+    gates: tuple[AbortGate, ...] = ()
+    """Objectives such as `delay p95 < 30s`, held against the jobs that ended in the last `over`."""
 
 
 class Ceilings(Frozen):

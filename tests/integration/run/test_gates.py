@@ -58,6 +58,17 @@ def test_a_gate_that_is_none_is_one_line_before_anything_is_sent(run: Callable[.
     assert not finished.out.exists()
 
 
+def test_an_abort_gate_ends_a_run_while_it_goes_on(run: Callable[..., Finished]) -> None:
+    rule = {"over": "5s", "gates": ["execution p95 < 10ms"]}
+    finished = run({**steady("20/s", "60s"), "endpoint": FAST, "abort": rule})
+    assert finished.status == 5
+    assert finished.summary["verdict"] == "aborted"
+    assert 'abort.gates: "execution p95 < 10ms" does not hold: ' in finished.summary["reason"]
+    assert "jobs that completed in the last 5 s took 10ms or more" in finished.summary["reason"]
+    assert finished.summary["run"]["duration_s"] < 15
+    assert finished.is_complete()
+
+
 def test_what_cannot_be_judged_is_one_line(command: Command, tmp_path: Path) -> None:
     refused = command("gate", str(tmp_path))
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
