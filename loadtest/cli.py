@@ -105,6 +105,11 @@ def gate(
         list[str] | None,
         typer.Option("--gate", metavar="TEXT", help='One more gate, like "delay p95 < 2s".', show_default=False),
     ] = None,
+    baselines: Annotated[
+        list[Path] | None,
+        typer.Option("--baseline", metavar="RUN", help="Compare with this earlier run.", show_default=False),
+    ] = None,
+    tolerance: Annotated[str, typer.Option(metavar="SHARE", help="How much worse is not worse.")] = "5 %",
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write JUnit XML here too.", show_default=False)
     ] = None,
@@ -119,7 +124,7 @@ def gate(
 
     from loadtest.gating import GateRequest, gate
 
-    request = GateRequest(run, gates or [], junit, markdown)
+    request = GateRequest(run, gates or [], baselines or [], tolerance, junit, markdown)
     raise typer.Exit(gate(request, os.environ, Console()))
 
 

@@ -8,15 +8,19 @@ from pathlib import Path
 
 from rich.console import Console
 
+from loadtest.analyze.comparison import compare
+from loadtest.analyze.summary import GateResult
 from loadtest.errors import UsageError
+from loadtest.gate.baseline import refuse_unlike, results_of, series_of
 from loadtest.record.directory import RunDirectory
 from loadtest.report.junit import junit
 from loadtest.report.markdown import markdown
 from loadtest.report.terminal import print_gates
-from loadtest.results import judged_summary, read
+from loadtest.results import Recorded, judged_summary, read
 from loadtest.scenario.gates import Gate, parse_gate
 from loadtest.scenario.limits import unknown_to
 from loadtest.scenario.model import Scenario
+from loadtest.units import fraction
 
 BASELINES = Path("reports", "baselines")
 STEP_SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -29,6 +33,8 @@ class GateRequest:
 
     run: Path
     gates: list[str] = field(default_factory=list)
+    baselines: list[Path] = field(default_factory=list)
+    tolerance: str = "5 %"
     junit: Path | None = None
     markdown: Path | None = None
 
@@ -36,12 +42,14 @@ class GateRequest:
 def gate(request: GateRequest, environment: Mapping[str, str], console: Console) -> int:
     """Judge a run by its scenario's gates and those of the request; the exit code of the contract.
 
-    Raises UsageError for a gate that is none or a file that cannot be written, RunDirectoryError for a bad run.
+    Raises UsageError for a gate that is none, a baseline of another kind, or a file that cannot be written, and
+    RunDirectoryError for a bad run.
     """
     directory = run_directory(request.run)
     recorded = read(directory)
     asked = _asked(request.gates, recorded.scenario)
-    summary = judged_summary(recorded, [*recorded.scenario.gates, *asked])
+    compared = _compared(request, recorded) if request.baselines else []
+    summary = judged_summary(recorded, [*recorded.scenario.gates, *asked], compared)
     directory.write(directory.gate, junit(summary))
     if request.junit is not None:
         _write(request.junit, junit(summary), "--junit")
@@ -57,6 +65,20 @@ def run_directory(named: Path) -> RunDirectory:
     """The run directory of this path, or the baseline of this name."""
     saved = BASELINES / named
     return RunDirectory(saved if not named.exists() and saved.exists() else named)
+
+
+def _compared(request: GateRequest, recorded: Recorded) -> list[GateResult]:
+    """The run against its baselines, of which only the record and the samples are read."""
+    try:
+        tolerance = fraction(request.tolerance)
+    except ValueError as fault:
+        raise UsageError(f"--tolerance {request.tolerance}: {fault}") from None
+    baselines = [read(run_directory(named), ("samples",)) for named in request.baselines]
+    for named, each in zip(request.baselines, baselines, strict=True):
+        refuse_unlike(str(named), each.run, recorded.run)
+    before = [series_of(each.run, each.tables["samples"]) for each in baselines]
+    now = series_of(recorded.run, recorded.tables["samples"])
+    return results_of(compare(before, now, tolerance, recorded.run.seed), tolerance)
 
 
 def _asked(texts: Sequence[str], scenario: Scenario) -> list[Gate]:

@@ -52,15 +52,18 @@ def build(directory: RunDirectory) -> Summary:
     return summary
 
 
-def read(directory: RunDirectory) -> Recorded:
-    """What a run left, its shards merged; RunDirectoryError where the directory holds no run, or a damaged one."""
+def read(directory: RunDirectory, names: Sequence[str] = tuple(TABLES)) -> Recorded:
+    """What a run left in these tables, its shards merged.
+
+    RunDirectoryError where the directory holds no run, or a damaged one.
+    """
     run = directory.read_run()
     scenario = _scenario_of(run, directory)
     if directory.has_shards():
         run = msgspec.structs.replace(run, audit=audit(directory), fullest=fullest_of_all(directory))
         directory.write_run(run)
         directory.merge()
-    return Recorded(run, scenario, {name: _table(directory, name) for name in TABLES})
+    return Recorded(run, scenario, {name: _table(directory, name) for name in names})
 
 
 def judged_summary(recorded: Recorded, gates: Sequence[Gate], compared: Sequence[GateResult] = ()) -> Summary:

@@ -136,3 +136,15 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="is no run directory") as refused:
         judged(tmp_path / "none")
     assert isinstance(refused.value, LoadtestError)
+
+
+def test_a_baseline_of_another_kind_is_refused_and_needs_only_record_and_samples(tmp_path: Path) -> None:
+    folder = recorded(tmp_path / "run", hundred())
+    baseline = recorded(tmp_path / "v1", hundred(), seed=7)
+    (baseline / "requests.parquet").unlink()
+    with pytest.raises(UsageError, match="its seed is 7, that of the run 1"):
+        judged(folder, baselines=[baseline])
+    with pytest.raises(UsageError, match='--tolerance 5: "5" is not a share with its sign; write it like "1 %"'):
+        judged(folder, baselines=[baseline], tolerance="5")
+    with pytest.raises(RunDirectoryError, match="is no run directory"):
+        judged(folder, baselines=[tmp_path / "none"])
