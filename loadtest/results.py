@@ -70,7 +70,8 @@ def judged_summary(recorded: Recorded, gates: Sequence[Gate], compared: Sequence
     """Every figure of a run, what it says of these gates and of comparisons, and the verdict of all together."""
     run, tables = recorded.run, recorded.tables
     measured = summarize(run, tables["samples"], tables["requests"], tables["chunks"])
-    results = [*judged(gates, evidence_of(run, tables["samples"])), *compared]
+    held = judged(gates, evidence_of(run, tables["samples"])) if gates else []
+    results = [*held, *compared]
     word, reason = verdict(run, measured.validity, results, measured.jobs)
     return msgspec.structs.replace(measured, gates=results, verdict=word, reason=reason)
 

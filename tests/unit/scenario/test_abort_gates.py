@@ -139,7 +139,7 @@ def test_memory_does_not_grow_with_the_jobs() -> None:
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.001, 0.9))
 def test_the_surprise_is_never_more_than_the_truth(counted: tuple[int, int], share: float) -> None:
     over, n = counted
-    assert surprise(over, n, share) <= -stats.binom.logsf(over - 1, n, share) + 1e-9
+    assert surprise(over, n, share) <= -stats.binom.logsf(over - 1, n, share) * (1 + 1e-6) + 1e-9
 
 
 def test_a_target_at_its_limit_hardly_ever_ends_a_run() -> None:
