@@ -49,8 +49,8 @@ def gate(request: GateRequest, environment: Mapping[str, str], console: Console)
     recorded = read(directory)
     asked = _asked(request.gates, recorded.scenario)
     compared = _compared(request, recorded) if request.baselines else []
-    summary = judged_summary(recorded, [*recorded.scenario.gates, *asked], compared)
-    directory.write(directory.gate, junit(summary))
+    summary = judged_summary(recorded, list(dict.fromkeys([*recorded.scenario.gates, *asked])), compared)
+    _write(directory.gate, junit(summary), "RUN")
     if request.junit is not None:
         _write(request.junit, junit(summary), "--junit")
     if request.markdown is not None:
@@ -99,7 +99,7 @@ def _write(path: Path, content: bytes, option: str) -> None:
     try:
         path.write_bytes(content)
     except OSError as fault:
-        raise UsageError(f"{option} {path}: cannot be written: {fault.strerror}; name another file") from None
+        raise UsageError(f"{option} {path}: cannot be written: {fault.strerror}; name another place") from None
 
 
 def _append(path: Path, text: str) -> None:

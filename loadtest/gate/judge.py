@@ -99,6 +99,8 @@ def _mean(gate: Gate, measured: Times) -> GateResult:
         return result(gate, None, n, Verdict.INCONCLUSIVE, short)
     low, high = (figure(gate, edge / 1000) for edge in found.interval())
     told = f"The 95 % interval of the mean is {low} to {high}, by batch means."
+    if unknown:
+        told = f"{told} It takes {unknown:,} unfinished jobs at the least that they waited."
     if found.interval()[0] >= limit_ms:
         return result(gate, found.mean, n, Verdict.FAIL, told)
     if unknown:

@@ -22,44 +22,32 @@ def share_text(share: float) -> str:
 
 def why(gate: Gate, count: Count, share: float, verdict: Verdict, of: str = "") -> str:
     """Why a count of jobs over the limit, of which `share` may be, gives this verdict; `of` names the jobs."""
-    told = (
-        f"{_subject(gate, of)} for {count.over:,} of {_jobs(count.n)}"
-        if gate.metric.is_time
-        else _shared(gate, count)
-    )
-    unsure = f", and {count.undecided:,} unfinished may be" if count.undecided else ""
+    told, may, are = _told(gate, count, of), "may", "do"
+    if gate.metric.is_time:
+        may, are = "may be", "are"
+    unsure = f", and {count.undecided:,} unfinished {may}" if count.undecided else ""
     if verdict is Verdict.PASS:
-        allowed = allowed_over(count.n, share)
-        return f"{told}{unsure}; up to {allowed:,} may be."
+        return f"{told}{unsure}; up to {allowed_over(count.n, share):,} {may}."
     if verdict is Verdict.FAIL:
-        return f"{told}{unsure}; {share_text(share)} may be, and chance does not explain so many."
-    return f"{told}{unsure}. {_needed(count, share)}"
-
-
-def _subject(gate: Gate, of: str) -> str:
-    metric = gate.metric.value
-    return f"{metric[0].upper()}{metric[1:]}{of} was {limit_text(gate)} or more"
-
-
-def _jobs(n: int) -> str:
-    return f"{n:,} job{'' if n == 1 else 's'}"
-
-
-def _shared(gate: Gate, count: Count) -> str:
-    """What a share counts: the jobs themselves, not their times."""
-    what = {
-        Metric.ERRORS: "failed",
-        Metric.COLD_STARTS: "met a cold start",
-        Metric.CENSORED: "had not ended",
-    }[gate.metric]
-    return f"{count.over:,} of {_jobs(count.n)} {what}"
-
-
-def _needed(count: Count, share: float) -> str:
-    """How many more jobs it would take; those that nobody can decide count against the gate."""
+        return f"{told}{unsure}; {share_text(share)} {may}, and chance does not explain so many."
+    # The undecided count against a gate that is to pass.
     worst = count.over + count.undecided
     more = more_jobs(worst, count.n, share)
     if more is None:
-        now, most = share_text(worst / count.n), share_text(share)
-        return f"While {now} are, no number of jobs would do: less than {most} may be."
-    return f"About {more:,} more jobs would tell, if the share stays as it is."
+        needed = f"While {share_text(worst / count.n)} {are}, no number of jobs would do: "
+        return f"{told}{unsure}. {needed}less than {share_text(share)} {may}."
+    return f"{told}{unsure}. About {more:,} more jobs would tell, if the share stays as it is."
+
+
+def _told(gate: Gate, count: Count, of: str) -> str:
+    """How many jobs are over: of a time those that took so long, of a share those that it counts."""
+    jobs = f"{count.over:,} of {count.n:,} job{'' if count.n == 1 else 's'}"
+    if gate.metric.is_time:
+        metric = gate.metric.value
+        return f"{metric[0].upper()}{metric[1:]}{of} was {limit_text(gate)} or more for {jobs}"
+    what = {
+        Metric.ERRORS: "failed",
+        Metric.COLD_STARTS: "met a cold start",
+        Metric.CENSORED: "were unfinished at the end",
+    }
+    return f"{jobs} {what[gate.metric]}"

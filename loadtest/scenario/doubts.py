@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import ceil, log
 
 from loadtest.protocol import Op
-from loadtest.scenario.gates import Gate
+from loadtest.scenario.gates import Gate, Metric
 from loadtest.scenario.preview import Preview
 from loadtest.traffic.settings import OpenLoad
 from loadtest.units import seconds_text
@@ -39,8 +39,12 @@ def _of_stops(seen: Preview) -> Iterator[str]:
 
 
 def _of_gates(seen: Preview) -> Iterator[str]:
-    """Gates that have too few jobs to pass, even if none is over: (1 − p)ⁿ must come down to 1 %, as in `gate`."""
+    """Gates that cannot pass: too low a rate, or so few jobs that even with none over pⁿ is more than 1 %."""
     for gate in seen.scenario.gates:
+        if gate.metric is Metric.THROUGHPUT and seen.peak_per_s is not None:
+            offered_per_s = seen.peak_per_s * (1.0 if gate.flow is None else seen.scenario.share(gate.flow))
+            if offered_per_s <= gate.limit:
+                yield f'"{gate}" cannot pass, at most {offered_per_s:.4g}/s are offered; lower it or raise the rate'
         jobs = _jobs_of(seen, gate)
         share = gate.limit if gate.metric.is_share else (1000 - (gate.per_mille or 0)) / 1000
         if jobs is None or (gate.per_mille is None and not gate.metric.is_share):

@@ -103,6 +103,13 @@ def test_it_prints_the_verdict_and_a_line_for_each_gate(tmp_path: Path) -> None:
     assert "\x1b" not in said
 
 
+def test_a_gate_that_is_asked_for_twice_is_judged_once(tmp_path: Path) -> None:
+    folder = recorded(tmp_path, hundred(), ("delay p90 < 2s",))
+    judged(folder, "delay p90<2000ms", "delay p50 < 2s", "delay p50 < 2s")
+    root = ElementTree.fromstring((folder / "gate.xml").read_bytes())
+    assert [case.get("name") for case in root[0]] == ["delay p90 < 2s", "delay p50 < 2s"]
+
+
 def test_a_baseline_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "reports" / "baselines").mkdir(parents=True)
     recorded(tmp_path / "reports" / "baselines" / "v1", hundred())

@@ -161,6 +161,14 @@ def test_cold_starts_are_judged_where_somebody_knows_them() -> None:
     assert held("cold starts < 1 %", table, cold=cold).verdict is FAIL
 
 
+def test_a_share_is_told_in_words_of_its_own() -> None:
+    said = held("errors < 5 %", jobs((995, {}), (5, UNFINISHED))).detail
+    assert said == "0 of 1,000 jobs failed, and 5 unfinished may; up to 34 may."
+    assert held("censored < 1 %", jobs((900, {}), (100, UNFINISHED))).detail == (
+        "100 of 1,000 jobs were unfinished at the end; 1 % may, and chance does not explain so many."
+    )
+
+
 def test_a_longest_time_is_a_fact() -> None:
     assert held("delay max < 2s", delays((99, 7), (1, 1999))).verdict is PASS
     failed = held("delay max < 2s", delays((99, 7), (1, 2000)))
