@@ -100,7 +100,10 @@ def report(
 
 @app.command()
 def gate(
-    run: Annotated[Path, typer.Argument(help="A run directory, or a name in reports/baselines.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run directory, or a name in reports/baselines.", show_default=False),
+    ],
     gates: Annotated[
         list[str] | None,
         typer.Option("--gate", metavar="TEXT", help='One more gate, like "delay p95 < 2s".', show_default=False),

@@ -310,3 +310,15 @@ def test_every_result_explains_itself_in_whole_sentences(gate: str) -> None:
         assert detail[0].isupper() or detail[0].isdigit()
         assert detail.endswith(".")
         assert "\n" not in detail
+
+
+def test_workers_at_their_limit_fail_a_gate_at_most_as_often_as_one_would() -> None:
+    rng = np.random.default_rng(13)
+    runs, workers, each = 200, 20, 100
+    table = jobs(*((each, {"worker_id": f"w{n}"}) for n in range(workers)))
+    base = evidence_of(run(), table)
+    gate = parse_gate("delay p95 < 1s per worker")
+    drawn = rng.exponential(1000 / np.log(20), (runs, workers * each))
+    words = [judge(gate, with_delays(base, delay_ms)).verdict for delay_ms in drawn]
+    assert words.count(FAIL) / runs <= 0.025 + 3 * np.sqrt(0.025 / runs)
+    assert words.count(PASS) == 0
