@@ -36,7 +36,7 @@ def why(gate: Gate, count: Count, share: float, verdict: Verdict, of: str = "") 
     if more is None:
         needed = f"While {share_text(worst / count.n)} {are}, no number of jobs would do: "
         return f"{told}{unsure}. {needed}less than {share_text(share)} {may}."
-    return f"{told}{unsure}. About {more:,} more jobs would tell, if the share stays as it is."
+    return f"{told}{unsure}. About {more:,} more jobs{of} would tell, if the share stays as it is."
 
 
 def _told(gate: Gate, count: Count, of: str) -> str:

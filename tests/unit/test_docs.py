@@ -13,6 +13,8 @@ from ruamel.yaml import YAML
 from loadtest.cli import app
 from loadtest.gate.early_stopping import allowed_over, least_jobs
 from loadtest.scenario.gates import parse_gate
+from loadtest.scenario.load import load_scenario
+from loadtest.scenario.model import AbortRule
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,6 +28,15 @@ def blocks(page: Path, language: str) -> list[str]:
 def test_every_gate_that_is_shown_reads() -> None:
     gates = YAML(typ="safe").load(blocks(ROOT / "docs" / "gates.md", "yaml")[0])["gates"]
     assert len({parse_gate(text).metric for text in gates}) >= 9
+
+
+def test_the_scenario_and_the_abort_rules_that_are_shown_load(tmp_path: Path) -> None:
+    path = tmp_path / "shown.yaml"
+    shown, remote = blocks(ROOT / "README.md", "yaml")
+    path.write_text(shown)
+    assert len(load_scenario(path).gates) == 2
+    rules = (remote, blocks(ROOT / "docs" / "gates.md", "yaml")[1])
+    assert all(AbortRule.model_validate(YAML(typ="safe").load(text)["abort"]).gates for text in rules)
 
 
 def test_the_table_of_least_jobs_is_what_the_rule_gives() -> None:

@@ -322,3 +322,8 @@ def test_workers_at_their_limit_fail_a_gate_at_most_as_often_as_one_would() -> N
     words = [judge(gate, with_delays(base, delay_ms)).verdict for delay_ms in drawn]
     assert words.count(FAIL) / runs <= 0.025 + 3 * np.sqrt(0.025 / runs)
     assert words.count(PASS) == 0
+
+
+def test_what_a_worker_lacks_are_jobs_of_its_own() -> None:
+    table = jobs((100, {"worker_id": "busy"}), (3, {"worker_id": "late"}))
+    assert "About 87 more jobs on late would tell" in held("execution p95 < 8s per worker", table).detail
