@@ -90,7 +90,9 @@ class GateWatch:
         if gate.metric is Metric.THROUGHPUT:
             rate = n * self._of / self._over_s
             slow = watched_s >= self._over_s and rate <= gate.limit
-            return f"{n} jobs completed {last}, {rate:.3g}/s" if slow else None
+            told = f"{n} jobs completed {last}, {rate:.3g}/s"
+            told = told if self._of == 1 else f"{told} if each of {self._of} processes does as this one"
+            return told if slow else None
         if gate.statistic == "max":
             return f"{over} of the {n} jobs that completed {last} took {limit_text(gate)} or more" if over else None
         if n < self._least_jobs:

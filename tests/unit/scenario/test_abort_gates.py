@@ -126,6 +126,9 @@ def test_processes_reach_a_throughput_together() -> None:
     stops.share(Place(1, 4))
     for now in range(100, 111):
         assert watched(stops, job(float(now)), look_at=now) is None
+    stops.look(116)
+    assert stops.reason is not None
+    assert stops.reason.endswith("5 jobs completed in the last 10 s, 2/s if each of 4 processes does as this one")
 
 
 def test_memory_does_not_grow_with_the_jobs() -> None:
