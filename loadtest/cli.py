@@ -99,6 +99,39 @@ def report(
 
 
 @app.command()
+def gate(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run directory, or a name in reports/baselines.", show_default=False),
+    ],
+    gates: Annotated[
+        list[str] | None,
+        typer.Option("--gate", metavar="TEXT", help='One more gate, like "delay p95 < 2s".', show_default=False),
+    ] = None,
+    baselines: Annotated[
+        list[Path] | None,
+        typer.Option("--baseline", metavar="RUN", help="Compare with this earlier run.", show_default=False),
+    ] = None,
+    tolerance: Annotated[str, typer.Option(metavar="SHARE", help="How much worse is not worse.")] = "5 %",
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write JUnit XML here too.", show_default=False)
+    ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a summary in Markdown here.", show_default=False)
+    ] = None,
+) -> None:
+    """Judge a run by gates, for a release or for CI."""
+    import os
+
+    from rich.console import Console
+
+    from loadtest.gating import GateRequest, gate
+
+    request = GateRequest(run, gates or [], baselines or [], tolerance, junit, markdown)
+    raise typer.Exit(gate(request, os.environ, Console()))
+
+
+@app.command()
 def check(scenario: ScenarioFile, changes: Changes = None, seed: Seed = None, target: TargetUrl = None) -> None:
     """Show what a scenario would send, and send nothing."""
     from loadtest.report.preview import preview_lines

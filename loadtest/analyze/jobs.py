@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from loadtest.record.run import Ending, Run
 from loadtest.record.sample import Outcome
-from loadtest.scenario.model import FlowName
+from loadtest.scenario.flows import FlowName
 
 FLOWS: tuple[str, ...] = get_args(FlowName)
 OUTCOMES: tuple[str, ...] = tuple(Outcome)
@@ -44,11 +44,20 @@ class Jobs:
 
     def where(self, mask: Mask) -> Jobs:
         """Those jobs for which the mask is true."""
-        return Jobs(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
+        return self.taken(np.flatnonzero(mask))
+
+    def taken(self, places: NDArray[np.int64]) -> Jobs:
+        """The jobs at these places, in their order."""
+        return Jobs(**{field.name: getattr(self, field.name)[places] for field in fields(self)})
+
+    def of(self, flow: str) -> Mask:
+        """Which jobs are of this flow."""
+        mask: Mask = self.flow == FLOWS.index(flow)
+        return mask
 
     def of_flow(self, flow: str) -> Jobs:
         """The jobs of one flow."""
-        return self.where(self.flow == FLOWS.index(flow))
+        return self.where(self.of(flow))
 
     def ended(self, outcome: Outcome) -> Mask:
         """Which jobs ended so."""

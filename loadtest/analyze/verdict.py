@@ -19,7 +19,7 @@ def verdict(run: Run, validity: Validity, gates: list[GateResult], jobs: dict[st
         missed = [gate for gate in gates if gate.verdict is bad]
         if missed:
             word = "did not hold" if bad is Verdict.FAIL else "cannot be told yet"
-            return bad, f"{_count(len(missed), 'gate')} of {len(gates)} {word}: {missed[0].gate}; {missed[0].detail}"
+            return bad, f"{_count(len(missed), 'gate')} of {len(gates)} {word}: {missed[0].gate}. {missed[0].detail}"
     measured = f"{jobs['completed']} of {_count(jobs['submitted'], 'job')} completed{_others(jobs)}"
     return (
         Verdict.PASS,

@@ -20,7 +20,8 @@ from loadtest.flows.stream import stream
 from loadtest.protocol import Op
 from loadtest.record.recorder import Recorder
 from loadtest.record.sample import Outcome, Sample
-from loadtest.scenario.model import SUBMITS_BY, FlowName, Scenario
+from loadtest.scenario.flows import FlowName
+from loadtest.scenario.model import SUBMITS_BY, Scenario
 from loadtest.scenario.stops import Stops
 from loadtest.traffic.arrivals import Schedule
 from loadtest.traffic.budget import MARGIN_S
@@ -207,6 +208,8 @@ class Jobs:
             self.unfinished.append(sample)
         elif self.stops.watching:
             self.stops.ended(sample.finished_at, sample.outcome == Outcome.COMPLETED, sample.execution_ms)
+            if self.stops.watch is not None:
+                self.stops.watch.ended(sample)
 
     def all_ended(self) -> bool:
         """Whether the load is over and no job of it is under way or waits for a user."""

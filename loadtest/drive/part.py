@@ -118,6 +118,8 @@ class Part:
         jobs, pulse = self.jobs, self.jobs.pulse
         if not self._shares_disk:
             self.copies.send()
+        if jobs.starts_at <= now < jobs.ends_at:
+            jobs.stops.look(now)
         counts = Counts(
             sent=self._recorder.tally.count,
             in_flight=pulse.in_flight,

@@ -10,7 +10,8 @@ from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_STOPPING
 
 from loadtest.drive.jobs import Jobs
-from loadtest.scenario.model import FlowName, Scenario
+from loadtest.scenario.flows import FlowName
+from loadtest.scenario.model import Scenario
 
 
 class JobUser(User):

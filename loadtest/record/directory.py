@@ -37,6 +37,7 @@ class RunDirectory:
         self.path = path
         self.report = path / "report.html"
         self.summary = path / "summary.json"
+        self.gate = path / "gate.xml"
         self._shards = path / "shards"
         self._run = path / "run.json"
         self._reserve = self._shards / "reserve"

@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 import pyarrow as pa
 
-from loadtest.scenario.model import FlowName
+from loadtest.scenario.flows import FlowName
 
 
 class Outcome(StrEnum):

@@ -19,6 +19,7 @@ from loadtest.report import words
 from loadtest.report.bundle import charting_script
 from loadtest.report.charts import Chart
 from loadtest.report.distributions import distribution_charts
+from loadtest.report.gates import limit_text, observed_text
 from loadtest.report.over_time import over_time_charts
 from loadtest.report.tables import needs, quantile_rows, tiles
 
@@ -49,6 +50,8 @@ def report_html(run: Run, summary: Summary, series: Series) -> str:
             verdict_word=VERDICT_WORDS[summary.verdict],
             tiles=tiles(summary, series),
             quantile_rows=quantile_rows,
+            observed_text=observed_text,
+            limit_text=limit_text,
             most_workers=MOST_WORKERS,
             most_faults=MOST_GROUPS,
             needs=needs(),

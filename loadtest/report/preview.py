@@ -40,6 +40,8 @@ def preview_lines(seen: Preview) -> Iterator[str]:
     yield from _labelled("requests", _requests(seen))
     yield from _labelled("cost", _cost(seen))
     yield from _labelled("ceilings", _ceilings(scenario))
+    if scenario.gates:
+        yield from _labelled("gates", "; ".join(map(str, scenario.gates)))
     for doubt in doubts(seen):
         yield ""
         yield from textwrap.wrap(f"warning: {doubt}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
@@ -148,5 +150,6 @@ def _ceilings(scenario: Scenario) -> str:
         None if ceilings.jobs is None else f"{ceilings.jobs:,} jobs",
         None if ceilings.cost is None else f"{dollars(ceilings.cost)} of execution",
         None if rule is None else f"stops when more than {share(rule.errors)} fail within {span(rule.over)}",
+        *(f"or {gate} does not hold" for gate in (() if rule is None else rule.gates)),
     ]
     return ", ".join(filter(None, parts)) or "none"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil, log
 
 from loadtest.protocol import Op
+from loadtest.scenario.gates import Gate, Metric
 from loadtest.scenario.preview import Preview
 from loadtest.traffic.settings import OpenLoad
 from loadtest.units import seconds_text
@@ -12,7 +14,7 @@ from loadtest.units import seconds_text
 
 def doubts(seen: Preview) -> list[str]:
     """Every doubt about what a scenario would send."""
-    return [*_of_budget(seen), *_of_stops(seen), *_of_endpoint(seen), *_of_polling(seen)]
+    return [*_of_budget(seen), *_of_stops(seen), *_of_gates(seen), *_of_endpoint(seen), *_of_polling(seen)]
 
 
 def _of_budget(seen: Preview) -> Iterator[str]:
@@ -34,6 +36,31 @@ def _of_stops(seen: Preview) -> Iterator[str]:
         yield f"ceilings.cost is {ceilings.cost:g} US dollars, but execution would cost about {seen.cost:.4g}"
     if seen.jobs is not None and scenario.abort is not None and scenario.abort.jobs > seen.jobs:
         yield f"abort.jobs is {scenario.abort.jobs}, so with {seen.jobs} jobs the abort rule never judges"
+
+
+def _of_gates(seen: Preview) -> Iterator[str]:
+    """Gates that cannot pass: too low a rate, or so few jobs that even with none over pⁿ is more than 1 %."""
+    for gate in seen.scenario.gates:
+        if gate.metric is Metric.THROUGHPUT and seen.peak_per_s is not None:
+            offered_per_s = seen.peak_per_s * (1.0 if gate.flow is None else seen.scenario.share(gate.flow))
+            if offered_per_s <= gate.limit:
+                yield f'"{gate}" cannot pass, at most {offered_per_s:.4g}/s are offered; lower it or raise the rate'
+        jobs = _jobs_of(seen, gate)
+        share = gate.limit if gate.metric.is_share else (1000 - (gate.per_mille or 0)) / 1000
+        if jobs is None or (gate.per_mille is None and not gate.metric.is_share):
+            continue
+        least = ceil(log(0.01) / log(1 - share))
+        if jobs < least:
+            yield f'"{gate}" cannot pass with {jobs} jobs, it takes {least}; it will be inconclusive or fail'
+
+
+def _jobs_of(seen: Preview, gate: Gate) -> int | None:
+    """How many jobs a gate speaks of at most; None where that is not known ahead."""
+    counts = [seen.jobs]
+    counts += [flow.jobs for flow in seen.flows if flow.flow == gate.flow]
+    named = [stage.jobs for stage in seen.stages if stage.name == gate.during]
+    counts += [None if None in named else sum(filter(None, named))] if named else []
+    return min((count for count in counts if count is not None), default=None)
 
 
 def _of_endpoint(seen: Preview) -> Iterator[str]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 
 import msgspec
 import numpy as np
 
 from loadtest.errors import ScenarioError
 from loadtest.protocol import OPERATIONS, Limit, Op
+from loadtest.scenario.document import Path
 from loadtest.scenario.faults import Fault
+from loadtest.scenario.flows import FlowName
+from loadtest.scenario.gates import STEADY, Gate, Metric
 from loadtest.scenario.key import is_loopback
-from loadtest.scenario.model import SUBMITS_BY, FlowName, RemoteTarget, Scenario
+from loadtest.scenario.model import SUBMITS_BY, RemoteTarget, Scenario
 from loadtest.scenario.overrides import spelled
 from loadtest.traffic.settings import OpenLoad, Trace
 
@@ -39,6 +43,9 @@ def impossible(scenario: Scenario) -> Iterator[Fault]:
     """Everything that keeps a scenario from being sent, each with its place in the file."""
     yield from _of_target(scenario)
     yield from _of_flows(scenario)
+    yield from _of_gates(scenario, ("gates",), scenario.gates)
+    if scenario.abort is not None:
+        yield from _of_gates(scenario, ("abort", "gates"), scenario.abort.gates)
     if scenario.ceilings.cost is not None and scenario.price is None:
         yield Fault(("ceilings", "cost"), "a cost ceiling needs a price; add price, in US dollars per worker-second")
     stages = len(scenario.load.stages)
@@ -74,6 +81,30 @@ def _of_flows(scenario: Scenario) -> Iterator[Fault]:
         if sent > most:
             text = f"{sent / 1e6:.3g} MB, but /{op} takes at most {most / 1e6:g} MB; send less"
             yield Fault(("flows", name, "input"), text)
+
+
+def _of_gates(scenario: Scenario, path: Path, gates: Sequence[Gate]) -> Iterator[Fault]:
+    for index, gate in enumerate(gates):
+        unknown = unknown_to(scenario, gate)
+        if unknown is not None:
+            yield Fault((*path, index), unknown)
+
+
+def unknown_to(scenario: Scenario, gate: Gate) -> str | None:
+    """What a gate speaks of that the scenario does not have: a stage or a flow; None where it has all."""
+    if gate.during is not None and gate.during != STEADY and gate.during not in stage_names(scenario):
+        near = get_close_matches(gate.during, [*stage_names(scenario), STEADY], n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"use one of {', '.join([*stage_names(scenario), STEADY])}"
+        return f'no stage is called "{gate.during}"; {hint}'
+    needed = "stream" if gate.metric is Metric.FIRST_CHUNK else gate.flow
+    if needed is not None and needed not in scenario.flows:
+        return f'"{gate}" speaks of jobs of {needed}, and the scenario has none; add flows.{needed}, or drop the gate'
+    return None
+
+
+def stage_names(scenario: Scenario) -> list[str]:
+    """What reports and gates call the stages of the load: as named, else by number."""
+    return [stage.name or f"stage {number}" for number, stage in enumerate(scenario.load.stages, 1)]
 
 
 def _of_rates(scenario: Scenario, load: OpenLoad) -> Iterator[Fault]:

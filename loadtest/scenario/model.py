@@ -11,11 +11,13 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Limit, LimitText, Op
+from loadtest.scenario.abort_gates import AbortGate
+from loadtest.scenario.flows import FlowName
+from loadtest.scenario.gates import GateText
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Fraction, Frozen, Seconds
 
-FlowName = Literal["run", "runsync", "stream"]
-NOT_COMPARED = ("name", "question", "target", "seed")
+NOT_COMPARED = ("name", "question", "target", "seed", "gates")
 """What may differ between two runs of the same scenario."""
 SUBMITS_BY = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN}
 """Which operation submits a flow's job."""
@@ -95,7 +97,10 @@ class Drain(Frozen):
 
 
 class AbortRule(Frozen):
-    """Stops the run when more than `errors` of the jobs ended in the last `over`, at least `jobs`, failed."""
+    """Stops the run when more than `errors` of the jobs ended in the last `over`, at least `jobs`, failed.
+
+    It also stops when one of `gates` does not hold for them and chance does not explain it.
+    """
 
     errors: Fraction = 0.5
     """The share of failed jobs above which the run stops."""
@@ -103,6 +108,8 @@ class AbortRule(Frozen):
     """How far back it looks."""
     jobs: Annotated[int, Field(ge=1)] = 20
     """With fewer jobs than this in that time it does not judge."""
+    gates: tuple[AbortGate, ...] = ()
+    """Objectives such as `delay p95 < 30s`, held against the jobs that ended in the last `over`."""
 
 
 class Ceilings(Frozen):
@@ -146,6 +153,8 @@ class Scenario(Frozen):
     """How long one job is followed before it is given up; no request of it is waited for beyond."""
     drain: Drain = Drain()
     """What happens after the last arrival."""
+    gates: tuple[GateText, ...] = ()
+    """What the run must hold to pass: objectives such as `delay p95 < 2s` ([gates.md](gates.md))."""
     abort: AbortRule | None = None
     """When errors stop the run early; where not given, never on this machine and by default elsewhere."""
     ceilings: Ceilings = Ceilings()

@@ -10,8 +10,9 @@ import numpy as np
 
 from loadtest.endpoint.settings import Constant, LogNormal, Measured
 from loadtest.protocol import Limit, Op
+from loadtest.scenario.flows import FlowName
 from loadtest.scenario.limits import SUBMITS, peak_rates
-from loadtest.scenario.model import Flow, FlowName, Scenario
+from loadtest.scenario.model import Flow, Scenario
 from loadtest.traffic.arrivals import Schedule, fullest, schedule
 from loadtest.traffic.polling import Crowd, PollPacer
 from loadtest.traffic.settings import ClosedLoad, OpenLoad

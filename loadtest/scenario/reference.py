@@ -53,7 +53,8 @@ A scenario is one YAML 1.2 file. Numbers carry their units: `200ms`, `30s`, `5 m
 `--set load.stages.0.rate=20/s` changes one value for one run.
 
 A time that varies is written as one time (`200ms`), as a log-normal spread (`{median: 200ms, sigma: 0.3}`), as a list
-of measured times (`["1.2s", "0.9s"]`) or as a file of them (`{file: measured.txt}`, one a line). A limit is written
+of measured times (`["1.2s", "0.9s"]`) or as a file of them (`{file: measured.txt}`, one a line). A gate is an
+objective in words, `delay p95 < 2s of runsync`; all its forms are in [gates.md](gates.md). A limit is written
 `1000 per 10 s, 200 at once`; the operations that can have one are """
 
 

@@ -1,9 +1,10 @@
-"""When a run must not go on: too many errors of late, too many jobs, too much money."""
+"""When a run must not go on: too many errors of late, a gate that does not hold, too many jobs, too much money."""
 
 from __future__ import annotations
 
 from collections import deque
 
+from loadtest.scenario.abort_gates import GateWatch
 from loadtest.scenario.key import is_loopback
 from loadtest.scenario.model import AbortRule, Ceilings, RemoteTarget, Scenario
 from loadtest.traffic.shares import Place, part
@@ -33,12 +34,16 @@ class Stops:
         self._errors = 0
         self._spent = 0.0
         self._submitted = 0
+        rule = self._rule
+        self.watch = GateWatch(rule.gates, rule.over, rule.jobs) if rule is not None and rule.gates else None
         self.reason: str | None = None
 
     def share(self, place: Place) -> None:
         """From now on this process may use this part of what the ceilings allow; without a place it sends nothing."""
         if place.of == 0:
             return
+        if self.watch is not None:
+            self.watch.share(place)
         ceilings = self._scenario.ceilings
         if ceilings.jobs is not None:
             self._most_jobs = part(ceilings.jobs, place)
@@ -62,6 +67,12 @@ class Stops:
             self.reason = self.reason or f"ceilings.cost: {self._spent:.4f} of {most:g} US dollars are spent"
         if self._rule is not None:
             self._judge(at, completed)
+
+    def look(self, now: float) -> None:
+        """Judge the abort rule's gates; to be called once or twice a second for as long as load is offered."""
+        if self.watch is not None and self.reason is None:
+            failing = self.watch.failing(now)
+            self.reason = None if failing is None else f"abort.gates: {failing}"
 
     def _judge(self, at: float, completed: bool) -> None:
         rule, recent = self._rule, self._recent

@@ -13,7 +13,7 @@ import pytest
 from loadtest.errors import ExitCode, RunDirectoryError
 from loadtest.record.directory import RunDirectory
 from loadtest.results import build
-from tests.unit.analyze.rows import requests, run, ten_jobs
+from tests.unit.analyze.rows import requests, run, scenario, ten_jobs
 
 
 @pytest.fixture
@@ -31,6 +31,29 @@ def test_the_same_directory_gives_the_same_summary_again(recorded: RunDirectory)
     assert build(recorded) == first
     assert recorded.summary.read_bytes() == written
     assert first.jobs["completed"] == 10
+
+
+def gated(folder: Path, *gates: str) -> RunDirectory:
+    """A run of ten jobs whose scenario has these gates."""
+    directory = RunDirectory(folder)
+    directory.write_run(run(scenario(gates=gates)))
+    pq.write_table(ten_jobs(), folder / "samples.parquet")
+    pq.write_table(requests((1000, 0, "run", 200, 10, 10)), folder / "requests.parquet")
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("gate", "word"),
+    [("delay max < 1s", "pass"), ("delay p50 < 1ms", "fail"), ("delay p95 < 1s", "inconclusive")],
+)
+def test_the_gates_of_the_scenario_decide_the_verdict(tmp_path: Path, gate: str, word: str) -> None:
+    summary = build(gated(tmp_path, "delay max < 2s", gate))
+    assert summary.verdict.value == word
+    written = json.loads((tmp_path / "summary.json").read_text())
+    assert [each["verdict"] for each in written["gates"]] == ["pass", word]
+    assert written["verdict"] == word
+    assert gate.replace("<", "&lt;") in (tmp_path / "gate.xml").read_text()
+    assert gate.replace("<", "&lt;") in (tmp_path / "report.html").read_text()
 
 
 def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:

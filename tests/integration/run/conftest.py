@@ -43,9 +43,8 @@ class Finished:
 
     def is_complete(self) -> bool:
         left = {path.name for path in self.out.iterdir()}
-        return {"run.json", "samples.parquet", "requests.parquet", "summary.json", "report.html"} <= left and not (
-            {"shards"} & left
-        )
+        built = {"summary.json", "report.html", "gate.xml"}
+        return {"run.json", "samples.parquet", "requests.parquet"} | built <= left and "shards" not in left
 
 
 @dataclass

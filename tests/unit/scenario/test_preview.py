@@ -165,3 +165,31 @@ def test_the_smoke_scenario_is_short_and_still_has_enough_jobs() -> None:
     assert (seen.jobs or 0) >= 400
     assert seen.scenario.load.duration_s <= 15
     assert doubts(seen) == []
+
+
+@pytest.mark.parametrize(
+    ("gate", "rate", "doubtful"),
+    [
+        ("delay p99 < 2s", "7/s", True),  # 420 jobs
+        ("delay p99 < 2s", "8/s", False),  # 480 jobs
+        ("errors < 1 %", "7/s", True),
+        ("errors < 2 %", "7/s", False),
+        ("delay p99 < 2s of runsync", "8/s", True),
+        ("delay p95 < 2s during short", "8/s", True),
+        ("delay mean < 2s", "1/s", False),
+        ("throughput > 1/s", "2/s", False),
+        ("throughput > 2/s", "2/s", True),
+        ("throughput > 1/s of run", "2/s", True),
+    ],
+)
+def test_a_gate_that_cannot_pass_is_a_doubt(gate: str, rate: str, doubtful: bool) -> None:
+    stages = [{"rate": rate, "for": "50s"}, {"name": "short", "rate": rate, "for": "10s"}]
+    asked = Scenario.model_validate(
+        {
+            "name": "x",
+            "load": {"arrivals": "constant", "stages": stages},
+            "flows": {"run": {"weight": 1}, "runsync": {"weight": 1}},
+            "gates": [gate],
+        }
+    )
+    assert any("cannot pass" in doubt for doubt in doubts(preview(asked))) == doubtful

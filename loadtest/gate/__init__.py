@@ -1,0 +1,1 @@
+"""The objectives of a run held against what was measured: columns to verdicts."""

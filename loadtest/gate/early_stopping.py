@@ -1,0 +1,79 @@
+"""How many jobs may lie on the wrong side of a limit, and how many jobs it takes to know.
+
+The rule is MLPerf's early stopping. With t of n jobs over the limit, a percentile p is under it with
+confidence c when P(B ≤ t) ≤ 1 − c, where B ~ Binomial(n, 1 − p): were just 1 − p of all jobs over, so few of n
+would hardly ever be. It assumes no distribution of the times, but takes jobs as independent.
+A share, such as that of errors, is judged alike: the share that may be over stands for 1 − p.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scipy import special
+
+MISS = 0.01
+"""1 − c, for MLPerf's c of 0.99: a target whose true figure is the limit passes in at most one of 100 runs."""
+TAIL = 0.025
+"""Each side of a 95 % interval, as in the report; a gate fails where that interval lies beyond its limit."""
+MOST_JOBS = 100_000_000
+"""More jobs than this are not counted out."""
+
+
+def holds(over: int, n: int, share: float) -> bool:
+    """Whether `over` of n jobs show that less than `share` (0 to 1) of all jobs are over; no jobs never do."""
+    return n > 0 and over < n and float(special.bdtr(over, n, share)) <= MISS
+
+
+def refutation(over: int, n: int, share: float) -> float:
+    """P(B ≥ over): how likely so many of n are over where only `share` of all jobs are; 1 with none over."""
+    return 1.0 if over == 0 else float(special.bdtrc(over - 1, n, share))
+
+
+def refuted(over: int, n: int, share: float) -> bool:
+    """Whether `over` of n jobs show that more than `share` are over: the 95 % interval lies beyond the limit."""
+    return refutation(over, n, share) <= TAIL
+
+
+def allowed_over(n: int, share: float) -> int | None:
+    """The most of n jobs that may be over for `holds`; None where even none over would be too few jobs."""
+    if not holds(0, n, share):
+        return None
+    low, high = 0, n
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle, n, share) else (low, middle)
+    return low
+
+
+def least_jobs(over: int, share: float) -> int:
+    """The fewest jobs with which `over` of them still hold."""
+    low, high = over, max(1, over)
+    while not holds(over, high, share):
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(over, middle, share) else (middle, high)
+    return high
+
+
+def more_jobs(over: int, n: int, share: float) -> int | None:
+    """How many more jobs would hold if the share over stays as it is in n; None where no number would do."""
+    if over == 0:
+        return max(0, least_jobs(0, share) - n)
+    if over >= share * n:
+        return None
+    low, high = n, n
+    while not holds(_scaled(over, n, high), high, share):
+        low, high = high, high * 2
+        if high > MOST_JOBS:
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(_scaled(over, n, middle), middle, share) else (middle, high)
+    return high - n
+
+
+def _scaled(over: int, n: int, jobs: int) -> int:
+    """As many of `jobs` as `over` is of n, rounded up."""
+    return math.ceil(over * jobs / n)

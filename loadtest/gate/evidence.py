@@ -1,0 +1,123 @@
+"""What gates are held against: the jobs of a run, how long each was followed, and the windows of its time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from loadtest.analyze.jobs import Floats, Jobs, LoadWindow, Mask, jobs_of, load_window
+from loadtest.record.run import Run
+from loadtest.scenario.gates import STEADY, Gate
+from loadtest.scenario.model import Scenario
+
+NO_WORKER = -1
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a run's time, in seconds from the start of its load; the end does not belong to it."""
+
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The jobs of a run, in columns of one length.
+
+    `followed_until_at` is when the client stopped following a job that did not end, in epoch seconds. `worker`
+    is a place in `worker_ids`, or −1. `cold` says which jobs met a cold start, `steady` where the run was
+    steady; each is None where nobody knows.
+    """
+
+    jobs: Jobs
+    followed_until_at: Floats
+    worker: NDArray[np.int64]
+    worker_ids: tuple[str, ...]
+    load: LoadWindow
+    stages: tuple[tuple[str, Window], ...]
+    steady: Window | None = None
+    cold: Mask | None = None
+
+    def where(self, mask: Mask) -> Evidence:
+        """The same of those jobs for which the mask is true."""
+        return self.taken(np.flatnonzero(mask))
+
+    def taken(self, places: NDArray[np.int64]) -> Evidence:
+        """The same of the jobs at these places, in their order."""
+        return replace(
+            self,
+            jobs=self.jobs.taken(places),
+            followed_until_at=self.followed_until_at[places],
+            worker=self.worker[places],
+            cold=None if self.cold is None else self.cold[places],
+        )
+
+
+def evidence_of(run: Run, samples: pa.Table, steady: Window | None = None, cold: Mask | None = None) -> Evidence:
+    """The evidence in a run's record and its rows, which are in the schema of `samples.parquet`."""
+    jobs = jobs_of(samples)
+    load = load_window(run, jobs)
+    patience_s = Scenario.model_validate(run.scenario).patience
+    workers = samples.column("worker_id").combine_chunks().dictionary_encode()
+    return Evidence(
+        jobs=jobs,
+        followed_until_at=np.minimum(jobs.intended_at + patience_s, _ended_at(run, jobs, load)),
+        worker=pc.fill_null(pc.cast(workers.indices, pa.int64()), NO_WORKER).to_numpy(zero_copy_only=False),
+        worker_ids=tuple(workers.dictionary.to_pylist()),
+        load=load,
+        stages=_stages(run),
+        steady=steady,
+        cold=cold,
+    )
+
+
+def _ended_at(run: Run, jobs: Jobs, load: LoadWindow) -> float:
+    """When the run ended; of one whose process died the last that its samples saw."""
+    if run.ended_at is not None:
+        return run.ended_at
+    seen = np.concatenate([[load.end_at], jobs.sent_at, jobs.finished_at])
+    return float(np.nanmax(seen))
+
+
+def _stages(run: Run) -> tuple[tuple[str, Window], ...]:
+    ends_s = np.cumsum([stage.duration_s for stage in run.stages]).tolist()
+    return tuple(
+        (stage.name or f"stage {number}", Window(end_s - stage.duration_s, end_s))
+        for number, (stage, end_s) in enumerate(zip(run.stages, ends_s, strict=True), 1)
+    )
+
+
+def windows(gate: Gate, seen: Evidence) -> tuple[Window, ...] | None:
+    """The windows that a gate speaks of; all of the load where it names none, None where none is known.
+
+    A stage that is called "steady" comes before the steady window that was found.
+    """
+    if gate.during is None:
+        return (Window(0.0, seen.load.duration_s),)
+    named = tuple(window for name, window in seen.stages if name == gate.during)
+    if named:
+        until_s = seen.load.duration_s
+        return tuple(Window(each.start_s, min(each.end_s, until_s)) for each in named if each.start_s < until_s)
+    return (seen.steady,) if gate.during == STEADY and seen.steady is not None else None
+
+
+def narrowed(gate: Gate, seen: Evidence, within: tuple[Window, ...]) -> Evidence:
+    """The jobs that a gate speaks of: those of its flow that were meant to start in these windows."""
+    found = of_flow(gate, seen)
+    if gate.during is None:
+        return found
+    at_s = found.jobs.intended_at - seen.load.start_at
+    mask = np.zeros(len(at_s), dtype=np.bool_)
+    for window in within:
+        mask |= (at_s >= window.start_s) & (at_s < window.end_s)
+    return found.where(mask)
+
+
+def of_flow(gate: Gate, seen: Evidence) -> Evidence:
+    """The jobs of the gate's flow, or all."""
+    return seen if gate.flow is None else seen.where(seen.jobs.of(gate.flow))

@@ -1,0 +1,123 @@
+"""What a gate measures of each job: a time that is known, or the least that it can be; or a yes or no."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtest.analyze.jobs import Floats, Mask
+from loadtest.analyze.quantiles import nearest_rank, supported
+from loadtest.gate.evidence import Evidence
+from loadtest.record.sample import Outcome
+from loadtest.scenario.gates import Metric
+
+
+@dataclass(frozen=True)
+class Count:
+    """Of n jobs, those that are over a limit, and those of which nobody can say."""
+
+    n: int
+    over: int
+    undecided: int = 0
+
+
+@dataclass(frozen=True)
+class Times:
+    """A time of each job in milliseconds, NaN where it is not known; `least_ms` is what it is then at least."""
+
+    value_ms: Floats
+    least_ms: Floats
+    worker: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.value_ms)
+
+    @property
+    def unknown(self) -> Mask:
+        """Whose time is not known."""
+        return np.isnan(self.value_ms)
+
+    def of_worker(self, worker: int, none: int) -> Times:
+        """The jobs of one worker, and those of which no worker is known and no time: they may be its own."""
+        mask = (self.worker == worker) | ((self.worker == none) & self.unknown)
+        return Times(self.value_ms[mask], self.least_ms[mask], self.worker[mask])
+
+    def count(self, limit_ms: float) -> Count:
+        """How many are not under the limit: so long, or unfinished after so long."""
+        over = np.where(self.unknown, self.least_ms, self.value_ms) >= limit_ms
+        undecided = self.unknown & ~over
+        return Count(len(self), int(np.count_nonzero(over)), int(np.count_nonzero(undecided)))
+
+    def percentile_ms(self, per_mille: int) -> float | None:
+        """The nearest rank where unknown times come last; None where n does not support it, or it is one of them."""
+        if not supported(len(self), per_mille):
+            return None
+        ordered = np.sort(np.where(self.unknown, np.inf, self.value_ms))
+        value = float(ordered[nearest_rank(len(self), per_mille) - 1])
+        return value if np.isfinite(value) else None
+
+
+def times(metric: Metric, seen: Evidence) -> Times:
+    """A time of the jobs in evidence, in the order of their intended start.
+
+    They are those that completed and, as unknown, those that were unfinished at the end; send lag is that of every
+    job that was sent. How a job failed is the matter of the gate on errors.
+    """
+    jobs = seen.jobs
+    relevant = jobs.sent if metric is Metric.SEND_LAG else jobs.completed | jobs.ended(Outcome.CENSORED)
+    if metric is Metric.SUBMIT:
+        relevant = relevant & ~jobs.of("runsync")
+    if metric is Metric.FIRST_CHUNK:
+        relevant = relevant & jobs.of("stream")
+    in_order = np.argsort(jobs.intended_at, kind="stable")
+    some = seen.taken(in_order[relevant[in_order]])
+    value_ms = _value_ms(metric, some)
+    return Times(value_ms, np.nan_to_num(_least_ms(metric, some)), some.worker)
+
+
+def _value_ms(metric: Metric, seen: Evidence) -> Floats:
+    jobs = seen.jobs
+    columns = {
+        Metric.DELAY: jobs.delay_ms,
+        Metric.EXECUTION: jobs.execution_ms,
+        Metric.END_TO_END: jobs.end_to_end_ms,
+        Metric.RESPONSE: jobs.response_ms,
+        Metric.OVERHEAD: jobs.overhead_ms,
+        Metric.SUBMIT: jobs.submit_ms,
+        Metric.FIRST_CHUNK: jobs.first_chunk_ms,
+        Metric.SEND_LAG: jobs.send_lag_ms,
+    }
+    return columns[metric]
+
+
+def _least_ms(metric: Metric, seen: Evidence) -> Floats:
+    """What the client itself had waited; of the server's own figures it knows nothing before the end."""
+    jobs = seen.jobs
+    since_at = {
+        Metric.END_TO_END: jobs.intended_at,
+        Metric.FIRST_CHUNK: jobs.intended_at,
+        Metric.RESPONSE: jobs.sent_at,
+        Metric.SUBMIT: jobs.sent_at,
+    }
+    if metric not in since_at:
+        return np.zeros(len(jobs))
+    waited_ms: Floats = np.maximum(0.0, (seen.followed_until_at - since_at[metric]) * 1000)
+    # A completed job without such a time, a stream without a chunk, was not waited for until the run ended.
+    return np.where(jobs.completed, 0.0, waited_ms)
+
+
+def share_count(metric: Metric, seen: Evidence) -> Count | None:
+    """The jobs that a share counts; None where nobody knows. The unfinished may fail, or have met a cold start."""
+    jobs = seen.jobs
+    censored = jobs.ended(Outcome.CENSORED) & jobs.sent
+    if metric is Metric.CENSORED:
+        return Count(int(np.count_nonzero(jobs.sent)), int(np.count_nonzero(censored)))
+    if metric is Metric.ERRORS:
+        failed = jobs.sent & ~jobs.completed & ~censored
+        return Count(*(int(np.count_nonzero(mask)) for mask in (jobs.sent, failed, censored)))
+    if seen.cold is None:
+        return None
+    relevant, cold = jobs.completed | censored, seen.cold & jobs.completed
+    return Count(*(int(np.count_nonzero(mask)) for mask in (relevant, cold, censored)))

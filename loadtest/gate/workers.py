@@ -1,0 +1,95 @@
+"""A gate that is to hold for each worker by itself: one slow host must not hide among many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loadtest.analyze.summary import GateResult, Verdict
+from loadtest.gate.early_stopping import TAIL, holds, refutation
+from loadtest.gate.evidence import NO_WORKER
+from loadtest.gate.measures import Count, Times
+from loadtest.gate.words import why
+from loadtest.scenario.gates import Gate, gate_text
+
+
+@dataclass(frozen=True)
+class _Worker:
+    worker_id: str
+    count: Count
+    observed_ms: float | None
+    p_value: float
+
+
+def judged_by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str]) -> GateResult:
+    """One result for all workers, which names the worst.
+
+    It passes where every worker does: that is one claim, whose error is at most that of a single test. It fails
+    where one worker does after Holm's correction, since of many workers one is always the unlucky one.
+    """
+    assert gate.per_mille is not None
+    share = (1000 - gate.per_mille) / 1000
+    workers = _workers(gate, measured, worker_ids, gate.per_mille, share)
+    failing = holm([each.p_value for each in workers], TAIL)
+    open_ = [each for each in workers if not holds(each.count.over + each.count.undecided, each.count.n, share)]
+    if not workers:
+        word, worst, detail = Verdict.INCONCLUSIVE, None, "No job tells which worker had it."
+    elif failing:
+        word, worst = Verdict.FAIL, min(workers, key=lambda each: each.p_value)
+        detail = f"{len(failing)} of {len(workers)} workers {'does' if len(failing) == 1 else 'do'} not hold it."
+    elif open_:
+        word, worst = Verdict.INCONCLUSIVE, max(open_, key=lambda each: (_worst_share(each), -each.count.n))
+        detail = f"{len(open_)} of {len(workers)} workers cannot be told yet."
+    else:
+        word, worst = Verdict.PASS, max(workers, key=lambda each: each.observed_ms or 0.0)
+        detail = f"Each of {len(workers)} workers holds it."
+    if worst is not None:
+        told = why(gate, worst.count, share, word, of=f" on {worst.worker_id}")
+        detail = f"{detail} {told}"
+    return GateResult(
+        gate=gate_text(gate),
+        observed=None if worst is None else worst.observed_ms,
+        limit=gate.limit * 1000,
+        n=len(measured),
+        verdict=word,
+        detail=detail,
+    )
+
+
+def _workers(gate: Gate, measured: Times, worker_ids: Sequence[str], per_mille: int, share: float) -> list[_Worker]:
+    found = []
+    for index, worker_id in enumerate(worker_ids):
+        if not (measured.worker == index).any():
+            continue
+        own = measured.of_worker(index, NO_WORKER)
+        count = own.count(gate.limit * 1000)
+        found.append(
+            _Worker(
+                worker_id,
+                count,
+                own.percentile_ms(per_mille),
+                refutation(_surely_over(own, index, gate.limit * 1000), count.n, share),
+            )
+        )
+    return found
+
+
+def _surely_over(own: Times, worker: int, limit_ms: float) -> int:
+    """Jobs over the limit that are known to be this worker's."""
+    mine = own.worker == worker
+    return Times(own.value_ms[mine], own.least_ms[mine], own.worker[mine]).count(limit_ms).over
+
+
+def _worst_share(worker: _Worker) -> float:
+    return (worker.count.over + worker.count.undecided) / worker.count.n
+
+
+def holm(p_values: Sequence[float], level: float) -> list[int]:
+    """Which of several hypotheses fall at this level when all are tested at once (Holm 1979): their places."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    fallen = []
+    for rank, index in enumerate(order):
+        if p_values[index] > level / (len(p_values) - rank):
+            break
+        fallen.append(index)
+    return fallen

@@ -1,0 +1,110 @@
+"""`loadtest gate`: judges a run that is over, tells CI in its own formats, and ends with the verdict's exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from loadtest.analyze.comparison import compare
+from loadtest.analyze.summary import GateResult
+from loadtest.errors import UsageError
+from loadtest.gate.baseline import refuse_unlike, results_of, series_of
+from loadtest.record.directory import RunDirectory
+from loadtest.report.junit import junit
+from loadtest.report.markdown import markdown
+from loadtest.report.terminal import print_gates
+from loadtest.results import Recorded, judged_summary, read
+from loadtest.scenario.gates import Gate, parse_gate
+from loadtest.scenario.limits import unknown_to
+from loadtest.scenario.model import Scenario
+from loadtest.units import fraction
+
+BASELINES = Path("reports", "baselines")
+STEP_SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+"""The file that GitHub shows on the page of a job."""
+
+
+@dataclass(frozen=True)
+class GateRequest:
+    """What `loadtest gate` was asked for."""
+
+    run: Path
+    gates: list[str] = field(default_factory=list)
+    baselines: list[Path] = field(default_factory=list)
+    tolerance: str = "5 %"
+    junit: Path | None = None
+    markdown: Path | None = None
+
+
+def gate(request: GateRequest, environment: Mapping[str, str], console: Console) -> int:
+    """Judge a run by its scenario's gates and those of the request; the exit code of the contract.
+
+    Raises UsageError for a gate that is none, a baseline of another kind, or a file that cannot be written, and
+    RunDirectoryError for a bad run.
+    """
+    directory = run_directory(request.run)
+    recorded = read(directory)
+    asked = _asked(request.gates, recorded.scenario)
+    compared = _compared(request, recorded) if request.baselines else []
+    summary = judged_summary(recorded, list(dict.fromkeys([*recorded.scenario.gates, *asked])), compared)
+    _write(directory.gate, junit(summary), "RUN")
+    if request.junit is not None:
+        _write(request.junit, junit(summary), "--junit")
+    if request.markdown is not None:
+        _write(request.markdown, markdown(summary).encode(), "--markdown")
+    if step_summary := environment.get(STEP_SUMMARY_VARIABLE):
+        _append(Path(step_summary), markdown(summary))
+    print_gates(summary, console)
+    return summary.verdict.exit_code
+
+
+def run_directory(named: Path) -> RunDirectory:
+    """The run directory of this path, or the baseline of this name."""
+    saved = BASELINES / named
+    return RunDirectory(saved if not named.exists() and saved.exists() else named)
+
+
+def _compared(request: GateRequest, recorded: Recorded) -> list[GateResult]:
+    """The run against its baselines, of which only the record and the samples are read."""
+    try:
+        tolerance = fraction(request.tolerance)
+    except ValueError as fault:
+        raise UsageError(f"--tolerance {request.tolerance}: {fault}") from None
+    baselines = [read(run_directory(named), ("samples",)) for named in request.baselines]
+    for named, each in zip(request.baselines, baselines, strict=True):
+        refuse_unlike(str(named), each.run, recorded.run)
+    before = [series_of(each.run, each.tables["samples"]) for each in baselines]
+    now = series_of(recorded.run, recorded.tables["samples"])
+    return results_of(compare(before, now, tolerance, recorded.run.seed), tolerance)
+
+
+def _asked(texts: Sequence[str], scenario: Scenario) -> list[Gate]:
+    gates = []
+    for text in texts:
+        label = f'--gate "{" ".join(text.split())}"'
+        try:
+            found = parse_gate(text)
+        except ValueError as fault:
+            raise UsageError(f"{label}: {fault}") from None
+        if unknown := unknown_to(scenario, found):
+            raise UsageError(f"{label}: {unknown}")
+        gates.append(found)
+    return gates
+
+
+def _write(path: Path, content: bytes, option: str) -> None:
+    try:
+        path.write_bytes(content)
+    except OSError as fault:
+        raise UsageError(f"{option} {path}: cannot be written: {fault.strerror}; name another place") from None
+
+
+def _append(path: Path, text: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as summary:
+            summary.write(text)
+    except OSError as fault:
+        raise UsageError(f"{STEP_SUMMARY_VARIABLE} {path}: cannot be written: {fault.strerror}; unset it") from None

@@ -1,0 +1,29 @@
+"""How gates and their results are written for people."""
+
+from __future__ import annotations
+
+from loadtest.analyze.summary import GateResult
+from loadtest.report import words
+from loadtest.scenario.gates import parse_gate
+
+
+def observed_text(result: GateResult) -> str:
+    """What was observed, in the unit of the gate."""
+    return _figure(result, result.observed)
+
+
+def limit_text(result: GateResult) -> str:
+    """The limit, in the unit of the gate."""
+    return _figure(result, result.limit)
+
+
+def _figure(result: GateResult, value: float | None) -> str:
+    if value is None:
+        return words.NOTHING
+    try:
+        metric = parse_gate(result.gate).metric
+    except ValueError:
+        return f"{value:.3f}×"  # against a baseline: a ratio
+    if metric.is_time:
+        return words.milliseconds(value)
+    return words.share(value) if metric.is_share else words.rate(value)

@@ -1,0 +1,255 @@
+"""Gates: objectives in words, such as "delay p95 < 2s of runsync during steady"; text to value and back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
+from enum import StrEnum
+from math import isfinite
+from typing import Annotated, get_args
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+from loadtest.scenario.flows import FlowName
+from loadtest.units import Frozen, fraction, fraction_text, per_second, per_second_text, seconds, seconds_text, shown
+
+STEADY = "steady"
+"""During this: the stage of that name where the load has one, else the steady window that the analysis finds."""
+
+
+class Metric(StrEnum):
+    """What a gate speaks of: a time of each job, a share of the jobs, or jobs per second."""
+
+    DELAY = "delay"
+    EXECUTION = "execution"
+    END_TO_END = "end-to-end"
+    RESPONSE = "response"
+    OVERHEAD = "overhead"
+    SUBMIT = "submit"
+    FIRST_CHUNK = "first chunk"
+    SEND_LAG = "send lag"
+    ERRORS = "errors"
+    COLD_STARTS = "cold starts"
+    CENSORED = "censored"
+    THROUGHPUT = "throughput"
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of the jobs, from 0 to 1."""
+        return self in (Metric.ERRORS, Metric.COLD_STARTS, Metric.CENSORED)
+
+    @property
+    def is_time(self) -> bool:
+        """Whether each job has one, in seconds."""
+        return not self.is_share and self is not Metric.THROUGHPUT
+
+
+class Gate(Frozen):
+    """One objective; `limit` in seconds, as a fraction of one, or per second, as the metric has it."""
+
+    metric: Metric
+    """What is looked at."""
+    statistic: str = ""
+    """Of a time: `p95` and its like, `mean` or `max`; empty for the others."""
+    limit: float
+    """What it must stay under, or for throughput over."""
+    flow: FlowName | None = None
+    """The jobs of this flow; of all flows together where there is none."""
+    during: str | None = None
+    """The jobs meant to start in this stage, or in the steady window; in the whole run where there is none."""
+    per_worker: bool = False
+    """Whether it is to hold for each worker by itself."""
+
+    @property
+    def per_mille(self) -> int | None:
+        """The percentile in thousandths, or None where the statistic is another."""
+        match = _PERCENTILE.fullmatch(self.statistic)
+        return None if match is None else int(match[1]) * 10 + int(match[2] or 0)
+
+    def __str__(self) -> str:
+        return gate_text(self)
+
+
+_PERCENTILE = re.compile(r"p([0-9]{2})(?:\.([0-9]))?")
+_KEYWORD = r"(?:of\b|during\b|per\s+worker\b)"
+_LIMITS = {
+    "time": re.compile(rf"[0-9.]+\s*(?!{_KEYWORD})[A-Za-z]+"),
+    "share": re.compile(r"[0-9.]+\s*%"),
+    "rate": re.compile(rf"[0-9.]+\s*(?:/|per)\s*[0-9.]*\s*(?!{_KEYWORD})[A-Za-z]+"),
+}
+_READERS: dict[str, Callable[[object], float]] = {"time": seconds, "share": fraction, "rate": per_second}
+_WRITERS: dict[str, Callable[[float], str]] = {
+    "time": seconds_text,
+    "share": fraction_text,
+    "rate": per_second_text,
+}
+_BARE = re.compile(r"[A-Za-z0-9_.+-]+")
+_CLAUSES = (
+    re.compile(r"(?P<per_worker>per\s+worker)(?=\s|$)"),
+    re.compile(r"of\s+(?P<flow>[^\s]+)"),
+    re.compile(r"during\s+(?P<quoted>\"(?:[^\"\\]|\\.)*\")(?=\s|$)"),
+    re.compile(rf"during\s+(?P<during>(?!{_KEYWORD})[^\s\"]+(?:\s+(?!{_KEYWORD})[^\s\"]+)*)"),
+)
+_FORMS = {"time": "delay p95 < 2s", "share": "errors < 1 %", "rate": "throughput > 20/s"}
+
+
+def parse_gate(text: object) -> Gate:
+    """A gate from its words; ValueError names what was not understood and shows the nearest right form."""
+    if isinstance(text, Gate):
+        return text
+    match = re.fullmatch(r"\s*([^<>]*?)\s*([<>])\s*(.*?)\s*", text, re.DOTALL) if isinstance(text, str) else None
+    if match is None or match[3].startswith("="):
+        raise ValueError(f'{shown(text)} is not a gate; write it like "delay p95 < 2s"')
+    head, sign, tail = " ".join(match[1].split()), match[2], match[3]
+    metric, statistic = _head(head, sign, tail)
+    right_sign = ">" if metric is Metric.THROUGHPUT else "<"
+    if sign != right_sign:
+        raise ValueError(f'"{head} {sign}" asks for the worse; write "{head} {right_sign} {_plain(tail)}"')
+    kind = _kind(metric)
+    found = _LIMITS[kind].match(tail)
+    stated = found[0] if found else re.split(rf"\s+{_KEYWORD}", tail)[0]
+    clauses = _clauses(tail[len(stated) :])
+    gate = Gate.model_validate({"metric": metric, "statistic": statistic, "limit": _limit(stated, kind), **clauses})
+    _refuse_senseless(gate)
+    return gate
+
+
+def _head(head: str, sign: str, tail: str) -> tuple[Metric, str]:
+    """The metric and its statistic, from what stands before the sign."""
+    whole = head in set(Metric)
+    name, _, statistic = (head, "", "") if whole else head.rpartition(" ")
+    if name not in set(Metric):
+        near = _nearest(head)
+        raise ValueError(f"{shown(head)} is no metric; {_near_form(near, head, sign, tail)}")
+    metric = Metric(name)
+    if not metric.is_time:
+        if statistic:
+            form = f"{name} {sign} {_plain(tail)}"
+            raise ValueError(f'"{name}" has no {shown(statistic)}, it is one figure; write "{form}"')
+        return metric, ""
+    if not statistic:
+        raise ValueError(f'"{name}" of which job? write "{name} p95 {sign} {_plain(tail)}", or mean, or max')
+    return metric, _statistic(statistic)
+
+
+def _statistic(text: str) -> str:
+    if text in ("mean", "max"):
+        return text
+    match = _PERCENTILE.fullmatch(text)
+    if match is None or int(match[1]) < 50:
+        near = get_close_matches(text, ["p50", "p90", "p95", "p99", "p99.9", "mean", "max"], n=1, cutoff=0.4)
+        raise ValueError(f'{shown(text)} is neither a percentile from p50 to p99.9, nor mean, nor max; '
+                         f'write it like "{near[0] if near else "p95"}"')  # fmt: skip
+    return text.removesuffix(".0")
+
+
+def _nearest(head: str) -> str | None:
+    lower = head.lower()
+    within = [metric for metric in Metric if metric in lower]
+    words = lower.rpartition(" ")[0] or lower
+    near = within or get_close_matches(words, list(Metric), n=1) or get_close_matches(lower, list(Metric), n=1)
+    return near[0] if near else None
+
+
+def _near_form(near: str | None, head: str, sign: str, tail: str) -> str:
+    if near is None:
+        return f"use one of {', '.join(Metric)}"
+    said = [word for word in head.split() if word in ("mean", "max") or _PERCENTILE.fullmatch(word)]
+    statistic = f" {said[0] if said else 'p95'}" if Metric(near).is_time else ""
+    return f'write "{near}{statistic} {sign} {_plain(tail)}"'
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _kind(metric: Metric) -> str:
+    return "time" if metric.is_time else "share" if metric.is_share else "rate"
+
+
+def _limit(text: str, kind: str) -> float:
+    value = _READERS[kind](" ".join(text.split()))
+    if not isfinite(value) or value <= 0 or (kind == "share" and value >= 1):
+        between = "between 0 % and 100 %" if kind == "share" else "more than 0"
+        raise ValueError(f'the limit {shown(text)} must be {between}; write it like "{_FORMS[kind]}"')
+    return value
+
+
+def _clauses(text: str) -> dict[str, object]:
+    """What follows the limit: `per worker`, `of FLOW`, `during STAGE`, in any order, each once."""
+    found: dict[str, object] = {}
+    rest = text
+    while rest := rest.strip():
+        match = next((match for clause in _CLAUSES if (match := clause.match(rest))), None)
+        if match is None:
+            raise ValueError(f"{shown(rest)} was not understood; {_near_clause(rest)}")
+        key, value = next((key, value) for key, value in match.groupdict().items() if value is not None)
+        key = "during" if key == "quoted" else key
+        if key in found:
+            raise ValueError(f"{shown(match[0])} is one too many; write a gate for each")
+        found[key] = _clause_value(key, value)
+        rest = rest[match.end() :]
+    return found
+
+
+def _clause_value(key: str, value: str) -> object:
+    if key == "flow" and value not in get_args(FlowName):
+        near = get_close_matches(value, get_args(FlowName), n=1)
+        raise ValueError(f'"of" {shown(value)} is no flow; write "of {near[0] if near else "run"}"')
+    if value.startswith('"'):
+        try:
+            return json.loads(value, strict=False)
+        except ValueError:
+            raise ValueError(
+                f'{shown(value)} is not a name in quotes; write it like "during \\"ramp up\\""'
+            ) from None
+    return True if key == "per_worker" else _plain(value)
+
+
+def _near_clause(rest: str) -> str:
+    word, _, more = rest.partition(" ")
+    near = get_close_matches(word, ["during", "of", "per"], n=1)
+    if not near:
+        return 'after the limit may stand "during STAGE", "of FLOW" and "per worker"'
+    if near[0] == "per":
+        return 'write "per worker"'
+    named = _plain(more).replace('"', "") or {"during": "STAGE", "of": "FLOW"}[near[0]]
+    return f'write "{near[0]} {named}"'
+
+
+def _refuse_senseless(gate: Gate) -> None:
+    if gate.per_worker and gate.per_mille is None:
+        raise ValueError('"per worker" goes with a percentile; write it like "execution p95 < 8s per worker"')
+    if gate.metric is Metric.FIRST_CHUNK and gate.flow in ("run", "runsync"):
+        raise ValueError(f'a job of {gate.flow} has no chunks; leave out "of {gate.flow}"')
+    if gate.metric is Metric.SUBMIT and gate.flow == "runsync":
+        raise ValueError('the answer to /runsync is the finished job; write "response" for "submit"')
+
+
+def limit_text(gate: Gate, value: float | None = None) -> str:
+    """The limit, or a value of its kind, with its unit; reads back as exactly the same number."""
+    return _WRITERS[_kind(gate.metric)](gate.limit if value is None else value)
+
+
+def gate_text(gate: Gate) -> str:
+    """A gate in its words; `parse_gate` reads back exactly the same gate."""
+    words = [gate.metric.value, gate.statistic, ">" if gate.metric is Metric.THROUGHPUT else "<", limit_text(gate)]
+    words += ["per worker"] if gate.per_worker else []
+    words += [f"of {gate.flow}"] if gate.flow else []
+    words += [f"during {_name_text(gate.during)}"] if gate.during is not None else []
+    return " ".join(filter(None, words))
+
+
+def _name_text(name: str) -> str:
+    bare = _BARE.fullmatch(name) and name not in ("of", "during")
+    return name if bare else json.dumps(name, ensure_ascii=not name.isprintable())
+
+
+GateText = Annotated[
+    Gate,
+    BeforeValidator(parse_gate, json_schema_input_type=str),
+    PlainSerializer(gate_text),
+    WithJsonSchema({"type": "string", "pattern": "[<>]", "examples": ["delay p95 < 2s"]}),
+]

@@ -1,0 +1,170 @@
+"""Gates that end a run while it goes on: as a story of jobs that end, and a look now and then."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy import stats
+
+from loadtest.record.sample import Sample
+from loadtest.scenario.abort_gates import CERTAINTY, surprise
+from loadtest.scenario.limits import impossible
+from loadtest.scenario.model import Scenario
+from loadtest.scenario.stops import Stops
+from loadtest.traffic.shares import Place
+
+
+def scenario(*gates: str, **rule: Any) -> Scenario:
+    load = {"stages": [{"rate": "1/s", "for": "1s"}]}
+    abort = {"errors": "100 %", "over": "10s", "jobs": 20, "gates": gates, **rule}
+    return Scenario.model_validate({"name": "s", "load": load, "abort": abort})
+
+
+def job(at: float, **changes: Any) -> Sample:
+    """A completed job: meant for 1 s ago, sent 100 ms late, delay 300 ms, execution 500 ms."""
+    whole: dict[str, Any] = {
+        "seq": 1,
+        "flow": "run",
+        "intended_at": at - 1,
+        "sent_at": at - 0.9,
+        "accepted_at": at - 0.85,
+        "first_chunk_at": at - 0.5,
+        "finished_at": at,
+        "delay_ms": 300,
+        "execution_ms": 500,
+        "outcome": "completed",
+    }
+    return Sample(**{**whole, **changes})
+
+
+def watched(stops: Stops, *jobs: Sample, look_at: float) -> str | None:
+    assert stops.watch is not None
+    for each in jobs:
+        stops.watch.ended(each)
+    stops.look(look_at)
+    return stops.reason
+
+
+def test_without_gates_there_is_nothing_to_count() -> None:
+    assert Stops(scenario()).watch is None
+
+
+def test_a_percentile_that_plainly_does_not_hold_ends_the_run_and_says_by_how_much() -> None:
+    stops = Stops(scenario("delay p95 < 2s"))
+    jobs = [job(100 + n / 10, delay_ms=2000 if n % 3 == 0 else 7) for n in range(60)]
+    assert watched(stops, *jobs, look_at=106) == (
+        'abort.gates: "delay p95 < 2s" does not hold: '
+        "20 of the 60 jobs that completed in the last 10 s took 2s or more"
+    )
+
+
+def test_what_chance_explains_does_not_end_a_run() -> None:
+    stops = Stops(scenario("delay p95 < 2s"))
+    jobs = [job(100 + n / 10, delay_ms=2000 if n % 12 == 0 else 7) for n in range(60)]
+    assert watched(stops, *jobs, look_at=106) is None  # 5 of 60
+
+
+def test_with_few_jobs_it_does_not_judge() -> None:
+    slow = [job(100 + n / 10, delay_ms=9000) for n in range(20)]
+    assert watched(Stops(scenario("delay p95 < 2s")), *slow[:19], look_at=102) is None
+    assert watched(Stops(scenario("delay p95 < 2s")), *slow, look_at=102) is not None
+
+
+def test_what_is_long_ago_is_forgotten() -> None:
+    stops = Stops(scenario("delay p95 < 2s"))
+    slow = [job(100 + n / 100, delay_ms=9000) for n in range(60)]
+    quick = [job(111 + n / 100) for n in range(30)]
+    assert watched(stops, *slow, *quick, look_at=112) is None
+
+
+@pytest.mark.parametrize(
+    ("gate", "changes", "figure"),
+    [
+        ("delay mean < 1s", {"delay_ms": 1500}, "the mean of the 40 jobs that completed in the last 10 s is 1.5s"),
+        ("delay max < 1s", {"delay_ms": 1000}, "40 of the 40 jobs that completed in the last 10 s took 1s or more"),
+        ("execution p50 < 500ms", {}, "40 of the 40 jobs"),
+        ("end-to-end p50 < 1s", {"intended_at": 0.0}, "40 of the 40 jobs"),
+        ("response p50 < 800ms", {}, "40 of the 40 jobs"),
+        ("overhead p50 < 90ms", {}, "40 of the 40 jobs"),
+        ("submit p50 < 40ms", {}, "40 of the 40 jobs"),
+        ("send lag p50 < 90ms", {}, "40 of the 40 jobs"),
+        ("errors < 20 %", {"outcome": "failed"}, "40 of the 40 jobs that ended in the last 10 s failed"),
+        ("delay p50 < 100ms of run", {}, "40 of the 40 jobs"),
+        ("delay p50 < 100ms of runsync", {}, None),
+        ("delay p50 < 100ms", {"outcome": "failed"}, None),
+        ("delay p50 < 100ms", {"delay_ms": None}, None),
+        ("submit p50 < 1ms", {"flow": "runsync"}, None),
+        ("delay p50 < 400ms", {}, None),
+        ("delay max < 400ms", {}, None),
+        ("delay mean < 400ms", {}, None),
+    ],
+)
+def test_each_kind_of_gate(gate: str, changes: dict[str, Any], figure: str | None) -> None:
+    reason = watched(Stops(scenario(gate)), *(job(100 + n / 10, **changes) for n in range(40)), look_at=104)
+    assert reason is None if figure is None else reason is not None and figure in reason
+
+
+def test_throughput_is_judged_once_a_whole_window_has_passed_and_needs_no_job_to_end() -> None:
+    stops = Stops(scenario("throughput > 2/s"))
+    for now in range(100, 110):
+        assert watched(stops, job(float(now)), look_at=now) is None
+    stops.look(110)
+    assert stops.reason == ('abort.gates: "throughput > 2/s" does not hold: 10 jobs completed in the last 10 s, 1/s')
+    silent = Stops(scenario("throughput > 2/s"))
+    assert watched(silent, look_at=100) is None
+    assert watched(silent, look_at=110) is not None
+
+
+def test_processes_reach_a_throughput_together() -> None:
+    stops = Stops(scenario("throughput > 2/s"))
+    stops.share(Place(1, 4))
+    for now in range(100, 111):
+        assert watched(stops, job(float(now)), look_at=now) is None
+    stops.look(116)
+    assert stops.reason is not None
+    assert stops.reason.endswith("5 jobs completed in the last 10 s, 2/s if each of 4 processes does as this one")
+
+
+def test_memory_does_not_grow_with_the_jobs() -> None:
+    stops = Stops(scenario("delay p95 < 2s", "throughput > 2/s", over="30s"))
+    assert watched(stops, *(job(100 + n / 1000) for n in range(60_000)), look_at=160) is None
+    for _, recent in stops.watch._counted:  # type: ignore[union-attr]
+        assert len(recent._buckets) <= 22
+        assert recent.n == pytest.approx(30_000, rel=0.06)
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.001, 0.9))
+def test_the_surprise_is_never_more_than_the_truth(counted: tuple[int, int], share: float) -> None:
+    over, n = counted
+    assert surprise(over, n, share) <= -stats.binom.logsf(over - 1, n, share) * (1 + 1e-6) + 1e-9
+
+
+def test_a_target_at_its_limit_hardly_ever_ends_a_run() -> None:
+    counts = np.random.default_rng(1).binomial(200, 0.05, 20_000)
+    assert sum(surprise(int(over), 200, 0.05) >= CERTAINTY for over in counts) <= 20
+    assert math.isinf(surprise(1, 10, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        ("cold starts < 5 %", "is known only after the run"),
+        ("delay p95 < 2s during steady", 'looks back from now, at all workers; write "delay p95 < 2s"'),
+        ("delay p95 < 2s per worker", 'write "delay p95 < 2s"'),
+        ("dealy p95 < 2s", "is no metric"),
+    ],
+)
+def test_what_can_only_be_judged_afterwards_is_refused(gate: str, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        scenario(gate)
+
+
+def test_a_flow_that_the_scenario_has_not_is_named() -> None:
+    faults = list(impossible(scenario("delay p95 < 2s of runsync")))
+    assert [fault.path for fault in faults] == [("abort", "gates", 0)]

@@ -1,0 +1,174 @@
+"""Gates in words: every form reads, what is printed reads back, and what is not understood is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loadtest.errors import ScenarioError
+from loadtest.scenario.gates import Gate, Metric, gate_text, parse_gate
+from loadtest.scenario.load import load_scenario
+
+LOAD = "load:\n  stages:\n    - {name: warm-up, rate: 20/s, for: 15s}\n    - {rate: 20/s, for: 15s}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "gate"),
+    [
+        ("delay p95 < 2s", Gate(metric=Metric.DELAY, statistic="p95", limit=2)),
+        (
+            "execution p99 < 8s during steady",
+            Gate(metric=Metric.EXECUTION, statistic="p99", limit=8, during="steady"),
+        ),
+        (
+            "end-to-end p95 < 3s of runsync",
+            Gate(metric=Metric.END_TO_END, statistic="p95", limit=3, flow="runsync"),
+        ),
+        (
+            "execution p95 < 8s per worker",
+            Gate(metric=Metric.EXECUTION, statistic="p95", limit=8, per_worker=True),
+        ),
+        ("errors < 1 %", Gate(metric=Metric.ERRORS, limit=0.01)),
+        ("throughput > 20/s", Gate(metric=Metric.THROUGHPUT, limit=20)),
+        ("throughput > 1000 per 10 s of run", Gate(metric=Metric.THROUGHPUT, limit=100, flow="run")),
+        ("cold starts < 5 %", Gate(metric=Metric.COLD_STARTS, limit=0.05)),
+        ("censored < 1 %", Gate(metric=Metric.CENSORED, limit=0.01)),
+        ("first chunk p95 < 500ms", Gate(metric=Metric.FIRST_CHUNK, statistic="p95", limit=0.5)),
+        ("send lag p99 < 10ms", Gate(metric=Metric.SEND_LAG, statistic="p99", limit=0.01)),
+        ("response mean < 1 min", Gate(metric=Metric.RESPONSE, statistic="mean", limit=60)),
+        ("overhead max < 1s", Gate(metric=Metric.OVERHEAD, statistic="max", limit=1)),
+        ("submit p99.9 < 1s", Gate(metric=Metric.SUBMIT, statistic="p99.9", limit=1)),
+        (
+            'delay p95 < 2s during "ramp  up" of run',
+            Gate(metric=Metric.DELAY, statistic="p95", limit=2, flow="run", during="ramp  up"),
+        ),
+        (
+            "delay p95 < 2s during ramp up per worker",
+            Gate(metric=Metric.DELAY, statistic="p95", limit=2, during="ramp up", per_worker=True),
+        ),
+    ],
+)
+def test_every_form_reads(text: str, gate: Gate) -> None:
+    assert parse_gate(text) == gate
+
+
+@pytest.mark.parametrize("text", ["delay p95<2s", "  delay  p95 <2 s ", "delay p95\n< 2s", "delay p95.0 < 2000ms"])
+def test_spaces_are_free(text: str) -> None:
+    assert gate_text(parse_gate(text)) == "delay p95 < 2s"
+
+
+def refusal(text: str) -> str:
+    """The one line that refuses a text, or nothing where it is a gate that reads back as itself."""
+    try:
+        gate = parse_gate(text)
+    except ValueError as fault:
+        return str(fault)
+    return "" if parse_gate(gate_text(gate)) == gate else "reads back\nas another gate"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dealy p95 < 2s", '"dealy p95" is no metric; write "delay p95 < 2s"'),
+        ("p95 delay < 2s", '"p95 delay" is no metric; write "delay p95 < 2s"'),
+        ("mean delay < 2s", 'write "delay mean < 2s"'),
+        ("Delay p95 < 2s", 'write "delay p95 < 2s"'),
+        ("end to end p95 < 2s", 'write "end-to-end p95 < 2s"'),
+        ("latency p95 < 2s", "use one of delay, execution, end-to-end"),
+        ("error < 1 %", 'write "errors < 1 %"'),
+        ("errors p95 < 1 %", 'it is one figure; write "errors < 1 %"'),
+        ("delay < 2s", 'write "delay p95 < 2s", or mean, or max'),
+        ("delay p95 > 2s", '"delay p95 >" asks for the worse; write "delay p95 < 2s"'),
+        ("throughput < 20/s", 'write "throughput > 20/s"'),
+        ("delay p95 <= 2s", '"delay p95 <= 2s" is not a gate; write it like "delay p95 < 2s"'),
+        ("delay p95", '"delay p95" is not a gate'),
+        ("delay p95 < 2", '"2" is not a time with its unit; write it like "2s"'),
+        ("delay p95 < 2 per worker", '"2" is not a time with its unit'),
+        ("delay p95 < 2 parsecs", 'the unknown unit "parsecs"; use one of us, ms'),
+        ("delay p95 < 0s", 'the limit "0s" must be more than 0'),
+        ("delay p95 < -2s", '"-2s" is negative'),
+        ("errors < 5", '"5" is not a share with its sign; write it like "1 %"'),
+        ("errors < 100 %", 'the limit "100 %" must be between 0 % and 100 %'),
+        ("throughput > 20", '"20" is not a rate with its unit'),
+        ("delay p49 < 2s", "neither a percentile from p50 to p99.9"),
+        ("delay p999 < 2s", 'write it like "p99.9"'),
+        ("delay p95 < 2s durin steady", '"durin steady" was not understood; write "during steady"'),
+        ("delay p95 < 2s of rnu", 'write "of run"'),
+        ("delay p95 < 2s of run of run", '"of run" is one too many'),
+        ("delay p95 < 2s, mean", '", mean" was not understood; after the limit'),
+        ("delay p95 < 2s by night", 'after the limit may stand "during STAGE", "of FLOW" and "per worker"'),
+        ("delay p95 < 2s during", 'write "during STAGE"'),
+        ('delay p95 < 2s during "\\x"', "is not a name in quotes"),
+        ("errors < 1 % per worker", '"per worker" goes with a percentile'),
+        ("first chunk p95 < 1s of run", "a job of run has no chunks"),
+        ("submit p95 < 1s of runsync", 'write "response" for "submit"'),
+        ("", '"" is not a gate'),
+    ],
+)
+def test_what_is_not_understood_is_named_with_the_nearest_right_form(text: str, said: str) -> None:
+    assert said in refusal(text)
+
+
+@st.composite
+def gates(draw: st.DrawFn) -> Gate:
+    metric = draw(st.sampled_from(list(Metric)))
+    percentiles = st.integers(500, 999).map(lambda p: f"p{p // 10}" + (f".{p % 10}" if p % 10 else ""))
+    statistic = draw(st.sampled_from(["mean", "max"]) | percentiles) if metric.is_time else ""
+    positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False)
+    limit = draw(st.floats(0, 1, exclude_min=True, exclude_max=True) if metric.is_share else positive)
+    flows = {Metric.FIRST_CHUNK: [None, "stream"], Metric.SUBMIT: [None, "run", "stream"]}
+    return Gate(
+        metric=metric,
+        statistic=statistic,
+        limit=limit,
+        flow=draw(st.sampled_from(flows.get(metric, [None, "run", "runsync", "stream"]))),
+        during=draw(st.none() | st.sampled_from(["steady", "of", "per worker", "ramp up"]) | st.text(min_size=1)),
+        per_worker=statistic.startswith("p") and draw(st.booleans()),
+    )
+
+
+@given(gates())
+def test_what_is_printed_reads_back_as_the_same_gate(gate: Gate) -> None:
+    text = gate_text(gate)
+    assert parse_gate(text) == gate
+    assert "\n" not in text
+
+
+@given(st.text() | st.text(alphabet="delay p95<>2s of run during steady per worker%\"\\'", max_size=40))
+def test_any_text_is_a_gate_or_one_line_of_refusal(text: str) -> None:
+    assert len(refusal(text).splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        ("dealy p95 < 2s", 'x.yaml:6: gates[0]: "dealy p95" is no metric'),
+        ("delay p95 < 2s during warmup", 'gates[0]: no stage is called "warmup"; did you mean "warm-up"?'),
+        ("delay p95 < 2s during night", 'no stage is called "night"; use one of warm-up, stage 2, steady'),
+        ("delay p95 < 2s of runsync", "speaks of jobs of runsync, and the scenario has none"),
+        ("first chunk p95 < 2s", "speaks of jobs of stream, and the scenario has none"),
+    ],
+)
+def test_a_fault_in_a_scenarios_gate_names_its_place(tmp_path: Path, gate: str, said: str) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(f"{LOAD}gates:\n  - {gate}\n")
+    with pytest.raises(ScenarioError) as refused:
+        load_scenario(path)
+    assert said in str(refused.value)
+
+
+def test_a_scenario_keeps_its_gates_as_words_and_its_hash_without_them(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(LOAD + "gates: [delay p95<2s during warm-up, errors < 1 %, delay p95 < 2s during stage 2]\n")
+    scenario = load_scenario(path)
+    assert scenario.resolved()["gates"] == [
+        "delay p95 < 2s during warm-up",
+        "errors < 1 %",
+        'delay p95 < 2s during "stage 2"',
+    ]
+    assert scenario == type(scenario).model_validate(scenario.resolved())
+    path.write_text(LOAD)
+    assert load_scenario(path).hash() == scenario.hash()
