@@ -46,6 +46,11 @@ class Jobs:
         """Those jobs for which the mask is true."""
         return Jobs(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
 
+    def in_order(self) -> Jobs:
+        """The jobs in the order of their intended starts."""
+        order = np.argsort(self.intended_at, kind="stable")
+        return Jobs(**{field.name: getattr(self, field.name)[order] for field in fields(self)})
+
     def of_flow(self, flow: str) -> Jobs:
         """The jobs of one flow."""
         return self.where(self.flow == FLOWS.index(flow))
