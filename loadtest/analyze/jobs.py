@@ -144,9 +144,14 @@ class LoadWindow:
         """How long the load went on."""
         return self.end_at - self.start_at
 
+    def holds(self, at: Floats) -> Mask:
+        """Which of these moments lie in the window."""
+        mask: Mask = (at >= self.start_at) & (at <= self.end_at)
+        return mask
+
     def count(self, at: Floats) -> int:
         """How many of these moments lie in the window."""
-        return int(np.count_nonzero((at >= self.start_at) & (at <= self.end_at)))
+        return int(np.count_nonzero(self.holds(at)))
 
     def per_second(self, count: float) -> float:
         """A count as a rate over the window; 0 over no time."""
@@ -185,8 +190,3 @@ def offered_by_second(run: Run, window: LoadWindow) -> Floats:
     if run.ending is not Ending.COMPLETE:
         total *= np.clip(window.duration_s - np.arange(len(total)), 0, 1)
     return total
-
-
-def offered_count(run: Run, window: LoadWindow) -> int | None:
-    """Arrivals due by the end of the load, or None for a closed load."""
-    return round(float(offered_by_second(run, window).sum())) if run.offered else None

@@ -7,26 +7,19 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from loadtest.analyze.jobs import FLOWS, OUTCOMES, Floats, Jobs, LoadWindow, jobs_of, load_window, offered_count
+from loadtest.analyze.arrivals import arrivals_in
+from loadtest.analyze.flows import flow_summaries
+from loadtest.analyze.jobs import OUTCOMES, Floats, Jobs, LoadWindow, jobs_of, load_window
 from loadtest.analyze.operations import operation_summaries
 from loadtest.analyze.quantiles import quantiles
-from loadtest.analyze.summary import (
-    Arrivals,
-    Cost,
-    FlowSummary,
-    RunFacts,
-    Summary,
-    WorkerSummary,
-)
+from loadtest.analyze.steady import steady_window
+from loadtest.analyze.summary import Cost, RunFacts, Steady, Summary, WorkerSummary
 from loadtest.analyze.validity import Evidence, validity
 from loadtest.analyze.verdict import verdict
 from loadtest.record.run import Ending, Run
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
-
-_NOTHING: Floats = np.empty(0)
 
 
 def summarize(run: Run, samples: pa.Table, requests: pa.Table, chunks: pa.Table | None) -> Summary:
@@ -34,13 +27,9 @@ def summarize(run: Run, samples: pa.Table, requests: pa.Table, chunks: pa.Table 
     scenario = Scenario.model_validate(run.scenario)
     jobs = jobs_of(samples)
     window = load_window(run, jobs)
-    arrivals = _arrivals(run, jobs, window)
+    arrivals = arrivals_in(run, jobs, window)
     counts = _job_counts(jobs)
-    flows = {
-        flow: _flow(jobs.of_flow(flow), flow, window, chunks)
-        for flow in FLOWS
-        if flow in scenario.flows or np.any(jobs.flow == FLOWS.index(flow))
-    }
+    flows = flow_summaries(jobs, scenario, run, window, chunks)
     operations = operation_summaries(requests, scenario, run.fullest)
     checked = validity(Evidence(run, arrivals, counts, flows, operations))
     word, reason = verdict(run, checked, [], counts)
@@ -56,6 +45,7 @@ def summarize(run: Run, samples: pa.Table, requests: pa.Table, chunks: pa.Table 
         operations=operations,
         workers=_workers(samples),
         cost=_cost(jobs, scenario.price),
+        steady=_steady(run, scenario, jobs, window, chunks),
     )
 
 
@@ -73,16 +63,18 @@ def _facts(run: Run, scenario: Scenario, window: LoadWindow) -> RunFacts:
     )
 
 
-def _arrivals(run: Run, jobs: Jobs, window: LoadWindow) -> Arrivals:
-    started = int(np.count_nonzero(jobs.sent))
-    due = offered_count(run, window)
-    offered = started if due is None else due
-    return Arrivals(
-        offered=offered,
-        started=started,
-        offered_per_s=window.per_second(offered),
-        achieved_per_s=window.per_second(window.count(jobs.sent_at)),
-        send_lag_ms=quantiles(jobs.send_lag_ms),
+def _steady(run: Run, scenario: Scenario, jobs: Jobs, load: LoadWindow, chunks: pa.Table | None) -> Steady:
+    found = steady_window(scenario, jobs, load)
+    window = found.window
+    if window is None:
+        return Steady(False, found.detail)
+    return Steady(
+        found=True,
+        detail=found.detail,
+        start_s=window.start_at - load.start_at,
+        end_s=window.end_at - load.start_at,
+        arrivals=arrivals_in(run, jobs, load, window),
+        flows=flow_summaries(jobs, scenario, run, window, chunks, within=True),
     )
 
 
@@ -90,42 +82,6 @@ def _job_counts(jobs: Jobs) -> dict[str, int]:
     counts = {outcome: int(np.count_nonzero(jobs.outcome == index)) for index, outcome in enumerate(OUTCOMES)}
     totals = {"submitted": int(np.count_nonzero(jobs.sent)), "accepted": int(np.count_nonzero(jobs.accepted))}
     return totals | {str(outcome): count for outcome, count in counts.items()}
-
-
-def _flow(jobs: Jobs, flow: str, window: LoadWindow, chunks: pa.Table | None) -> FlowSummary:
-    done = jobs.where(jobs.completed)
-    polls = done.polls[~np.isnan(done.polls)]
-    return FlowSummary(
-        jobs=len(jobs),
-        completed=len(done),
-        throughput_per_s=window.per_second(window.count(done.finished_at)),
-        end_to_end_ms=quantiles(done.end_to_end_ms),
-        response_ms=quantiles(done.response_ms),
-        submit_ms=quantiles(_NOTHING if flow == "runsync" else done.submit_ms),
-        delay_ms=quantiles(done.delay_ms),
-        execution_ms=quantiles(done.execution_ms),
-        overhead_ms=quantiles(done.overhead_ms),
-        first_chunk_ms=quantiles(done.first_chunk_ms),
-        chunk_gap_ms=quantiles(_NOTHING if chunks is None else _chunk_gaps_ms(done, chunks)),
-        polls_per_job=float(polls.mean()) if len(polls) else None,
-    )
-
-
-def _job_keys(seq: NDArray[np.int64], process: NDArray[np.int64]) -> NDArray[np.int64]:
-    """One number a job; a process fits 16 bits and a run's `seq` 47."""
-    return (seq << 16) | (process & 0xFFFF)
-
-
-def _chunk_gaps_ms(jobs: Jobs, chunks: pa.Table) -> Floats:
-    seen = chunks.filter(pc.is_valid(chunks.column("at")))
-    columns = {name: seen.column(name).to_numpy() for name in ("seq", "process", "at")}
-    keys = _job_keys(columns["seq"].astype(np.int64), columns["process"].astype(np.int64))
-    mine = np.isin(keys, _job_keys(jobs.seq, jobs.process))
-    keys, at = keys[mine], columns["at"][mine]
-    order = np.lexsort((at, keys))
-    keys, at = keys[order], at[order]
-    gaps: Floats = np.diff(at)[np.diff(keys) == 0] * 1000
-    return gaps
 
 
 def _workers(samples: pa.Table) -> list[WorkerSummary]:

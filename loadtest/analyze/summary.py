@@ -89,17 +89,41 @@ class GateResult(msgspec.Struct, frozen=True):
 
 
 class Arrivals(msgspec.Struct, frozen=True):
-    """Offered against achieved: jobs due by the end of the load, and those of them that were sent."""
+    """Offered against achieved: jobs due by the end of the load, and those of them that were sent.
+
+    `delivered` counts those sent by then, give or take the send lag that is sound: what is sent during the drain
+    was not the load that was asked for.
+    """
 
     offered: int
     started: int
     offered_per_s: float
     achieved_per_s: float
     send_lag_ms: Quantiles
+    delivered: int = 0
+
+
+class OutcomeSummary(msgspec.Struct, frozen=True):
+    """Jobs that ended alike, and their time from the intended start to that end as the client saw it."""
+
+    jobs: int
+    end_to_end_ms: Quantiles
+
+
+class Censored(msgspec.Struct, frozen=True):
+    """Jobs that were unfinished when the run, or the client's patience, was over.
+
+    `end_to_end_ms_bounds` holds for each percentile between what it lies, [low, high], if every one of them were
+    to complete some time: low has each end when it was given up, high has it end never and is null where the
+    percentile could then be anything. Empty where no job was unfinished.
+    """
+
+    jobs: int
+    end_to_end_ms_bounds: dict[str, tuple[float, float | None]] = {}
 
 
 class FlowSummary(msgspec.Struct, frozen=True):
-    """One flow's figures. Times are of completed jobs.
+    """One flow's figures. Times are of completed jobs; `outcomes` has those of all that ended, by how they did.
 
     `end_to_end_ms` counts from the intended start, `response_ms` from the actual send, both to the end as
     the client saw it; `submit_ms` from the send until the job's id was known (not for runsync, whose answer
@@ -119,6 +143,23 @@ class FlowSummary(msgspec.Struct, frozen=True):
     first_chunk_ms: Quantiles
     chunk_gap_ms: Quantiles
     polls_per_job: float | None
+    outcomes: dict[str, OutcomeSummary] = {}
+    censored: Censored = Censored(0)
+
+
+class Steady(msgspec.Struct, frozen=True):
+    """The steady window beside the whole run: its own jobs (by intended start) over its own time, or why none.
+
+    Times in seconds from the start of the load. `arrivals` counts over the whole seconds that lie in the window,
+    since offered load is known by seconds.
+    """
+
+    found: bool
+    detail: str
+    start_s: float | None = None
+    end_s: float | None = None
+    arrivals: Arrivals | None = None
+    flows: dict[str, FlowSummary] = {}
 
 
 class OperationSummary(msgspec.Struct, frozen=True):
@@ -162,4 +203,5 @@ class Summary(msgspec.Struct, frozen=True):
     operations: dict[str, OperationSummary]
     workers: list[WorkerSummary]
     cost: Cost | None = None
+    steady: Steady = Steady(False, "Not looked for.")
     schema: int = SCHEMA

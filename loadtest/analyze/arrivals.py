@@ -1,0 +1,42 @@
+"""Offered against achieved: over the whole load, and over any part of it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from loadtest.analyze.jobs import Jobs, LoadWindow, offered_by_second
+from loadtest.analyze.quantiles import quantiles
+from loadtest.analyze.summary import Arrivals
+from loadtest.record.run import Run
+
+LATE_S = 0.25
+"""A send so long after the end of what it was due in still counts: send lag is a question of its own."""
+_HAIR_S = 1e-5
+"""Epoch seconds have no more digits than this; an arrival at a whole second must not fall before it."""
+
+
+def arrivals_in(run: Run, jobs: Jobs, load: LoadWindow, window: LoadWindow | None = None) -> Arrivals:
+    """What was due and what was sent of it, in the whole load or in the whole seconds of a window within it.
+
+    Offered load is known by seconds from the start of the load. A closed load offers what it starts.
+    """
+    due = offered_by_second(run, load)
+    span = load
+    if window is not None:
+        first = math.ceil(window.start_at - load.start_at - _HAIR_S)
+        last = max(first, math.floor(window.end_at - load.start_at + _HAIR_S))
+        due, span = due[first:last], LoadWindow(load.start_at + first, load.start_at + last)
+        inside = jobs.intended_at + _HAIR_S - span.start_at
+        jobs = jobs.where((inside >= 0) & (inside < span.duration_s))
+    started = int(np.count_nonzero(jobs.sent))
+    offered = round(float(due.sum())) if run.offered else started
+    return Arrivals(
+        offered=offered,
+        started=started,
+        offered_per_s=span.per_second(offered),
+        achieved_per_s=span.per_second(span.count(jobs.sent_at)),
+        send_lag_ms=quantiles(jobs.send_lag_ms),
+        delivered=int(np.count_nonzero(jobs.sent_at <= span.end_at + LATE_S)),
+    )
