@@ -33,7 +33,7 @@ def build(directory: RunDirectory) -> Summary:
         directory.merge()
     tables = {name: _table(directory, name) for name in TABLES}
     samples, requests = tables["samples"], tables["requests"]
-    summary = summarize(run, samples, requests, tables["chunks"])
+    summary = summarize(run, samples, requests, tables["chunks"], tables["health"])
     directory.write(directory.summary, msgspec.json.format(msgspec.json.encode(summary), indent=2))
     drawn = series(run, samples, requests, tables["health"])
     directory.write(directory.report, report_html(run, summary, drawn).encode())

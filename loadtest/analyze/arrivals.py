@@ -17,6 +17,19 @@ _HAIR_S = 1e-5
 """Epoch seconds have no more digits than this; an arrival at a whole second must not fall before it."""
 
 
+def arrivals_by_part(run: Run, jobs: Jobs, load: LoadWindow) -> dict[str, Arrivals]:
+    """The arrivals of each stage, under its name, as far as the load went."""
+    parts: dict[str, Arrivals] = {}
+    start_at = load.start_at
+    for number, stage in enumerate(run.stages, 1):
+        end_at = min(start_at + stage.duration_s, load.end_at)
+        if end_at > start_at:
+            name = f"stage {number}" + (f" ({stage.name})" if stage.name else "")
+            parts[name] = arrivals_in(run, jobs, load, LoadWindow(start_at, end_at))
+        start_at += stage.duration_s
+    return parts
+
+
 def arrivals_in(run: Run, jobs: Jobs, load: LoadWindow, window: LoadWindow | None = None) -> Arrivals:
     """What was due and what was sent of it, in the whole load or in the whole seconds of a window within it.
 

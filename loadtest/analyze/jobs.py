@@ -23,12 +23,16 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Jobs:
-    """Columns of `samples.parquet`: times in epoch seconds, NaN for null; flow and outcome as indices, or −1."""
+    """Columns of `samples.parquet`: times in epoch seconds, NaN for null; flow and outcome as indices, or −1.
+
+    `worker` numbers the workers that the samples name, in no order that means anything; −1 for none.
+    """
 
     seq: NDArray[np.int64]
     process: NDArray[np.int64]
     flow: NDArray[np.int64]
     outcome: NDArray[np.int64]
+    worker: NDArray[np.int64]
     accepted: Mask
     intended_at: Floats
     sent_at: Floats
@@ -118,6 +122,13 @@ def _indices(table: pa.Table, name: str, words: tuple[str, ...]) -> NDArray[np.i
     return np.asarray(pc.fill_null(pc.cast(found, pa.int64()), -1).to_numpy(), dtype=np.int64)
 
 
+def _worker_numbers(samples: pa.Table) -> NDArray[np.int64]:
+    named = samples.column("worker_id").combine_chunks()
+    if isinstance(named, pa.ChunkedArray):  # what combining an empty column gives
+        return np.empty(0, dtype=np.int64)
+    return np.asarray(pc.fill_null(pc.cast(named.dictionary_encode().indices, pa.int64()), -1).to_numpy())
+
+
 def jobs_of(samples: pa.Table) -> Jobs:
     """The columns that the analysis reads, of a table in the schema of `samples.parquet`."""
     times = ("intended_at", "sent_at", "accepted_at", "first_chunk_at", "finished_at")
@@ -127,6 +138,7 @@ def jobs_of(samples: pa.Table) -> Jobs:
         process=integers(samples, "process"),
         flow=_indices(samples, "flow", FLOWS),
         outcome=_indices(samples, "outcome", OUTCOMES),
+        worker=_worker_numbers(samples),
         accepted=pc.is_valid(samples.column("job_id")).to_numpy(),
         **{name: floats(samples, name) for name in times + numbers},
     )

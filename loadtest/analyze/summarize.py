@@ -8,44 +8,72 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loadtest.analyze.arrivals import arrivals_in
+from loadtest.analyze.arrivals import arrivals_by_part, arrivals_in
+from loadtest.analyze.evidence import Evidence
 from loadtest.analyze.flows import flow_summaries
 from loadtest.analyze.jobs import OUTCOMES, Floats, Jobs, LoadWindow, jobs_of, load_window
+from loadtest.analyze.littles_law import littles_law
 from loadtest.analyze.operations import operation_summaries
 from loadtest.analyze.quantiles import quantiles
-from loadtest.analyze.steady import steady_window
+from loadtest.analyze.starts import start_kinds, start_summary, wave
+from loadtest.analyze.steady import SteadyWindow, steady_window
 from loadtest.analyze.summary import Cost, RunFacts, Steady, Summary, WorkerSummary
-from loadtest.analyze.validity import Evidence, validity
+from loadtest.analyze.validity import validity
 from loadtest.analyze.verdict import verdict
 from loadtest.record.run import Ending, Run
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
 
 
-def summarize(run: Run, samples: pa.Table, requests: pa.Table, chunks: pa.Table | None) -> Summary:
-    """Every figure of a run. Tables are in the schemas of `record.sample`; any may be empty."""
+def summarize(
+    run: Run,
+    samples: pa.Table,
+    requests: pa.Table,
+    chunks: pa.Table | None,
+    health: pa.Table | None = None,
+    steady_needed: bool = False,
+) -> Summary:
+    """Every figure of a run. Tables are in the schemas of `record.sample`; any may be empty.
+
+    With `steady_needed` a run without a steady window is no sound measurement.
+    """
     scenario = Scenario.model_validate(run.scenario)
     jobs = jobs_of(samples)
-    window = load_window(run, jobs)
-    arrivals = arrivals_in(run, jobs, window)
+    load = load_window(run, jobs)
     counts = _job_counts(jobs)
-    flows = flow_summaries(jobs, scenario, run, window, chunks)
-    operations = operation_summaries(requests, scenario, run.fullest)
-    checked = validity(Evidence(run, arrivals, counts, flows, operations))
+    found = steady_window(scenario, jobs, load)
+    classed = start_kinds(jobs)
+    seen = Evidence(
+        run=run,
+        scenario=scenario,
+        load_s=load.duration_s,
+        arrivals=arrivals_in(run, jobs, load),
+        parts=arrivals_by_part(run, jobs, load),
+        jobs=counts,
+        flows=flow_summaries(jobs, scenario, run, load, chunks),
+        operations=operation_summaries(requests, scenario, run.fullest),
+        steady=_steady(found, run, scenario, jobs, load, chunks),
+        littles_law=littles_law(jobs, health, load),
+        wave=None if found.window is None else wave(jobs, classed, found.window),
+        steady_needed=steady_needed,
+    )
+    checked = validity(seen)
     word, reason = verdict(run, checked, [], counts)
     return Summary(
-        run=_facts(run, scenario, window),
+        run=_facts(run, scenario, load),
         verdict=word,
         reason=reason,
         validity=checked,
         gates=[],
-        arrivals=arrivals,
+        arrivals=seen.arrivals,
         jobs=counts,
-        flows=flows,
-        operations=operations,
+        flows=seen.flows,
+        operations=seen.operations,
         workers=_workers(samples),
         cost=_cost(jobs, scenario.price),
-        steady=_steady(run, scenario, jobs, window, chunks),
+        steady=seen.steady,
+        littles_law=seen.littles_law,
+        starts=start_summary(jobs, classed, scenario.price),
     )
 
 
@@ -63,8 +91,9 @@ def _facts(run: Run, scenario: Scenario, window: LoadWindow) -> RunFacts:
     )
 
 
-def _steady(run: Run, scenario: Scenario, jobs: Jobs, load: LoadWindow, chunks: pa.Table | None) -> Steady:
-    found = steady_window(scenario, jobs, load)
+def _steady(
+    found: SteadyWindow, run: Run, scenario: Scenario, jobs: Jobs, load: LoadWindow, chunks: pa.Table | None
+) -> Steady:
     window = found.window
     if window is None:
         return Steady(False, found.detail)

@@ -179,6 +179,51 @@ class WorkerSummary(msgspec.Struct, frozen=True):
     execution_ms: Quantiles
 
 
+class LittlesLaw(msgspec.Struct, frozen=True):
+    """L = λW over the load: jobs in flight at the endpoint, their arrivals, their mean time there within the load.
+
+    `evidence` says where L comes from: "health", which the samples are held against, or "samples" where health was
+    asked for too seldom; then nothing is checked and `residual` is null. `residual` is L less what the samples say
+    of the same moments, as a share of the larger; so much of it as `noise` may be chance.
+    """
+
+    evidence: str
+    in_flight_mean: float
+    arrivals_per_s: float
+    time_in_system_mean_s: float | None
+    residual: float | None
+    noise: float | None
+    detail: str
+
+
+class StartClass(msgspec.Struct, frozen=True):
+    """Completed jobs that met a worker in the same state; `cost_share` is null without a price.
+
+    It is the part of execution and start waits (the delay of those that waited for a start) of all classed jobs.
+    """
+
+    jobs: int
+    share: float
+    delay_ms: Quantiles
+    execution_ms: Quantiles
+    end_to_end_ms: Quantiles
+    cost_share: float | None = None
+
+
+class Starts(msgspec.Struct, frozen=True):
+    """Completed jobs by whether their worker was up ("warm"), came back from a stop ("revived") or began ("cold").
+
+    A job counts as having waited for a start from a delay of `warm_below_ms` on, and its worker as cold from
+    `cold_from_ms` on (null where nothing divides the two). `unknown` jobs named no worker or no times.
+    """
+
+    classes: dict[str, StartClass]
+    warm_below_ms: float
+    cold_from_ms: float | None
+    unknown: int
+    detail: str
+
+
 class Cost(msgspec.Struct, frozen=True):
     """What all execution cost, in worker-seconds and in US dollars per 1000 completed jobs.
 
@@ -204,4 +249,6 @@ class Summary(msgspec.Struct, frozen=True):
     workers: list[WorkerSummary]
     cost: Cost | None = None
     steady: Steady = Steady(False, "Not looked for.")
+    littles_law: LittlesLaw | None = None
+    starts: Starts | None = None
     schema: int = SCHEMA

@@ -21,12 +21,18 @@ class Ending(StrEnum):
 
 
 class ProcessInfo(msgspec.Struct, frozen=True):
-    """A process that sent load; its clock was `clock_offset_s` ahead of the master's, and is corrected for."""
+    """A process that sent load; its clock was `clock_offset_s` ahead of the master's, and is corrected for.
+
+    `clock_error_s` is how wrong that may be: half the shortest round trip. `cpu_share` is the greatest share of
+    one core that it used in any 5 s of the load. Null where it is not known.
+    """
 
     process: int
     pid: int
     host: str
     clock_offset_s: float = 0.0
+    clock_error_s: float | None = None
+    cpu_share: float | None = None
 
 
 class Audit(msgspec.Struct, frozen=True):

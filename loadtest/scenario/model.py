@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Limit, LimitText, Op
+from loadtest.scenario.validity import ValidityLimits
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Fraction, Frozen, Seconds
 
@@ -150,6 +151,8 @@ class Scenario(Frozen):
     """When errors stop the run early; where not given, never on this machine and by default elsewhere."""
     ceilings: Ceilings = Ceilings()
     """What stops the run whatever else happens."""
+    validity: ValidityLimits = ValidityLimits()
+    """When the measurement counts as sound."""
     price: Annotated[float, Field(gt=0)] | None = None
     """US dollars per worker-second."""
     endpoint: EndpointSettings = EndpointSettings()
