@@ -21,7 +21,7 @@ CLASSES = ("warm", "revived", "cold")
 UNKNOWN = -1
 SLACK_S = 0.05
 """By so much the client may be wrong about when a job entered the endpoint."""
-WARM_MS = (100.0, 400.0)
+WARM_MS = (100.0, 250.0)
 """Between these lies the longest delay of a job that a running worker takes; FlashBoot needs some 500 ms."""
 WARM_TIMES = 5.0
 """Within them it is so many times the median delay of jobs that met a worker that had just been at work."""
@@ -58,7 +58,7 @@ def start_kinds(jobs: Jobs) -> Classed:
 
     It waited for a start if its worker was idle, or not seen yet, all the time that it waited, and its delay is
     more than a running worker explains: 5 times the median delay of jobs whose worker had ended another within the
-    second before, but at least 100 and at most 400 ms. Starts are then divided by their delay: where two groups
+    second before, but at least 100 and at most 250 ms. Starts are then divided by their delay: where two groups
     (least squares on logarithms, as Otsu 1979 divides a histogram; without the shortest tenth, jobs that came while
     the worker was starting for another) have medians a factor of 2.5 apart, the longer ones are cold. Where they
     do not, a worker's first job is cold, and a later one revived unless starts take 8 s or more.
