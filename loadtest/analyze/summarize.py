@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from loadtest.analyze.arrivals import arrivals_by_part, arrivals_in
 from loadtest.analyze.evidence import Evidence
 from loadtest.analyze.flows import flow_summaries
-from loadtest.analyze.jobs import OUTCOMES, Floats, Jobs, LoadWindow, jobs_of, load_window
+from loadtest.analyze.jobs import OUTCOMES, Jobs, LoadWindow, jobs_of, load_window
 from loadtest.analyze.littles_law import littles_law
 from loadtest.analyze.operations import operation_summaries
-from loadtest.analyze.quantiles import quantiles
 from loadtest.analyze.starts import start_kinds, start_summary, wave
 from loadtest.analyze.steady import SteadyWindow, steady_window
-from loadtest.analyze.summary import Cost, RunFacts, Steady, Summary, WorkerSummary
+from loadtest.analyze.summary import Cost, RunFacts, Steady, Summary
 from loadtest.analyze.validity import validity
 from loadtest.analyze.verdict import verdict
+from loadtest.analyze.workers import worker_summaries
 from loadtest.record.run import Ending, Run
-from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
 
 
@@ -69,7 +65,7 @@ def summarize(
         jobs=counts,
         flows=seen.flows,
         operations=seen.operations,
-        workers=_workers(samples),
+        workers=worker_summaries(jobs, samples),
         cost=_cost(jobs, scenario.price),
         steady=seen.steady,
         littles_law=seen.littles_law,
@@ -111,31 +107,6 @@ def _job_counts(jobs: Jobs) -> dict[str, int]:
     counts = {outcome: int(np.count_nonzero(jobs.outcome == index)) for index, outcome in enumerate(OUTCOMES)}
     totals = {"submitted": int(np.count_nonzero(jobs.sent)), "accepted": int(np.count_nonzero(jobs.accepted))}
     return totals | {str(outcome): count for outcome, count in counts.items()}
-
-
-def _workers(samples: pa.Table) -> list[WorkerSummary]:
-    """Workers by their number of completed jobs, the busiest first."""
-    done = samples.filter(
-        pc.and_(
-            pc.equal(samples.column("outcome"), Outcome.COMPLETED.value), pc.is_valid(samples.column("worker_id"))
-        )
-    )
-    by_worker = [
-        WorkerSummary(worker_id=worker, jobs=len(execution_ms), execution_ms=quantiles(execution_ms))
-        for worker, execution_ms in _execution_by_worker(done)
-    ]
-    return sorted(by_worker, key=lambda worker: (-worker.jobs, worker.worker_id))
-
-
-def _execution_by_worker(done: pa.Table) -> Iterator[tuple[str, Floats]]:
-    if len(done) == 0:
-        return
-    encoded = done.column("worker_id").combine_chunks().dictionary_encode()
-    codes = encoded.indices.to_numpy()
-    order = np.argsort(codes, kind="stable")
-    execution_ms = pc.cast(done.column("execution_ms"), pa.float64()).to_numpy()[order]
-    starts = np.searchsorted(codes[order], np.arange(1, len(encoded.dictionary)))
-    yield from zip(encoded.dictionary.to_pylist(), np.split(execution_ms, starts), strict=True)
 
 
 def _cost(jobs: Jobs, price: float | None) -> Cost | None:

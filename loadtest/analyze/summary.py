@@ -171,12 +171,25 @@ class OperationSummary(msgspec.Struct, frozen=True):
     throttled: int
 
 
+class WorkerComparison(msgspec.Struct, frozen=True):
+    """A worker's median execution time over that of all others together.
+
+    `interval` is at the level that keeps the chance of naming any of equal workers below 5 %. It `differs` where
+    that does not hold 1 and the ratio is at least 1.1, or at most 1/1.1.
+    """
+
+    ratio: float
+    interval: tuple[float, float]
+    differs: bool
+
+
 class WorkerSummary(msgspec.Struct, frozen=True):
-    """One worker's completed jobs."""
+    """One worker's completed jobs; `compared` is null where it, or all others, had too few to compare."""
 
     worker_id: str
     jobs: int
     execution_ms: Quantiles
+    compared: WorkerComparison | None = None
 
 
 class LittlesLaw(msgspec.Struct, frozen=True):
