@@ -35,21 +35,22 @@ def arrivals_in(run: Run, jobs: Jobs, load: LoadWindow, window: LoadWindow | Non
 
     Offered load is known by seconds from the start of the load. A closed load offers what it starts.
     """
-    due = offered_by_second(run, load)
-    span = load
+    due, span = offered_by_second(run, load), load
+    mine = jobs.sent
     if window is not None:
         first = math.ceil(window.start_at - load.start_at - _HAIR_S)
         last = max(first, math.floor(window.end_at - load.start_at + _HAIR_S))
         due, span = due[first:last], LoadWindow(load.start_at + first, load.start_at + last)
-        inside = jobs.intended_at + _HAIR_S - span.start_at
-        jobs = jobs.where((inside >= 0) & (inside < span.duration_s))
-    started = int(np.count_nonzero(jobs.sent))
+        inside_s = jobs.intended_at - span.start_at + _HAIR_S
+        mine &= (inside_s >= 0) & (inside_s < span.duration_s)
+    sent_at = jobs.sent_at[mine]
+    started = len(sent_at)
     offered = round(float(due.sum())) if run.offered else started
     return Arrivals(
         offered=offered,
         started=started,
         offered_per_s=span.per_second(offered),
-        achieved_per_s=span.per_second(span.count(jobs.sent_at)),
-        send_lag_ms=quantiles(jobs.send_lag_ms),
-        delivered=int(np.count_nonzero(jobs.sent_at <= span.end_at + LATE_S)),
+        achieved_per_s=span.per_second(span.count(sent_at)),
+        send_lag_ms=quantiles(jobs.send_lag_ms[mine]),
+        delivered=int(np.count_nonzero(sent_at <= span.end_at + LATE_S)),
     )

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from loadtest.analyze.jobs import FLOWS, OUTCOMES, Floats, Jobs, LoadWindow
+from loadtest.analyze.jobs import FLOWS, OUTCOMES, Floats, Jobs, LoadWindow, Mask
 from loadtest.analyze.quantiles import PER_MILLE, nearest_rank, quantiles, supported
 from loadtest.analyze.summary import Censored, FlowSummary, OutcomeSummary
 from loadtest.record.run import Run
@@ -45,46 +45,48 @@ def censored_at(jobs: Jobs, scenario: Scenario, run: Run) -> Floats:
 def _flow(
     jobs: Jobs, given_up_at: Floats, flow: str, window: LoadWindow, chunks: pa.Table | None, within: bool
 ) -> FlowSummary:
+    # Masks and single columns: a copy of all columns of ten million jobs would be a gigabyte.
     mine = jobs.flow == FLOWS.index(flow)
     throughput_per_s = window.per_second(window.count(jobs.finished_at[mine & jobs.completed]))
     if within:
-        mine = mine & window.holds(jobs.intended_at)
-    given_up_at, jobs = given_up_at[mine], jobs.where(mine)
-    done = jobs.where(jobs.completed)
-    polls = done.polls[~np.isnan(done.polls)]
-    end_to_end_ms = quantiles(done.end_to_end_ms)
+        mine &= window.holds(jobs.intended_at)
+    done = mine & jobs.completed
+    polls = jobs.polls[done]
+    polls = polls[~np.isnan(polls)]
     return FlowSummary(
-        jobs=len(jobs),
-        completed=len(done),
+        jobs=int(np.count_nonzero(mine)),
+        completed=int(np.count_nonzero(done)),
         throughput_per_s=throughput_per_s,
-        end_to_end_ms=end_to_end_ms,
-        response_ms=quantiles(done.response_ms),
-        submit_ms=quantiles(_NOTHING if flow == "runsync" else done.submit_ms),
-        delay_ms=quantiles(done.delay_ms),
-        execution_ms=quantiles(done.execution_ms),
-        overhead_ms=quantiles(done.overhead_ms),
-        first_chunk_ms=quantiles(done.first_chunk_ms),
-        chunk_gap_ms=quantiles(_NOTHING if chunks is None else _chunk_gaps_ms(done, chunks)),
+        end_to_end_ms=quantiles(jobs.end_to_end_ms[done]),
+        response_ms=quantiles(jobs.response_ms[done]),
+        submit_ms=quantiles(_NOTHING if flow == "runsync" else jobs.submit_ms[done]),
+        delay_ms=quantiles(jobs.delay_ms[done]),
+        execution_ms=quantiles(jobs.execution_ms[done]),
+        overhead_ms=quantiles(jobs.overhead_ms[done]),
+        first_chunk_ms=quantiles(jobs.first_chunk_ms[done]),
+        chunk_gap_ms=quantiles(_NOTHING if chunks is None else _chunk_gaps_ms(jobs, done, chunks)),
         polls_per_job=float(polls.mean()) if len(polls) else None,
-        outcomes=_outcomes(jobs),
-        censored=_censored(done, jobs, given_up_at),
+        outcomes=_outcomes(jobs, mine),
+        censored=_censored(jobs, mine, given_up_at),
     )
 
 
-def _outcomes(jobs: Jobs) -> dict[str, OutcomeSummary]:
-    counts = np.bincount(jobs.outcome[jobs.outcome >= 0], minlength=len(OUTCOMES))
+def _outcomes(jobs: Jobs, mine: Mask) -> dict[str, OutcomeSummary]:
+    counts = np.bincount(jobs.outcome[mine & (jobs.outcome >= 0)], minlength=len(OUTCOMES))
     return {
-        str(word): OutcomeSummary(int(n), quantiles(jobs.end_to_end_ms[jobs.ended(Outcome(word))]))
+        str(word): OutcomeSummary(int(n), quantiles(jobs.end_to_end_ms[mine & jobs.ended(Outcome(word))]))
         for word, n in zip(OUTCOMES, counts, strict=True)
         if n
     }
 
 
-def _censored(done: Jobs, jobs: Jobs, given_up_at: Floats) -> Censored:
-    unfinished = jobs.ended(Outcome.CENSORED)
+def _censored(jobs: Jobs, mine: Mask, given_up_at: Floats) -> Censored:
+    unfinished = mine & jobs.ended(Outcome.CENSORED)
     n = int(np.count_nonzero(unfinished))
-    at_least_ms = ((given_up_at - jobs.intended_at) * 1000)[unfinished]
-    return Censored(n, censored_bounds(done.end_to_end_ms, at_least_ms) if n else {})
+    if n == 0:
+        return Censored(0)
+    at_least_ms = (given_up_at[unfinished] - jobs.intended_at[unfinished]) * 1000
+    return Censored(n, censored_bounds(jobs.end_to_end_ms[mine & jobs.completed], at_least_ms))
 
 
 def censored_bounds(completed_ms: Floats, at_least_ms: Floats) -> dict[str, tuple[float, float | None]]:
@@ -107,16 +109,16 @@ def censored_bounds(completed_ms: Floats, at_least_ms: Floats) -> dict[str, tupl
     return bounds
 
 
-def _job_keys(seq: NDArray[np.int64], process: NDArray[np.int64]) -> NDArray[np.int64]:
+def _job_keys(seq: NDArray[np.int64], process: NDArray[np.integer]) -> NDArray[np.int64]:
     """One number a job; a process fits 16 bits and a run's `seq` 47."""
-    return (seq << 16) | (process & 0xFFFF)
+    return (seq << 16) | (process.astype(np.int64) & 0xFFFF)
 
 
-def _chunk_gaps_ms(jobs: Jobs, chunks: pa.Table) -> Floats:
+def _chunk_gaps_ms(jobs: Jobs, which: Mask, chunks: pa.Table) -> Floats:
     seen = chunks.filter(pc.is_valid(chunks.column("at")))
     columns = {name: seen.column(name).to_numpy() for name in ("seq", "process", "at")}
-    keys = _job_keys(columns["seq"].astype(np.int64), columns["process"].astype(np.int64))
-    mine = np.isin(keys, _job_keys(jobs.seq, jobs.process))
+    keys = _job_keys(columns["seq"].astype(np.int64), columns["process"])
+    mine = np.isin(keys, _job_keys(jobs.seq[which], jobs.process[which]))
     keys, at = keys[mine], columns["at"][mine]
     order = np.lexsort((at, keys))
     keys, at = keys[order], at[order]

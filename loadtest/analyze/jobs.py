@@ -29,10 +29,10 @@ class Jobs:
     """
 
     seq: NDArray[np.int64]
-    process: NDArray[np.int64]
-    flow: NDArray[np.int64]
-    outcome: NDArray[np.int64]
-    worker: NDArray[np.int64]
+    process: NDArray[np.int32]
+    flow: NDArray[np.int8]
+    outcome: NDArray[np.int8]
+    worker: NDArray[np.int32]
     accepted: Mask
     intended_at: Floats
     sent_at: Floats
@@ -47,13 +47,18 @@ class Jobs:
         return len(self.seq)
 
     def where(self, mask: Mask) -> Jobs:
-        """Those jobs for which the mask is true."""
+        """Those jobs for which the mask is true; no copy where that is all of them."""
+        if mask.all():
+            return self
         return Jobs(**{field.name: getattr(self, field.name)[mask] for field in fields(self)})
 
     def in_order(self) -> Jobs:
         """The jobs in the order of their intended starts."""
-        order = np.argsort(self.intended_at, kind="stable")
-        return Jobs(**{field.name: getattr(self, field.name)[order] for field in fields(self)})
+        return self.take(np.argsort(self.intended_at, kind="stable"))
+
+    def take(self, indices: NDArray[np.int64]) -> Jobs:
+        """The jobs at these places, in this order."""
+        return Jobs(**{field.name: getattr(self, field.name)[indices] for field in fields(self)})
 
     def of_flow(self, flow: str) -> Jobs:
         """The jobs of one flow."""
@@ -117,16 +122,22 @@ def integers(table: pa.Table, name: str) -> NDArray[np.int64]:
     return values
 
 
-def _indices(table: pa.Table, name: str, words: tuple[str, ...]) -> NDArray[np.int64]:
+def _indices(table: pa.Table, name: str, words: tuple[str, ...]) -> NDArray[np.int8]:
     found = pc.index_in(pc.cast(table.column(name), pa.string()), value_set=pa.array(words, pa.string()))
-    return np.asarray(pc.fill_null(pc.cast(found, pa.int64()), -1).to_numpy(), dtype=np.int64)
+    return np.asarray(pc.fill_null(pc.cast(found, pa.int8()), -1).to_numpy(), dtype=np.int8)
 
 
-def _worker_numbers(samples: pa.Table) -> NDArray[np.int64]:
-    named = samples.column("worker_id").combine_chunks()
-    if isinstance(named, pa.ChunkedArray):  # what combining an empty column gives
-        return np.empty(0, dtype=np.int64)
-    return np.asarray(pc.fill_null(pc.cast(named.dictionary_encode().indices, pa.int64()), -1).to_numpy())
+def worker_names(samples: pa.Table) -> list[str]:
+    """The workers' names in the order of their numbers in `Jobs.worker`."""
+    names: list[str] = _encoded_workers(samples).dictionary.to_pylist()
+    return names
+
+
+def _encoded_workers(samples: pa.Table) -> pa.DictionaryArray:
+    encoded = pc.dictionary_encode(samples.column("worker_id")).combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):  # what combining an empty column gives
+        return pa.array([], pa.string()).dictionary_encode()
+    return encoded
 
 
 def jobs_of(samples: pa.Table) -> Jobs:
@@ -135,10 +146,10 @@ def jobs_of(samples: pa.Table) -> Jobs:
     numbers = ("delay_ms", "execution_ms", "polls")
     return Jobs(
         seq=integers(samples, "seq"),
-        process=integers(samples, "process"),
+        process=integers(samples, "process").astype(np.int32),
         flow=_indices(samples, "flow", FLOWS),
         outcome=_indices(samples, "outcome", OUTCOMES),
-        worker=_worker_numbers(samples),
+        worker=pc.fill_null(_encoded_workers(samples).indices, -1).to_numpy(),
         accepted=pc.is_valid(samples.column("job_id")).to_numpy(),
         **{name: floats(samples, name) for name in times + numbers},
     )

@@ -217,9 +217,9 @@ def _starts(jobs: Jobs, window: LoadWindow) -> StartSeries | None:
 
 def _points(done: Jobs, window: LoadWindow) -> Points:
     known = ~np.isnan(done.end_to_end_ms + done.delay_ms + done.execution_ms)
-    some = done.where(known)
-    picked = np.unique(np.linspace(0, len(some) - 1, min(len(some), MOST_POINTS)).round().astype(np.int64))
-    some = some.where(np.isin(np.arange(len(some)), picked))
+    places = np.flatnonzero(known)
+    picked = np.linspace(0, len(places) - 1, min(len(places), MOST_POINTS)).round().astype(np.int64)
+    some = done.take(places[np.unique(picked)])
     return Points(
         at_s=rounded(some.intended_at - window.start_at),
         delay_ms=rounded(some.delay_ms),

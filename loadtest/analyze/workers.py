@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from loadtest.analyze.holm import holm_levels
-from loadtest.analyze.jobs import Floats, Jobs
+from loadtest.analyze.jobs import Floats, Jobs, worker_names
 from loadtest.analyze.quantiles import nearest_rank, quantiles
 from loadtest.analyze.summary import WorkerComparison, WorkerSummary
 
@@ -51,20 +51,14 @@ def worker_summaries(jobs: Jobs, samples: pa.Table) -> list[WorkerSummary]:
     return sorted(workers, key=lambda worker: (-worker.jobs, worker.worker_id))
 
 
-def _pool(worker: NDArray[np.int64], execution_ms: Floats, samples: pa.Table) -> _Pool:
+def _pool(worker: NDArray[np.int32], execution_ms: Floats, samples: pa.Table) -> _Pool:
     told = ~np.isnan(execution_ms)
     worker, execution_ms = worker[told], execution_ms[told]
     order = np.argsort(execution_ms, kind="stable")
     by_worker = np.argsort(worker[order], kind="stable")
-    names = _names(samples)
+    names = worker_names(samples)
     starts = np.searchsorted(worker[order][by_worker], np.arange(1, len(names)))
     return _Pool(execution_ms[order], np.split(by_worker, starts) if names else [], names)
-
-
-def _names(samples: pa.Table) -> list[str]:
-    """The workers' names in the order of their numbers in `Jobs.worker`."""
-    column = samples.column("worker_id").combine_chunks()
-    return [] if isinstance(column, pa.ChunkedArray) else column.dictionary_encode().dictionary.to_pylist()
 
 
 def _compared(pool: _Pool) -> list[WorkerComparison | None]:
