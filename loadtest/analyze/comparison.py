@@ -33,7 +33,9 @@ LEAST_S = 10
 """The fewest seconds of load from which a throughput's interval is drawn."""
 RESOLUTION_MS = 1.0
 """Servers report whole milliseconds: shorter times count as one, lest 1 ms be infinitely more than 0 ms."""
-_DRAWS = 4000
+_LEAST_DRAWS = 4000
+_DRAWS_EACH = 500
+"""So many draws a metric: Holm's first level is ERROR_RATE over their number, and some draws must lie beyond it."""
 _WIDEST = 20.0
 """No ratio is told beyond e²⁰: two runs that differ widely bound hardly anything."""
 
@@ -93,6 +95,14 @@ class MetricComparison(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
+class _Noise:
+    """Where chance comes from, and how many draws of it make up a distribution."""
+
+    rng: np.random.Generator
+    draws: int
+
+
+@dataclass(frozen=True)
 class _Estimate:
     """A metric of one run: its value, and draws of the logarithm of value* over value in other runs like it."""
 
@@ -142,8 +152,8 @@ def compare(
     """
     if not baseline:
         raise ValueError("there is no baseline run to compare with")
-    rng = np.random.default_rng(seed)
-    ratios = [_ratio(baseline, candidate, metric, rng) for metric in metrics]
+    noise = _Noise(np.random.default_rng(seed), max(_LEAST_DRAWS, _DRAWS_EACH * len(metrics)))
+    ratios = [_ratio(baseline, candidate, metric, noise) for metric in metrics]
     edge = math.log1p(tolerance)
     known = [each for each in ratios if isinstance(each, _Ratio)]
     lower = iter(holm_levels([_share(each.log_draws <= edge) for each in known], ERROR_RATE))
@@ -159,44 +169,42 @@ def _share(hits: NDArray[np.bool_]) -> float:
     return (int(np.count_nonzero(hits)) + 1) / (len(hits) + 1)
 
 
-def _ratio(
-    baseline: Sequence[RunSeries], candidate: RunSeries, metric: Metric, rng: np.random.Generator
-) -> _Ratio | str:
+def _ratio(baseline: Sequence[RunSeries], candidate: RunSeries, metric: Metric, noise: _Noise) -> _Ratio | str:
     """The draws of the logarithm of candidate over baseline, or why there are none."""
     runs = []
     for each in (*baseline, candidate):
-        estimate = _estimate(each, metric, rng)
+        estimate = _estimate(each, metric, noise)
         if isinstance(estimate, str):
             return f"n too small: {estimate}."
         runs.append(estimate)
     *before, after = runs
     middle = math.exp(math.fsum(math.log(each.value) for each in before) / len(before))
     log_ratio = math.log(after.value) - math.log(middle)
-    noise = after.noise - np.mean([each.noise for each in before], axis=0) + _between_runs(before, rng)
-    draws: Floats = np.clip(log_ratio + noise, -_WIDEST, _WIDEST)
+    within = after.noise - np.mean([each.noise for each in before], axis=0)
+    draws: Floats = np.clip(log_ratio + within + _between_runs(before, noise), -_WIDEST, _WIDEST)
     least = min(sum(each.effective_n for each in before), after.effective_n)
     return _Ratio(middle, after.value, draws, least)
 
 
-def _estimate(run: RunSeries, metric: Metric, rng: np.random.Generator) -> _Estimate | str:
+def _estimate(run: RunSeries, metric: Metric, noise: _Noise) -> _Estimate | str:
     """A metric of one run, or which number is too small for it."""
     if metric.percentile is None:
-        return _throughput(run.completed_per_s, rng)
-    return _percentile(run.times_ms.get(metric.quantity, np.empty(0)), metric.percentile, rng)
+        return _throughput(run.completed_per_s, noise)
+    return _percentile(run.times_ms.get(metric.quantity, np.empty(0)), metric.percentile, noise)
 
 
-def _percentile(values_ms: Floats, name: str, rng: np.random.Generator) -> _Estimate | str:
+def _percentile(values_ms: Floats, name: str, noise: _Noise) -> _Estimate | str:
     values_ms = np.maximum(values_ms[~np.isnan(values_ms)], RESOLUTION_MS)
     n, per_mille = len(values_ms), PER_MILLE[name]
     needed = f"{name.replace('_', '.')} needs {least_n(per_mille)}"
     if not supported(n, per_mille):
         return f"{n} jobs, {needed}"
     ordered, rank = np.sort(values_ms), nearest_rank(n, per_mille)
-    below = _below(values_ms, ordered, rank, rng)
+    below = _below(values_ms, ordered, rank, noise.rng)
     found = dependence(below)
     if not supported(int(found.effective_n), per_mille):
         return f"{n} jobs so alike that they are worth {found.effective_n:.0f}, {needed}"
-    ranks = resampled_sums(below, found.length, _DRAWS, rng) + rng.random(_DRAWS)
+    ranks = resampled_sums(below, found.length, noise.draws, noise.rng) + noise.rng.random(noise.draws)
     value = float(ordered[rank - 1])
     drawn: Floats = np.interp(ranks, np.arange(1, n + 1), np.log(ordered))
     return _Estimate(value, drawn - math.log(value), found.effective_n)
@@ -211,16 +219,16 @@ def _below(values: Floats, ordered: Floats, rank: int, rng: np.random.Generator)
     return below
 
 
-def _throughput(completed_per_s: Floats, rng: np.random.Generator) -> _Estimate | str:
+def _throughput(completed_per_s: Floats, noise: _Noise) -> _Estimate | str:
     seconds, total = len(completed_per_s), float(completed_per_s.sum())
     if seconds < LEAST_S or total == 0:
         return f"{total:.0f} jobs completed in {seconds} s, throughput needs some in {LEAST_S} s"
     found = dependence(completed_per_s)
-    drawn = np.maximum(resampled_sums(completed_per_s, found.length, _DRAWS, rng), 0.5)
+    drawn = np.maximum(resampled_sums(completed_per_s, found.length, noise.draws, noise.rng), 0.5)
     return _Estimate(total / seconds, np.log(drawn / total), found.effective_n)
 
 
-def _between_runs(before: Sequence[_Estimate], rng: np.random.Generator) -> Floats:
+def _between_runs(before: Sequence[_Estimate], noise: _Noise) -> Floats:
     """Draws of what differs from run to run for no reason within a run; none where only one run shows.
 
     The variance between R runs is that of their logarithms less the mean variance within (method of moments), and
@@ -229,10 +237,10 @@ def _between_runs(before: Sequence[_Estimate], rng: np.random.Generator) -> Floa
     """
     runs = len(before)
     if runs < 2:
-        return np.zeros(_DRAWS)
+        return np.zeros(noise.draws)
     within = float(np.mean([each.noise.var() for each in before]))
     between = max(0.0, float(np.var([math.log(each.value) for each in before], ddof=1)) - within)
-    draws: Floats = math.sqrt(between * (1 + 1 / runs)) * rng.standard_t(runs - 1, _DRAWS)
+    draws: Floats = math.sqrt(between * (1 + 1 / runs)) * noise.rng.standard_t(runs - 1, noise.draws)
     return draws
 
 

@@ -100,6 +100,14 @@ def test_many_metrics_at_once_are_not_many_chances_to_fail() -> None:
     assert wrong <= 3
 
 
+def test_one_metric_of_fifty_that_is_far_worse_is_found() -> None:
+    rng = np.random.default_rng(12)
+    metrics = [Metric(f"t{i}", "p90") for i in range(50)]
+    same = {metric.quantity: rng.exponential(100, 1000) for metric in metrics}
+    found = compare([RunSeries(same, np.zeros(0))], RunSeries(same | {"t7": 2 * same["t7"]}, np.zeros(0)), metrics)
+    assert [each.metric for each in found if each.standing is Standing.WORSE] == ["t7 p90"]
+
+
 def test_what_differs_between_runs_of_the_baseline_is_no_regression() -> None:
     rng = np.random.default_rng(9)
 
