@@ -13,7 +13,7 @@ import math
 import numpy as np
 import pyarrow as pa
 
-from loadtest.analyze.jobs import Floats, Jobs, LoadWindow, floats
+from loadtest.analyze.jobs import FLOWS, Floats, Jobs, LoadWindow, floats
 from loadtest.analyze.summary import LittlesLaw
 from loadtest.record.sample import Outcome
 
@@ -28,11 +28,11 @@ _SIGMAS = 3.0
 def entered_at(jobs: Jobs) -> Floats:
     """When each job entered the endpoint: halfway through its submission; NaN where it was never accepted.
 
-    The answer to a runsync submission is the finished job, so there it is the send.
+    The answer to a runsync submission is held until the job has ended or its wait is over, so there it is the send.
     """
     accepted = jobs.accepted & jobs.sent
-    ends_it = jobs.accepted_at >= jobs.finished_at
-    half_s = np.where(ends_it | np.isnan(jobs.accepted_at), 0.0, (jobs.accepted_at - jobs.sent_at) / 2)
+    held = (jobs.flow == FLOWS.index("runsync")) | np.isnan(jobs.accepted_at)
+    half_s = np.where(held, 0.0, (jobs.accepted_at - jobs.sent_at) / 2)
     at: Floats = np.where(accepted, jobs.sent_at + half_s, np.nan)
     return at
 
