@@ -8,10 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadtest.analyze.comparison import compare
+from loadtest.analyze.comparison import RunSeries, compare, run_series
+from loadtest.analyze.jobs import jobs_of, load_window
 from loadtest.analyze.summary import GateResult
 from loadtest.errors import UsageError
-from loadtest.gate.baseline import refuse_unlike, results_of, series_of
+from loadtest.gate.baseline import metrics_of, refuse_unlike, results_of
 from loadtest.record.directory import RunDirectory
 from loadtest.report.junit import junit
 from loadtest.report.markdown import markdown
@@ -76,9 +77,14 @@ def _compared(request: GateRequest, recorded: Recorded) -> list[GateResult]:
     baselines = [read(run_directory(named), ("samples",)) for named in request.baselines]
     for named, each in zip(request.baselines, baselines, strict=True):
         refuse_unlike(str(named), each.run, recorded.run)
-    before = [series_of(each.run, each.tables["samples"]) for each in baselines]
-    now = series_of(recorded.run, recorded.tables["samples"])
-    return results_of(compare(before, now, tolerance, recorded.run.seed), tolerance)
+    before, now = [_series(each) for each in baselines], _series(recorded)
+    found = compare(before, now, metrics_of(before, now), tolerance, recorded.run.seed)
+    return results_of(found, tolerance)
+
+
+def _series(recorded: Recorded) -> RunSeries:
+    jobs = jobs_of(recorded.tables["samples"])
+    return run_series(jobs, load_window(recorded.run, jobs))
 
 
 def _asked(texts: Sequence[str], scenario: Scenario) -> list[Gate]:

@@ -69,8 +69,8 @@ def read(directory: RunDirectory, names: Sequence[str] = tuple(TABLES)) -> Recor
 def judged_summary(recorded: Recorded, gates: Sequence[Gate], compared: Sequence[GateResult] = ()) -> Summary:
     """Every figure of a run, what it says of these gates and of comparisons, and the verdict of all together."""
     run, tables = recorded.run, recorded.tables
-    measured = summarize(run, tables["samples"], tables["requests"], tables["chunks"])
-    held = judged(gates, evidence_of(run, tables["samples"])) if gates else []
+    measured = summarize(run, tables["samples"], tables["requests"], tables["chunks"], tables["health"])
+    held = judged(gates, evidence_of(run, tables["samples"], measured.steady)) if gates else []
     results = [*held, *compared]
     word, reason = verdict(run, measured.validity, results, measured.jobs)
     return msgspec.structs.replace(measured, gates=results, verdict=word, reason=reason)

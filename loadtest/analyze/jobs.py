@@ -23,12 +23,16 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Jobs:
-    """Columns of `samples.parquet`: times in epoch seconds, NaN for null; flow and outcome as indices, or −1."""
+    """Columns of `samples.parquet`: times in epoch seconds, NaN for null; flow and outcome as indices, or −1.
+
+    `worker` numbers the workers that the samples name, in no order that means anything; −1 for none.
+    """
 
     seq: NDArray[np.int64]
-    process: NDArray[np.int64]
-    flow: NDArray[np.int64]
-    outcome: NDArray[np.int64]
+    process: NDArray[np.int32]
+    flow: NDArray[np.int8]
+    outcome: NDArray[np.int8]
+    worker: NDArray[np.int32]
     accepted: Mask
     intended_at: Floats
     sent_at: Floats
@@ -43,17 +47,21 @@ class Jobs:
         return len(self.seq)
 
     def where(self, mask: Mask) -> Jobs:
-        """Those jobs for which the mask is true."""
-        return self.taken(np.flatnonzero(mask))
-
-    def taken(self, places: NDArray[np.int64]) -> Jobs:
-        """The jobs at these places, in their order."""
-        return Jobs(**{field.name: getattr(self, field.name)[places] for field in fields(self)})
+        """Those jobs for which the mask is true; no copy where that is all of them."""
+        return self if mask.all() else self.taken(np.flatnonzero(mask))
 
     def of(self, flow: str) -> Mask:
         """Which jobs are of this flow."""
         mask: Mask = self.flow == FLOWS.index(flow)
         return mask
+
+    def in_order(self) -> Jobs:
+        """The jobs in the order of their intended starts."""
+        return self.taken(np.argsort(self.intended_at, kind="stable"))
+
+    def taken(self, places: NDArray[np.int64]) -> Jobs:
+        """The jobs at these places, in this order."""
+        return Jobs(**{field.name: getattr(self, field.name)[places] for field in fields(self)})
 
     def of_flow(self, flow: str) -> Jobs:
         """The jobs of one flow."""
@@ -117,9 +125,22 @@ def integers(table: pa.Table, name: str) -> NDArray[np.int64]:
     return values
 
 
-def _indices(table: pa.Table, name: str, words: tuple[str, ...]) -> NDArray[np.int64]:
+def _indices(table: pa.Table, name: str, words: tuple[str, ...]) -> NDArray[np.int8]:
     found = pc.index_in(pc.cast(table.column(name), pa.string()), value_set=pa.array(words, pa.string()))
-    return np.asarray(pc.fill_null(pc.cast(found, pa.int64()), -1).to_numpy(), dtype=np.int64)
+    return np.asarray(pc.fill_null(pc.cast(found, pa.int8()), -1).to_numpy(), dtype=np.int8)
+
+
+def worker_names(samples: pa.Table) -> list[str]:
+    """The workers' names in the order of their numbers in `Jobs.worker`."""
+    names: list[str] = _encoded_workers(samples).dictionary.to_pylist()
+    return names
+
+
+def _encoded_workers(samples: pa.Table) -> pa.DictionaryArray:
+    encoded = pc.dictionary_encode(samples.column("worker_id")).combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):  # what combining an empty column gives
+        return pa.array([], pa.string()).dictionary_encode()
+    return encoded
 
 
 def jobs_of(samples: pa.Table) -> Jobs:
@@ -128,9 +149,10 @@ def jobs_of(samples: pa.Table) -> Jobs:
     numbers = ("delay_ms", "execution_ms", "polls")
     return Jobs(
         seq=integers(samples, "seq"),
-        process=integers(samples, "process"),
+        process=integers(samples, "process").astype(np.int32),
         flow=_indices(samples, "flow", FLOWS),
         outcome=_indices(samples, "outcome", OUTCOMES),
+        worker=pc.fill_null(_encoded_workers(samples).indices, -1).to_numpy(),
         accepted=pc.is_valid(samples.column("job_id")).to_numpy(),
         **{name: floats(samples, name) for name in times + numbers},
     )
@@ -148,9 +170,14 @@ class LoadWindow:
         """How long the load went on."""
         return self.end_at - self.start_at
 
+    def holds(self, at: Floats) -> Mask:
+        """Which of these moments lie in the window."""
+        mask: Mask = (at >= self.start_at) & (at <= self.end_at)
+        return mask
+
     def count(self, at: Floats) -> int:
         """How many of these moments lie in the window."""
-        return int(np.count_nonzero((at >= self.start_at) & (at <= self.end_at)))
+        return int(np.count_nonzero(self.holds(at)))
 
     def per_second(self, count: float) -> float:
         """A count as a rate over the window; 0 over no time."""
@@ -189,8 +216,3 @@ def offered_by_second(run: Run, window: LoadWindow) -> Floats:
     if run.ending is not Ending.COMPLETE:
         total *= np.clip(window.duration_s - np.arange(len(total)), 0, 1)
     return total
-
-
-def offered_count(run: Run, window: LoadWindow) -> int | None:
-    """Arrivals due by the end of the load, or None for a closed load."""
-    return round(float(offered_by_second(run, window).sum())) if run.offered else None

@@ -23,6 +23,7 @@ from loadtest.analyze.jobs import (
     load_window,
     offered_by_second,
 )
+from loadtest.analyze.starts import CLASSES, UNKNOWN, start_kinds
 from loadtest.record.run import Run
 from loadtest.record.sample import Outcome
 
@@ -87,6 +88,16 @@ class Stage(msgspec.Struct, frozen=True):
     start_s: float
 
 
+class StartSeries(msgspec.Struct, frozen=True):
+    """Per bin of the intended start: completed jobs whose worker was up, came back from a stop, or began."""
+
+    bin_s: float
+    at_s: list[float]
+    warm: list[int]
+    revived: list[int]
+    cold: list[int]
+
+
 class Series(msgspec.Struct, frozen=True):
     """Everything that the charts of a report draw."""
 
@@ -104,6 +115,8 @@ class Series(msgspec.Struct, frozen=True):
     """Jobs by flow, then by outcome; those that no job had are left out."""
     faults: list[FaultGroup]
     health: HealthSeries | None = None
+    starts: StartSeries | None = None
+    """None where no job names its worker."""
 
 
 def series(run: Run, samples: pa.Table, requests: pa.Table, health: pa.Table | None) -> Series:
@@ -125,6 +138,7 @@ def series(run: Run, samples: pa.Table, requests: pa.Table, health: pa.Table | N
         outcomes=_outcomes(jobs),
         faults=fault_groups(samples),
         health=_health(health, window),
+        starts=_starts(jobs, window),
     )
 
 
@@ -189,11 +203,23 @@ def _latencies(done: Jobs, window: LoadWindow) -> Latencies:
     )
 
 
+def _starts(jobs: Jobs, window: LoadWindow) -> StartSeries | None:
+    kind = start_kinds(jobs).kind
+    if np.all(kind == UNKNOWN):
+        return None
+    bins = bins_over(window.start_at, window.duration_s, MOST_BINS)
+    counts = {
+        name: np.bincount(bins.index(jobs.intended_at[kind == index]), minlength=bins.count).tolist()
+        for index, name in enumerate(CLASSES)
+    }
+    return StartSeries(bin_s=bins.width_s, at_s=bins.starts_s.tolist(), **counts)
+
+
 def _points(done: Jobs, window: LoadWindow) -> Points:
     known = ~np.isnan(done.end_to_end_ms + done.delay_ms + done.execution_ms)
-    some = done.where(known)
-    picked = np.unique(np.linspace(0, len(some) - 1, min(len(some), MOST_POINTS)).round().astype(np.int64))
-    some = some.where(np.isin(np.arange(len(some)), picked))
+    places = np.flatnonzero(known)
+    picked = np.linspace(0, len(places) - 1, min(len(places), MOST_POINTS)).round().astype(np.int64)
+    some = done.taken(places[np.unique(picked)])
     return Points(
         at_s=rounded(some.intended_at - window.start_at),
         delay_ms=rounded(some.delay_ms),

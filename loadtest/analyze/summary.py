@@ -89,17 +89,41 @@ class GateResult(msgspec.Struct, frozen=True):
 
 
 class Arrivals(msgspec.Struct, frozen=True):
-    """Offered against achieved: jobs due by the end of the load, and those of them that were sent."""
+    """Offered against achieved: jobs due by the end of the load, and those of them that were sent.
+
+    `delivered` counts those sent by then, give or take the send lag that is sound: what is sent during the drain
+    was not the load that was asked for.
+    """
 
     offered: int
     started: int
     offered_per_s: float
     achieved_per_s: float
     send_lag_ms: Quantiles
+    delivered: int = 0
+
+
+class OutcomeSummary(msgspec.Struct, frozen=True):
+    """Jobs that ended alike, and their time from the intended start to that end as the client saw it."""
+
+    jobs: int
+    end_to_end_ms: Quantiles
+
+
+class Censored(msgspec.Struct, frozen=True):
+    """Jobs that were unfinished when the run, or the client's patience, was over.
+
+    `end_to_end_ms_bounds` holds for each percentile between what it lies, [low, high], if every one of them were
+    to complete some time: low has each end when it was given up, high has it end never and is null where the
+    percentile could then be anything. Empty where no job was unfinished.
+    """
+
+    jobs: int
+    end_to_end_ms_bounds: dict[str, tuple[float, float | None]] = {}
 
 
 class FlowSummary(msgspec.Struct, frozen=True):
-    """One flow's figures. Times are of completed jobs.
+    """One flow's figures. Times are of completed jobs; `outcomes` has those of all that ended, by how they did.
 
     `end_to_end_ms` counts from the intended start, `response_ms` from the actual send, both to the end as
     the client saw it; `submit_ms` from the send until the job's id was known (not for runsync, whose answer
@@ -119,6 +143,23 @@ class FlowSummary(msgspec.Struct, frozen=True):
     first_chunk_ms: Quantiles
     chunk_gap_ms: Quantiles
     polls_per_job: float | None
+    outcomes: dict[str, OutcomeSummary] = {}
+    censored: Censored = Censored(0)
+
+
+class Steady(msgspec.Struct, frozen=True):
+    """The steady window beside the whole run: its own jobs (by intended start) over its own time, or why none.
+
+    Times in seconds from the start of the load. `arrivals` counts over the whole seconds that lie in the window,
+    since offered load is known by seconds.
+    """
+
+    found: bool
+    detail: str
+    start_s: float | None = None
+    end_s: float | None = None
+    arrivals: Arrivals | None = None
+    flows: dict[str, FlowSummary] = {}
 
 
 class OperationSummary(msgspec.Struct, frozen=True):
@@ -130,12 +171,70 @@ class OperationSummary(msgspec.Struct, frozen=True):
     throttled: int
 
 
+class WorkerComparison(msgspec.Struct, frozen=True):
+    """A worker's median execution time over that of all others together.
+
+    `interval` is at the level that keeps the chance of naming any of equal workers below 5 %. It `differs` where
+    that does not hold 1 and the ratio is at least 1.1, or at most 1/1.1.
+    """
+
+    ratio: float
+    interval: tuple[float, float]
+    differs: bool
+
+
 class WorkerSummary(msgspec.Struct, frozen=True):
-    """One worker's completed jobs."""
+    """One worker's completed jobs; `compared` is null where it, or all others, had too few to compare."""
 
     worker_id: str
     jobs: int
     execution_ms: Quantiles
+    compared: WorkerComparison | None = None
+
+
+class LittlesLaw(msgspec.Struct, frozen=True):
+    """L = λW over the load: jobs in flight at the endpoint, their arrivals, their mean time there within the load.
+
+    `evidence` says where L comes from: "health", which the samples are held against, or "samples" where health was
+    asked for too seldom; then nothing is checked and `residual` is null. `residual` is L less what the samples say
+    of the same moments, as a share of the larger; so much of it as `noise` may be chance.
+    """
+
+    evidence: str
+    in_flight_mean: float
+    arrivals_per_s: float
+    time_in_system_mean_s: float | None
+    residual: float | None
+    noise: float | None
+    detail: str
+
+
+class StartClass(msgspec.Struct, frozen=True):
+    """Completed jobs that met a worker in the same state; `cost_share` is null without a price.
+
+    It is the part of execution and start waits (the delay of those that waited for a start) of all classed jobs.
+    """
+
+    jobs: int
+    share: float
+    delay_ms: Quantiles
+    execution_ms: Quantiles
+    end_to_end_ms: Quantiles
+    cost_share: float | None = None
+
+
+class Starts(msgspec.Struct, frozen=True):
+    """Completed jobs by whether their worker was up ("warm"), came back from a stop ("revived") or began ("cold").
+
+    A job counts as having waited for a start from a delay of `warm_below_ms` on, and its worker as cold from
+    `cold_from_ms` on (null where nothing divides the two). `unknown` jobs named no worker or no times.
+    """
+
+    classes: dict[str, StartClass]
+    warm_below_ms: float
+    cold_from_ms: float | None
+    unknown: int
+    detail: str
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -162,4 +261,7 @@ class Summary(msgspec.Struct, frozen=True):
     operations: dict[str, OperationSummary]
     workers: list[WorkerSummary]
     cost: Cost | None = None
+    steady: Steady = Steady(False, "Not looked for.")
+    littles_law: LittlesLaw | None = None
+    starts: Starts | None = None
     schema: int = SCHEMA

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from itertools import pairwise
@@ -23,7 +24,7 @@ BATCH = 500
 _STEP_EDGES_MS = np.array([100.0, 1000.0, 10_000.0])
 _STEPS_MS = np.array([1.0, 10.0, 100.0, 1000.0])
 
-Times = defaultdict[tuple[str, str], tuple[list[float], list[int]]]
+Times = defaultdict[tuple[str, str], tuple[array[float], array[int]]]
 """For each name and method: times in milliseconds, and bytes."""
 
 
@@ -84,8 +85,8 @@ class Figures:
         self.tell()
 
 
-def _columns() -> tuple[list[float], list[int]]:
-    return [], []
+def _columns() -> tuple[array[float], array[int]]:
+    return array("d"), array("q")
 
 
 def _add_jobs(held: Times, flow: str, jobs: list[Sample]) -> None:
@@ -105,14 +106,14 @@ def _add(held: Times, name: str, times_ms: Iterable[float | None]) -> None:
 
 
 def _entry(
-    stats: RequestStats, name: str, method: str, times: list[float], sizes: list[int], now: float
+    stats: RequestStats, name: str, method: str, times: array[float], sizes: array[int], now: float
 ) -> StatsEntry:
     # Locust's hints say whole milliseconds; it computes with any number.
     entry: Any = StatsEntry(stats, name, method)
     entry.num_requests = len(times)
     entry.num_reqs_per_sec = {int(now): len(times)}
     entry.last_request_timestamp = now
-    times_ms = np.asarray(times)
+    times_ms = np.frombuffer(times)
     entry.total_response_time = float(times_ms.sum())
     entry.min_response_time, entry.max_response_time = float(times_ms.min()), float(times_ms.max())
     entry.response_times = _bucketed(times_ms)

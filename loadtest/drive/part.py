@@ -36,6 +36,8 @@ from loadtest.traffic.settings import ClosedLoad, OpenLoad
 from loadtest.traffic.shares import NOWHERE, Place
 
 HEARTBEAT_S = 0.5
+GARBAGE = 20_000
+"""So many new objects are there before a look for cycles, which a job leaves none of."""
 COPIED_WITHIN_S = 60.0
 """At the end, how long the lead may take to confirm the last samples."""
 
@@ -47,6 +49,7 @@ class Part:
         assert environment.runner is not None
         gc.collect()
         gc.freeze()
+        gc.set_threshold(GARBAGE)
         self.scenario = scenario = Scenario.model_validate(begin.scenario)
         self._runner = environment.runner
         self._clock = WallClock(-begin.clock_offset_s)

@@ -8,22 +8,21 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 
-from loadtest.analyze.comparison import MetricComparison, RunSeries
-from loadtest.analyze.jobs import FLOWS, Floats, jobs_of, load_window
+from loadtest.analyze.comparison import THROUGHPUT, Metric, MetricComparison, RunSeries, Standing
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.errors import UsageError
 from loadtest.record.run import Ending, Run
 from loadtest.scenario.model import NOT_COMPARED
 
-VERDICTS = {
-    "better": Verdict.PASS,
-    "same within tolerance": Verdict.PASS,
-    "cannot tell": Verdict.INCONCLUSIVE,
-    "worse": Verdict.FAIL,
-}
-_THROUGHPUT = "throughput"
+COMPARED = (
+    ("end_to_end_ms", "p50"),
+    ("end_to_end_ms", "p95"),
+    ("delay_ms", "p95"),
+    ("execution_ms", "p95"),
+    ("first_chunk_ms", "p95"),
+)
+"""What is compared of each flow; each more asks for more jobs, since all of them together may err but once."""
 _DIGITS = 16
 
 
@@ -68,29 +67,41 @@ def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
         yield f" ({path} is {one} there and {other} here)"
 
 
-def series_of(run: Run, samples: pa.Table) -> RunSeries:
-    """What is compared of a run; samples in the schema of `samples.parquet`."""
-    jobs = jobs_of(samples)
-    done = jobs.where(jobs.completed)
-    done = done.taken(np.argsort(done.intended_at, kind="stable"))
-    times: dict[str, Floats] = {}
-    for flow in (flow for flow in FLOWS if done.of(flow).any()):
-        own = done.of_flow(flow)
-        columns = {"delay": own.delay_ms, "execution": own.execution_ms, "end-to-end": own.end_to_end_ms}
-        times |= {f"{flow} {name}": values[~np.isnan(values)] for name, values in columns.items()}
-    return RunSeries(times, np.sort(done.finished_at), load_window(run, jobs).duration_s)
+def metrics_of(baselines: Sequence[RunSeries], candidate: RunSeries) -> list[Metric]:
+    """Throughput, and of every flow those quantities of COMPARED that all runs have."""
+    runs = [*baselines, candidate]
+    flows = dict.fromkeys(name.partition(" ")[0] for name in candidate.times_ms)
+    return [THROUGHPUT] + [
+        Metric(f"{flow} {quantity}", percentile)
+        for flow in flows
+        for quantity, percentile in COMPARED
+        if all(np.isfinite(run.times_ms.get(f"{flow} {quantity}", np.empty(0))).any() for run in runs)
+    ]
 
 
 def results_of(comparisons: Sequence[MetricComparison], tolerance: float) -> list[GateResult]:
-    """Each comparison as the result of a gate: `observed` and `limit` are ratios to the baseline."""
-    return [
-        GateResult(
-            gate=f"{each.metric} against the baseline",
-            observed=each.ratio,
-            limit=1 - tolerance if each.metric == _THROUGHPUT else 1 + tolerance,
-            n=each.n_candidate,
-            verdict=VERDICTS[each.answer],
-            detail=each.detail,
-        )
-        for each in comparisons
-    ]
+    """Each comparison as the result of a gate: `observed` and `limit` are ratios to the baseline.
+
+    What is worse fails. What is not passes where the bounds rule out that it is worse by more than the tolerance,
+    and is inconclusive where they do not.
+    """
+    return [_result(each, tolerance) for each in comparisons]
+
+
+def _result(found: MetricComparison, tolerance: float) -> GateResult:
+    falling = found.metric == THROUGHPUT.name
+    limit = 1 / (1 + tolerance) if falling else 1 + tolerance
+    if found.standing is Standing.WORSE:
+        verdict = Verdict.FAIL
+    elif found.bounds is not None and (found.bounds[0] >= limit if falling else found.bounds[1] <= limit):
+        verdict = Verdict.PASS
+    else:
+        verdict = Verdict.INCONCLUSIVE
+    return GateResult(
+        gate=f"{found.metric} against the baseline",
+        observed=found.ratio,
+        limit=limit,
+        n=round(found.effective_n or 0),
+        verdict=verdict,
+        detail=found.detail,
+    )

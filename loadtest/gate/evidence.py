@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from loadtest.analyze.jobs import Floats, Jobs, LoadWindow, Mask, jobs_of, load_window
+from loadtest.analyze.starts import CLASSES, UNKNOWN, start_kinds
+from loadtest.analyze.summary import Steady
 from loadtest.record.run import Run
 from loadtest.scenario.gates import STEADY, Gate
 from loadtest.scenario.model import Scenario
@@ -58,7 +60,7 @@ class Evidence:
         )
 
 
-def evidence_of(run: Run, samples: pa.Table, steady: Window | None = None, cold: Mask | None = None) -> Evidence:
+def evidence_of(run: Run, samples: pa.Table, steady: Steady) -> Evidence:
     """The evidence in a run's record and its rows, which are in the schema of `samples.parquet`."""
     jobs = jobs_of(samples)
     load = load_window(run, jobs)
@@ -71,9 +73,22 @@ def evidence_of(run: Run, samples: pa.Table, steady: Window | None = None, cold:
         worker_ids=tuple(workers.dictionary.to_pylist()),
         load=load,
         stages=_stages(run),
-        steady=steady,
-        cold=cold,
+        steady=_window(steady),
+        cold=_cold(jobs),
     )
+
+
+def _window(steady: Steady) -> Window | None:
+    if steady.start_s is None or steady.end_s is None:
+        return None
+    return Window(steady.start_s, steady.end_s)
+
+
+def _cold(jobs: Jobs) -> Mask | None:
+    """Which jobs met a cold start; None where no job tells how it found its worker."""
+    kind = start_kinds(jobs).kind
+    mask: Mask = kind == CLASSES.index("cold")
+    return mask if np.any(kind != UNKNOWN) else None
 
 
 def _ended_at(run: Run, jobs: Jobs, load: LoadWindow) -> float:

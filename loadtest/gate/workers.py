@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from loadtest.analyze.holm import rejected
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.gate.early_stopping import TAIL, holds, refutation
 from loadtest.gate.evidence import NO_WORKER
@@ -30,7 +31,7 @@ def judged_by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str]) -> 
     assert gate.per_mille is not None
     share = (1000 - gate.per_mille) / 1000
     workers = _workers(gate, measured, worker_ids, gate.per_mille, share)
-    failing = holm([each.p_value for each in workers], TAIL)
+    failing = rejected([each.p_value for each in workers], TAIL)
     open_ = [each for each in workers if not holds(each.count.over + each.count.undecided, each.count.n, share)]
     if not workers:
         word, worst, detail = Verdict.INCONCLUSIVE, None, "No job tells which worker had it."
@@ -82,14 +83,3 @@ def _surely_over(own: Times, worker: int, limit_ms: float) -> int:
 
 def _worst_share(worker: _Worker) -> float:
     return (worker.count.over + worker.count.undecided) / worker.count.n
-
-
-def holm(p_values: Sequence[float], level: float) -> list[int]:
-    """Which of several hypotheses fall at this level when all are tested at once (Holm 1979): their places."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    fallen = []
-    for rank, index in enumerate(order):
-        if p_values[index] > level / (len(p_values) - rank):
-            break
-        fallen.append(index)
-    return fallen

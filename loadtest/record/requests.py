@@ -24,6 +24,8 @@ class RequestLog:
         self._operation = operation
         self._keep_sends = keep_sends
         self._latencies_s: dict[tuple[int, int], array[float]] = defaultdict(_doubles)
+        self._second = self._status = -1
+        self._latest_s = _doubles()
         self.sends = _doubles()
         self.fullest = FullestWindow()
 
@@ -35,7 +37,11 @@ class RequestLog:
 
     def answered(self, status: int, sent_at: float, answered_at: float) -> None:
         """A request has its answer, or none (status 0)."""
-        self._latencies_s[int(answered_at), status].append(answered_at - sent_at)
+        second = int(answered_at)
+        if second != self._second or status != self._status:
+            self._second, self._status = second, status
+            self._latest_s = self._latencies_s[second, status]
+        self._latest_s.append(answered_at - sent_at)
 
     def rows_before(self, now: float, process: int) -> list[RequestRow]:
         """The rows of all seconds that are over."""
@@ -45,6 +51,7 @@ class RequestLog:
         """Let go of all seconds that are over."""
         for key in self._over(now):
             del self._latencies_s[key]
+        self._second = -1
 
     def _over(self, now: float) -> list[tuple[int, int]]:
         return [key for key in self._latencies_s if key[0] + 1 <= now]

@@ -21,10 +21,10 @@ class Ending(StrEnum):
 
 
 class ProcessInfo(msgspec.Struct, frozen=True):
-    """A process that sent load.
+    """A process that sent load; its clock was `clock_offset_s` ahead of the master's, and is corrected for.
 
-    Its clock was `clock_offset_s` ahead of the master's, which is corrected for; by `clock_error_s` at the most
-    that may be wrong. `cpu_share` is the greatest share of one core that it took over any 5 s of the load.
+    `clock_error_s` is how wrong that may be: half the shortest round trip. `cpu_share` is the greatest share of
+    one core that it used in any 5 s of the load. Null where it is not known.
     """
 
     process: int

@@ -14,6 +14,7 @@ from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Limit, LimitText, Op
 from loadtest.scenario.abort_gates import AbortGate
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import GateText
+from loadtest.scenario.validity import ValidityLimits
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Fraction, Frozen, Seconds
 
@@ -159,6 +160,8 @@ class Scenario(Frozen):
     """When errors stop the run early; where not given, never on this machine and by default elsewhere."""
     ceilings: Ceilings = Ceilings()
     """What stops the run whatever else happens."""
+    validity: ValidityLimits = ValidityLimits()
+    """When the measurement counts as sound."""
     price: Annotated[float, Field(gt=0)] | None = None
     """US dollars per worker-second."""
     endpoint: EndpointSettings = EndpointSettings()

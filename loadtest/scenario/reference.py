@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from loadtest.endpoint import settings as endpoint
 from loadtest.protocol import Op
 from loadtest.scenario import model as scenario
+from loadtest.scenario.validity import ValidityLimits
 from loadtest.traffic import settings as traffic
 
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -30,6 +31,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`drain`", scenario.Drain),
     ("`abort`", scenario.AbortRule),
     ("`ceilings`", scenario.Ceilings),
+    ("`validity`", ValidityLimits),
     ("`endpoint`, and the file of `loadtest serve --config`", endpoint.EndpointSettings),
     ("`endpoint.workers`", endpoint.Workers),
     ("`endpoint.scaler`, by queue delay", endpoint.QueueDelay),

@@ -78,8 +78,8 @@ def test_nothing_is_nothing_and_not_zero() -> None:
     assert (q.n, q.min, q.mean, q.p50, q.max, q.ci95) == (0, None, None, None, None, {})
 
 
-@pytest.mark.parametrize(("name", "p", "n"), [("p50", 0.5, 40), ("p95", 0.95, 300), ("p99", 0.99, 600)])
-def test_an_interval_covers_the_truth_at_least_95_times_in_100(name: str, p: float, n: int) -> None:
+@pytest.mark.parametrize(("name", "p", "n"), [("p50", 0.5, 40), ("p95", 0.95, 300), ("p99", 0.99, 1000)])
+def test_an_interval_covers_the_truth_95_times_in_100(name: str, p: float, n: int) -> None:
     rng = np.random.default_rng(7)
     truth = -math.log(1 - p)
     trials = 2000
@@ -87,5 +87,5 @@ def test_an_interval_covers_the_truth_at_least_95_times_in_100(name: str, p: flo
     for _ in range(trials):
         low, high = quantiles(rng.exponential(size=n)).ci95[name]
         held += low <= truth <= high
-    # Three standard errors of 2000 trials at 95 %.
-    assert held / trials >= 0.95 - 0.015
+    # Whole ranks make it a little wider than it need be, and 2000 trials have a standard error of half a percent.
+    assert 0.94 <= held / trials <= 0.98

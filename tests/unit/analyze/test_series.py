@@ -109,6 +109,15 @@ def test_health_and_stages() -> None:
     assert (drawn.health.at_s, drawn.health.in_queue, drawn.health.idle) == ([2.0], [3], [0])
 
 
+def test_starts_stand_in_the_bin_of_their_jobs_intended_start() -> None:
+    rows = [job(seq, float(seq), worker_id="a", delay_ms=0) for seq in range(9)]
+    starting = job(9, 4.5, worker_id="b", delay_ms=3000)
+    starts = series(run(), samples(*rows, starting), NO_REQUESTS, None).starts
+    assert starts is not None
+    assert (starts.warm, starts.cold) == ([1] * 9 + [0], [0] * 4 + [1] + [0] * 5)
+    assert series(run(), samples(job(0, 0.0, worker_id=None)), NO_REQUESTS, None).starts is None
+
+
 def test_nothing_recorded_can_still_be_written() -> None:
     drawn = series(run(), SAMPLES.empty_table(), NO_REQUESTS, HEALTH.empty_table())
     assert (drawn.outcomes, drawn.faults, drawn.health, drawn.throughput_per_s) == ({}, [], None, 0)

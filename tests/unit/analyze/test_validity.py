@@ -8,14 +8,14 @@ import pytest
 from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import Check, GateResult, Validity, Verdict
 from loadtest.analyze.verdict import verdict
-from loadtest.record.run import Ending, Run
-from tests.unit.analyze.rows import START_AT, job, requests, run, samples, ten_jobs
+from loadtest.record.run import Ending, ProcessInfo, Run, StageSpan
+from tests.unit.analyze.rows import START_AT, job, requests, run, samples, scenario, ten_jobs
 
 FEW_REQUESTS = requests((1000, 0, "run", 200, 10, 10))
 
 
-def failing(of: Run, table: pa.Table, asked: pa.Table = FEW_REQUESTS) -> list[str]:
-    checked = summarize(of, table, asked, None).validity
+def failing(of: Run, table: pa.Table, asked: pa.Table = FEW_REQUESTS, **more: Any) -> list[str]:
+    checked = summarize(of, table, asked, None, **more).validity
     names = [check.name for check in checked.checks if not check.ok]
     assert checked.valid == (not names)
     return names
@@ -33,6 +33,92 @@ def test_no_data_never_passes() -> None:
 
 def test_a_load_that_was_not_delivered_is_invalid() -> None:
     assert failing(run(offered={"run": [2] * 10}), ten_jobs()) == ["load delivered"]
+
+
+def at_rate(
+    per_s: int, length_s: int, sent_per_s: float, stages: list[StageSpan] | None = None
+) -> tuple[Run, pa.Table]:
+    """A run of so many jobs a second whose sender manages only `sent_per_s`, and sends the rest when it can."""
+    asked = scenario(load={"stages": [{"rate": f"{per_s}/s", "for": f"{length_s}s"}]})
+    of = run(
+        asked, offered={"run": [per_s] * length_s}, load_ended_at=START_AT + length_s,
+        ended_at=START_AT + 10 * length_s, stages=stages or [StageSpan("", length_s)],
+    )  # fmt: skip
+    rows = []
+    for seq in range(per_s * length_s):
+        at, sent = seq / per_s, max(seq / per_s, seq / sent_per_s)
+        rows.append(
+            job(seq, at, sent_at=START_AT + sent, accepted_at=START_AT + sent, finished_at=START_AT + sent + 0.4)
+        )
+    return of, samples(*rows)
+
+
+def test_what_is_sent_in_the_drain_was_not_delivered() -> None:
+    of, table = at_rate(20, 10, 12)
+    summary = summarize(of, table, FEW_REQUESTS, None)
+    assert summary.arrivals.started == 200
+    assert summary.verdict is Verdict.INVALID
+    assert "20/s was offered and 12.1/s achieved: 124 of 200 jobs that were due were sent;" in summary.reason
+    assert failing(of, table) == ["load delivered", "rate achieved", "send lag"]
+
+
+def test_a_stage_that_was_made_up_for_later_was_not_achieved() -> None:
+    of, table = at_rate(20, 20, 20, [StageSpan("first", 10), StageSpan("second", 10)])
+    late = [row | {"sent_at": START_AT + 12} if 180 <= row["seq"] < 200 else row for row in table.to_pylist()]
+    assert failing(of, table) == []
+    summary = summarize(of, samples(*late), FEW_REQUESTS, None)
+    [check] = [check for check in summary.validity.checks if check.name == "rate achieved"]
+    assert (check.ok, check.value) == (False, 0.9)
+    assert check.detail.startswith("In stage 1 (first), 180 of 200 jobs")
+
+
+def test_a_ramp_that_was_cut_before_its_end_is_invalid() -> None:
+    asked = scenario(load={"stages": [{"rate": "0/s to 1250/s", "for": "60s"}]})
+    cut = run(asked, stages=[StageSpan("", 60)])
+    assert failing(cut, ten_jobs()) == ["stages reached"]
+    assert "10 s of the 60 s that the stages last" in summarize(cut, ten_jobs(), FEW_REQUESTS, None).reason
+
+
+@pytest.mark.parametrize(("share", "sound"), [(0.9, True), (0.91, False), (None, True)])
+def test_a_process_that_used_its_whole_core_makes_a_run_invalid(share: float | None, sound: bool) -> None:
+    processes = [ProcessInfo(0, 1, "here", cpu_share=0.2), ProcessInfo(1, 2, "there", cpu_share=share)]
+    assert failing(run(processes=processes), ten_jobs()) == ([] if sound else ["cpu"])
+
+
+@pytest.mark.parametrize(("error_s", "sound"), [(0.004, True), (0.030, False), (None, True)])
+def test_clocks_must_be_known_well_beside_what_is_measured(error_s: float | None, sound: bool) -> None:
+    processes = [ProcessInfo(0, 1, "here", clock_error_s=0.0), ProcessInfo(1, 2, "there", clock_error_s=error_s)]
+    assert failing(run(processes=processes), ten_jobs()) == ([] if sound else ["clocks"])
+
+
+def test_what_is_sound_can_be_set() -> None:
+    strict = scenario(validity={"send_lag": "5ms", "completed": 72})
+    rows = [job(seq, float(seq), finished_at=START_AT + seq + 0.1) for seq in range(10)]
+    assert failing(run(strict), samples(*rows)) == ["jobs completed", "send lag"]
+    loose = scenario(validity={"started": "40 %"})
+    assert failing(run(loose, offered={"run": [2] * 10}), ten_jobs()) == []
+
+
+def test_few_jobs_are_told_of_and_nothing_more() -> None:
+    checks = summarize(run(), ten_jobs(), FEW_REQUESTS, None).validity.checks
+    check = next(each for each in checks if each.name == "jobs completed")
+    assert (check.ok, check.detail) == (True, "10 of 10 submitted jobs completed; p95 needs 72.")
+
+
+def test_a_wave_of_starts_in_the_steady_window_is_invalid_and_even_starts_are_not() -> None:
+    def table(starting: range) -> pa.Table:
+        rows = []
+        for seq in range(400):
+            waited = {"delay_ms": 900, "worker_id": f"new-{seq}"} if seq in starting else {"delay_ms": 5}
+            rows.append(job(seq, seq / 10, execution_ms=20, finished_at=START_AT + seq / 10 + 1.0, **waited))
+        return samples(*rows)
+
+    asked = scenario(load={"stages": [{"rate": "10/s", "for": "40s"}]})
+    of = run(asked, offered={"run": [10] * 40}, load_ended_at=START_AT + 40, ended_at=START_AT + 45,
+             stages=[StageSpan("", 40)])  # fmt: skip
+    assert failing(of, table(range(200, 240))) == ["cold starts"]
+    assert failing(of, table(range(3, 400, 4))) == []
+    assert failing(of, table(range(200, 204))) == []
 
 
 @pytest.mark.parametrize(("late_s", "sound"), [(0.024, True), (0.030, False)])

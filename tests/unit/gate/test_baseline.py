@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
-from loadtest.analyze.comparison import Answer, MetricComparison
+from loadtest.analyze.comparison import MetricComparison, RunSeries, Standing
 from loadtest.analyze.summary import Verdict
 from loadtest.errors import UsageError
-from loadtest.gate.baseline import refuse_unlike, results_of, series_of
+from loadtest.gate.baseline import metrics_of, refuse_unlike, results_of
 from loadtest.record.run import Ending, Run
-from tests.unit.analyze.rows import START_AT, job, run, samples, scenario
+from tests.unit.analyze.rows import run, scenario
 
 
 def of(**changes: Any) -> Run:
@@ -56,40 +57,45 @@ def test_a_baseline_that_did_not_come_to_its_end_is_refused(ending: Ending | Non
     assert said in refusal(run(ending=ending), run())
 
 
-def test_what_is_compared_stands_in_the_order_of_the_intended_starts() -> None:
-    table = samples(
-        job(2, 2.0, delay_ms=30),
-        job(0, 0.0, delay_ms=10),
-        job(1, 1.0, delay_ms=20, outcome="failed"),
-        job(3, 3.0, delay_ms=40, flow="runsync"),
-        job(4, 4.0, delay_ms=None),
-    )
-    series = series_of(run(), table)
-    assert {name: len(values) for name, values in series.times.items()} == {
-        "run delay": 2,
-        "run execution": 3,
-        "run end-to-end": 3,
-        "runsync delay": 1,
-        "runsync execution": 1,
-        "runsync end-to-end": 1,
-    }
-    assert series.times["run delay"].tolist() == [10, 30]
-    assert (series.finished_at - START_AT).round(2).tolist() == [0.36, 2.36, 3.36, 4.36]
-    assert series.duration_s == 10
+def one_run(**quantities: float) -> RunSeries:
+    return RunSeries({f"run {name}": np.array([value]) for name, value in quantities.items()}, np.ones(60))
+
+
+def test_what_all_runs_have_is_compared() -> None:
+    whole = one_run(end_to_end_ms=5.0, delay_ms=1.0, execution_ms=3.0, first_chunk_ms=np.nan)
+    partly = one_run(end_to_end_ms=5.0, execution_ms=3.0)
+    assert [each.name for each in metrics_of([whole], whole)] == [
+        "throughput",
+        "run end_to_end_ms p50",
+        "run end_to_end_ms p95",
+        "run delay_ms p95",
+        "run execution_ms p95",
+    ]
+    assert [each.name for each in metrics_of([whole, partly], whole)][1:] == [
+        "run end_to_end_ms p50",
+        "run end_to_end_ms p95",
+        "run execution_ms p95",
+    ]
 
 
 @pytest.mark.parametrize(
-    ("metric", "answer", "limit", "verdict"),
+    ("metric", "standing", "bounds", "verdict"),
     [
-        ("run delay p95", "better", 1.05, Verdict.PASS),
-        ("run delay p95", "same within tolerance", 1.05, Verdict.PASS),
-        ("run delay p95", "cannot tell", 1.05, Verdict.INCONCLUSIVE),
-        ("run delay p95", "worse", 1.05, Verdict.FAIL),
-        ("throughput", "worse", 0.95, Verdict.FAIL),
+        ("run delay_ms p95", Standing.BETTER, (0.7, 0.9), Verdict.PASS),
+        ("run delay_ms p95", Standing.CANNOT_TELL, (0.98, 1.04), Verdict.PASS),
+        ("run delay_ms p95", Standing.CANNOT_TELL, (0.98, 1.06), Verdict.INCONCLUSIVE),
+        ("run delay_ms p95", Standing.CANNOT_TELL, None, Verdict.INCONCLUSIVE),
+        ("run delay_ms p95", Standing.WORSE, (1.06, 1.3), Verdict.FAIL),
+        ("throughput", Standing.CANNOT_TELL, (0.96, 1.2), Verdict.PASS),
+        ("throughput", Standing.CANNOT_TELL, (0.94, 1.0), Verdict.INCONCLUSIVE),
+        ("throughput", Standing.WORSE, (0.5, 0.6), Verdict.FAIL),
     ],
 )
-def test_a_comparison_reads_as_a_gate(metric: str, answer: Answer, limit: float, verdict: Verdict) -> None:
-    found = MetricComparison(metric, 1.2, 1.1, 1.3, 0.001, 0.04, answer, 900, 1000, "By a fifth.")
+def test_a_comparison_reads_as_a_gate(
+    metric: str, standing: Standing, bounds: tuple[float, float] | None, verdict: Verdict
+) -> None:
+    found = MetricComparison(metric, 9.0, 9.0, 1.0, None, bounds, None, 812.4, standing, "So it is.")
     (result,) = results_of([found], 0.05)
-    assert (result.gate, result.observed, result.n) == (f"{metric} against the baseline", 1.2, 1000)
-    assert (result.limit, result.verdict, result.detail) == (limit, verdict, "By a fifth.")
+    assert (result.gate, result.observed, result.n) == (f"{metric} against the baseline", 1.0, 812)
+    assert result.limit == pytest.approx(1 / 1.05 if metric == "throughput" else 1.05)
+    assert (result.verdict, result.detail) == (verdict, "So it is.")

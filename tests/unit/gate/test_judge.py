@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from loadtest.analyze.summary import GateResult, Verdict
+from loadtest.analyze.summary import GateResult, Steady, Verdict
 from loadtest.gate.batch_means import mean_of, rate_of
 from loadtest.gate.evidence import Evidence, Window, evidence_of
 from loadtest.gate.judge import judge
-from loadtest.gate.workers import holm
 from loadtest.record.run import StageSpan
 from loadtest.scenario.gates import parse_gate
 from tests.unit.analyze.rows import START_AT, job, run, samples, scenario
 
+UNKNOWN = Steady(False, "Not looked for.")
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
 
@@ -26,7 +26,7 @@ def held(gate: str, table: pa.Table, patience: str = "600s", **more: Any) -> Gat
     asked = scenario(patience=patience, load={"stages": [{"rate": "1/s", "for": f"{seconds}s"}]})
     stages = [StageSpan("warm-up", seconds / 4), StageSpan("", seconds * 3 / 4)]
     record = run(asked, stages=stages, load_ended_at=START_AT + seconds, ended_at=START_AT + seconds + 20)
-    return judge(parse_gate(gate), evidence_of(record, table, **more))
+    return judge(parse_gate(gate), replace(evidence_of(record, table, UNKNOWN), **more))
 
 
 def jobs(*groups: tuple[int, dict[str, Any]]) -> pa.Table:
@@ -154,7 +154,7 @@ def test_censored_jobs_are_a_share_of_their_own() -> None:
 
 def test_cold_starts_are_judged_where_somebody_knows_them() -> None:
     table = jobs((1000, {}))
-    assert held("cold starts < 5 %", table).detail == "The share of cold starts is not known."
+    assert held("cold starts < 5 %", table, cold=None).detail == "The share of cold starts is not known."
     cold = np.arange(1000) < 30
     result = held("cold starts < 5 %", table, cold=cold)
     assert (result.verdict, result.observed) == (PASS, 0.03)
@@ -227,12 +227,6 @@ def test_of_many_good_workers_the_unlucky_one_does_not_fail_the_gate() -> None:
     assert held("execution p95 < 8s per worker", table).verdict is INCONCLUSIVE
 
 
-def test_holm_steps_down() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005], 0.05) == [3, 0]
-    assert holm([0.012, 0.001], 0.025) == [1, 0]
-    assert holm([], 0.05) == []
-
-
 def test_throughput_is_judged_over_the_load() -> None:
     table = jobs((2000, {}))
     assert held("throughput > 19/s", table).verdict is PASS
@@ -291,7 +285,7 @@ def test_a_percentile_at_its_limit_passes_once_in_a_hundred_runs() -> None:
     limit_ms, runs, n = 1000.0, 300, 1000
     delay_ms = np.random.default_rng(5).exponential(limit_ms / np.log(20), (runs, n))
     table = jobs((n, {}))
-    base = evidence_of(run(), table)
+    base = evidence_of(run(), table, UNKNOWN)
     gate = parse_gate("delay p95 < 1s")
     passed = sum(judge(gate, with_delays(base, each)).verdict is PASS for each in delay_ms)
     assert passed / runs <= 0.01 + 3 * np.sqrt(0.01 / runs)
@@ -316,7 +310,7 @@ def test_workers_at_their_limit_fail_a_gate_at_most_as_often_as_one_would() -> N
     rng = np.random.default_rng(13)
     runs, workers, each = 200, 20, 100
     table = jobs(*((each, {"worker_id": f"w{n}"}) for n in range(workers)))
-    base = evidence_of(run(), table)
+    base = evidence_of(run(), table, UNKNOWN)
     gate = parse_gate("delay p95 < 1s per worker")
     drawn = rng.exponential(1000 / np.log(20), (runs, workers * each))
     words = [judge(gate, with_delays(base, delay_ms)).verdict for delay_ms in drawn]

@@ -44,7 +44,9 @@ def test_what_is_not_known_is_a_dash_and_what_is_doubtful_is_named(steady: MadeU
     assert next(line for line in lines if line.startswith("run ")).split().count("–") == 6
     assert lines[0].startswith("INVALID  The measurement is not sound. ")
     # The check that the reason names already is not told twice.
-    assert [line for line in lines if line.startswith("not sound: ")] == [f"not sound: {limiter.detail}"]
+    doubts = [line for line in lines if line.startswith("not sound: ")]
+    assert len(doubts) == 2
+    assert doubts[-1] == f"not sound: {limiter.detail}"
 
 
 @pytest.mark.parametrize(("reason", "told"), [("no answer", "no answer."), ("no answer; is it up?", "is it up?")])

@@ -1,0 +1,98 @@
+"""Neighbouring jobs resemble each other: how far that reaches, how many jobs they are worth, how sums of them vary.
+
+All of it is over values in the order of time.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import fft
+
+from loadtest.analyze.jobs import Floats
+
+_MOST_LOOKED_AT = 2**20
+_SIGNIFICANT = 2.0
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """`length`: that of the blocks to resample by; `effective_n`: how many independent values would tell as much."""
+
+    length: int
+    effective_n: float
+
+
+def dependence(values: Floats) -> Dependence:
+    """How far values depend on their neighbours.
+
+    Block length for a circular block bootstrap: Politis and White (2004, Econometric Reviews 23, section 3.2) with
+    the correction of Patton, Politis and White (2009, ibid. 28, p. 374): (2 G² / D)^(1/3) n^(1/3), doubled, since
+    blocks too short understate a variance and blocks twice as long only make it noisier. `effective_n` is
+    n / (1 + 2 Σ ρ), which for a lag-1 autocorrelation of ρ is n (1−ρ)/(1+ρ), and never more than n.
+    Of more than 2²⁰ values the middle 2²⁰ are looked at.
+    """
+    n = len(values)
+    if n < 2:
+        return Dependence(1, float(n))
+    spare = max(0, n - _MOST_LOOKED_AT) // 2
+    rho = autocorrelations(values[spare : n - spare])
+    reach = _reach(rho, n - 2 * spare)
+    lags = np.arange(1, min(2 * reach, len(rho)) + 1)
+    # The flat-top kernel: full weight up to half the reach, then falling to none.
+    weights = np.clip(2 * (1 - lags / (2 * reach)), 0, 1) * rho[: len(lags)] if reach else np.zeros(0)
+    long_run = max(1.0, 1 + 2 * float(weights.sum()))
+    slope = 2 * float((lags[: len(weights)] * weights).sum())
+    length = 2 * (1.5 * slope**2 / long_run**2 * n) ** (1 / 3)
+    return Dependence(max(1, min(math.ceil(length), n // 3, math.ceil(3 * math.sqrt(n)))), n / long_run)
+
+
+def autocorrelations(values: Floats) -> Floats:
+    """Autocorrelations at lags 1, 2 … up to about √n; zeros where values do not vary."""
+    n = len(values)
+    most = min(n - 1, math.ceil(math.sqrt(n)) + _span(n))
+    centred = values - values.mean()
+    size = fft.next_fast_len(n + most, real=True)
+    spectrum = fft.rfft(centred, size)
+    covariances = fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[: most + 1]
+    if covariances[0] <= 1e-12 * n * max(1.0, float(np.abs(values).max()) ** 2):
+        return np.zeros(most)
+    rho: Floats = covariances[1:] / covariances[0]
+    return rho
+
+
+def _span(n: int) -> int:
+    """Politis and White's K: so many autocorrelations in a row must be as good as none."""
+    return max(5, math.ceil(math.sqrt(math.log10(n))))
+
+
+def _reach(rho: Floats, n: int) -> int:
+    """The last lag before a run of K autocorrelations that all lie within noise; the last significant one if none."""
+    large = np.abs(rho) > _SIGNIFICANT * math.sqrt(math.log10(n) / n)
+    span = min(_span(n), len(rho))
+    in_a_row = np.convolve(large, np.ones(span), mode="valid")
+    quiet = np.flatnonzero(in_a_row == 0)
+    if len(quiet):
+        return int(quiet[0])
+    return int(np.flatnonzero(large)[-1]) + 1
+
+
+def resampled_sums(values: Floats, length: int, times: int, rng: np.random.Generator) -> Floats:
+    """What the sum of all values would have been in so many other runs like this one: a circular block bootstrap.
+
+    Politis and Romano (1992): blocks of `length` neighbours, the first following the last, drawn with replacement
+    until there are as many values as before. Blocks with the same sum are as good as one, so drawing is a
+    multinomial over the distinct sums, whose number is small for counts whatever n is.
+    """
+    n = len(values)
+    whole = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values[: length - 1]]))])
+    sums, counts = np.unique(whole[length:] - whole[:-length], return_counts=True)
+    blocks = max(1, round(n / length))
+    drawn = rng.multinomial(blocks, counts / counts.sum(), size=times) @ sums
+    total = float(values.sum())
+    # Blocks seldom divide n evenly, and one of `blocks` degrees of freedom goes into the mean.
+    scale = math.sqrt(n / (blocks * length) / (1 - min(length / n, 0.5)))
+    spread: Floats = total + (drawn - total * blocks * length / n) * scale
+    return spread

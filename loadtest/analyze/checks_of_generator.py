@@ -1,0 +1,135 @@
+"""Was the measurement sound: did the processes that sent the load do what they were asked to?"""
+
+from __future__ import annotations
+
+from loadtest.analyze.evidence import Evidence, highest_supported
+from loadtest.analyze.summary import Check
+from loadtest.record.run import Ending
+
+LEAST_DUE = 100
+"""In a part of the load with fewer jobs than this, a single late one is more than 1 %; the whole load counts it."""
+
+
+def run_complete(seen: Evidence) -> Check:
+    """The load was sent to its end."""
+    ending = seen.run.ending
+    ok = ending is Ending.COMPLETE
+    if ok:
+        detail = "The load was sent to its end."
+    elif ending is None:
+        detail = "The run has no end on record: the process that led it died."
+    else:
+        detail = f"The run was {ending.value} before its load had ended."
+    return Check("run complete", ok, None, None, detail)
+
+
+def processes_kept(seen: Evidence) -> Check:
+    """No generator process fell silent while the run went on."""
+    lost = sorted(set(seen.run.lost))
+    named = ", ".join(str(process) for process in lost)
+    plural = "es" if len(lost) > 1 else ""
+    detail = f"Process{plural} {named} fell silent while the run went on." if lost else "Every process stayed."
+    return Check("processes lost", not lost, len(lost), 0, detail)
+
+
+def samples_recorded(seen: Evidence) -> Check:
+    """Every job that was sent has its row."""
+    missing = {each.process: each.sent - each.recorded for each in seen.run.audit if each.sent > each.recorded}
+    sent = sum(each.sent for each in seen.run.audit)
+    if not seen.run.audit:
+        detail = "No process left a count of what it sent."
+    elif missing:
+        of_each = ", ".join(f"{count} of process {process}" for process, count in missing.items())
+        detail = f"Of {sent} jobs that were sent, these have no row: {of_each}."
+    else:
+        detail = f"Each of the {sent} jobs that were sent has its row."
+    return Check("samples recorded", not missing, sum(missing.values()), 0, detail)
+
+
+def stages_reached(seen: Evidence) -> Check:
+    """The load went on for as long as its stages, so that a ramp came to where it was to end."""
+    asked_s = seen.scenario.load.duration_s
+    # A second is more than clocks and the end of a last job make of it.
+    ok = seen.load_s >= asked_s - max(1.0, 0.01 * asked_s) and seen.load_s > 0
+    detail = f"Load was offered for {seen.load_s:.3g} s of the {asked_s:.3g} s that the stages last."
+    if not ok:
+        detail = f"{detail[:-1]}, so what they were to reach was never reached."
+    return Check("stages reached", ok, seen.load_s, asked_s, detail)
+
+
+def load_delivered(seen: Evidence) -> Check:
+    """Nearly all jobs that were due were sent while load was offered; what came in the drain was no load."""
+    arrivals, least = seen.arrivals, seen.limits.started
+    if arrivals.offered == 0:
+        return Check("load delivered", False, None, least, "No job was due, so nothing was measured.")
+    offered, delivered = arrivals.offered, arrivals.delivered
+    share = delivered / offered
+    detail = f"{delivered} of {offered} jobs that were due were sent; from {100 * least:g} % on is sound."
+    if share < least:
+        rates = f"{arrivals.offered_per_s:.3g}/s was offered and {arrivals.achieved_per_s:.3g}/s achieved"
+        detail = f"{rates}: {detail}"
+    return Check("load delivered", share >= least, share, least, detail)
+
+
+def rate_achieved(seen: Evidence) -> Check:
+    """In no stage, nor in the steady window, was much of the load sent later than in it."""
+    least = seen.limits.started
+    shares = {name: each.delivered / each.offered for name, each in seen.parts.items() if each.offered >= LEAST_DUE}
+    if not shares:
+        detail = f"No stage had {LEAST_DUE} jobs due, too few to judge it by itself."
+        return Check("rate achieved", True, None, least, detail)
+    worst = min(shares, key=lambda name: shares[name])
+    part = seen.parts[worst]
+    detail = (
+        f"In {worst}, {part.delivered} of {part.offered} jobs that were due were sent by its end "
+        f"({part.offered_per_s:.3g}/s was offered, {part.achieved_per_s:.3g}/s achieved)."
+    )
+    return Check("rate achieved", shares[worst] >= least, shares[worst], least, detail)
+
+
+def sent_on_time(seen: Evidence) -> Check:
+    """Send lag is small beside what is measured.
+
+    Looked at is the highest of p50, p90, p95 and p99 that the number of sends supports.
+    """
+    name, value = highest_supported(seen.arrivals.send_lag_ms)
+    limit = seen.allowed_ms(seen.limits.send_lag)
+    if value is None:
+        return Check("send lag", False, None, limit, "No job was sent.")
+    detail = f"Jobs were sent within {value:.1f} ms ({name}) of their intended start; up to {limit:.0f} ms is sound."
+    return Check("send lag", value <= limit, value, limit, detail)
+
+
+def cpu_left(seen: Evidence) -> Check:
+    """No generator process was short of CPU: one that is sends late and sees answers late."""
+    limit = seen.limits.cpu
+    known = {each.process: each.cpu_share for each in seen.run.processes if each.cpu_share is not None}
+    if not known:
+        return Check("cpu", True, None, limit, "How much CPU the sending processes used is not known.")
+    busiest = max(known, key=lambda process: known[process])
+    share = known[busiest]
+    detail = (
+        f"Process {busiest} used {100 * share:.0f} % of a core in its busiest 5 s; up to {100 * limit:g} % is sound."
+    )
+    return Check("cpu", share <= limit, share, limit, detail)
+
+
+def clocks_agree(seen: Evidence) -> Check:
+    """The processes' clocks are known well enough beside what is measured."""
+    limit = seen.allowed_ms(seen.limits.clock)
+    known = [each.clock_error_s for each in seen.run.processes if each.clock_error_s is not None]
+    if not known:
+        return Check("clocks", True, None, limit, "How well the sending processes' clocks agree is not known.")
+    value = 1000 * max(known)
+    detail = f"Clocks are known to {value:.2g} ms; up to {limit:.0f} ms is sound."
+    return Check("clocks", value <= limit, value, limit, detail)
+
+
+def within_budgets(seen: Evidence) -> Check:
+    """The fullest 10 seconds of each operation were within what the scenario keeps to."""
+    limited = [(name, each, each.limit) for name, each in seen.operations.items() if each.limit is not None]
+    if not limited:
+        return Check("request budgets", True, None, None, "No request was sent to an operation that has a limit.")
+    name, fullest, limit = max(limited, key=lambda entry: entry[1].most_in_10_s / entry[2])
+    detail = f"At most {fullest.most_in_10_s} requests of {name} in any 10 s, of {limit} allowed."
+    return Check("request budgets", fullest.most_in_10_s <= limit, fullest.most_in_10_s, limit, detail)

@@ -1,0 +1,129 @@
+"""The steady window: where times depend on the endpoint alone, and no longer on when one looked.
+
+It is chosen by intended starts, so that the drain never enters it, and lies within one stage of constant load.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from loadtest.analyze.jobs import Floats, Jobs, LoadWindow
+from loadtest.analyze.trend import Trend, trend
+from loadtest.scenario.model import Scenario
+from loadtest.traffic.settings import OpenLoad, RateStage, Trace
+
+LEAST_JOBS = 200
+"""Completed jobs of the stage below which nothing is told of steadiness."""
+SIGNIFICANT = 0.01
+"""How often chance may be taken for a trend."""
+DOUBTFUL = 0.1
+"""The same where a trend was found before: it must be well gone."""
+LARGE = 0.25
+LARGE_LEVEL = 0.05
+"""A trend this large needs less to be believed: a window that one change of level runs through is not steady."""
+RELEVANT = 0.05
+"""By how much a trend must move times over the window to matter: among millions of jobs any trend is significant."""
+_BATCH = 5
+_MOST_BATCHES = 400
+_TREND_BATCHES = 25
+
+
+@dataclass(frozen=True)
+class SteadyWindow:
+    """The window, or None where there is no steady state, and a sentence that says why."""
+
+    window: LoadWindow | None
+    detail: str
+
+
+def steady_window(scenario: Scenario, jobs: Jobs, load: LoadWindow) -> SteadyWindow:
+    """The longest stage of constant load without its warm-up, unless times show a trend all through it.
+
+    The warm-up is cut by MSER (White 1997, Simulation 69, p. 323) over means of at least 5 jobs (MSER-5: White,
+    Cobb and Spratt 2000, Winter Simulation Conference, p. 755) of the logarithm of end-to-end times, in which a
+    few long times do not outweigh all others; a cut later than half of the stage is no cut. A Mann–Kendall test
+    over 25 batch means, corrected for what batches still have in common (see `trend`), has the veto over what is
+    left: at 1 % where times change by more than 5 %, at 5 % where by more than 25 %. Where it finds the last of a
+    warm-up, twice as much is cut and the test repeated, more strictly: what moved before must now look quiet.
+    """
+    stage = _constant_stage(scenario, load)
+    if stage is None:
+        return SteadyWindow(None, "No stage has a constant load, so there is no steady state to look for.")
+    due = jobs.completed & (jobs.intended_at >= stage.start_at) & (jobs.intended_at < stage.end_at)
+    order = np.argsort(jobs.intended_at[due], kind="stable")
+    at, times_ms = jobs.intended_at[due][order], jobs.end_to_end_ms[due][order]
+    known = ~np.isnan(times_ms)
+    at, logs = at[known], np.log(np.maximum(times_ms[known], 1.0))
+    if len(at) < LEAST_JOBS:
+        return SteadyWindow(None, f"n too small: {len(at)} jobs completed in the stage, {LEAST_JOBS} are needed.")
+    return _settled(stage, at, logs)
+
+
+def _settled(stage: LoadWindow, at: Floats, logs: Floats) -> SteadyWindow:
+    """The stage from its cut on; times are in the order of `at`."""
+    cut, half = warm_up(logs), len(logs) // 2
+    if cut > half:
+        return SteadyWindow(None, "End-to-end times settled, if at all, only in the later half of the stage.")
+    left, level = _trend_after(cut, logs), SIGNIFICANT
+    if cut and _vetoes(left, level):
+        cut = min(2 * cut, half)
+        left, level = _trend_after(cut, logs), DOUBTFUL
+    if _vetoes(left, level):
+        word = "rose" if left.change > 0 else "fell"
+        return SteadyWindow(None, f"End-to-end times {word} by {abs(left.change):.0%} over what should be steady.")
+    start_at = float(at[cut]) if cut else stage.start_at
+    window = LoadWindow(start_at, stage.end_at)
+    warm = f"after a warm-up of {start_at - stage.start_at:.1f} s" if cut else "from its start"
+    return SteadyWindow(
+        window, f"The longest stage of constant load is steady {warm}, for {window.duration_s:.1f} s."
+    )
+
+
+def _constant_stage(scenario: Scenario, load: LoadWindow) -> LoadWindow | None:
+    """The longest stage of constant load that was reached; a trace has no stages of its own and is taken whole."""
+    asked = scenario.load
+    if isinstance(asked, OpenLoad) and isinstance(asked.arrivals, Trace):
+        return load
+    constant, start_at = [], load.start_at
+    for stage in asked.stages:
+        amount = stage.rate if isinstance(stage, RateStage) else stage.users
+        if amount.start == amount.end > 0:
+            constant.append(LoadWindow(start_at, min(start_at + stage.duration, load.end_at)))
+        start_at += stage.duration
+    longest = max(constant, key=lambda each: each.duration_s, default=None)
+    return longest if longest is not None and longest.duration_s > 0 else None
+
+
+def warm_up(values: Floats) -> int:
+    """How many of the first values to cut: MSER over batch means, a multiple of the batch's size.
+
+    The cut d of m means is where Σ (y_i − ȳ)² / (m − d)², both over i > d, is least: the squared standard error of
+    what is left, which falls while warm-up is cut away and rises once good data is.
+    """
+    size = max(_BATCH, -(-len(values) // _MOST_BATCHES))
+    means = batch_means(values, len(values) // size)
+    left = np.arange(len(means), 0, -1)
+    centred = means - means.mean()
+    sums, squares = (np.cumsum(each[::-1])[::-1] for each in (centred, centred**2))
+    errors = (squares - sums**2 / left) / left**2
+    # Means of the last few say little of a spread; beyond three fifths the answer would be the same: not settled.
+    return int(np.argmin(errors[: 3 * len(means) // 5])) * size
+
+
+def batch_means(values: Floats, batches: int) -> Floats:
+    """Means of so many batches of neighbours, all of the same size; what remains at the end is left out."""
+    size = len(values) // batches
+    means: Floats = values[: size * batches].reshape(batches, size).mean(axis=1)
+    return means
+
+
+def _trend_after(cut: int, logs: Floats) -> Trend:
+    return trend(batch_means(logs[cut:], _TREND_BATCHES))
+
+
+def _vetoes(found: Trend, level: float) -> bool:
+    size = abs(math.log1p(found.change))
+    return (found.p_value < level and size > RELEVANT) or (found.p_value < LARGE_LEVEL and size > LARGE)

@@ -1,0 +1,116 @@
+"""Each worker's jobs, and whether its execution time differs from that of all the others."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy import stats
+
+from loadtest.analyze.holm import holm_levels
+from loadtest.analyze.jobs import Floats, Jobs, worker_names
+from loadtest.analyze.quantiles import nearest_rank, quantiles
+from loadtest.analyze.summary import WorkerComparison, WorkerSummary
+
+ERROR_RATE = 0.05
+"""How often, at most, any of equal workers is named as different."""
+RELEVANT = 1.1
+"""A worker is named from this ratio of medians on, or its inverse: smaller differences change no decision."""
+_HALF = 500
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """All execution times in order, and where in that order each worker's stand."""
+
+    ordered_ms: Floats
+    positions: list[NDArray[np.int64]]
+    names: list[str]
+
+
+def worker_summaries(jobs: Jobs, samples: pa.Table) -> list[WorkerSummary]:
+    """Workers by their number of completed jobs, the busiest first; `jobs` are the columns of `samples`.
+
+    A worker is compared with all others by the ratio of medians. Whether it differs is Mood's median test (1950),
+    with signs in place of counts so that equal times count as neither, at levels by Holm over all workers. The
+    interval at that level joins the binomial intervals of both medians by MOVER (Zou and Donner 2008, Statistics
+    in Medicine 27, p. 1693) on logarithms. Jobs of one worker are taken as independent of each other.
+    """
+    known = jobs.completed & (jobs.worker >= 0)
+    pool = _pool(jobs.worker[known], jobs.execution_ms[known], samples)
+    counts = np.bincount(jobs.worker[known], minlength=len(pool.names))
+    compared = _compared(pool)
+    workers = [
+        WorkerSummary(name, int(count), quantiles(pool.ordered_ms[at]), comparison)
+        for name, count, at, comparison in zip(pool.names, counts, pool.positions, compared, strict=True)
+        if count
+    ]
+    return sorted(workers, key=lambda worker: (-worker.jobs, worker.worker_id))
+
+
+def _pool(worker: NDArray[np.int32], execution_ms: Floats, samples: pa.Table) -> _Pool:
+    told = ~np.isnan(execution_ms)
+    worker, execution_ms = worker[told], execution_ms[told]
+    order = np.argsort(execution_ms, kind="stable")
+    by_worker = np.argsort(worker[order], kind="stable")
+    names = worker_names(samples)
+    starts = np.searchsorted(worker[order][by_worker], np.arange(1, len(names)))
+    return _Pool(execution_ms[order], np.split(by_worker, starts) if names else [], names)
+
+
+def _compared(pool: _Pool) -> list[WorkerComparison | None]:
+    n = len(pool.ordered_ms)
+    some = [at for at in pool.positions if 0 < len(at) < n]
+    levels = iter(holm_levels([_p_value(pool.ordered_ms, at) for at in some], ERROR_RATE))
+    return [_comparison(pool.ordered_ms, at, next(levels)) if 0 < len(at) < n else None for at in pool.positions]
+
+
+def _p_value(ordered_ms: Floats, at: NDArray[np.int64]) -> float:
+    """Two-sided, of no difference between the values at these positions and all others."""
+    n, m = len(ordered_ms), len(at)
+    median = ordered_ms[nearest_rank(n, _HALF) - 1]
+    below, upto = np.searchsorted(ordered_ms, median, side="left"), np.searchsorted(ordered_ms, median, side="right")
+    over, under = n - int(upto), int(below)
+    mine = float(np.count_nonzero(at >= upto)) - float(np.count_nonzero(at < below))
+    total = over - under
+    variance = (over + under) / n - (total / n) ** 2
+    if variance == 0:
+        return 1.0
+    difference = mine / m - (total - mine) / (n - m)
+    return float(2 * stats.norm.sf(abs(difference) / math.sqrt(variance * (1 / m + 1 / (n - m)))))
+
+
+def _comparison(ordered_ms: Floats, at: NDArray[np.int64], level: float) -> WorkerComparison | None:
+    """The ratio of the medians and its interval at a level; None where either has too few jobs for one."""
+    mine = _median_ranks(len(at), level)
+    others = _median_ranks(len(ordered_ms) - len(at), level)
+    if mine is None or others is None:
+        return None
+    w, w_low, w_high = (_log_ms(ordered_ms[at[rank - 1]]) for rank in mine)
+    r, r_low, r_high = (_log_ms(ordered_ms[_rank_of_others(rank - 1, at)]) for rank in others)
+    ratio = math.exp(w - r)
+    low = math.exp(w - r - math.hypot(w - w_low, r_high - r))
+    high = math.exp(w - r + math.hypot(w_high - w, r - r_low))
+    differs = (low > 1 or high < 1) and not 1 / RELEVANT < ratio < RELEVANT
+    return WorkerComparison(ratio, (low, high), differs)
+
+
+def _log_ms(value_ms: float) -> float:
+    """The logarithm of a time, those under the server's resolution of 1 ms as that."""
+    return math.log(max(value_ms, 1.0))
+
+
+def _median_ranks(n: int, level: float) -> tuple[int, int, int] | None:
+    """Ranks (from 1) of the median of n values and of its interval at a two-sided level; None for too few."""
+    if n == 0 or 2 * 0.5**n > level:
+        return None
+    low = int(stats.binom.ppf(level / 2, n, 0.5))
+    return (nearest_rank(n, _HALF), low, n + 1 - low) if low >= 1 else None
+
+
+def _rank_of_others(index: int, at: NDArray[np.int64]) -> int:
+    """Where in the order of all the `index`-th (from 0) of those not at these positions stands."""
+    return index + int(np.searchsorted(at - np.arange(len(at)), index, side="right"))
