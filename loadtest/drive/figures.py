@@ -7,7 +7,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from locust.env import Environment
@@ -24,7 +24,7 @@ BATCH = 500
 _STEP_EDGES_MS = np.array([100.0, 1000.0, 10_000.0])
 _STEPS_MS = np.array([1.0, 10.0, 100.0, 1000.0])
 
-Times = defaultdict[tuple[str, str], tuple[array[float], array[int]]]
+Times: TypeAlias = "defaultdict[tuple[str, str], tuple[array[float], array[int]]]"
 """For each name and method: times in milliseconds, and bytes."""
 
 

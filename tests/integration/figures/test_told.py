@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_locusts_page_shows_what_locust_would_have_counted() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "tests.integration.figures.told"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert told.returncode == 0, told.stderr
