@@ -79,29 +79,42 @@ class Tls:
         return b"".join(parts), True
 
 
-class Outbox:
-    """Requests that go out when the loop has seen to everything that is due or has come in.
+class Turns:
+    """What the loop does for all connections in turn: reads all that came, lets all go on who waited for it, sends.
 
-    Sent one by one, in between, each would wake the server, and find the processor's caches full of something
-    else: together they take a third less of the core. `sent_at` of a connection is when its request went.
+    Done for one connection after another, each would wake the server, and find the processor's caches full of
+    something else: together they take a third less of the core. `sent_at` of a connection is when its request
+    went, `answered_at` when its answer was whole.
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self.now = clock.now
         self._loop = get_hub().loop
-        self._held: list[Connection] = []
+        self._to_send: list[Connection] = []
+        self._to_wake: list[Connection] = []
 
-    def hold(self, connection: Connection) -> None:
+    def send(self, connection: Connection) -> None:
         """Send this connection's request at the end of the loop's turn."""
-        if not self._held:
+        if not self._to_send:
             self._loop.run_callback(self._send)
-        self._held.append(connection)
+        self._to_send.append(connection)
+
+    def wake(self, connection: Connection) -> None:
+        """Let go on who waits for this connection, when all that came has been read."""
+        if not self._to_wake:
+            self._loop.run_callback(self._wake)
+        self._to_wake.append(connection)
 
     def _send(self) -> None:
-        held, self._held = self._held, []
-        for connection in held:
-            connection.sent_at = self._clock.now()
+        to_send, self._to_send = self._to_send, []
+        for connection in to_send:
+            connection.sent_at = self.now()
             connection.send()
+
+    def _wake(self) -> None:
+        to_wake, self._to_wake = self._to_wake, []
+        for connection in to_wake:
+            connection.wake()
 
 
 class Connection:
@@ -111,19 +124,20 @@ class Connection:
     since the epoch: whoever owns the connection calls `expire` then.
     """
 
-    def __init__(self, connected: socket.socket, tls: Tls | None, buffer: memoryview, outbox: Outbox) -> None:
+    def __init__(self, connected: socket.socket, tls: Tls | None, buffer: memoryview, turns: Turns) -> None:
         connected.setblocking(False)
         self.tls = tls
         self.alive = True
         self.by = math.inf
-        self.sent_at = 0.0
+        self.sent_at = self.answered_at = 0.0
         self.exchanges = 0
         self.reader = AnswerReader()
         self._socket = connected
         self._receive, self._buffer = connected.recv_into, buffer
-        self._outbox = outbox
+        self._turns = turns
         self._unsent: bytes | memoryview = b""
         self._waiting: Any = None
+        self._over = False
         self._fault: NoAnswer | None = None
         self._hub = get_hub()
         self._readable = self._hub.loop.io(connected.fileno(), READ)
@@ -139,11 +153,11 @@ class Connection:
         try:
             self._unsent = request if self.tls is None else self.tls.wrapped(request)
             self._waiting = getcurrent()
-            self._outbox.hold(self)
-            while not reader.complete:
-                self._hub.switch()
-                if self._fault is not None:
-                    raise self._fault
+            self._over = False
+            self._turns.send(self)
+            self._hub.switch()
+            if self._fault is not None:
+                raise self._fault
         except BaseException:
             self.close()
             raise
@@ -191,6 +205,18 @@ class Connection:
             if self._fault is not None:
                 self.close()
         elif self.reader.complete or self._fault is not None:
+            self._end()
+
+    def _end(self) -> None:
+        """The exchange is over; whoever waits for it is woken once."""
+        if not self._over:
+            self._over = True
+            self.answered_at = self._turns.now()
+            self._turns.wake(self)
+
+    def wake(self) -> None:
+        """The loop: let go on who waits, if anybody still does."""
+        if self._waiting is not None:
             self._waiting.switch()
 
     def _take(self, data: memoryview) -> None:
@@ -207,9 +233,9 @@ class Connection:
 
     def expire(self) -> None:
         """The exchange has had its time."""
-        self._fault = NoAnswer("no whole answer in time")
-        if self._waiting is not None:
-            self._waiting.switch()
+        if self._waiting is not None and not self._over:
+            self._fault = NoAnswer("no whole answer in time")
+            self._end()
 
     def close(self) -> None:
         """Give the connection up; a second time changes nothing."""

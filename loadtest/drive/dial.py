@@ -10,7 +10,7 @@ from gevent import socket
 from gevent.monkey import get_original
 
 from loadtest.clock import Clock
-from loadtest.drive.connection import READ_BYTES, Connection, Outbox, Tls
+from loadtest.drive.connection import READ_BYTES, Connection, Tls, Turns
 from loadtest.drive.proxy import Proxy
 from loadtest.drive.reading import NoAnswer
 
@@ -29,7 +29,7 @@ class Dialer:
         self._context = ssl.create_default_context() if secure else None
         # All connections read into the same memory: each hands on what it got before another may read.
         self._buffer = memoryview(bytearray(READ_BYTES))
-        self._outbox = Outbox(clock)
+        self._turns = Turns(clock)
         self.session: ssl.SSLSession | None = None
 
     def dial(self) -> Connection:
@@ -57,4 +57,4 @@ class Dialer:
             plain = get_original("socket", "socket")(waiting.family, waiting.type, waiting.proto, waiting.detach())
         finally:
             waiting.close()
-        return Connection(plain, tls, self._buffer, self._outbox)
+        return Connection(plain, tls, self._buffer, self._turns)

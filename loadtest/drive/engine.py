@@ -77,8 +77,7 @@ class Engine:
             if connection is None:
                 connection = self._dialed()
                 connection.exchange(request, now() + within_s)
-            answered_at = now()
-            reader = connection.reader
+            answered_at, reader = connection.answered_at, connection.reader
             retry_after_s = None if reader.status == 200 else reader.retry_after_s(answered_at)
             return Answer(reader.status, reader.content(), sent_at, answered_at, retry_after_s)
         except NoAnswer as fault:
