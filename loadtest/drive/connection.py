@@ -206,6 +206,8 @@ class Connection:
                 self.close()
         elif self.reader.complete or self._fault is not None:
             self._end()
+        else:
+            self.reader.note(self._turns.now())
 
     def _end(self) -> None:
         """The exchange is over; whoever waits for it is woken once."""

@@ -79,7 +79,7 @@ class Engine:
                 connection.exchange(request, now() + within_s)
             answered_at, reader = connection.answered_at, connection.reader
             retry_after_s = None if reader.status == 200 else reader.retry_after_s(answered_at)
-            return Answer(reader.status, reader.content(), sent_at, answered_at, retry_after_s)
+            return Answer(reader.status, reader.content(), sent_at, answered_at, retry_after_s, came=reader.came)
         except NoAnswer as fault:
             return Answer(0, b"", sent_at, now(), fault=str(fault))
         finally:

@@ -23,7 +23,8 @@ class AnswerReader:
     """Reads the answers of one connection; between two of them it holds nothing of the first.
 
     `complete` says that an answer is whole: then `status`, `content()` and `retry_after()` are its own, and
-    `keep` says whether the connection may carry another.
+    `keep` says whether the connection may carry another. `came` holds, for an answer that came in several parts,
+    how many bytes of its body were there at which times.
     """
 
     def __init__(self) -> None:
@@ -39,12 +40,23 @@ class AnswerReader:
         self.status = 0
         self._own = 0
         """How many parts are this answer's; what nobody asked for may have come with it."""
+        self.came: list[tuple[int, float]] = []
+        self._noted = (0, 0)
 
     def expect(self) -> None:
         """A request goes out; its answer is the next."""
         self._headers.clear()
         self._parts.clear()
         self._in_body = self.heard = self.complete = False
+        if self.came:
+            self.came, self._noted = [], (0, 0)
+
+    def note(self, at: float) -> None:
+        """So far the answer has come by this time, and more of it is to come."""
+        parts, size = self._noted
+        size += sum(map(len, self._parts[parts:]))
+        self._noted = len(self._parts), size
+        self.came.append((size, at))
 
     def feed(self, data: bytes | memoryview) -> None:
         """Bytes came; NoAnswer where they are not HTTP."""
@@ -95,6 +107,8 @@ class AnswerReader:
         encoding = self._header(b"content-encoding")
         if encoding is None or not content or encoding.lower() == b"identity":
             return content
+        # Where a part of the packed bytes ends says nothing of the plain ones.
+        self.came = []
         return _unpacked(content, encoding.lower().decode("latin-1"))
 
     def retry_after_s(self, now: float) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -34,7 +34,8 @@ class Until(msgspec.Struct, frozen=True, gc=False):
 class Answer(msgspec.Struct, frozen=True, gc=False):
     """What came of a request, with the times of its sending and its end, in seconds since the epoch.
 
-    Where no answer came, `status` is 0 and `fault` says why.
+    Where no answer came, `status` is 0 and `fault` says why. Where its body came in several parts, `came` holds how
+    many bytes of it were there at which times, but for the last.
     """
 
     status: int
@@ -43,6 +44,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     answered_at: float
     retry_after_s: float | None = None
     fault: str | None = None
+    came: Sequence[tuple[int, float]] = ()
 
 
 NOTHING = Answer(0, b"", 0.0, 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Generator
 
 from loadtest.errors import BadAnswer
@@ -81,8 +82,9 @@ def _is_final(job: Job) -> Generator[Send | Until, Answer, bool]:
 
 def _note(job: Job, chunks: list[Chunk], answer: Answer, chunk_seen_at: list[float]) -> None:
     sample = job.sample
+    seen_at = _seen_at(chunks, answer)
+    chunk_seen_at.extend(seen_at)
     for chunk in chunks:
-        chunk_seen_at.append(answer.answered_at)
         tokens = token_counts(chunk.metrics) if chunk.metrics else token_counts(chunk.output)
         if tokens.input_tokens is not None:
             sample.input_tokens = (sample.input_tokens or 0) + tokens.input_tokens
@@ -90,4 +92,18 @@ def _note(job: Job, chunks: list[Chunk], answer: Answer, chunk_seen_at: list[flo
             sample.output_tokens = (sample.output_tokens or 0) + tokens.output_tokens
     if chunks:
         sample.chunks = (sample.chunks or 0) + len(chunks)
-        sample.first_chunk_at = sample.first_chunk_at or answer.answered_at
+        sample.first_chunk_at = sample.first_chunk_at or seen_at[0]
+
+
+def _seen_at(chunks: list[Chunk], answer: Answer) -> list[float]:
+    """When each chunk was there: a server may hold its answer open and send one after another as they come."""
+    if not answer.came:
+        return [answer.answered_at] * len(chunks)
+    sizes, times = zip(*answer.came, strict=True)
+    seen_at, end = [], 0
+    for chunk in chunks:
+        output = bytes(chunk.output)
+        end = answer.body.index(output, end) + len(output)
+        place = bisect_left(sizes, end)
+        seen_at.append(times[place] if place < len(times) else answer.answered_at)
+    return seen_at

@@ -28,6 +28,8 @@ def shown(answer: engine.Answer) -> dict[str, object]:
         "took_s": answer.answered_at - answer.sent_at,
         "retry_after_s": answer.retry_after_s,
         "fault": answer.fault,
+        "came": answer.came,
+        "answered_at": answer.answered_at,
     }
 
 

@@ -192,3 +192,25 @@ def test_a_refusal_before_the_body_is_read_is_heard(serve: Serve, drive: Drive) 
 
     [[got]] = drive(serve(talk).url, [{"bytes": 20 * 10**6}])
     assert (got["status"], got["body"]) == (413, "too large")
+
+
+def test_parts_of_an_answer_are_seen_as_they_are_sent(serve: Serve, drive: Drive) -> None:
+    parts = [b'[{"output":"first"}', b',{"output":"second"}', b',{"output":"third"}]']
+    sent_at: list[float] = []
+
+    def talk(connection: socket.socket, _: int) -> None:
+        while read_request(connection):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for part in parts:
+                time.sleep(0.15)
+                sent_at.append(time.time())
+                connection.sendall(b"%x\r\n%b\r\n" % (len(part), part))
+            connection.sendall(b"0\r\n\r\n")
+
+    [[answer]] = drive(serve(talk).url, [{"method": "GET", "path": "/stream/1"}])
+    assert answer["body"].encode() == b"".join(parts)
+    seen = {size: at for size, at in reversed(answer["came"]) if size}
+    ends = [len(b"".join(parts[: number + 1])) for number in range(len(parts))]
+    lags_s = [seen.get(end, answer["answered_at"]) - at for end, at in zip(ends, sent_at, strict=True)]
+    assert max(lags_s) < 0.005
+    assert min(lags_s) > -0.001

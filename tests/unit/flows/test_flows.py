@@ -236,3 +236,23 @@ def test_no_request_may_be_held_or_waited_for_beyond_the_clients_patience(flow: 
     held_until = [now + step.hold_s for step, now in asked if step.hold_s]
     assert max(held_until, default=0.0) <= 11.0 + 2 * TRANSPORT_S
     assert bool(held_until) == (flow != "run")
+
+
+def test_chunks_of_an_answer_that_comes_in_parts_are_seen_when_their_part_comes() -> None:
+    body = b'[{"output":"a"},{"output":"b"},{"output":"a"},{"output":"c"}]'
+    first_end, third_end = body.index(b"}"), body.rindex(b"},") + 1
+    target = wire()
+
+    def in_parts(step: Send, now: float) -> Answer | None:
+        if step.op is not Op.STREAM:
+            return None
+        came = [(first_end - 1, now - 0.9), (first_end, now - 0.8), (third_end, now - 0.4)]
+        return Answer(200, body, 0, 0, came=came)
+
+    target.misbehave = in_parts
+    seen_at: list[float] = []
+    one = job(flow="stream")
+    target.drive(stream(one, seen_at), one.sample)
+    target.run(until=0.5)
+    assert np.subtract(seen_at[3], seen_at[:4]) == pytest.approx([0.8, 0.4, 0.4, 0.0], abs=0.01)
+    assert one.sample.first_chunk_at == seen_at[0]

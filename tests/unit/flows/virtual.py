@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 
 from loadtest.endpoint.job import Job as ServerJob
@@ -72,10 +72,12 @@ class VirtualWire:
         if sample.sent_at is None:
             sample.sent_at = sent_at
 
-        def answered(status: int, body: bytes, retry_after_s: float | None = None) -> None:
+        def answered(
+            status: int, body: bytes, retry_after_s: float | None = None, came: Sequence[tuple[int, float]] = ()
+        ) -> None:
             self.requests.append((step.op, sent_at, status))
             at = self.now + TRANSPORT_S
-            handed = Answer(status, body, sent_at, at, retry_after_s, None if status else "connection reset")
+            handed = Answer(status, body, sent_at, at, retry_after_s, None if status else "connection reset", came)
             self._at(at, lambda: self._step(steps, sample, handed))
 
         self._at(sent_at + TRANSPORT_S, lambda: self._serve(step, answered))
@@ -83,7 +85,7 @@ class VirtualWire:
     def _serve(self, step: Send, answered: Callable[..., None]) -> None:
         strange = self.misbehave(step, self.now)
         if strange is not None:
-            answered(strange.status, strange.body, strange.retry_after_s)
+            answered(strange.status, strange.body, strange.retry_after_s, strange.came)
             return
         wait_s = self.endpoint.admit(step.op, self.now)
         if wait_s is not None:
