@@ -185,7 +185,8 @@ class Connection:
             self._writable.start(self.send)
         else:
             self._unsent = b""
-            self._writable.stop()
+            if isinstance(unsent, memoryview):
+                self._writable.stop()
 
     def _read(self) -> None:
         """The loop: there is something to read."""
