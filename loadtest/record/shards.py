@@ -68,9 +68,10 @@ def batch_of(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.RecordBa
 
 
 def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    # Whole columns often hold nothing (chunks where nothing streams), which is known faster than converted.
-    if column[0] is None and column.count(None) == len(column):
-        return pa.nulls(len(column), kind)
+    first, n = column[0], len(column)
+    # Whole columns often hold one value (how jobs ended) or nothing, which is known faster than converted.
+    if first == column[-1] and column.count(first) == n:
+        return pa.nulls(n, kind) if first is None else pa.repeat(pa.scalar(first, kind), n)
     return pa.array(column, kind)
 
 
