@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from loadtest.analyze.evidence import Evidence, highest_supported
-from loadtest.analyze.summary import Check
+from loadtest.analyze.summary import Arrivals, Check
 from loadtest.record.run import Ending
 
+LEAST_AT_END = 20
+"""With fewer jobs due at its end than this, nobody can say whether a ramp came to its rate."""
 LEAST_DUE = 100
 """In a part of the load with fewer jobs than this, a single late one is more than 1 %; the whole load counts it."""
 
@@ -47,14 +49,29 @@ def samples_recorded(seen: Evidence) -> Check:
 
 
 def stages_reached(seen: Evidence) -> Check:
-    """The load went on for as long as its stages, so that a ramp came to where it was to end."""
+    """The load went on for as long as its stages, and each ramp came to the rate where it was to end."""
     asked_s = seen.scenario.load.duration_s
     # A second is more than clocks and the end of a last job make of it.
-    ok = seen.load_s >= asked_s - max(1.0, 0.01 * asked_s) and seen.load_s > 0
+    whole = seen.load_s >= asked_s - max(1.0, 0.01 * asked_s) and seen.load_s > 0
+    short = [name for name, end in seen.ramp_ends.items() if _missed(end, seen.limits.started)]
     detail = f"Load was offered for {seen.load_s:.3g} s of the {asked_s:.3g} s that the stages last."
-    if not ok:
+    if not whole:
         detail = f"{detail[:-1]}, so what they were to reach was never reached."
-    return Check("stages reached", ok, seen.load_s, asked_s, detail)
+    elif short:
+        rates = _rates(seen.ramp_ends[short[0]], seen)
+        detail = f"{short[0][0].upper()}{short[0][1:]} never came to it: at its end {rates}."
+    return Check("stages reached", whole and not short, seen.load_s, asked_s, detail)
+
+
+def _missed(part: Arrivals, least: float) -> bool:
+    """Whether a short part of the load missed more of its jobs than one late one explains."""
+    return part.offered >= LEAST_AT_END and part.delivered + 1 < least * part.offered
+
+
+def _rates(part: Arrivals, seen: Evidence) -> str:
+    """The rate that was asked for and the one that was made of it, with what kept it down where that is known."""
+    held = f", with {seen.held_back}" if seen.held_back else ""
+    return f"{part.offered_per_s:.3g}/s was offered and {part.achieved_per_s:.3g}/s achieved{held}"
 
 
 def load_delivered(seen: Evidence) -> Check:
@@ -66,8 +83,7 @@ def load_delivered(seen: Evidence) -> Check:
     share = delivered / offered
     detail = f"{delivered} of {offered} jobs that were due were sent; from {100 * least:g} % on is sound."
     if share < least:
-        rates = f"{arrivals.offered_per_s:.3g}/s was offered and {arrivals.achieved_per_s:.3g}/s achieved"
-        detail = f"{rates}: {detail}"
+        detail = f"{_rates(arrivals, seen)}: {detail}"
     return Check("load delivered", share >= least, share, least, detail)
 
 
@@ -101,7 +117,7 @@ def sent_on_time(seen: Evidence) -> Check:
 
 
 def cpu_left(seen: Evidence) -> Check:
-    """No generator process was short of CPU: one that is sends late and sees answers late."""
+    """No generator process was short of CPU, by its own work or others': it would send late and see answers late."""
     limit = seen.limits.cpu
     known = {each.process: each.cpu_share for each in seen.run.processes if each.cpu_share is not None}
     if not known:
@@ -109,7 +125,8 @@ def cpu_left(seen: Evidence) -> Check:
     busiest = max(known, key=lambda process: known[process])
     share = known[busiest]
     detail = (
-        f"Process {busiest} used {100 * share:.0f} % of a core in its busiest 5 s; up to {100 * limit:g} % is sound."
+        f"Process {busiest} used, or waited for, {100 * share:.0f} % of a core in its busiest 5 s; "
+        f"up to {100 * limit:g} % is sound."
     )
     return Check("cpu", share <= limit, share, limit, detail)
 

@@ -25,8 +25,9 @@ class Evidence:
     """The figures of a run as far as checks need them.
 
     `load_s` is how long load was offered. `parts` holds the arrivals of each stage and of the steady window by
-    name. `wave` is by how much more jobs waited for a worker's start in the worst tenth of the steady window than
-    in the middle one, None where too few did.
+    name, `ramp_ends` those of the last part of each ramp to a higher rate; `held_back` says which bound on jobs
+    under way the load came to, if any. `wave` is by how much more jobs waited for a worker's start in the worst
+    tenth of the steady window than in the middle one, None where too few did.
     """
 
     run: Run
@@ -34,6 +35,8 @@ class Evidence:
     load_s: float
     arrivals: Arrivals
     parts: dict[str, Arrivals]
+    ramp_ends: dict[str, Arrivals]
+    held_back: str
     jobs: dict[str, int]
     flows: dict[str, FlowSummary]
     operations: dict[str, OperationSummary]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from loadtest.analyze.arrivals import arrivals_by_part, arrivals_in
+from loadtest.analyze.arrivals import arrivals_by_part, arrivals_in, ends_of_ramps
 from loadtest.analyze.evidence import Evidence
 from loadtest.analyze.flows import flow_summaries
+from loadtest.analyze.held_back import held_back
 from loadtest.analyze.jobs import OUTCOMES, Jobs, LoadWindow, jobs_of, load_window
 from loadtest.analyze.littles_law import littles_law
 from loadtest.analyze.operations import operation_summaries
@@ -43,6 +44,8 @@ def summarize(
         load_s=load.duration_s,
         arrivals=arrivals_in(run, jobs, load),
         parts=arrivals_by_part(run, jobs, load) | in_window,
+        ramp_ends=ends_of_ramps(run, scenario, jobs, load),
+        held_back=held_back(scenario, jobs),
         jobs=counts,
         flows=flow_summaries(jobs, scenario, run, load, chunks),
         operations=operation_summaries(requests, scenario, run.fullest),

@@ -14,19 +14,20 @@ CHECKS: tuple[Callable[[Evidence], Check], ...] = (
     generator.processes_kept,
     generator.samples_recorded,
     data.jobs_completed,
+    generator.cpu_left,
+    generator.clocks_agree,
+    generator.within_budgets,
+    data.few_throttled,
     generator.stages_reached,
     generator.load_delivered,
     generator.rate_achieved,
     generator.sent_on_time,
-    generator.cpu_left,
-    generator.clocks_agree,
-    generator.within_budgets,
     data.few_censored,
-    data.few_throttled,
     data.littles_law_holds,
     data.steady_state,
     data.no_cold_wave,
 )
+"""In this order since the first that fails is the reason: what went wrong before what followed from it."""
 
 
 def validity(seen: Evidence) -> Validity:

@@ -1,11 +1,26 @@
-"""How much of a core a process takes: one that takes all of it is late, and measures itself."""
+"""How much of a core a process wants: one that takes all it can get, or is given too little, is late."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from pathlib import Path
 
 SPAN_S = 5.0
 """A shorter stretch at full power is a start-up or a flush, and shows as send lag where it matters."""
+
+
+_SCHEDULED = Path("/proc/self/schedstat")
+"""On Linux: for how long the process ran, and waited in vain for a core to run on, in nanoseconds."""
+
+
+def wanted_s() -> float:
+    """Seconds of a core that this process has had, or has waited for, where the system tells of that."""
+    try:
+        waited_s = int(_SCHEDULED.read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        waited_s = 0.0
+    return time.process_time() + waited_s
 
 
 class Effort:

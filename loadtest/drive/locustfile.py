@@ -17,7 +17,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from loadtest.drive import messages
 from loadtest.drive.crew import GIVEN_UP_AFTER_S
 from loadtest.drive.hand import Hand
-from loadtest.drive.lead import Lead
+from loadtest.drive.lead import Lead, as_fault
 from loadtest.drive.messages import listen
 from loadtest.drive.options import Plan, add_options, read_plan
 from loadtest.drive.shape import StagesShape
@@ -82,7 +82,12 @@ def take_the_lead(environment: Environment, plan: Plan, shape: StagesShape, hand
         finishing.again()
         lead = Lead(plan, environment)
         shape.lead_by(lead)
-        lead.begin()
+        try:
+            lead.begin()
+        except Exception as fault:
+            # Locust puts it in its log, and would wait for ever for a run that never is on.
+            lead.abort(as_fault(fault))
+            raise
 
     def conclude() -> None:
         lead = shape.lead

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loadtest.errors import UsageError
 from loadtest.record.run import COMMAND_VARIABLE
 from loadtest.scenario.load import load_scenario
 from loadtest.scenario.model import Scenario
@@ -47,7 +48,19 @@ class Plan:
 
 
 def read_plan(parsed: Namespace) -> Plan:
-    """What this process is asked to run; ScenarioError where the scenario does not hold."""
+    """What this process is asked to run.
+
+    ScenarioError where the scenario does not hold, UsageError for what Locust takes and only the stages can say.
+    """
+    for option, value in (
+        ("--run-time", parsed.run_time),
+        ("--users", parsed.num_users),
+        ("--spawn-rate", parsed.spawn_rate),
+    ):
+        if value is not None:
+            raise UsageError(
+                f"{option}: has no effect here; the stages of the scenario say how many and for how long"
+            )
     scenario = load_scenario(
         Path(parsed.scenario),
         parsed.set,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from loadtest.clock import WallClock
 from loadtest.drive import messages
 from loadtest.drive.aftermath import cancel
 from loadtest.drive.copies import Copies
-from loadtest.drive.effort import Effort
+from loadtest.drive.effort import Effort, wanted_s
 from loadtest.drive.engine import Engine
 from loadtest.drive.jobs import Jobs
 from loadtest.drive.lane import Lane
@@ -101,7 +100,7 @@ class Part:
             gevent.sleep(HEARTBEAT_S)
             now = self._clock.now()
             if self.jobs.starts_at <= now <= self.jobs.ends_at:
-                self._effort.add(now, time.process_time())
+                self._effort.add(now, wanted_s())
             try:
                 self._recorder.flush(now)
             except RecordingError as fault:

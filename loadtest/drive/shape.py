@@ -29,9 +29,14 @@ class StagesShape(LoadTestShape):
         self.lead: Lead | None = None
 
     def lead_by(self, lead: Lead | None) -> None:
-        """A run begins, or has ended."""
+        """A run begins, or has ended.
+
+        Until a run that begins is on, `tick` must say what it said before: at anything else Locust starts anew, and
+        kills the greenlet that starts the run, which on a busy machine waits longer than a second for its endpoint.
+        """
         self.lead = lead
-        self._users = 0
+        if lead is None:
+            self._users = 0
 
     def tick(self) -> tuple[int, float] | None:
         """The number of users and how many to start a second; None when the run is over."""

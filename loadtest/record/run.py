@@ -24,7 +24,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     """A process that sent load; its clock was `clock_offset_s` ahead of the master's, and is corrected for.
 
     `clock_error_s` is how wrong that may be: half the shortest round trip. `cpu_share` is the greatest share of
-    one core that it used in any 5 s of the load. Null where it is not known.
+    one core that it used, or waited for, in any 5 s of the load. Null where it is not known.
     """
 
     process: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from loadtest.analyze.quantiles import PER_MILLE, least_n
@@ -85,6 +85,13 @@ def _supported_ms(name: str, q: Quantiles) -> Figure:
     """A percentile, or how many jobs it needs where there are some, but too few."""
     value = getattr(q, name)
     return Figure(name, None, f"needs {_least(name)} jobs") if value is None and q.n else _ms(name, value)
+
+
+def short_of(flows: Iterable[FlowSummary], names: Sequence[str]) -> str:
+    """How many jobs those of these percentiles need that some flow's jobs are too few for; "" where they all do."""
+    times = [q for flow in flows for q in (flow.delay_ms, flow.execution_ms, flow.end_to_end_ms) if q.n]
+    missing = [name for name in names if any(getattr(q, name) is None for q in times)]
+    return ", ".join(f"{name} needs {_least(name)} jobs" for name in missing)
 
 
 def _least(name: str) -> str:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from loadtest.analyze.summary import FlowSummary, GateResult, Quantiles, Summary, Verdict
 from loadtest.report.gates import observed_text
+from loadtest.report.tables import short_of
 from loadtest.report.words import milliseconds, three_digits
 
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red"}
@@ -22,6 +23,8 @@ def print_result(summary: Summary, report: Path, console: Console) -> None:
     if any(flow.jobs for flow in summary.flows.values()):
         console.print()
         console.print(_table(summary.flows))
+        if short := short_of(summary.flows.values(), ("p50", "p95")):
+            console.print(Text(short, style="dim"))
     _print_doubts(summary, console)
     console.print()
     # A path is for copying: a break that fits it to the width would spoil it.

@@ -18,8 +18,9 @@ from loadtest.scenario.validity import ValidityLimits
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Fraction, Frozen, Seconds
 
-NOT_COMPARED = ("name", "question", "target", "seed", "gates")
-"""What may differ between two runs of the same scenario."""
+NOT_COMPARED = ("name", "question", "target", "endpoint", "seed", "gates")
+"""What may differ between two runs of the same scenario: what it is called, what is under test, and what is asked of
+it. The embedded endpoint's settings are what is under test, as a target elsewhere is."""
 SUBMITS_BY = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN}
 """Which operation submits a flow's job."""
 

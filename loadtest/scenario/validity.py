@@ -23,7 +23,7 @@ class ValidityLimits(Frozen):
     completed: Annotated[int, Field(ge=1)] = 1
     """Jobs that must have completed; p95 needs 72, p99 368."""
     cpu: Fraction = 0.9
-    """How much of one core a sending process may use in any 5 s of the load."""
+    """How much of one core a sending process may use, or wait for, in any 5 s of the load."""
     clock: Seconds = 0.005
     """By how much clocks may be uncertain, or by 5 % of the median end-to-end time where that is more."""
     wave: Fraction = 0.2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -100,6 +101,20 @@ def test_a_target_that_is_down_aborts_within_ten_seconds(run: Callable[..., Fini
     assert finished.is_complete()
     assert finished.summary["verdict"] == "aborted"
     assert "refused" in finished.summary["reason"]
+
+
+def test_a_target_that_is_slow_to_answer_at_first_is_waited_for(
+    start: Callable[..., Started], serve: Callable[..., Any]
+) -> None:
+    server = serve(FAST)
+    os.kill(server.pid, signal.SIGSTOP)
+    begun = start(steady("20/s", "2s"), "--target", server.url)
+    wait_for((begun.out / "run.json").exists)
+    time.sleep(2.5)  # Locust asks the shape for the number of users each second
+    os.kill(server.pid, signal.SIGCONT)
+    finished = begun.finish()
+    assert finished.status == 0, finished.stdout
+    assert finished.summary["jobs"]["completed"] == finished.summary["arrivals"]["offered"] > 0
 
 
 def test_a_wrong_key_aborts(run: Callable[..., Finished], serve: Callable[..., Any]) -> None:

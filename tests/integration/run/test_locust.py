@@ -64,6 +64,17 @@ def test_bare_locust_works_in_the_repository(tmp_path: Path) -> None:
     assert Finished(0, out, said, "").is_complete()
 
 
+@pytest.mark.parametrize("option", [("--run-time", "1s"), ("--users", "7"), ("--spawn-rate", "2")], ids="".join)
+def test_what_only_the_stages_can_say_is_refused(scenario: Path, tmp_path: Path, option: tuple[str, str]) -> None:
+    """CCF #8158: the ramp took longer than the run did, and what the load had come to by then passed."""
+    out = tmp_path / "out"
+    process = locust("-f", str(LOCUSTFILE), "--headless", "--scenario", str(scenario), "--out", str(out), *option)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert f"loadtest: {option[0]}: has no effect here; " in said
+    assert not out.exists()
+
+
 def test_a_bad_scenario_is_one_line_and_status_2(tmp_path: Path) -> None:
     process = locust("-f", str(LOCUSTFILE), "--headless", "--scenario", str(tmp_path / "nothing.yaml"))
     said, _ = process.communicate(timeout=60)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -77,6 +79,60 @@ def test_a_ramp_that_was_cut_before_its_end_is_invalid() -> None:
     cut = run(asked, stages=[StageSpan("", 60)])
     assert failing(cut, ten_jobs()) == ["stages reached"]
     assert "10 s of the 60 s that the stages last" in summarize(cut, ten_jobs(), FEW_REQUESTS, None).reason
+
+
+def ramped(sent_per_s: float) -> tuple[Run, pa.Table]:
+    """A ramp to 100/s, of which no second is sent faster than this."""
+    load = {"arrivals": "constant", "stages": [{"name": "up", "rate": "0/s to 100/s", "for": "10s"}]}
+    asked = scenario(load=load)
+    at_s = np.sqrt(0.2 * np.arange(500))
+    sent_s = at_s.copy()
+    for later in range(1, len(sent_s)):
+        sent_s[later] = max(at_s[later], sent_s[later - 1] + 1 / sent_per_s)
+    rows = [
+        job(seq, at, sent_at=START_AT + sent, accepted_at=START_AT + sent, finished_at=START_AT + sent + 0.4)
+        for seq, (at, sent) in enumerate(zip(at_s, sent_s, strict=True))
+    ]
+    offered = {"run": np.bincount(at_s.astype(int)).tolist()}
+    of = run(
+        asked, offered=offered, load_ended_at=START_AT + 10, ended_at=START_AT + 30, stages=[StageSpan("up", 10)]
+    )
+    return of, samples(*rows)
+
+
+def test_a_ramp_that_never_came_to_its_rate_says_so_before_what_follows_from_it() -> None:
+    assert failing(*ramped(200)) == []
+    of, table = ramped(50)
+    assert failing(of, table)[:2] == ["stages reached", "load delivered"]
+    reason = summarize(of, table, FEW_REQUESTS, None).reason
+    assert "Stage 1 (up), a ramp to 100/s, never came to it: at its end 95/s was offered and 50/s achieved." in reason
+
+
+@pytest.mark.parametrize(
+    ("bound", "named"),
+    [
+        ({"load": {"most_in_flight": 4}}, ", with no more than 4 at once (load.most_in_flight): "),
+        ({"limits": {"runsync": "100 per 1 s, 4 at once"}}, ", with no more than 4 at once (limits.runsync): "),
+        ({"load": {"most_in_flight": 5}, "limits": {"runsync": "100 per 1 s, 5 at once"}}, "/s achieved: "),
+    ],
+)
+def test_a_bound_on_jobs_under_way_is_named_where_it_was_come_to(bound: dict[str, Any], named: str) -> None:
+    load = {"stages": [{"rate": "20/s", "for": "10s"}], **bound.get("load", {})}
+    of, table = at_rate(20, 10, 9.9)
+    asked = scenario(**{**bound, "load": load}, flows={"runsync": {}})
+    of = msgspec.structs.replace(of, scenario=asked.resolved(), offered={"runsync": [20] * 10})
+    table = samples(*(row | {"flow": "runsync"} for row in table.to_pylist()))
+    assert named in summarize(of, table, FEW_REQUESTS, None).reason
+
+
+def test_the_reason_is_what_went_wrong_and_not_what_followed_from_it() -> None:
+    of, table = at_rate(20, 10, 12)
+    busy = msgspec.structs.replace(of, processes=[ProcessInfo(0, 1, "here", cpu_share=1.0)])
+    assert "used, or waited for, 100 % of a core" in summarize(busy, table, FEW_REQUESTS, None).reason
+    lost = msgspec.structs.replace(busy, lost=[0])
+    assert "Process 0 fell silent" in summarize(lost, table, FEW_REQUESTS, None).reason
+    refused = requests((1000, 0, "run", 200, 90, 90), (1000, 0, "run", 429, 10, 100))
+    assert "10 of 100 requests were answered 429" in summarize(of, table, refused, None).reason
 
 
 @pytest.mark.parametrize(("share", "sound"), [(0.9, True), (0.91, False), (None, True)])

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from loadtest.drive.effort import SPAN_S, Effort
+from loadtest.drive.effort import SPAN_S, Effort, wanted_s
 
 
 def shares(*cpu_s_of_half_seconds: float) -> float | None:
@@ -24,3 +26,9 @@ def test_a_short_burst_is_spread_over_a_span() -> None:
 
 def test_less_than_a_span_says_nothing() -> None:
     assert shares(*[0.5] * int(2 * SPAN_S)) is None
+
+
+def test_what_a_process_has_had_of_a_core_is_part_of_what_it_wanted() -> None:
+    before_s, had_s = wanted_s(), time.process_time()
+    sum(range(1_000_000))
+    assert wanted_s() - before_s >= time.process_time() - had_s > 0

@@ -29,6 +29,7 @@ def refusal(baseline: Run, candidate: Run) -> str:
 def test_runs_of_one_kind_are_compared() -> None:
     refuse_unlike("v1", of(), of())
     refuse_unlike("v1", of(gates=["errors < 1 %"], question="Why?"), of(target="http://127.0.0.1:1/v2/x"))
+    refuse_unlike("v1", of(), of(endpoint={"service": "1s"}))
 
 
 def test_another_scenario_is_refused_with_both_hashes_and_what_differs() -> None:

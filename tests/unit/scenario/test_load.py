@@ -141,9 +141,10 @@ def test_any_scenario_reads_back_from_its_resolved_form(
     assert again.hash() == scenario.hash()
 
 
-def test_the_hash_passes_over_target_and_seed_and_nothing_else(tmp_path: Path) -> None:
+def test_the_hash_passes_over_the_seed_and_what_is_under_test_and_nothing_else(tmp_path: Path) -> None:
     path = written(tmp_path, LOAD)
     plain = load_scenario(path).hash()
     assert load_scenario(path, seed=8, target="http://127.0.0.1:1/v2/x").hash() == plain
-    assert load_scenario(path, ["load.stages.0.rate=21/s"]).hash() != plain
-    assert load_scenario(path, ["endpoint.service=1s"]).hash() != plain
+    assert load_scenario(path, ["endpoint.service=1s"]).hash() == plain
+    for change in ("load.stages.0.rate=21/s", "flows.run.input=1", "patience=9s"):
+        assert load_scenario(path, [change]).hash() != plain
