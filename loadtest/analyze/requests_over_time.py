@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from loadtest.analyze.bins import Bins, rounded
 from loadtest.analyze.jobs import Floats, Mask, floats
@@ -19,7 +18,10 @@ _SPAN_S = 10
 
 @dataclass(frozen=True)
 class RequestsOverTime:
-    """By operation, then by bin. `limit_use` leaves out operations without a limit, `throttled` those without a 429."""
+    """By operation, then by bin.
+
+    `limit_use` leaves out operations without a limit, `throttled` those that met no 429.
+    """
 
     requests: dict[str, list[float]]
     throttled: dict[str, list[float]]
@@ -59,13 +61,14 @@ def _per_second(bins: Bins, second: Floats, answered: Floats) -> list[float]:
     return bins.per_second(at, np.concatenate([answered * before, answered * (1 - before)]))
 
 
-def _most_in_10_s(bins: Bins, second: Floats, answered: Floats) -> NDArray[np.float64]:
+def _most_in_10_s(bins: Bins, second: Floats, answered: Floats) -> Floats:
     """For each bin the most in any 10 whole seconds of which the last one lies in it."""
     first = int(bins.start_at // 1)
     count = int(np.ceil(bins.start_at + bins.count * bins.width_s)) - first
     place = np.clip(second - first, 0, count - 1).astype(np.int64)
     sums = np.concatenate([np.zeros(_SPAN_S), np.cumsum(np.bincount(place, answered, count))])
     trailing = sums[_SPAN_S:] - sums[:-_SPAN_S]
-    most = np.zeros(bins.count)
-    np.maximum.at(most, bins.index(first + np.arange(count) + 0.5), trailing)
+    most: Floats = np.zeros(bins.count)
+    middle_at: Floats = np.arange(count, dtype=np.float64) + (first + 0.5)
+    np.maximum.at(most, bins.index(middle_at), trailing)
     return most
