@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from msgspec import structs
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize
+from loadtest.record.sample import HEALTH
 from loadtest.report.html import report_html
 from tests.conftest import MadeUpRun
 
@@ -236,6 +240,28 @@ def test_nothing_moves_for_those_who_want_it_so(browser: Browser, report: Path) 
     assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
 
 
-def test_a_single_job_is_drawn_too(browser: Browser, make_run: Callable[..., MadeUpRun], tmp_path: Path) -> None:
-    seen = Seen(browser, written(make_run(jobs=1), tmp_path))
+def failed(made: MadeUpRun) -> MadeUpRun:
+    place = made.samples.schema.get_field_index("outcome")
+    words = pa.array(["failed"] * len(made.samples))
+    return replace(made, samples=made.samples.set_column(place, made.samples.schema.field(place), words))
+
+
+ODD: dict[str, Callable[[MadeUpRun], MadeUpRun]] = {
+    "a single job": lambda made: replace(made, samples=made.samples.slice(0, 1)),
+    "nothing completed": failed,
+    "no job": lambda made: replace(made, samples=made.samples.slice(0, 0)),
+    "no health": lambda made: replace(made, health=HEALTH.empty_table()),
+    "no end": lambda made: replace(made, run=structs.replace(made.run, ending=None, ended_at=None)),
+}
+
+
+@pytest.mark.parametrize("oddity", ODD)
+def test_an_odd_run_is_drawn_too(
+    browser: Browser, make_run: Callable[..., MadeUpRun], tmp_path: Path, oddity: str
+) -> None:
+    seen = Seen(browser, written(ODD[oddity](make_run(jobs=60)), tmp_path))
+    if oddity != "no job":
+        seen.page.focus("#plot-load")
+        seen.page.keyboard.press("ArrowRight")
+        assert seen.page.inner_text("#told").startswith("0 s to ")
     assert seen.said == []

@@ -53,7 +53,9 @@
       readout.hidden = at === null;
       unit.classList.toggle("covered", at !== null);
       if (at === null) continue;
-      rule.style.left = `${view.origin()[0] + view.scale("x")(at)}px`;
+      const [left, top] = view.origin();
+      const place = { left: left + view.scale("x")(at), top, height: view.height() };
+      for (const [name, px] of Object.entries(place)) rule.style[name] = `${px}px`;
       readout.textContent = reading(chart, at);
     }
   };
