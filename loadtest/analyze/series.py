@@ -23,9 +23,11 @@ from loadtest.analyze.jobs import (
     load_window,
     offered_by_second,
 )
+from loadtest.analyze.requests_over_time import requests_over_time
 from loadtest.analyze.starts import CLASSES, UNKNOWN, start_kinds
 from loadtest.record.run import Run
 from loadtest.record.sample import Outcome
+from loadtest.scenario.model import Scenario
 
 MOST_BINS = 100
 MOST_POINTS = 700
@@ -36,7 +38,8 @@ class Rates(msgspec.Struct, frozen=True):
     """Per bin: jobs offered (by intended start), sent, completed and otherwise ended, per second of the bin.
 
     `in_flight` are the jobs sent and not ended at the bin's end. `offered` is empty for a closed load. `requests`
-    are those of each operation, polls included, by their answer.
+    are those of each operation, polls included, by their answer, `throttled` those of them that were answered 429
+    (operations that met one); `limit_use` is the fullest 10 seconds that end in the bin over what the limit allows.
     """
 
     bin_s: float
@@ -47,6 +50,8 @@ class Rates(msgspec.Struct, frozen=True):
     failed: list[float]
     in_flight: list[int]
     requests: dict[str, list[float]]
+    throttled: dict[str, list[float]] = {}
+    limit_use: dict[str, list[float]] = {}
 
 
 class Latencies(msgspec.Struct, frozen=True):
@@ -153,6 +158,7 @@ def _ended_at(jobs: Jobs) -> Floats:
 def _rates(run: Run, jobs: Jobs, requests: pa.Table, window: LoadWindow, end_s: float) -> Rates:
     bins = bins_over(window.start_at, end_s, MOST_BINS)
     ended_at = _ended_at(jobs)
+    asked = requests_over_time(requests, bins, Scenario.model_validate(run.scenario))
     return Rates(
         bin_s=bins.width_s,
         at_s=bins.starts_s.tolist(),
@@ -161,7 +167,9 @@ def _rates(run: Run, jobs: Jobs, requests: pa.Table, window: LoadWindow, end_s: 
         completed=bins.per_second(ended_at[jobs.completed]),
         failed=bins.per_second(ended_at[~jobs.completed]),
         in_flight=bins.going_on(jobs.sent_at, ended_at),
-        requests=_requests(requests, bins),
+        requests=asked.requests,
+        throttled=asked.throttled,
+        limit_use=asked.limit_use,
     )
 
 
@@ -170,17 +178,6 @@ def _offered(run: Run, window: LoadWindow, bins: Bins) -> list[float]:
     due = offered_by_second(run, window)
     seconds = np.arange(len(due), dtype=np.float64)
     return bins.per_second(bins.start_at + seconds + 0.5, due) if len(due) else []
-
-
-def _requests(rows: pa.Table, bins: Bins) -> dict[str, list[float]]:
-    """Each operation's requests; they are known by whole seconds of the epoch, which one bin's end may divide."""
-    operations = rows.column("operation").to_numpy()
-    second, answered = floats(rows, "second"), floats(rows, "requests")
-    before = bins.start_at % 1
-    at = np.concatenate([second + before / 2, second + (1 + before) / 2])
-    parts = np.concatenate([answered * before, answered * (1 - before)])
-    masks = {name: np.tile(operations == name, 2) for name in sorted(set(operations))}
-    return {name: bins.per_second(at[mask], parts[mask]) for name, mask in masks.items()}
 
 
 def _latencies(done: Jobs, window: LoadWindow) -> Latencies:

@@ -19,6 +19,7 @@ from loadtest.analyze.validity import validity
 from loadtest.analyze.verdict import verdict
 from loadtest.analyze.workers import worker_summaries
 from loadtest.record.run import Ending, Run
+from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
 
 
@@ -48,7 +49,7 @@ def summarize(
         held_back=held_back(scenario, jobs),
         jobs=counts,
         flows=flow_summaries(jobs, scenario, run, load, chunks),
-        operations=operation_summaries(requests, scenario, run.fullest),
+        operations=operation_summaries(requests, scenario, run.fullest, counts[Outcome.COMPLETED]),
         steady=steady,
         littles_law=littles_law(jobs, health, load),
         wave=None if found.window is None else wave(jobs, classed, found.window),

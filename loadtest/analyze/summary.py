@@ -163,12 +163,16 @@ class Steady(msgspec.Struct, frozen=True):
 
 
 class OperationSummary(msgspec.Struct, frozen=True):
-    """One operation's requests, its fullest 10 seconds beside its limit in 10 seconds, and the 429s met."""
+    """One operation's requests, its fullest 10 seconds beside its limit in 10 seconds, and the 429s met.
+
+    `per_completed_job` are its requests over the run's completed jobs of all flows, null where none completed.
+    """
 
     requests: int
     most_in_10_s: int
     limit: int | None
     throttled: int
+    per_completed_job: float | None = None
 
 
 class WorkerComparison(msgspec.Struct, frozen=True):

@@ -9,10 +9,12 @@ from typing import Any
 
 import altair as alt
 
+from loadtest.report.data_tables import DataTable
+
 Row = dict[str, Any]
 
 ACCENT, INK, GREY, PALE = "var(--accent)", "var(--ink-2)", "var(--grey)", "var(--pale)"
-BAD, DOUBT = "var(--bad)", "var(--doubt)"
+BAD, DOUBT, STEADY = "var(--bad)", "var(--doubt)", "var(--steady)"
 """Colours are the page's own variables, so that a chart follows the page into the dark and onto paper."""
 
 FLOW_COLOURS = {"run": ACCENT, "runsync": INK, "stream": GREY}
@@ -33,7 +35,10 @@ class Key:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: its title, what it shows in words for those who do not see it, its legend, its specification."""
+    """A chart: its title, what it shows in words for those who do not see it, its legend, its specification.
+
+    `term` is the definition its title leads to, `table` what it draws in numbers.
+    """
 
     name: str
     title: str
@@ -42,6 +47,8 @@ class Chart:
     keys: Sequence[Key]
     spec: Row
     over_time: bool = False
+    term: str = ""
+    table: DataTable | None = None
 
 
 _TEXT = {"labelColor": "var(--soft)", "labelFontSize": 11, "labelPadding": 6}
@@ -83,12 +90,25 @@ def time_x(field: str = "s") -> alt.X:
     )
 
 
-def over_time_spec(layers: Sequence[alt.Chart], hover: alt.Chart, end_s: float, load_s: float, height: int) -> Row:
-    """Layers over the run's time, the drain shaded, with a bin's figures under the pointer."""
-    drain = rows_chart([{"s": load_s, "s2": end_s}]).mark_rect(fill="var(--wash)", clip=True)
-    under = [drain.encode(x=time_x(), x2="s2:Q")] if end_s - load_s > 0.01 * end_s else []
+def over_time_spec(
+    layers: Sequence[alt.Chart],
+    hover: alt.Chart,
+    end_s: float,
+    load_s: float,
+    height: int,
+    steady_s: tuple[float, float] | None = None,
+) -> Row:
+    """Layers over the run's time, drain and steady window shaded, with a bin's figures under the pointer."""
+    under = [_shade(load_s, end_s, "var(--wash)")] if end_s - load_s > 0.01 * end_s else []
+    if steady_s is not None:
+        under.append(_shade(*steady_s, STEADY))
     looked_at = [alt.param(name="from_s", value=0), alt.param(name="to_s", value=max(end_s, 0.001))]
     return styled([*under, *layers, hover.add_params(*looked_at)], height)
+
+
+def _shade(from_s: float, to_s: float, colour: str) -> alt.Chart:
+    shade: alt.Chart = rows_chart([{"s": from_s, "s2": to_s}]).mark_rect(fill=colour, clip=True)
+    return shade.encode(x=time_x(), x2="s2:Q")
 
 
 def hover_bins(rows: Sequence[Row], tooltips: dict[str, str], form: str) -> alt.Chart:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import log10
 
 import altair as alt
@@ -18,10 +19,12 @@ from loadtest.report.charts import (
     rows_chart,
     styled,
 )
+from loadtest.report.data_tables import DataTable, data_table
 from loadtest.report.words import milliseconds
 
 _HEIGHT = 170
 _TITLES = {"delay_ms": "Delay", "execution_ms": "Execution", "end_to_end_ms": "End-to-end"}
+_TERMS = {"delay_ms": "delay", "execution_ms": "execution", "end_to_end_ms": "end-to-end"}
 _NINES = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 
 
@@ -66,7 +69,29 @@ def _histogram(quantity: str, by_flow: dict[str, Distribution]) -> Chart:
         words=f"{_TITLES[quantity]} of completed jobs: {'; '.join(ranges)}.",
         keys=_keys(by_flow, "box"),
         spec=styled(layers, _HEIGHT),
+        term=_TERMS[quantity],
+        table=_bars_table(by_flow),
     )
+
+
+def _bars_table(by_flow: dict[str, Distribution]) -> DataTable:
+    """The bars of all flows, which share their edges."""
+    edges = next(iter(by_flow.values())).edges_ms
+    rows = [
+        {"ms": low, "ms2": high} | {flow: each.counts[i] for flow, each in by_flow.items()}
+        for i, (low, high) in enumerate(pairwise(edges))
+    ]
+    columns = {"ms": ("from, ms", ",.6g"), "ms2": ("to, ms", ",.6g")}
+    return data_table(rows, columns | {flow: (f"{flow}, jobs", ",d") for flow in by_flow})
+
+
+def _curve_table(by_flow: dict[str, Distribution]) -> DataTable:
+    rows = [
+        {"flow": flow, "percent": percent, "ms": ms}
+        for flow, each in by_flow.items()
+        for percent, ms in zip(each.percent, each.value_ms, strict=True)
+    ]
+    return data_table(rows, {"flow": ("flow", ""), "percent": ("percentile", ".6g"), "ms": ("ms", ",.1f")})
 
 
 def _percentiles(quantity: str, by_flow: dict[str, Distribution]) -> Chart:
@@ -103,6 +128,8 @@ def _percentiles(quantity: str, by_flow: dict[str, Distribution]) -> Chart:
         words=f"{_TITLES[quantity]} by percentile, up to {'; '.join(tops)}.",
         keys=_keys(by_flow, "line"),
         spec=styled(layers, _HEIGHT),
+        term="percentile",
+        table=_curve_table(by_flow),
     )
 
 

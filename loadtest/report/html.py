@@ -21,9 +21,28 @@ from loadtest.report.charts import Chart
 from loadtest.report.distributions import distribution_charts
 from loadtest.report.gates import limit_text, observed_text
 from loadtest.report.over_time import over_time_charts
-from loadtest.report.tables import needs, quantile_rows, tiles
+from loadtest.report.tables import PERCENTILES, beside_rows, needs, quantile_rows, tiles
+from loadtest.report.terms import Terms
+from loadtest.report.workers import workers_chart, workers_words
 
 MOST_WORKERS = 50
+
+SECTIONS = {
+    "over-time": "Over time",
+    "steady": "Steady window",
+    "distributions": "Distributions",
+    "outcomes": "Outcomes",
+    "operations": "Requests",
+    "gates": "Gates",
+    "validity": "Soundness",
+    "flows": "Times by flow",
+    "starts": "Starts",
+    "by-worker": "Workers",
+    "errors": "What went wrong",
+    "cost": "Cost",
+    "facts": "The run",
+    "definitions": "Words",
+}
 
 VERDICT_WORDS = {
     Verdict.PASS: "Pass",
@@ -40,8 +59,11 @@ def report_html(run: Run, summary: Summary, series: Series) -> str:
     with schemapi.debug_mode(False):
         over_time = over_time_charts(summary, series)
         distributions = distribution_charts(series)
+        by_worker = workers_chart(summary.workers)
+    charts = [*over_time, *distributions, *([by_worker] if by_worker else [])]
+    terms = Terms()
     return (
-        _environment()
+        _environment(terms)
         .get_template("report.html")
         .render(
             run=run,
@@ -49,7 +71,13 @@ def report_html(run: Run, summary: Summary, series: Series) -> str:
             series=series,
             verdict_word=VERDICT_WORDS[summary.verdict],
             tiles=tiles(summary, series),
+            contents=_contents(summary),
             quantile_rows=quantile_rows,
+            beside_rows=beside_rows,
+            percentiles=PERCENTILES,
+            workers_words=workers_words(summary.workers),
+            workers_chart=by_worker,
+            terms=terms,
             observed_text=observed_text,
             limit_text=limit_text,
             most_workers=MOST_WORKERS,
@@ -58,13 +86,19 @@ def report_html(run: Run, summary: Summary, series: Series) -> str:
             over_time={chart.name: chart for chart in over_time},
             distributions=distributions,
             scenario_yaml=_yaml(run.scenario),
-            specs=_json_in_html(over_time + distributions),
+            specs=_json_in_html(charts),
             javascript=_javascript(),
         )
     )
 
 
-def _environment() -> Environment:
+def _contents(summary: Summary) -> list[tuple[str, str]]:
+    """The sections of this report, by their identifiers."""
+    there = {"gates": summary.gates, "starts": summary.starts, "by-worker": summary.workers, "cost": summary.cost}
+    return [(place, title) for place, title in SECTIONS.items() if there.get(place, True)]
+
+
+def _environment(terms: Terms) -> Environment:
     environment = Environment(
         loader=PackageLoader("loadtest.report"),
         autoescape=True,
@@ -72,13 +106,16 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["term"] = terms.link
     for filter_ in (
         words.count,
         words.dollars,
         words.milliseconds,
         words.moment,
+        words.number,
         words.rate,
         words.share,
+        words.signed_share,
         words.span,
     ):
         environment.filters[filter_.__name__] = filter_

@@ -13,15 +13,17 @@ from loadtest.report import words
 PERCENTILES = ("p50", "p70", "p90", "p95", "p98", "p99", "p99_9")
 
 _QUANTITIES = {
-    "end_to_end_ms": "End-to-end",
-    "response_ms": "Response",
-    "delay_ms": "Delay",
-    "execution_ms": "Execution",
-    "overhead_ms": "Overhead",
-    "submit_ms": "Submission",
-    "first_chunk_ms": "First chunk",
-    "chunk_gap_ms": "Chunk gap",
+    "end_to_end_ms": ("End-to-end", "end-to-end"),
+    "response_ms": ("Response", "response"),
+    "delay_ms": ("Delay", "delay"),
+    "execution_ms": ("Execution", "execution"),
+    "overhead_ms": ("Overhead", "overhead"),
+    "submit_ms": ("Submission", "submission"),
+    "first_chunk_ms": ("First chunk", "first-chunk"),
+    "chunk_gap_ms": ("Chunk gap", "chunk-gap"),
 }
+_BESIDE_STEADY = ("end_to_end_ms", "delay_ms", "execution_ms", "first_chunk_ms")
+_KEY_PERCENTILES = ("p50", "p95", "p99")
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Tile:
-    """A key figure, large, and what stands under it."""
+    """A key figure, large, and what stands under it; `term` is the definition its title leads to."""
 
     title: str
+    term: str
     main: Figure
     beside: Sequence[Figure]
 
@@ -48,11 +51,13 @@ def tiles(summary: Summary, series: Series) -> list[Tile]:
     shown = [
         Tile(
             "Throughput",
+            "throughput",
             _rate("completed", series.throughput_per_s),
             [_rate("offered", offered), _rate("sent", achieved)],
         ),
         Tile(
             "Completed jobs",
+            "completed",
             Figure("completed", summary.jobs["completed"], words.count(summary.jobs["completed"])),
             [Figure("submitted", summary.jobs["submitted"], words.count(summary.jobs["submitted"]))],
         ),
@@ -61,15 +66,18 @@ def tiles(summary: Summary, series: Series) -> list[Tile]:
         name, flow = max(summary.flows.items(), key=lambda entry: entry[1].jobs)
         of = f" · {name}" if len(summary.flows) > 1 else ""
         shown += [
-            _time_tile(f"{title} p50{of}", getattr(flow, quantity))
-            for title, quantity in (("Delay", "delay_ms"), ("Execution", "execution_ms"))
+            _time_tile(f"{title} p50{of}", term, getattr(flow, quantity))
+            for title, term, quantity in (
+                ("Delay", "delay", "delay_ms"),
+                ("Execution", "execution", "execution_ms"),
+                ("End-to-end", "end-to-end", "end_to_end_ms"),
+            )
         ]
-        shown.append(_time_tile(f"End-to-end p50{of}", flow.end_to_end_ms))
     if summary.cost is not None:
         cost = summary.cost
         billed = Figure("execution", cost.billed_s, words.span(cost.billed_s))
         per_1000 = Figure("per 1000 jobs", cost.per_1000_jobs, words.dollars(cost.per_1000_jobs))
-        shown.append(Tile("Cost of 1000 jobs", per_1000, [billed]))
+        shown.append(Tile("Cost of 1000 jobs", "cost", per_1000, [billed]))
     return shown
 
 
@@ -77,8 +85,8 @@ def _rate(label: str, per_s: float) -> Figure:
     return Figure(label, per_s, words.rate(per_s))
 
 
-def _time_tile(title: str, q: Quantiles) -> Tile:
-    return Tile(title, _ms("p50", q.p50), [_supported_ms("p95", q), _supported_ms("p99", q)])
+def _time_tile(title: str, term: str, q: Quantiles) -> Tile:
+    return Tile(title, term, _ms("p50", q.p50), [_supported_ms("p95", q), _supported_ms("p99", q)])
 
 
 def _supported_ms(name: str, q: Quantiles) -> Figure:
@@ -120,19 +128,47 @@ class QuantileRow:
     """A quantity's line in a flow's table."""
 
     label: str
+    term: str
     n: int
     cells: Sequence[Cell]
 
 
 def quantile_rows(flow: FlowSummary) -> list[QuantileRow]:
     """A flow's quantities that any job had: mean, every percentile with its interval, the largest."""
-    return [_quantile_row(label, q) for name, label in _QUANTITIES.items() if (q := getattr(flow, name)).n]
+    return [
+        _quantile_row(label, term, q) for name, (label, term) in _QUANTITIES.items() if (q := getattr(flow, name)).n
+    ]
 
 
-def _quantile_row(label: str, q: Quantiles) -> QuantileRow:
+def _quantile_row(label: str, term: str, q: Quantiles) -> QuantileRow:
     cells = [Cell(_ms("mean", q.mean))]
     for name in PERCENTILES:
         low_high = q.ci95.get(name)
         interval = (_ms("low", low_high[0]), _ms("high", low_high[1])) if low_high else None
         cells.append(Cell(_ms(name, getattr(q, name)), interval))
-    return QuantileRow(label, q.n, [*cells, Cell(_ms("max", q.max))])
+    return QuantileRow(label, term, q.n, [*cells, Cell(_ms("max", q.max))])
+
+
+@dataclass(frozen=True)
+class BesideRow:
+    """A quantity of the whole run and of the steady window: n and the key percentiles of each."""
+
+    label: str
+    term: str
+    whole: Sequence[Figure]
+    steady: Sequence[Figure]
+
+
+def beside_rows(whole: FlowSummary, steady: FlowSummary) -> list[BesideRow]:
+    """One flow's key percentiles, the steady window's beside the whole run's."""
+    rows = []
+    for name in _BESIDE_STEADY:
+        label, term = _QUANTITIES[name]
+        of_whole, of_steady = getattr(whole, name), getattr(steady, name)
+        if of_whole.n:
+            rows.append(BesideRow(label, term, _key_figures(of_whole), _key_figures(of_steady)))
+    return rows
+
+
+def _key_figures(q: Quantiles) -> list[Figure]:
+    return [Figure("n", q.n, words.count(q.n)), *(_ms(name, getattr(q, name)) for name in _KEY_PERCENTILES)]

@@ -58,6 +58,16 @@ def share(fraction: float) -> str:
     return "< 0.1 %" if 0 < percent < 0.1 else f"{percent:.3g} %"
 
 
+def signed_share(fraction: float) -> str:
+    """A fraction of one in percent, with its sign."""
+    return f"{fraction * 100:+.2g} %".replace("-", "−")
+
+
+def number(value: float | None) -> str:
+    """A number that has no unit."""
+    return NOTHING if value is None else three_digits(value)
+
+
 def dollars(amount: float | None) -> str:
     """US dollars, to the cent or to three digits, whichever says more."""
     if amount is None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
+from msgspec import structs
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize
+from loadtest.record.sample import HEALTH
 from loadtest.report.html import report_html
 from tests.conftest import MadeUpRun
 
@@ -37,7 +41,7 @@ def report(steady: MadeUpRun, tmp_path: Path) -> Path:
 
 
 def written(made: MadeUpRun, directory: Path) -> Path:
-    summary = summarize(made.run, made.samples, made.requests, None)
+    summary = summarize(made.run, made.samples, made.requests, None, made.health)
     path = directory / "report.html"
     path.write_text(report_html(made.run, summary, series(made.run, made.samples, made.requests, made.health)))
     return path
@@ -64,7 +68,7 @@ def test_every_chart_is_drawn_soon_without_an_error_or_a_request(browser: Browse
     assert seen.asked == [report.as_uri()]
     marks = "plot => plot.querySelectorAll('svg .role-mark path, svg .role-mark line').length"
     plots = seen.page.query_selector_all(".plot")
-    assert len(plots) == 14
+    assert len(plots) == 17
     assert all(plot.evaluate(marks) > 0 for plot in plots)
     assert seen.page.evaluate("Number(document.body.dataset.drawn)") < 2000
 
@@ -109,15 +113,155 @@ def test_dragging_across_one_chart_zooms_them_all_and_a_double_click_goes_back(
     assert not page.is_visible("#whole")
 
 
-def test_the_figures_of_a_bin_stand_under_the_pointer(browser: Browser, report: Path) -> None:
+def test_pointing_at_one_chart_reads_all_of_them(browser: Browser, report: Path) -> None:
     page = Seen(browser, report).page
     box = page.locator("#plot-load svg").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 300, box["y"] + 80)
-    page.wait_for_selector("#vg-tooltip-element.visible")
-    assert "completed, /s" in page.inner_text("#vg-tooltip-element")
+    page.wait_for_selector("#plot-load .rule:not([hidden])")
+    lefts = page.eval_on_selector_all(".zoomable .rule", "all => all.map(each => each.style.left)")
+    assert len(lefts) == 10
+    places = [float(left.removesuffix("px")) for left in lefts]
+    assert max(places) - min(places) < 1
+    readouts = page.eval_on_selector_all(".readout", "all => all.map(each => each.textContent)")
+    assert all(readout.startswith("30 s to ") for readout in readouts[:5])
+    assert "completed" in readouts[0]
+    assert "p50" in readouts[1]
+    page.mouse.move(5, 5)
+    page.wait_for_selector("#plot-load .rule", state="hidden")
+    assert page.is_hidden("#plot-load + .readout, figure .readout")
 
 
-def test_a_single_job_is_drawn_too(browser: Browser, make_run: Callable[..., MadeUpRun], tmp_path: Path) -> None:
-    seen = Seen(browser, written(make_run(jobs=1), tmp_path))
+def test_arrow_keys_move_from_bin_to_bin_and_plus_minus_and_escape_zoom(browser: Browser, report: Path) -> None:
+    page = Seen(browser, report).page
+    page.focus("#plot-delay-over-time")
+    for key, told in (("ArrowRight", "0 s to 2 s"), ("ArrowRight", "2 s to 4 s"), ("ArrowLeft", "0 s to 2 s")):
+        page.keyboard.press(key)
+        assert page.inner_text("#told").startswith(told)
+    assert page.is_visible("#plot-workers .rule")
+    page.keyboard.press("+")
+    page.wait_for_selector("#whole", state="visible")
+    page.keyboard.press("-")
+    page.wait_for_selector("#whole", state="hidden")
+    page.keyboard.press("End")
+    assert page.inner_text("#told").startswith("118 s to ")
+    page.keyboard.press("Escape")
+    assert page.inner_text("#told") == ""
+    assert page.is_hidden("#plot-workers .rule")
+
+
+def test_a_charts_data_opens_with_the_keyboard(browser: Browser, report: Path) -> None:
+    page = Seen(browser, report).page
+    page.focus("figure[aria-labelledby=title-load] summary")
+    page.keyboard.press("Enter")
+    rows = page.locator("figure[aria-labelledby=title-load] tbody tr")
+    assert rows.first.is_visible()
+    assert 1 < rows.count() <= 60
+
+
+def test_a_finger_scrolls_and_a_tap_reads(browser: Browser, report: Path) -> None:
+    context = browser.new_context(viewport={"width": 400, "height": 800}, has_touch=True, offline=True)
+    page = context.new_page()
+    page.goto(report.as_uri())
+    page.wait_for_selector("body[data-drawn]")
+    assert page.eval_on_selector("#plot-load", "each => getComputedStyle(each).touchAction") == "auto"
+    page.tap("#plot-load svg")
+    page.wait_for_selector("#plot-delay-over-time .rule:not([hidden])")
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+
+
+def test_a_word_leads_to_its_definition_and_back(browser: Browser, report: Path) -> None:
+    page = Seen(browser, report).page
+    page.click("#title-delay-over-time a")
+    assert page.evaluate("location.hash") == "#def-delay"
+    page.click("#def-delay a.back")
+    assert page.evaluate("location.hash") == "#use-delay"
+
+
+CONTRASTS = """() => {
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => {
+    const linear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    const [x, y, z] = [r, g, b].map((v) => linear(v / 255));
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const under = (each) => {
+    for (let at = each; at; at = at.parentElement) {
+      const colour = rgb(getComputedStyle(at).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+  };
+  const ratio = (one, other) => {
+    const [high, low] = [light(one), light(other)].sort((a, b) => b - a);
+    return (high + 0.05) / (low + 0.05);
+  };
+  const found = {};
+  for (const each of document.querySelectorAll("body *")) {
+    const style = getComputedStyle(each);
+    const texts = [...each.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    const drawn = each.ownerSVGElement !== null && each.ownerSVGElement !== undefined;
+    const seen = each.getClientRects().length > 0 && !["SCRIPT", "STYLE"].includes(each.tagName);
+    if (!texts || !seen || (drawn && each.tagName !== "text")) continue;
+    const value = ratio(rgb(drawn ? style.fill : style.color), under(each));
+    const name = `${each.tagName}.${each.className.baseVal ?? each.className}`;
+    found[name] = Math.min(found[name] ?? 99, value);
+  }
+  for (const name of ["accent", "ink-2", "grey", "bad", "doubt"]) {
+    const probe = document.body.appendChild(document.createElement("p"));
+    probe.style.color = `var(--${name})`;
+    found[`line ${name}`] = ratio(rgb(getComputedStyle(probe).color), under(probe)) * 1.5;
+    probe.remove();
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_texts_have_a_contrast_of_4_5_and_lines_of_3(browser: Browser, report: Path, scheme: str) -> None:
+    found = Seen(browser, report, scheme=scheme).page.evaluate(CONTRASTS)
+    assert len(found) > 20
+    assert {name: value for name, value in found.items() if value < 4.5} == {}
+
+
+def test_printed_it_is_light_and_nothing_is_cut_off(browser: Browser, report: Path) -> None:
+    page = Seen(browser, report, scheme="dark").page
+    page.set_viewport_size({"width": 680, "height": 900})
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate("document.documentElement.scrollWidth") == 680
+    edges = "all => all.filter(e => e.getClientRects().length).map(e => e.getBoundingClientRect().right)"
+    assert max(page.eval_on_selector_all("table, .plot svg", edges)) <= 681
+    assert not any(page.eval_on_selector_all("details", "all => all.map(each => each.checkVisibility())"))
+
+
+def test_nothing_moves_for_those_who_want_it_so(browser: Browser, report: Path) -> None:
+    page = Seen(browser, report).page
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
+
+
+def failed(made: MadeUpRun) -> MadeUpRun:
+    place = made.samples.schema.get_field_index("outcome")
+    words = pa.array(["failed"] * len(made.samples))
+    return replace(made, samples=made.samples.set_column(place, made.samples.schema.field(place), words))
+
+
+ODD: dict[str, Callable[[MadeUpRun], MadeUpRun]] = {
+    "a single job": lambda made: replace(made, samples=made.samples.slice(0, 1)),
+    "nothing completed": failed,
+    "no job": lambda made: replace(made, samples=made.samples.slice(0, 0)),
+    "no health": lambda made: replace(made, health=HEALTH.empty_table()),
+    "no end": lambda made: replace(made, run=structs.replace(made.run, ending=None, ended_at=None)),
+}
+
+
+@pytest.mark.parametrize("oddity", ODD)
+def test_an_odd_run_is_drawn_too(
+    browser: Browser, make_run: Callable[..., MadeUpRun], tmp_path: Path, oddity: str
+) -> None:
+    seen = Seen(browser, written(ODD[oddity](make_run(jobs=60)), tmp_path))
+    if oddity != "no job":
+        seen.page.focus("#plot-load")
+        seen.page.keyboard.press("ArrowRight")
+        assert seen.page.inner_text("#told").startswith("0 s to ")
     assert seen.said == []

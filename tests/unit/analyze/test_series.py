@@ -35,6 +35,22 @@ def test_rates_by_second() -> None:
     assert rates.failed[:5] == [0, 0, 0, 2, 0]
     assert rates.in_flight[:6] == [1, 2, 1, 0, 1, 1]
     assert rates.requests == {"status": [4.0, 7.0, *[0.0] * 8]}
+    assert rates.throttled == {"status": [0.0, 1.0, *[0.0] * 8]}
+
+
+def test_use_of_a_limit_is_the_fullest_10_seconds_that_end_in_a_bin() -> None:
+    table = samples(job(0, 0.0), job(1, 25.0))
+    asked = requests((1000, 0, "run", 200, 100, 100), (1005, 0, "run", 429, 50, 150), (1014, 0, "run", 200, 200, 250))
+    rates = series(run(offered={"run": [1]}), table, asked, None).rates
+    use = [0.1] * 5 + [0.15] * 5 + [0.05] * 4 + [0.25] + [0.2] * 9
+    assert rates.limit_use["run"][:24] == use
+    assert rates.limit_use["run"][24:26] == [0.0, 0.0]
+
+
+def test_an_operation_without_a_limit_has_no_use_of_one() -> None:
+    rates = series(run(), samples(job(0, 0.0)), requests((1000, 0, "health", 200, 1, 1)), None).rates
+    assert rates.limit_use == {}
+    assert list(rates.requests) == ["health"]
 
 
 def test_a_run_that_was_cut_short_offered_nothing_after_its_end() -> None:

@@ -102,6 +102,12 @@ def test_operations_stand_beside_the_limit_in_10_s() -> None:
     submit = operations["run"]
     assert (submit.requests, submit.most_in_10_s, submit.limit, submit.throttled) == (17, 17, 1000, 2)
     assert (operations["status"].limit, operations["health"].limit) == (50, None)
+    assert operations["status"].per_completed_job == 40 / 10
+
+
+def test_requests_per_completed_job_are_not_known_where_none_completed() -> None:
+    table = requests((1000, 0, "run", 200, 5, 5))
+    assert summarize(run(), samples(), table, None).operations["run"].per_completed_job is None
 
 
 def test_the_fullest_10_s_of_many_processes_is_that_of_all_their_requests() -> None:

@@ -48,3 +48,11 @@ def test_rates_counts_money_and_moments() -> None:
     )  # fmt: skip
     assert words.dollars(0.0000312) == "$0.0000312"
     assert words.moment(1_767_225_600.0) == "2026-01-01 00:00:00 UTC"
+
+
+def test_a_signed_share_shows_its_direction() -> None:
+    assert [words.signed_share(value) for value in (0.0213, -0.0041)] == ["+2.1 %", "−0.41 %"]
+
+
+def test_a_number_without_a_unit() -> None:
+    assert [words.number(value) for value in (None, 1.8333, 0.028)] == ["–", "1.83", "0.028"]
