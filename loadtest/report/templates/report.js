@@ -54,7 +54,7 @@
       unit.classList.toggle("covered", at !== null);
       if (at === null) continue;
       const [left, top] = view.origin();
-      const place = { left: left + view.scale("x")(at), top, height: view.height() };
+      const place = { left: left + view.scale("x")(at), top: top + view.padding().top, height: view.height() };
       for (const [name, px] of Object.entries(place)) rule.style[name] = `${px}px`;
       readout.textContent = reading(chart, at);
     }
