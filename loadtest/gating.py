@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from loadtest.analyze.comparison import RunSeries, compare, run_series
-from loadtest.analyze.jobs import jobs_of, load_window
+from loadtest.analyze.jobs import load_window
 from loadtest.analyze.summary import GateResult
 from loadtest.errors import UsageError
 from loadtest.gate.baseline import metrics_of, refuse_unlike, results_of
@@ -74,7 +74,7 @@ def _compared(request: GateRequest, recorded: Recorded) -> list[GateResult]:
         tolerance = fraction(request.tolerance)
     except ValueError as fault:
         raise UsageError(f"--tolerance {request.tolerance}: {fault}") from None
-    baselines = [read(run_directory(named), ("samples",)) for named in request.baselines]
+    baselines = [read(run_directory(named), ()) for named in request.baselines]
     for named, each in zip(request.baselines, baselines, strict=True):
         refuse_unlike(str(named), each.run, recorded.run)
     before, now = [_series(each) for each in baselines], _series(recorded)
@@ -83,7 +83,7 @@ def _compared(request: GateRequest, recorded: Recorded) -> list[GateResult]:
 
 
 def _series(recorded: Recorded) -> RunSeries:
-    jobs = jobs_of(recorded.tables["samples"])
+    jobs = recorded.samples.jobs
     return run_series(jobs, load_window(recorded.run, jobs))
 
 
