@@ -132,6 +132,23 @@ def gate(
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN RUN…", help="Run directories, the baseline first.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path("compare.html"),
+    tolerance: Annotated[str, typer.Option(metavar="SHARE", help="How much worse is not worse.")] = "5 %",
+) -> None:
+    """Lay several runs over each other on one page, each held against the first."""
+    from rich.console import Console
+
+    from loadtest.comparing import CompareRequest, compare_runs
+
+    compare_runs(CompareRequest(runs, out, tolerance), Console())
+
+
+@app.command()
 def check(scenario: ScenarioFile, changes: Changes = None, seed: Seed = None, target: TargetUrl = None) -> None:
     """Show what a scenario would send, and send nothing."""
     from loadtest.report.preview import preview_lines

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from loadtest.analyze.comparison import RunSeries, compare, run_series
-from loadtest.analyze.jobs import jobs_of, load_window
+from loadtest.analyze.jobs import load_window
 from loadtest.analyze.summary import GateResult
 from loadtest.errors import UsageError
 from loadtest.gate.baseline import metrics_of, refuse_unlike, results_of
@@ -51,11 +51,11 @@ def gate(request: GateRequest, environment: Mapping[str, str], console: Console)
     asked = _asked(request.gates, recorded.scenario)
     compared = _compared(request, recorded) if request.baselines else []
     summary = judged_summary(recorded, list(dict.fromkeys([*recorded.scenario.gates, *asked])), compared)
-    _write(directory.gate, junit(summary), "RUN")
+    write_named(directory.gate, junit(summary), "RUN")
     if request.junit is not None:
-        _write(request.junit, junit(summary), "--junit")
+        write_named(request.junit, junit(summary), "--junit")
     if request.markdown is not None:
-        _write(request.markdown, markdown(summary).encode(), "--markdown")
+        write_named(request.markdown, markdown(summary).encode(), "--markdown")
     if step_summary := environment.get(STEP_SUMMARY_VARIABLE):
         _append(Path(step_summary), markdown(summary))
     print_gates(summary, console)
@@ -70,20 +70,26 @@ def run_directory(named: Path) -> RunDirectory:
 
 def _compared(request: GateRequest, recorded: Recorded) -> list[GateResult]:
     """The run against its baselines, of which only the record and the samples are read."""
-    try:
-        tolerance = fraction(request.tolerance)
-    except ValueError as fault:
-        raise UsageError(f"--tolerance {request.tolerance}: {fault}") from None
-    baselines = [read(run_directory(named), ("samples",)) for named in request.baselines]
+    tolerance = tolerance_of(request.tolerance)
+    baselines = [read(run_directory(named), ()) for named in request.baselines]
     for named, each in zip(request.baselines, baselines, strict=True):
         refuse_unlike(str(named), each.run, recorded.run)
-    before, now = [_series(each) for each in baselines], _series(recorded)
+    before, now = [series_of(each) for each in baselines], series_of(recorded)
     found = compare(before, now, metrics_of(before, now), tolerance, recorded.run.seed)
     return results_of(found, tolerance)
 
 
-def _series(recorded: Recorded) -> RunSeries:
-    jobs = jobs_of(recorded.tables["samples"])
+def tolerance_of(text: str) -> float:
+    """The share after --tolerance; UsageError where it is none."""
+    try:
+        return fraction(text)
+    except ValueError as fault:
+        raise UsageError(f"--tolerance {text}: {fault}") from None
+
+
+def series_of(recorded: Recorded) -> RunSeries:
+    """What is compared of a run that was read."""
+    jobs = recorded.samples.jobs
     return run_series(jobs, load_window(recorded.run, jobs))
 
 
@@ -101,7 +107,8 @@ def _asked(texts: Sequence[str], scenario: Scenario) -> list[Gate]:
     return gates
 
 
-def _write(path: Path, content: bytes, option: str) -> None:
+def write_named(path: Path, content: bytes, option: str) -> None:
+    """Write a file that an option names; UsageError where that cannot be."""
     try:
         path.write_bytes(content)
     except OSError as fault:

@@ -29,6 +29,7 @@ ERROR_RATE = 0.01
 """How often, at most, any metric of a run that is only just within the tolerance is called worse."""
 POWER = 0.8
 """How often a run that is worse by the minimum detectable effect is called worse."""
+QUANTITIES = ("end_to_end_ms", "response_ms", "delay_ms", "execution_ms", "first_chunk_ms")
 LEAST_S = 10
 """The fewest seconds of load from which a throughput's interval is drawn."""
 RESOLUTION_MS = 1.0
@@ -125,13 +126,11 @@ def run_series(jobs: Jobs, window: LoadWindow) -> RunSeries:
     Quantities are called as in "run end_to_end_ms". For the steady window, pass that as the window.
     """
     due = (jobs.intended_at >= window.start_at) & (jobs.intended_at <= window.end_at)
-    done = jobs.where(jobs.completed & due).in_order()
-    times = {
-        f"{flow} {quantity}": getattr(of_flow, quantity)
-        for flow in FLOWS
-        if len(of_flow := done.of_flow(flow))
-        for quantity in ("end_to_end_ms", "response_ms", "delay_ms", "execution_ms", "first_chunk_ms")
-    }
+    done = np.flatnonzero(jobs.completed & due)
+    done = done[np.argsort(jobs.intended_at[done], kind="stable")]
+    by_flow = {flow: places for flow in FLOWS if len(places := done[jobs.of(flow)[done]])}
+    columns = {name: getattr(jobs, name) for name in QUANTITIES}
+    times = {f"{flow} {name}": columns[name][places] for flow, places in by_flow.items() for name in QUANTITIES}
     ended_s = jobs.finished_at[jobs.completed] - window.start_at
     seconds = int(window.duration_s)
     counts, _ = np.histogram(ended_s, np.arange(seconds + 1)) if seconds else (np.zeros(0), None)

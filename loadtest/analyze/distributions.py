@@ -42,7 +42,9 @@ def distribution(values_ms: Floats, edges_ms: Floats) -> Distribution:
     if len(known) == 0:
         return Distribution(0, [], [], [], [])
     percent, value_ms = _percentile_curve(known)
-    counts, _ = np.histogram(np.clip(known, edges_ms[0], edges_ms[-1]), edges_ms)
+    # They are in order, so the bars are found, not counted; what lies outside belongs to the first or the last.
+    inner = np.searchsorted(known, edges_ms[1:-1], side="left")
+    counts = np.diff(inner, prepend=0, append=len(known))
     return Distribution(len(known), percent, value_ms, edges_ms.tolist(), counts.tolist())
 
 

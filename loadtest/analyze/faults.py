@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loadtest.record.sample import Outcome
+from loadtest.record.sample import SAMPLES, Outcome
 
 MOST_GROUPS = 20
+_KEYS = ["outcome", "http_status", "error"]
+_SAID = pa.schema([SAMPLES.field(name) for name in (*_KEYS, "seq", "job_id")])
 
 
 class FaultGroup(msgspec.Struct, frozen=True):
@@ -22,14 +26,23 @@ class FaultGroup(msgspec.Struct, frozen=True):
     job_id: str | None
 
 
-def fault_groups(samples: pa.Table) -> list[FaultGroup]:
-    """The commonest ways in which jobs did not complete, at most 20, the commonest first."""
-    failed = samples.filter(pc.not_equal(samples.column("outcome"), Outcome.COMPLETED.value))
-    if len(failed) == 0:
+def fault_counts(samples: pa.Table) -> pa.Table:
+    """Every way in which jobs of some rows did not complete: how many, and the first of them."""
+    failed = samples.select([*_KEYS, "seq", "job_id"])
+    failed = failed.filter(pc.not_equal(failed.column("outcome"), Outcome.COMPLETED.value)).cast(_SAID)
+    told = [("seq", "count"), ("seq", "first"), ("job_id", "first")]
+    counts: pa.Table = failed.group_by(_KEYS, use_threads=False).aggregate(told)
+    return counts
+
+
+def fault_groups(counts: Sequence[pa.Table]) -> list[FaultGroup]:
+    """The commonest ways in which jobs did not complete, at most 20, the commonest first; from all rows' counts."""
+    if not counts:
         return []
-    keys = ["outcome", "http_status", "error"]
-    groups = failed.group_by(keys, use_threads=False).aggregate(
-        [("seq", "count"), ("seq", "first"), ("job_id", "first")]
+    told = [("seq_count", "sum"), ("seq_first", "first"), ("job_id_first", "first")]
+    groups = pa.concat_tables(counts).group_by(_KEYS, use_threads=False).aggregate(told)
+    groups = groups.rename_columns(
+        [name.rpartition("_")[0] if name not in _KEYS else name for name in groups.column_names]
     )
     order = [("seq_count", "descending"), ("seq_first", "ascending")]
     return [

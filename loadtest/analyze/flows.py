@@ -115,6 +115,9 @@ def _job_keys(seq: NDArray[np.int64], process: NDArray[np.integer]) -> NDArray[n
 
 
 def _chunk_gaps_ms(jobs: Jobs, which: Mask, chunks: pa.Table) -> Floats:
+    which = which & ~np.isnan(jobs.first_chunk_at)
+    if len(chunks) == 0 or not which.any():
+        return _NOTHING
     seen = chunks.filter(pc.is_valid(chunks.column("at")))
     columns = {name: seen.column(name).to_numpy() for name in ("seq", "process", "at")}
     keys = _job_keys(columns["seq"].astype(np.int64), columns["process"])

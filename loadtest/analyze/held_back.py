@@ -17,7 +17,7 @@ def held_back(scenario: Scenario, jobs: Jobs) -> str:
     runsync = scenario.limit(Op.RUNSYNC)
     bounds = [("load.most_in_flight", scenario.load.most_in_flight, jobs)]
     if runsync is not None and runsync.concurrent is not None:
-        bounds.append(("limits.runsync", runsync.concurrent, jobs.of_flow("runsync")))
+        bounds.append(("limits.runsync", runsync.concurrent, jobs.where(jobs.of("runsync"))))
     for name, bound, some in bounds:
         if _most_at_once(some, scenario.patience) >= bound:
             return f"no more than {bound} at once ({name})"

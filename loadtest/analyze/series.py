@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from loadtest.analyze.bins import Bins, OverTime, bins_over, rounded
+from loadtest.analyze.digest import Digest, digest_of
 from loadtest.analyze.distributions import Distribution, distribution, histogram_edges_ms
-from loadtest.analyze.faults import FaultGroup, fault_groups
+from loadtest.analyze.faults import FaultGroup
 from loadtest.analyze.jobs import (
     FLOWS,
     OUTCOMES,
@@ -19,12 +20,11 @@ from loadtest.analyze.jobs import (
     Jobs,
     LoadWindow,
     floats,
-    jobs_of,
     load_window,
     offered_by_second,
 )
 from loadtest.analyze.requests_over_time import requests_over_time
-from loadtest.analyze.starts import CLASSES, UNKNOWN, start_kinds
+from loadtest.analyze.starts import CLASSES, UNKNOWN
 from loadtest.record.run import Run
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
@@ -124,9 +124,10 @@ class Series(msgspec.Struct, frozen=True):
     """None where no job names its worker."""
 
 
-def series(run: Run, samples: pa.Table, requests: pa.Table, health: pa.Table | None) -> Series:
+def series(run: Run, samples: pa.Table | Digest, requests: pa.Table, health: pa.Table | None) -> Series:
     """What there is to draw of a run; tables in the schemas of `record.sample`, any may be empty."""
-    jobs = jobs_of(samples)
+    digest = digest_of(samples)
+    jobs = digest.jobs
     window = load_window(run, jobs)
     done = jobs.where(jobs.completed)
     moments = np.concatenate([[window.end_at], _ended_at(jobs), jobs.sent_at])
@@ -141,9 +142,9 @@ def series(run: Run, samples: pa.Table, requests: pa.Table, health: pa.Table | N
         points=_points(done, window),
         distributions=_distributions(done),
         outcomes=_outcomes(jobs),
-        faults=fault_groups(samples),
+        faults=digest.faults,
         health=_health(health, window),
-        starts=_starts(jobs, window),
+        starts=_starts(digest, window),
     )
 
 
@@ -200,8 +201,8 @@ def _latencies(done: Jobs, window: LoadWindow) -> Latencies:
     )
 
 
-def _starts(jobs: Jobs, window: LoadWindow) -> StartSeries | None:
-    kind = start_kinds(jobs).kind
+def _starts(digest: Digest, window: LoadWindow) -> StartSeries | None:
+    jobs, kind = digest.jobs, digest.starts.kind
     if np.all(kind == UNKNOWN):
         return None
     bins = bins_over(window.start_at, window.duration_s, MOST_BINS)
@@ -226,14 +227,13 @@ def _points(done: Jobs, window: LoadWindow) -> Points:
 
 
 def _distributions(done: Jobs) -> dict[str, dict[str, Distribution]]:
-    by_flow = {flow: jobs for flow in FLOWS if len(jobs := done.of_flow(flow))}
+    by_flow = {flow: mask for flow in FLOWS if (mask := done.of(flow)).any()}
     quantities: dict[str, dict[str, Distribution]] = {}
     for quantity in ("delay_ms", "execution_ms", "end_to_end_ms"):
         # Flows share their edges, so that their bars can be held against each other.
-        edges_ms = histogram_edges_ms(getattr(done, quantity))
-        quantities[quantity] = {
-            flow: distribution(getattr(jobs, quantity), edges_ms) for flow, jobs in by_flow.items()
-        }
+        values_ms = getattr(done, quantity)
+        edges_ms = histogram_edges_ms(values_ms)
+        quantities[quantity] = {flow: distribution(values_ms[mask], edges_ms) for flow, mask in by_flow.items()}
     return quantities
 
 

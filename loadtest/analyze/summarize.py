@@ -6,13 +6,14 @@ import numpy as np
 import pyarrow as pa
 
 from loadtest.analyze.arrivals import arrivals_by_part, arrivals_in, ends_of_ramps
+from loadtest.analyze.digest import Digest, digest_of
 from loadtest.analyze.evidence import Evidence
 from loadtest.analyze.flows import flow_summaries
 from loadtest.analyze.held_back import held_back
-from loadtest.analyze.jobs import OUTCOMES, Jobs, LoadWindow, jobs_of, load_window
+from loadtest.analyze.jobs import OUTCOMES, Jobs, LoadWindow, load_window
 from loadtest.analyze.littles_law import littles_law
 from loadtest.analyze.operations import operation_summaries
-from loadtest.analyze.starts import start_kinds, start_summary, wave
+from loadtest.analyze.starts import start_summary, wave
 from loadtest.analyze.steady import SteadyWindow, steady_window
 from loadtest.analyze.summary import Cost, RunFacts, Steady, Summary
 from loadtest.analyze.validity import validity
@@ -25,18 +26,21 @@ from loadtest.scenario.model import Scenario
 
 def summarize(
     run: Run,
-    samples: pa.Table,
+    samples: pa.Table | Digest,
     requests: pa.Table,
     chunks: pa.Table | None,
     health: pa.Table | None = None,
 ) -> Summary:
-    """Every figure of a run. Tables are in the schemas of `record.sample`; any may be empty."""
+    """Every figure of a run.
+
+    Tables are in the schemas of `record.sample`, any may be empty; the samples may be digested already.
+    """
     scenario = Scenario.model_validate(run.scenario)
-    jobs = jobs_of(samples)
+    digest = digest_of(samples)
+    jobs, classed = digest.jobs, digest.starts
     load = load_window(run, jobs)
     counts = _job_counts(jobs)
     found = steady_window(scenario, jobs, load)
-    classed = start_kinds(jobs)
     steady = _steady(found, run, scenario, jobs, load, chunks)
     in_window = {} if steady.arrivals is None else {"the steady window": steady.arrivals}
     seen = Evidence(
@@ -66,7 +70,7 @@ def summarize(
         jobs=counts,
         flows=seen.flows,
         operations=seen.operations,
-        workers=worker_summaries(jobs, samples),
+        workers=worker_summaries(jobs, digest.worker_names),
         cost=_cost(jobs, scenario.price),
         steady=seen.steady,
         littles_law=seen.littles_law,

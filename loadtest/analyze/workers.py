@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
 from loadtest.analyze.holm import holm_levels
-from loadtest.analyze.jobs import Floats, Jobs, worker_names
+from loadtest.analyze.jobs import Floats, Jobs
 from loadtest.analyze.quantiles import nearest_rank, quantiles
 from loadtest.analyze.summary import WorkerComparison, WorkerSummary
 
@@ -31,8 +30,8 @@ class _Pool:
     names: list[str]
 
 
-def worker_summaries(jobs: Jobs, samples: pa.Table) -> list[WorkerSummary]:
-    """Workers by their number of completed jobs, the busiest first; `jobs` are the columns of `samples`.
+def worker_summaries(jobs: Jobs, names: list[str]) -> list[WorkerSummary]:
+    """Workers by their number of completed jobs, the busiest first; `names` are theirs by their numbers.
 
     A worker is compared with all others by the ratio of medians. Whether it differs is Mood's median test (1950),
     with signs in place of counts so that equal times count as neither, at levels by Holm over all workers. The
@@ -40,7 +39,7 @@ def worker_summaries(jobs: Jobs, samples: pa.Table) -> list[WorkerSummary]:
     in Medicine 27, p. 1693) on logarithms. Jobs of one worker are taken as independent of each other.
     """
     known = jobs.completed & (jobs.worker >= 0)
-    pool = _pool(jobs.worker[known], jobs.execution_ms[known], samples)
+    pool = _pool(jobs.worker[known], jobs.execution_ms[known], names)
     counts = np.bincount(jobs.worker[known], minlength=len(pool.names))
     compared = _compared(pool)
     workers = [
@@ -51,12 +50,11 @@ def worker_summaries(jobs: Jobs, samples: pa.Table) -> list[WorkerSummary]:
     return sorted(workers, key=lambda worker: (-worker.jobs, worker.worker_id))
 
 
-def _pool(worker: NDArray[np.int32], execution_ms: Floats, samples: pa.Table) -> _Pool:
+def _pool(worker: NDArray[np.int32], execution_ms: Floats, names: list[str]) -> _Pool:
     told = ~np.isnan(execution_ms)
     worker, execution_ms = worker[told], execution_ms[told]
     order = np.argsort(execution_ms, kind="stable")
     by_worker = np.argsort(worker[order], kind="stable")
-    names = worker_names(samples)
     starts = np.searchsorted(worker[order][by_worker], np.arange(1, len(names)))
     return _Pool(execution_ms[order], np.split(by_worker, starts) if names else [], names)
 

@@ -28,25 +28,27 @@ _DIGITS = 16
 
 def refuse_unlike(name: str, baseline: Run, candidate: Run) -> None:
     """UsageError, with both values, where payloads, scenario or seed differ, or the baseline was cut short."""
+    if (why := unlike(baseline, candidate)) is not None:
+        raise UsageError(f"--baseline {name}: {why}")
+
+
+def unlike(baseline: Run, candidate: Run) -> str | None:
+    """Why one run cannot be the other's baseline, with both values; None where it can."""
     if baseline.ending is not Ending.COMPLETE:
         how = "has no end on record" if baseline.ending is None else f"was {baseline.ending.value}"
-        raise UsageError(f"--baseline {name}: that run {how}; compare with one that came to its end")
+        return f"that run {how}; compare with one that came to its end"
     there, here = _payload_hash(baseline), _payload_hash(candidate)
     if there != here and baseline.scenario["flows"].keys() == candidate.scenario["flows"].keys():
-        raise UsageError(
-            f"--baseline {name}: its payloads are {there}, those of the run {here}; send the same inputs"
-        )
+        return f"its payloads are {there}, those of the run {here}; send the same inputs"
     if baseline.scenario_hash != candidate.scenario_hash:
         different = next(_differences(baseline.scenario, candidate.scenario), "")
-        raise UsageError(
-            f"--baseline {name}: its scenario is {baseline.scenario_hash}, that of the run "
-            f"{candidate.scenario_hash}{different}; compare runs of one scenario"
+        return (
+            f"its scenario is {baseline.scenario_hash}, that of the run {candidate.scenario_hash}{different}; "
+            f"compare runs of one scenario"
         )
     if baseline.seed != candidate.seed:
-        raise UsageError(
-            f"--baseline {name}: its seed is {baseline.seed}, that of the run {candidate.seed}; "
-            f"run with --seed {baseline.seed}"
-        )
+        return f"its seed is {baseline.seed}, that of the run {candidate.seed}; run with --seed {baseline.seed}"
+    return None
 
 
 def _payload_hash(run: Run) -> str:

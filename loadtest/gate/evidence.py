@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from loadtest.analyze.jobs import Floats, Jobs, LoadWindow, Mask, jobs_of, load_window
-from loadtest.analyze.starts import CLASSES, UNKNOWN, start_kinds
+from loadtest.analyze.digest import Digest, digest_of
+from loadtest.analyze.jobs import Floats, Jobs, LoadWindow, Mask, load_window
+from loadtest.analyze.starts import CLASSES, UNKNOWN
 from loadtest.analyze.summary import Steady
 from loadtest.record.run import Run
 from loadtest.scenario.gates import STEADY, Gate
@@ -29,16 +29,17 @@ class Window:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The jobs of a run, in columns of one length.
+    """The jobs of a run, in columns of one length, of which those are judged for which `mine` is true.
 
-    `followed_until_at` is when the client stopped following a job that did not end, in epoch seconds. `worker`
-    is a place in `worker_ids`, or −1. `cold` says which jobs met a cold start, `steady` where the run was
-    steady; each is None where nobody knows.
+    Nothing is copied to look at some of them. `followed_until_at` is when the client stopped following a job that
+    did not end, in epoch seconds. `worker` is a place in `worker_ids`, or −1. `cold` says which jobs met a cold
+    start, `steady` where the run was steady; each is None where nobody knows.
     """
 
     jobs: Jobs
+    mine: Mask
     followed_until_at: Floats
-    worker: NDArray[np.int64]
+    worker: NDArray[np.int32]
     worker_ids: tuple[str, ...]
     load: LoadWindow
     stages: tuple[tuple[str, Window], ...]
@@ -46,35 +47,29 @@ class Evidence:
     cold: Mask | None = None
 
     def where(self, mask: Mask) -> Evidence:
-        """The same of those jobs for which the mask is true."""
-        return self.taken(np.flatnonzero(mask))
+        """The same of those of its jobs for which the mask is true."""
+        return replace(self, mine=self.mine & mask)
 
-    def taken(self, places: NDArray[np.int64]) -> Evidence:
-        """The same of the jobs at these places, in their order."""
-        return replace(
-            self,
-            jobs=self.jobs.taken(places),
-            followed_until_at=self.followed_until_at[places],
-            worker=self.worker[places],
-            cold=None if self.cold is None else self.cold[places],
-        )
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.mine))
 
 
-def evidence_of(run: Run, samples: pa.Table, steady: Steady) -> Evidence:
-    """The evidence in a run's record and its rows, which are in the schema of `samples.parquet`."""
-    jobs = jobs_of(samples)
+def evidence_of(run: Run, samples: pa.Table | Digest, steady: Steady) -> Evidence:
+    """The evidence in a run's record and its rows, which are in the schema of `samples.parquet` or digested."""
+    digest = digest_of(samples)
+    jobs = digest.jobs
     load = load_window(run, jobs)
     patience_s = Scenario.model_validate(run.scenario).patience
-    workers = samples.column("worker_id").combine_chunks().dictionary_encode()
     return Evidence(
         jobs=jobs,
+        mine=np.ones(len(jobs), dtype=np.bool_),
         followed_until_at=np.minimum(jobs.intended_at + patience_s, _ended_at(run, jobs, load)),
-        worker=pc.fill_null(pc.cast(workers.indices, pa.int64()), NO_WORKER).to_numpy(zero_copy_only=False),
-        worker_ids=tuple(workers.dictionary.to_pylist()),
+        worker=jobs.worker,
+        worker_ids=tuple(digest.worker_names),
         load=load,
         stages=_stages(run),
         steady=_window(steady),
-        cold=_cold(jobs),
+        cold=_cold(digest),
     )
 
 
@@ -84,9 +79,9 @@ def _window(steady: Steady) -> Window | None:
     return Window(steady.start_s, steady.end_s)
 
 
-def _cold(jobs: Jobs) -> Mask | None:
+def _cold(digest: Digest) -> Mask | None:
     """Which jobs met a cold start; None where no job tells how it found its worker."""
-    kind = start_kinds(jobs).kind
+    kind = digest.starts.kind
     mask: Mask = kind == CLASSES.index("cold")
     return mask if np.any(kind != UNKNOWN) else None
 

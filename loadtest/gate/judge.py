@@ -35,7 +35,7 @@ def judge(gate: Gate, seen: Evidence) -> GateResult:
     some = narrowed(gate, seen, within)
     if gate.metric.is_share:
         return _share(gate, some)
-    measured = times(gate.metric, some)
+    measured = times(gate.metric, some, in_order=gate.statistic == "mean")
     if len(measured) == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
     if gate.per_worker:
@@ -68,7 +68,7 @@ def _percentile(gate: Gate, measured: Times, per_mille: int) -> GateResult:
 def _share(gate: Gate, seen: Evidence) -> GateResult:
     count = share_count(gate.metric, seen)
     if count is None:
-        return result(gate, None, len(seen.jobs), Verdict.INCONCLUSIVE, f"The share of {gate.metric} is not known.")
+        return result(gate, None, len(seen), Verdict.INCONCLUSIVE, f"The share of {gate.metric} is not known.")
     if count.n == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
     word = verdict_of(count, gate.limit)
@@ -117,9 +117,9 @@ def _mean(gate: Gate, measured: Times) -> GateResult:
 def _throughput(gate: Gate, seen: Evidence, within: Sequence[Window]) -> GateResult:
     """Jobs that completed in the windows, whenever they were meant to start."""
     length_s = sum(each.end_s - each.start_s for each in within)
-    if len(seen.jobs) == 0:
+    if len(seen) == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
-    done_s = seen.jobs.finished_at[seen.jobs.completed] - seen.load.start_at
+    done_s = seen.jobs.finished_at[seen.jobs.completed & seen.mine] - seen.load.start_at
     found = rate_of(done_s, within)
     n = sum(int(np.count_nonzero((done_s >= each.start_s) & (done_s < each.end_s))) for each in within)
     if found is None:

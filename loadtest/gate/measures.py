@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,17 @@ from loadtest.analyze.quantiles import nearest_rank, supported
 from loadtest.gate.evidence import Evidence
 from loadtest.record.sample import Outcome
 from loadtest.scenario.gates import Metric
+
+_COLUMNS = {
+    Metric.DELAY: "delay_ms",
+    Metric.EXECUTION: "execution_ms",
+    Metric.END_TO_END: "end_to_end_ms",
+    Metric.RESPONSE: "response_ms",
+    Metric.OVERHEAD: "overhead_ms",
+    Metric.SUBMIT: "submit_ms",
+    Metric.FIRST_CHUNK: "first_chunk_ms",
+    Metric.SEND_LAG: "send_lag_ms",
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,7 @@ class Times:
 
     value_ms: Floats
     least_ms: Floats
-    worker: NDArray[np.int64]
+    worker: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.value_ms)
@@ -39,10 +51,18 @@ class Times:
         """Whose time is not known."""
         return np.isnan(self.value_ms)
 
-    def of_worker(self, worker: int, none: int) -> Times:
-        """The jobs of one worker, and those of which no worker is known and no time: they may be its own."""
-        mask = (self.worker == worker) | ((self.worker == none) & self.unknown)
-        return Times(self.value_ms[mask], self.least_ms[mask], self.worker[mask])
+    def taken(self, places: NDArray[np.int64]) -> Times:
+        """Those of the jobs at these places."""
+        return Times(self.value_ms[places], self.least_ms[places], self.worker[places])
+
+    def by_worker(self, none: int) -> Iterator[tuple[int, Times]]:
+        """The jobs of each worker, and those of which no worker is known and no time: they may be its own."""
+        anyones = np.flatnonzero((self.worker == none) & self.unknown)
+        order = np.argsort(self.worker, kind="stable")
+        workers, first = np.unique(self.worker[order], return_index=True)
+        for worker, places in zip(workers.tolist(), np.split(order, first[1:]), strict=True):
+            if worker != none:
+                yield worker, self.taken(np.concatenate([places, anyones]))
 
     def count(self, limit_ms: float) -> Count:
         """How many are not under the limit: so long, or unfinished after so long."""
@@ -54,13 +74,13 @@ class Times:
         """The nearest rank where unknown times come last; None where n does not support it, or it is one of them."""
         if not supported(len(self), per_mille):
             return None
-        ordered = np.sort(np.where(self.unknown, np.inf, self.value_ms))
-        value = float(ordered[nearest_rank(len(self), per_mille) - 1])
+        place = nearest_rank(len(self), per_mille) - 1
+        value = float(np.partition(np.where(self.unknown, np.inf, self.value_ms), place)[place])
         return value if np.isfinite(value) else None
 
 
-def times(metric: Metric, seen: Evidence) -> Times:
-    """A time of the jobs in evidence, in the order of their intended start.
+def times(metric: Metric, seen: Evidence, in_order: bool = False) -> Times:
+    """A time of the jobs in evidence, where asked for in the order of their intended start.
 
     They are those that completed and, as unknown, those that were unfinished at the end; send lag is that of every
     job that was sent. How a job failed is the matter of the gate on errors.
@@ -71,25 +91,12 @@ def times(metric: Metric, seen: Evidence) -> Times:
         relevant = relevant & ~jobs.of("runsync")
     if metric is Metric.FIRST_CHUNK:
         relevant = relevant & jobs.of("stream")
-    in_order = np.argsort(jobs.intended_at, kind="stable")
-    some = seen.taken(in_order[relevant[in_order]])
-    value_ms = _value_ms(metric, some)
-    return Times(value_ms, np.nan_to_num(_least_ms(metric, some)), some.worker)
-
-
-def _value_ms(metric: Metric, seen: Evidence) -> Floats:
-    jobs = seen.jobs
-    columns = {
-        Metric.DELAY: jobs.delay_ms,
-        Metric.EXECUTION: jobs.execution_ms,
-        Metric.END_TO_END: jobs.end_to_end_ms,
-        Metric.RESPONSE: jobs.response_ms,
-        Metric.OVERHEAD: jobs.overhead_ms,
-        Metric.SUBMIT: jobs.submit_ms,
-        Metric.FIRST_CHUNK: jobs.first_chunk_ms,
-        Metric.SEND_LAG: jobs.send_lag_ms,
-    }
-    return columns[metric]
+    value_ms: Floats = getattr(jobs, _COLUMNS[metric])
+    measured = Times(value_ms, np.nan_to_num(_least_ms(metric, seen)), seen.worker)
+    places = np.flatnonzero(relevant & seen.mine)
+    if in_order:
+        places = places[np.argsort(jobs.intended_at[places], kind="stable")]
+    return measured.taken(places)
 
 
 def _least_ms(metric: Metric, seen: Evidence) -> Floats:
@@ -111,13 +118,14 @@ def _least_ms(metric: Metric, seen: Evidence) -> Floats:
 def share_count(metric: Metric, seen: Evidence) -> Count | None:
     """The jobs that a share counts; None where nobody knows. The unfinished may fail, or have met a cold start."""
     jobs = seen.jobs
-    censored = jobs.ended(Outcome.CENSORED) & jobs.sent
+    sent, completed = jobs.sent & seen.mine, jobs.completed & seen.mine
+    censored = jobs.ended(Outcome.CENSORED) & sent
     if metric is Metric.CENSORED:
-        return Count(int(np.count_nonzero(jobs.sent)), int(np.count_nonzero(censored)))
+        return Count(int(np.count_nonzero(sent)), int(np.count_nonzero(censored)))
     if metric is Metric.ERRORS:
-        failed = jobs.sent & ~jobs.completed & ~censored
-        return Count(*(int(np.count_nonzero(mask)) for mask in (jobs.sent, failed, censored)))
+        failed = sent & ~completed & ~censored
+        return Count(*(int(np.count_nonzero(mask)) for mask in (sent, failed, censored)))
     if seen.cold is None:
         return None
-    relevant, cold = jobs.completed | censored, seen.cold & jobs.completed
+    relevant, cold = completed | censored, seen.cold & completed
     return Count(*(int(np.count_nonzero(mask)) for mask in (relevant, cold, censored)))

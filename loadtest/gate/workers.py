@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from loadtest.analyze.holm import rejected
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.gate.early_stopping import TAIL, holds, refutation
@@ -59,14 +61,11 @@ def judged_by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str]) -> 
 
 def _workers(gate: Gate, measured: Times, worker_ids: Sequence[str], per_mille: int, share: float) -> list[_Worker]:
     found = []
-    for index, worker_id in enumerate(worker_ids):
-        if not (measured.worker == index).any():
-            continue
-        own = measured.of_worker(index, NO_WORKER)
+    for index, own in measured.by_worker(NO_WORKER):
         count = own.count(gate.limit * 1000)
         found.append(
             _Worker(
-                worker_id,
+                worker_ids[index],
                 count,
                 own.percentile_ms(per_mille),
                 refutation(_surely_over(own, index, gate.limit * 1000), count.n, share),
@@ -78,7 +77,7 @@ def _workers(gate: Gate, measured: Times, worker_ids: Sequence[str], per_mille: 
 def _surely_over(own: Times, worker: int, limit_ms: float) -> int:
     """Jobs over the limit that are known to be this worker's."""
     mine = own.worker == worker
-    return Times(own.value_ms[mine], own.least_ms[mine], own.worker[mine]).count(limit_ms).over
+    return own.taken(np.flatnonzero(mine)).count(limit_ms).over
 
 
 def _worst_share(worker: _Worker) -> float:

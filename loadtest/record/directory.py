@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loadtest.errors import RecordingError, RunDirectoryError
+from loadtest.record.pieces import Pieces, refuse_lacking
 from loadtest.record.run import Run
 from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES
 from loadtest.record.shards import Shard, batches
@@ -164,10 +165,19 @@ class RunDirectory:
     def _parquet(self, table: str) -> Path:
         return self.path / f"{table}.parquet"
 
+    def pieces(self, name: str, columns: Sequence[str]) -> Pieces:
+        """Some columns of a table of the merged run, a piece of its rows at a time."""
+        return Pieces(self._parquet(name), TABLES[name], columns)
+
     def table(self, name: str) -> pa.Table:
-        """A table of the merged run; empty where nothing of its kind was recorded."""
+        """A table of the merged run, in its schema; empty where nothing of its kind was recorded."""
+        schema = TABLES[name]
         path = self._parquet(name)
-        return pq.read_table(path) if path.exists() else TABLES[name].empty_table()
+        if not path.exists():
+            return schema.empty_table()
+        found = pq.read_table(path)
+        refuse_lacking(found.schema, schema)
+        return found.select(schema.names).cast(schema)
 
 
 def _record(run: Run) -> bytes:

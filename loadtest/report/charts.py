@@ -140,7 +140,14 @@ def stage_rules(starts_s: Sequence[tuple[str, float]], end_s: float) -> list[alt
 
 
 def line(
-    rows: Sequence[Row], field: str, colour: str, y: alt.Y, *, step: bool = False, width: float = 1.6
+    rows: Sequence[Row],
+    field: str,
+    colour: str,
+    y: alt.Y,
+    *,
+    step: bool = False,
+    width: float = 1.6,
+    dash: Sequence[int] = (),
 ) -> alt.Chart:
     """One line over time, broken where the field is null; a lone point shows as a dot."""
     if step and rows and "s2" in rows[-1]:
@@ -148,6 +155,7 @@ def line(
     mark = rows_chart(rows).mark_line(
         stroke=colour,
         strokeWidth=width,
+        strokeDash=list(dash),
         clip=True,
         interpolate="step-after" if step else "linear",
         point=alt.OverlayMarkDef(size=10, fill=colour, stroke=None) if len(rows) <= 60 and not step else False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from math import log10
 
@@ -23,7 +25,8 @@ from loadtest.report.data_tables import DataTable, data_table
 from loadtest.report.words import milliseconds
 
 _HEIGHT = 170
-_TITLES = {"delay_ms": "Delay", "execution_ms": "Execution", "end_to_end_ms": "End-to-end"}
+TITLES = {"delay_ms": "Delay", "execution_ms": "Execution", "end_to_end_ms": "End-to-end"}
+"""The quantities that have a chart, and what they are called."""
 _TERMS = {"delay_ms": "delay", "execution_ms": "execution", "end_to_end_ms": "end-to-end"}
 _NINES = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 
@@ -40,10 +43,6 @@ def distribution_charts(series: Series) -> list[Chart]:
         for quantity, by_flow in known.items()
     }
     return histograms + [_percentiles(quantity, by_flow) for quantity, by_flow in curves.items() if by_flow]
-
-
-def _keys(by_flow: dict[str, Distribution], shape: str) -> list[Key]:
-    return [Key(f"{flow}, n = {each.n:,}", FLOW_COLOURS[flow], shape) for flow, each in by_flow.items()]
 
 
 def _histogram(quantity: str, by_flow: dict[str, Distribution]) -> Chart:
@@ -63,11 +62,11 @@ def _histogram(quantity: str, by_flow: dict[str, Distribution]) -> Chart:
         for flow, each in by_flow.items()
     ]
     return Chart(
-        name=quantity.removesuffix("_ms").replace("_", "-") + "-histogram",
-        title=_TITLES[quantity],
+        name=f"{_name(quantity)}-histogram",
+        title=TITLES[quantity],
         unit="jobs per bar, time on a logarithmic axis",
-        words=f"{_TITLES[quantity]} of completed jobs: {'; '.join(ranges)}.",
-        keys=_keys(by_flow, "box"),
+        words=f"{TITLES[quantity]} of completed jobs: {'; '.join(ranges)}.",
+        keys=[Key(f"{flow}, n = {each.n:,}", FLOW_COLOURS[flow], "box") for flow, each in by_flow.items()],
         spec=styled(layers, _HEIGHT),
         term=_TERMS[quantity],
         table=_bars_table(by_flow),
@@ -85,18 +84,28 @@ def _bars_table(by_flow: dict[str, Distribution]) -> DataTable:
     return data_table(rows, columns | {flow: (f"{flow}, jobs", ",d") for flow in by_flow})
 
 
-def _curve_table(by_flow: dict[str, Distribution]) -> DataTable:
-    rows = [
-        {"flow": flow, "percent": percent, "ms": ms}
-        for flow, each in by_flow.items()
-        for percent, ms in zip(each.percent, each.value_ms, strict=True)
-    ]
-    return data_table(rows, {"flow": ("flow", ""), "percent": ("percentile", ".6g"), "ms": ("ms", ",.1f")})
+@dataclass(frozen=True)
+class Curve:
+    """One line of a percentile chart: what it is of, its colour, and a distribution that has percentiles."""
+
+    label: str
+    colour: str
+    of: Distribution
 
 
 def _percentiles(quantity: str, by_flow: dict[str, Distribution]) -> Chart:
-    domain = log_domain([value for each in by_flow.values() for value in each.value_ms])
-    furthest = max(each.percent[-1] for each in by_flow.values()) / 100
+    curves = [Curve(flow, FLOW_COLOURS[flow], each) for flow, each in by_flow.items()]
+    return percentile_chart(_name(quantity), TITLES[quantity], curves)
+
+
+def _name(quantity: str) -> str:
+    return quantity.removesuffix("_ms").replace("_", "-")
+
+
+def percentile_chart(name: str, title: str, curves: Sequence[Curve]) -> Chart:
+    """Percentile curves over each other, each as far as its n supports it."""
+    domain = log_domain([value for each in curves for value in each.of.value_ms])
+    furthest = max(each.of.percent[-1] for each in curves) / 100
     x = alt.X(
         "nines:Q",
         title=None,
@@ -109,30 +118,39 @@ def _percentiles(quantity: str, by_flow: dict[str, Distribution]) -> Chart:
         ),
     )
     layers = []
-    for flow, each in by_flow.items():
+    for each in curves:
         rows = [
             {"nines": _nines(percent / 100), "percent": percent, "ms": max(1.0, ms)}
-            for percent, ms in zip(each.percent, each.value_ms, strict=True)
+            for percent, ms in zip(each.of.percent, each.of.value_ms, strict=True)
         ]
-        curve = rows_chart(rows).mark_line(stroke=FLOW_COLOURS[flow], strokeWidth=1.8)
+        curve = rows_chart(rows).mark_line(stroke=each.colour, strokeWidth=1.8)
         y = log_ms_y("ms", domain)
         layers.append(curve.encode(x=x, y=y))
-        dots = rows_chart(rows).mark_point(size=30, opacity=0, fill=FLOW_COLOURS[flow], stroke=None)
+        dots = rows_chart(rows).mark_point(size=30, opacity=0, fill=each.colour, stroke=None)
         tips = [alt.Tooltip("percent:Q", title="percentile", format=".6~f"), alt.Tooltip("ms:Q", format=",.1f")]
         layers.append(dots.encode(x=x, y=y, tooltip=tips))
-    tops = [f"{flow} p{each.percent[-1]:.6g} {milliseconds(each.value_ms[-1])}" for flow, each in by_flow.items()]
+    tops = [f"{each.label} p{each.of.percent[-1]:.6g} {milliseconds(each.of.value_ms[-1])}" for each in curves]
     return Chart(
-        name=quantity.removesuffix("_ms").replace("_", "-") + "-percentiles",
-        title=_TITLES[quantity],
+        name=f"{name}-percentiles",
+        title=title,
         unit="by percentile, as far as n supports one",
-        words=f"{_TITLES[quantity]} by percentile, up to {'; '.join(tops)}.",
-        keys=_keys(by_flow, "line"),
+        words=f"{title} by percentile, up to {'; '.join(tops)}.",
+        keys=[Key(f"{each.label}, n = {each.of.n:,}", each.colour) for each in curves],
         spec=styled(layers, _HEIGHT),
         term="percentile",
-        table=_curve_table(by_flow),
+        table=_curve_table(curves),
     )
 
 
 def _nines(p: float) -> float:
     """Where a percentile stands on an axis on which 90, 99 and 99.9 % are evenly spaced."""
     return -log10(1 - min(p, 1 - 1e-9))
+
+
+def _curve_table(curves: Sequence[Curve]) -> DataTable:
+    rows = [
+        {"of": each.label, "percent": percent, "ms": ms}
+        for each in curves
+        for percent, ms in zip(each.of.percent, each.of.value_ms, strict=True)
+    ]
+    return data_table(rows, {"of": ("of", ""), "percent": ("percentile", ".6g"), "ms": ("ms", ",.1f")})

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from io import StringIO
 from typing import Any
 
 from altair.utils import schemapi
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from ruamel.yaml import YAML
 
 from loadtest.analyze.faults import MOST_GROUPS
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary, Verdict
 from loadtest.record.run import Run
-from loadtest.report import words
-from loadtest.report.bundle import charting_script
-from loadtest.report.charts import Chart
 from loadtest.report.distributions import distribution_charts
 from loadtest.report.gates import limit_text, observed_text
 from loadtest.report.over_time import over_time_charts
+from loadtest.report.page import charting_in_html, environment, specs_in_html
 from loadtest.report.tables import PERCENTILES, beside_rows, needs, quantile_rows, tiles
 from loadtest.report.terms import Terms
 from loadtest.report.workers import workers_chart, workers_words
@@ -63,7 +58,7 @@ def report_html(run: Run, summary: Summary, series: Series) -> str:
     charts = [*over_time, *distributions, *([by_worker] if by_worker else [])]
     terms = Terms()
     return (
-        _environment(terms)
+        environment(terms)
         .get_template("report.html")
         .render(
             run=run,
@@ -86,8 +81,8 @@ def report_html(run: Run, summary: Summary, series: Series) -> str:
             over_time={chart.name: chart for chart in over_time},
             distributions=distributions,
             scenario_yaml=_yaml(run.scenario),
-            specs=_json_in_html(charts),
-            javascript=_javascript(),
+            specs=specs_in_html(charts),
+            javascript=charting_in_html(),
         )
     )
 
@@ -96,42 +91,6 @@ def _contents(summary: Summary) -> list[tuple[str, str]]:
     """The sections of this report, by their identifiers."""
     there = {"gates": summary.gates, "starts": summary.starts, "by-worker": summary.workers, "cost": summary.cost}
     return [(place, title) for place, title in SECTIONS.items() if there.get(place, True)]
-
-
-def _environment(terms: Terms) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("loadtest.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["term"] = terms.link
-    for filter_ in (
-        words.count,
-        words.dollars,
-        words.milliseconds,
-        words.moment,
-        words.number,
-        words.rate,
-        words.share,
-        words.signed_share,
-        words.span,
-    ):
-        environment.filters[filter_.__name__] = filter_
-    return environment
-
-
-def _json_in_html(charts: list[Chart]) -> Markup:
-    """The charts' specifications as JSON that no text inside can end early: `<` is written as an escape."""
-    specs = {chart.name: {"spec": chart.spec, "over_time": chart.over_time} for chart in charts}
-    text = json.dumps(specs, separators=(",", ":"), allow_nan=False)
-    return Markup(text.replace("<", "\\u003c"))
-
-
-def _javascript() -> Markup:
-    """The charting library, which no text inside can end early."""
-    return Markup(charting_script().replace("</script", "<\\/script"))
 
 
 def _yaml(value: dict[str, Any]) -> str:

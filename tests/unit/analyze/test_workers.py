@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from loadtest.analyze.jobs import jobs_of
+from loadtest.analyze.jobs import jobs_of, worker_names
 from loadtest.analyze.summary import WorkerSummary
 from loadtest.analyze.workers import worker_summaries
 from tests.unit.analyze.rows import job, samples
@@ -22,7 +22,7 @@ def summaries(times_ms: NDArray[np.float64]) -> dict[str, WorkerSummary]:
         for seq, (worker, ms) in enumerate((w, ms) for w, of_one in enumerate(times_ms) for ms in of_one)
     ]
     table = samples(*rows)
-    return {each.worker_id: each for each in worker_summaries(jobs_of(table), table)}
+    return {each.worker_id: each for each in worker_summaries(jobs_of(table), worker_names(table))}
 
 
 TEMPLATE = samples(*(job(seq, 0.0, worker_id=f"w{seq // EACH}") for seq in range(WORKERS * EACH)))
@@ -31,7 +31,7 @@ TEMPLATE = samples(*(job(seq, 0.0, worker_id=f"w{seq // EACH}") for seq in range
 def named(times_ms: NDArray[np.float64]) -> set[str]:
     """As `summaries`, without building a table each time."""
     jobs = replace(jobs_of(TEMPLATE), execution_ms=np.round(times_ms.ravel()))
-    found = worker_summaries(jobs, TEMPLATE)
+    found = worker_summaries(jobs, worker_names(TEMPLATE))
     return {each.worker_id for each in found if each.compared is not None and each.compared.differs}
 
 
@@ -89,7 +89,7 @@ def test_constant_times_have_no_spread_and_a_slow_worker_still_shows() -> None:
 def test_a_lone_worker_or_one_with_few_jobs_is_compared_with_nothing() -> None:
     assert summaries(np.full((1, 100), 200.0))["w0"].compared is None
     table = samples(*(job(seq, 0.0, worker_id="a" if seq else "b") for seq in range(50)))
-    found = {each.worker_id: each for each in worker_summaries(jobs_of(table), table)}
+    found = {each.worker_id: each for each in worker_summaries(jobs_of(table), worker_names(table))}
     assert (found["b"].jobs, found["b"].compared) == (1, None)
 
 

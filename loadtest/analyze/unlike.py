@@ -1,0 +1,67 @@
+"""In what runs differ that may explain why their times do: scenario values, seed, target, versions, processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from loadtest.record.run import Run
+
+_TOLD_APART = ("seed", "target")
+"""What a run's own record tells better: a command line may have changed it."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One thing that is not the same in all runs, and what it is in each; None where a run has no such thing."""
+
+    what: str
+    values: tuple[str | None, ...]
+
+
+def differences(runs: Sequence[Run]) -> list[Difference]:
+    """Everything that differs among runs but their times: the scenario's values first, in its order."""
+    scenarios = [dict(_leaves(_without(run.scenario))) for run in runs]
+    facts = [_facts(run) for run in runs]
+    versions = [{f"version of {name}": version for name, version in run.versions.items()} for run in runs]
+    return [*_unequal(scenarios), *_unequal(facts), *_unequal(versions)]
+
+
+def target_of(run: Run) -> str:
+    """Where a run sent its jobs; the port of an embedded endpoint is another each time and means nothing."""
+    return "embedded" if run.scenario.get("target") == "embedded" else run.target
+
+
+def _without(scenario: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in scenario.items() if key not in _TOLD_APART}
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every single value of a scenario under its dotted path, as JSON."""
+    if isinstance(value, dict) and value:
+        for key, each in value.items():
+            yield from _leaves(each, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and value:
+        for index, each in enumerate(value):
+            yield from _leaves(each, f"{path}.{index}")
+    else:
+        yield path, msgspec.json.encode(value).decode()
+
+
+def _facts(run: Run) -> dict[str, str]:
+    return {
+        "scenario hash": run.scenario_hash,
+        "seed": str(run.seed),
+        "target": target_of(run),
+        "processes": str(len(run.processes)),
+        "processes lost": str(len(set(run.lost))),
+        "machines": str(len({each.host for each in run.processes})),
+        "end": "none on record" if run.ending is None else run.ending.value,
+    }
+
+
+def _unequal(each_run: Sequence[Mapping[str, str]]) -> list[Difference]:
+    names = dict.fromkeys(name for one in each_run for name in one)
+    told = [Difference(name, tuple(one.get(name) for one in each_run)) for name in names]
+    return [each for each in told if len(set(each.values)) > 1]

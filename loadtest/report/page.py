@@ -1,0 +1,51 @@
+"""What every page of ours is made with: templates, figures in words, charts and their library inside the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from loadtest.report import words
+from loadtest.report.bundle import charting_script
+from loadtest.report.charts import Chart
+from loadtest.report.terms import Terms
+
+
+def environment(terms: Terms) -> Environment:
+    """The templates, which know how figures are written, link terms, and refuse a name that nobody gave them."""
+    made = Environment(
+        loader=PackageLoader("loadtest.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["term"] = terms.link
+    for filter_ in (
+        words.count,
+        words.dollars,
+        words.milliseconds,
+        words.moment,
+        words.number,
+        words.rate,
+        words.share,
+        words.signed_share,
+        words.span,
+    ):
+        made.filters[filter_.__name__] = filter_
+    return made
+
+
+def specs_in_html(charts: Sequence[Chart]) -> Markup:
+    """The charts' specifications as JSON that no text inside can end early: `<` is written as an escape."""
+    specs = {chart.name: {"spec": chart.spec, "over_time": chart.over_time} for chart in charts}
+    text = json.dumps(specs, separators=(",", ":"), allow_nan=False)
+    return Markup(text.replace("<", "\\u003c"))
+
+
+def charting_in_html() -> Markup:
+    """The charting library, which no text inside can end early."""
+    return Markup(charting_script().replace("</script", "<\\/script"))
