@@ -29,9 +29,14 @@ class StagesShape(LoadTestShape):
         self.lead: Lead | None = None
 
     def lead_by(self, lead: Lead | None) -> None:
-        """A run begins, or has ended."""
+        """A run begins, or has ended.
+
+        While it begins the number of users stays what it was: another would have Locust break off its own start, and
+        with it the run's, in the middle.
+        """
         self.lead = lead
-        self._users = 0
+        if lead is None:
+            self._users = 0
 
     def tick(self) -> tuple[int, float] | None:
         """The number of users and how many to start a second; None when the run is over."""
