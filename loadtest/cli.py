@@ -140,7 +140,7 @@ def compare(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path("compare.html"),
     tolerance: Annotated[str, typer.Option(metavar="SHARE", help="How much worse is not worse.")] = "5 %",
 ) -> None:
-    """Lay several runs over each other on one page, each held against the first."""
+    """Lay several runs over each other, each against the first."""
     from rich.console import Console
 
     from loadtest.comparing import CompareRequest, compare_runs

@@ -79,7 +79,7 @@ def _labels(named: Sequence[Path]) -> list[str]:
 def _no_verdict(first: Beside, one: Beside) -> str | None:
     """Why the ratios of a run to the first say nothing of better or worse; None where they do."""
     if (why := unlike(first.run, one.run)) is not None:
-        return f"{first.label}: {why}"
+        return f"{first.label} cannot be its baseline: {why}"
     for each in (first, one):
         if not each.summary.validity.valid:
             return f"the measurement of {each.label} is not sound"

@@ -1,0 +1,31 @@
+"""Two runs of one scenario, compared: a page, a table, and exit code 0 whatever they say."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.integration.run.conftest import Finished, steady
+
+FAST = {"workers": {"active": 10, "max": 10}, "service": "30ms"}
+
+
+def test_two_runs_are_laid_over_each_other(
+    run: Callable[..., Finished], command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    asked = {**steady("40/s", "4s"), "endpoint": FAST}
+    first, slow = run(asked), run(asked, "--set", "endpoint.service=90ms")
+    assert first.is_complete()
+    assert slow.is_complete()
+    page = tmp_path / "page.html"
+    told = command("compare", str(first.out), str(slow.out), "--out", str(page))
+    assert (told.returncode, told.stderr) == (0, "")
+    assert 'differs: endpoint.service.constant: "30ms" | "90ms"' in told.stdout
+    assert "run1 against run0" in told.stdout
+    assert "no verdict: " in told.stdout
+    assert page.read_text().startswith("<!doctype html>")
+    again = command("compare", str(first.out), str(first.out), "--out", str(page))
+    assert (again.returncode, "cannot tell" in again.stdout) == (0, True)
+    refused = command("compare", str(first.out))
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
