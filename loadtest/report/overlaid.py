@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import ceil
 
 import altair as alt
 
@@ -14,13 +15,12 @@ from loadtest.report.charts import (
     Chart,
     Key,
     Row,
+    hover_bins,
     line,
     log_domain,
     log_ms_y,
     over_time_spec,
-    rows_chart,
     stage_rules,
-    time_x,
 )
 from loadtest.report.contrast import Beside, Contrast
 from loadtest.report.distributions import TITLES, Curve, percentile_chart
@@ -72,22 +72,19 @@ def _rows(at_s: Sequence[float], width_s: float, values: Sequence[float | None] 
     return [{"s": s, "s2": s + width_s, "y": value} for s, value in zip(at_s, values, strict=True)]
 
 
-def _under_pointer(drawn: Sequence[tuple[str, Sequence[Row]]], what: str, y: alt.Y, form: str) -> alt.Chart:
-    """Dots that nobody sees, which tell the pointer whose they are, when, and how much."""
-    seen = [
-        row | {"of": label, "s": (row["s"] + row["s2"]) / 2, "from": row["s"]}
-        for label, rows in drawn
-        for row in rows
-    ]
-    dots = rows_chart(seen).mark_point(size=50, opacity=0, fill=PALE, stroke=None, clip=True)
-    tips = [
-        alt.Tooltip("of:N", title="run"),
-        alt.Tooltip("from:Q", title="from, s"),
-        alt.Tooltip("s2:Q", title="to, s"),
-        alt.Tooltip("y:Q", title=what, format=form),
-    ]
-    chart: alt.Chart = dots.encode(x=time_x(), y=y, tooltip=tips)
-    return chart
+def _under_pointer(drawn: Sequence[tuple[str, Sequence[Row]]], unit: str, form: str) -> alt.Chart:
+    """A bin as wide as the finest run's, with what each run has at its middle."""
+    width_s = min(row["s2"] - row["s"] for _, rows in drawn for row in rows)
+    end_s = max(row["s2"] for _, rows in drawn for row in rows)
+    bins: list[Row] = [{"s": n * width_s, "s2": (n + 1) * width_s} for n in range(ceil(end_s / width_s))]
+    for run, (_, rows) in enumerate(drawn):
+        own_width_s = rows[0]["s2"] - rows[0]["s"]
+        for each in bins:
+            place = int((each["s"] + width_s / 2) // own_width_s)
+            if place < len(rows):
+                each[f"run{run}"] = rows[place]["y"]
+    titles = {f"run{run}": f"{label}, {unit}" if unit else label for run, (label, _) in enumerate(drawn)}
+    return hover_bins(bins, titles, form)
 
 
 def _keys(contrast: Contrast) -> list[Key]:
@@ -133,7 +130,7 @@ def _throughput(contrast: Contrast) -> Chart:
         unit=f"jobs completed per second, in bins of {_bins(contrast, lambda series: series.rates.bin_s)}",
         words=f"Jobs completed per second while load was offered: {told}.",
         keys=keys,
-        spec=_spec(contrast, layers, _under_pointer(drawn, "completed, /s", _counts_y(), ",.1f")),
+        spec=_spec(contrast, layers, _under_pointer(drawn, "/s", ",.1f")),
         over_time=True,
     )
 
@@ -157,7 +154,7 @@ def _latency(contrast: Contrast, quantity: str) -> Chart | None:
         return None
     y = log_ms_y("y", log_domain([row["y"] for *_, rows in drawn for row in rows if row["y"] is not None]))
     told = _told(contrast, lambda summary, _: _flows(summary, quantity))
-    under = _under_pointer([(f"{each.label} {name}", rows) for each, _, name, rows in drawn], "ms", y, ",.0f")
+    under = _under_pointer([(f"{each.label} {name}", rows) for each, _, name, rows in drawn], "ms", ",.0f")
     layers = []
     for each, colour, name, rows in drawn:
         middle = [row | {"s": (row["s"] + row["s2"]) / 2} for row in rows]
@@ -199,6 +196,6 @@ def _in_flight(contrast: Contrast) -> Chart:
         unit="jobs sent and not yet ended, as the client counts",
         words=f"The most jobs in flight at the end of a bin: {told}.",
         keys=_keys(contrast),
-        spec=_spec(contrast, layers, _under_pointer(drawn, "in flight", _counts_y(), ",.0f")),
+        spec=_spec(contrast, layers, _under_pointer(drawn, "", ",.0f")),
         over_time=True,
     )

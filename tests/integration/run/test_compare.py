@@ -23,7 +23,7 @@ def test_two_runs_are_laid_over_each_other(
     assert (told.returncode, told.stderr) == (0, "")
     assert 'differs: endpoint.service.constant: "30ms" | "90ms"' in told.stdout
     assert "run1 against run0" in told.stdout
-    assert "no verdict: " in told.stdout
+    assert "worse" in told.stdout
     assert page.read_text().startswith("<!doctype html>")
     again = command("compare", str(first.out), str(first.out), "--out", str(page))
     assert (again.returncode, "cannot tell" in again.stdout) == (0, True)
