@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,12 +11,15 @@ from numpy.typing import NDArray
 
 from loadtest.analyze.jobs import FLOWS, OUTCOMES, Floats, Jobs, LoadWindow, Mask
 from loadtest.analyze.quantiles import PER_MILLE, nearest_rank, quantiles, supported
-from loadtest.analyze.summary import Censored, FlowSummary, OutcomeSummary
+from loadtest.analyze.summary import Censored, FlowSummary, OutcomeSummary, Quantiles
 from loadtest.record.run import Run
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
 
 _NOTHING: Floats = np.empty(0)
+_QUANTITIES = (
+    "end_to_end_ms", "response_ms", "submit_ms", "delay_ms", "execution_ms", "overhead_ms", "first_chunk_ms",
+)  # fmt: skip
 
 
 def flow_summaries(
@@ -24,9 +29,35 @@ def flow_summaries(
 
     With `within`, jobs are those that were meant to start in the window; without, all of them.
     """
-    named = (flow for flow in FLOWS if flow in scenario.flows or np.any(jobs.flow == FLOWS.index(flow)))
+    named = [flow for flow in FLOWS if flow in scenario.flows or np.any(jobs.flow == FLOWS.index(flow))]
     given_up_at = censored_at(jobs, scenario, run)
-    return {flow: _flow(jobs, given_up_at, flow, window, chunks, within) for flow in named}
+    parts = {flow: _part(jobs, flow, window, within) for flow in named}
+    # Each column is made once for all flows, and let go before the next: of ten million jobs one takes 80 MB.
+    times: dict[str, dict[str, Quantiles]] = {flow: {} for flow in parts}
+    for quantity in _QUANTITIES:
+        column = getattr(jobs, quantity)
+        for flow, part in parts.items():
+            times[flow][quantity] = quantiles(column[part.done])
+    end_to_end_ms = jobs.end_to_end_ms
+    return {
+        flow: _flow(jobs, flow, part, times[flow], end_to_end_ms, given_up_at, window, chunks)
+        for flow, part in parts.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The jobs of one flow that count, and the places of those that completed."""
+
+    mine: Mask
+    done: NDArray[np.int64]
+
+
+def _part(jobs: Jobs, flow: str, window: LoadWindow, within: bool) -> _Part:
+    mine = jobs.of(flow)
+    if within:
+        mine &= window.holds(jobs.intended_at)
+    return _Part(mine, np.flatnonzero(mine & jobs.completed))
 
 
 def censored_at(jobs: Jobs, scenario: Scenario, run: Run) -> Floats:
@@ -43,50 +74,50 @@ def censored_at(jobs: Jobs, scenario: Scenario, run: Run) -> Floats:
 
 
 def _flow(
-    jobs: Jobs, given_up_at: Floats, flow: str, window: LoadWindow, chunks: pa.Table | None, within: bool
+    jobs: Jobs,
+    flow: str,
+    part: _Part,
+    times: dict[str, Quantiles],
+    end_to_end_ms: Floats,
+    given_up_at: Floats,
+    window: LoadWindow,
+    chunks: pa.Table | None,
 ) -> FlowSummary:
-    # Masks and single columns: a copy of all columns of ten million jobs would be a gigabyte.
-    mine = jobs.flow == FLOWS.index(flow)
-    throughput_per_s = window.per_second(window.count(jobs.finished_at[mine & jobs.completed]))
-    if within:
-        mine &= window.holds(jobs.intended_at)
-    done = mine & jobs.completed
-    polls = jobs.polls[done]
+    polls = jobs.polls[part.done]
     polls = polls[~np.isnan(polls)]
+    if flow == "runsync":
+        times = times | {"submit_ms": quantiles(_NOTHING)}
     return FlowSummary(
-        jobs=int(np.count_nonzero(mine)),
-        completed=int(np.count_nonzero(done)),
-        throughput_per_s=throughput_per_s,
-        end_to_end_ms=quantiles(jobs.end_to_end_ms[done]),
-        response_ms=quantiles(jobs.response_ms[done]),
-        submit_ms=quantiles(_NOTHING if flow == "runsync" else jobs.submit_ms[done]),
-        delay_ms=quantiles(jobs.delay_ms[done]),
-        execution_ms=quantiles(jobs.execution_ms[done]),
-        overhead_ms=quantiles(jobs.overhead_ms[done]),
-        first_chunk_ms=quantiles(jobs.first_chunk_ms[done]),
-        chunk_gap_ms=quantiles(_NOTHING if chunks is None else _chunk_gaps_ms(jobs, done, chunks)),
+        jobs=int(np.count_nonzero(part.mine)),
+        completed=len(part.done),
+        throughput_per_s=window.per_second(window.count(jobs.finished_at[jobs.of(flow) & jobs.completed])),
+        **times,
+        chunk_gap_ms=quantiles(_NOTHING if chunks is None else _chunk_gaps_ms(jobs, part.done, chunks)),
         polls_per_job=float(polls.mean()) if len(polls) else None,
-        outcomes=_outcomes(jobs, mine),
-        censored=_censored(jobs, mine, given_up_at),
+        outcomes=_outcomes(jobs, part.mine, end_to_end_ms, times["end_to_end_ms"]),
+        censored=_censored(jobs, part, end_to_end_ms, given_up_at),
     )
 
 
-def _outcomes(jobs: Jobs, mine: Mask) -> dict[str, OutcomeSummary]:
+def _outcomes(jobs: Jobs, mine: Mask, end_to_end_ms: Floats, completed: Quantiles) -> dict[str, OutcomeSummary]:
     counts = np.bincount(jobs.outcome[mine & (jobs.outcome >= 0)], minlength=len(OUTCOMES))
     return {
-        str(word): OutcomeSummary(int(n), quantiles(jobs.end_to_end_ms[mine & jobs.ended(Outcome(word))]))
+        str(word): OutcomeSummary(
+            int(n),
+            completed if word == Outcome.COMPLETED else quantiles(end_to_end_ms[mine & jobs.ended(Outcome(word))]),
+        )
         for word, n in zip(OUTCOMES, counts, strict=True)
         if n
     }
 
 
-def _censored(jobs: Jobs, mine: Mask, given_up_at: Floats) -> Censored:
-    unfinished = mine & jobs.ended(Outcome.CENSORED)
+def _censored(jobs: Jobs, part: _Part, end_to_end_ms: Floats, given_up_at: Floats) -> Censored:
+    unfinished = part.mine & jobs.ended(Outcome.CENSORED)
     n = int(np.count_nonzero(unfinished))
     if n == 0:
         return Censored(0)
     at_least_ms = (given_up_at[unfinished] - jobs.intended_at[unfinished]) * 1000
-    return Censored(n, censored_bounds(jobs.end_to_end_ms[mine & jobs.completed], at_least_ms))
+    return Censored(n, censored_bounds(end_to_end_ms[part.done], at_least_ms))
 
 
 def censored_bounds(completed_ms: Floats, at_least_ms: Floats) -> dict[str, tuple[float, float | None]]:
@@ -97,16 +128,22 @@ def censored_bounds(completed_ms: Floats, at_least_ms: Floats) -> dict[str, tupl
     moment until which it was followed, which none can undercut; high has it end never. Percentiles that the
     number of all these jobs cannot support are left out.
     """
-    completed_ms = np.sort(completed_ms[~np.isnan(completed_ms)])
+    completed_ms = completed_ms[~np.isnan(completed_ms)]
     n = len(completed_ms) + len(at_least_ms)
-    earliest_ms = np.sort(np.concatenate([completed_ms, at_least_ms]))
-    bounds: dict[str, tuple[float, float | None]] = {}
-    for name, per_mille in PER_MILLE.items():
-        if supported(n, per_mille):
-            rank = nearest_rank(n, per_mille)
-            high = float(completed_ms[rank - 1]) if rank <= len(completed_ms) else None
-            bounds[name] = (float(earliest_ms[rank - 1]), high)
-    return bounds
+    earliest_ms = np.concatenate([completed_ms, at_least_ms])
+    ranks = {name: nearest_rank(n, per_mille) for name, per_mille in PER_MILLE.items() if supported(n, per_mille)}
+    if ranks:
+        places = sorted({rank - 1 for rank in ranks.values()})
+        earliest_ms.partition(places)
+        if known := [place for place in places if place < len(completed_ms)]:
+            completed_ms.partition(known)
+    return {
+        name: (
+            float(earliest_ms[rank - 1]),
+            float(completed_ms[rank - 1]) if rank <= len(completed_ms) else None,
+        )
+        for name, rank in ranks.items()
+    }
 
 
 def _job_keys(seq: NDArray[np.int64], process: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -114,9 +151,9 @@ def _job_keys(seq: NDArray[np.int64], process: NDArray[np.integer]) -> NDArray[n
     return (seq << 16) | (process.astype(np.int64) & 0xFFFF)
 
 
-def _chunk_gaps_ms(jobs: Jobs, which: Mask, chunks: pa.Table) -> Floats:
-    which = which & ~np.isnan(jobs.first_chunk_at)
-    if len(chunks) == 0 or not which.any():
+def _chunk_gaps_ms(jobs: Jobs, which: NDArray[np.int64], chunks: pa.Table) -> Floats:
+    which = which[~np.isnan(jobs.first_chunk_at[which])]
+    if len(chunks) == 0 or len(which) == 0:
         return _NOTHING
     seen = chunks.filter(pc.is_valid(chunks.column("at")))
     columns = {name: seen.column(name).to_numpy() for name in ("seq", "process", "at")}

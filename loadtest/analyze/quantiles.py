@@ -63,7 +63,8 @@ def _ranks(n: int) -> tuple[tuple[str, int, int, int], ...]:
 
 def quantiles(values: NDArray[np.float64]) -> Quantiles:
     """The distribution of values, NaNs left out; null for every percentile that their number cannot support."""
-    known = values[~np.isnan(values)]
+    unknown = np.isnan(values)
+    known = values[~unknown] if unknown.any() else values.copy()
     n = len(known)
     if n == 0:
         return Quantiles(n=0)
