@@ -9,12 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, settings
 
 from loadtest.record.run import Ending, ProcessInfo, Run, StageSpan
 from loadtest.record.sample import HEALTH, REQUESTS, SAMPLES
 from loadtest.scenario.model import Scenario
 
 START_AT = 1_767_225_600.0
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 
 @dataclass(frozen=True)

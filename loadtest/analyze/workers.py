@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from loadtest.analyze.holm import holm_levels
 from loadtest.analyze.jobs import Floats, Jobs, worker_names
@@ -80,7 +80,7 @@ def _p_value(ordered_ms: Floats, at: NDArray[np.int64]) -> float:
     if variance == 0:
         return 1.0
     difference = mine / m - (total - mine) / (n - m)
-    return float(2 * stats.norm.sf(abs(difference) / math.sqrt(variance * (1 / m + 1 / (n - m)))))
+    return float(2 * special.ndtr(-abs(difference) / math.sqrt(variance * (1 / m + 1 / (n - m)))))
 
 
 def _comparison(ordered_ms: Floats, at: NDArray[np.int64], level: float) -> WorkerComparison | None:
@@ -107,8 +107,14 @@ def _median_ranks(n: int, level: float) -> tuple[int, int, int] | None:
     """Ranks (from 1) of the median of n values and of its interval at a two-sided level; None for too few."""
     if n == 0 or 2 * 0.5**n > level:
         return None
-    low = int(stats.binom.ppf(level / 2, n, 0.5))
+    low = binomial_quantile(level / 2, n)
     return (nearest_rank(n, _HALF), low, n + 1 - low) if low >= 1 else None
+
+
+def binomial_quantile(share: float, n: int) -> int:
+    """The least k that at least this share of all sums of n fair coins do not exceed."""
+    k = math.ceil(special.bdtrik(share, n, 0.5))
+    return k - 1 if k > 0 and special.bdtr(k - 1, n, 0.5) >= share * (1 - 1e-12) else k
 
 
 def _rank_of_others(index: int, at: NDArray[np.int64]) -> int:
