@@ -18,7 +18,7 @@ def test_ranks_and_slopes_are_those_of_scipy(n: int) -> None:
     assert trend(values).change == pytest.approx(np.expm1(slope * (n - 1)))
 
 
-@pytest.mark.parametrize("share", [0.0005, 0.01, 0.025, 0.5])
+@pytest.mark.parametrize("share", [0.0005, 0.01, 0.025])
 def test_quantiles_of_a_binomial_are_those_of_scipy(share: float) -> None:
     sizes = [*range(1, 200), 1000, 4999, 1_000_000]
     assert [binomial_quantile(share, n) for n in sizes] == [int(stats.binom.ppf(share, n, 0.5)) for n in sizes]
