@@ -67,7 +67,12 @@ def settles(workload: Workload, setting: Setting, rate_per_s: float) -> bool:
 
 
 def replications(workload: Workload, setting: Setting, rate_per_s: float, effort: Effort) -> list[Replication]:
-    """Independent stretches of the same; the n-th of any two settings draws the same gaps and execution times."""
+    """Independent stretches of the same; the n-th of any two settings draws the same gaps and execution times.
+
+    None where the queue never settles: the longer it is simulated, the longer jobs wait.
+    """
+    if not settles(workload, setting, rate_per_s):
+        return []
     return [
         replication(workload, setting, rate_per_s, effort.jobs, effort.seed + each)
         for each in range(effort.replications)
@@ -75,13 +80,15 @@ def replications(workload: Workload, setting: Setting, rate_per_s: float, effort
 
 
 def predict(
-    workload: Workload, setting: Setting, rate_per_s: float, effort: Effort, price: float | None = None
+    workload: Workload, setting: Setting, rate_per_s: float, runs: Sequence[Replication], price: float | None = None
 ) -> Prediction:
-    """What such workers would do with such work; `price` in US dollars per worker-second."""
+    """What such workers would do with such work, from `replications` of it; none where it never settles.
+
+    `price` in US dollars per worker-second.
+    """
     load = offered_load(rate_per_s, mean_s(workload.service))
-    if not settles(workload, setting, rate_per_s):
+    if not runs:
         return Prediction(setting, rate_per_s, load, settles=False)
-    runs = replications(workload, setting, rate_per_s, effort)
 
     def over(figure: Callable[[Replication], float], scale: float = 1.0) -> Estimate:
         return estimate([figure(run) * scale for run in runs])

@@ -26,10 +26,10 @@ Floats = NDArray[np.float64]
 
 WARM, REVIVED, COLD = 0, 1, 2
 """In what state the worker was that a job met; as in `analyze.starts`, but known and not inferred."""
-WARM_UP = 0.2
+WARM_UP = 0.25
 """The first part of each replication's time is left out: it begins with an empty queue and no flex worker."""
-_SETTLING = 10
-"""Each replication lasts so many times as long as a flex worker's start, idle time and threshold together."""
+_SETTLING = 4
+"""So many times as long as a flex worker's start, idle time and threshold together; the first time is the warm-up."""
 _MOST_JOBS = 200_000
 _SEED_OF_MODEL, _SEED_OF_OVERHEAD = 1 << 40, 1 << 41
 """Apart from the arrivals' seeds, so that gaps and execution times never come from one stream."""

@@ -8,7 +8,7 @@ import pytest
 
 from loadtest.capacity.arrivals import arrivals_at, gap_variation
 from loadtest.capacity.formulas import erlang_c
-from loadtest.capacity.predict import Effort, predict
+from loadtest.capacity.predict import Effort, Prediction, predict, replications
 from loadtest.capacity.setting import (
     Scaling,
     Setting,
@@ -58,12 +58,12 @@ def test_without_flex_workers_nothing_is_cold_and_all_is_paid() -> None:
 
 def test_flex_workers_without_a_known_cold_start_are_refused() -> None:
     with pytest.raises(ValueError, match="cold start takes is not known"):
-        predict(Workload("poisson", constant(1.0)), ON_DEMAND, 0.5, Effort(2, 100))
+        predicted(Workload("poisson", constant(1.0)), ON_DEMAND, 0.5, Effort(2, 100))
 
 
 def test_dispatch_and_overhead_come_on_top() -> None:
     work = Workload("constant", constant(1.0), dispatch=constant(0.1), overhead=constant(0.3))
-    found = predict(work, fixed(2), 1.0, Effort(2, 500))
+    found = predicted(work, fixed(2), 1.0, Effort(2, 500))
     assert found.delay_ms is not None
     assert found.end_to_end_ms is not None
     assert found.delay_ms.p99.value == pytest.approx(100)
@@ -73,17 +73,17 @@ def test_dispatch_and_overhead_come_on_top() -> None:
 
 
 def test_the_same_seed_gives_the_same_and_another_something_else() -> None:
-    one, same, other = (predict(STORY, fixed(3), 1.2, Effort(3, 500, seed)) for seed in (1, 1, 9))
+    one, same, other = (predicted(STORY, fixed(3), 1.2, Effort(3, 500, seed)) for seed in (1, 1, 9))
     assert one == same != other
 
 
 def test_what_never_settles_gets_no_numbers() -> None:
-    found = predict(STORY, fixed(3), 1.5, Effort())
+    found = predicted(STORY, fixed(3), 1.5, Effort())
     assert (found.offered_load, found.settles, found.delay_ms, found.cost_per_hour) == (3.0, False, None, None)
 
 
 def test_the_busiest_settings_pay_for_what_they_use() -> None:
-    found = predict(STORY, fixed(4), 1.5, Effort(3, 2000), price=0.001)
+    found = predicted(STORY, fixed(4), 1.5, Effort(3, 2000), price=0.001)
     assert found.cost_per_hour is not None
     assert found.cost_per_1000_jobs is not None
     assert found.cost_per_hour.value == pytest.approx(4 * 3.6)
@@ -104,6 +104,12 @@ def test_a_trace_is_repeated_at_the_rate_with_its_own_gaps() -> None:
     assert len(at_s) == 4000
     assert 4000 / at_s[-1] == pytest.approx(2.0, rel=0.01)
     assert np.diff(at_s).max() / np.diff(at_s).min() == pytest.approx(40)
+
+
+def predicted(
+    work: Workload, setting: Setting, rate_per_s: float, effort: Effort, price: float | None = None
+) -> Prediction:
+    return predict(work, setting, rate_per_s, replications(work, setting, rate_per_s, effort), price)
 
 
 GRID = [(workers, share) for workers in (1, 2, 5, 12, 30) for share in (0.6, 0.7, 0.8, 0.9)]
