@@ -174,7 +174,7 @@ def capacity(
         Path | None, typer.Option(metavar="FILE", help="Write capacity.json here.", show_default=False)
     ] = None,
 ) -> None:
-    """Tell how many workers an objective takes at a rate, and what they cost."""
+    """Tell how many workers an objective takes, and their cost."""
     from rich.console import Console
 
     from loadtest.planning import CapacityRequest, capacity

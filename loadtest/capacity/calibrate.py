@@ -246,6 +246,6 @@ def _notes(runs: Sequence[MeasuredRun], seen: _Seen) -> list[str]:
     for name, times in (("cold starts", seen.cold_ms), ("revivals", seen.revival_ms)):
         if 0 < len(times) < LEAST_STARTS:
             notes.append(f"Only {len(times)} {name} were seen; they stand for all.")
-    if len(seen.revival_ms) == 0:
+    if len(seen.cold_ms) and len(seen.revival_ms) == 0:
         notes.append("No revival was seen, so every start is taken to be cold.")
     return notes

@@ -107,7 +107,7 @@ def plan(
         fewer=fewer,
         cliff=_cliff(question, setting, rate_per_s),
         highest_rate_per_s=highest_rate(question, setting),
-        options=tuple(best(options)),
+        options=_cheapest_confirmed(question, rate_per_s, best(options)),
         leaves_out=_LEAVES_OUT,
     )
 
@@ -133,6 +133,18 @@ def _least_confirmed(question: Question, rate_per_s: float) -> tuple[Judged, Jud
             break
         fewer = found
     return found, fewer
+
+
+def _cheapest_confirmed(question: Question, rate_per_s: float, options: list[Judged]) -> tuple[Judged, ...]:
+    """The options that meet the objective, those that bill least first, the first of them simulated for longer.
+
+    Where that does not agree, it is left out, and the next takes its place.
+    """
+    for place, option in enumerate(options):
+        confirmed = question.judged(option.prediction.setting, rate_per_s)
+        if confirmed.standing is Standing.MET:
+            return (confirmed, *options[place + 1 :])
+    return ()
 
 
 def _cliff(question: Question, setting: Setting, rate_per_s: float) -> Cliff:

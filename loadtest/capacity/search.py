@@ -1,7 +1,8 @@
 """The least workers for an objective, the highest rate for workers, the cheapest of scalers and idle timeouts.
 
 All settings that are compared meet the same jobs at the same times (common random numbers), so that they differ by
-what was set and not by luck. Then more active workers never make a job wait longer, and bisection is right.
+what was set and not by luck. Then more workers that always run never make a job wait longer, and bisection is right;
+with flex workers that is nearly so, and what was found is simulated once more before it is told.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,8 +22,12 @@ def print_plan(plan: Plan, console: Console) -> None:
     """Write the plan in 80 columns; colours only where the console is a terminal."""
     console.print(Text(_answer(plan)))
     console.print()
-    console.print(_table(plan))
+    rows = (plan.fewer, plan.answer, plan.cliff.less, plan.cliff.more)
+    console.print(_settings([row for row in rows if row is not None]))
     console.print()
+    if plan.options:
+        console.print(_options(plan.options))
+        console.print()
     console.print(Text(_near(plan)))
     console.print(Text(_quick(plan)))
     console.print(Text(_calibrated(plan.calibration)))
@@ -53,36 +59,56 @@ def _workers(setting: Setting) -> str:
     return f"{setting.active} active of {setting.most} workers"
 
 
-def _table(plan: Plan) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("workers", no_wrap=True)
-    for header in ("rate", "delay p50", "p95", "busy", "cold", "$/hour", "$/1000"):
-        table.add_column(header, justify="right", no_wrap=True)
+def _settings(rows: Sequence[Judged]) -> Table:
+    table = _empty("workers", "rate", "delay p50", "p95", "busy", "$/hour", "$/1000")
     table.add_column("", no_wrap=True)
-    rows = [plan.fewer, plan.answer, plan.cliff.less, plan.cliff.more, *plan.options]
     for row in rows:
-        if row is not None:
-            table.add_row(*_cells(row), Text(row.standing.value, style=_COLOURS[row.standing]))
+        found = row.prediction
+        table.add_row(
+            _range(found.setting),
+            rate(found.rate_per_s),
+            NOTHING if found.delay_ms is None else milliseconds(found.delay_ms.p50.value),
+            _p95(row),
+            _share(found.utilisation),
+            *_money(row),
+            Text(row.standing.value, style=_COLOURS[row.standing]),
+        )
     return table
 
 
-def _cells(row: Judged) -> list[str]:
-    found = row.prediction
-    setting = found.setting
-    workers = str(setting.active) if setting.fixed else f"{setting.active} to {setting.most}"
-    if not setting.fixed:
-        workers += f"\n  {setting.scaling}\n  idle {three_digits(setting.idle_timeout_s)} s"
-    delay = found.delay_ms
-    return [
-        workers,
-        rate(found.rate_per_s),
-        NOTHING if delay is None else milliseconds(delay.p50.value),
-        NOTHING if delay is None else milliseconds(delay.p95.value),
-        _share(found.utilisation),
-        _share(found.cold),
-        NOTHING if found.cost_per_hour is None else dollars(round(found.cost_per_hour.value, 4)),
-        NOTHING if found.cost_per_1000_jobs is None else dollars(round(found.cost_per_1000_jobs.value, 6)),
-    ]
+def _options(rows: Sequence[Judged]) -> Table:
+    table = _empty("flex workers", "scaler", "idle", "p95", "cold", "$/hour", "$/1000")
+    for row in rows:
+        setting = row.prediction.setting
+        idle = milliseconds(setting.idle_timeout_s * 1000)
+        cells = [_range(setting), str(setting.scaling), idle, _p95(row), _share(row.prediction.cold), *_money(row)]
+        table.add_row(*cells)
+    return table
+
+
+def _empty(first: str, *others: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column(first, no_wrap=True)
+    for header in others:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
+
+
+def _range(setting: Setting) -> str:
+    return str(setting.active) if setting.fixed else f"{setting.active} to {setting.most}"
+
+
+def _p95(row: Judged) -> str:
+    delay_ms = row.prediction.delay_ms
+    return NOTHING if delay_ms is None else milliseconds(delay_ms.p95.value)
+
+
+def _money(row: Judged) -> tuple[str, str]:
+    return _dollars(row.prediction.cost_per_hour), _dollars(row.prediction.cost_per_1000_jobs)
+
+
+def _dollars(amount: Estimate | None) -> str:
+    return dollars(None if amount is None else float(f"{amount.value:.3g}"))
 
 
 def _share(value: Estimate | None) -> str:
@@ -98,7 +124,7 @@ def _near(plan: Plan) -> str:
 def _quick(plan: Plan) -> str:
     quick = plan.quick
     load = three_digits(quick.offered_load)
-    rule = f"The vendor's rule gives {quick.vendor_workers}, the bare offered load of {load}."
+    rule = f"The vendor's rule gives {quick.vendor_workers}, the bare offered load of {load} rounded up."
     if quick.p95_delay_ms is None:
         return f"{rule} By formula the queue never settles."
     return (

@@ -64,6 +64,7 @@ def test_the_least_workers_are_told_with_one_fewer_the_cliff_and_the_cost(warm: 
     assert status == ExitCode.PASS
     plan = written(warm / "capacity.json")
     workers = plan.answer.prediction.setting.active
+    assert plan.slo == "delay p95 < 2s"
     assert 3 <= workers <= 5
     assert f"{workers} active workers meet delay p95 < 2s at 1.00/s: ${workers * 3.6:.2f} an hour" in said
     assert plan.fewer is not None

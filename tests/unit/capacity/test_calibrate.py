@@ -37,7 +37,10 @@ def test_what_no_run_showed_is_named_with_the_scenario_that_would_measure_it() -
     assert [each.what for each in found.missing] == ["cold start time", "revival time"]
     assert "scenarios/burst.yaml" in found.missing[0].measure
     assert work.cold_start is None
-    assert "every start is taken to be cold" in " ".join(found.notes)
+    far = [each * 400.0 for each in range(60)]
+    always_cold, _ = calibrate([measured_run(flexible(), far), measured_run(warm, far)])
+    assert [each.what for each in always_cold.missing] == ["revival time"]
+    assert "every start is taken to be cold" in " ".join(always_cold.notes)
 
 
 def test_runs_are_put_together() -> None:
