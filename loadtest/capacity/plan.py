@@ -106,7 +106,7 @@ def plan(
         answer=answer,
         fewer=fewer,
         cliff=_cliff(question, setting, rate_per_s),
-        highest_rate_per_s=highest_rate(question, setting),
+        highest_rate_per_s=highest_rate(msgspec.structs.replace(question, look=question.confirm), setting),
         options=_cheapest_confirmed(question, rate_per_s, best(options)),
         leaves_out=_LEAVES_OUT,
     )
@@ -122,16 +122,25 @@ def _refuse_unreachable(question: Question) -> None:
 
 
 def _least_confirmed(question: Question, rate_per_s: float) -> tuple[Judged, Judged | None]:
-    """The least workers found at a glance, one more at a time until a longer simulation agrees; and one fewer."""
+    """The least workers that a longer simulation agrees to, from those found at a glance on; and one fewer.
+
+    A glance has wide intervals, so that it mostly asks for one too many.
+    """
     workers = least_active(question, rate_per_s)
     if workers is None:
         raise Unreachable(f'no number of workers was found that meets "{question.slo}"')
-    fewer = question.judged(fixed(workers - 1), rate_per_s) if workers > 1 else None
-    for each in range(workers, workers + _CONFIRMATIONS):
-        found = question.judged(fixed(each), rate_per_s)
+    found, fewer = question.judged(fixed(workers), rate_per_s), None
+    for more in range(workers + 1, workers + 1 + _CONFIRMATIONS):
         if found.standing is Standing.MET:
             break
-        fewer = found
+        found, fewer = question.judged(fixed(more), rate_per_s), found
+    for less in range(found.prediction.setting.active - 1, 0, -1):
+        if fewer is not None and fewer.standing is not Standing.MET:
+            break
+        found = found if fewer is None else fewer
+        fewer = question.judged(fixed(less), rate_per_s)
+    if fewer is not None and fewer.standing is Standing.MET:
+        return fewer, None
     return found, fewer
 
 
