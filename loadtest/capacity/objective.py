@@ -10,7 +10,7 @@ import numpy as np
 
 from loadtest.capacity.predict import Effort, Prediction, percentile, predict, replications, settles
 from loadtest.capacity.setting import Setting, Workload
-from loadtest.capacity.simulate import COLD, WARM, Replication
+from loadtest.capacity.simulate import COLD, WARM, Replication, can_settle
 from loadtest.capacity.values import Estimate, estimate
 from loadtest.endpoint.spread import draws
 from loadtest.scenario.gates import Gate, Metric
@@ -76,8 +76,8 @@ def standing(slo: Gate, observed: Estimate) -> Standing:
 
 
 def meets(slo: Gate, workload: Workload, setting: Setting, rate_per_s: float, effort: Effort) -> bool:
-    """Whether the objective is met for certain; a setting that never settles meets none."""
-    if not settles(workload, setting, rate_per_s):
+    """Whether the objective is met for certain; a setting that never settles, or cannot be told, meets none."""
+    if not settles(workload, setting, rate_per_s) or not can_settle(workload, setting, rate_per_s):
         return False
     first = msgspec.structs.replace(effort, replications=min(2, effort.replications))
     figures = _figures(slo, workload, setting, rate_per_s, first)
@@ -101,7 +101,10 @@ def judged(
     if not runs:
         return Judged(predicted, None, Standing.NOT_MET)
     observed = estimate([figure(slo, run) for run in runs])
-    return Judged(predicted, observed, standing(slo, observed))
+    stands = standing(slo, observed)
+    if stands is Standing.MET and not can_settle(workload, setting, rate_per_s):
+        stands = Standing.CANNOT_TELL
+    return Judged(predicted, observed, stands)
 
 
 def best(options: Sequence[Judged]) -> list[Judged]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.capacity.arrivals import arrivals_at
-from loadtest.capacity.setting import Setting, Workload, endpoint_settings, longest_s
+from loadtest.capacity.arrivals import arrivals_at, gap_variation
+from loadtest.capacity.setting import Setting, Workload, endpoint_settings, longest_s, mean_s, variation
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
@@ -30,7 +30,9 @@ WARM_UP = 0.25
 """The first part of each replication's time is left out: it begins with an empty queue and no flex worker."""
 _SETTLING = 4
 """So many times as long as a flex worker's start, idle time and threshold together; the first time is the warm-up."""
-_MOST_JOBS = 200_000
+_RELAXATIONS = 16
+"""So many times as long as the queue takes to forget how it began; the warm-up is four of them."""
+_MOST_JOBS = 100_000
 _SEED_OF_MODEL, _SEED_OF_OVERHEAD = 1 << 40, 1 << 41
 """Apart from the arrivals' seeds, so that gaps and execution times never come from one stream."""
 
@@ -94,11 +96,40 @@ def replication(workload: Workload, setting: Setting, rate_per_s: float, jobs: i
 
 
 def jobs_to_settle(workload: Workload, setting: Setting, rate_per_s: float, jobs: int) -> int:
-    """At least so many jobs; more where flex workers would otherwise hardly have come and gone."""
+    """At least so many jobs; more where the queue or flex workers would otherwise hardly have come and gone.
+
+    Never more than 100,000: see `can_settle`.
+    """
+    return max(jobs, min(_MOST_JOBS, math.ceil(_needed(workload, setting, rate_per_s))))
+
+
+def can_settle(workload: Workload, setting: Setting, rate_per_s: float) -> bool:
+    """Whether a replication is long enough to tell what the queue settles to; it is not from about 98 % busy on.
+
+    Before it has settled the queue is shorter than it will be, so that a figure from there is too good.
+    """
+    return _relaxation_jobs(workload, setting, rate_per_s) * _RELAXATIONS <= _MOST_JOBS
+
+
+def _needed(workload: Workload, setting: Setting, rate_per_s: float) -> float:
+    of_queue = _relaxation_jobs(workload, setting, rate_per_s) * _RELAXATIONS
     if setting.fixed or workload.cold_start is None:
-        return jobs
+        return of_queue
     cycle_s = longest_s(workload.cold_start) + setting.idle_timeout_s + setting.scaling.queue_delay_s
-    return max(jobs, min(_MOST_JOBS, math.ceil(_SETTLING * cycle_s * rate_per_s)))
+    return max(of_queue, _SETTLING * cycle_s * rate_per_s)
+
+
+def _relaxation_jobs(workload: Workload, setting: Setting, rate_per_s: float) -> float:
+    """How many jobs arrive while a queue forgets where it began: ρ / (1 − √ρ)², times (Ca² + Cs²) / 2.
+
+    The first factor is λ times the relaxation time of M/M/c, 1 / (cμ (1 − √ρ)²) (Odoni and Roth 1983, Operations
+    Research 31, p. 432, who give the second for other queues); infinite where it never settles.
+    """
+    busy = rate_per_s * mean_s(workload.service) / setting.most
+    if busy >= 1:
+        return math.inf
+    spread = (gap_variation(workload.arrivals) ** 2 + variation(workload.service) ** 2) / 2
+    return busy / (1 - math.sqrt(busy)) ** 2 * max(0.5, spread)
 
 
 def carried_out(settings: EndpointSettings, at_s: Floats, seed: int) -> tuple[list[Job], list[Worker]]:

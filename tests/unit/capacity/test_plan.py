@@ -18,7 +18,7 @@ CONFIRM = Effort(4, 1500)
 
 
 @pytest.mark.parametrize("look", [Effort(2, 30), Effort(2, 200), CONFIRM])
-@pytest.mark.parametrize("rate_per_s", [0.05, 0.5, 4.0])
+@pytest.mark.parametrize("rate_per_s", [0.05, 2.0])
 def test_the_answer_does_not_depend_on_the_glance(look: Effort, rate_per_s: float) -> None:
     question = Question(parse_gate("delay p95 < 2s"), WORK, None, look, CONFIRM)
     found = plan(question, CALIBRATION, rate_per_s)

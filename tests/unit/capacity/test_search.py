@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from loadtest.capacity.formulas import wait_percentile_s
 from loadtest.capacity.objective import Standing, best, refuse
 from loadtest.capacity.predict import Effort
 from loadtest.capacity.search import Question, flexible_options, highest_rate, least, least_active, least_flexible
@@ -90,3 +91,18 @@ def always_cold(work: Workload) -> Workload:
 def test_an_objective_that_cannot_be_simulated_is_refused(slo: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         refuse(parse_gate(slo))
+
+
+def test_close_to_the_cliff_the_delay_is_that_of_the_settled_queue() -> None:
+    asked = Question(parse_gate("delay p95 < 1h"), WORK, None, Effort(2, 100), Effort(10, 100))
+    found = asked.judged(fixed(4), 3.7).prediction.delay_ms
+    assert found is not None
+    assert found.p95.low <= wait_percentile_s(4, 3.7, 1.0, 0.95) * 1000 <= found.p95.high
+
+
+def test_what_would_take_too_long_to_settle_cannot_be_told() -> None:
+    asked = Question(parse_gate("delay p95 < 1h"), WORK, None, Effort(2, 100), Effort(2, 100))
+    almost_full = asked.judged(fixed(1), 0.995)
+    assert almost_full.standing is Standing.CANNOT_TELL
+    assert not asked.meets(fixed(1), 0.995)
+    assert asked.judged(fixed(1), 0.5).standing is Standing.MET
