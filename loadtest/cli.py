@@ -149,6 +149,60 @@ def compare(
 
 
 @app.command()
+def capacity(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run directories to calibrate from.", show_default=False)
+    ],
+    rate: Annotated[str, typer.Option(metavar="RATE", help='Jobs to plan for, like "20/s".', show_default=False)],
+    slo: Annotated[
+        str, typer.Option(metavar="TEXT", help='What is to hold, like "delay p95 < 2s".', show_default=False)
+    ],
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="N", help='Ask about these, "8" or "2 to 8", not for the least.', show_default=False),
+    ] = None,
+    scalers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scaler",
+            metavar="TEXT",
+            help='Try flex workers: "queue delay 4s", "request count 4".',
+            show_default=False,
+        ),
+    ] = None,
+    idle_timeouts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--idle-timeout", metavar="TIME", help="Try flex workers that idle so long.", show_default=False
+        ),
+    ] = None,
+    max_workers: Annotated[
+        int, typer.Option(metavar="N", help="Active and flex workers together, at most.", min=1, max=10_000)
+    ] = 64,
+    arrivals: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help='"constant", "poisson", "gamma 2"; else the run\'s.', show_default=False),
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(metavar="USD", help="US dollars per worker-second.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Draw the simulation from this seed.", min=0)] = 1,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write capacity.json here.", show_default=False)
+    ] = None,
+) -> None:
+    """Tell how many workers an objective takes, and their cost."""
+    from rich.console import Console
+
+    from loadtest.planning import CapacityRequest, capacity
+
+    request = CapacityRequest(
+        runs, rate, slo, workers, scalers or (), idle_timeouts or (), max_workers, arrivals, price, seed, out
+    )
+    raise typer.Exit(capacity(request, Console()))
+
+
+@app.command()
 def check(scenario: ScenarioFile, changes: Changes = None, seed: Seed = None, target: TargetUrl = None) -> None:
     """Show what a scenario would send, and send nothing."""
     from loadtest.report.preview import preview_lines

@@ -45,7 +45,7 @@ class Classed:
 
 
 @dataclass(frozen=True)
-class _Wait:
+class Wait:
     """Which jobs were the first of their worker, which waited while it idled, and how long it had idled by then."""
 
     first: Mask
@@ -64,7 +64,7 @@ def start_kinds(jobs: Jobs) -> Classed:
     do not, a worker's first job is cold, and a later one revived unless starts take 8 s or more.
     """
     served = (jobs.worker >= 0) & ~np.isnan(jobs.delay_ms + jobs.execution_ms + jobs.sent_at)
-    wait = _waits(jobs, served)
+    wait = waits(jobs, served)
     delay_ms = jobs.delay_ms[served]
     warm_below_ms = _warm_below_ms(delay_ms, wait)
     started = wait.idled & (delay_ms >= warm_below_ms)
@@ -80,7 +80,8 @@ def start_kinds(jobs: Jobs) -> Classed:
     return Classed(kind, warm_below_ms, cold_from_ms)
 
 
-def _waits(jobs: Jobs, served: Mask) -> _Wait:
+def waits(jobs: Jobs, served: Mask) -> Wait:
+    """What each of these jobs met, from when its worker ended the one before; all are to name worker and times."""
     worker, entered = jobs.worker[served], entered_at(jobs)[served]
     entered = np.where(np.isnan(entered), jobs.sent_at[served], entered)
     taken = entered + jobs.delay_ms[served] / 1000
@@ -98,10 +99,10 @@ def _waits(jobs: Jobs, served: Mask) -> _Wait:
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     first, before = first[back], before[back]
-    return _Wait(first, before <= entered + SLACK_S, taken - before)
+    return Wait(first, before <= entered + SLACK_S, taken - before)
 
 
-def _warm_below_ms(delay_ms: Floats, wait: _Wait) -> float:
+def _warm_below_ms(delay_ms: Floats, wait: Wait) -> float:
     at_once = delay_ms[wait.idled & (wait.gap_s < JUST_S)]
     typical_ms = float(np.median(at_once)) if len(at_once) else 0.0
     return float(np.clip(WARM_TIMES * typical_ms, *WARM_MS))

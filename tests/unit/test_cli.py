@@ -51,7 +51,7 @@ def test_what_the_command_line_does_not_know_is_bad_usage(arguments: list[str]) 
     assert runner.invoke(app, arguments).exit_code == 2
 
 
-@pytest.mark.parametrize("command", ["check", "compare", "gate", "schema", "serve"])
+@pytest.mark.parametrize("command", ["capacity", "check", "compare", "gate", "schema", "serve"])
 def test_every_command_says_what_it_does_in_one_sentence(command: str) -> None:
     listed = runner.invoke(app, ["--help"]).stdout
     line = next(line for line in listed.splitlines() if line.strip().startswith(command + " "))

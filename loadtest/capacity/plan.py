@@ -1,0 +1,174 @@
+"""The answer to "how many workers, and what do they cost": one value that a terminal, a page or a check can read."""
+
+from __future__ import annotations
+
+import msgspec
+
+from loadtest.capacity.arrivals import gap_variation
+from loadtest.capacity.calibrate import Calibration
+from loadtest.capacity.formulas import QuickAnswer, quick_answer
+from loadtest.capacity.objective import Judged, Standing, best, floor, refuse
+from loadtest.capacity.search import Question, flexible_options, highest_rate, least_active
+from loadtest.capacity.setting import Scaling, Setting, fixed, mean_s, variation
+from loadtest.capacity.values import Estimate
+from loadtest.scenario.gates import limit_text
+
+SCHEMA = 1
+_CONFIRMATIONS = 8
+_ASIDE = 0.1
+
+
+class Cliff(msgspec.Struct, frozen=True):
+    """How near the answer stands to where delays run away: the same workers at 10 % less and 10 % more."""
+
+    less: Judged
+    more: Judged
+    detail: str
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """`capacity.json`, whole. Limits and observed figures of the objective in seconds, or as shares.
+
+    `answer` is what was asked about: the workers that were named, or the least that always run and meet the
+    objective; `fewer` is one less, null where workers were named. `options` holds, for each scaler and idle timeout
+    that was asked for, the least that meet it, those that bill least first. `highest_rate_per_s` is what the
+    answer's workers bear; null where they meet the objective at no rate.
+    """
+
+    rate_per_s: float
+    slo: str
+    limit: float
+    price: float | None
+    calibration: Calibration
+    quick: QuickAnswer
+    answer: Judged
+    fewer: Judged | None
+    cliff: Cliff
+    highest_rate_per_s: float | None
+    options: tuple[Judged, ...] = ()
+    leaves_out: tuple[str, ...] = ()
+    schema: int = SCHEMA
+
+
+class Unreachable(ValueError):
+    """No number of workers meets the objective."""
+
+
+class Alternatives(msgspec.Struct, frozen=True):
+    """Scalers and idle timeouts to look for flex workers in, up to so many workers."""
+
+    scalings: tuple[Scaling, ...] = ()
+    idle_timeouts_s: tuple[float, ...] = ()
+    most: int = 64
+
+
+NO_ALTERNATIVES = Alternatives()
+_LEAVES_OUT = (
+    "The interval of a prediction is that of the simulation; execution times of another day are not in it.",
+    "Execution times are drawn independently of each other and of how many workers are at work.",
+    "All workers are alike, take one job at a time, and are there when the scaler asks for them.",
+    "Active and flex workers cost the same per second.",
+)
+
+
+def plan(
+    question: Question,
+    calibration: Calibration,
+    rate_per_s: float,
+    named: Setting | None = None,
+    alternatives: Alternatives = NO_ALTERNATIVES,
+) -> Plan:
+    """What it takes at this rate; of `named` workers where they are given.
+
+    ValueError for an objective that cannot be simulated, or flex workers whose start was never seen; Unreachable
+    where no number of workers meets it.
+    """
+    refuse(question.slo)
+    _refuse_unreachable(question)
+    if named is None:
+        answer, fewer = _least_confirmed(question, rate_per_s)
+    else:
+        answer, fewer = question.judged(named, rate_per_s), None
+    setting = answer.prediction.setting
+    options = flexible_options(
+        question, rate_per_s, alternatives.scalings, alternatives.idle_timeouts_s, alternatives.most
+    )
+    work = question.workload
+    return Plan(
+        rate_per_s=rate_per_s,
+        slo=str(question.slo),
+        limit=question.slo.limit,
+        price=question.price,
+        calibration=calibration,
+        quick=quick_answer(
+            setting.most, rate_per_s, mean_s(work.service), gap_variation(work.arrivals), variation(work.service)
+        ),
+        answer=answer,
+        fewer=fewer,
+        cliff=_cliff(question, setting, rate_per_s),
+        highest_rate_per_s=highest_rate(msgspec.structs.replace(question, look=question.confirm), setting),
+        options=_cheapest_confirmed(question, rate_per_s, best(options)),
+        leaves_out=_LEAVES_OUT,
+    )
+
+
+def _refuse_unreachable(question: Question) -> None:
+    least = floor(question.slo, question.workload, question.look.seed)
+    if least >= question.slo.limit:
+        raise Unreachable(
+            f'no number of workers meets "{question.slo}": where no job waits at all it is '
+            f"{limit_text(question.slo, round(least, 4))}"
+        )
+
+
+def _least_confirmed(question: Question, rate_per_s: float) -> tuple[Judged, Judged | None]:
+    """The least workers that a longer simulation agrees to, from those found at a glance on; and one fewer.
+
+    A glance has wide intervals, so that it mostly asks for one too many.
+    """
+    workers = least_active(question, rate_per_s)
+    if workers is None:
+        raise Unreachable(f'no number of workers was found that meets "{question.slo}"')
+    found, fewer = question.judged(fixed(workers), rate_per_s), None
+    for more in range(workers + 1, workers + 1 + _CONFIRMATIONS):
+        if found.standing is Standing.MET:
+            break
+        found, fewer = question.judged(fixed(more), rate_per_s), found
+    for less in range(found.prediction.setting.active - 1, 0, -1):
+        if fewer is not None and fewer.standing is not Standing.MET:
+            break
+        found = found if fewer is None else fewer
+        fewer = question.judged(fixed(less), rate_per_s)
+    if fewer is not None and fewer.standing is Standing.MET:
+        return fewer, None
+    return found, fewer
+
+
+def _cheapest_confirmed(question: Question, rate_per_s: float, options: list[Judged]) -> tuple[Judged, ...]:
+    """The options that meet the objective, those that bill least first, the first of them simulated for longer.
+
+    Where that does not agree, it is left out, and the next takes its place.
+    """
+    for place, option in enumerate(options):
+        confirmed = question.judged(option.prediction.setting, rate_per_s)
+        if confirmed.standing is Standing.MET:
+            return (confirmed, *options[place + 1 :])
+    return ()
+
+
+def _cliff(question: Question, setting: Setting, rate_per_s: float) -> Cliff:
+    less, more = (question.judged(setting, rate_per_s * (1 + by)) for by in (-_ASIDE, _ASIDE))
+    return Cliff(less, more, _told(question, more, less))
+
+
+def _told(question: Question, more: Judged, less: Judged) -> str:
+    if more.observed is None:
+        return "At 10 % more the queue never settles."
+    words = {Standing.MET: "still met", Standing.NOT_MET: "not met", Standing.CANNOT_TELL: "too close to tell"}
+    said = f"At 10 % more the objective is {words[more.standing]}: {_short(question, more.observed)}"
+    beside = "" if less.observed is None else f", against {_short(question, less.observed)} at 10 % less"
+    return f"{said}{beside}."
+
+
+def _short(question: Question, observed: Estimate) -> str:
+    return limit_text(question.slo, float(f"{observed.value:.3g}"))

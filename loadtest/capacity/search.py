@@ -1,0 +1,131 @@
+"""The least workers for an objective, the highest rate for workers, the cheapest of scalers and idle timeouts.
+
+All settings that are compared meet the same jobs at the same times (common random numbers), so that they differ by
+what was set and not by luck. Then more workers that always run never make a job wait longer, and bisection is right;
+with flex workers that is nearly so, and what was found is simulated once more before it is told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from loadtest.capacity.formulas import offered_load
+from loadtest.capacity.objective import Judged, judged, meets
+from loadtest.capacity.predict import Effort
+from loadtest.capacity.setting import Scaling, Setting, Workload, fixed, mean_s
+from loadtest.scenario.gates import Gate
+
+MOST_WORKERS = 10_000
+LOOK, CONFIRM = Effort(5, 4000), Effort(10, 10_000)
+"""How much is simulated for each setting that is looked at, and for those that are told."""
+_FINER = 0.9
+_LEAST_SHARE = 0.05
+"""A rate is looked for down to this share of what the workers can do at all."""
+_HALVINGS = 5
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What is searched under: the objective, the work, how much is simulated to look and how much to confirm."""
+
+    slo: Gate
+    workload: Workload
+    price: float | None = None
+    look: Effort = LOOK
+    confirm: Effort = CONFIRM
+
+    def meets(self, setting: Setting, rate_per_s: float) -> bool:
+        """Whether a setting meets the objective, at a glance."""
+        return meets(self.slo, self.workload, setting, rate_per_s, self.look)
+
+    def judged(self, setting: Setting, rate_per_s: float) -> Judged:
+        """A setting's whole prediction."""
+        return judged(self.slo, self.workload, setting, rate_per_s, self.confirm, self.price)
+
+    def load(self, rate_per_s: float) -> float:
+        """The offered load in Erlangs."""
+        return offered_load(rate_per_s, mean_s(self.workload.service))
+
+
+def least(holds: Callable[[int], bool], low: int, high: int) -> int | None:
+    """The least n from `low` to `high` for which it holds, where it holds from there on; None where it never does.
+
+    Steps double until it holds, then the last step is halved.
+    """
+    if low > high:
+        return None
+    step, failing, n = 1, low - 1, low
+    while not holds(n):
+        if n == high:
+            return None
+        failing, n, step = n, min(high, n + step), step * 2
+    while n - failing > 1:
+        middle = (n + failing) // 2
+        if holds(middle):
+            n = middle
+        else:
+            failing = middle
+    return n
+
+
+def least_active(question: Question, rate_per_s: float) -> int | None:
+    """The least workers that meet the objective if all of them always run; None where MOST_WORKERS do not."""
+    settling = math.floor(question.load(rate_per_s)) + 1
+    return least(lambda workers: question.meets(fixed(workers), rate_per_s), settling, MOST_WORKERS)
+
+
+def least_flexible(
+    question: Question, rate_per_s: float, scaling: Scaling, idle_timeout_s: float, most: int
+) -> Setting | None:
+    """The least active workers where up to `most` may come on demand, and then the least that these may be.
+
+    None where even as many active workers as `most` do not meet the objective.
+    """
+
+    def setting(active: int, at_most: int) -> Setting:
+        return Setting(active, at_most, scaling, idle_timeout_s)
+
+    active = least(lambda each: question.meets(setting(each, most), rate_per_s), 0, most)
+    if active is None:
+        return None
+    settling = max(active, 1, math.floor(question.load(rate_per_s)) + 1)
+    at_most = least(lambda each: question.meets(setting(active, each), rate_per_s), settling, most)
+    return setting(active, most if at_most is None else at_most)
+
+
+def flexible_options(
+    question: Question, rate_per_s: float, scalings: Sequence[Scaling], idle_timeouts_s: Sequence[float], most: int
+) -> list[Judged]:
+    """For each scaler and idle timeout the least workers that meet the objective, in the order given, at a glance."""
+    found = (
+        least_flexible(question, rate_per_s, scaling, idle_s, most)
+        for scaling in scalings
+        for idle_s in idle_timeouts_s
+    )
+    glance = msgspec.structs.replace(question, confirm=question.look)
+    return [glance.judged(setting, rate_per_s) for setting in found if setting is not None]
+
+
+def highest_rate(question: Question, setting: Setting) -> float | None:
+    """The highest rate per second at which a setting meets the objective; None where it does so at none.
+
+    From what the workers can do at all, down by a tenth each time until it is met, then up by halving the last step,
+    to within 0.4 %. Downward, since flex workers may miss at low rates, too, where each job meets a cold start.
+    """
+    limit_per_s = setting.most / mean_s(question.workload.service)
+    rate_per_s = above_per_s = limit_per_s
+    while rate_per_s > _LEAST_SHARE * limit_per_s:
+        above_per_s, rate_per_s = rate_per_s, rate_per_s * _FINER
+        if question.meets(setting, rate_per_s):
+            break
+    else:
+        return None
+    for _ in range(_HALVINGS):
+        middle = (rate_per_s + above_per_s) / 2
+        if question.meets(setting, middle):
+            rate_per_s = middle
+        else:
+            above_per_s = middle
+    return rate_per_s

@@ -1,0 +1,147 @@
+"""What is asked of the simulation: the work, as it was measured, and the workers that are to do it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from loadtest.endpoint.settings import (
+    Constant,
+    EndpointSettings,
+    LogNormal,
+    Measured,
+    QueueDelay,
+    RequestCount,
+    Retention,
+    Revival,
+    Workers,
+)
+from loadtest.traffic.settings import Arrivals
+from loadtest.units import seconds_text
+
+Times = Constant | LogNormal | Measured
+
+_NONE = Constant.model_construct(constant=0.0)
+_FOR_EVER = Retention.model_construct(run=math.inf, runsync=math.inf)
+
+
+class Scaling(msgspec.Struct, frozen=True):
+    """When flex workers are started: by queue delay, or where `request_count` is given by that."""
+
+    queue_delay_s: float = 4.0
+    request_count: int | None = None
+
+    def __str__(self) -> str:
+        if self.request_count is not None:
+            return f"request count {self.request_count}"
+        return f"queue delay {seconds_text(self.queue_delay_s)}"
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """The workers of an endpoint: `active` always run, flex workers come on demand until there are `most`."""
+
+    active: int
+    most: int
+    scaling: Scaling = Scaling()
+    idle_timeout_s: float = 5.0
+
+    @property
+    def fixed(self) -> bool:
+        """Whether no worker ever starts or stops."""
+        return self.active == self.most
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What jobs ask for and what starts take. `arrivals` tells how gaps vary, the rate is given apart.
+
+    `dispatch` is the delay of a job that meets an idle worker, `overhead` is transport and polling; both are added
+    to what the model says. Without `cold_start` no flex workers can be simulated.
+    """
+
+    arrivals: Arrivals
+    service: Times
+    cold_start: Times | None = None
+    revival: Revival | None = None
+    dispatch: Times = _NONE
+    overhead: Times = _NONE
+    failure_rate: float = 0.0
+
+
+def fixed(workers: int) -> Setting:
+    """So many workers that always run."""
+    return Setting(workers, workers)
+
+
+def measured(values_s: np.typing.NDArray[np.float64]) -> Measured:
+    """A spread of these times in seconds, which come as numbers and need no reading."""
+    return Measured.model_construct(values=tuple(values_s.tolist()), file=None)
+
+
+def constant(value_s: float) -> Constant:
+    """A spread of this one time in seconds."""
+    return Constant.model_construct(constant=value_s)
+
+
+def mean_s(times: Times) -> float:
+    """The mean of a spread; of a log-normal one median · exp(sigma² / 2)."""
+    match times:
+        case Constant():
+            return times.constant
+        case LogNormal():
+            return times.median * math.exp(times.sigma**2 / 2)
+        case Measured():
+            return float(np.mean(times.values))
+
+
+def variation(times: Times) -> float:
+    """The coefficient of variation of a spread: standard deviation over mean; 0 where the mean is."""
+    match times:
+        case Constant():
+            return 0.0
+        case LogNormal():
+            return math.sqrt(math.expm1(times.sigma**2))
+        case Measured():
+            mean = float(np.mean(times.values))
+            return float(np.std(times.values)) / mean if mean > 0 else 0.0
+
+
+def longest_s(times: Times) -> float:
+    """About the longest time of a spread: its maximum, or the 99.9th percentile of a log-normal one."""
+    match times:
+        case Constant():
+            return times.constant
+        case LogNormal():
+            return times.median * math.exp(3.1 * times.sigma)
+        case Measured():
+            return max(times.values)
+
+
+def revival(takes: Times, within_s: float) -> Revival:
+    """A start of so long within so many seconds of a stop."""
+    return Revival.model_construct(takes=takes, within=within_s)
+
+
+def endpoint_settings(workload: Workload, setting: Setting) -> EndpointSettings:
+    """The endpoint's own settings; results are kept for ever, since nobody asks for them.
+
+    ValueError where flex workers are asked for and nothing is known of their starts.
+    """
+    if workload.cold_start is None and not setting.fixed:
+        raise ValueError("how long a cold start takes is not known, so flex workers cannot be simulated")
+    scaling = setting.scaling
+    return EndpointSettings.model_construct(
+        workers=Workers.model_construct(active=setting.active, max=setting.most),
+        scaler=QueueDelay.model_construct(queue_delay=scaling.queue_delay_s)
+        if scaling.request_count is None
+        else RequestCount.model_construct(request_count=scaling.request_count),
+        idle_timeout=setting.idle_timeout_s,
+        cold_start=workload.cold_start or constant(0.0),
+        revival=workload.revival,
+        service=workload.service,
+        failure_rate=workload.failure_rate,
+        retention=_FOR_EVER,
+    )

@@ -1,0 +1,170 @@
+"""`loadtest capacity`: from runs to how many workers an objective takes, and what they cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from rich.console import Console
+
+from loadtest.analyze.jobs import jobs_of
+from loadtest.capacity.calibrate import Calibration, MeasuredRun, calibrate, endpoint_of
+from loadtest.capacity.objective import Standing
+from loadtest.capacity.plan import Alternatives, Plan, plan
+from loadtest.capacity.predict import Effort
+from loadtest.capacity.search import CONFIRM, LOOK, Question
+from loadtest.capacity.setting import Scaling, Setting, Workload, fixed
+from loadtest.errors import ExitCode, UsageError
+from loadtest.gating import run_directory
+from loadtest.record.directory import RunDirectory
+from loadtest.report.capacity import print_plan
+from loadtest.results import read
+from loadtest.scenario.gates import parse_gate
+from loadtest.scenario.model import Scenario
+from loadtest.traffic.settings import Arrivals, Gamma
+from loadtest.units import per_second, seconds
+
+T = TypeVar("T")
+FILE = "capacity.json"
+
+
+@dataclass(frozen=True)
+class CapacityRequest:
+    """What `loadtest capacity` was asked for, as it was written."""
+
+    runs: Sequence[Path]
+    rate: str
+    slo: str
+    workers: str | None = None
+    scalers: Sequence[str] = ()
+    idle_timeouts: Sequence[str] = ()
+    most_workers: int = 64
+    arrivals: str | None = None
+    price: float | None = None
+    seed: int = 1
+    out: Path | None = None
+    look: Effort = LOOK
+    confirm: Effort = CONFIRM
+
+
+def capacity(request: CapacityRequest, console: Console) -> int:
+    """Answer the request in the terminal and in `capacity.json`; 0, or 4 where the answer is too close to tell.
+
+    Raises UsageError for what cannot be understood, an objective that no workers meet, or runs that tell too
+    little; RunDirectoryError for a bad run.
+    """
+    rate_per_s = _read("--rate", request.rate, per_second)
+    if rate_per_s <= 0:
+        raise UsageError(f"--rate {request.rate}: at this rate no job comes; give one above 0/s")
+    slo = _read("--slo", request.slo, parse_gate)
+    arrivals = None if request.arrivals is None else _read("--arrivals", request.arrivals, _arrivals)
+    if request.price is not None and request.price <= 0:
+        raise UsageError(f"--price {request.price:g}: is not more than 0; give US dollars per worker-second")
+    directories = [run_directory(named) for named in request.runs]
+    measured = [_measured(directory) for directory in directories]
+    scenario = measured[-1].scenario
+    try:
+        calibration, workload = calibrate(measured, arrivals)
+    except ValueError as fault:
+        raise UsageError(f"{', '.join(str(each.path) for each in directories)}: {fault}") from None
+    price = scenario.price if request.price is None else request.price
+    effort = [msgspec.structs.replace(each, seed=request.seed) for each in (request.look, request.confirm)]
+    question = Question(slo, workload, price, *effort)
+    found = _planned(request, question, calibration, rate_per_s, scenario)
+    _write(request, directories[-1], found)
+    print_plan(found, console)
+    return ExitCode.INCONCLUSIVE if found.answer.standing is Standing.CANNOT_TELL else ExitCode.PASS
+
+
+def _planned(
+    request: CapacityRequest, question: Question, calibration: Calibration, rate_per_s: float, scenario: Scenario
+) -> Plan:
+    """The plan; UsageError where nothing meets the objective, or no start of the flex workers asked for was seen."""
+    scalings = [_read("--scaler", text, _scaling) for text in request.scalers]
+    idle_s = [_read("--idle-timeout", text, seconds) for text in request.idle_timeouts]
+    asked = bool(scalings or idle_s)
+    usual = Setting(0, 1, scalings[0] if scalings else Scaling(), endpoint_of(scenario).idle_timeout)
+    if idle_s:
+        usual = msgspec.structs.replace(usual, idle_timeout_s=idle_s[0])
+    named = None if request.workers is None else _named(request.workers, usual)
+    if asked or (named is not None and not named.fixed):
+        _refuse_unseen(question.workload, calibration)
+    alternatives = Alternatives(
+        tuple(scalings) or (usual.scaling,) * asked,
+        tuple(idle_s) or (usual.idle_timeout_s,) * asked,
+        request.most_workers,
+    )
+    try:
+        return plan(question, calibration, rate_per_s, named, alternatives)
+    except ValueError as fault:
+        raise UsageError(f"--slo: {fault}") from None
+
+
+def _refuse_unseen(workload: Workload, calibration: Calibration) -> None:
+    if workload.cold_start is not None:
+        return
+    measure = next(each.measure for each in calibration.missing if each.what == "cold start time")
+    raise UsageError(
+        f"no cold start was seen in {', '.join(calibration.runs)}, so flex workers cannot be planned with; "
+        f"measure one by {measure}"
+    )
+
+
+def _measured(directory: RunDirectory) -> MeasuredRun:
+    recorded = read(directory, ("samples",))
+    return MeasuredRun(recorded.run.id, recorded.scenario, jobs_of(recorded.tables["samples"]))
+
+
+def _read(option: str, text: str, reader: Callable[[object], T]) -> T:
+    try:
+        return reader(text)
+    except ValueError as fault:
+        raise UsageError(f"{option} {text}: {fault}") from None
+
+
+def _named(text: str, usual: Setting) -> Setting:
+    """The workers of "8", which always run, or of "2 to 8", of which two do."""
+    match = re.fullmatch(r"\s*([0-9]{1,5})(?:\s*(?:to|-)\s*([0-9]{1,5}))?\s*", text)
+    if match is None:
+        raise UsageError(
+            f'--workers {text}: is no number of workers; write it like "8", or "2 to 8" for flex workers'
+        )
+    active, most = int(match[1]), int(match[2] or match[1])
+    if most < max(active, 1):
+        raise UsageError(f"--workers {text}: the most must be at least 1, and at least as many as the active")
+    if match[2] is None:
+        return fixed(active)
+    return msgspec.structs.replace(usual, active=active, most=most)
+
+
+def _scaling(text: object) -> Scaling:
+    """The scaler of "queue delay 4s" or "request count 4"; ValueError where it is neither."""
+    match = re.fullmatch(r"\s*(?:queue\s+delay\s+(\S+)|request\s+count\s+([1-9][0-9]{0,5}))\s*", str(text))
+    if match is None:
+        raise ValueError('is no scaler; write it like "queue delay 4s" or "request count 4"')
+    return Scaling(seconds(match[1])) if match[1] else Scaling(request_count=int(match[2]))
+
+
+def _arrivals(text: object) -> Arrivals:
+    match = re.fullmatch(r"\s*(constant|poisson|gamma\s+([0-9.]+))\s*", str(text))
+    if match is None:
+        raise ValueError('are no arrivals; write "constant", "poisson", or "gamma 2" for gaps with that CV')
+    if match[2]:
+        return Gamma(gamma_cv=float(match[2]))
+    return "constant" if match[1] == "constant" else "poisson"
+
+
+def _write(request: CapacityRequest, last: RunDirectory, found: Plan) -> None:
+    path = last.path / FILE if request.out is None else request.out
+    content = msgspec.json.format(msgspec.json.encode(found), indent=2)
+    if request.out is None:
+        last.write(path, content)
+        return
+    try:
+        path.write_bytes(content)
+    except OSError as fault:
+        raise UsageError(f"--out {path}: cannot be written: {fault.strerror}; name another place") from None

@@ -1,0 +1,142 @@
+"""A capacity plan on a terminal: the answer in a sentence, a table of settings, the cliff, and what was not known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from loadtest.capacity.calibrate import Calibration
+from loadtest.capacity.objective import Judged, Standing
+from loadtest.capacity.plan import Plan
+from loadtest.capacity.setting import Setting
+from loadtest.capacity.values import Estimate
+from loadtest.report.words import NOTHING, count, dollars, milliseconds, rate, share, three_digits
+
+_COLOURS = {Standing.MET: "green", Standing.NOT_MET: "red", Standing.CANNOT_TELL: "yellow"}
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """Write the plan in 80 columns; colours only where the console is a terminal."""
+    console.print(Text(_answer(plan)))
+    console.print()
+    rows = (plan.fewer, plan.answer, plan.cliff.less, plan.cliff.more)
+    console.print(_settings([row for row in rows if row is not None]))
+    console.print()
+    if plan.options:
+        console.print(_options(plan.options))
+        console.print()
+    console.print(Text(_near(plan)))
+    console.print(Text(_quick(plan)))
+    console.print(Text(_calibrated(plan.calibration)))
+    for missing in plan.calibration.missing:
+        console.print(Text(f"Not known: {missing.what}. To measure it: {missing.measure}."))
+    for note in plan.calibration.notes:
+        console.print(Text(note))
+
+
+def _answer(plan: Plan) -> str:
+    answer = plan.answer
+    words = {
+        Standing.MET: f"meet {plan.slo}",
+        Standing.NOT_MET: f"do not meet {plan.slo}",
+        Standing.CANNOT_TELL: f"are too close to {plan.slo} to tell",
+    }
+    said = f"{_workers(answer.prediction.setting)} {words[answer.standing]} at {rate(plan.rate_per_s)}"
+    if not answer.prediction.settles:
+        return f"{said}: {three_digits(answer.prediction.offered_load)} are offered work all the time."
+    per_hour, per_1000 = answer.prediction.cost_per_hour, answer.prediction.cost_per_1000_jobs
+    if per_hour is None or per_1000 is None:
+        return f"{said}."
+    return f"{said}: {dollars(per_hour.value)} an hour, {dollars(per_1000.value)} per 1000 jobs."
+
+
+def _workers(setting: Setting) -> str:
+    if setting.fixed:
+        return "1 active worker" if setting.active == 1 else f"{setting.active} active workers"
+    return f"{setting.active} active of {setting.most} workers"
+
+
+def _settings(rows: Sequence[Judged]) -> Table:
+    table = _empty("workers", "rate", "delay p50", "p95", "busy", "$/hour", "$/1000")
+    table.add_column("", no_wrap=True)
+    for row in rows:
+        found = row.prediction
+        table.add_row(
+            _range(found.setting),
+            rate(found.rate_per_s),
+            NOTHING if found.delay_ms is None else milliseconds(found.delay_ms.p50.value),
+            _p95(row),
+            _share(found.utilisation),
+            *_money(row),
+            Text(row.standing.value, style=_COLOURS[row.standing]),
+        )
+    return table
+
+
+def _options(rows: Sequence[Judged]) -> Table:
+    table = _empty("flex workers", "scaler", "idle", "p95", "cold", "$/hour", "$/1000")
+    for row in rows:
+        setting = row.prediction.setting
+        idle = milliseconds(setting.idle_timeout_s * 1000)
+        cells = [_range(setting), str(setting.scaling), idle, _p95(row), _share(row.prediction.cold), *_money(row)]
+        table.add_row(*cells)
+    return table
+
+
+def _empty(first: str, *others: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column(first, no_wrap=True)
+    for header in others:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
+
+
+def _range(setting: Setting) -> str:
+    return str(setting.active) if setting.fixed else f"{setting.active} to {setting.most}"
+
+
+def _p95(row: Judged) -> str:
+    delay_ms = row.prediction.delay_ms
+    return NOTHING if delay_ms is None else milliseconds(delay_ms.p95.value)
+
+
+def _money(row: Judged) -> tuple[str, str]:
+    return _dollars(row.prediction.cost_per_hour), _dollars(row.prediction.cost_per_1000_jobs)
+
+
+def _dollars(amount: Estimate | None) -> str:
+    return dollars(None if amount is None else float(f"{amount.value:.3g}"))
+
+
+def _share(value: Estimate | None) -> str:
+    return NOTHING if value is None else share(value.value)
+
+
+def _near(plan: Plan) -> str:
+    if plan.highest_rate_per_s is None:
+        return f"{plan.cliff.detail} These workers meet it at no rate."
+    return f"{plan.cliff.detail} These workers meet it up to {rate(plan.highest_rate_per_s)}."
+
+
+def _quick(plan: Plan) -> str:
+    quick = plan.quick
+    load = three_digits(quick.offered_load)
+    rule = f"The vendor's rule gives {quick.vendor_workers}, the bare offered load of {load} rounded up."
+    if quick.p95_delay_ms is None:
+        return f"{rule} By formula the queue never settles."
+    return (
+        f"{rule} By formula (Erlang C, Allen–Cunneen) {share(quick.waits)} of jobs wait and delay p95 is "
+        f"{milliseconds(quick.p95_delay_ms)}, without {quick.leaves_out[0]}."
+    )
+
+
+def _calibrated(calibration: Calibration) -> str:
+    mean = calibration.execution_mean_ms
+    return (
+        f"Calibrated from {count(calibration.jobs)} jobs: execution {milliseconds(mean.value)} on average "
+        f"({milliseconds(mean.low)} to {milliseconds(mean.high)}), CV {calibration.execution_variation:.2f}, "
+        f"each to the next {calibration.execution_autocorrelation:.2f} correlated; arrivals {calibration.arrivals}."
+    )

@@ -1,0 +1,63 @@
+"""Runs made by the endpoint model, whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from loadtest.analyze.jobs import jobs_of
+from loadtest.capacity.calibrate import MeasuredRun
+from loadtest.endpoint.model import Endpoint
+from loadtest.protocol import Op
+from loadtest.scenario.model import Scenario
+from tests.unit.analyze.rows import START_AT, job, samples, scenario
+
+COLD_AND_REVIVED = {
+    "workers": {"active": 0, "max": 3},
+    "scaler": {"request_count": 1},
+    "idle_timeout": "5s",
+    "cold_start": ["8s", "10s"],
+    "revival": {"takes": "500ms", "within": "60s"},
+    "service": ["1s", "1500ms", "2s"],
+}
+
+
+def table_of(asked: Scenario, at_s: list[float]) -> pa.Table:
+    """What a client with 50 ms of overhead would have seen of this scenario's endpoint."""
+    model = Endpoint(asked.endpoint, 1, START_AT)
+    jobs = [model.submit(Op.RUN, START_AT + at) for at in at_s]
+    model.advance(START_AT + at_s[-1] + 1000)
+    rows = []
+    for seq, (at, done) in enumerate(zip(at_s, jobs, strict=True)):
+        delay_s, execution_s = (
+            (done.taken_at or 0) - done.submitted_at,
+            (done.finished_at or 0) - (done.taken_at or 0),
+        )
+        rows.append(
+            job(
+                seq,
+                at,
+                sent_at=START_AT + at,
+                accepted_at=START_AT + at,
+                finished_at=START_AT + at + delay_s + execution_s + 0.05,
+                delay_ms=round(delay_s * 1000),
+                execution_ms=round(execution_s * 1000),
+                worker_id=done.worker_id,
+                outcome="failed" if done.fails else "completed",
+            )
+        )
+    return samples(*rows)
+
+
+def measured_run(asked: Scenario, at_s: list[float]) -> MeasuredRun:
+    return MeasuredRun("made", asked, jobs_of(table_of(asked, at_s)))
+
+
+def bursts(count: int) -> list[float]:
+    """Alternately within a revival's reach and far beyond it, with a second job that meets the warm worker."""
+    starts = np.cumsum([30.0 if index % 2 else 300.0 for index in range(count)])
+    return [float(at) for start in starts for at in (start, start + 13)]
+
+
+def flexible(**changes: object) -> Scenario:
+    return scenario(endpoint=COLD_AND_REVIVED | changes)
