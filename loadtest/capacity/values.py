@@ -25,5 +25,6 @@ def estimate(values: Sequence[float], level: float = 0.95) -> Estimate:
     mean = float(np.mean(values))
     if len(values) < 2:
         return Estimate(mean, -np.inf, np.inf)
-    reach = float(special.stdtrit(len(values) - 1, (1 + level) / 2)) * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    error = float(np.std(values, ddof=1)) / len(values) ** 0.5
+    reach = float(special.stdtrit(len(values) - 1, (1 + level) / 2)) * error
     return Estimate(mean, mean - reach, mean + reach)
