@@ -27,7 +27,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def test_run_and_gate_end_with_what_the_gates_say(
     run: Callable[..., Finished], command: Command, gates: list[str], verdict: str, status: int
 ) -> None:
-    finished = run({**steady("40/s", "3s"), "endpoint": FAST, "gates": gates})
+    finished = run({**steady("40/s", "2s"), "endpoint": FAST, "gates": gates})
     assert (finished.status, finished.summary["verdict"]) == (status, verdict)
     assert [each["gate"] for each in finished.summary["gates"]] == gates
     assert finished.is_complete()
@@ -40,7 +40,7 @@ def test_run_and_gate_end_with_what_the_gates_say(
 def test_gates_can_be_set_for_one_run_and_asked_for_afterwards(
     run: Callable[..., Finished], command: Command, tmp_path: Path
 ) -> None:
-    finished = run({**steady("40/s", "3s"), "endpoint": FAST}, "--set", f'gates=["{GOOD}"]')
+    finished = run({**steady("40/s", "2s"), "endpoint": FAST}, "--set", f'gates=["{GOOD}"]')
     assert (finished.status, finished.summary["verdict"]) == (0, "pass")
     for gate, status in ((GOOD, 0), (BAD, 1), (FAR, 4)):
         assert command("gate", str(finished.out), "--gate", gate).returncode == status
@@ -51,7 +51,7 @@ def test_gates_can_be_set_for_one_run_and_asked_for_afterwards(
 
 
 def test_a_gate_that_is_none_is_one_line_before_anything_is_sent(run: Callable[..., Finished]) -> None:
-    finished = run({**steady("40/s", "3s"), "endpoint": FAST, "gates": ["dealy p95 < 2s"]})
+    finished = run({**steady("40/s", "2s"), "endpoint": FAST, "gates": ["dealy p95 < 2s"]})
     assert finished.status == 2
     assert finished.stderr.count("\n") == 1
     assert 'gates[0]: "dealy p95" is no metric; write "delay p95 < 2s"' in finished.stderr

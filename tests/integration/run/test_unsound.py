@@ -48,22 +48,22 @@ def test_a_rate_that_was_not_achieved_is_named_beside_the_one_asked_for(
 ) -> None:
     limits = {"runsync": "2000 per 10 s, 12 at once"}
     finished = run({**constant("200/s", "3s", limits=limits), "endpoint": SLOW, "gates": ["execution p50 < 5s"]})
-    rates = r"200/s was offered and 1[01]\d/s achieved, with no more than 12 at once \(limits.runsync\): "
+    rates = r"200/s was offered and 1[012]\d/s achieved, with no more than 12 at once \(limits.runsync\): "
     assert_invalid(finished, rf"{rates}3\d\d of 600 jobs that were due were sent; from 99 % on is sound\.")
     arrivals = finished.summary["arrivals"]
     assert arrivals["offered_per_s"] == 200
-    assert 100 < arrivals["achieved_per_s"] <= 120
+    assert 100 < arrivals["achieved_per_s"] < 130  # 12 each 100 ms, and 12 more at once at the start
     assert [gate["verdict"] for gate in finished.summary["gates"]] == ["pass"], "a gate that holds does not help"
 
 
 def test_a_ramp_that_never_comes_to_its_rate_is_invalid_whatever_its_gates_say(
     run: Callable[..., Finished],
 ) -> None:
-    stages = [{"name": "up", "rate": "1/s to 160/s", "for": "4s"}, {"name": "steady", "rate": "160/s", "for": "2s"}]
+    stages = [{"name": "up", "rate": "1/s to 120/s", "for": "3s"}, {"name": "steady", "rate": "120/s", "for": "1s"}]
     load = {"stages": stages, "most_in_flight": 6}
     finished = run({**constant("", "", load=load), "endpoint": SLOW, "gates": ["execution p50 < 5s during steady"]})
     reason = (
-        r"Stage 1 \(up\), a ramp to 160/s, never came to it: at its end 1\d\d/s was offered and [56]\d/s achieved"
+        r"Stage 1 \(up\), a ramp to 120/s, never came to it: at its end 1\d\d/s was offered and [56]\d/s achieved"
     )
     assert_invalid(finished, reason)
     assert {"stages reached", "load delivered", "rate achieved"} <= set(failing(finished))
