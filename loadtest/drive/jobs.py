@@ -141,7 +141,7 @@ class Jobs:
             return True
         if due_at > self.ends_at or not self._may_submit():
             return False
-        self._carry(Sample(arrival.seq, self._names[arrival.flow], due_at, stage=arrival.stage), self._clock.now())
+        self._carry(Sample(arrival.seq, self._names[arrival.flow], due_at, stage=arrival.stage))
         return True
 
     def _carry_own(self, user: int) -> bool:
@@ -157,7 +157,7 @@ class Jobs:
         if now > self.ends_at or not self._may_submit():
             self._sender.leave(turn.op)
             return False
-        self._carry(Sample(next(self._seqs), turn.flow, now, stage=turn.stage), now, entered_at=now)
+        self._carry(Sample(next(self._seqs), turn.flow, now, stage=turn.stage), entered_at=now)
         return True
 
     def _next_turn(self, user: int) -> Turn | None:
@@ -185,9 +185,9 @@ class Jobs:
         self.ends_at = min(self.ends_at, self._clock.now())
         return False
 
-    def _carry(self, sample: Sample, now: float, entered_at: float | None = None) -> None:
+    def _carry(self, sample: Sample, entered_at: float | None = None) -> None:
         chunk_seen_at: list[float] = []
-        self.pulse.started(now)
+        self.pulse.started()
         try:
             self._sender.carry_out(self._steps(sample, chunk_seen_at), sample, entered_at)
         finally:

@@ -15,16 +15,17 @@ class Pulse:
     """Counts jobs as they start, and again when they are on record. Who starts one takes it out of `in_flight`."""
 
     def __init__(self) -> None:
-        self._started: deque[float] = deque()
+        self._started = 0
+        self._looks: deque[tuple[float, int]] = deque()
         self._fresh: list[tuple[float, int, int]] = []
         self.in_flight = 0
         self.ended = 0
         self.not_completed = 0
         self.throttled = 0
 
-    def started(self, at: float) -> None:
+    def started(self) -> None:
         """A job is about to be sent."""
-        self._started.append(at)
+        self._started += 1
         self.in_flight += 1
 
     def count(self, samples: list[Sample]) -> None:
@@ -39,10 +40,13 @@ class Pulse:
         ]
 
     def started_lately(self, now: float) -> int:
-        """Jobs sent in the last RATE_SPAN_S."""
-        while self._started and self._started[0] < now - RATE_SPAN_S:
-            self._started.popleft()
-        return len(self._started)
+        """Jobs sent since the last look that is RATE_SPAN_S ago, or since the start."""
+        looks = self._looks
+        looks.append((now, self._started))
+        while len(looks) > 1 and looks[1][0] <= now - RATE_SPAN_S:
+            looks.popleft()
+        before, count = looks[0]
+        return self._started - (count if before <= now - RATE_SPAN_S else 0)
 
     def take_times(self) -> list[tuple[float, int, int]]:
         """When jobs ended since last asked, with their delay and execution time in milliseconds."""

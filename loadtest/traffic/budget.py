@@ -6,6 +6,7 @@ Here the n-th request waits until a whole window has passed since the (n - limit
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from dataclasses import dataclass
 
@@ -14,8 +15,8 @@ from loadtest.protocol import Limit
 MARGIN_S = 0.1
 """How far apart two requests' ways to the server may be in time before the server sees another order of
 gaps than was sent; the window that is kept is longer by this much."""
-
-
+FORGOTTEN_AT_ONCE = 65_536
+"""So many times that no window holds any more are let go of together."""
 CATCH_UP_S = 0.05
 """How far an evenly spaced sender that was late may run ahead of its spacing to make up for it."""
 
@@ -74,21 +75,26 @@ class FullestWindow:
     most: int = 0
 
     def __post_init__(self) -> None:
-        self._recent: deque[float] = deque()
+        # Bare numbers one after another: hundreds of thousands of objects would be as many misses of the caches.
+        self._times = array("d")
+        self._first = 0
 
     def add(self, at: float) -> None:
         """Count a request sent at this time; times come in order."""
-        recent = self._recent
-        recent.append(at)
-        gone_at = at - self.span_s
-        while recent[0] <= gone_at:
-            recent.popleft()
-        if len(recent) > self.most:
-            self.most = len(recent)
+        self._times.append(at)
+        held = self.held(at)
+        if held > self.most:
+            self.most = held
 
     def held(self, now: float) -> int:
         """How many requests the window that ends now holds."""
-        recent = self._recent
-        while recent and recent[0] <= now - self.span_s:
-            recent.popleft()
-        return len(recent)
+        times, first, gone_at = self._times, self._first, now - self.span_s
+        held = len(times) - first
+        while held and times[first] <= gone_at:
+            first += 1
+            held -= 1
+        if first >= FORGOTTEN_AT_ONCE:
+            del times[:first]
+            first = 0
+        self._first = first
+        return held

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from loadtest.protocol import Limit
 from loadtest.traffic.arrivals import fullest
-from loadtest.traffic.budget import CATCH_UP_S, MARGIN_S, FullestWindow, RateBudget
+from loadtest.traffic.budget import CATCH_UP_S, FORGOTTEN_AT_ONCE, MARGIN_S, FullestWindow, RateBudget
 
 
 def pushed(budget: RateBudget, times: int, late_s: float = 0.0) -> list[float]:
@@ -89,3 +89,12 @@ def test_what_a_window_holds_runs_off() -> None:
     assert window.held(11.0) == 1
     assert window.held(50.0) == 0
     assert window.most == 2
+
+
+def test_a_window_over_a_long_run_is_as_exact_as_over_a_short_one() -> None:
+    at = np.sort(np.random.default_rng(1).uniform(0, 60, 3 * FORGOTTEN_AT_ONCE))
+    window = FullestWindow(10.0)
+    for each in at.tolist():
+        window.add(each)
+    assert window.most == fullest(at, 10.0)
+    assert window.held(65.0) == np.count_nonzero(at > 55.0)
