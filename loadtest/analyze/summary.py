@@ -78,7 +78,7 @@ class Validity(msgspec.Struct, frozen=True):
 
 
 class GateResult(msgspec.Struct, frozen=True):
-    """One objective held against the run."""
+    """One objective held against the run; `ci95` is the 95 % interval of what was observed, where there is one."""
 
     gate: str
     observed: float | None
@@ -86,6 +86,7 @@ class GateResult(msgspec.Struct, frozen=True):
     n: int
     verdict: Verdict
     detail: str
+    ci95: tuple[float, float] | None = None
 
 
 class Arrivals(msgspec.Struct, frozen=True):

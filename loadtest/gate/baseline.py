@@ -106,4 +106,5 @@ def _result(found: MetricComparison, tolerance: float) -> GateResult:
         n=round(found.effective_n or 0),
         verdict=verdict,
         detail=found.detail,
+        ci95=found.ci95,
     )

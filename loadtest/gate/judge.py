@@ -45,10 +45,17 @@ def judge(gate: Gate, seen: Evidence) -> GateResult:
     return _longest(gate, measured) if gate.statistic == "max" else _mean(gate, measured)
 
 
-def result(gate: Gate, observed: float | None, n: int, verdict: Verdict, detail: str) -> GateResult:
+def result(
+    gate: Gate,
+    observed: float | None,
+    n: int,
+    verdict: Verdict,
+    detail: str,
+    ci95: tuple[float, float] | None = None,
+) -> GateResult:
     """A gate's result, its limit in the unit of summaries."""
     limit = gate.limit * 1000 if gate.metric.is_time else gate.limit
-    return GateResult(gate_text(gate), observed, limit, n, verdict, detail)
+    return GateResult(gate_text(gate), observed, limit, n, verdict, detail, ci95)
 
 
 def verdict_of(count: Count, share: float) -> Verdict:
@@ -62,7 +69,8 @@ def _percentile(gate: Gate, measured: Times, per_mille: int) -> GateResult:
     share = (1000 - per_mille) / 1000
     count = measured.count(gate.limit * 1000)
     word = verdict_of(count, share)
-    return result(gate, measured.percentile_ms(per_mille), count.n, word, why(gate, count, share, word))
+    observed_ms, ci95_ms = measured.percentile_ms(per_mille)
+    return result(gate, observed_ms, count.n, word, why(gate, count, share, word), ci95_ms)
 
 
 def _share(gate: Gate, seen: Evidence) -> GateResult:
@@ -72,7 +80,7 @@ def _share(gate: Gate, seen: Evidence) -> GateResult:
     if count.n == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
     word = verdict_of(count, gate.limit)
-    return result(gate, count.over / count.n, count.n, word, why(gate, count, gate.limit, word))
+    return result(gate, count.over / count.n, count.n, word, why(gate, count, gate.limit, word), count.ci95())
 
 
 def _longest(gate: Gate, measured: Times) -> GateResult:
@@ -102,16 +110,16 @@ def _mean(gate: Gate, measured: Times) -> GateResult:
     if unknown:
         told = f"{told} It takes {unknown:,} unfinished jobs at the least that they waited."
     if found.interval()[0] >= limit_ms:
-        return result(gate, found.mean, n, Verdict.FAIL, told)
+        return result(gate, found.mean, n, Verdict.FAIL, told, found.interval())
     if unknown:
         detail = f"{unknown:,} of {n:,} jobs were unfinished; how long they took nobody knows."
         return result(gate, None, n, Verdict.INCONCLUSIVE, detail)
     if found.below(limit_ms):
-        return result(gate, found.mean, n, Verdict.PASS, told)
+        return result(gate, found.mean, n, Verdict.PASS, told, found.interval())
     more = _more(found, limit_ms, found.mean < limit_ms, n)
     needed = "While the mean is not below the limit, no number of jobs would do."
     needed = needed if more is None else f"About {more:,.0f} more jobs would tell, if it stays as it is."
-    return result(gate, found.mean, n, Verdict.INCONCLUSIVE, f"{told} {needed}")
+    return result(gate, found.mean, n, Verdict.INCONCLUSIVE, f"{told} {needed}", found.interval())
 
 
 def _throughput(gate: Gate, seen: Evidence, within: Sequence[Window]) -> GateResult:
@@ -128,13 +136,13 @@ def _throughput(gate: Gate, seen: Evidence, within: Sequence[Window]) -> GateRes
     low, high = (figure(gate, edge) for edge in found.interval())
     told = f"The 95 % interval of the rate is {low} to {high}, by batch means over {length_s:.3g} s."
     if found.above(gate.limit):
-        return result(gate, found.mean, n, Verdict.PASS, told)
+        return result(gate, found.mean, n, Verdict.PASS, told, found.interval())
     if found.interval()[1] <= gate.limit:
-        return result(gate, found.mean, n, Verdict.FAIL, told)
+        return result(gate, found.mean, n, Verdict.FAIL, told, found.interval())
     more = _more(found, gate.limit, found.mean > gate.limit, length_s)
     needed = "While the rate is not above the limit, no longer run would do."
     needed = needed if more is None else f"About {more:,.0f} s more would tell, if it stays as it is."
-    return result(gate, found.mean, n, Verdict.INCONCLUSIVE, f"{told} {needed}")
+    return result(gate, found.mean, n, Verdict.INCONCLUSIVE, f"{told} {needed}", found.interval())
 
 
 def _more(found: BatchMeans, limit: float, right_side: bool, amount: float) -> float | None:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from loadtest.analyze.jobs import Floats, Mask
-from loadtest.analyze.quantiles import nearest_rank, supported
+from loadtest.analyze.quantiles import interval_ranks, nearest_rank
 from loadtest.gate.evidence import Evidence
 from loadtest.record.sample import Outcome
 from loadtest.scenario.gates import Metric
 
+_TAIL = 0.025
 _COLUMNS = {
     Metric.DELAY: "delay_ms",
     Metric.EXECUTION: "execution_ms",
@@ -33,6 +35,16 @@ class Count:
     n: int
     over: int
     undecided: int = 0
+
+    def ci95(self) -> tuple[float, float]:
+        """The 95 % interval of the share that is over, widened by the undecided.
+
+        Clopper and Pearson (1934, Biometrika 26, p. 404), whose bounds are quantiles of beta distributions.
+        """
+        most = self.over + self.undecided
+        low = float(special.betaincinv(self.over, self.n - self.over + 1, _TAIL)) if self.over else 0.0
+        high = float(special.betaincinv(most + 1, self.n - most, 1 - _TAIL)) if most < self.n else 1.0
+        return low, high
 
 
 @dataclass(frozen=True)
@@ -70,13 +82,15 @@ class Times:
         undecided = self.unknown & ~over
         return Count(len(self), int(np.count_nonzero(over)), int(np.count_nonzero(undecided)))
 
-    def percentile_ms(self, per_mille: int) -> float | None:
-        """The nearest rank where unknown times come last; None where n does not support it, or it is one of them."""
-        if not supported(len(self), per_mille):
-            return None
-        place = nearest_rank(len(self), per_mille) - 1
-        value = float(np.partition(np.where(self.unknown, np.inf, self.value_ms), place)[place])
-        return value if np.isfinite(value) else None
+    def percentile_ms(self, per_mille: int) -> tuple[float | None, tuple[float, float] | None]:
+        """The nearest rank and its 95 % interval, unknown times last; None where n supports none or it is unknown."""
+        ranks = interval_ranks(len(self), per_mille)
+        if ranks is None:
+            return None, None
+        places = [nearest_rank(len(self), per_mille) - 1, ranks[0] - 1, ranks[1] - 1]
+        values = np.partition(np.where(self.unknown, np.inf, self.value_ms), places)
+        value, low, high = (float(values[place]) for place in places)
+        return value if np.isfinite(value) else None, (low, high) if np.isfinite(high) else None
 
 
 def times(metric: Metric, seen: Evidence, in_order: bool = False) -> Times:

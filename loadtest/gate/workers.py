@@ -67,7 +67,7 @@ def _workers(gate: Gate, measured: Times, worker_ids: Sequence[str], per_mille: 
             _Worker(
                 worker_ids[index],
                 count,
-                own.percentile_ms(per_mille),
+                own.percentile_ms(per_mille)[0],
                 refutation(_surely_over(own, index, gate.limit * 1000), count.n, share),
             )
         )

@@ -17,6 +17,11 @@ def limit_text(result: GateResult) -> str:
     return _figure(result, result.limit)
 
 
+def interval_texts(result: GateResult) -> tuple[str, str] | None:
+    """Both ends of the interval of what was observed, in the unit of the gate."""
+    return None if result.ci95 is None else (_figure(result, result.ci95[0]), _figure(result, result.ci95[1]))
+
+
 def _figure(result: GateResult, value: float | None) -> str:
     if value is None:
         return words.NOTHING

@@ -13,7 +13,7 @@ from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary, Verdict
 from loadtest.record.run import Run
 from loadtest.report.distributions import distribution_charts
-from loadtest.report.gates import limit_text, observed_text
+from loadtest.report.gates import interval_texts, limit_text, observed_text
 from loadtest.report.over_time import over_time_charts
 from loadtest.report.page import charting_in_html, environment, specs_in_html
 from loadtest.report.tables import PERCENTILES, beside_rows, needs, quantile_rows, tiles
@@ -75,6 +75,7 @@ def report_html(run: Run, summary: Summary, series: Series) -> str:
             terms=terms,
             observed_text=observed_text,
             limit_text=limit_text,
+            interval_texts=interval_texts,
             most_workers=MOST_WORKERS,
             most_faults=MOST_GROUPS,
             needs=needs(),

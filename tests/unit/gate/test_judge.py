@@ -321,3 +321,16 @@ def test_workers_at_their_limit_fail_a_gate_at_most_as_often_as_one_would() -> N
 def test_what_a_worker_lacks_are_jobs_of_its_own() -> None:
     table = jobs((100, {"worker_id": "busy"}), (3, {"worker_id": "late"}))
     assert "About 87 more jobs on late would tell" in held("execution p95 < 8s per worker", table).detail
+
+
+def test_what_was_observed_stands_with_its_interval() -> None:
+    table = jobs((950, {"delay_ms": 100}), (50, {"delay_ms": 300}))
+    found = held("delay p95 < 400ms", table)
+    assert (found.observed, found.ci95) == (100, (100, 300))
+    share = held("errors < 10 %", jobs((980, {}), (20, {"outcome": "failed"})))
+    assert share.observed == 0.02
+    assert share.ci95 == pytest.approx((0.01226, 0.03072), abs=5e-5)
+    assert held("errors < 10 %", jobs((10, {}))).ci95 == pytest.approx((0, 0.30850), abs=5e-5)
+    rate = held("throughput > 9/s", jobs((1000, {})))
+    assert rate.ci95 is not None
+    assert rate.ci95[0] <= rate.observed <= rate.ci95[1]
