@@ -23,6 +23,7 @@ from loadtest.scenario.key import LOCAL_KEY, LOCAL_VARIABLE
 from loadtest.serve.app import App
 from loadtest.serve.journal import Journal
 from loadtest.serve.live import LiveEndpoint
+from loadtest.serve.webhooks import Notifier
 
 JOURNAL_FLUSHED_EACH_S = 0.2
 KEEP_ALIVE_S = 75
@@ -50,13 +51,15 @@ def serve(
     with listener:
         written = Journal(journal)
         clock = WallClock()
-        live = LiveEndpoint(Endpoint(settings, seed, clock.now()), clock, written)
-        app = App(live, endpoint_id, os.environ.get(LOCAL_VARIABLE) or LOCAL_KEY, settings.stream)
+        notifier = Notifier(settings.webhooks, clock, written)
+        live = LiveEndpoint(Endpoint(settings, seed, clock.now()), clock, written, notifier)
+        app = App(live, endpoint_id, os.environ.get(LOCAL_VARIABLE) or LOCAL_KEY, settings)
         url_host = f"[{host}]" if listener.family == socket.AF_INET6 else host
         url = f"http://{url_host}:{listener.getsockname()[1]}/v2/{endpoint_id}"
         server = _Server(app, url, live.stop)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(_until_stopped(server, listener, written, until_stdin_closes))
+            runner.run(notifier.close())
         live.write_unfinished()
         written.close()
 
