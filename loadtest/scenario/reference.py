@@ -15,6 +15,7 @@ from loadtest.endpoint import settings as endpoint
 from loadtest.protocol import Op
 from loadtest.scenario import model as scenario
 from loadtest.scenario.validity import ValidityLimits
+from loadtest.traffic import inputs
 from loadtest.traffic import settings as traffic
 
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -27,6 +28,9 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`load.arrivals`, gamma", traffic.Gamma),
     ("`load.arrivals`, a trace", traffic.Trace),
     ("`flows.run`, `flows.runsync`, `flows.stream`, `flows.webhook`", scenario.Flow),
+    ("`flows.*.inputs`, from a template", inputs.Template),
+    ("`flows.*.inputs`, from a file", inputs.Lines),
+    ("`flows.*.inputs`, from a function", inputs.Function),
     ("`flows.*.polling`", traffic.Polling),
     ("`flows.*.policy`", scenario.JobPolicy),
     ("`webhooks`", scenario.Notifications),
