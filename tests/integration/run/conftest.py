@@ -77,9 +77,7 @@ class Started:
         self.process.send_signal(number)
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
-    """`start(scenario, *arguments)`: begin a run of a scenario given as a mapping or as a file's text."""
+def _runs(tmp_path: Path) -> Iterator[Callable[..., Started]]:
     running: list[Started] = []
 
     def begin(
@@ -104,9 +102,25 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
 
 
 @pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
+    """`start(scenario, *arguments)`: begin a run of a scenario given as a mapping or as a file's text."""
+    yield from _runs(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def run_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Finished]]:
+    """`run` for a run that a whole module looks at."""
+    yield from map(_to_its_end, _runs(tmp_path_factory.mktemp("run")))
+
+
+def _to_its_end(begin: Callable[..., Started]) -> Callable[..., Finished]:
+    return lambda *args, **kwargs: begin(*args, **kwargs).finish()
+
+
+@pytest.fixture
 def run(start: Callable[..., Started]) -> Callable[..., Finished]:
     """`run(scenario, *arguments)`: run a scenario to its end."""
-    return lambda *args, **kwargs: start(*args, **kwargs).finish()
+    return _to_its_end(start)
 
 
 def sending(begun: Started, processes: int = 1, within_s: float = 30.0) -> None:
