@@ -132,8 +132,13 @@ def _relaxation_jobs(workload: Workload, setting: Setting, rate_per_s: float) ->
     return busy / (1 - math.sqrt(busy)) ** 2 * max(0.5, spread)
 
 
-def carried_out(settings: EndpointSettings, at_s: Floats, seed: int) -> tuple[list[Job], list[Worker]]:
-    """Jobs submitted at these times, in order, all of them taken by now; and the workers there have been."""
+def carried_out(
+    settings: EndpointSettings, at_s: Floats, seed: int, until_s: float = 0.0
+) -> tuple[list[Job], list[Worker]]:
+    """Jobs submitted at these times, in order, all of them taken by now; and the workers there have been by then.
+
+    What happens until `until_s` has happened, whether or not the last job was taken before.
+    """
     model = Endpoint(settings, seed, 0.0)
     submit, op = model.submit, Op.RUN
     jobs = [submit(op, at) for at in at_s.tolist()]
@@ -142,6 +147,7 @@ def carried_out(settings: EndpointSettings, at_s: Floats, seed: int) -> tuple[li
         if next_at is None:
             raise AssertionError("a job waits and nothing will ever happen")
         model.advance(next_at)
+    model.advance(until_s)
     return jobs, model.workers
 
 

@@ -1,12 +1,24 @@
-"""What the room hands on: estimates with their intervals, as plain values."""
+"""What the room hands on, estimates with their intervals as plain values, and how work that is long is shared out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 import numpy as np
 from scipy import special
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+class Each(Protocol):
+    """`map`, or one that shares the items out among processes: work and items are then sent there."""
+
+    def __call__(self, work: Callable[[A], T], items: Iterable[A], /) -> Iterable[T]:
+        """What the work gives for each item, in their order."""
+        ...
 
 
 class Estimate(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ import pytest
 from loadtest.capacity.formulas import wait_percentile_s
 from loadtest.capacity.objective import Standing, best, refuse
 from loadtest.capacity.predict import Effort
-from loadtest.capacity.search import Question, flexible_options, highest_rate, least, least_active, least_flexible
+from loadtest.capacity.search import Alternatives, Question, flexible_options, highest_rate, least, least_active, least_flexible
 from loadtest.capacity.setting import Scaling, Setting, Workload, constant, fixed, measured, revival
 from loadtest.scenario.gates import parse_gate
 
@@ -58,7 +58,7 @@ def test_flex_workers_that_start_too_slowly_leave_it_to_the_active_ones() -> Non
 
 
 def test_options_are_ordered_by_what_they_bill() -> None:
-    found = best(flexible_options(question("delay p95 < 5s"), 2.0, [Scaling(1.0)], [1.0, 60.0], 8))
+    found = best(flexible_options(question("delay p95 < 5s"), 2.0, Alternatives((Scaling(1.0),), (1.0, 60.0), 8)))
     billed = [each.prediction.billed_workers.value for each in found if each.prediction.billed_workers]
     assert len(billed) == 2
     assert billed == sorted(billed)
