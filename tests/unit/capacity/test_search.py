@@ -8,7 +8,15 @@ import pytest
 from loadtest.capacity.formulas import wait_percentile_s
 from loadtest.capacity.objective import Standing, best, refuse
 from loadtest.capacity.predict import Effort
-from loadtest.capacity.search import Alternatives, Question, flexible_options, highest_rate, least, least_active, least_flexible
+from loadtest.capacity.search import (
+    Alternatives,
+    Question,
+    flexible_options,
+    highest_rate,
+    least,
+    least_active,
+    least_flexible,
+)
 from loadtest.capacity.setting import Scaling, Setting, Workload, constant, fixed, measured, revival
 from loadtest.scenario.gates import parse_gate
 
