@@ -137,7 +137,7 @@ def _calibration(
         dispatch_ms=quantiles(seen.dispatch_ms),
         overhead_ms=quantiles(seen.overhead_ms),
         failure_rate=workload.failure_rate,
-        missing=tuple(_missing(seen)),
+        missing=tuple(_missing(runs, seen)),
         notes=(*notes, *_notes(runs, seen)),
         scalability=scalability([one for one in points if one is not None]),
     )
@@ -225,11 +225,16 @@ _LET_STOP = (
 )
 
 
-def _missing(seen: _Seen) -> list[Missing]:
+def _revives(runs: Sequence[MeasuredRun]) -> bool:
+    """Whether the endpoints may revive workers, as far as is known."""
+    return any(endpoint_of(run.scenario).revival is not None for run in runs)
+
+
+def _missing(runs: Sequence[MeasuredRun], seen: _Seen) -> list[Missing]:
     found = []
     if len(seen.cold_ms) == 0:
         found.append(Missing("cold start time", _LET_STOP.format("much longer")))
-    if len(seen.revival_ms) == 0:
+    if len(seen.revival_ms) == 0 and _revives(runs):
         found.append(Missing("revival time", _LET_STOP.format("a little longer")))
     if len(seen.dispatch_ms) == 0:
         idle = (
@@ -251,6 +256,6 @@ def _notes(runs: Sequence[MeasuredRun], seen: _Seen) -> list[str]:
     for name, times in (("cold starts", seen.cold_ms), ("revivals", seen.revival_ms)):
         if 0 < len(times) < LEAST_STARTS:
             notes.append(f"Only {len(times)} {name} were seen; they stand for all.")
-    if len(seen.cold_ms) and len(seen.revival_ms) == 0:
+    if len(seen.cold_ms) and len(seen.revival_ms) == 0 and _revives(runs):
         notes.append("No revival was seen, so every start is taken to be cold.")
     return notes

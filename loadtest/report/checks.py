@@ -10,13 +10,13 @@ from rich.text import Text
 from loadtest.capacity.held_out import Figure, PredictionCheck
 from loadtest.capacity.plan import Checked
 from loadtest.report.capacity import calibrated, columns, unknown, workers
-from loadtest.report.words import NOTHING, count, milliseconds, rate, signed_share, span
+from loadtest.report.words import NOTHING, count, milliseconds, rate, signed_share, span, three_digits
 
 _WORDS: dict[str, tuple[str, Callable[[float], str]]] = {
     "delay_p50_ms": ("delay p50", milliseconds),
     "delay_p95_ms": ("delay p95", milliseconds),
     "throughput_per_s": ("throughput", rate),
-    "worker_s": ("worker time", span),
+    "worker_s": ("worker time", lambda worker_s: f"{three_digits(worker_s)} s"),
 }
 
 
@@ -34,6 +34,7 @@ def print_checks(checks: Sequence[PredictionCheck], console: Console) -> None:
     if not checks:
         return
     table = columns("held out", "figure", "predicted", "95 % of such runs", "measured", "error")
+    table.columns[1].justify = "left"
     for check in checks:
         for place, figure in enumerate(check.figures):
             table.add_row(check.scenario if place == 0 else "", *_cells(figure))
