@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from loadtest.capacity.arrivals import gap_variation
@@ -98,13 +100,17 @@ def plan(
     """
     refuse(question.slo)
     _refuse_unreachable(question)
+    # Begun first, since other processes, where `each` has them, are at it while this one goes on.
+    found = flexible_options(question, rate_per_s, alternatives, each)
     if named is None:
         answer, fewer = _least_confirmed(question, rate_per_s)
     else:
         answer, fewer = question.judged(named, rate_per_s), None
     setting = answer.prediction.setting
-    options, left_out = _options(question, rate_per_s, alternatives, each)
     work = question.workload
+    cliff = _cliff(question, setting, rate_per_s)
+    highest_per_s = highest_rate(msgspec.structs.replace(question, look=question.confirm), setting)
+    options, left_out = _options(question, rate_per_s, alternatives, list(found))
     return Plan(
         rate_per_s=rate_per_s,
         slo=str(question.slo),
@@ -116,8 +122,8 @@ def plan(
         ),
         answer=answer,
         fewer=fewer,
-        cliff=_cliff(question, setting, rate_per_s),
-        highest_rate_per_s=highest_rate(msgspec.structs.replace(question, look=question.confirm), setting),
+        cliff=cliff,
+        highest_rate_per_s=highest_per_s,
         options=options,
         left_out=left_out,
         leaves_out=_LEAVES_OUT,
@@ -157,13 +163,12 @@ def _least_confirmed(question: Question, rate_per_s: float) -> tuple[Judged, Jud
 
 
 def _options(
-    question: Question, rate_per_s: float, alternatives: Alternatives, each: Each
+    question: Question, rate_per_s: float, alternatives: Alternatives, found: Sequence[Judged | None]
 ) -> tuple[tuple[Judged, ...], tuple[LeftOut, ...]]:
     """The options that meet the objective, those that bill least first, and what is left out.
 
     The first is simulated for longer. Where that does not agree, it is left out, and the next takes its place.
     """
-    found = flexible_options(question, rate_per_s, alternatives, each)
     left_out = [
         LeftOut(*pair, f"not met up to {alternatives.most} workers")
         for pair, option in zip(alternatives.pairs(), found, strict=True)

@@ -8,7 +8,7 @@ with flex workers that is nearly so, and what was found is simulated once more b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import product
 
@@ -112,9 +112,9 @@ class Alternatives(msgspec.Struct, frozen=True):
 
 def flexible_options(
     question: Question, rate_per_s: float, alternatives: Alternatives, each: Each = map
-) -> list[Judged | None]:
+) -> Iterable[Judged | None]:
     """For each scaler and idle timeout the least workers that meet the objective, at a glance; None where none do."""
-    return list(each(partial(flexible_option, question, rate_per_s, alternatives.most), alternatives.pairs()))
+    return each(partial(flexible_option, question, rate_per_s, alternatives.most), alternatives.pairs())
 
 
 def flexible_option(question: Question, rate_per_s: float, most: int, pair: tuple[Scaling, float]) -> Judged | None:
