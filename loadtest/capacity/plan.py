@@ -174,16 +174,24 @@ def _options(
         for pair, option in zip(alternatives.pairs(), found, strict=True)
         if option is None
     ]
-    options = best([option for option in found if option is not None])
+    options = [option for option in found if option is not None]
+    left_out += [_at_a_glance(option) for option in options if option.standing is not Standing.MET]
+    options = best(options)
     while options:
         confirmed = question.judged(options[0].prediction.setting, rate_per_s)
         if confirmed.standing is Standing.MET:
             return (confirmed, *options[1:]), tuple(left_out)
-        setting = options.pop(0).prediction.setting
-        found_at = f"{setting.active} to {setting.most} workers met it at a glance"
-        why = f"{found_at}; simulated for longer it is: {confirmed.standing}"
-        left_out.append(LeftOut(setting.scaling, setting.idle_timeout_s, why))
+        left_out.append(_at_a_glance(confirmed))
+        del options[0]
     return (), tuple(left_out)
+
+
+def _at_a_glance(confirmed: Judged) -> LeftOut:
+    """What a glance found, and a longer look did not agree to."""
+    setting = confirmed.prediction.setting
+    found = f"{setting.active} to {setting.most} workers met it at a glance"
+    why = f"{found}; simulated for longer it is: {confirmed.standing}"
+    return LeftOut(setting.scaling, setting.idle_timeout_s, why)
 
 
 def _cliff(question: Question, setting: Setting, rate_per_s: float) -> Cliff:
