@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from loadtest.analyze.jobs import load_window
-from loadtest.analyze.worker_seconds import worker_seconds
+from loadtest.analyze.worker_seconds import workers_up
 from loadtest.capacity.calibrate import MeasuredRun
 from loadtest.capacity.held_out import HeldOut
 from loadtest.capacity.setting import Setting, setting_of
@@ -35,7 +35,7 @@ def held_out(directory: RunDirectory, calibrated: Sequence[MeasuredRun], named: 
         jobs=jobs,
         window=window,
         complete=run.ending is Ending.COMPLETE,
-        worker_s=worker_seconds(recorded.tables["health"], window),
+        workers=workers_up(recorded.tables["health"], window),
         doubts=_doubts(recorded, calibrated),
     )
 

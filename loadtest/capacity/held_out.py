@@ -15,13 +15,15 @@ from functools import partial
 import msgspec
 import numpy as np
 
-from loadtest.analyze.jobs import Jobs, LoadWindow
+from loadtest.analyze.jobs import Floats, Jobs, LoadWindow
+from loadtest.analyze.worker_seconds import WorkersUp
 from loadtest.capacity.predict import percentile
 from loadtest.capacity.setting import Setting, Times, Workload, endpoint_settings, measured, revival
-from loadtest.capacity.simulate import carried_out, paid_s
+from loadtest.capacity.simulate import carried_out, paid_s, up_at
 from loadtest.capacity.values import Each, Estimate
 from loadtest.endpoint.settings import Measured
 from loadtest.endpoint.spread import draws
+from loadtest.endpoint.workers import Worker
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import schedule
 from loadtest.traffic.settings import OpenLoad
@@ -55,7 +57,7 @@ class PredictionCheck(msgspec.Struct, frozen=True):
     """A run that was held out, and what was predicted of it.
 
     `figures` are `delay_p50_ms` and `delay_p95_ms` of the jobs that completed, `throughput_per_s` (completed while
-    load was offered) and `worker_s`, worker-seconds from start to stop in that time, without rounding.
+    load was offered) and `worker_s`, worker-seconds from start to stop in that time, by what health tells.
     """
 
     run: str
@@ -72,7 +74,7 @@ class PredictionCheck(msgspec.Struct, frozen=True):
 class HeldOut:
     """A run as it was measured. `setting` is what its scenario says of the workers, or what was said instead.
 
-    `worker_s` as in `analyze.worker_seconds`; `doubts` are sentences that are handed on.
+    `workers` are those that health told of, null where it told too little; `doubts` are sentences that are handed on.
     """
 
     name: str
@@ -81,7 +83,7 @@ class HeldOut:
     jobs: Jobs
     window: LoadWindow
     complete: bool
-    worker_s: float | None
+    workers: WorkersUp | None
     doubts: tuple[str, ...] = ()
 
 
@@ -94,6 +96,7 @@ class _Rehearsed:
     load: OpenLoad
     patience_s: float
     drain_s: float
+    asked_at_s: Floats | None
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,12 @@ def check(
     if workload.cold_start is None and not run.setting.fixed:
         raise ValueError("its workers start on demand, and no cold start was seen in the runs to calibrate from")
     rehearsed = _Rehearsed(
-        _as_in(workload, run.scenario), run.setting, load, run.scenario.patience, run.scenario.drain.within
+        workload=_as_in(workload, run.scenario),
+        setting=run.setting,
+        load=load,
+        patience_s=run.scenario.patience,
+        drain_s=run.scenario.drain.within,
+        asked_at_s=None if run.workers is None else run.workers.at_s,
     )
     count = _replicas(len(run.jobs), replicas)
     drawn = list(each(partial(_replica, rehearsed, seed), range(count)))
@@ -150,7 +158,9 @@ def check(
             _figure("delay_p50_ms", [one.p50_ms for one in drawn], percentile(delay_ms, 500)),
             _figure("delay_p95_ms", [one.p95_ms for one in drawn], percentile(delay_ms, 950)),
             _figure("throughput_per_s", [one.per_s for one in drawn], run.window.per_second(done)),
-            _figure("worker_s", [one.worker_s for one in drawn], run.worker_s),
+            _figure(
+                "worker_s", [one.worker_s for one in drawn], None if run.workers is None else run.workers.worker_s
+            ),
         ),
         notes=(*run.doubts, *_notes(run, drawn)),
     )
@@ -191,9 +201,16 @@ def _replica(run: _Rehearsed, seed: int, number: int) -> _Replica:
         p50_ms=percentile(delay_ms, 500),
         p95_ms=percentile(delay_ms, 950),
         per_s=float(np.count_nonzero(completes & (ended_s <= load.duration_s))) / load.duration_s,
-        worker_s=paid_s(workers, 0.0, load.duration_s)[0],
+        worker_s=_worker_s(run, workers),
         late=float(1 - np.mean(in_time)),
     )
+
+
+def _worker_s(run: _Rehearsed, workers: Sequence[Worker]) -> float:
+    """As the run's health would have told it, where it was asked: so the interval has the error of that, too."""
+    if run.asked_at_s is None:
+        return paid_s(workers, 0.0, run.load.duration_s)[0]
+    return WorkersUp(run.asked_at_s, up_at(workers, run.asked_at_s), run.load.duration_s).worker_s
 
 
 def _resampled(workload: Workload, rng: np.random.Generator) -> Workload:
@@ -231,6 +248,6 @@ def _notes(run: HeldOut, drawn: Sequence[_Replica]) -> list[str]:
             f"{late:.0%} of the simulated jobs end after patience or drain have; the simulation leaves them in "
             "the queue, where the run gave them up."
         )
-    if run.worker_s is None:
+    if run.workers is None:
         notes.append("Its health was asked too seldom to tell how long workers were up.")
     return notes

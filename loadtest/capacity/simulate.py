@@ -169,6 +169,15 @@ def paid_s(workers: Sequence[Worker], start_at: float, end_at: float) -> tuple[f
     return up_s, up_s + float((np.maximum(np.ceil(length_s - 1e-6), length_s) - length_s).sum())
 
 
+def up_at(workers: Sequence[Worker], at_s: Floats) -> Floats:
+    """How many workers are up, from start to stop, at each of these times."""
+    shifts = [shift for worker in workers for shift in worker.shifts]
+    started_at = np.sort([shift.started_at for shift in shifts])
+    stopped_at = np.sort([shift.stopped_at for shift in shifts if shift.stopped_at is not None])
+    up = np.searchsorted(started_at, at_s, side="right") - np.searchsorted(stopped_at, at_s, side="right")
+    return up.astype(np.float64)
+
+
 def starts(jobs: Sequence[Job], workers: Sequence[Worker]) -> NDArray[np.int8]:
     """For each job whether it waited for a worker to start: the first of a shift, if it waited, did.
 

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from loadtest.analyze.jobs import LoadWindow, jobs_of
+from loadtest.analyze.worker_seconds import WorkersUp
 from loadtest.capacity.calibrate import MeasuredRun
 from loadtest.capacity.held_out import HeldOut
 from loadtest.capacity.setting import setting_of
-from loadtest.capacity.simulate import paid_s
+from loadtest.capacity.simulate import up_at
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.workers import Worker
@@ -71,8 +72,9 @@ def measured_run(asked: Scenario, at_s: list[float]) -> MeasuredRun:
 
 
 def held_out(asked: Scenario, seed: int, **changes: Any) -> HeldOut:
-    """A run of a scenario as it would have been with this seed; worker-seconds are the model's own."""
+    """A run of a scenario as it would have been with this seed, its health asked each second."""
     assert isinstance(asked.load, OpenLoad)
+    asked_at_s = np.arange(0.5, asked.load.duration_s)
     at_s = schedule(asked.load, {"run": 1.0}, seed).at_s.tolist()
     jobs, workers = _carried_out(asked, at_s, seed)
     end_at = START_AT + asked.load.duration_s
@@ -83,7 +85,7 @@ def held_out(asked: Scenario, seed: int, **changes: Any) -> HeldOut:
         "jobs": jobs_of(_seen(at_s, jobs)),
         "window": LoadWindow(START_AT, end_at),
         "complete": True,
-        "worker_s": paid_s(workers, START_AT, end_at)[0],
+        "workers": WorkersUp(asked_at_s, up_at(workers, START_AT + asked_at_s), end_at - START_AT),
     }
     return HeldOut(**plain | changes)
 

@@ -61,7 +61,7 @@ def test_workers_of_an_endpoint_are_read_from_its_settings() -> None:
 
 
 def test_what_was_not_measured_is_no_number() -> None:
-    figure = check(WORK, held_out(asked(), 1, worker_s=None), replicas=39).figures[3]
+    figure = check(WORK, held_out(asked(), 1, workers=None), replicas=39).figures[3]
     assert (figure.name, figure.measured, figure.error, figure.inside) == ("worker_s", None, None, None)
 
 
