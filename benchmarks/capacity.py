@@ -7,6 +7,7 @@ of them. Runs that are there already in the directory are not run anew, so that 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -98,6 +99,7 @@ def one_round(directory: Path, number: int) -> list[Outcome]:
 def _run(directory: Path, seed: int, changes: Sequence[str]) -> None:
     if (directory / "report.html").exists():
         return
+    shutil.rmtree(directory, ignore_errors=True)
     print(f"running {directory}", file=sys.stderr, flush=True)
     options = [part for change in changes for part in ("--set", change)]
     command = [*LOADTEST, "run", SCENARIO, "--out", str(directory), "--seed", str(seed), *options]

@@ -20,13 +20,10 @@ from loadtest.scenario.model import Scenario
 def held_out(directory: RunDirectory, calibrated: Sequence[MeasuredRun], named: Setting | None) -> HeldOut:
     """A run as it was measured; its workers are those of its scenario, or `named` where its endpoint is elsewhere.
 
-    Raises UsageError where they are not known, or the run is one that was calibrated from; RunDirectoryError for a
-    bad run.
+    Raises UsageError where they are not known; RunDirectoryError for a bad run.
     """
     recorded = read(directory)
     run, jobs = recorded.run, recorded.samples.jobs
-    if run.id in {each.name for each in calibrated}:
-        raise UsageError(f"--check {directory.path}: is calibrated from as well; name a run that is not among them")
     window = load_window(run, jobs)
     return HeldOut(
         name=run.id,

@@ -127,8 +127,12 @@ def _checks(
 ) -> tuple[PredictionCheck, ...]:
     """What was predicted of each run that is held out; UsageError where one cannot be predicted."""
     checks = []
+    known = {run_directory(path).path.resolve() for path in request.runs}
     for path in request.checks:
-        run = held_out(run_directory(path), measured, named)
+        directory = run_directory(path)
+        if directory.path.resolve() in known:
+            raise UsageError(f"--check {path}: is calibrated from as well; name a run that is not among them")
+        run = held_out(directory, measured, named)
         try:
             checks.append(check(workload, run, request.seed, request.replicas, each))
         except ValueError as fault:

@@ -167,13 +167,31 @@ def test_what_is_missing_for_the_scalability_law_is_told(warm: Path, tmp_path: P
     )
 
 
+def test_the_scalability_law_is_told_with_its_intervals(tmp_path: Path) -> None:
+    asked = scenario(endpoint=WARM | {"workers": {"active": 40, "max": 40}})
+    runs = [
+        recorded(tmp_path / f"{rate_per_s}", asked, table_of(asked, (np.arange(300) / rate_per_s).tolist()))
+        for rate_per_s in (0.5, 1.0, 2.0, 4.0)
+    ]
+    _, said = told(*runs)
+    law = written(runs[-1] / "capacity.json").calibration.scalability.law
+    assert law is not None
+    assert law.alpha.low <= 0.01
+    assert law.at_one.value == pytest.approx(0.5, rel=0.1)
+    assert "By the scalability law (USL) through 4 runs contention is" in " ".join(said.split())
+
+
+def test_a_run_that_is_calibrated_from_is_not_held_out(warm: Path) -> None:
+    with pytest.raises(UsageError, match="is calibrated from as well"):
+        told(warm, rate=None, slo=None, checks=[warm])
+
+
 @pytest.mark.parametrize(
     ("asked", "changes", "said"),
     [
         (scenario(endpoint=COLD_AND_REVIVED, load=LOAD), {}, "no cold start was seen"),
         (scenario(load={"model": "closed", "stages": [{"users": 3, "for": "300s"}]}), {}, "closed model"),
         (scenario(endpoint=WARM, load=LOAD), {"ending": Ending.ABORTED}, "it ended before its scenario did"),
-        (scenario(endpoint=WARM, load=LOAD), {"id": "made-1"}, "is calibrated from as well"),
         (
             scenario(load=LOAD, target="https://api.runpod.ai/v2/x", ceilings={"jobs": 10}),
             {},
