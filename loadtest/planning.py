@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -118,8 +119,12 @@ def _shared_out(processes: int) -> Iterator[Each]:
         yield map
         return
     # Spawned, since a process that has threads, as Arrow makes them, cannot be forked safely.
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+    ignore = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process to answer
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), signal.signal, ignore)
+    try:
         yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _checks(

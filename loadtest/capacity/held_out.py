@@ -135,7 +135,10 @@ def check(
             f"{len(delay_ms)} jobs completed with a delay, a p95 needs {LEAST_JOBS}; name a run of more jobs"
         )
     if workload.cold_start is None and not run.setting.fixed:
-        raise ValueError("its workers start on demand, and no cold start was seen in the runs to calibrate from")
+        raise ValueError(
+            "its workers start on demand, and no cold start was seen in the runs to calibrate from; add one of "
+            "a scenario such as scenarios/capacity.yaml"
+        )
     rehearsed = _Rehearsed(
         workload=_as_in(workload, run.scenario),
         setting=run.setting,
