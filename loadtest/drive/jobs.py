@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ from gevent.event import Event
 
 from loadtest.clock import Clock
 from loadtest.drive.alarm import sleep_until
+from loadtest.drive.paces import pacers, share_out
 from loadtest.drive.pulse import Pulse
 from loadtest.drive.sender import Sender
 from loadtest.errors import ScenarioError
@@ -27,19 +27,15 @@ from loadtest.scenario.flows import FlowName
 from loadtest.scenario.model import SUBMITS_BY, Scenario
 from loadtest.scenario.stops import Stops
 from loadtest.traffic.arrivals import Schedule
-from loadtest.traffic.budget import MARGIN_S
 from loadtest.traffic.deal import Deal, closed_users, in_turn, works_from
-from loadtest.traffic.polling import Crowd, LongPolls, PollPacer
 from loadtest.traffic.settings import ClosedLoad
-from loadtest.traffic.shares import ALONE, Place, part
+from loadtest.traffic.shares import ALONE, Place
 
 LOOK_AHEAD_S = 3.0
 """Users are there for every arrival of the next seconds; Locust asks for their number once a second."""
 SPARE_USERS = 5
 MADE_AHEAD_S = 0.1
 """So long before its time a submission is made whose input is its own: early enough, and not many at once."""
-LEAST_POLLS_PER_S = 0.1
-"""What a process without a share plans with; its polls wait for the share, not for the plan."""
 
 
 class Turn(NamedTuple):
@@ -79,8 +75,7 @@ class Jobs:
         self._drawn = {
             name: drawn(scenario, name, webhook, stream) for name, sent in self._submissions.items() if sent is None
         }
-        self._long = LongPolls()
-        self._pacers = _pacers(scenario, self._long)
+        self._pacers = pacers(scenario)
         self._patience_s = scenario.patience
         self._flows = _flows_of_users(scenario)
         self._stage_ends_s = list(itertools.accumulate(stage.duration for stage in scenario.load.stages))
@@ -114,12 +109,7 @@ class Jobs:
         self._place = place
         self._turns.clear()
         self.stops.share(place)
-        for flow, pacer in self._pacers.items():
-            limit = self._scenario.limit(_polled_by(flow))
-            if limit is not None:
-                pacer.polls_per_s = max(part(limit.requests, place) / (limit.per_s + MARGIN_S), LEAST_POLLS_PER_S)
-        held = self._scenario.limit(Op.STATUS_SYNC)
-        self._long.most = math.inf if held is None or held.concurrent is None else part(held.concurrent, place)
+        share_out(self._pacers, self._scenario, place)
         if place.of:
             self._placed.set()
 
@@ -157,7 +147,7 @@ class Jobs:
             sleep_until(due_at, self._clock)
         finally:
             self._early -= 1
-        if submission is None or not self._deal.still_mine(arrival):
+        if submission is None or not self._deal.still_mine(arrival.seq):
             return True
         if due_at > self.ends_at or not self._may_submit():
             return False
@@ -221,11 +211,22 @@ class Jobs:
         chunk_seen_at: list[float] = []
         self.pulse.started()
         try:
-            self._sender.carry_out(self._steps(sample, submission, chunk_seen_at), sample, entered_at)
+            at = self._entered(sample) if entered_at is None else entered_at
+            if at is not None:
+                self._sender.carry_out(self._steps(sample, submission, chunk_seen_at), sample, at)
         finally:
             self.pulse.in_flight -= 1
             if sample.sent_at is not None:
                 self._put_on_record(sample, chunk_seen_at)
+
+    def _entered(self, sample: Sample) -> float | None:
+        """Wait until the job may be submitted; None where it has been dealt to another process meanwhile."""
+        op = SUBMITS_BY[sample.flow]
+        at = self._sender.enter(op)
+        if self._deal is None or self._deal.still_mine(sample.seq):
+            return at
+        self._sender.leave(op)
+        return None
 
     def _steps(self, sample: Sample, submission: Send, chunk_seen_at: list[float]) -> Steps:
         flow = sample.flow
@@ -279,16 +280,3 @@ def _flows_of_users(scenario: Scenario) -> list[FlowName]:
     turns = in_turn([scenario.share(name) for name in names], users)
     # A process has every n-th user: a pattern that repeats after n would give it users of one flow alone.
     return [names[index] for index in np.random.default_rng(scenario.seed).permutation(turns)]
-
-
-def _pacers(scenario: Scenario, long: LongPolls) -> dict[FlowName, PollPacer]:
-    """A pacer a flow; flows that poll by the same operation share its limit."""
-    crowds = {Op.STATUS: Crowd(), Op.STREAM: Crowd()}
-    pacers: dict[FlowName, PollPacer] = {}
-    for name, flow in scenario.flows.items():
-        pacers[name] = PollPacer(flow.polling, math.inf, crowds[_polled_by(name)], long)
-    return pacers
-
-
-def _polled_by(flow: FlowName) -> Op:
-    return Op.STREAM if flow == "stream" else Op.STATUS

@@ -49,7 +49,9 @@ class Listener:
         given = settings.url
         if given is not None and process > 0 and "{port}" not in given:
             raise UsageError('webhooks.url: it leads to one process of several; put "{port}" where the port belongs')
-        self.url = (own if given is None else given.rstrip("/").replace("{port}", str(self._server.server_port))) + self._path
+        self.url = (
+            own if given is None else given.rstrip("/").replace("{port}", str(self._server.server_port))
+        ) + self._path
 
     def heard_of(self, job_id: str, until: float) -> Answer:
         """What the endpoint told of this job, at once or when it does; NOTHING where it has not by `until`."""
