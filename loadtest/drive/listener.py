@@ -45,7 +45,7 @@ class Listener:
             raise UsageError(
                 f"webhooks: cannot listen on {settings.host} port {port}: {fault.strerror}; name another"
             ) from None
-        own = f"http://{settings.host}:{self._server.server_port}"
+        own = f"http://{_reached(settings.host)}:{self._server.server_port}"
         given = settings.url
         if given is not None and process > 0 and "{port}" not in given:
             raise UsageError('webhooks.url: it leads to one process of several; put "{port}" where the port belongs')
@@ -95,3 +95,9 @@ class Listener:
         if len(self._early) >= KEPT:
             del self._early[next(iter(self._early))]
         self._early[job_id] = answer
+
+
+def _reached(host: str) -> str:
+    """How an endpoint on this machine calls an address that is listened on, as a URL has it."""
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{own}]" if ":" in own else own

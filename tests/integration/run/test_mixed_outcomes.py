@@ -22,6 +22,8 @@ from tests.integration.run.conftest import Finished, read_journal, steady
 
 SEED = 7
 JOBS = 1150
+AT_ONCE, TRIES = 16, 100
+"""So many jobs the meddler has an eye on at once, and so often it looks at one that is not there or not yet to retry."""
 LIMITS = {"run": "2000 per 10 s", "status": "20000 per 10 s"}
 ENDPOINT = {
     "workers": {"active": 20, "max": 20},
@@ -46,25 +48,28 @@ class Meddler(threading.Thread):
         self.cancelled = self.retried = 0
 
     def run(self) -> None:
-        rng = np.random.default_rng(SEED)
+        picked = np.flatnonzero(np.random.default_rng(SEED).random(JOBS) < 0.3).tolist()
+        pending = [(index, TRIES) for index in picked]
         with httpx.Client(base_url=self._url, headers={"Authorization": KEY}, timeout=5) as client:
-            for index in np.flatnonzero(rng.random(JOBS) < 0.3).tolist():
-                job_id = self._known(client, self._ids[index])
-                if job_id is None:
-                    return
-                if index % 2:
-                    self.cancelled += client.post(f"/cancel/{job_id}").json()["status"] == "CANCELLED"
-                else:
-                    self.retried += client.post(f"/retry/{job_id}").status_code == 200
+            while pending and not self._over.is_set():
+                looked_at, pending = pending[:AT_ONCE], pending[AT_ONCE:]
+                left = [(index, tries - 1) for index, tries in looked_at if not self._done(client, index)]
+                pending = [each for each in left if each[1]] + pending
+                time.sleep(0.01)
 
-    def _known(self, client: httpx.Client, uuid: str) -> str | None:
-        """The job's whole id once the server has it; None once the run is over."""
-        while not self._over.is_set():
-            for job_id in (uuid, f"sync-{uuid}"):
-                if client.get(f"/status/{job_id}").status_code == 200:
-                    return job_id
-            time.sleep(0.005)
-        return None
+    def _done(self, client: httpx.Client, index: int) -> bool:
+        """Whether the job is cancelled or retried, or can no longer be."""
+        for job_id in (self._ids[index], f"sync-{self._ids[index]}"):
+            answer = client.post(f"/{'cancel' if index % 2 else 'retry'}/{job_id}")
+            if index % 2 and answer.status_code == 200:
+                self.cancelled += answer.json()["status"] == "CANCELLED"
+                return True
+            if answer.status_code == 200:
+                self.retried += 1
+                return True
+            if answer.status_code == 400 and ("COMPLETED" in answer.text or "CANCELLED" in answer.text):
+                return True
+        return False
 
     def stop(self) -> None:
         self._over.set()
