@@ -13,8 +13,8 @@ from loadtest.protocol import Op
 class Row:
     """Ended jobs of one operation; they end in order of time, so the oldest is the next to go.
 
-    Times and ids stand apart: a tuple a job would have the garbage collector look at each of them. `due_at` is when the
-    oldest expires; infinite where none is kept.
+    Times and ids stand apart: a tuple a job would have the garbage collector look at each of them. `due_at` is
+    when the oldest expires; infinite where none is kept.
     """
 
     def __init__(self, kept_s: float) -> None:
