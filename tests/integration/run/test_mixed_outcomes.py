@@ -23,7 +23,7 @@ from tests.integration.run.conftest import Finished, read_journal, steady
 SEED = 7
 JOBS = 1150
 AT_ONCE, TRIES = 16, 100
-"""So many jobs the meddler has an eye on at once, and so often it tries one that is not there, or not to retry yet."""
+"""The meddler has an eye on so many jobs at once, and tries one so often that is not there, or not to retry yet."""
 LIMITS = {"run": "2000 per 10 s", "status": "20000 per 10 s"}
 ENDPOINT = {
     "workers": {"active": 20, "max": 20},
