@@ -19,9 +19,10 @@ from loadtest.capacity.predict import Effort
 from loadtest.capacity.search import CONFIRM, LOOK, Question
 from loadtest.capacity.setting import Scaling, Setting, Workload, fixed
 from loadtest.errors import ExitCode, UsageError
-from loadtest.gating import run_directory
+from loadtest.gating import run_directory, write_named
 from loadtest.record.directory import RunDirectory
 from loadtest.report.capacity import print_plan
+from loadtest.report.capacity_page import capacity_html
 from loadtest.results import read
 from loadtest.scenario.gates import parse_gate
 from loadtest.scenario.model import Scenario
@@ -52,7 +53,7 @@ class CapacityRequest:
 
 
 def capacity(request: CapacityRequest, console: Console) -> int:
-    """Answer the request in the terminal and in `capacity.json`; 0, or 4 where the answer is too close to tell.
+    """Answer the request in the terminal, in `capacity.json` and on a page; 0, or 4 where it is too close to tell.
 
     Raises UsageError for what cannot be understood, an objective that no workers meet, or runs that tell too
     little; RunDirectoryError for a bad run.
@@ -75,8 +76,8 @@ def capacity(request: CapacityRequest, console: Console) -> int:
     effort = [msgspec.structs.replace(each, seed=request.seed) for each in (request.look, request.confirm)]
     question = Question(slo, workload, price, *effort)
     found = _planned(request, question, calibration, rate_per_s, scenario)
-    _write(request, directories[-1], found)
-    print_plan(found, console)
+    page = _write(request, directories[-1], found)
+    print_plan(found, page, console)
     return ExitCode.INCONCLUSIVE if found.answer.standing is Standing.CANNOT_TELL else ExitCode.PASS
 
 
@@ -158,13 +159,16 @@ def _arrivals(text: object) -> Arrivals:
     return "constant" if match[1] == "constant" else "poisson"
 
 
-def _write(request: CapacityRequest, last: RunDirectory, found: Plan) -> None:
+def _write(request: CapacityRequest, last: RunDirectory, found: Plan) -> Path:
+    """Write the plan and its page, which stands beside it; the page's path."""
     path = last.path / FILE if request.out is None else request.out
+    page = path.with_suffix(".html")
+    if page == path:
+        raise UsageError(f"--out {path}: is where the page would be; name a file that ends in .json")
     content = msgspec.json.format(msgspec.json.encode(found), indent=2)
-    if request.out is None:
-        last.write(path, content)
-        return
-    try:
-        path.write_bytes(content)
-    except OSError as fault:
-        raise UsageError(f"--out {path}: cannot be written: {fault.strerror}; name another place") from None
+    for place, written in ((path, content), (page, capacity_html(found).encode())):
+        if request.out is None:
+            last.write(place, written)
+        else:
+            write_named(place, written, "--out")
+    return page

@@ -6,6 +6,7 @@ import msgspec
 
 from loadtest.capacity.arrivals import gap_variation
 from loadtest.capacity.calibrate import Calibration
+from loadtest.capacity.curves import Curves, curves
 from loadtest.capacity.formulas import QuickAnswer, quick_answer
 from loadtest.capacity.objective import Judged, Standing, best, floor, refuse
 from loadtest.capacity.search import Question, flexible_options, highest_rate, least_active
@@ -32,7 +33,7 @@ class Plan(msgspec.Struct, frozen=True):
     `answer` is what was asked about: the workers that were named, or the least that always run and meet the
     objective; `fewer` is one less, null where workers were named. `options` holds, for each scaler and idle timeout
     that was asked for, the least that meet it, those that bill least first. `highest_rate_per_s` is what the
-    answer's workers bear; null where they meet the objective at no rate.
+    answer's workers bear; null where they meet the objective at no rate. `curves` shows what lies around the answer.
     """
 
     rate_per_s: float
@@ -45,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True):
     fewer: Judged | None
     cliff: Cliff
     highest_rate_per_s: float | None
+    curves: Curves
     options: tuple[Judged, ...] = ()
     leaves_out: tuple[str, ...] = ()
     schema: int = SCHEMA
@@ -94,19 +96,23 @@ def plan(
         question, rate_per_s, alternatives.scalings, alternatives.idle_timeouts_s, alternatives.most
     )
     work = question.workload
+    quick = quick_answer(
+        setting.most, rate_per_s, mean_s(work.service), gap_variation(work.arrivals), variation(work.service)
+    )
+    cliff = _cliff(question, setting, rate_per_s)
+    told = (answer, fewer, cliff.less, cliff.more)
     return Plan(
         rate_per_s=rate_per_s,
         slo=str(question.slo),
         limit=question.slo.limit,
         price=question.price,
         calibration=calibration,
-        quick=quick_answer(
-            setting.most, rate_per_s, mean_s(work.service), gap_variation(work.arrivals), variation(work.service)
-        ),
+        quick=quick,
         answer=answer,
         fewer=fewer,
-        cliff=_cliff(question, setting, rate_per_s),
+        cliff=cliff,
         highest_rate_per_s=highest_rate(msgspec.structs.replace(question, look=question.confirm), setting),
+        curves=curves(question, rate_per_s, quick.vendor_workers, [each for each in told if each is not None]),
         options=_cheapest_confirmed(question, rate_per_s, best(options)),
         leaves_out=_LEAVES_OUT,
     )
