@@ -73,7 +73,7 @@ def _objective(plan: Plan, along: _Along) -> Chart:
     drawn = [(place, each.observed) for place, each in along.points if each.observed is not None]
     rows = [_row(slo, place, each) for place, each in drawn]
     limit = plan.limit if slo.metric.is_share else plan.limit * 1000
-    y = _y(slo, rows, limit)
+    y = objective_y(slo, rows, limit)
     across = rows_chart([{"y": limit}]).mark_rule(stroke=BAD, strokeWidth=1.4).encode(y=y)
     told = ", ".join(f"{place:g} {limit_text(slo, float(f'{each.value:.3g}'))}" for place, each in drawn)
     figure = f"{slo.metric} {slo.statistic}".strip()
@@ -93,13 +93,18 @@ def _objective(plan: Plan, along: _Along) -> Chart:
 
 
 def _row(slo: Gate, place: float, each: Estimate) -> Row:
+    scale = 1.0 if slo.metric.is_share else 1000.0
+    return drawn_row(slo, place, each.value * scale, each.low * scale, each.high * scale)
+
+
+def drawn_row(slo: Gate, place: float, value: float, low: float, high: float) -> Row:
     """A point in milliseconds or as a share, none under what an axis can show."""
-    scale, least = (1.0, 0.0) if slo.metric.is_share else (1000.0, 1.0)
-    value, low, high = (max(least, end * scale) for end in (each.value, each.low, each.high))
-    return {"x": place, "y": value, "low": low, "high": high}
+    least = 0.0 if slo.metric.is_share else 1.0
+    return {"x": place, "y": max(least, value), "low": max(least, low), "high": max(least, high)}
 
 
-def _y(slo: Gate, rows: Sequence[Row], limit: float) -> alt.Y:
+def objective_y(slo: Gate, rows: Sequence[Row], limit: float) -> alt.Y:
+    """An axis that holds the limit and every interval: milliseconds on a logarithm, or a share from zero."""
     if not slo.metric.is_share:
         return log_ms_y("y", log_domain([limit, *(row[end] for row in rows for end in ("low", "high"))]))
     top = max([limit, *(row["high"] for row in rows)])
@@ -166,10 +171,10 @@ def _curve(along: _Along, rows: Sequence[Row], y: alt.Y) -> list[alt.Chart]:
         alt.Tooltip("high:Q", title="to", format=",.4~g"),
     ]
     dots = rows_chart(rows).mark_point(size=26, fill=ACCENT, stroke=None, opacity=1, clip=True)
-    return [line, reach.encode(x=x, y=_at(y, "low"), y2="high:Q"), dots.encode(x=x, y=y, tooltip=tips)]
+    return [line, reach.encode(x=x, y=same_axis(y, "low"), y2="high:Q"), dots.encode(x=x, y=y, tooltip=tips)]
 
 
-def _at(y: alt.Y, field: str) -> alt.Y:
+def same_axis(y: alt.Y, field: str) -> alt.Y:
     """The same axis for another field."""
     moved: alt.Y = y.copy()
     moved.shorthand = f"{field}:Q"
