@@ -7,6 +7,7 @@ goes either way by chance. What the repetition overturns moves the edge, and the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -91,6 +92,12 @@ def outcome_of(summary: Summary, stopped_by: str) -> Outcome:
         return Outcome.FAILS if broken and set(failing) <= set(_ENDPOINT_S_OWN) else Outcome.INVALID
     words = {Verdict.PASS: Outcome.PASSES, Verdict.FAIL: Outcome.FAILS}
     return words.get(summary.verdict, Outcome.UNTOLD)
+
+
+def usual_probes(bounds: Bounds) -> int:
+    """How many probes it takes where the endpoint breaks at one rate below the highest, and no two disagree."""
+    raising = math.ceil(math.log(bounds.at_most_per_s / bounds.first_per_s, _RAISE)) + 1
+    return raising + math.ceil(math.log2(math.log(_RAISE, 1 + bounds.within))) + 2 * (_AGREE - 1)
 
 
 def next_step(bounds: Bounds, tried: Sequence[Tried]) -> Probe | Found:
@@ -178,4 +185,4 @@ def _found(ended: Ended, tried: Sequence[Tried]) -> Found:
 
 
 def _rounded(rate_per_s: float) -> float:
-    return float(f"{rate_per_s:.4g}")
+    return float(f"{rate_per_s:.3g}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import altair as alt
 from altair.utils import schemapi
 
-from loadtest.analyze.summary import GateResult
-from loadtest.capacity.measured import MeasuredSearch
+from loadtest.analyze.summary import GateResult, Verdict
+from loadtest.capacity.measured import MeasuredSearch, ProbeResult
 from loadtest.capacity.probing import Outcome
 from loadtest.report.capacity_charts import drawn_row, objective_y, same_axis
 from loadtest.report.charts import BAD, DOUBT, GREY, Chart, Key, Row, rows_chart, styled
@@ -34,6 +34,7 @@ def search_html(found: MeasuredSearch) -> str:
         .render(
             found=found,
             verdict_word=VERDICT_WORDS[found.verdict],
+            odd=[each for each in found.probes if not _told_by_gates(each)],
             tones=OUTCOME_CLASSES,
             observed_text=observed_text,
             limit_text=limit_text,
@@ -44,6 +45,13 @@ def search_html(found: MeasuredSearch) -> str:
             javascript=charting_in_html(),
         )
     )
+
+
+def _told_by_gates(probe: ProbeResult) -> bool:
+    """Whether what the gates observed says all; else the reason must be told."""
+    verdicts = {gate.verdict for gate in probe.gates}
+    shown = {Outcome.PASSES: {Verdict.PASS}, Outcome.FAILS: {Verdict.FAIL}, Outcome.UNTOLD: {Verdict.INCONCLUSIVE}}
+    return bool(shown.get(probe.outcome, set()) & verdicts)
 
 
 def _chart(found: MeasuredSearch, place: int, text: str) -> Chart | None:

@@ -40,7 +40,7 @@ def obstacle(probe: Scenario) -> str | None:
     """Why a probe must not be sent: a limit or a ceiling that its schedule would pass; None where nothing is."""
     fault = next(impossible(probe), None)
     if fault is not None:
-        return fault.text
+        return fault.text.partition(";")[0]
     seen = preview(probe)
     for operation in seen.operations:
         limit, fullest = operation.limit, operation.fullest

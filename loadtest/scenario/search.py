@@ -25,7 +25,7 @@ class Search(Frozen):
 
     at_most: Annotated[PerSecond, Field(gt=0)]
     """No probe has a higher rate than this; limits and ceilings hold beside it."""
-    within: Annotated[Fraction, Field(ge=0.01, le=0.5)] = 0.05
+    within: Annotated[Fraction, Field(ge=0.02, le=0.5)] = 0.05
     """How close the highest passing and the lowest failing rate are to come."""
     empty_within: Annotated[Seconds, Field(gt=0)] = 120.0
     """How long the endpoint may take to finish all its jobs between two probes."""
