@@ -108,7 +108,7 @@ def objective_y(slo: Gate, rows: Sequence[Row], limit: float) -> alt.Y:
     if not slo.metric.is_share:
         return log_ms_y("y", log_domain([limit, *(row[end] for row in rows for end in ("low", "high"))]))
     top = max([limit, *(row["high"] for row in rows)])
-    axis = alt.Axis(tickCount=5, format=".2~%")
+    axis = alt.Axis(tickCount=5, labelExpr="format(datum.value * 100, '~g') + ' %'")
     return alt.Y("y:Q", title=None, scale=alt.Scale(domain=[0, top * 1.1], nice=False), axis=axis)
 
 

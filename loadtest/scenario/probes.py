@@ -51,6 +51,8 @@ def obstacle(probe: Scenario) -> str | None:
     if most is not None and seen.jobs is not None and seen.jobs > most:
         return f"it would submit {seen.jobs} jobs, ceilings.jobs leaves {most}"
     cost = probe.ceilings.cost
+    if cost is not None and cost <= 0:
+        return "ceilings.cost is spent"
     if cost is not None and seen.cost is not None and seen.cost > cost:
         return f"it would cost about {seen.cost:.3g} US dollars, ceilings.cost leaves {cost:.3g}"
     return None

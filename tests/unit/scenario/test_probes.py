@@ -44,6 +44,12 @@ def test_set_makes_the_same_probe_of_the_file() -> None:
     assert load_scenario(BREAKPOINT, changes(probe), seed=4) == probe
 
 
+def test_once_the_money_is_spent_nothing_more_is_sent() -> None:
+    probe = at_rate(scenario(), 20.0, 1, 1)
+    spent = probe.model_copy(update={"ceilings": probe.ceilings.model_copy(update={"cost": -0.1})})
+    assert obstacle(spent) == "ceilings.cost is spent"
+
+
 @pytest.mark.parametrize(
     ("more", "rate_per_s", "why"),
     [
