@@ -45,7 +45,7 @@ def test_set_makes_the_same_probe_of_the_file() -> None:
 
 
 def test_once_the_money_is_spent_nothing_more_is_sent() -> None:
-    probe = at_rate(scenario(), 20.0, 1, 1)
+    probe = at_rate(scenario(price=0.01), 20.0, 1, 1)
     spent = probe.model_copy(update={"ceilings": probe.ceilings.model_copy(update={"cost": -0.1})})
     assert obstacle(spent) == "ceilings.cost is spent"
 
