@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import msgspec
 
@@ -11,6 +12,7 @@ from loadtest.capacity.predict import Prediction, settles
 from loadtest.capacity.search import Question
 from loadtest.capacity.setting import Setting, fixed, mean_s
 from loadtest.capacity.simulate import can_settle, jobs_to_settle
+from loadtest.capacity.values import Each
 
 _STEPS = (1, 2, 3, 5, 8, 13, 21, 34, 55)
 """So many workers more and fewer than the answer: close steps near it, wide ones where little happens."""
@@ -35,22 +37,26 @@ class Curves(msgspec.Struct, frozen=True):
     limit_per_s: float
 
 
-def curves(question: Question, rate_per_s: float, vendor_workers: int, known: Sequence[Judged]) -> Curves:
-    """Both curves through the first of `known`, the answer; whatever else is known is not simulated again."""
+def curves(
+    question: Question, rate_per_s: float, vendor_workers: int, known: Sequence[Judged], each: Each = map
+) -> Curves:
+    """Both curves through the first of `known`, the answer; whatever else is known is not simulated again.
+
+    `each` goes through the points.
+    """
     setting = known[0].prediction.setting
     half = msgspec.structs.replace(question.look, jobs=question.look.jobs // 2)
     glance = msgspec.structs.replace(question, confirm=half)
     limit_per_s = setting.most / mean_s(question.workload.service)
     vendor = next(_among(known, fixed(vendor_workers), rate_per_s), None)
-    settings = [_with(setting, most) for most in _around(setting.most, vendor_workers)]
-    by_workers = [_point(glance, each, rate_per_s, known) for each in settings]
-    by_rate = [
-        _point(glance, setting, each, known) for each in _rates(setting, limit_per_s, known) if each < limit_per_s
-    ]
+    places = [(_with(setting, most), rate_per_s) for most in _around(setting.most, vendor_workers)]
+    of_workers = len(places)
+    places += [(setting, rate) for rate in _rates(setting, limit_per_s, known) if rate < limit_per_s]
+    points = list(each(partial(_point, glance, known), places))
     return Curves(
         vendor=vendor or _told(question, fixed(vendor_workers), rate_per_s),
-        by_workers=tuple(each for each in by_workers if each is not None),
-        by_rate=tuple(each for each in by_rate if each is not None),
+        by_workers=tuple(point for point in points[:of_workers] if point is not None),
+        by_rate=tuple(point for point in points[of_workers:] if point is not None),
         limit_per_s=limit_per_s,
     )
 
@@ -73,8 +79,9 @@ def _with(setting: Setting, most: int) -> Setting:
     return msgspec.structs.replace(setting, active=min(setting.active, most), most=most)
 
 
-def _point(question: Question, setting: Setting, rate_per_s: float, known: Sequence[Judged]) -> Judged | None:
-    """What is known of a setting, or a glance at it; None where it would take too long to settle."""
+def _point(question: Question, known: Sequence[Judged], place: tuple[Setting, float]) -> Judged | None:
+    """What is known of a setting at a rate, or a glance at it; None where it would take too long to settle."""
+    setting, rate_per_s = place
     found = next(_among(known, setting, rate_per_s), None)
     if found is not None:
         return found

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from altair.utils import schemapi
 
 from loadtest.capacity.calibrate import Calibration
+from loadtest.capacity.held_out import Figure as CheckedFigure
+from loadtest.capacity.held_out import PredictionCheck
 from loadtest.capacity.objective import Judged, Standing
-from loadtest.capacity.plan import Plan
+from loadtest.capacity.plan import Checked, Plan
 from loadtest.capacity.values import Estimate
 from loadtest.report import capacity as told
 from loadtest.report.capacity_charts import capacity_charts
+from loadtest.report.checks import FIGURES, run_text
 from loadtest.report.page import charting_in_html, environment, specs_in_html
 from loadtest.report.tables import Cell, Figure, QuantileRow, needs, quantile_row
 from loadtest.report.terms import PLAN_TERMS, Terms
@@ -30,6 +34,17 @@ class SettingRow:
     label: str
     judged: Judged
     cells: Sequence[Cell]
+
+
+@dataclass(frozen=True)
+class HeldOutRow:
+    """A figure that was predicted and measured; `inside` whether within the interval, where both are known."""
+
+    name: str
+    predicted: Cell
+    measured: Cell
+    error: float | None
+    inside: bool | None
 
 
 def capacity_html(plan: Plan) -> str:
@@ -50,15 +65,46 @@ def capacity_html(plan: Plan) -> str:
             tiles=_tiles(plan, slo),
             settings=_settings(plan, slo),
             options=[SettingRow(str(n), each, _figures(slo, each)) for n, each in enumerate(plan.options, 1)],
-            calibrated=_calibrated(plan.calibration),
-            mean=_cell(plan.calibration.execution_mean_ms, milliseconds),
-            needs=needs(),
+            **_calibration_shown(plan.calibration),
+            **_checks_shown(plan.checks),
             terms=terms,
             charts=charts,
             specs=specs_in_html(charts),
             javascript=charting_in_html(),
         )
     )
+
+
+def checked_html(checked: Checked) -> str:
+    """The page where nothing was planned: a prediction held against runs, and what it was predicted from."""
+    terms = Terms(PLAN_TERMS)
+    template = environment(terms).get_template("checked.html")
+    return template.render(**_calibration_shown(checked.calibration), **_checks_shown(checked.checks), terms=terms)
+
+
+def _calibration_shown(calibration: Calibration) -> dict[str, Any]:
+    """What `calibration.html` takes."""
+    return {
+        "calibration": calibration,
+        "calibrated": _calibrated(calibration),
+        "mean": _cell(calibration.execution_mean_ms, milliseconds),
+        "law": calibration.scalability.law,
+        "needs": needs(),
+    }
+
+
+def _checks_shown(checks: Sequence[PredictionCheck]) -> dict[str, Any]:
+    """What `held_out.html` takes."""
+    return {
+        "held_out": [(check, [_held_out(each) for each in check.figures]) for check in checks],
+        "run_text": run_text,
+    }
+
+
+def _held_out(figure: CheckedFigure) -> HeldOutRow:
+    name, text = FIGURES[figure.name]
+    measured = Figure("", figure.measured, NOTHING if figure.measured is None else text(figure.measured))
+    return HeldOutRow(name, _cell(figure.predicted, text), Cell(measured), figure.error, figure.inside)
 
 
 def _tiles(plan: Plan, slo: Gate) -> list[tuple[str, str, Cell]]:

@@ -12,6 +12,7 @@ from rich.text import Text
 from loadtest.analyze.summary import Verdict
 from loadtest.capacity.measured import MeasuredSearch, ProbeResult
 from loadtest.capacity.probing import Outcome
+from loadtest.report.capacity import print_page
 from loadtest.report.gates import observed_text
 from loadtest.report.words import NOTHING, count, rate
 
@@ -37,9 +38,7 @@ def print_search(found: MeasuredSearch, page: Path, console: Console) -> None:
     for gate in found.broken:
         console.print()
         console.print(Text.assemble("broken: ", gate.gate, ". ", gate.detail))
-    console.print()
-    # As in `terminal`: a path is for copying.
-    console.print(Text.assemble("report  ", str(page)), soft_wrap=True)
+    print_page(page, console)
 
 
 def _probes(probes: Sequence[ProbeResult]) -> Table:

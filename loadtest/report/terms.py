@@ -174,6 +174,16 @@ PLAN_TERMS = TERMS | {
         "Requests per minute × seconds per request / 60, rounded up: the bare offered load. It leaves nothing for "
         "jobs that come close together, so that they wait for each other, and where it comes out whole, for ever.",
     ),
+    "held-out": (
+        "Held against a run",
+        "A run that was not calibrated from is predicted from its scenario alone: replicas of it, each with other "
+        "arrivals and with times drawn anew from those that were measured.",
+    ),
+    "scalability": (
+        "Scalability law",
+        "Whether workers slow each other down: contention α and coherency β (USL), each with its 95 % interval. An α "
+        "above 0 says that more workers will bring less than is predicted.",
+    ),
     "dispatch": (
         "Dispatch",
         "The delay of a job that meets an idle worker; it comes on top of every simulated wait.",

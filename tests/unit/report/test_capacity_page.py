@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 
 from loadtest.capacity.calibrate import Missing, calibrate
+from loadtest.capacity.held_out import Figure, PredictionCheck
 from loadtest.capacity.objective import Standing
-from loadtest.capacity.plan import Alternatives, Plan, plan
+from loadtest.capacity.plan import Checked, LeftOut, Plan, plan
 from loadtest.capacity.predict import Effort
-from loadtest.capacity.search import Question
+from loadtest.capacity.search import Alternatives, Question
 from loadtest.capacity.setting import Scaling, fixed, mean_s
+from loadtest.capacity.values import Estimate
 from loadtest.report.capacity import vendor_text
-from loadtest.report.capacity_page import capacity_html
+from loadtest.report.capacity_page import capacity_html, checked_html
 from loadtest.report.terms import PLAN_TERMS, TERMS
 from loadtest.scenario.gates import parse_gate
 from tests.unit.analyze.rows import scenario
@@ -30,6 +32,11 @@ CALIBRATION, WORK = calibrate([measured_run(flexible(), bursts(60))])
 LITTLE = Effort(4, 800)
 
 
+DELAY = Figure("delay_p95_ms", Estimate(900.0, 700.0, 1100.0), 1250.0, -0.28, False)
+WORKERS = Figure("worker_s", Estimate(300.0, 290.0, 310.0), None, None, None)
+CHECK = PredictionCheck("other", "burst", fixed(4), 120.0, 321, 199, (DELAY, WORKERS), ("A note of the check.",))
+
+
 def planned(slo: str = "delay p95 < 2s", price: float | None = 0.001, **options: Any) -> Plan:
     question = Question(parse_gate(slo), WORK, price, Effort(2, 200), LITTLE)
     return plan(question, CALIBRATION, 2.0, **options)
@@ -38,6 +45,8 @@ def planned(slo: str = "delay p95 < 2s", price: float | None = 0.001, **options:
 @pytest.fixture(scope="module")
 def made() -> tuple[Plan, Page, str]:
     found = planned(alternatives=Alternatives((Scaling(request_count=1),), (5.0, 60.0), 8))
+    left_out = (LeftOut(Scaling(9.0), 30.0, "not met up to 8 workers"),)
+    found = msgspec.structs.replace(found, checks=(CHECK,), left_out=left_out)
     source = capacity_html(found)
     return found, Page(source), source
 
@@ -80,6 +89,21 @@ def test_key_figures_and_settings_are_the_plan_s(made: tuple[Plan, Page, str]) -
     settings = [each.prediction.setting for each in found.options]
     assert options == [[str(each.idle_timeout_s), str(each.most)] for each in settings]
     assert page.rows["calibration"][1][0] == str(found.calibration.execution_ms.n)
+
+
+def test_what_was_held_out_stands_beside_its_prediction_on_either_page(made: tuple[Plan, Page, str]) -> None:
+    _, planned_page, source = made
+    assert "not met up to 8 workers" in planned_page.text
+    checked = checked_html(Checked(CALIBRATION, (CHECK,)))
+    for page in (planned_page, Page(checked)):
+        assert page.rows["held-out"][1:] == [
+            ["900.0", "700.0", "1100.0", "1250.0", "-0.28"],
+            ["300.0", "290.0", "310.0", ""],
+        ]
+        assert page.figures["held-out"][:3] == ["321", "120.0", "199"]
+        assert "other: 4 active workers; 321 jobs in 2 min, 199 replicas. A note of the check." in page.text
+    assert Page(checked).outside == []
+    assert "worker time" in source
 
 
 def test_one_file_that_asks_for_nothing_else_with_every_chart_legal(made: tuple[Plan, Page, str]) -> None:
