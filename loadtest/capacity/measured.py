@@ -97,7 +97,7 @@ def _reason(found: Found, broken: Sequence[str], probes: Sequence[ProbeResult]) 
     breaks = ", ".join(broken) or "the abort rule stopped it"
     match found.ended:
         case Ended.ENDPOINT:
-            return f"{holds} and no longer at {high:.4g}/s: {breaks}. Two probes of each agree."
+            return f"{holds} and no longer at {high:.4g}/s: {breaks}. Both were confirmed twice."
         case Ended.LIMIT:
             refused = min(
                 (each for each in probes if each.outcome is Outcome.REFUSED), key=lambda each: each.rate_per_s

@@ -1,8 +1,8 @@
 """Where a live endpoint breaks: which rate to try next, from what the rates tried so far came to.
 
 Steps double until a rate fails, then the gap between the highest passing and the lowest failing rate is halved, in
-ratios, until it is small enough. Then both edges are tried again until two probes of each agree: a run near the edge
-goes either way by chance. What the repetition overturns moves the edge, and the search goes on from there.
+ratios, until it is small enough. Then both edges are confirmed twice, since a run near the edge goes either way by
+chance. What most probes of a rate overturn moves the edge, and the search goes on from there.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ STRETCH = 2
 LEAST_SHARE = 1 / 32
 """Where the first rate fails, lower ones are tried down to this share of it."""
 _RAISE = 2.0
-_AGREE = 2
+_AGREE = 3
+"""The probe that finds an edge, and two that confirm it."""
 _ENDPOINT_S_OWN = ("jobs completed", "censored jobs")
 """Checks that an overwhelmed endpoint fails, however sound the generator was."""
 _ABORT_RULE = "abort."
@@ -104,8 +105,8 @@ def next_step(bounds: Bounds, tried: Sequence[Tried]) -> Probe | Found:
     """The next probe, or what was found; from the outcomes alone, in their order.
 
     An invalid probe is repeated once. One that cannot tell is repeated for longer; where that cannot either, the
-    rate does not pass, since what cannot be shown to hold is not promised. Two that disagree are settled by a third.
-    A repetition for which a limit or ceiling leaves no room ends the search.
+    rate does not pass, since what cannot be shown to hold is not promised. Where as many pass as fail, one more
+    decides. A repetition for which a limit or ceiling leaves no room ends the search.
     """
     if not tried:
         return Probe(bounds.first_per_s)
@@ -168,7 +169,7 @@ def _votes(tried: Sequence[Tried]) -> dict[float, list[bool]]:
 
 
 def _confirmed(ended: Ended, tried: Sequence[Tried], *rates: float | None) -> Probe | Found:
-    """The end, once two probes of each of these rates agree; until then one more of them."""
+    """The end, once so many probes of each of these rates agree; until then one more of them."""
     votes = _votes(tried)
     for rate in rates:
         if rate is not None and max(votes[rate].count(True), votes[rate].count(False)) < _AGREE:

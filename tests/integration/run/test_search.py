@@ -34,17 +34,24 @@ def test_both_edges_are_confirmed_and_every_probe_is_a_run_of_its_own(run: Calla
     told = found(finished.out)
     assert (finished.status, told["verdict"], told["ended"]) == (0, "pass", "endpoint")
     assert (told["highest_passing_per_s"], told["lowest_failing_per_s"]) == (52, 75)
-    assert [each["outcome"] for each in told["probes"]] == ["passes", "fails", "passes", "fails"]
+    assert [each["outcome"] for each in told["probes"]] == ["passes", "fails", "passes", "passes", "fails", "fails"]
     assert [gate["gate"] for gate in told["broken"]] == ["delay p95 < 200ms"]
     runs = [Finished(0, finished.out / each["run"], "", "") for each in told["probes"]]
     assert all(each.is_complete() for each in runs)
-    assert [each.run["seed"] for each in runs] == [3, 4, 5, 6]
-    assert [each.run["scenario"]["load"]["stages"][0]["rate"] for each in runs] == ["52/s", "75/s"] * 2
+    assert [each.run["seed"] for each in runs] == [3, 4, 5, 6, 7, 8]
+    assert [each.run["scenario"]["load"]["stages"][0]["rate"] for each in runs] == [
+        "52/s",
+        "75/s",
+        "52/s",
+        "52/s",
+        "75/s",
+        "75/s",
+    ]
     assert {each.run["scenario"]["search"] for each in runs} == {None}
     page = (finished.out / "search.html").read_text()
     assert all(f'href="{each["run"]}/report.html"' in page for each in told["probes"])
     assert "The gates hold up to 52/s and no longer at 75/s" in " ".join(finished.stdout.split())
-    assert "probe 4: 75.0/s fails" in finished.stderr
+    assert "probe 6: 75.0/s fails" in finished.stderr
 
 
 def test_no_limit_is_passed_and_it_is_told_that_the_limit_ended_the_search(
@@ -52,14 +59,14 @@ def test_no_limit_is_passed_and_it_is_told_that_the_limit_ended_the_search(
 ) -> None:
     """The endpoint bears what is sent; a limit of 60/s does not let more be tried."""
     server = serve({"workers": {"active": 9, "max": 9}, "service": "50ms"})
-    scenario = searching("400/s", limits={"run": "60 per 1s"}, ceilings={"jobs": 300})
+    scenario = searching("400/s", limits={"run": "60 per 1s"}, ceilings={"jobs": 500})
     finished = run(scenario, "--target", server.url)
     server.stop()
     told = found(finished.out)
     assert (finished.status, told["ended"], told["highest_passing_per_s"]) == (0, "limit", 52)
     assert "The limit, not the endpoint, ends the search: at 73.5/s offers 73.5/s to /run" in told["reason"]
     sent = [each for each in told["probes"] if each["run"]]
-    assert [each["rate_per_s"] for each in sent] == [52, 52]
+    assert [each["rate_per_s"] for each in sent] == [52, 52, 52]
     journal = read_journal(server.journal)
     submitted_at = np.sort([each["at"] for each in journal.requests if each["op"] == "run"])
     assert len(submitted_at) == sum(each["jobs"] for each in sent)
