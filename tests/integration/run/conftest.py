@@ -109,10 +109,11 @@ def run(start: Callable[..., Started]) -> Callable[..., Finished]:
     return lambda *args, **kwargs: start(*args, **kwargs).finish()
 
 
-def sending(begun: Started, processes: int = 1, within_s: float = 30.0) -> None:
+def sending(begun: Started | Path, processes: int = 1, within_s: float = 30.0) -> None:
     """Wait until every process of a run has samples on disk."""
     by = time.monotonic() + within_s
-    while len(list((begun.out / "shards").glob("samples-*"))) < processes:
+    directory = begun.out if isinstance(begun, Started) else begun
+    while len(list((directory / "shards").glob("samples-*"))) < processes:
         assert time.monotonic() < by, "no samples came"
         time.sleep(0.05)
 
