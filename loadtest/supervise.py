@@ -25,7 +25,6 @@ from loadtest.record.directory import RunDirectory
 from loadtest.record.progress import Progress
 from loadtest.record.run import COMMAND_VARIABLE
 from loadtest.report.live import LiveView
-from loadtest.report.terminal import print_result
 from loadtest.scenario.key import key_of
 from loadtest.scenario.load import load_scenario
 
@@ -72,6 +71,10 @@ def run(request: RunRequest) -> int:
     _refuse_what_cannot_be_made(directory.path)
     with tempfile.TemporaryFile() as log, _driver(request, directory, log) as (driver, lines):
         caught = _forwarding_signals(driver)
+        # Slow to import, so that it is done while the driver imports what it needs, before anything is sent.
+        from loadtest.report.terminal import print_result
+        from loadtest.results import build
+
         with LiveView(scenario, Console(stderr=True)) as view:
             for line in lines:
                 view.show(msgspec.json.decode(line, type=Progress))
@@ -81,8 +84,6 @@ def run(request: RunRequest) -> int:
             if caught:
                 return SIGNAL_ENDINGS[caught[0]]
             raise Aborted(f"the driving process ended ({status}) before the run began: {said}")
-    from loadtest.results import build
-
     try:
         summary = build(directory)
     except RecordingError as fault:
