@@ -26,7 +26,6 @@ from loadtest.record.directory import RunDirectory
 from loadtest.record.progress import Progress
 from loadtest.record.run import COMMAND_VARIABLE
 from loadtest.report.live import LiveView
-from loadtest.report.terminal import print_result
 from loadtest.scenario.key import key_of
 from loadtest.scenario.load import load_scenario
 from loadtest.scenario.model import Scenario
@@ -114,6 +113,10 @@ def drive(request: RunRequest, scenario: Scenario, path: Path) -> Ended:
     directory = RunDirectory(path)
     with tempfile.TemporaryFile() as log, _driver(request, directory, log) as (driver, lines):
         caught = _forwarding_signals(driver)
+        # Slow to import, so that it is done while the driver imports what it needs, before anything is sent.
+        from loadtest.report.terminal import print_result
+        from loadtest.results import build
+
         with LiveView(scenario, Console(stderr=True)) as view:
             for line in lines:
                 view.show(msgspec.json.decode(line, type=Progress))
@@ -123,8 +126,6 @@ def drive(request: RunRequest, scenario: Scenario, path: Path) -> Ended:
             if caught:
                 return Ended(directory, None, caught[0])
             raise Aborted(f"the driving process ended ({status}) before the run began: {said}")
-    from loadtest.results import build
-
     try:
         summary = build(directory)
     except RecordingError as fault:
