@@ -7,7 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.protocol import FINAL, MOVES, JobEvent, JobState, Op
-from loadtest.wire import ABSENT, JobAnswer
+from loadtest.wire import ABSENT, Chunk, JobAnswer
+
+
+class Order(msgspec.Struct, eq=False):
+    """What a real worker is given of a job, the chunks it has posted, and how often its worker was lost."""
+
+    input: msgspec.Raw
+    chunks: list[Chunk] = []
+    given_back: int = 0
 
 
 class Job(msgspec.Struct, eq=False, gc=False):
@@ -15,6 +23,7 @@ class Job(msgspec.Struct, eq=False, gc=False):
 
     `service_s` is the time it will take in the handler, `chunk_offsets_s` when its chunks come within that
     time; both are drawn at submission. `chunk_at` holds the chunks' times once a worker has the job.
+    `order` is there where a real worker will do it: then nothing that was drawn counts.
     """
 
     id: str
@@ -32,6 +41,7 @@ class Job(msgspec.Struct, eq=False, gc=False):
     chunk_at: NDArray[np.float64] | None = None
     chunks_read: int = 0
     overdue: bool = False
+    order: Order | None = None
 
     @property
     def final(self) -> bool:
@@ -44,6 +54,8 @@ class Job(msgspec.Struct, eq=False, gc=False):
 
     def next_chunk_at(self) -> float | None:
         """When the first chunk that was not read yet can be read; None where none is known to come."""
+        if self.order is not None:
+            return self.submitted_at if self.chunks_read < len(self.order.chunks) else None
         if self.chunk_at is None or self.chunks_read == len(self.chunk_at):
             return None
         at = float(self.chunk_at[self.chunks_read])

@@ -17,15 +17,15 @@ import msgspec
 import numpy as np
 
 from loadtest.endpoint.chunks import ChunkBodies
-from loadtest.endpoint.job import Job
+from loadtest.endpoint.job import Job, Order
 from loadtest.endpoint.limits import Gate
 from loadtest.endpoint.retention import Shelf
 from loadtest.endpoint.scaler import scaler
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.endpoint.work import Work
-from loadtest.endpoint.workers import Fleet, Worker
+from loadtest.endpoint.workers import Fleet, Worker, Workforce
 from loadtest.protocol import JobEvent, JobState, Op
-from loadtest.wire import Chunk, Health, JobCounts
+from loadtest.wire import ABSENT, Chunk, Health, JobCounts
 
 _FAILURE = msgspec.Raw(b'"the simulated handler failed, as failure_rate asks"')
 
@@ -36,10 +36,12 @@ class Endpoint:
     The same settings, seed and calls give the same answers.
     """
 
-    def __init__(self, settings: EndpointSettings, seed: int, start_at: float) -> None:
+    def __init__(
+        self, settings: EndpointSettings, seed: int, start_at: float, workforce: Workforce | None = None
+    ) -> None:
         work, workers = np.random.SeedSequence(seed).spawn(2)
         self._work = Work(settings, work)
-        self._fleet = Fleet(settings, workers, start_at)
+        self._fleet: Workforce = workforce or Fleet(settings, workers, start_at)
         self._scaler = scaler(settings.scaler)
         self._shelf = Shelf(settings.retention)
         limits = ((op, settings.limit(op)) for op in Op)
@@ -53,9 +55,10 @@ class Endpoint:
         self._in_queue = 0
         self._completed = 0
         self._failed = 0
+        self._retried = 0
         self._ended: list[Job] = []
         self._due: list[tuple[float, int, Worker, Job | None]] = []
-        self._order = count()
+        self._numbers = count()
 
     @property
     def workers(self) -> list[Worker]:
@@ -73,17 +76,18 @@ class Endpoint:
         if gate is not None:
             gate.release()
 
-    def submit(self, op: Op, now: float) -> Job:
+    def submit(self, op: Op, now: float, job_input: msgspec.Raw = ABSENT) -> Job:
         """A new job of `/run` or `/runsync`; an idle worker takes it at once, else it waits in the queue."""
         self.advance(now)
         self._quiet_until = -math.inf
         job = self._work.next_job(op, self._now)
+        job.order = self._order(job_input)
         self._jobs[job.id] = job
         self._queue.append(job)
         self._in_queue += 1
         self._serve_queue()
         if job.state is JobState.IN_QUEUE:
-            self._start_workers(self._scaler.queued(job, self._in_queue + self._fleet.running, self._fleet))
+            self._start_workers(self._scaler.queued(job, self._in_queue + self._fleet.jobs, self._fleet))
         return job
 
     def job(self, job_id: str, now: float) -> Job | None:
@@ -107,10 +111,10 @@ class Endpoint:
         job = self._jobs.get(job_id)
         if job is not None and not job.final:
             self._quiet_until = -math.inf
-            worker = next((worker for _, _, worker, running in self._due if running is job), None)
+            worker = self._holder(job)
             self._cancel(job)
             if worker is not None:
-                self._next_job(worker)
+                self._next_job(worker, job)
         return job
 
     def purge(self, now: float) -> int:
@@ -126,7 +130,7 @@ class Endpoint:
     def health(self, now: float) -> Health:
         """Jobs since the start by what became of them, and workers by state."""
         self.advance(now)
-        jobs = JobCounts(self._completed, self._failed, self._fleet.running, self._in_queue)
+        jobs = JobCounts(self._completed, self._failed, self._fleet.jobs, self._in_queue, self._retried)
         return Health(jobs, self._fleet.counts())
 
     def unfinished(self) -> list[Job]:
@@ -164,7 +168,7 @@ class Endpoint:
             elif scale_at == at:
                 self._start_workers(self._scaler.decide(self._fleet))
             elif stop_at == at:
-                self._fleet.stop(at)
+                self._stop_workers(at)
             else:
                 del self._jobs[self._shelf.expire()]
         self._now = max(self._now, now)
@@ -175,16 +179,26 @@ class Endpoint:
             heapq.heappop(due)
         return due[0][0] if due else math.inf
 
+    def _order(self, job_input: msgspec.Raw) -> Order | None:
+        """What a real worker is to be given; None where workers are simulated."""
+        return None
+
+    def _holder(self, job: Job) -> Worker | None:
+        """The worker that has the job."""
+        return next((worker for _, _, worker, running in self._due if running is job), None)
+
     def _begin(self, worker: Worker, job: Job) -> None:
         job.move(JobEvent.TAKEN)
         job.taken_at = self._now
         job.worker_id = worker.id
+        if job.order is not None:
+            return
         ends_at = self._now + job.service_s
         if job.chunk_offsets_s is not None:
             job.chunk_at = self._now + job.chunk_offsets_s
             job.chunk_offsets_s = None
             ends_at = float(job.chunk_at[-1])
-        heapq.heappush(self._due, (ends_at, next(self._order), worker, job))
+        heapq.heappush(self._due, (ends_at, next(self._numbers), worker, job))
 
     def _finish(self, worker: Worker, job: Job) -> None:
         if job.fails:
@@ -196,7 +210,7 @@ class Endpoint:
             job.output = self._output
             self._completed += 1
         self._end(job)
-        self._next_job(worker)
+        self._next_job(worker, job)
 
     def _cancel(self, job: Job) -> None:
         if job.state is JobState.IN_QUEUE:
@@ -214,8 +228,11 @@ class Endpoint:
         self._fleet.ready(worker, self._now)
         self._serve_queue()
 
-    def _next_job(self, worker: Worker) -> None:
-        self._fleet.finish(worker, self._now)
+    def _stop_workers(self, at: float) -> None:
+        self._fleet.stop(at)
+
+    def _next_job(self, worker: Worker, job: Job) -> None:
+        self._fleet.finish(worker, job, self._now)
         self._serve_queue()
 
     def _serve_queue(self) -> None:
@@ -236,4 +253,5 @@ class Endpoint:
             if self._fleet.full:
                 return
             worker, ready_at = self._fleet.start(self._now)
-            heapq.heappush(self._due, (ready_at, next(self._order), worker, None))
+            if ready_at < math.inf:
+                heapq.heappush(self._due, (ready_at, next(self._numbers), worker, None))

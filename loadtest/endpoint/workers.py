@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -34,6 +36,71 @@ class Worker(msgspec.Struct, eq=False):
     idle_since: float = math.inf
 
 
+def worker_ids(rng: np.random.Generator) -> Iterator[str]:
+    """Random ids like those of the live service: 14 lower-case letters and digits."""
+    while True:
+        yield "".join(_ID_LETTERS[rng.integers(len(_ID_LETTERS), size=_ID_LENGTH)].tolist())
+
+
+class Workforce(Protocol):
+    """What an endpoint and its scaler ask of the workers, whether simulated or real."""
+
+    everyone: list[Worker]
+
+    @property
+    def starting(self) -> int:
+        """How many have been started and are not ready yet."""
+        ...
+
+    @property
+    def running(self) -> int:
+        """How many are at work."""
+        ...
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs they have."""
+        ...
+
+    @property
+    def up(self) -> int:
+        """How many are starting, idle or running."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """Whether no more may be started."""
+        ...
+
+    def counts(self) -> WorkerCounts:
+        """The workers by state."""
+        ...
+
+    def engage(self, job: Job) -> Worker | None:
+        """Gives the job to a worker that can take it now; None where there is none."""
+        ...
+
+    def finish(self, worker: Worker, job: Job, now: float) -> None:
+        """The worker is rid of the job."""
+        ...
+
+    def start(self, now: float) -> tuple[Worker, float]:
+        """Starts one flex worker; returns it and when it will be ready, infinite where that is not known."""
+        ...
+
+    def ready(self, worker: Worker, now: float) -> None:
+        """The worker's start is over."""
+        ...
+
+    def next_stop_at(self) -> float:
+        """When a worker next stops, or does something else by itself; infinite where none will."""
+        ...
+
+    def stop(self, now: float) -> None:
+        """Carries out what `next_stop_at` told."""
+        ...
+
+
 class Fleet:
     """All workers. Active ones are warm and idle from the start; of the idle an active one works first,
     then the one that became idle last, so that the flex workers that are not needed can stop.
@@ -44,7 +111,7 @@ class Fleet:
         self._max = settings.workers.max
         self._idle_timeout_s = settings.idle_timeout
         self._revived_within_s = -math.inf if settings.revival is None else settings.revival.within
-        self._ids = ids
+        self._ids = worker_ids(ids)
         self._cold_start_s = endless(settings.cold_start, cold)
         self._revival_s = None if settings.revival is None else endless(settings.revival.takes, revivals)
         self._idle_active: list[Worker] = []
@@ -60,6 +127,11 @@ class Fleet:
     def idle(self) -> int:
         """How many wait for a job."""
         return len(self._idle_active) + len(self._idle_flex)
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs they have: one each that runs."""
+        return self.running
 
     @property
     def up(self) -> int:
@@ -87,8 +159,8 @@ class Fleet:
         self.running += 1
         return worker
 
-    def finish(self, worker: Worker, now: float) -> None:
-        """The worker has done its job and is idle."""
+    def finish(self, worker: Worker, job: Job, now: float) -> None:
+        """The worker is rid of its job, and idle."""
         worker.job = None
         self.running -= 1
         self.rest(worker, now)
@@ -126,7 +198,6 @@ class Fleet:
         self._stopped.append(worker)
 
     def _hire(self, now: float, active: bool) -> Worker:
-        letters = _ID_LETTERS[self._ids.integers(len(_ID_LETTERS), size=_ID_LENGTH)]
-        worker = Worker("".join(letters.tolist()), active, [Shift(now)])
+        worker = Worker(next(self._ids), active, [Shift(now)])
         self.everyone.append(worker)
         return worker

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -15,8 +13,9 @@ from loadtest.endpoint.job import Job, answer
 from loadtest.endpoint.settings import StreamAnswers
 from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, JobState, Op, presented_key
 from loadtest.serve import replies
-from loadtest.serve.live import Hold, LiveEndpoint
-from loadtest.serve.submission import body_within, fault_of, wait_s
+from loadtest.serve.held import held
+from loadtest.serve.live import LiveEndpoint
+from loadtest.serve.submission import body_within, submitted, wait_s
 from loadtest.wire import JobAnswer, Purged, StreamAnswer
 
 
@@ -99,7 +98,7 @@ class App:
         if isinstance(job, Response):
             return job
         self._live.settle()
-        async with _held(request) as hold:
+        async with held(request) as hold:
             await self._live.ended(job, job.submitted_at + wait, hold)
         return replies.reply(answer(job))
 
@@ -108,10 +107,10 @@ class App:
         body = await body_within(request, limit_bytes)
         if body is None:
             return replies.bad_request(f"body: exceeded max body size of {limit_bytes // 10**6} MB")
-        fault = fault_of(body)
-        if fault is not None:
-            return replies.bad_request(f"body: {fault}")
-        return self._live.endpoint.submit(op, self._live.clock.now())
+        submission = submitted(body)
+        if isinstance(submission, str):
+            return replies.bad_request(f"body: {submission}")
+        return self._live.endpoint.submit(op, self._live.clock.now(), submission.input)
 
     async def _status(self, request: Request, job_id: str) -> Response:
         job = self._live.endpoint.job(job_id, self._live.clock.now())
@@ -123,7 +122,7 @@ class App:
         if job is None:
             return replies.UNKNOWN_JOB
         if not chunks and not job.final:
-            async with _held(request) as hold:
+            async with held(request) as hold:
                 await self._live.chunk_due(job, now + self._stream_answers.hold, hold)
             chunks = endpoint.read_stream(job_id, self._live.clock.now())
         if self._stream_answers.form == "array":
@@ -144,22 +143,3 @@ class App:
 async def _sent(response: Response, request: Request, send: Send) -> int:
     await response(request.scope, request.receive, send)
     return response.status_code
-
-
-@asynccontextmanager
-async def _held(request: Request) -> AsyncIterator[Hold]:
-    """An answer held open; where the client hangs up meanwhile, it ends with ClientDisconnect."""
-    hold = Hold()
-
-    async def hang_up() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            continue
-        hold.leave()
-
-    hanging_up = asyncio.create_task(hang_up())
-    try:
-        yield hold
-        if hold.client_left:
-            raise ClientDisconnect
-    finally:
-        hanging_up.cancel()

@@ -33,13 +33,12 @@ async def body_within(request: Request, limit_bytes: int) -> bytes | None:
     return b"".join(parts)
 
 
-def fault_of(body: bytes) -> str | None:
-    """What is wrong with a submission's body; None where nothing is."""
+def submitted(body: bytes) -> Submission | str:
+    """A submission, or what is wrong with its body."""
     try:
-        _decoder.decode(body)
+        return _decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as fault:
         return str(fault)
-    return None
 
 
 def wait_s(request: Request, allowed: WaitRange) -> float | None:
