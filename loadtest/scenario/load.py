@@ -81,6 +81,7 @@ def _validated(
     readers = {
         "times": lambda name: read_trace(_beside(path, name)),
         "values": lambda name: read_measured(_beside(path, name)),
+        "handler": lambda name: _beside(path, name).resolve(),
     }
     try:
         return model.model_validate(data, context=readers)

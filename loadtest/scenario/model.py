@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Limit, LimitText, Op
@@ -73,20 +75,40 @@ class RemoteTarget(Frozen):
         return url.rstrip("/")
 
 
+class HandlerTarget(Frozen):
+    """A handler of the vendor's worker SDK, run in real workers on this machine, which `endpoint` scales."""
+
+    handler: Annotated[Path, Field(examples=["handler.py"])]
+    """The handler's file, named from the scenario's folder."""
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How many jobs a worker takes at once, where the handler has no `concurrency_modifier` of its own."""
+
+    @field_validator("handler", mode="before")
+    @classmethod
+    def _found(cls, name: object, info: ValidationInfo) -> object:
+        readers: Mapping[str, Callable[[str], object]] | None = info.context
+        return name if readers is None or not isinstance(name, str) else readers["handler"](name)
+
+
 def _target(value: object) -> object:
     return {"url": value} if isinstance(value, str) and value != "embedded" else value
 
 
 def _target_kind(value: object) -> str:
-    return "embedded" if isinstance(value, str) else "remote"
+    if isinstance(value, str):
+        return "embedded"
+    by_handler = isinstance(value, HandlerTarget) or (isinstance(value, dict) and "handler" in value)
+    return "handler" if by_handler else "remote"
 
 
 Target = Annotated[
-    Annotated[Literal["embedded"], Tag("embedded")] | Annotated[RemoteTarget, Tag("remote")],
+    Annotated[Literal["embedded"], Tag("embedded")]
+    | Annotated[RemoteTarget, Tag("remote")]
+    | Annotated[HandlerTarget, Tag("handler")],
     Discriminator(_target_kind),
-    BeforeValidator(_target, json_schema_input_type=str | RemoteTarget),
+    BeforeValidator(_target, json_schema_input_type=str | RemoteTarget | HandlerTarget),
 ]
-"""Where jobs go: `embedded` starts an endpoint on this machine; a URL, or `{url: ..., key_variable: ...}`."""
+"""Where jobs go: `embedded` and `{handler: ...}` start an endpoint on this machine; others are URLs."""
 
 
 class Drain(Frozen):
@@ -142,7 +164,7 @@ class Scenario(Frozen):
     question: str = ""
     """What the run is to answer, in a sentence."""
     target: Target = "embedded"
-    """Where jobs go: `embedded`, a URL, or `{url: ..., key_variable: ...}`."""
+    """Where jobs go: `embedded`, a URL, `{url: ..., key_variable: ...}`, or `{handler: handler.py}`."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     """The same seed gives the same schedule."""
     load: Annotated[Load, Field(examples=[{"stages": [{"rate": "20/s", "for": "60s"}]}])]
@@ -166,7 +188,12 @@ class Scenario(Frozen):
     price: Annotated[float, Field(gt=0)] | None = None
     """US dollars per worker-second."""
     endpoint: EndpointSettings = EndpointSettings()
-    """The embedded endpoint; other targets pass it over."""
+    """The embedded endpoint, or the workers of a handler; other targets pass it over."""
+
+    @property
+    def scaled_here(self) -> bool:
+        """Whether the target is an endpoint that this scenario starts, so that `endpoint` says how it scales."""
+        return not isinstance(self.target, RemoteTarget)
 
     def limit(self, op: Op) -> Limit | None:
         """The limit that the run keeps to for an operation: as set here, else as documented."""

@@ -19,7 +19,8 @@ from loadtest.traffic import settings as traffic
 
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The file", scenario.Scenario),
-    ("`target`, as a mapping", scenario.RemoteTarget),
+    ("`target`, an endpoint somewhere", scenario.RemoteTarget),
+    ("`target`, a handler", scenario.HandlerTarget),
     ("`load`, open model", traffic.OpenLoad),
     ("`load.stages[]`, open model", traffic.RateStage),
     ("`load`, closed model", traffic.ClosedLoad),

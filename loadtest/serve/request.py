@@ -44,7 +44,9 @@ def settings_of(request: ServeRequest) -> EndpointSettings:
         ("--idle-timeout", ("idle_timeout",), request.idle_timeout),
     )
     changes = [Override(f"{name} {value}", path, value) for name, path, value in options if value is not None]
-    return load_settings(request.config, changes)
+    settings = load_settings(request.config, changes)
+    # a real worker that has stopped is gone: its next start is a cold one
+    return settings if request.handler is None else settings.model_copy(update={"revival": None})
 
 
 def handler_of(request: ServeRequest) -> Handler | None:
