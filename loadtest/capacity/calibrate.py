@@ -215,7 +215,7 @@ def _named(arrivals: Arrivals) -> str:
 
 
 _LET_STOP = (
-    "a scenario whose workers stop between bursts, such as scenarios/burst.yaml: active 0, a quiet stage {} "
+    "a scenario whose workers stop between jobs, such as scenarios/cold-start.yaml: active 0, gaps {} "
     "than the idle timeout"
 )
 
