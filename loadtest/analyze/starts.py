@@ -27,7 +27,7 @@ WARM_TIMES = 5.0
 """Within them it is so many times the median delay of jobs that met a worker that had just been at work."""
 JUST_S = 1.0
 PAUSE_S = 1.1
-"""A worker of the vendor's SDK sleeps a second after a take before it asks again; who waits for that waits for no start."""
+"""A worker of the vendor's SDK asks again a second after a take; a job that waits for no more waits for no start."""
 APART = 2.5
 """Cold starts take at least so many times as long as revivals, or the two are not told apart by their delay."""
 SHORTENED = 10
@@ -59,11 +59,12 @@ def start_kinds(jobs: Jobs) -> Classed:
     """Each completed job's kind.
 
     It waited for a start if its worker was idle, or not seen yet, all the time that it waited, took it more than the
-    SDK's pause after its last job, and the delay is more than a running worker explains: 5 times the median delay of jobs whose worker had ended another within the
-    second before, but at least 100 and at most 250 ms. Starts are then divided by their delay: where two groups
-    (least squares on logarithms, as Otsu 1979 divides a histogram; without the shortest tenth, jobs that came while
-    the worker was starting for another) have medians a factor of 2.5 apart, the longer ones are cold. Where they
-    do not, a worker's first job is cold, and a later one revived unless starts take 8 s or more.
+    SDK's pause after its last job, and the delay is more than a running worker explains: 5 times the median delay of
+    jobs whose worker had ended another within the second before, but at least 100 and at most 250 ms. Starts are then
+    divided by their delay: where two groups (least squares on logarithms, as Otsu 1979 divides a histogram; without
+    the shortest tenth, jobs that came while the worker was starting for another) have medians a factor of 2.5 apart,
+    the longer ones are cold. Where they do not, a worker's first job is cold, and a later one revived unless starts
+    take 8 s or more.
     """
     served = (jobs.worker >= 0) & ~np.isnan(jobs.delay_ms + jobs.execution_ms + jobs.sent_at)
     wait = waits(jobs, served)

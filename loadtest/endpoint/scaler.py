@@ -8,15 +8,15 @@ from typing import Protocol
 
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.settings import QueueDelay, RequestCount
-from loadtest.endpoint.workers import Workforce
+from loadtest.endpoint.workers import Fleet
 from loadtest.protocol import JobState
 
 
 class Scaler(Protocol):
     """Decides how many workers to start; the fleet's maximum is kept by the caller."""
 
-    def queued(self, job: Job, jobs: int, fleet: Workforce) -> int:
-        """Workers to start now that `job` waits; `jobs` counts those in queue and in progress."""
+    def queued(self, job: Job, jobs: int, fleet: Fleet) -> int:
+        """Workers to start now that `job` waits; `jobs` counts those in queue and in progress that scale."""
         ...
 
     def left(self, job: Job) -> None:
@@ -27,7 +27,7 @@ class Scaler(Protocol):
         """When to decide again, in epoch seconds; infinite where nothing is to come."""
         ...
 
-    def decide(self, fleet: Workforce) -> int:
+    def decide(self, fleet: Fleet) -> int:
         """Workers to start at the time that `due_at` named."""
         ...
 
@@ -44,7 +44,7 @@ class QueueDelayScaler:
         self._within: deque[Job] = deque()
         self._overdue = 0
 
-    def queued(self, job: Job, jobs: int, fleet: Workforce) -> int:
+    def queued(self, job: Job, jobs: int, fleet: Fleet) -> int:
         """None at once; the job is watched, unless the fleet is full: no worker stops while a job waits."""
         if not fleet.full:
             self._within.append(job)
@@ -61,9 +61,9 @@ class QueueDelayScaler:
         within = self._within
         while within and within[0].state is not JobState.IN_QUEUE:
             within.popleft()
-        return within[0].submitted_at + self._threshold_s if within else math.inf
+        return within[0].queued_at + self._threshold_s if within else math.inf
 
-    def decide(self, fleet: Workforce) -> int:
+    def decide(self, fleet: Fleet) -> int:
         """One worker for the job that has just passed the threshold, where none is starting for it."""
         self._within.popleft().overdue = True
         self._overdue += 1
@@ -76,7 +76,7 @@ class RequestCountScaler:
     def __init__(self, settings: RequestCount) -> None:
         self._value = settings.request_count
 
-    def queued(self, job: Job, jobs: int, fleet: Workforce) -> int:
+    def queued(self, job: Job, jobs: int, fleet: Fleet) -> int:
         """As many as are missing."""
         return max(0, math.ceil(jobs / self._value) - fleet.up)
 
@@ -87,7 +87,7 @@ class RequestCountScaler:
         """Never: only a new job can want more workers."""
         return math.inf
 
-    def decide(self, fleet: Workforce) -> int:
+    def decide(self, fleet: Fleet) -> int:
         """No worker."""
         return 0
 

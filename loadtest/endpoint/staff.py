@@ -1,221 +1,273 @@
 """Real workers, as the endpoint knows them: by what they ask for and tell, and by their silence.
 
-A worker is up from its start, ready from its first take, and takes jobs only while a take of it is open.
+A worker is up from its launch, ready from its first take, and takes jobs only while a take of it is open. Their
+keeper starts and ends them by the orders that `take_orders` gives.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
-import numpy as np
 
+from loadtest.endpoint.floor import Floor
 from loadtest.endpoint.job import Job
-from loadtest.endpoint.settings import EndpointSettings
-from loadtest.endpoint.workers import Shift, Worker, worker_ids
-from loadtest.wire import WorkerCounts
+from loadtest.endpoint.workers import Start, Worker
+from loadtest.protocol import JobState
+from loadtest.wire import Chunk, Submission
+from loadtest.worker_wire import Result
 
 LEASE_S = 5.0
 """A worker that has not pinged for so long counts as lost; the SDK is told to ping each second."""
 READY_WITHIN_S = 600.0
-"""A worker that asks for no job for so long after its start counts as lost."""
+"""A worker that asks for no job for so long after its launch counts as lost."""
 STOP_WITHIN_S = 5.0
 """How long a handler may go on with a job that it was told to stop, before its worker is killed."""
 BACK_OFF_S = (1.0, 30.0)
-"""What a lost worker's replacement waits: the first after the last job that was done, doubling up to the second."""
+"""How long a launch waits after a loss: the first after the last job that was done, doubling up to the second."""
 
 
 class Leave(StrEnum):
-    """Why a worker leaves, in words that end a sentence about it."""
+    """Why a worker leaves, in words that go on after its name."""
 
     IDLE = "was idle for the idle timeout"
     REFRESH = "asked for a fresh worker"
     EXITED = "ended by itself"
+    BROKEN = "broke off as it was given a job"
     SILENT = "no longer pings"
     SLOW = "did not ask for a job in time"
     STUCK = "went on with a job that it was told to stop"
 
     @property
     def lost(self) -> bool:
-        """Whether it is a fault, after which a replacement waits."""
+        """Whether it is a fault, after which launches wait."""
         return self not in (Leave.IDLE, Leave.REFRESH)
 
 
-class Hand(msgspec.Struct, eq=False):
+@dataclass(frozen=True)
+class Order:
+    """A worker is to be started, or, where `why` says so, ended."""
+
+    worker: Worker
+    why: Leave | None = None
+
+
+class Member(msgspec.Struct, eq=False):
     """A worker that is up. Times are epoch seconds.
 
-    `wants` is how many jobs its open take asks for, `offered` what it got of them so far. `to_stop` are jobs that the
-    stop channel has yet to tell; `stopping` are those which its handler may still run, and until when.
+    `wants` is how many jobs its open take asks for, `offered` what it got of them. `to_stop` are jobs that the stop
+    channel has yet to tell; `stopping` are those that its handler may still run, each with the time until when.
     """
 
     worker: Worker
     launch_at: float
     launched: bool = False
-    ready: bool = False
     heard_at: float = -math.inf
-    jobs: dict[str, Job] = {}
     wants: int = 0
     offered: list[Job] = []
     to_stop: list[str] = []
     stopping: dict[str, float] = {}
     leaving: bool = False
 
-    @property
-    def idle(self) -> bool:
-        """Whether it is ready and has nothing to do."""
-        return self.ready and not self.jobs and not self.stopping
-
-    def due(self, idle_timeout_s: float) -> tuple[float, Leave | None]:
+    def due(self) -> tuple[float, Leave | None]:
         """When it next does something by itself, and why it then leaves; None for its launch."""
         if not self.launched:
             return self.launch_at, None
-        if not self.ready:
+        if self.worker.starting:
             return self.launch_at + READY_WITHIN_S, Leave.SLOW
-        due = (self.heard_at + LEASE_S, Leave.SILENT)
-        if self.stopping:
-            due = min(due, (min(self.stopping.values()), Leave.STUCK))
-        if self.idle and self.wants and not self.worker.active:
-            due = min(due, (self.worker.idle_since + idle_timeout_s, Leave.IDLE))
-        return due
+        stuck_at = min(self.stopping.values(), default=math.inf)
+        silent_at = self.heard_at + LEASE_S
+        return (stuck_at, Leave.STUCK) if stuck_at < silent_at else (silent_at, Leave.SILENT)
 
 
 class Staff:
-    """All real workers. Of those with an open take an active one is given the job; of several the one with the
-    fewest jobs, and of these the one that became idle last, so that the flex workers that are not needed can stop.
+    """All real workers that are up. Of those whose take is open an active one is given the job; of several the one
+    with the fewest jobs, and of these the one that became idle last, so that flex workers not needed can stop.
+
+    What a worker that has left says is passed over: its jobs are no longer its own.
     """
 
-    def __init__(self, settings: EndpointSettings, seed: int, start_at: float) -> None:
-        self._max = settings.workers.max
-        self._idle_timeout_s = settings.idle_timeout
-        self._ids = worker_ids(np.random.default_rng(seed))
-        self._up: dict[str, Hand] = {}
+    def __init__(self) -> None:
+        self._up: dict[str, Member] = {}
+        self._orders: list[Order] = []
         self._losses = 0
         self.proven = False
-        self.everyone: list[Worker] = []
-        for _ in range(settings.workers.active):
-            self.hire(start_at, active=True)
+        """Whether a worker was ever ready, so that the handler can be started at all."""
 
-    @property
-    def starting(self) -> int:
-        """How many have not asked for a job yet."""
-        return sum(not hand.ready for hand in self._up.values())
+    def take_orders(self) -> list[Order]:
+        """What is to be done with workers since last asked, in order."""
+        orders, self._orders = self._orders, []
+        return orders
 
-    @property
-    def running(self) -> int:
-        """How many are at work, or have not dropped yet what they were told to stop."""
-        return sum(hand.ready and not hand.idle for hand in self._up.values())
+    def knows(self, worker_id: str) -> bool:
+        """Whether such a worker is up."""
+        return worker_id in self._up
 
-    @property
-    def jobs(self) -> int:
-        """How many jobs they have."""
-        return sum(len(hand.jobs) for hand in self._up.values())
+    def called(self, worker_id: str) -> bool:
+        """Whether a worker whose take is open has got jobs, or has left."""
+        member = self._up.get(worker_id)
+        return member is None or bool(member.offered)
 
-    @property
-    def up(self) -> int:
-        """How many are starting, idle or running."""
-        return len(self._up)
+    def warned(self, worker_id: str) -> bool:
+        """Whether a worker is to stop jobs and was not told of yet, or has left."""
+        member = self._up.get(worker_id)
+        return member is None or bool(member.to_stop)
 
-    @property
-    def full(self) -> bool:
-        """Whether no more may be started."""
-        return self.up >= self._max
-
-    def counts(self) -> WorkerCounts:
-        """The workers by state; those that wait to replace a lost one count as unhealthy."""
-        ready = sum(hand.ready for hand in self._up.values())
-        launched = sum(hand.launched for hand in self._up.values())
-        return WorkerCounts(ready - self.running, self.running, launched - ready, ready, 0, self.up - launched)
-
-    def hand(self, worker_id: str) -> Hand | None:
-        """The worker with this id; None where it is unknown or has left."""
-        return self._up.get(worker_id)
-
-    def holder(self, job: Job) -> Worker | None:
-        """The worker that has this job."""
-        hand = self._up.get(job.worker_id or "")
-        return hand.worker if hand is not None and job.id in hand.jobs else None
-
-    def engage(self, job: Job) -> Worker | None:
-        """Gives the job to a worker whose take is open."""
-        open_to = [hand for hand in self._up.values() if hand.wants > len(hand.offered) and not hand.leaving]
-        if not open_to:
-            return None
-        hand = max(open_to, key=lambda each: (each.worker.active, -len(each.jobs), each.worker.idle_since))
-        hand.jobs[job.id] = job
-        hand.offered.append(job)
-        return hand.worker
-
-    def finish(self, worker: Worker, job: Job, now: float) -> None:
-        """The job was taken from the worker, which is told to stop it where it had been given it."""
-        hand = self._up[worker.id]
-        if job in hand.offered:
-            hand.offered.remove(job)
+    def ask(self, floor: Floor, worker_id: str, jobs: int, busy: bool) -> None:
+        """A worker opens a take for so many jobs; `busy` tells whether it runs any."""
+        member = self._up.get(worker_id)
+        if member is None:
+            return
+        member.wants = jobs
+        if not busy:
+            member.stopping.clear()
+        if member.worker.starting:
+            member.heard_at = floor.now
+            self.proven = True
+            floor.ready(member.worker)
         else:
-            hand.to_stop.append(job.id)
-            hand.stopping[job.id] = now + STOP_WITHIN_S
-        self.done(hand, job, now)
+            self.offered(floor)
 
-    def done(self, hand: Hand, job: Job, now: float) -> None:
-        """The worker has the job no longer."""
-        del hand.jobs[job.id]
-        hand.worker.idle_since = now
+    def collect(self, worker_id: str) -> list[Job]:
+        """Closes a worker's take, and hands over the jobs that it got."""
+        member = self._up.get(worker_id)
+        if member is None:
+            return []
+        offered, member.offered, member.wants = member.offered, [], 0
+        return offered
 
-    def succeeded(self) -> None:
-        """A job came to its end on a worker: the next loss counts as the first."""
-        self._losses = 0
+    def break_off(self, floor: Floor, worker_id: str) -> None:
+        """A worker's take was broken off; where a job was on its way, nobody knows what became of it."""
+        member = self._up.get(worker_id)
+        if member is not None and self.collect(worker_id):
+            self._let_go(floor, member, Leave.BROKEN)
 
-    def start(self, now: float) -> tuple[Worker, float]:
-        """Starts one flex worker; it is ready when it says so."""
-        return self.hire(now, active=False), math.inf
+    def jobs_to_stop(self, worker_id: str) -> list[str]:
+        """The jobs that a worker is to stop and was not told of yet."""
+        member = self._up.get(worker_id)
+        if member is None:
+            return []
+        told, member.to_stop = member.to_stop, []
+        return told
 
-    def hire(self, launch_at: float, active: bool) -> Worker:
-        """A new worker, to be launched at this time, from when on it is billed."""
-        worker = Worker(next(self._ids), active, [Shift(launch_at)])
-        self.everyone.append(worker)
-        self._up[worker.id] = Hand(worker, launch_at)
-        return worker
+    def ping(self, worker_id: str, running: Iterable[str], now: float) -> None:
+        """A worker lives and runs these jobs; of what it was told to stop, the rest is stopped."""
+        member = self._up.get(worker_id)
+        if member is not None:
+            member.heard_at = now
+            untold_or_running = {*running, *member.to_stop}
+            member.stopping = {job: at for job, at in member.stopping.items() if job in untold_or_running}
 
-    def ready(self, worker: Worker, now: float) -> None:
-        """The worker's start is over: it has asked for a job."""
-        hand = self._up[worker.id]
-        hand.ready = self.proven = True
-        hand.heard_at = worker.idle_since = now
+    def post(self, floor: Floor, worker_id: str, job_id: str, chunk: Chunk) -> None:
+        """A worker has a chunk of a job's output."""
+        job = self._job_of(floor, worker_id, job_id)
+        if job is not None:
+            job.posted = job.posted or []
+            job.posted.append(chunk)
 
-    def heard(self, hand: Hand, running: set[str], now: float) -> None:
-        """The worker pings, and runs these jobs; of what it was told to stop, the rest is stopped."""
-        hand.heard_at = now
-        for job_id in [each for each in hand.stopping if each not in running and each not in hand.to_stop]:
-            self.stopped(hand, job_id, now)
+    def done(self, floor: Floor, worker_id: str, job_id: str, result: Result) -> None:
+        """A worker has a job's result, or tells how far it is; of a job that was taken from it, that it stopped."""
+        member, job = self._up.get(worker_id), self._job_of(floor, worker_id, job_id)
+        if member is None:
+            return
+        if job is not None:
+            job.output = result.output
+        if result.status == JobState.IN_PROGRESS:
+            return
+        member.stopping.pop(job_id, None)
+        if job is not None:
+            self._losses = 0
+            floor.fail(job, result.error) if result.failed else floor.complete(job, result.output)
+        member.leaving = member.leaving or result.stop_worker
+        if member.leaving and not member.worker.jobs:
+            self._let_go(floor, member, Leave.REFRESH)
 
-    def stopped(self, hand: Hand, job_id: str, now: float) -> None:
-        """The worker no longer runs a job that it was told to stop."""
-        if hand.stopping.pop(job_id, None) is not None:
-            hand.worker.idle_since = now
+    def exited(self, floor: Floor, worker_id: str) -> None:
+        """A worker's process has ended."""
+        member = self._up.get(worker_id)
+        if member is not None:
+            self._let_go(floor, member, Leave.EXITED)
 
-    def leave(self, hand: Hand, now: float) -> None:
-        """The worker is up no longer."""
-        del self._up[hand.worker.id]
-        hand.worker.shifts[-1].stopped_at = max(now, hand.launch_at)
+    def draw(self, job: Job, submission: Submission) -> None:
+        """What a job will be is in its input; nothing else is known of it."""
+        job.input = submission.input
 
-    def replace(self, hand: Hand, after_loss: bool, now: float) -> None:
-        """Hires another in a worker's place: at once, or, after a loss, the later the more were lost in a row."""
-        if after_loss:
-            least_s, most_s = BACK_OFF_S
-            now += min(most_s, least_s * 2.0 ** min(self._losses, 16))
-            self._losses += 1
-        self.hire(now, hand.worker.active)
+    def redraw(self, job: Job) -> None:
+        """It is the same job again."""
 
-    def next_due(self) -> tuple[float, Hand, Leave | None] | None:
-        """The worker that next does something by itself, when, and why it then leaves; None for its launch."""
-        dues = ((*hand.due(self._idle_timeout_s), hand) for hand in self._up.values())
-        first = min(dues, key=lambda due: due[0], default=None)
-        return None if first is None else (first[0], first[2], first[1])
+    def started(self, floor: Floor, worker: Worker, how: Start) -> None:
+        """It is launched at once, or later where workers were lost of late."""
+        least_s, most_s = BACK_OFF_S
+        wait_s = min(most_s, least_s * 2.0 ** min(self._losses - 1, 16)) if self._losses else 0.0
+        worker.shifts[-1].started_at = floor.now + wait_s
+        self._up[worker.id] = Member(worker, floor.now + wait_s)
 
-    def next_stop_at(self) -> float:
-        """When a worker next does something by itself; infinite where none will."""
-        first = self.next_due()
-        return math.inf if first is None else first[0]
+    def stopped(self, worker: Worker) -> None:
+        """An idle worker is to end."""
+        del self._up[worker.id]
+        self._orders.append(Order(worker, Leave.IDLE))
 
-    def stop(self, now: float) -> None:
-        """Nothing: who leaves gives jobs back, which is the endpoint's to do."""
+    def offered(self, floor: Floor) -> None:
+        """Jobs that wait go to workers whose take is open, until either run out."""
+        while floor.waiting:
+            open_to = [
+                member for member in self._up.values() if member.wants > len(member.offered) and not member.leaving
+            ]
+            if not open_to:
+                return
+            member = max(
+                open_to, key=lambda each: (each.worker.active, -len(each.worker.jobs), each.worker.idle_since)
+            )
+            job = floor.take(member.worker)
+            if job is None:
+                return
+            member.offered.append(job)
+
+    def dropped(self, floor: Floor, worker: Worker, job: Job) -> None:
+        """The worker is told to stop it, unless it has yet to be given it."""
+        member = self._up[worker.id]
+        if job in member.offered:
+            member.offered.remove(job)
+        else:
+            member.to_stop.append(job.id)
+            member.stopping[job.id] = floor.now + STOP_WITHIN_S
+        self.offered(floor)
+
+    def chunks(self, job: Job, now: float) -> list[Chunk]:
+        """The chunks that were posted since the last read."""
+        posted = job.posted or []
+        unread, job.chunks_read = posted[job.chunks_read :], len(posted)
+        return unread
+
+    def due_at(self) -> float:
+        """When a worker is next to be launched, or is lost."""
+        return min((member.due()[0] for member in self._up.values()), default=math.inf)
+
+    def act(self, floor: Floor) -> None:
+        """The worker that is due is launched, or counts as lost."""
+        member = min(self._up.values(), key=lambda each: each.due()[0])
+        why = member.due()[1]
+        if why is not None:
+            self._let_go(floor, member, why)
+        else:
+            member.launched = True
+            self._orders.append(Order(member.worker))
+
+    def _job_of(self, floor: Floor, worker_id: str, job_id: str) -> Job | None:
+        """A job that this worker has in hand."""
+        member, job = self._up.get(worker_id), floor.jobs.get(job_id)
+        return job if member is not None and job is not None and job in member.worker.jobs else None
+
+    def _let_go(self, floor: Floor, member: Member, why: Leave) -> None:
+        """A worker leaves, and gives back what it has. Where jobs wait and none is starting, another is."""
+        del self._up[member.worker.id]
+        self._losses += why.lost
+        if why is not Leave.EXITED:
+            self._orders.append(Order(member.worker, why))
+        floor.lose(member.worker)
+        fleet = floor.fleet
+        if floor.waiting and not fleet.starting and not fleet.full:
+            self.started(floor, fleet.hire(floor.now, active=False), Start.COLD)

@@ -16,7 +16,7 @@ import uvicorn
 
 from loadtest.clock import WallClock
 from loadtest.endpoint.model import Endpoint
-from loadtest.endpoint.staffed import StaffedEndpoint
+from loadtest.endpoint.staff import Staff
 from loadtest.errors import UsageError
 from loadtest.scenario.key import LOCAL_KEY, LOCAL_VARIABLE
 from loadtest.serve.app import App
@@ -25,6 +25,7 @@ from loadtest.serve.journal import Journal
 from loadtest.serve.live import LiveEndpoint
 from loadtest.serve.request import ServeRequest, handler_of, settings_of
 from loadtest.serve.staffing import Staffing
+from loadtest.serve.webhooks import Notifier
 from loadtest.serve.worker_side import Asgi, WorkerSide
 
 JOURNAL_FLUSHED_EACH_S = 0.2
@@ -48,17 +49,20 @@ def serve(request: ServeRequest) -> None:
         port = listener.getsockname()[1]
         written = Journal(request.journal)
         clock = WallClock()
-        staffed = None if handler is None else StaffedEndpoint(settings, request.seed, clock.now())
-        live = LiveEndpoint(staffed or Endpoint(settings, request.seed, clock.now()), clock, written)
-        app: Asgi = App(live, name, os.environ.get(LOCAL_VARIABLE) or LOCAL_KEY, settings.stream)
+        staff = None if handler is None else Staff()
+        endpoint = Endpoint(settings, request.seed, clock.now(), staff)
+        notifier = Notifier(settings.webhooks, clock, written)
+        live = LiveEndpoint(endpoint, clock, written, notifier)
+        app: Asgi = App(live, name, os.environ.get(LOCAL_VARIABLE) or LOCAL_KEY, settings)
         staffing = None
-        if handler is not None and staffed is not None:
-            app = side = WorkerSide(app, live, staffed, name)
-            crew = Crew(handler, _url(_reached_at(request.host), port, name), live, staffed)
-            staffing = Staffing(crew, side, live, staffed, settings.workers.active)
+        if handler is not None and staff is not None:
+            app = side = WorkerSide(app, live, staff, name)
+            crew = Crew(handler, _url(_reached_at(request.host), port, name), live, staff)
+            staffing = Staffing(crew, side, live, settings.workers.active)
         server = _Server(app, _url(request.host, port, name), live, staffing)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(_until_stopped(server, listener, written, request.until_stdin_closes))
+            runner.run(notifier.close())
         live.write_unfinished()
         written.close()
 

@@ -12,8 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.endpoint.staff import Leave
-from loadtest.endpoint.staffed import Launch, StaffedEndpoint
+from loadtest.endpoint.staff import Leave, Staff
 from loadtest.endpoint.workers import Worker
 from loadtest.errors import ScenarioError
 from loadtest.scenario.key import LOCAL_VARIABLE
@@ -42,11 +41,11 @@ class Crew:
     `fault` is why there is no use in going on: the handler's first worker ended before it asked for a job.
     """
 
-    def __init__(self, handler: Handler, url: str, live: LiveEndpoint, endpoint: StaffedEndpoint) -> None:
+    def __init__(self, handler: Handler, url: str, live: LiveEndpoint, staff: Staff) -> None:
         self._handler = handler
         self._url = url
         self._live = live
-        self._endpoint = endpoint
+        self._staff = staff
         self._processes: dict[str, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._dismissed: set[str] = set()
@@ -56,10 +55,10 @@ class Crew:
 
     def settled(self) -> None:
         """Carries out what the endpoint has ordered."""
-        for order in self._endpoint.take_orders():
+        for order in self._staff.take_orders():
             if self._closing:
                 continue
-            if isinstance(order, Launch):
+            if order.why is None:
                 self._spawn(self._employ(order.worker))
             else:
                 self._dismiss(order.worker.id, order.why)
@@ -106,11 +105,11 @@ class Crew:
         if self._closing or worker.id in self._dismissed:
             return
         ended = f"worker {worker.id} ended by itself ({_in_words(status)})"
-        if not self._endpoint.proven:
+        if not self._staff.proven:
             self.fault = ScenarioError(f"{self._handler.file}: {ended} before it asked for a job: {_tail(path)}")
             self.give_up()
         _say(f"{ended}; its log ends: {_tail(path)} (all of it: {path})")
-        self._endpoint.exited(worker.id, self._live.clock.now())
+        self._staff.exited(self._live.endpoint.at(self._live.clock.now()), worker.id)
         self._live.settle()
 
     def _dismiss(self, worker_id: str, why: Leave) -> None:

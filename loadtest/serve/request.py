@@ -10,6 +10,9 @@ from pathlib import Path
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import UsageError
 from loadtest.serve.crew import Handler
+from loadtest.units import seconds_text
+
+LEAST_IDLE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,15 @@ def settings_of(request: ServeRequest) -> EndpointSettings:
     )
     changes = [Override(f"{name} {value}", path, value) for name, path, value in options if value is not None]
     settings = load_settings(request.config, changes)
+    if request.handler is None:
+        return settings
+    if settings.idle_timeout < LEAST_IDLE_S:
+        raise UsageError(
+            f"--handler: an idle timeout of {seconds_text(settings.idle_timeout)} stops workers between two jobs, "
+            f"since the vendor's SDK pauses a second before it takes the next; make it at least {LEAST_IDLE_S:g}s"
+        )
     # a real worker that has stopped is gone: its next start is a cold one
-    return settings if request.handler is None else settings.model_copy(update={"revival": None})
+    return settings.model_copy(update={"revival": None})
 
 
 def handler_of(request: ServeRequest) -> Handler | None:

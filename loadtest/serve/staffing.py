@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from loadtest.endpoint.staffed import StaffedEndpoint
 from loadtest.serve.crew import Crew
 from loadtest.serve.live import LiveEndpoint
 from loadtest.serve.worker_side import WorkerSide
@@ -13,13 +12,10 @@ from loadtest.serve.worker_side import WorkerSide
 class Staffing:
     """`begin` once the server listens, `stop` before it stops listening, `close` when it has."""
 
-    def __init__(
-        self, crew: Crew, side: WorkerSide, live: LiveEndpoint, endpoint: StaffedEndpoint, awaited: int
-    ) -> None:
+    def __init__(self, crew: Crew, side: WorkerSide, live: LiveEndpoint, awaited: int) -> None:
         self._crew = crew
         self._side = side
         self._live = live
-        self._endpoint = endpoint
         self._awaited = awaited
         self._complete = False
 
@@ -43,6 +39,6 @@ class Staffing:
     def _settled(self) -> None:
         self._crew.settled()
         self._side.settled()
-        if not self._complete and self._endpoint.ready >= self._awaited:
+        if not self._complete and self._live.endpoint.health(self._live.clock.now()).workers.ready >= self._awaited:
             self._complete = True
             print(f"ready: {self._awaited} active workers", flush=True)  # noqa: T201

@@ -11,12 +11,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from loadtest.endpoint.staffed import StaffedEndpoint
+from loadtest.endpoint.floor import Floor
+from loadtest.endpoint.staff import Staff
 from loadtest.errors import BadAnswer
 from loadtest.serve import replies
 from loadtest.serve.held import held
 from loadtest.serve.live import Hold, LiveEndpoint
-from loadtest.wire import ABSENT
 from loadtest.worker_wire import JobsToStop, Offer, WorkerOp, decode_chunk, decode_result
 
 HELD_S = 20.0
@@ -42,10 +42,10 @@ class WorkerSide:
     Only this machine's own processes are heard, and of them only those that know a worker's id.
     """
 
-    def __init__(self, clients: Asgi, live: LiveEndpoint, endpoint: StaffedEndpoint, endpoint_id: str) -> None:
+    def __init__(self, clients: Asgi, live: LiveEndpoint, staff: Staff, endpoint_id: str) -> None:
         self._clients = clients
         self._live = live
-        self._endpoint = endpoint
+        self._staff = staff
         self._prefix = f"/v2/{endpoint_id}/"
         self._taking: dict[str, Hold] = {}
         self._listening: dict[str, Hold] = {}
@@ -67,10 +67,10 @@ class WorkerSide:
     def settled(self) -> None:
         """Rings those for whom there is something new."""
         for worker_id, hold in self._taking.items():
-            if self._endpoint.called(worker_id):
+            if self._staff.called(worker_id):
                 hold.ring()
         for worker_id, hold in self._listening.items():
-            if self._endpoint.warned(worker_id):
+            if self._staff.warned(worker_id):
                 hold.ring()
 
     def stop(self) -> None:
@@ -89,7 +89,7 @@ class WorkerSide:
         return Call(WorkerOp(op), rest[0], "".join(rest[1:]))
 
     async def _answer(self, call: Call, request: Request) -> Response:
-        if not self._endpoint.knows(call.worker_id):
+        if not self._staff.knows(call.worker_id):
             async with held(request) as hold:
                 await hold.rung(LEFT_HELD_S)
             return replies.UNKNOWN_WORKER
@@ -100,7 +100,7 @@ class WorkerSide:
                 return await self._jobs_to_stop(call, request)
             case WorkerOp.PING:
                 running = _asked(request, "job_id", "")
-                self._endpoint.ping(call.worker_id, set(running.split(",")), self._live.clock.now())
+                self._staff.ping(call.worker_id, running.split(","), self._floor().now)
             case WorkerOp.DONE | WorkerOp.STREAM:
                 try:
                     self._post(call, await request.body())
@@ -109,38 +109,36 @@ class WorkerSide:
         self._live.settle()
         return replies.reply({})
 
+    def _floor(self) -> Floor:
+        return self._live.endpoint.at(self._live.clock.now())
+
     def _post(self, call: Call, body: bytes) -> None:
-        now = self._live.clock.now()
         if call.op is WorkerOp.DONE:
-            self._endpoint.done(call.worker_id, call.job_id, decode_result(body), now)
+            self._staff.done(self._floor(), call.worker_id, call.job_id, decode_result(body))
         else:
-            self._endpoint.posted(call.worker_id, call.job_id, decode_chunk(body), now)
+            self._staff.post(self._floor(), call.worker_id, call.job_id, decode_chunk(body))
             self._live.ring(call.job_id)
 
     async def _take(self, call: Call, request: Request) -> Response:
         batch = call.op is WorkerOp.TAKE_BATCH
         wanted = int(_asked(request, "batch_size", "1")) if batch else 1
         busy = _asked(request, "job_in_progress", "1") != "0"
-        self._endpoint.ask(call.worker_id, wanted, busy, self._live.clock.now())
+        self._staff.ask(self._floor(), call.worker_id, wanted, busy)
         self._live.settle()
         try:
-            await self._news(self._taking, self._endpoint.called, call, request)
+            await self._news(self._taking, self._staff.called, call, request)
         except ClientDisconnect:
-            self._endpoint.withdraw(call.worker_id, self._live.clock.now())
+            self._staff.break_off(self._floor(), call.worker_id)
             self._live.settle()
             raise
-        offers = [
-            Offer(job.id, ABSENT if job.order is None else job.order.input)
-            for job in self._endpoint.collect(call.worker_id)
-        ]
-        self._live.settle()
+        offers = [Offer(job.id, job.input) for job in self._staff.collect(call.worker_id)]
         if not offers:
             return Response(status_code=HTTPStatus.NO_CONTENT)
         return replies.reply(offers if batch else offers[0])
 
     async def _jobs_to_stop(self, call: Call, request: Request) -> Response:
-        await self._news(self._listening, self._endpoint.warned, call, request)
-        job_ids = self._endpoint.jobs_to_stop(call.worker_id)
+        await self._news(self._listening, self._staff.warned, call, request)
+        job_ids = self._staff.jobs_to_stop(call.worker_id)
         return replies.reply(JobsToStop(job_ids)) if job_ids else Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def _news(

@@ -14,7 +14,7 @@ import pytest
 from loadtest.analyze.jobs import jobs_of
 from loadtest.analyze.starts import CLASSES, UNKNOWN, Classed, start_kinds, start_summary
 from loadtest.endpoint.job import Job as ServerJob
-from loadtest.endpoint.model import Endpoint
+from loadtest.endpoint.model import PLAIN, Endpoint
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.flows.job import Job
 from loadtest.flows.run import run_and_poll, run_submission
@@ -24,6 +24,7 @@ from loadtest.scenario.load import load_scenario
 from loadtest.traffic.arrivals import schedule
 from loadtest.traffic.polling import Crowd, PollPacer
 from loadtest.traffic.settings import OpenLoad, Polling
+from loadtest.wire import Submission
 from tests.unit.analyze.rows import job, samples
 from tests.unit.flows.virtual import VirtualWire
 
@@ -43,8 +44,8 @@ class KeepingEndpoint(Endpoint):
         super().__init__(EndpointSettings.model_validate(settings), 1, 0.0)
         self.kept: dict[str, ServerJob] = {}
 
-    def submit(self, op: Op, now: float) -> ServerJob:
-        submitted = super().submit(op, now)
+    def submit(self, op: Op, now: float, submission: Submission = PLAIN) -> ServerJob:
+        submitted = super().submit(op, now, submission)
         self.kept[submitted.id] = submitted
         return submitted
 

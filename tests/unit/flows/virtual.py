@@ -13,7 +13,7 @@ from loadtest.flows.steps import NOTHING, Answer, Send, Steps, Until
 from loadtest.protocol import Op
 from loadtest.record.sample import Sample
 from loadtest.traffic.budget import RateBudget
-from loadtest.wire import StreamAnswer, encode
+from loadtest.wire import StreamAnswer, decode_submission, encode
 
 TRANSPORT_S = 0.002
 HOLD_S = 1.0
@@ -95,10 +95,13 @@ class VirtualWire:
         job_id = step.path.rpartition("/")[2]
         match step.op:
             case Op.RUN:
-                answered(200, encode(shown(self.endpoint.submit(Op.RUN, self.now))))
+                submission = decode_submission(step.body)
+                answered(200, encode(shown(self.endpoint.submit(Op.RUN, self.now, submission))))
             case Op.RUNSYNC:
-                job = self.endpoint.submit(Op.RUNSYNC, self.now)
+                job = self.endpoint.submit(Op.RUNSYNC, self.now, decode_submission(step.body))
                 self._hold(job.id, self.now + step.hold_s, answered)
+            case Op.STATUS_SYNC:
+                self._hold(job_id.partition("?")[0], self.now + step.hold_s, answered)
             case Op.STREAM:
                 self._hold(job_id, self.now + HOLD_S, answered, streamed=True)
             case _:
