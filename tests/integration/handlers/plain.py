@@ -40,6 +40,7 @@ def handler(job):
             return {"pid": os.getpid()}
         case unknown:
             return {"error": f"cannot {unknown}"}
+    return None
 
 
 runpod.serverless.start({"handler": handler})

@@ -127,11 +127,11 @@ def test_one_that_hangs_past_its_execution_timeout_ends_then(plain: tuple[Ended,
 
 
 def test_the_worker_that_asked_to_be_refreshed_does_no_other_job(plain: tuple[Ended, Client]) -> None:
-    refreshed = plain[0]["refresh"]
-    assert refreshed["status"] == "COMPLETED"
-    assert [said["id"] for said in plain[0].values() if said.get("workerId") == refreshed["workerId"]][-1:] == [
-        refreshed["id"]
-    ]
+    ended, client = plain
+    client.served.stop()
+    assert ended["refresh"]["status"] == "COMPLETED"
+    its_jobs = [job["id"] for job in client.served.jobs() if job["worker"] == ended["refresh"]["workerId"]]
+    assert its_jobs[-1] == ended["refresh"]["id"]
 
 
 @pytest.fixture(scope="module")
