@@ -154,12 +154,16 @@ class Staff:
         return told
 
     def ping(self, worker_id: str, running: Iterable[str], now: float) -> None:
-        """A worker lives and runs these jobs; of what it was told to stop, the rest is stopped."""
+        """A worker lives and runs these jobs; of what it was told to stop, the rest is stopped, and these are told anew.
+
+        The SDK passes over what it is told within the first 0.1 s of a job (`jobs_tasks` of its JobScaler).
+        """
         member = self._up.get(worker_id)
         if member is not None:
             member.heard_at = now
             untold_or_running = {*running, *member.to_stop}
             member.stopping = {job: at for job, at in member.stopping.items() if job in untold_or_running}
+            member.to_stop = list(member.stopping)
 
     def post(self, floor: Floor, worker_id: str, job_id: str, chunk: Chunk) -> None:
         """A worker has a chunk of a job's output."""

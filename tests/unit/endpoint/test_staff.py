@@ -160,6 +160,8 @@ def test_a_running_job_that_is_over_is_told_by_the_stop_channel(how: str) -> Non
     assert shop.staff.warned(worker)
     assert shop.staff.jobs_to_stop(worker) == [job.id]
     assert not shop.staff.warned(worker)
+    shop.staff.ping(worker, [job.id], shop.at(5.5).now)
+    assert shop.staff.jobs_to_stop(worker) == [job.id]  # it was told too early, and is told again
     shop.keep_alive(worker, 20.0)  # its pings no longer name the job
     assert shop.orders(20.0) == []
 
