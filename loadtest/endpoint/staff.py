@@ -154,7 +154,7 @@ class Staff:
         return told
 
     def ping(self, worker_id: str, running: Iterable[str], now: float) -> None:
-        """A worker lives and runs these jobs; of what it was told to stop, the rest is stopped, and these are told anew.
+        """A worker lives and runs these jobs; of what it was to stop, the rest is stopped, and these are told anew.
 
         The SDK passes over what it is told within the first 0.1 s of a job (`jobs_tasks` of its JobScaler).
         """
