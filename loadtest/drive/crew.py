@@ -12,16 +12,19 @@ from loadtest.traffic.shares import NOWHERE, Place, Shares
 GIVEN_UP_AFTER_S = 45.0
 """A lost hand may be behind a link that is cut; after so long its return is no longer waited for."""
 LOST_AFTER_S = 3.0
+SILENT_S = 1.0
+"""One that reports twice a second and has not for so long may have died."""
 LEASE_S = 4.0
-DEALT_AHEAD_S = 1.5
-"""The schedule is dealt anew from a time that no message misses."""
+DEALT_AHEAD_S = LEASE_S + 0.25
+"""The schedule is dealt anew from a time at which no hand may send that has not heard of it."""
 
 
 @dataclass
 class Member:
     """One hand. `round_trip_s` is that of the exchange from which `clock_offset_s` was taken: the shortest.
 
-    One that is `gone` is known to have died.
+    One that is `gone` is known to have died. `dealt_away_at`: what it was to send from this time on has been dealt
+    to others, and nothing to it since.
     """
 
     process: int
@@ -34,6 +37,7 @@ class Member:
     begun: bool = False
     lost: bool = False
     gone: bool = False
+    dealt_away_at: float = float("inf")
     done: Done | None = None
     report: Report | None = None
 
@@ -52,7 +56,8 @@ class Member:
 class Crew:
     """Keeps account of the hands; times are in the lead's clock, in seconds.
 
-    A hand that has not reported for `lost_after_s` is lost, until it does; for `lease_s` more it may still send.
+    A hand may send for `lease_s` after it was last heard of. One that has not reported for `lost_after_s`, or is
+    known to have died, is lost until it reports.
     """
 
     window_s: float
@@ -100,7 +105,7 @@ class Crew:
         member = self.members[name]
         member.report, member.heard_at = report, now
         if member.lost:
-            member.lost = False
+            member.lost = member.gone = False
             self._shares.rejoin(name)
             self._returned.append(name)
 
@@ -108,21 +113,29 @@ class Crew:
         """A share that a hand was told of is in force."""
         self._shares.confirmed(name, share, now)
 
+    def may_send_until(self, name: str) -> float:
+        """Until when a hand may send, as long as nothing more is heard of it."""
+        return self.members[name].heard_at + self.lease_s
+
     def newly_lost(self, now: float) -> list[str]:
-        """Hands that have fallen silent since last asked; from now on they are not told that the run goes on."""
+        """Hands that have fallen silent since last asked."""
         lost = [
             name
             for name, member in self.members.items()
-            if member.at_work and now - member.heard_at > self.lost_after_s
+            if member.at_work and (member.gone or now - member.heard_at > self.lost_after_s)
         ]
         for name in lost:
             self.members[name].lost = True
-            self._shares.lost(name, now + self.lease_s)
+            self._shares.lost(name, self.may_send_until(name))
         return lost
+
+    def silent(self, now: float) -> list[str]:
+        """Hands that may have died: begun, not done, and not heard of for a while."""
+        return [name for name in self.awaited(now) if now - self.members[name].heard_at > SILENT_S]
 
     def turns(self, now: float) -> dict[str, Turn]:
         """What hands are to be told now: new shares, and new parts of the schedule when others are to carry it."""
-        turns = {name: Turn(share=NOWHERE) for name in self._returned}
+        turns = {name: Turn(NOWHERE, *self._given_back(name)) for name in self._returned}
         self._returned.clear()
         turns |= {name: Turn(share=share) for name, share in self._shares.due(now).items()}
         able = [
@@ -130,10 +143,19 @@ class Crew:
         ]
         if able != self._dealt and able:
             self._dealt = able
+            from_at = now + DEALT_AHEAD_S
             for rank, name in enumerate(able):
                 share = turns[name].share if name in turns else None
-                turns[name] = Turn(share, Place(rank, len(able)), now + DEALT_AHEAD_S)
+                turns[name] = Turn(share, Place(rank, len(able)), from_at)
+                self.members[name].dealt_away_at = float("inf")
+            for name in self.members.keys() - set(able):
+                self.members[name].dealt_away_at = min(self.members[name].dealt_away_at, from_at)
         return turns
+
+    def _given_back(self, name: str) -> tuple[Place, float] | tuple[()]:
+        """What a hand that comes back no longer has: all that others were dealt while it was away."""
+        from_at = self.members[name].dealt_away_at
+        return (NOWHERE, from_at) if from_at < float("inf") else ()
 
     def awaited(self, now: float) -> list[str]:
         """The names of the hands from which something may still come: at work, or lost and not given up yet."""

@@ -137,7 +137,7 @@ class Jobs:
             sleep_until(due_at, self._clock)
         finally:
             self._early -= 1
-        if not self._deal.still_mine(arrival):
+        if not self._deal.still_mine(arrival.seq):
             return True
         if due_at > self.ends_at or not self._may_submit():
             return False
@@ -189,11 +189,22 @@ class Jobs:
         chunk_seen_at: list[float] = []
         self.pulse.started()
         try:
-            self._sender.carry_out(self._steps(sample, chunk_seen_at), sample, entered_at)
+            at = self._entered(sample) if entered_at is None else entered_at
+            if at is not None:
+                self._sender.carry_out(self._steps(sample, chunk_seen_at), sample, at)
         finally:
             self.pulse.in_flight -= 1
             if sample.sent_at is not None:
                 self._put_on_record(sample, chunk_seen_at)
+
+    def _entered(self, sample: Sample) -> float | None:
+        """Wait until the job may be submitted; None where it has been dealt to another process meanwhile."""
+        op = SUBMITS_BY[sample.flow]
+        at = self._sender.enter(op)
+        if self._deal is None or self._deal.still_mine(sample.seq):
+            return at
+        self._sender.leave(op)
+        return None
 
     def _steps(self, sample: Sample, chunk_seen_at: list[float]) -> Steps:
         flow = sample.flow

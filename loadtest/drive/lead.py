@@ -139,7 +139,7 @@ class Lead:
             place=place,
             starts_at=self._starts_at,
             clock_offset_s=member.clock_offset_s,
-            lease_s=self._crew.lease_s,
+            until=self._crew.may_send_until(name),
         )
         tell(self._runner, begin, name)
 
@@ -190,14 +190,12 @@ class Lead:
         """Watch over the hands and tell how the run goes, twice a second."""
         while True:
             now = self._clock.now()
-            for name in self._crew.newly_lost(now):
-                self._note_loss(name)
-                self._look_after(name)
+            self._note_losses(now)
             self._welcome(now)
             for name, turn in self._crew.turns(now).items():
                 tell(self._runner, turn, name)
             for name in self._crew.at_work():
-                tell(self._runner, messages.Alive(), name)
+                tell(self._runner, messages.Alive(self._crew.may_send_until(name)), name)
             self._tell_progress("load" if now < self._ends_at else "drain")
             gevent.sleep(BEAT_S)
 
@@ -210,10 +208,15 @@ class Lead:
                 for _ in range(PINGS):
                     self._ping([name])
 
-    def _note_loss(self, name: str) -> None:
+    def _note_losses(self, now: float) -> None:
+        """Who is lost; one that ran on this machine and runs no more will not come back."""
         assert self.books is not None
-        self._view.forget(name)
-        self.books.lost(self._crew.members[name].process)
+        for name in self._crew.silent(now):
+            member = self._crew.members[name]
+            member.gone = member.host == gethostname() and not is_running(member.pid)
+        for name in self._crew.newly_lost(now):
+            self._view.forget(name)
+            self.books.lost(self._crew.members[name].process)
 
     def _tell_progress(self, phase: str) -> None:
         """One line of progress to whoever listens."""
@@ -269,20 +272,12 @@ class Lead:
     def _await_hands(self) -> None:
         """Tell all hands that it is over, and wait until each has handed over what it has or is lost."""
         told: set[str] = set()
-        while awaited := self._crew.awaited(self._clock.now()):
+        while self._crew.awaited(self._clock.now()):
             for name in set(self._crew.at_work()) - told:
                 tell(self._runner, messages.End(), name)
                 told.add(name)
             gevent.sleep(BEAT_S / 5)
-            for name in self._crew.newly_lost(self._clock.now()):
-                self._note_loss(name)
-            for name in awaited:
-                self._look_after(name)
-
-    def _look_after(self, name: str) -> None:
-        """A lost hand that ran on this machine and runs no more will not come back."""
-        member = self._crew.members[name]
-        member.gone = member.lost and member.host == gethostname() and not is_running(member.pid)
+            self._note_losses(self._clock.now())
 
     def _close(self, books: Books, ended_at: float) -> None:
         told = outcome(self._crew) | {"load_ended_at": min(self._ends_at, ended_at)} if self.begun else {}

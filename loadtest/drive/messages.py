@@ -32,7 +32,7 @@ class Pong(msgspec.Struct, frozen=True):
 class Begin(msgspec.Struct, frozen=True):
     """Lead to hand: a run begins. `process` numbers the hand; its clock is ahead of the lead's by `clock_offset_s`.
 
-    A hand that has heard nothing of its lead for `lease_s` sends nothing, until it does.
+    It may send `until` then, in the lead's clock; infinite where lead and hand are one process.
     """
 
     run_id: str
@@ -43,11 +43,14 @@ class Begin(msgspec.Struct, frozen=True):
     place: Place
     starts_at: float
     clock_offset_s: float
-    lease_s: float
+    until: float
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """Lead to hand: send within this share from now on; carry out this part of the schedule from `from_at` on."""
+    """Lead to hand: send within this share from now on; carry out this part of the schedule from `from_at` on.
+
+    `from_at` may have passed: what is due since then and not sent yet is no longer this hand's.
+    """
 
     share: Place | None = None
     part: Place | None = None
@@ -61,7 +64,12 @@ class Confirmed(msgspec.Struct, frozen=True):
 
 
 class Alive(msgspec.Struct, frozen=True):
-    """Lead to hand: the run goes on, and you may send."""
+    """Lead to hand: the run goes on, and you may send `until` then, in the lead's clock.
+
+    A time, not a span: one that a broken link delivers half a minute late allows nothing.
+    """
+
+    until: float
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -32,7 +32,7 @@ from loadtest.scenario.key import key_of
 from loadtest.scenario.model import SUBMITS_BY, Scenario
 from loadtest.traffic.arrivals import schedule
 from loadtest.traffic.settings import ClosedLoad, OpenLoad
-from loadtest.traffic.shares import NOWHERE, Place
+from loadtest.traffic.shares import Place
 
 HEARTBEAT_S = 0.5
 GARBAGE = 20_000
@@ -54,17 +54,16 @@ class Part:
         self._clock = WallClock(-begin.clock_offset_s)
         directory, self._shares_disk = _directory(begin, environment.parsed_options)
         self._engine = Engine(begin.url, key_of(scenario, os.environ), self._clock)
-        self._recorder = Recorder(directory, begin.process, begin.lease_s < float("inf"), in_the_loop)
+        self._recorder = Recorder(directory, begin.process, begin.until < float("inf"), in_the_loop)
         self.copies = Copies(directory, begin.process, self._runner)
         self._lanes = _lanes(scenario, self._clock, begin.place)
         self._sender = Sender(self._engine, self._lanes, self._recorder, self._clock, environment)
         self.jobs = _jobs(scenario, self._sender, self._recorder, self._clock, begin.place)
         self.jobs.start(begin.starts_at)
         self._place = begin.place
-        self._lease_s = begin.lease_s
         self._effort = Effort()
         self.jobs.resize(begin.place)
-        self._heard_at = self._clock.now()
+        self._allow(begin.until)
         self._beating: Greenlet[[], None] = gevent.spawn(self._beat)
         self._beating.link_exception(
             lambda failed: tell(self._runner, messages.Refused(f"a fault of ours: {failed.exception!r}"))
@@ -74,7 +73,7 @@ class Part:
         """What the lead says while the run is on."""
         match message:
             case messages.Alive():
-                self._heard_at = self._clock.now()
+                self._allow(message.until)
             case messages.Copied():
                 self.copies.copied(message)
             case messages.Turn():
@@ -86,16 +85,19 @@ class Part:
         if turn.share is not None:
             self._place = turn.share
             self.jobs.resize(turn.share)
-            self._resize_lanes(turn.share)
+            for lane in self._lanes.values():
+                lane.resize(turn.share)
         if turn.part is not None:
             self.jobs.redeal(turn.from_at, turn.part)
 
-    def _resize_lanes(self, share: Place) -> None:
-        for lane in self._lanes.values():
-            lane.resize(share)
+    def _allow(self, until: float) -> None:
+        """Nothing is sent from then on; but cancelling, which leaves less for others to wait for, goes on."""
+        for op, lane in self._lanes.items():
+            if op is not Op.CANCEL:
+                lane.allow(until)
 
     def _beat(self) -> None:
-        """Hand samples to the disk and tell how things stand, twice a second; send nothing without a lead."""
+        """Hand samples to the disk and tell how things stand, twice a second."""
         while True:
             gevent.sleep(HEARTBEAT_S)
             now = self._clock.now()
@@ -105,16 +107,8 @@ class Part:
                 self._recorder.flush(now)
             except RecordingError as fault:
                 tell(self._runner, messages.Refused(str(fault)))
-            self._obey_lease(now)
             self._sender.figures.tell()
             self._report(now)
-
-    def _obey_lease(self, now: float) -> None:
-        """Send nothing without a lead; cancelling, which leaves less for others to wait for, goes on."""
-        share = NOWHERE if now - self._heard_at > self._lease_s else self._place
-        for op, lane in self._lanes.items():
-            if op is not Op.CANCEL:
-                lane.resize(share)
 
     def _report(self, now: float) -> None:
         jobs, pulse = self.jobs, self.jobs.pulse

@@ -55,14 +55,15 @@ class Sender:
         self._clock = clock
         self._fire = environment.events.request.fire
 
-    def carry_out(self, steps: Steps, sample: Sample, entered_at: float | None = None) -> None:
-        """Drive a flow to its end; its first request may have entered its lane already, at `entered_at`."""
+    def carry_out(self, steps: Steps, sample: Sample, entered_at: float) -> None:
+        """Drive a flow to its end; its first request entered its lane at `entered_at`."""
+        at: float | None = entered_at
         try:
             step = next(steps)
             while True:
                 if isinstance(step, Send):
-                    answer = self._send(step, sample, entered_at)
-                    entered_at = None
+                    answer = self._send(step, sample, at)
+                    at = None
                     step = steps.send(answer)
                 else:
                     sleep_until(step.at, self._clock)

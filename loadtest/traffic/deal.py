@@ -57,9 +57,9 @@ class Deal:
         plan = self._schedule
         return Arrival(seq, float(plan.at_s[seq]), int(plan.flow[seq]), int(plan.stage[seq]))
 
-    def still_mine(self, arrival: Arrival) -> bool:
+    def still_mine(self, seq: int) -> bool:
         """Whether an arrival that was taken ahead of its time has not been dealt to another process since."""
-        return bool(self._mine[arrival.seq])
+        return bool(self._mine[seq])
 
     def untaken_by(self, at_s: float) -> int:
         """How many arrivals that are meant to have come by this time nobody has taken."""

@@ -44,7 +44,7 @@ def test_a_killed_process_is_missed_by_name_and_count(
     start: Callable[..., Started], serve: Callable[..., Any]
 ) -> None:
     server = serve(FAST)
-    begun = start(steady("90/s", "8s", flows=MIXED), "--target", server.url, "--processes", "3")
+    begun = start(steady("90/s", "11s", flows=MIXED), "--target", server.url, "--processes", "3")
     victim = under_load(begun, 3)[2]
     time.sleep(2)
     victim.kill()
@@ -61,8 +61,28 @@ def test_a_killed_process_is_missed_by_name_and_count(
     reason = f"The measurement is not sound. Process {killed} fell silent while the run went on."
     assert finished.summary["reason"].startswith(reason)
     assert " ".join(finished.stdout.split()).startswith(f"INVALID {reason}")
-    later = [row for row in rows if row["sent_at"] > finished.run["load_started_at"] + 7]
-    assert len(later) > 40, "the others carry the schedule on"
+    later = [row for row in rows if row["intended_at"] > finished.run["load_started_at"] + 9.5]
+    assert len(later) > 90, "the others carry the schedule on"
+
+
+def test_a_process_that_stood_still_sends_nothing_that_others_have_sent(
+    start: Callable[..., Started], serve: Callable[..., Any]
+) -> None:
+    server = serve(FAST)
+    limits = dict.fromkeys(("run", "runsync", "status"), "600 per 2 s")
+    scenario = steady("60/s", "13s", flows=MIXED, limits=limits, drain={"within": "10s"})
+    begun = start(scenario, "--target", server.url, "--processes", "2")
+    held = under_load(begun, 2)[2]
+    held.suspend()
+    time.sleep(8)
+    held.resume()
+    finished = begun.finish()
+    server.stop()
+    assert finished.status == 3
+    assert "fell silent while the run went on" in finished.summary["reason"]
+    assert sorted(row["seq"] for row in finished.samples) == list(range(len(finished.samples)))
+    assert len(read_journal(server.journal).jobs) == len(finished.samples)
+    assert finished.summary["arrivals"]["started"] == finished.summary["arrivals"]["offered"]
 
 
 def test_hands_stop_without_their_lead_and_leave_what_they_have(

@@ -137,6 +137,7 @@ def test_a_link_that_is_cut_for_a_while_costs_no_sample_of_either_side(
     audit = {each["process"]: (each["sent"], each["recorded"]) for each in finished.run["audit"]}
     assert all(sent == recorded for sent, recorded in audit.values())
     assert sum(recorded for _, recorded in audit.values()) == len(rows)
+    assert len({row["seq"] for row in rows}) == len(rows)
     assert kept(own[0]) | kept(own[1]) == {row["seq"] for row in rows}
     assert not kept(own[0]) & kept(own[1])
     without_answer = [row for row in rows if row["job_id"] is None]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.traffic.arrivals import Schedule, schedule
-from loadtest.traffic.deal import Arrival, Deal, closed_users, in_turn, works_from
+from loadtest.traffic.deal import Deal, closed_users, in_turn, works_from
 from loadtest.traffic.settings import ClosedLoad, OpenLoad
 from loadtest.traffic.shares import ALONE, NOWHERE, Place
 
@@ -53,7 +53,7 @@ def test_a_lost_process_arrivals_go_to_the_others_from_a_time_on() -> None:
     ahead = {deal: take_all(deal, until_s=5.95) for deal in (first, second, third)}
     first.redeal(5.0, Place(0, 2))
     third.redeal(5.0, Place(1, 2))
-    kept = [seq for deal in (first, third) for seq in ahead[deal] if deal.still_mine(Arrival(seq, seq / 10, 0, 0))]
+    kept = [seq for deal in (first, third) for seq in ahead[deal] if deal.still_mine(seq)]
     late = [*take_all(first), *take_all(third)]
     assert len(set(kept) | set(late)) == len(kept) + len(late)
     assert set(kept) | set(late) >= set(range(50, 100))
@@ -66,7 +66,7 @@ def test_an_arrival_taken_ahead_may_belong_to_another_now() -> None:
     deal.redeal(0.0, Place(1, 2))
     for arrival in arrivals:
         assert arrival is not None
-        assert deal.still_mine(arrival) == (arrival.seq % 2 == 1)
+        assert deal.still_mine(arrival.seq) == (arrival.seq % 2 == 1)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=3), st.integers(0, 200))
