@@ -83,9 +83,26 @@ class Crew:
 
     async def _employ(self, worker: Worker) -> None:
         """One worker's process, from its start to its end."""
-        path = self._handler.logs / f"{worker.id}.log"
-        with path.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
+        try:
+            process = await self._launched(worker.id)
+        except OSError as fault:
+            self._tell_of_loss(worker.id, f"could not be started: {fault.strerror}")
+        else:
+            self._processes[worker.id] = process
+            if self._closing or worker.id in self._dismissed:  # meanwhile
+                _kill(process)
+            status = await process.wait()
+            _kill(process)  # what it leaves: the process that pings, the guard, whatever the handler has started
+            del self._processes[worker.id]
+            if self._closing or worker.id in self._dismissed:
+                return
+            self._tell_of_loss(worker.id, f"{Leave.EXITED} ({_in_words(status)})")
+        self._staff.exited(self._live.endpoint.at(self._live.clock.now()), worker.id)
+        self._live.settle()
+
+    async def _launched(self, worker_id: str) -> Process:
+        with self._log(worker_id).open("ab") as log:
+            return await asyncio.create_subprocess_exec(
                 sys.executable,
                 PROGRAM,
                 self._handler.file,
@@ -93,36 +110,32 @@ class Crew:
                 stdout=log,
                 stderr=log,
                 cwd=self._handler.file.parent,
-                env=_environment(self._url, worker.id, self._handler.concurrency),
+                env=_environment(self._url, worker_id, self._handler.concurrency),
                 start_new_session=True,
             )
-        self._processes[worker.id] = process
-        if self._closing or worker.id in self._dismissed:  # meanwhile
-            _kill(process)
-        status = await process.wait()
-        _kill(process)  # what it leaves behind: the process that pings, the guard, whatever the handler has started
-        del self._processes[worker.id]
-        if self._closing or worker.id in self._dismissed:
-            return
-        ended = f"worker {worker.id} ended by itself ({_in_words(status)})"
-        if not self._staff.proven:
-            self.fault = ScenarioError(f"{self._handler.file}: {ended} before it asked for a job: {_tail(path)}")
-            self.give_up()
-        _say(f"{ended}; its log ends: {_tail(path)} (all of it: {path})")
-        self._staff.exited(self._live.endpoint.at(self._live.clock.now()), worker.id)
-        self._live.settle()
 
     def _dismiss(self, worker_id: str, why: Leave) -> None:
         self._dismissed.add(worker_id)
         process = self._processes.get(worker_id)
-        if process is None:
-            return
-        if why.lost:
-            path = self._handler.logs / f"{worker_id}.log"
-            _say(f"worker {worker_id} {why} and was killed; its log ends: {_tail(path)} (all of it: {path})")
+        if process is not None and why.lost:
+            self._tell_of_loss(worker_id, f"{why} and is killed")
             _kill(process)
-        else:
+        elif process is not None:
             self._end(process)
+
+    def _tell_of_loss(self, worker_id: str, what: str) -> None:
+        """Shows the end of a lost worker's log; where none was ever ready, there is no use in going on."""
+        log = self._log(worker_id)
+        last = _tail(log)
+        if self._staff.proven:
+            _say(f"worker {worker_id} {what}; its log ends: {last} (all of it: {log})")
+        elif self.fault is None:
+            file = self._handler.file
+            self.fault = ScenarioError(f"{file}: its first worker {what} before it asked for a job: {last}")
+            self.give_up()
+
+    def _log(self, worker_id: str) -> Path:
+        return self._handler.logs / f"{worker_id}.log"
 
     def _end(self, process: Process) -> None:
         """Told at once, since the SDK whose open take is answered before that would ask for another job."""
@@ -171,7 +184,8 @@ def _in_words(status: int) -> str:
 
 def _tail(log: Path) -> str:
     """The end of a log, in one line."""
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    lines = text.strip().splitlines()
     return " | ".join(lines[-LOG_LINES:]) or "it said nothing"
 
 

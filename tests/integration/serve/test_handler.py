@@ -193,6 +193,20 @@ def test_nothing_is_left_of_the_workers_of_a_server_that_was_killed(opened: Open
     assert (len(gone), alive) == (len(processes), [])
 
 
+def test_without_the_sdk_a_handler_is_refused_in_one_line() -> None:
+    program = f"""
+import sys
+sys.modules["runpod"] = None
+sys.argv[1:] = ["serve", "--handler", {str(HANDLERS / "plain.py")!r}]
+from loadtest.cli import main
+main()
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert 'pip install "loadtest[handler]"' in line
+
+
 def test_a_handler_that_cannot_start_is_told_in_one_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("import no_such_model\n")
@@ -202,5 +216,5 @@ def test_a_handler_that_cannot_start_is_told_in_one_line(tmp_path: Path) -> None
     )
     assert ran.returncode == 2
     last = ran.stderr.splitlines()[-1]
-    assert "broken.py: worker" in last
+    assert "broken.py: its first worker ended by itself (exit code 1)" in last
     assert last.endswith("No module named 'no_such_model'")
