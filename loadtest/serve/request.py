@@ -65,6 +65,9 @@ def handler_of(request: ServeRequest) -> Handler | None:
     UsageError where there is no such file, the SDK is not installed, or the folder cannot be made.
     """
     if request.handler is None:
+        for option, given in (("--concurrency", request.concurrency > 1), ("--logs", request.logs is not None)):
+            if given:
+                raise UsageError(f"{option}: simulated workers have none; it goes with --handler")
         return None
     if not request.handler.is_file():
         raise UsageError(f"--handler {request.handler}: there is no such file; name the one that holds the handler")

@@ -24,6 +24,7 @@ HELD_S = 20.0
 LEFT_HELD_S = 1.0
 """How long a worker that has left is kept waiting, since the SDK asks again at once."""
 
+_OPS = frozenset(WorkerOp)
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -84,7 +85,7 @@ class WorkerSide:
         if not path.startswith(self._prefix):
             return None
         op, *rest = path.removeprefix(self._prefix).split("/")
-        if op not in set(WorkerOp) or not 1 <= len(rest) <= 2 or not _of_this_machine(scope):
+        if op not in _OPS or not 1 <= len(rest) <= 2 or not _of_this_machine(scope):
             return None
         return Call(WorkerOp(op), rest[0], "".join(rest[1:]))
 
