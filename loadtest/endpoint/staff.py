@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
+from itertools import chain
 
 import msgspec
 
@@ -26,6 +27,8 @@ READY_WITHIN_S = 600.0
 """A worker that asks for no job for so long after its launch counts as lost."""
 STOP_WITHIN_S = 5.0
 """How long a handler may go on with a job that it was told to stop, before its worker is killed."""
+FORGOTTEN_AFTER_S = 1.0
+"""A suspended worker is ended by so much later than it can be revived for the last time."""
 BACK_OFF_S = (1.0, 30.0)
 """How long a launch waits after a loss: the first after the last job that was done, doubling up to the second."""
 
@@ -47,11 +50,21 @@ class Leave(StrEnum):
         return self not in (Leave.IDLE, Leave.REFRESH)
 
 
+class Do(Enum):
+    """What is to be done with a worker's process."""
+
+    LAUNCH = "launch"
+    SUSPEND = "suspend"
+    RESUME = "resume"
+    END = "end"
+
+
 @dataclass(frozen=True)
 class Order:
-    """A worker is to be started, or, where `why` says so, ended."""
+    """A worker's process is to be launched, suspended, resumed or ended, and why it leaves where it does."""
 
     worker: Worker
+    do: Do
     why: Leave | None = None
 
 
@@ -87,11 +100,14 @@ class Staff:
     """All real workers that are up. Of those whose take is open an active one is given the job; of several the one
     with the fewest jobs, and of these the one that became idle last, so that flex workers not needed can stop.
 
-    What a worker that has left says is passed over: its jobs are no longer its own.
+    What a worker that has left says is passed over: its jobs are no longer its own. One that stopped for idleness is
+    suspended for as long as it may be revived.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, revived_within_s: float = 0.0) -> None:
+        self._revived_within_s = revived_within_s
         self._up: dict[str, Member] = {}
+        self._suspended: dict[str, tuple[float, Worker]] = {}
         self._orders: list[Order] = []
         self._losses = 0
         self.proven = False
@@ -191,6 +207,7 @@ class Staff:
 
     def exited(self, floor: Floor, worker_id: str) -> None:
         """A worker's process has ended."""
+        self._suspended.pop(worker_id, None)
         member = self._up.get(worker_id)
         if member is not None:
             self._let_go(floor, member, Leave.EXITED)
@@ -203,16 +220,23 @@ class Staff:
         """It is the same job again."""
 
     def started(self, floor: Floor, worker: Worker, how: Start) -> None:
-        """It is launched at once, or later where workers were lost of late."""
+        """It is resumed where it was suspended; else launched, at once or later where workers were lost of late."""
+        if self._suspended.pop(worker.id, None) is not None:
+            self._up[worker.id] = Member(worker, floor.now, launched=True)
+            self._orders.append(Order(worker, Do.RESUME))
+            return
         least_s, most_s = BACK_OFF_S
         wait_s = min(most_s, least_s * 2.0 ** min(self._losses - 1, 16)) if self._losses else 0.0
         worker.shifts[-1].started_at = floor.now + wait_s
         self._up[worker.id] = Member(worker, floor.now + wait_s)
 
     def stopped(self, worker: Worker) -> None:
-        """An idle worker is to end."""
+        """An idle worker is suspended, or is to end where none is ever revived."""
         del self._up[worker.id]
-        self._orders.append(Order(worker, Leave.IDLE))
+        stopped_at = worker.shifts[-1].stopped_at
+        if self._revived_within_s > 0 and stopped_at is not None:
+            self._suspended[worker.id] = (stopped_at + self._revived_within_s + FORGOTTEN_AFTER_S, worker)
+        self._orders.append(Order(worker, Do.SUSPEND if worker.id in self._suspended else Do.END, Leave.IDLE))
 
     def offered(self, floor: Floor) -> None:
         """Jobs that wait go to workers whose take is open, until either run out."""
@@ -247,18 +271,25 @@ class Staff:
         return unread
 
     def due_at(self) -> float:
-        """When a worker is next to be launched, or is lost."""
-        return min((member.due()[0] for member in self._up.values()), default=math.inf)
+        """When a worker is next to be launched, is lost, or can no longer be revived."""
+        acting = (member.due()[0] for member in self._up.values())
+        forgotten = (until for until, _ in self._suspended.values())
+        return min(chain(acting, forgotten), default=math.inf)
 
     def act(self, floor: Floor) -> None:
-        """The worker that is due is launched, or counts as lost."""
+        """The worker that is due is launched, counts as lost, or ends since it can no longer be revived."""
+        until, worker = min(self._suspended.values(), key=lambda each: each[0], default=(math.inf, None))
+        if worker is not None and until <= floor.now:
+            del self._suspended[worker.id]
+            self._orders.append(Order(worker, Do.END, Leave.IDLE))
+            return
         member = min(self._up.values(), key=lambda each: each.due()[0])
         why = member.due()[1]
         if why is not None:
             self._let_go(floor, member, why)
         else:
             member.launched = True
-            self._orders.append(Order(member.worker))
+            self._orders.append(Order(member.worker, Do.LAUNCH))
 
     def _job_of(self, floor: Floor, worker_id: str, job_id: str) -> Job | None:
         """A job that this worker has in hand."""
@@ -270,7 +301,7 @@ class Staff:
         del self._up[member.worker.id]
         self._losses += why.lost
         if why is not Leave.EXITED:
-            self._orders.append(Order(member.worker, why))
+            self._orders.append(Order(member.worker, Do.END, why))
         floor.lose(member.worker)
         fleet = floor.fleet
         if floor.waiting and not fleet.starting and not fleet.full:

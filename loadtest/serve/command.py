@@ -49,7 +49,7 @@ def serve(request: ServeRequest) -> None:
         port = listener.getsockname()[1]
         written = Journal(request.journal)
         clock = WallClock()
-        staff = None if handler is None else Staff()
+        staff = None if handler is None else Staff(0.0 if settings.revival is None else settings.revival.within)
         endpoint = Endpoint(settings, request.seed, clock.now(), staff)
         notifier = Notifier(settings.webhooks, clock, written)
         live = LiveEndpoint(endpoint, clock, written, notifier)

@@ -12,12 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.endpoint.staff import Leave, Staff
+import psutil
+
+from loadtest.endpoint.staff import Do, Leave, Staff
 from loadtest.endpoint.workers import Worker
 from loadtest.errors import ScenarioError
 from loadtest.scenario.key import LOCAL_VARIABLE
 from loadtest.serve.live import LiveEndpoint
-from loadtest.serve.worker import CONCURRENCY_VARIABLE
+from loadtest.serve.worker import CONCURRENCY_VARIABLE, GUARD
 
 PROGRAM = Path(__file__).with_name("worker.py")
 PINGS_EACH_MS = 1000
@@ -58,10 +60,16 @@ class Crew:
         for order in self._staff.take_orders():
             if self._closing:
                 continue
-            if order.why is None:
-                self._spawn(self._employ(order.worker))
-            else:
-                self._dismiss(order.worker.id, order.why)
+            match order.do, self._processes.get(order.worker.id):
+                case Do.LAUNCH, _:
+                    self._dismissed.discard(order.worker.id)
+                    self._spawn(self._employ(order.worker))
+                case Do.SUSPEND, Process() as process:
+                    _suspend(process)
+                case Do.RESUME, Process() as process:
+                    _signal(process, signal.SIGCONT)
+                case Do.END, _:
+                    self._dismiss(order.worker.id, order.why or Leave.IDLE)
 
     def dissolve(self) -> None:
         """Tells every worker to end, and kills those that do not."""
@@ -139,6 +147,7 @@ class Crew:
 
     def _end(self, process: Process) -> None:
         """Told at once, since the SDK whose open take is answered before that would ask for another job."""
+        _signal(process, signal.SIGCONT)
         with suppress(ProcessLookupError):
             process.terminate()
         self._spawn(_killed_when_late(process))
@@ -172,10 +181,24 @@ async def _killed_when_late(process: Process) -> None:
         _kill(process)
 
 
+def _suspend(process: Process) -> None:
+    """Nothing of the worker runs any more but its guard, so that it still ends with the server."""
+    with suppress(psutil.Error):
+        worker = psutil.Process(process.pid)
+        for each in (worker, *worker.children(recursive=True)):
+            with suppress(psutil.Error):
+                if each.cmdline()[:1] != [GUARD]:
+                    each.suspend()
+
+
 def _kill(process: Process) -> None:
-    """Everything in the worker's session; a member that is left keeps the number from being another's."""
+    _signal(process, signal.SIGKILL)
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    """To all of the worker's process group; a member that is left keeps its number from being another's."""
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, number)
 
 
 def _in_words(status: int) -> str:

@@ -48,15 +48,12 @@ def settings_of(request: ServeRequest) -> EndpointSettings:
     )
     changes = [Override(f"{name} {value}", path, value) for name, path, value in options if value is not None]
     settings = load_settings(request.config, changes)
-    if request.handler is None:
-        return settings
-    if settings.idle_timeout < LEAST_IDLE_S:
+    if request.handler is not None and settings.idle_timeout < LEAST_IDLE_S:
         raise UsageError(
             f"--handler: an idle timeout of {seconds_text(settings.idle_timeout)} stops workers between two jobs, "
             f"since the vendor's SDK pauses a second before it takes the next; make it at least {LEAST_IDLE_S:g}s"
         )
-    # a real worker that has stopped is gone: its next start is a cold one
-    return settings.model_copy(update={"revival": None})
+    return settings
 
 
 def handler_of(request: ServeRequest) -> Handler | None:

@@ -15,7 +15,8 @@ from typing import Any
 
 CONCURRENCY_VARIABLE = "LOADTEST_CONCURRENCY"
 """How many jobs a worker takes at once, where its handler does not say so itself."""
-_GUARD = ("/bin/sh", "-c", "read _; kill -KILL 0")
+GUARD = "loadtest-guard"
+"""What the guard is called in a list of processes."""
 
 
 def main() -> None:
@@ -50,7 +51,8 @@ def guard() -> None:
 
     The guard is a process of its own, since a handler may keep this one from ever running a thread again.
     """
-    subprocess.Popen(_GUARD, stdin=0, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    program = [GUARD, "-c", "read _; kill -KILL 0"]
+    subprocess.Popen(program, executable="/bin/sh", stdin=0, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

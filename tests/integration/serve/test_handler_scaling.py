@@ -26,7 +26,8 @@ class Watched:
         served = serve(
             {"workers": workers, "scaler": scaler, "idle_timeout": f"{IDLE_S}s"}, handler=str(HANDLER), logs=str(logs)
         )
-        client = httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=10)
+        client = httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=20)
+        self.client, self.logs = client, logs
         self.submitted_s: list[float] = []
         self.started_s: list[float] = []
         self.jobs_done_s = self.workers_gone_s = float("nan")
@@ -70,3 +71,12 @@ def test_by_queue_delay_a_worker_starts_for_each_job_that_has_waited_so_long(wat
 def test_idle_workers_stop_after_the_idle_timeout(watched: dict[str, Watched], name: str) -> None:
     seen = watched[name]
     assert seen.workers_gone_s - seen.jobs_done_s == pytest.approx(IDLE_S, abs=2 * TICK_S)
+
+
+def test_a_worker_that_stopped_lately_is_revived(watched: dict[str, Watched]) -> None:
+    seen = watched["request count"]
+    said = seen.client.post("/runsync", json={"input": {}}).json()
+    assert said["status"] == "COMPLETED"
+    assert said["workerId"] in {path.stem for path in seen.logs.iterdir()}
+    assert said["delayTime"] < 1500  # the SDK's own pause is a part of it
+    assert len(list(seen.logs.iterdir())) == len(seen.started_s)

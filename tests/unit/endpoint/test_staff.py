@@ -11,7 +11,7 @@ from loadtest.endpoint.floor import Floor
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.endpoint.staff import BACK_OFF_S, LEASE_S, READY_WITHIN_S, STOP_WITHIN_S, Leave, Staff
+from loadtest.endpoint.staff import BACK_OFF_S, LEASE_S, READY_WITHIN_S, STOP_WITHIN_S, Do, Leave, Staff
 from loadtest.protocol import JobState, Op
 from loadtest.wire import Chunk
 from loadtest.worker_wire import Result
@@ -24,13 +24,16 @@ class Shop:
 
     def __init__(self, active: int = 1, most: int = 1, **settings: object) -> None:
         workers = {"active": active, "max": most}
-        self.staff = Staff()
-        self.model = Endpoint(
-            EndpointSettings.model_validate({"workers": workers, **settings}), 1, 0.0, hands=self.staff
-        )
+        asked = EndpointSettings.model_validate({"workers": workers, "revival": None, **settings})
+        self.staff = Staff(0.0 if asked.revival is None else asked.revival.within)
+        self.model = Endpoint(asked, 1, 0.0, hands=self.staff)
 
     def at(self, now: float) -> Floor:
         return self.model.at(now)
+
+    def acts(self, now: float) -> list[tuple[str, Do]]:
+        self.model.advance(now)
+        return [(order.worker.id, order.do) for order in self.staff.take_orders()]
 
     def orders(self, now: float) -> list[tuple[str, Leave | None]]:
         self.model.advance(now)
@@ -251,3 +254,38 @@ def test_a_worker_that_never_asks_for_a_job_counts_as_lost() -> None:
     (worker,) = shop.launched(0.0)
     assert shop.orders(READY_WITHIN_S) == [(worker, Leave.SLOW)]
     assert not shop.staff.proven
+
+
+def test_a_worker_that_stopped_lately_is_resumed_and_one_that_is_forgotten_ends() -> None:
+    shop = Shop(active=0, most=1, scaler={"request_count": 1}, idle_timeout="5s", revival={"within": "20s"})
+    first = shop.model.submit(Op.RUN, 0.0)
+    ((worker, launch),) = shop.acts(0.0)
+    shop.take(worker, 2.0)
+    shop.done(worker, first, 3.0)
+    shop.keep_alive(worker, 7.5)
+    assert [launch, *shop.acts(8.0)] == [Do.LAUNCH, (worker, Do.SUSPEND)]
+    assert not shop.staff.knows(worker)
+    second = shop.model.submit(Op.RUN, 28.0)
+    assert shop.acts(28.0) == [(worker, Do.RESUME)]
+    assert shop.take(worker, 28.1) == [second]
+    shop.done(worker, second, 29.0)
+    shop.keep_alive(worker, 33.5)
+    assert shop.acts(34.0) == [(worker, Do.SUSPEND)]
+    assert shop.acts(54.9) == []
+    assert shop.acts(55.0) == [(worker, Do.END)]
+    shop.model.submit(Op.RUN, 56.0)
+    ((other, launch),) = shop.acts(56.0)
+    assert (launch, other != worker) == (Do.LAUNCH, True)
+
+
+def test_a_suspended_worker_whose_process_ended_is_launched_anew() -> None:
+    shop = Shop(active=0, most=1, scaler={"request_count": 1}, idle_timeout="5s", revival={"within": "20s"})
+    job = shop.model.submit(Op.RUN, 0.0)
+    (worker,) = shop.launched(0.0)
+    shop.take(worker, 2.0)
+    shop.done(worker, job, 3.0)
+    shop.keep_alive(worker, 7.5)
+    shop.acts(8.0)
+    shop.staff.exited(shop.at(9.0), worker)
+    shop.model.submit(Op.RUN, 10.0)
+    assert shop.acts(10.0) == [(worker, Do.LAUNCH)]
