@@ -14,7 +14,8 @@ from pathlib import Path
 
 import psutil
 
-from loadtest.endpoint.staff import Do, Leave, Staff
+from loadtest.endpoint.member import Do, Leave
+from loadtest.endpoint.staff import Staff
 from loadtest.endpoint.workers import Worker
 from loadtest.errors import ScenarioError
 from loadtest.scenario.key import LOCAL_VARIABLE

@@ -9,9 +9,10 @@ import pytest
 
 from loadtest.endpoint.floor import Floor
 from loadtest.endpoint.job import Job
+from loadtest.endpoint.member import LEASE_S, READY_WITHIN_S, STOP_WITHIN_S, Do, Leave
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.endpoint.staff import BACK_OFF_S, LEASE_S, READY_WITHIN_S, STOP_WITHIN_S, Do, Leave, Staff
+from loadtest.endpoint.staff import BACK_OFF_S, Staff
 from loadtest.protocol import JobState, Op
 from loadtest.wire import Chunk
 from loadtest.worker_wire import Result
