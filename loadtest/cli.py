@@ -153,10 +153,18 @@ def capacity(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Run directories to calibrate from.", show_default=False)
     ],
-    rate: Annotated[str, typer.Option(metavar="RATE", help='Jobs to plan for, like "20/s".', show_default=False)],
+    rate: Annotated[
+        str | None, typer.Option(metavar="RATE", help='Jobs to plan for, like "20/s".', show_default=False)
+    ] = None,
     slo: Annotated[
-        str, typer.Option(metavar="TEXT", help='What is to hold, like "delay p95 < 2s".', show_default=False)
-    ],
+        str | None, typer.Option(metavar="TEXT", help='What is to hold, like "delay p95 < 2s".', show_default=False)
+    ] = None,
+    checks: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--check", metavar="RUN", help="Predict this run from its scenario, and compare.", show_default=False
+        ),
+    ] = None,
     workers: Annotated[
         str | None,
         typer.Option(metavar="N", help='Ask about these, "8" or "2 to 8", not for the least.', show_default=False),
@@ -192,12 +200,26 @@ def capacity(
     ] = None,
 ) -> None:
     """Tell how many workers an objective takes, and their cost."""
+    import os
+
     from rich.console import Console
 
     from loadtest.planning import CapacityRequest, capacity
 
     request = CapacityRequest(
-        runs, rate, slo, workers, scalers or (), idle_timeouts or (), max_workers, arrivals, price, seed, out
+        runs,
+        rate,
+        slo,
+        workers,
+        scalers or (),
+        idle_timeouts or (),
+        max_workers,
+        arrivals,
+        price,
+        seed,
+        out,
+        checks or (),
+        processes=os.cpu_count() or 1,
     )
     raise typer.Exit(capacity(request, Console()))
 

@@ -1,9 +1,13 @@
-"""`loadtest capacity`: from runs to how many workers an objective takes, and what they cost."""
+"""`loadtest capacity`: from runs to how many workers an objective takes, what they cost, and how well it predicts."""
 
 from __future__ import annotations
 
+import multiprocessing
 import re
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,17 +17,21 @@ from rich.console import Console
 
 from loadtest.analyze.jobs import jobs_of
 from loadtest.capacity.calibrate import Calibration, MeasuredRun, calibrate, endpoint_of
+from loadtest.capacity.held_out import MOST_REPLICAS, PredictionCheck, check
 from loadtest.capacity.objective import Standing
-from loadtest.capacity.plan import Alternatives, Plan, plan
+from loadtest.capacity.plan import NO_ALTERNATIVES, Checked, Plan, plan
 from loadtest.capacity.predict import Effort
-from loadtest.capacity.search import CONFIRM, LOOK, Question
+from loadtest.capacity.search import CONFIRM, LOOK, Alternatives, Question
 from loadtest.capacity.setting import Scaling, Setting, Workload, fixed
+from loadtest.capacity.values import Each
+from loadtest.checking import held_out
 from loadtest.errors import ExitCode, UsageError
 from loadtest.gating import run_directory
 from loadtest.record.directory import RunDirectory
 from loadtest.report.capacity import print_plan
+from loadtest.report.checks import print_checked, print_checks
 from loadtest.results import read
-from loadtest.scenario.gates import parse_gate
+from loadtest.scenario.gates import Gate, parse_gate
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import Arrivals, Gamma
 from loadtest.units import per_second, seconds
@@ -34,11 +42,11 @@ FILE = "capacity.json"
 
 @dataclass(frozen=True)
 class CapacityRequest:
-    """What `loadtest capacity` was asked for, as it was written."""
+    """What `loadtest capacity` was asked for, as it was written. `checks` are the runs that are held out."""
 
     runs: Sequence[Path]
-    rate: str
-    slo: str
+    rate: str | None = None
+    slo: str | None = None
     workers: str | None = None
     scalers: Sequence[str] = ()
     idle_timeouts: Sequence[str] = ()
@@ -47,8 +55,11 @@ class CapacityRequest:
     price: float | None = None
     seed: int = 1
     out: Path | None = None
+    checks: Sequence[Path] = ()
     look: Effort = LOOK
     confirm: Effort = CONFIRM
+    replicas: int = MOST_REPLICAS
+    processes: int = 1
 
 
 def capacity(request: CapacityRequest, console: Console) -> int:
@@ -57,10 +68,7 @@ def capacity(request: CapacityRequest, console: Console) -> int:
     Raises UsageError for what cannot be understood, an objective that no workers meet, or runs that tell too
     little; RunDirectoryError for a bad run.
     """
-    rate_per_s = _read("--rate", request.rate, per_second)
-    if rate_per_s <= 0:
-        raise UsageError(f"--rate {request.rate}: at this rate no job comes; give one above 0/s")
-    slo = _read("--slo", request.slo, parse_gate)
+    rate_per_s, slo = _objective(request)
     arrivals = None if request.arrivals is None else _read("--arrivals", request.arrivals, _arrivals)
     if request.price is not None and request.price <= 0:
         raise UsageError(f"--price {request.price:g}: is not more than 0; give US dollars per worker-second")
@@ -71,35 +79,95 @@ def capacity(request: CapacityRequest, console: Console) -> int:
         calibration, workload = calibrate(measured, arrivals)
     except ValueError as fault:
         raise UsageError(f"{', '.join(str(each.path) for each in directories)}: {fault}") from None
-    price = scenario.price if request.price is None else request.price
-    effort = [msgspec.structs.replace(each, seed=request.seed) for each in (request.look, request.confirm)]
-    question = Question(slo, workload, price, *effort)
-    found = _planned(request, question, calibration, rate_per_s, scenario)
+    named, alternatives = _workers_asked(request, scenario)
+    with _shared_out(request.processes) as each:
+        checks = _checks(request, workload, measured, named, each)
+        if slo is None:
+            checked = Checked(calibration, checks)
+            _write(request, directories[-1], checked)
+            print_checked(checked, console)
+            return ExitCode.PASS
+        price = scenario.price if request.price is None else request.price
+        effort = [msgspec.structs.replace(effort, seed=request.seed) for effort in (request.look, request.confirm)]
+        question = Question(slo, workload, price, *effort)
+        found = _planned(question, calibration, rate_per_s, named, alternatives, each)
+    found = msgspec.structs.replace(found, checks=checks)
     _write(request, directories[-1], found)
     print_plan(found, console)
+    print_checks(checks, console)
     return ExitCode.INCONCLUSIVE if found.answer.standing is Standing.CANNOT_TELL else ExitCode.PASS
 
 
+def _objective(request: CapacityRequest) -> tuple[float, Gate | None]:
+    """The rate per second and the objective to plan for; no objective where only a prediction is to be checked."""
+    if request.rate is None and request.slo is None and request.checks:
+        return 0.0, None
+    if request.rate is None or request.slo is None:
+        raise UsageError(
+            "--rate and --slo: both are needed to plan; to hold a prediction against a run, give --check RUN alone"
+        )
+    rate_per_s = _read("--rate", request.rate, per_second)
+    if rate_per_s <= 0:
+        raise UsageError(f"--rate {request.rate}: at this rate no job comes; give one above 0/s")
+    return rate_per_s, _read("--slo", request.slo, parse_gate)
+
+
+@contextmanager
+def _shared_out(processes: int) -> Iterator[Each]:
+    """`map` over so many processes; they start when first asked, with one it stays in this."""
+    if processes < 2:
+        yield map
+        return
+    # Spawned, since a process that has threads, as Arrow makes them, cannot be forked safely.
+    ignore = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process to answer
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), signal.signal, ignore)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _checks(
+    request: CapacityRequest, workload: Workload, measured: Sequence[MeasuredRun], named: Setting | None, each: Each
+) -> tuple[PredictionCheck, ...]:
+    """What was predicted of each run that is held out; UsageError where one cannot be predicted."""
+    checks = []
+    known = {run_directory(path).path.resolve() for path in request.runs}
+    for path in request.checks:
+        directory = run_directory(path)
+        if directory.path.resolve() in known:
+            raise UsageError(f"--check {path}: is calibrated from as well; name a run that is not among them")
+        run = held_out(directory, measured, named)
+        try:
+            checks.append(check(workload, run, request.seed, request.replicas, each))
+        except ValueError as fault:
+            raise UsageError(f"--check {path}: {fault}") from None
+    return tuple(checks)
+
+
+def _workers_asked(request: CapacityRequest, scenario: Scenario) -> tuple[Setting | None, Alternatives]:
+    """The workers that are named, if any, and the scalers and idle timeouts to look for flex workers in."""
+    scalings = tuple(_read("--scaler", text, _scaling) for text in request.scalers)
+    idle_s = tuple(_read("--idle-timeout", text, seconds) for text in request.idle_timeouts)
+    asked = bool(scalings or idle_s)
+    scalings, idle_s = scalings or (Scaling(),), idle_s or (endpoint_of(scenario).idle_timeout,)
+    named = None if request.workers is None else _named(request.workers, Setting(0, 1, scalings[0], idle_s[0]))
+    return named, Alternatives(scalings, idle_s, request.most_workers) if asked else NO_ALTERNATIVES
+
+
 def _planned(
-    request: CapacityRequest, question: Question, calibration: Calibration, rate_per_s: float, scenario: Scenario
+    question: Question,
+    calibration: Calibration,
+    rate_per_s: float,
+    named: Setting | None,
+    alternatives: Alternatives,
+    each: Each,
 ) -> Plan:
     """The plan; UsageError where nothing meets the objective, or no start of the flex workers asked for was seen."""
-    scalings = [_read("--scaler", text, _scaling) for text in request.scalers]
-    idle_s = [_read("--idle-timeout", text, seconds) for text in request.idle_timeouts]
-    asked = bool(scalings or idle_s)
-    usual = Setting(0, 1, scalings[0] if scalings else Scaling(), endpoint_of(scenario).idle_timeout)
-    if idle_s:
-        usual = msgspec.structs.replace(usual, idle_timeout_s=idle_s[0])
-    named = None if request.workers is None else _named(request.workers, usual)
-    if asked or (named is not None and not named.fixed):
+    if alternatives.pairs() or (named is not None and not named.fixed):
         _refuse_unseen(question.workload, calibration)
-    alternatives = Alternatives(
-        tuple(scalings) or (usual.scaling,) * asked,
-        tuple(idle_s) or (usual.idle_timeout_s,) * asked,
-        request.most_workers,
-    )
     try:
-        return plan(question, calibration, rate_per_s, named, alternatives)
+        return plan(question, calibration, rate_per_s, named, alternatives, each)
     except ValueError as fault:
         raise UsageError(f"--slo: {fault}") from None
 
@@ -158,7 +226,7 @@ def _arrivals(text: object) -> Arrivals:
     return "constant" if match[1] == "constant" else "poisson"
 
 
-def _write(request: CapacityRequest, last: RunDirectory, found: Plan) -> None:
+def _write(request: CapacityRequest, last: RunDirectory, found: Plan | Checked) -> None:
     path = last.path / FILE if request.out is None else request.out
     content = msgspec.json.format(msgspec.json.encode(found), indent=2)
     if request.out is None:

@@ -15,6 +15,7 @@ from loadtest.analyze.quantiles import quantiles
 from loadtest.analyze.starts import CLASSES, UNKNOWN, start_kinds, waits
 from loadtest.analyze.summary import Quantiles
 from loadtest.capacity.arrivals import gap_variation
+from loadtest.capacity.scalability import Scalability, point, scalability
 from loadtest.capacity.setting import Times, Workload, constant, measured, revival
 from loadtest.capacity.values import Estimate
 from loadtest.endpoint.settings import EndpointSettings, QueueDelay, Revival
@@ -45,7 +46,8 @@ class Calibration(msgspec.Struct, frozen=True):
     `execution_ms` is of jobs that a worker did; `execution_mean_ms` has an interval that counts neighbours for what
     they are worth, and `execution_autocorrelation` is between each job and the next. Starts are what is left of the
     delay once the scaler's threshold is taken off. `dispatch_ms` is the delay of jobs that met an idle worker,
-    `overhead_ms` transport and polling. `gap_variation` is that of the arrivals to be simulated.
+    `overhead_ms` transport and polling. `gap_variation` is that of the arrivals to be simulated. `scalability` is
+    the law through all runs: whether executions slow each other down.
     """
 
     runs: tuple[str, ...]
@@ -63,6 +65,7 @@ class Calibration(msgspec.Struct, frozen=True):
     failure_rate: float
     missing: tuple[Missing, ...] = ()
     notes: tuple[str, ...] = ()
+    scalability: Scalability = Scalability()
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ def _calibration(
     worth = sum(dependence(run.execution_ms).effective_n for run in each)
     mean, deviation = float(execution_ms.mean()), float(execution_ms.std())
     reach = _NEAR * deviation / max(1.0, worth) ** 0.5
+    points = [point(run.name, run.jobs) for run in runs]
     return Calibration(
         runs=tuple(run.name for run in runs),
         jobs=len(execution_ms),
@@ -133,8 +137,9 @@ def _calibration(
         dispatch_ms=quantiles(seen.dispatch_ms),
         overhead_ms=quantiles(seen.overhead_ms),
         failure_rate=workload.failure_rate,
-        missing=tuple(_missing(seen)),
+        missing=tuple(_missing(runs, seen)),
         notes=(*notes, *_notes(runs, seen)),
+        scalability=scalability([one for one in points if one is not None]),
     )
 
 
@@ -220,11 +225,16 @@ _LET_STOP = (
 )
 
 
-def _missing(seen: _Seen) -> list[Missing]:
+def _revives(runs: Sequence[MeasuredRun]) -> bool:
+    """Whether the endpoints may revive workers, as far as is known."""
+    return any(endpoint_of(run.scenario).revival is not None for run in runs)
+
+
+def _missing(runs: Sequence[MeasuredRun], seen: _Seen) -> list[Missing]:
     found = []
     if len(seen.cold_ms) == 0:
         found.append(Missing("cold start time", _LET_STOP.format("much longer")))
-    if len(seen.revival_ms) == 0:
+    if len(seen.revival_ms) == 0 and _revives(runs):
         found.append(Missing("revival time", _LET_STOP.format("a little longer")))
     if len(seen.dispatch_ms) == 0:
         idle = (
@@ -246,6 +256,6 @@ def _notes(runs: Sequence[MeasuredRun], seen: _Seen) -> list[str]:
     for name, times in (("cold starts", seen.cold_ms), ("revivals", seen.revival_ms)):
         if 0 < len(times) < LEAST_STARTS:
             notes.append(f"Only {len(times)} {name} were seen; they stand for all.")
-    if len(seen.cold_ms) and len(seen.revival_ms) == 0:
+    if len(seen.cold_ms) and len(seen.revival_ms) == 0 and _revives(runs):
         notes.append("No revival was seen, so every start is taken to be cold.")
     return notes

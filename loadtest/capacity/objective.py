@@ -11,13 +11,13 @@ import numpy as np
 from loadtest.capacity.predict import Effort, Prediction, percentile, predict, replications, settles
 from loadtest.capacity.setting import Setting, Workload
 from loadtest.capacity.simulate import COLD, WARM, Replication, can_settle
-from loadtest.capacity.values import Estimate, estimate
+from loadtest.capacity.values import Estimate, estimate, least_high
 from loadtest.endpoint.spread import draws
 from loadtest.scenario.gates import Gate, Metric
 
 _SIMULATED = (Metric.DELAY, Metric.END_TO_END, Metric.RESPONSE, Metric.COLD_STARTS)
-_HOPELESS = 3.0
-"""Two replications that both miss by this factor end the matter: no further one would bring the mean within."""
+_AMPLE = 0.5
+"""Two replications that both stay under this share of the limit end a glance: what is told is simulated in full."""
 _FLOOR_DRAWS = 50_000
 
 
@@ -76,20 +76,22 @@ def standing(slo: Gate, observed: Estimate) -> Standing:
 
 
 def meets(slo: Gate, workload: Workload, setting: Setting, rate_per_s: float, effort: Effort) -> bool:
-    """Whether the objective is met for certain; a setting that never settles, or cannot be told, meets none."""
+    """Whether the objective is met, at a glance; a setting that never settles, or cannot be told, meets none.
+
+    It ends with the replication after which no further ones could bring the interval within, or two that leave ample
+    room.
+    """
     if not settles(workload, setting, rate_per_s) or not can_settle(workload, setting, rate_per_s):
         return False
-    first = msgspec.structs.replace(effort, replications=min(2, effort.replications))
-    figures = _figures(slo, workload, setting, rate_per_s, first)
-    if min(figures) > _HOPELESS * slo.limit:
-        return False
-    rest = Effort(effort.replications - len(figures), effort.jobs, effort.seed + len(figures))
-    figures += _figures(slo, workload, setting, rate_per_s, rest)
-    return standing(slo, estimate(figures)) is Standing.MET
-
-
-def _figures(slo: Gate, workload: Workload, setting: Setting, rate_per_s: float, effort: Effort) -> list[float]:
-    return [figure(slo, run) for run in replications(workload, setting, rate_per_s, effort)]
+    figures: list[float] = []
+    for each in range(effort.replications):
+        next_one = Effort(1, effort.jobs, effort.seed + each)
+        figures += [figure(slo, run) for run in replications(workload, setting, rate_per_s, next_one)]
+        if least_high(figures, effort.replications) >= slo.limit:
+            return False
+        if len(figures) > 1 and max(figures) < _AMPLE * slo.limit:
+            return True
+    return True
 
 
 def judged(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from loadtest.capacity.arrivals import gap_variation
 from loadtest.capacity.calibrate import Calibration
 from loadtest.capacity.formulas import QuickAnswer, quick_answer
+from loadtest.capacity.held_out import PredictionCheck
 from loadtest.capacity.objective import Judged, Standing, best, floor, refuse
-from loadtest.capacity.search import Question, flexible_options, highest_rate, least_active
+from loadtest.capacity.search import Alternatives, Question, flexible_options, highest_rate, least_active
 from loadtest.capacity.setting import Scaling, Setting, fixed, mean_s, variation
-from loadtest.capacity.values import Estimate
+from loadtest.capacity.values import Each, Estimate
 from loadtest.scenario.gates import limit_text
 
 SCHEMA = 1
@@ -26,13 +29,22 @@ class Cliff(msgspec.Struct, frozen=True):
     detail: str
 
 
+class LeftOut(msgspec.Struct, frozen=True):
+    """A scaler and idle timeout that is no option, and why."""
+
+    scaling: Scaling
+    idle_timeout_s: float
+    why: str
+
+
 class Plan(msgspec.Struct, frozen=True):
     """`capacity.json`, whole. Limits and observed figures of the objective in seconds, or as shares.
 
     `answer` is what was asked about: the workers that were named, or the least that always run and meet the
     objective; `fewer` is one less, null where workers were named. `options` holds, for each scaler and idle timeout
-    that was asked for, the least that meet it, those that bill least first. `highest_rate_per_s` is what the
-    answer's workers bear; null where they meet the objective at no rate.
+    that was asked for, the least that meet it, those that bill least first; `left_out` those of which none is told.
+    `highest_rate_per_s` is what the answer's workers bear; null where they meet the objective at no rate. `checks`
+    are the runs that the same calibration was held against.
     """
 
     rate_per_s: float
@@ -46,20 +58,22 @@ class Plan(msgspec.Struct, frozen=True):
     cliff: Cliff
     highest_rate_per_s: float | None
     options: tuple[Judged, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     leaves_out: tuple[str, ...] = ()
+    checks: tuple[PredictionCheck, ...] = ()
+    schema: int = SCHEMA
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """`capacity.json` where nothing was planned: runs that the calibration was held against."""
+
+    calibration: Calibration
+    checks: tuple[PredictionCheck, ...]
     schema: int = SCHEMA
 
 
 class Unreachable(ValueError):
     """No number of workers meets the objective."""
-
-
-class Alternatives(msgspec.Struct, frozen=True):
-    """Scalers and idle timeouts to look for flex workers in, up to so many workers."""
-
-    scalings: tuple[Scaling, ...] = ()
-    idle_timeouts_s: tuple[float, ...] = ()
-    most: int = 64
 
 
 NO_ALTERNATIVES = Alternatives()
@@ -77,23 +91,26 @@ def plan(
     rate_per_s: float,
     named: Setting | None = None,
     alternatives: Alternatives = NO_ALTERNATIVES,
+    each: Each = map,
 ) -> Plan:
-    """What it takes at this rate; of `named` workers where they are given.
+    """What it takes at this rate; of `named` workers where they are given. `each` goes through the alternatives.
 
     ValueError for an objective that cannot be simulated, or flex workers whose start was never seen; Unreachable
     where no number of workers meets it.
     """
     refuse(question.slo)
     _refuse_unreachable(question)
+    # Begun first, since other processes, where `each` has them, are at it while this one goes on.
+    found = flexible_options(question, rate_per_s, alternatives, each)
     if named is None:
         answer, fewer = _least_confirmed(question, rate_per_s)
     else:
         answer, fewer = question.judged(named, rate_per_s), None
     setting = answer.prediction.setting
-    options = flexible_options(
-        question, rate_per_s, alternatives.scalings, alternatives.idle_timeouts_s, alternatives.most
-    )
     work = question.workload
+    cliff = _cliff(question, setting, rate_per_s)
+    highest_per_s = highest_rate(msgspec.structs.replace(question, look=question.confirm), setting)
+    options, left_out = _options(question, rate_per_s, alternatives, list(found))
     return Plan(
         rate_per_s=rate_per_s,
         slo=str(question.slo),
@@ -105,9 +122,10 @@ def plan(
         ),
         answer=answer,
         fewer=fewer,
-        cliff=_cliff(question, setting, rate_per_s),
-        highest_rate_per_s=highest_rate(msgspec.structs.replace(question, look=question.confirm), setting),
-        options=_cheapest_confirmed(question, rate_per_s, best(options)),
+        cliff=cliff,
+        highest_rate_per_s=highest_per_s,
+        options=options,
+        left_out=left_out,
         leaves_out=_LEAVES_OUT,
     )
 
@@ -144,16 +162,36 @@ def _least_confirmed(question: Question, rate_per_s: float) -> tuple[Judged, Jud
     return found, fewer
 
 
-def _cheapest_confirmed(question: Question, rate_per_s: float, options: list[Judged]) -> tuple[Judged, ...]:
-    """The options that meet the objective, those that bill least first, the first of them simulated for longer.
+def _options(
+    question: Question, rate_per_s: float, alternatives: Alternatives, found: Sequence[Judged | None]
+) -> tuple[tuple[Judged, ...], tuple[LeftOut, ...]]:
+    """The options that meet the objective, those that bill least first, and what is left out.
 
-    Where that does not agree, it is left out, and the next takes its place.
+    The first is simulated for longer. Where that does not agree, it is left out, and the next takes its place.
     """
-    for place, option in enumerate(options):
-        confirmed = question.judged(option.prediction.setting, rate_per_s)
+    left_out = [
+        LeftOut(*pair, f"not met up to {alternatives.most} workers")
+        for pair, option in zip(alternatives.pairs(), found, strict=True)
+        if option is None
+    ]
+    options = [option for option in found if option is not None]
+    left_out += [_at_a_glance(option) for option in options if option.standing is not Standing.MET]
+    options = best(options)
+    while options:
+        confirmed = question.judged(options[0].prediction.setting, rate_per_s)
         if confirmed.standing is Standing.MET:
-            return (confirmed, *options[place + 1 :])
-    return ()
+            return (confirmed, *options[1:]), tuple(left_out)
+        left_out.append(_at_a_glance(confirmed))
+        del options[0]
+    return (), tuple(left_out)
+
+
+def _at_a_glance(confirmed: Judged) -> LeftOut:
+    """What a glance found, and a longer look did not agree to."""
+    setting = confirmed.prediction.setting
+    found = f"{setting.active} to {setting.most} workers met it at a glance"
+    why = f"{found}; simulated for longer it is: {confirmed.standing}"
+    return LeftOut(setting.scaling, setting.idle_timeout_s, why)
 
 
 def _cliff(question: Question, setting: Setting, rate_per_s: float) -> Cliff:

@@ -8,7 +8,9 @@ with flex workers that is nearly so, and what was found is simulated once more b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import product
 
 import msgspec
 
@@ -16,6 +18,7 @@ from loadtest.capacity.formulas import offered_load
 from loadtest.capacity.objective import Judged, judged, meets
 from loadtest.capacity.predict import Effort
 from loadtest.capacity.setting import Scaling, Setting, Workload, fixed, mean_s
+from loadtest.capacity.values import Each
 from loadtest.scenario.gates import Gate
 
 MOST_WORKERS = 10_000
@@ -95,17 +98,30 @@ def least_flexible(
     return setting(active, most if at_most is None else at_most)
 
 
+class Alternatives(msgspec.Struct, frozen=True):
+    """Scalers and idle timeouts to look for flex workers in, up to so many workers."""
+
+    scalings: tuple[Scaling, ...] = ()
+    idle_timeouts_s: tuple[float, ...] = ()
+    most: int = 64
+
+    def pairs(self) -> list[tuple[Scaling, float]]:
+        """Each scaler with each idle timeout, in the order given."""
+        return list(product(self.scalings, self.idle_timeouts_s))
+
+
 def flexible_options(
-    question: Question, rate_per_s: float, scalings: Sequence[Scaling], idle_timeouts_s: Sequence[float], most: int
-) -> list[Judged]:
-    """For each scaler and idle timeout the least workers that meet the objective, in the order given, at a glance."""
-    found = (
-        least_flexible(question, rate_per_s, scaling, idle_s, most)
-        for scaling in scalings
-        for idle_s in idle_timeouts_s
-    )
+    question: Question, rate_per_s: float, alternatives: Alternatives, each: Each = map
+) -> Iterable[Judged | None]:
+    """For each scaler and idle timeout the least workers that meet the objective, at a glance; None where none do."""
+    return each(partial(flexible_option, question, rate_per_s, alternatives.most), alternatives.pairs())
+
+
+def flexible_option(question: Question, rate_per_s: float, most: int, pair: tuple[Scaling, float]) -> Judged | None:
+    """The least workers for one scaler and idle timeout, at a glance; None where up to `most` do not do."""
+    setting = least_flexible(question, rate_per_s, *pair, most)
     glance = msgspec.structs.replace(question, confirm=question.look)
-    return [glance.judged(setting, rate_per_s) for setting in found if setting is not None]
+    return None if setting is None else glance.judged(setting, rate_per_s)
 
 
 def highest_rate(question: Question, setting: Setting) -> float | None:

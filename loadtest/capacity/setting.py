@@ -86,6 +86,17 @@ def constant(value_s: float) -> Constant:
     return Constant.model_construct(constant=value_s)
 
 
+def setting_of(endpoint: EndpointSettings) -> Setting:
+    """The workers of an endpoint whose settings are known."""
+    scaler = endpoint.scaler
+    scaling = (
+        Scaling(queue_delay_s=scaler.queue_delay)
+        if isinstance(scaler, QueueDelay)
+        else Scaling(request_count=scaler.request_count)
+    )
+    return Setting(endpoint.workers.active, endpoint.workers.max, scaling, endpoint.idle_timeout)
+
+
 def mean_s(times: Times) -> float:
     """The mean of a spread; of a log-normal one median · exp(sigma² / 2)."""
     match times:

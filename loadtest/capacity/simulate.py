@@ -132,8 +132,13 @@ def _relaxation_jobs(workload: Workload, setting: Setting, rate_per_s: float) ->
     return busy / (1 - math.sqrt(busy)) ** 2 * max(0.5, spread)
 
 
-def carried_out(settings: EndpointSettings, at_s: Floats, seed: int) -> tuple[list[Job], list[Worker]]:
-    """Jobs submitted at these times, in order, all of them taken by now; and the workers there have been."""
+def carried_out(
+    settings: EndpointSettings, at_s: Floats, seed: int, until_s: float = 0.0
+) -> tuple[list[Job], list[Worker]]:
+    """Jobs submitted at these times, in order, all of them taken by now; and the workers there have been by then.
+
+    What happens until `until_s` has happened, whether or not the last job was taken before.
+    """
     model = Endpoint(settings, seed, 0.0)
     submit, op = model.submit, Op.RUN
     jobs = [submit(op, at) for at in at_s.tolist()]
@@ -142,6 +147,7 @@ def carried_out(settings: EndpointSettings, at_s: Floats, seed: int) -> tuple[li
         if next_at is None:
             raise AssertionError("a job waits and nothing will ever happen")
         model.advance(next_at)
+    model.advance(until_s)
     return jobs, model.workers
 
 
@@ -161,6 +167,15 @@ def paid_s(workers: Sequence[Worker], start_at: float, end_at: float) -> tuple[f
     length_s = stopped_at[stops] - started_at[stops]
     # A length is a difference of floats: what is a whole number but for their error stays one.
     return up_s, up_s + float((np.maximum(np.ceil(length_s - 1e-6), length_s) - length_s).sum())
+
+
+def up_at(workers: Sequence[Worker], at_s: Floats) -> Floats:
+    """How many workers are up, from start to stop, at each of these times."""
+    shifts = [shift for worker in workers for shift in worker.shifts]
+    started_at = np.sort([shift.started_at for shift in shifts])
+    stopped_at = np.sort([shift.stopped_at for shift in shifts if shift.stopped_at is not None])
+    up = np.searchsorted(started_at, at_s, side="right") - np.searchsorted(stopped_at, at_s, side="right")
+    return up.astype(np.float64)
 
 
 def starts(jobs: Sequence[Job], workers: Sequence[Worker]) -> NDArray[np.int8]:

@@ -11,6 +11,7 @@ from rich.text import Text
 from loadtest.capacity.calibrate import Calibration
 from loadtest.capacity.objective import Judged, Standing
 from loadtest.capacity.plan import Plan
+from loadtest.capacity.scalability import Scalability
 from loadtest.capacity.setting import Setting
 from loadtest.capacity.values import Estimate
 from loadtest.report.words import NOTHING, count, dollars, milliseconds, rate, share, three_digits
@@ -28,13 +29,20 @@ def print_plan(plan: Plan, console: Console) -> None:
     if plan.options:
         console.print(_options(plan.options))
         console.print()
+    for left in plan.left_out:
+        console.print(Text(f"{left.scaling}, idle {milliseconds(left.idle_timeout_s * 1000)}: {left.why}."))
     console.print(Text(_near(plan)))
     console.print(Text(_quick(plan)))
-    console.print(Text(_calibrated(plan.calibration)))
-    for missing in plan.calibration.missing:
-        console.print(Text(f"Not known: {missing.what}. To measure it: {missing.measure}."))
-    for note in plan.calibration.notes:
-        console.print(Text(note))
+    console.print(Text(_scalability(plan.calibration.scalability)))
+    console.print(Text(calibrated(plan.calibration)))
+    for sentence in unknown(plan.calibration):
+        console.print(Text(sentence))
+
+
+def unknown(calibration: Calibration) -> list[str]:
+    """What no run showed, with what would measure it, and what was assumed."""
+    missing = [f"Not known: {each.what}. To measure it: {each.measure}." for each in calibration.missing]
+    return [*missing, *calibration.notes]
 
 
 def _answer(plan: Plan) -> str:
@@ -44,7 +52,7 @@ def _answer(plan: Plan) -> str:
         Standing.NOT_MET: f"do not meet {plan.slo}",
         Standing.CANNOT_TELL: f"are too close to {plan.slo} to tell",
     }
-    said = f"{_workers(answer.prediction.setting)} {words[answer.standing]} at {rate(plan.rate_per_s)}"
+    said = f"{workers(answer.prediction.setting)} {words[answer.standing]} at {rate(plan.rate_per_s)}"
     if not answer.prediction.settles:
         return f"{said}: {three_digits(answer.prediction.offered_load)} are offered work all the time."
     per_hour, per_1000 = answer.prediction.cost_per_hour, answer.prediction.cost_per_1000_jobs
@@ -53,14 +61,15 @@ def _answer(plan: Plan) -> str:
     return f"{said}: {dollars(per_hour.value)} an hour, {dollars(per_1000.value)} per 1000 jobs."
 
 
-def _workers(setting: Setting) -> str:
+def workers(setting: Setting) -> str:
+    """The workers of a setting, in words."""
     if setting.fixed:
         return "1 active worker" if setting.active == 1 else f"{setting.active} active workers"
     return f"{setting.active} active of {setting.most} workers"
 
 
 def _settings(rows: Sequence[Judged]) -> Table:
-    table = _empty("workers", "rate", "delay p50", "p95", "busy", "$/hour", "$/1000")
+    table = columns("workers", "rate", "delay p50", "p95", "busy", "$/hour", "$/1000")
     table.add_column("", no_wrap=True)
     for row in rows:
         found = row.prediction
@@ -77,7 +86,7 @@ def _settings(rows: Sequence[Judged]) -> Table:
 
 
 def _options(rows: Sequence[Judged]) -> Table:
-    table = _empty("flex workers", "scaler", "idle", "p95", "cold", "$/hour", "$/1000")
+    table = columns("flex workers", "scaler", "idle", "p95", "cold", "$/hour", "$/1000")
     for row in rows:
         setting = row.prediction.setting
         idle = milliseconds(setting.idle_timeout_s * 1000)
@@ -86,7 +95,8 @@ def _options(rows: Sequence[Judged]) -> Table:
     return table
 
 
-def _empty(first: str, *others: str) -> Table:
+def columns(first: str, *others: str) -> Table:
+    """A table without rows; all columns but the first stand to the right."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column(first, no_wrap=True)
     for header in others:
@@ -133,7 +143,19 @@ def _quick(plan: Plan) -> str:
     )
 
 
-def _calibrated(calibration: Calibration) -> str:
+def _scalability(found: Scalability) -> str:
+    if found.law is None:
+        return f"For the scalability law (USL) it takes {found.missing}."
+    law = found.law
+    alpha, beta = (f"{each.value:.2g} ({each.low:.2g} to {each.high:.2g})" for each in (law.alpha, law.beta))
+    said = f"By the scalability law (USL) through {len(found.points)} runs contention is {alpha}, coherency {beta}"
+    if law.peak_n is None or law.peak is None:
+        return f"{said}; nothing shows that throughput turns back."
+    return f"{said}; throughput is greatest, {rate(law.peak)}, with {law.peak_n:.0f} workers at work."
+
+
+def calibrated(calibration: Calibration) -> str:
+    """What was calibrated from, in a sentence."""
     mean = calibration.execution_mean_ms
     return (
         f"Calibrated from {count(calibration.jobs)} jobs: execution {milliseconds(mean.value)} on average "

@@ -14,23 +14,25 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from loadtest.capacity.plan import Plan
+from loadtest.capacity.plan import Checked, Plan
 from loadtest.capacity.predict import Effort
 from loadtest.errors import ExitCode, UsageError
 from loadtest.planning import CapacityRequest, capacity
 from loadtest.record.directory import RunDirectory
+from loadtest.record.run import Ending
+from loadtest.record.sample import HEALTH
 from loadtest.scenario.model import Scenario
-from tests.unit.analyze.rows import requests, run, scenario
-from tests.unit.capacity.made import bursts, flexible, table_of
+from tests.unit.analyze.rows import START_AT, requests, run, scenario
+from tests.unit.capacity.made import COLD_AND_REVIVED, bursts, flexible, table_of
 
 STEADY = np.cumsum(np.random.default_rng(1).exponential(1.0, 300)).tolist()
 WARM = {"workers": {"active": 6, "max": 6}, "service": ["1s", "2s", "3s"]}
 
 
-def recorded(folder: Path, asked: Scenario, table: pa.Table) -> Path:
+def recorded(folder: Path, asked: Scenario, table: pa.Table, **changes: Any) -> Path:
     directory = RunDirectory(folder)
     folder.mkdir(exist_ok=True)
-    directory.write_run(run(asked))
+    directory.write_run(run(asked, **changes))
     pq.write_table(table, folder / "samples.parquet")
     pq.write_table(requests((1000, 0, "run", 200, 10, 10)), folder / "requests.parquet")
     return folder
@@ -48,9 +50,28 @@ def cold(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return recorded(tmp_path_factory.mktemp("cold"), asked, table_of(asked, bursts(80)))
 
 
-def told(*runs: Path, rate: str = "1/s", slo: str = "delay p95 < 2s", **options: Any) -> tuple[int, str]:
+def unseen(folder: Path, asked: Scenario, **changes: Any) -> Path:
+    """A run of a scenario of 300 s at 1/s, whose workers were up all the time."""
+    changes = {"id": "made-2", "load_ended_at": START_AT + 300, "ended_at": START_AT + 305} | changes
+    recorded(
+        folder, asked, table_of(asked, np.cumsum(np.random.default_rng(2).exponential(1.0, 300)).tolist()), **changes
+    )
+    up = [
+        {"at": START_AT + at, "initializing": 0, "idle": 0, "running": asked.endpoint.workers.max}
+        for at in range(301)
+    ]
+    pq.write_table(pa.Table.from_pylist(up, HEALTH), folder / "health.parquet")
+    return folder
+
+
+LOAD = {"stages": [{"rate": "1/s", "for": "300s"}]}
+
+
+def told(
+    *runs: Path, rate: str | None = "1/s", slo: str | None = "delay p95 < 2s", **options: Any
+) -> tuple[int, str]:
     said = StringIO()
-    efforts = {"look": Effort(3, 600), "confirm": Effort(4, 1500)} | options
+    efforts = {"look": Effort(3, 600), "confirm": Effort(4, 1500), "replicas": 39} | options
     status = capacity(CapacityRequest(runs, rate, slo, **efforts), Console(file=said, width=100))
     return status, said.getvalue()
 
@@ -113,9 +134,86 @@ def test_flex_workers_are_searched_by_scaler_and_idle_timeout(warm: Path, cold: 
     assert "request count 1" in said
 
 
+def test_a_prediction_is_held_against_a_run_that_it_has_not_seen(warm: Path, tmp_path: Path) -> None:
+    other = unseen(tmp_path / "other", scenario(endpoint=WARM | {"workers": {"active": 3, "max": 3}}, load=LOAD))
+    out = tmp_path / "x.json"
+    status, said = told(warm, rate=None, slo=None, checks=[other], out=out)
+    assert status == ExitCode.PASS
+    checked = msgspec.json.decode(out.read_bytes(), type=Checked)
+    assert checked.calibration.jobs == 300
+    figures = {figure.name: figure for figure in checked.checks[0].figures}
+    assert list(figures) == ["delay_p50_ms", "delay_p95_ms", "throughput_per_s", "worker_s"]
+    assert figures["worker_s"].measured == figures["worker_s"].predicted.value == 900
+    assert figures["throughput_per_s"].predicted.value == pytest.approx(1, rel=0.1)
+    assert all(figure.inside for figure in figures.values())
+    assert "made-2: 3 active workers; 300 jobs in 5 min, 39 replicas." in said
+    assert "95 % of such runs" in said
+    told(warm, checks=[other], out=out)
+    plan = written(out)
+    assert plan.checks == checked.checks
+
+
+def test_scalers_that_no_workers_help_are_told(cold: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.json"
+    _, said = told(cold, rate="3/s", scalers=["request count 1"], idle_timeouts=["1s"], most_workers=5, out=out)
+    assert "request count 1, idle 1.00 s: not met up to 5 workers." in said
+    assert [each.idle_timeout_s for each in written(out).left_out] == [1.0]
+
+
+def test_what_is_missing_for_the_scalability_law_is_told(warm: Path, tmp_path: Path) -> None:
+    _, said = told(warm, out=tmp_path / "x.json")
+    assert "For the scalability law (USL) it takes 4 runs with 3 different numbers of workers" in " ".join(
+        said.split()
+    )
+
+
+def test_the_scalability_law_is_told_with_its_intervals(tmp_path: Path) -> None:
+    asked = scenario(endpoint=WARM | {"workers": {"active": 40, "max": 40}})
+    runs = [
+        recorded(tmp_path / f"{rate_per_s}", asked, table_of(asked, (np.arange(300) / rate_per_s).tolist()))
+        for rate_per_s in (0.5, 1.0, 2.0, 4.0)
+    ]
+    _, said = told(*runs)
+    law = written(runs[-1] / "capacity.json").calibration.scalability.law
+    assert law is not None
+    assert law.alpha.low <= 0.01
+    assert law.at_one.value == pytest.approx(0.5, rel=0.1)
+    assert "By the scalability law (USL) through 4 runs contention is" in " ".join(said.split())
+
+
+def test_a_run_that_is_calibrated_from_is_not_held_out(warm: Path) -> None:
+    with pytest.raises(UsageError, match="is calibrated from as well"):
+        told(warm, rate=None, slo=None, checks=[warm])
+
+
+@pytest.mark.parametrize(
+    ("asked", "changes", "said"),
+    [
+        (scenario(endpoint=COLD_AND_REVIVED, load=LOAD), {}, "no cold start was seen"),
+        (scenario(load={"model": "closed", "stages": [{"users": 3, "for": "300s"}]}), {}, "closed model"),
+        (scenario(endpoint=WARM, load=LOAD), {"ending": Ending.ABORTED}, "it ended before its scenario did"),
+        (
+            scenario(load=LOAD, target="https://api.runpod.ai/v2/x", ceilings={"jobs": 10}),
+            {},
+            "its endpoint is elsewhere, so its workers are not known; name them with --workers",
+        ),
+    ],
+)
+def test_a_run_that_cannot_be_predicted_is_refused(
+    warm: Path, tmp_path: Path, asked: Scenario, changes: dict[str, Any], said: str
+) -> None:
+    other = unseen(tmp_path / "other", asked, **changes)
+    with pytest.raises(UsageError) as fault:
+        told(warm, rate=None, slo=None, checks=[other])
+    assert str(fault.value).startswith(f"--check {other}: ")
+    assert said in str(fault.value)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"rate": None}, "--rate and --slo: both are needed to plan"),
+        ({"rate": None, "slo": None}, "give --check RUN alone"),
         ({"rate": "20"}, '--rate 20: "20" is not a rate'),
         ({"rate": "0/s"}, "no job comes"),
         ({"slo": "delay < 2s"}, "--slo delay < 2s:"),

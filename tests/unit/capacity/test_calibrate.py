@@ -41,6 +41,8 @@ def test_what_no_run_showed_is_named_with_the_scenario_that_would_measure_it() -
     always_cold, _ = calibrate([measured_run(flexible(), far), measured_run(warm, far)])
     assert [each.what for each in always_cold.missing] == ["revival time"]
     assert "every start is taken to be cold" in " ".join(always_cold.notes)
+    never, _ = calibrate([measured_run(flexible(revival=None), bursts(60))])
+    assert (never.missing, never.notes) == ((), ())
 
 
 def test_runs_are_put_together() -> None:

@@ -8,8 +8,17 @@ import pytest
 from loadtest.capacity.formulas import wait_percentile_s
 from loadtest.capacity.objective import Standing, best, refuse
 from loadtest.capacity.predict import Effort
-from loadtest.capacity.search import Question, flexible_options, highest_rate, least, least_active, least_flexible
+from loadtest.capacity.search import (
+    Alternatives,
+    Question,
+    flexible_options,
+    highest_rate,
+    least,
+    least_active,
+    least_flexible,
+)
 from loadtest.capacity.setting import Scaling, Setting, Workload, constant, fixed, measured, revival
+from loadtest.capacity.values import estimate, least_high
 from loadtest.scenario.gates import parse_gate
 
 EXPONENTIAL = measured(-np.log1p(-(np.arange(2000) + 0.5) / 2000))
@@ -41,6 +50,15 @@ def test_the_least_workers_are_those_that_trying_each_number_finds(slo: str, rat
     assert least_active(asked, rate_per_s) == tried > rate_per_s
 
 
+@pytest.mark.parametrize("seen", [[3.0], [0.5, 0.7], [1.0, 1.0], [2.0, 0.1, 0.4], [0.1, 0.2, 0.3, 0.4, 0.6]])
+def test_the_least_upper_end_is_what_trying_the_rest_finds(seen: list[float]) -> None:
+    rest = 5 - len(seen)
+    tried = min(estimate([*seen, *([each] * rest)]).high for each in np.linspace(0, 3, 3001))
+    assert least_high(seen, 5) == pytest.approx(tried, abs=1e-3)
+    drawn = np.random.default_rng(1).uniform(0, 3, (200, rest))
+    assert all(estimate([*seen, *each]).high >= least_high(seen, 5) - 1e-9 for each in drawn)
+
+
 def test_flex_workers_stand_in_for_active_ones_where_a_start_is_quick() -> None:
     asked = question("delay p95 < 5s")
     found = least_flexible(asked, 3.0, Scaling(request_count=1), 5.0, 16)
@@ -58,7 +76,9 @@ def test_flex_workers_that_start_too_slowly_leave_it_to_the_active_ones() -> Non
 
 
 def test_options_are_ordered_by_what_they_bill() -> None:
-    found = best(flexible_options(question("delay p95 < 5s"), 2.0, [Scaling(1.0)], [1.0, 60.0], 8))
+    alternatives = Alternatives((Scaling(1.0),), (1.0, 60.0), 8)
+    options = flexible_options(question("delay p95 < 5s"), 2.0, alternatives)
+    found = best([option for option in options if option is not None])
     billed = [each.prediction.billed_workers.value for each in found if each.prediction.billed_workers]
     assert len(billed) == 2
     assert billed == sorted(billed)

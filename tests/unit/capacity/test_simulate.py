@@ -21,7 +21,7 @@ from loadtest.capacity.setting import (
     measured,
     revival,
 )
-from loadtest.capacity.simulate import COLD, REVIVED, WARM, carried_out, paid_s, replication, starts
+from loadtest.capacity.simulate import COLD, REVIVED, WARM, carried_out, paid_s, replication, starts, up_at
 from loadtest.capacity.values import estimate
 from loadtest.endpoint.settings import LogNormal
 from loadtest.traffic.settings import Gamma, Trace
@@ -38,6 +38,12 @@ def test_a_start_is_billed_from_its_begin_and_rounded_up_at_its_stop() -> None:
     assert starts(jobs, workers).tolist() == [COLD, REVIVED, COLD]
     # 0 → 17 and 77 → 84.5, then 200 on without a stop.
     assert paid_s(workers, 0.0, 205.0) == (17 + 7.5 + 5, 17 + 8 + 5)
+
+
+def test_workers_are_up_from_their_start_to_their_stop() -> None:
+    _, workers = carried_out(endpoint_settings(STORY, ON_DEMAND), np.array([0.0, 77.0, 78.0]), 1, until_s=100.0)
+    # The first is up 0 → 17 and 77 → 86.5 or so, the second, begun cold at 78, until it has idled.
+    assert up_at(workers, np.array([0.0, 16.9, 17.1, 77.0, 78.5, 99.0])).tolist() == [1, 1, 0, 1, 2, 0]
 
 
 def test_what_lies_outside_the_window_is_not_paid_in_it() -> None:

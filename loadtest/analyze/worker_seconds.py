@@ -1,0 +1,49 @@
+"""How long workers were up, as `/health` told it: no job's answer says what was paid for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from loadtest.analyze.jobs import Floats, LoadWindow, floats
+
+LEAST_ASKINGS = 10
+"""Over fewer askings what lies between them is most of the figure."""
+_UP = ("initializing", "idle", "running")
+
+
+@dataclass(frozen=True)
+class WorkersUp:
+    """Workers that were starting, idle or running at each asking, in seconds from the load's start."""
+
+    at_s: Floats
+    up: Floats
+    duration_s: float
+
+    @property
+    def worker_s(self) -> float:
+        """Worker-seconds from start to stop: the area under straight lines from each asking to the next.
+
+        A worker that starts or stops between two of them counts for half of that time, which is right on average,
+        and wrong by half of it at most. Nothing is rounded up.
+        """
+        at_s = np.concatenate([[0.0], self.at_s, [self.duration_s]])
+        return float(np.trapezoid(np.interp(at_s, self.at_s, self.up), at_s))
+
+
+def workers_up(health: pa.Table, window: LoadWindow) -> WorkersUp | None:
+    """What the health told while load was offered.
+
+    None where there were too few askings, none for a tenth of the time, or where an endpoint does not tell of
+    workers that are starting.
+    """
+    at = floats(health, "at")
+    up = sum((floats(health, name) for name in _UP), np.zeros(len(at)))
+    told = ~np.isnan(up) & window.holds(at)
+    found = WorkersUp(at[told] - window.start_at, up[told], window.duration_s)
+    if len(found.at_s) < LEAST_ASKINGS:
+        return None
+    apart_s = np.diff(np.concatenate([[0.0], found.at_s, [window.duration_s]]))
+    return None if apart_s.max() > window.duration_s / LEAST_ASKINGS else found

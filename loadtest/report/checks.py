@@ -1,0 +1,70 @@
+"""A prediction and what was measured, side by side on a terminal: one table over all runs that were held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from loadtest.capacity.held_out import Figure, PredictionCheck
+from loadtest.capacity.plan import Checked
+from loadtest.report.capacity import calibrated, columns, unknown, workers
+from loadtest.report.words import NOTHING, count, milliseconds, rate, signed_share, span, three_digits
+
+_WORDS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "delay_p50_ms": ("delay p50", milliseconds),
+    "delay_p95_ms": ("delay p95", milliseconds),
+    "throughput_per_s": ("throughput", rate),
+    "worker_s": ("worker time", lambda worker_s: f"{three_digits(worker_s)} s"),
+}
+
+
+def print_checked(checked: Checked, console: Console) -> None:
+    """Write what was predicted and measured, and what it was predicted from; 80 columns."""
+    print_checks(checked.checks, console)
+    console.print()
+    console.print(Text(calibrated(checked.calibration)))
+    for sentence in unknown(checked.calibration):
+        console.print(Text(sentence))
+
+
+def print_checks(checks: Sequence[PredictionCheck], console: Console) -> None:
+    """Write the table, and under it what each run was; nothing where none was held out."""
+    if not checks:
+        return
+    table = columns("held out", "figure", "predicted", "95 % of such runs", "measured", "error")
+    table.columns[1].justify = "left"
+    for check in checks:
+        for place, figure in enumerate(check.figures):
+            table.add_row(check.scenario if place == 0 else "", *_cells(figure))
+    console.print(table)
+    console.print()
+    for check in checks:
+        console.print(Text(_told(check)))
+        for note in check.notes:
+            console.print(Text(note))
+
+
+def _cells(figure: Figure) -> tuple[str | Text, ...]:
+    name, words = _WORDS[figure.name]
+    predicted = figure.predicted
+    return (
+        name,
+        words(predicted.value),
+        f"{words(predicted.low)} to {words(predicted.high)}",
+        NOTHING if figure.measured is None else words(figure.measured),
+        Text(
+            NOTHING if figure.error is None else signed_share(figure.error),
+            style="red" if figure.inside is False else "",
+        ),
+    )
+
+
+def _told(check: PredictionCheck) -> str:
+    setting = check.setting
+    flexible = "" if setting.fixed else f", {setting.scaling}, idle {milliseconds(setting.idle_timeout_s * 1000)}"
+    return (
+        f"{check.run}: {workers(setting)}{flexible}; {count(check.jobs)} jobs in {span(check.duration_s)}, "
+        f"{count(check.replicas)} replicas."
+    )
