@@ -44,7 +44,8 @@ def test_a_handler_that_cannot_start_ends_the_run_with_its_last_words(
     (tmp_path / "broken.py").write_text("import no_such_model\n")
     finished = run({"target": {"handler": "broken.py"}, "load": LOAD})
     assert finished.status == 5
-    assert "No module named 'no_such_model'" in finished.stderr
+    assert "No module named 'no_such_model'" in finished.run["reason"]
+    assert finished.run["reason"].startswith("target: the endpoint did not start: loadtest: ")
 
 
 def test_a_handler_that_is_not_there_is_refused(run: Callable[..., Finished]) -> None:
