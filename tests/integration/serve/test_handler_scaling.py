@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from tests.integration.conftest import KEY, Serve
@@ -27,7 +28,7 @@ class Watched:
             {"workers": workers, "scaler": scaler, "idle_timeout": f"{IDLE_S}s"}, handler=str(HANDLER), logs=str(logs)
         )
         client = httpx.Client(base_url=served.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=20)
-        self.client, self.logs = client, logs
+        self.client, self.logs, self.process = client, logs, served.process
         self.submitted_s: list[float] = []
         self.started_s: list[float] = []
         self.jobs_done_s = self.workers_gone_s = float("nan")
@@ -80,3 +81,12 @@ def test_a_worker_that_stopped_lately_is_revived(watched: dict[str, Watched]) ->
     assert said["workerId"] in {path.stem for path in seen.logs.iterdir()}
     assert said["delayTime"] < 1500  # the SDK's own pause is a part of it
     assert len(list(seen.logs.iterdir())) == len(seen.started_s)
+
+
+def test_a_suspended_worker_ends_with_a_server_that_was_killed(watched: dict[str, Watched]) -> None:
+    server = watched["queue delay"].process
+    left = psutil.Process(server.pid).children(recursive=True)
+    assert sum(each.status() == psutil.STATUS_STOPPED for each in left) >= 3
+    server.kill()
+    gone, alive = psutil.wait_procs(left, timeout=10)
+    assert (len(gone), alive) == (len(left), [])
