@@ -147,22 +147,29 @@ OPERATIONS: dict[Op, Operation] = {
 
 
 @dataclass(frozen=True)
-class WaitRange:
-    """How long an answer may be held open for a job to end, in milliseconds."""
+class TimeRange:
+    """What a client may ask for where the wire takes a time, and what holds when it asks for none; milliseconds."""
 
     default_ms: int
     least_ms: int
     most_ms: int
 
 
-RUNSYNC_WAIT = WaitRange(90_000, 1_000, 300_000)
-STATUS_SYNC_WAIT = WaitRange(90_000, 1_000, 90_000)
+RUNSYNC_WAIT = TimeRange(90_000, 1_000, 300_000)
+STATUS_SYNC_WAIT = TimeRange(90_000, 1_000, 90_000)
+"""How long an answer may be held open for a job to end."""
+
+_DAY_MS = 86_400_000
+EXECUTION_TIMEOUT = TimeRange(600_000, 5_000, 7 * _DAY_MS)
+"""How long a job may be in the handler."""
+JOB_TTL = TimeRange(_DAY_MS, 10_000, 7 * _DAY_MS)
+"""How long after its submission a job may be unfinished; then it is gone."""
 
 RESULT_KEPT_S = 30 * 60.0
 RUNSYNC_RESULT_KEPT_S = 60.0
 CHUNK_LIMIT_BYTES = _MB
-EXECUTION_TIMEOUT_S = 600.0
-JOB_TTL_S = 86_400.0
+WEBHOOK_TRIES = 3
+WEBHOOK_TRIES_APART_S = 10.0
 
 
 def authorization(key: str) -> str:

@@ -121,6 +121,14 @@ def fraction_text(value: float) -> str:
     return f"{_digits(Decimal(repr(value)) * 100)} %"
 
 
+def byte_count_text(value: int) -> str:
+    """A size as the scenario writes it; reads back as exactly the same value."""
+    scale, unit = next(
+        (scale, unit) for unit, scale in (("MB", 10**6), ("kB", 10**3), ("B", 1)) if value % scale == 0
+    )
+    return f"{value // scale} {unit}"
+
+
 def _schema(example: str, pattern: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
 
@@ -129,6 +137,14 @@ _TIME = r"^[0-9.]+ *(us|ms|s|min|h|d)$"
 Seconds = Annotated[float, BeforeValidator(seconds), PlainSerializer(seconds_text), _schema("30s", _TIME)]
 Fraction = Annotated[
     float, BeforeValidator(fraction), PlainSerializer(fraction_text), _schema("1 %", r"^[0-9.]+ *%$")
+]
+
+
+Bytes = Annotated[
+    int,
+    BeforeValidator(byte_count),
+    PlainSerializer(byte_count_text),
+    _schema("10 MB", r"^[0-9.]+ *(B|kB|MB|GB|KiB|MiB)$"),
 ]
 
 

@@ -11,13 +11,33 @@ from typing import Annotated, Any
 import msgspec
 
 from loadtest.errors import BadAnswer
-from loadtest.protocol import ALIASES, FINAL, JobState
+from loadtest.protocol import ALIASES, EXECUTION_TIMEOUT, FINAL, JOB_TTL, JobState
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
 ABSENT = msgspec.Raw()
 """What a field that is not there holds; only this very object is left out again when encoding."""
 _STATES: dict[str, JobState] = {**{state.value: state for state in JobState}, **ALIASES}
 _FINAL_WORDS = frozenset(word for word, state in _STATES.items() if state in FINAL)
+
+
+class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a submission may ask for beside its input; what is None is as the endpoint has it by default."""
+
+    execution_timeout_ms: (
+        Annotated[int, msgspec.Meta(ge=EXECUTION_TIMEOUT.least_ms, le=EXECUTION_TIMEOUT.most_ms)] | None
+    ) = msgspec.field(default=None, name="executionTimeout")
+    ttl_ms: Annotated[int, msgspec.Meta(ge=JOB_TTL.least_ms, le=JOB_TTL.most_ms)] | None = msgspec.field(
+        default=None, name="ttl"
+    )
+    low_priority: bool = msgspec.field(default=False, name="lowPriority")
+
+
+class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of `/run` and `/runsync`; `input` must be there and may be anything."""
+
+    input: msgspec.Raw
+    webhook: str | None = None
+    policy: Policy | None = None
 
 
 class JobAnswer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -111,6 +131,7 @@ class Tokens(msgspec.Struct, frozen=True):
     output_tokens: int | None = None
 
 
+_submission_decoder = msgspec.json.Decoder(Submission)
 _job_decoder = msgspec.json.Decoder(JobAnswer)
 _stream_decoder = msgspec.json.Decoder(StreamAnswer)
 _chunks_decoder = msgspec.json.Decoder(list[Chunk])
@@ -161,9 +182,17 @@ def token_counts(raw: msgspec.Raw) -> Tokens:
         return Tokens()
 
 
-def encode_submission(job_input: Any) -> bytes:
+def decode_submission(body: bytes) -> Submission:
+    """What a client submits; BadAnswer where it is no such thing."""
+    try:
+        return _submission_decoder.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as fault:
+        raise BadAnswer(str(fault)) from None
+
+
+def encode_submission(job_input: Any, webhook: str | None = None, policy: Policy | None = None) -> bytes:
     """The body of `/run` and `/runsync`."""
-    return msgspec.json.encode({"input": job_input})
+    return msgspec.json.encode(Submission(msgspec.Raw(msgspec.json.encode(job_input)), webhook, policy))
 
 
 def encode(answer: Any) -> bytes:

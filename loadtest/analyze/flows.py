@@ -18,7 +18,8 @@ from loadtest.scenario.model import Scenario
 
 _NOTHING: Floats = np.empty(0)
 _QUANTITIES = (
-    "end_to_end_ms", "response_ms", "submit_ms", "delay_ms", "execution_ms", "overhead_ms", "first_chunk_ms",
+    "end_to_end_ms", "response_ms", "submit_ms", "delay_ms", "execution_ms", "overhead_ms", "lag_ms",
+    "first_chunk_ms",
 )  # fmt: skip
 
 
@@ -86,7 +87,7 @@ def _flow(
     polls = jobs.polls[part.done]
     polls = polls[~np.isnan(polls)]
     if flow == "runsync":
-        times = times | {"submit_ms": quantiles(_NOTHING)}
+        times = times | {"submit_ms": quantiles(_NOTHING), "lag_ms": quantiles(_NOTHING)}
     return FlowSummary(
         jobs=int(np.count_nonzero(part.mine)),
         completed=len(part.done),

@@ -104,6 +104,15 @@ class Jobs:
         """What of the response time was neither delay nor execution: transport and polling."""
         return self.response_ms - self.delay_ms - self.execution_ms
 
+    @property
+    def lag_ms(self) -> Floats:
+        """From a job's end on the server until the client saw it: how late a poll came, or a notification.
+
+        The server's times count from the moment it took the submission in. That is not told; it is taken to lie in
+        the middle between the send and the acceptance, and may be off by half of what lies between them.
+        """
+        return _ms(self.finished_at - (self.sent_at + self.accepted_at) / 2) - self.delay_ms - self.execution_ms
+
 
 def _ms(seconds: Floats) -> Floats:
     """The same in milliseconds, in place: of millions of jobs every copy counts."""

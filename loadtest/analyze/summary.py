@@ -129,6 +129,7 @@ class FlowSummary(msgspec.Struct, frozen=True):
     `end_to_end_ms` counts from the intended start, `response_ms` from the actual send, both to the end as
     the client saw it; `submit_ms` from the send until the job's id was known (not for runsync, whose answer
     is the finished job); `overhead_ms` is response less delay less execution: transport and polling;
+    `lag_ms` is what of that lies after the job's end on the server (not for runsync, whose answer is that end);
     `chunk_gap_ms` is between neighbouring chunks of a streamed job, `first_chunk_ms` from the intended start.
     """
 
@@ -144,6 +145,7 @@ class FlowSummary(msgspec.Struct, frozen=True):
     first_chunk_ms: Quantiles
     chunk_gap_ms: Quantiles
     polls_per_job: float | None
+    lag_ms: Quantiles = Quantiles(0)
     outcomes: dict[str, OutcomeSummary] = {}
     censored: Censored = Censored(0)
 

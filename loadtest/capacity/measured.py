@@ -8,7 +8,7 @@ import msgspec
 
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.capacity.probing import Ended, Found, Outcome, Tried
-from loadtest.scenario.model import RemoteTarget, Scenario
+from loadtest.scenario.model import Scenario
 
 SCHEMA = 1
 
@@ -64,7 +64,7 @@ def measured_search(scenario: Scenario, found: Found, probes: Sequence[ProbeResu
     return MeasuredSearch(
         scenario=scenario.name,
         question=scenario.question,
-        target=scenario.target.url if isinstance(scenario.target, RemoteTarget) else scenario.target,
+        target=scenario.target_name,
         slo=tuple(map(str, scenario.gates)),
         within=scenario.search.within,
         at_most_per_s=scenario.search.at_most,

@@ -17,6 +17,7 @@ from loadtest.flows.job import Job
 from loadtest.flows.run import run_and_poll, run_submission, runsync_submission
 from loadtest.flows.steps import Send, Steps
 from loadtest.flows.stream import stream
+from loadtest.flows.webhook import run_and_hear
 from loadtest.protocol import Op
 from loadtest.record.recorder import Recorder
 from loadtest.record.sample import Outcome, Sample
@@ -26,7 +27,7 @@ from loadtest.scenario.stops import Stops
 from loadtest.traffic.arrivals import Schedule
 from loadtest.traffic.budget import MARGIN_S
 from loadtest.traffic.deal import Deal, closed_users, in_turn, works_from
-from loadtest.traffic.polling import Crowd, PollPacer
+from loadtest.traffic.polling import Crowd, LongPolls, PollPacer
 from loadtest.traffic.settings import ClosedLoad
 from loadtest.traffic.shares import ALONE, Place, part
 
@@ -58,6 +59,7 @@ class Jobs:
         recorder: Recorder,
         clock: Clock,
         place: Place = ALONE,
+        webhook: str | None = None,
     ) -> None:
         self._scenario = scenario
         self._place = place
@@ -66,8 +68,9 @@ class Jobs:
         self._sender = sender
         self._recorder = recorder
         self._clock = clock
-        self._submissions = {name: _submission(scenario, name) for name in scenario.flows}
-        self._pacers = _pacers(scenario)
+        self._submissions = {name: _submission(scenario, name, webhook) for name in scenario.flows}
+        self._long = LongPolls()
+        self._pacers = _pacers(scenario, self._long)
         self._patience_s = scenario.patience
         self._flows = _flows_of_users(scenario)
         self._stage_ends_s = list(itertools.accumulate(stage.duration for stage in scenario.load.stages))
@@ -105,6 +108,8 @@ class Jobs:
             limit = self._scenario.limit(_polled_by(flow))
             if limit is not None:
                 pacer.polls_per_s = max(part(limit.requests, place) / (limit.per_s + MARGIN_S), LEAST_POLLS_PER_S)
+        held = self._scenario.limit(Op.STATUS_SYNC)
+        self._long.most = math.inf if held is None or held.concurrent is None else part(held.concurrent, place)
         if place.of:
             self._placed.set()
 
@@ -209,7 +214,13 @@ class Jobs:
     def _steps(self, sample: Sample, chunk_seen_at: list[float]) -> Steps:
         flow = sample.flow
         job = Job(sample, self._submissions[flow], self._pacers[flow], self._patience_s)
-        return stream(job, chunk_seen_at) if flow == "stream" else run_and_poll(job)
+        match flow:
+            case "stream":
+                return stream(job, chunk_seen_at)
+            case "webhook":
+                return run_and_hear(job)
+            case _:
+                return run_and_poll(job)
 
     def _put_on_record(self, sample: Sample, chunk_seen_at: list[float]) -> None:
         self._recorder.sample(sample, chunk_seen_at)
@@ -244,11 +255,12 @@ class Jobs:
         return self.pulse.in_flight + self._early + soon + SPARE_USERS
 
 
-def _submission(scenario: Scenario, flow: FlowName) -> Send:
+def _submission(scenario: Scenario, flow: FlowName, webhook: str | None) -> Send:
     settings = scenario.flows[flow]
+    policy = settings.policy.on_the_wire()
     if flow == "runsync":
-        return runsync_submission(settings.input, settings.wait, scenario.patience)
-    return run_submission(settings.input)
+        return runsync_submission(settings.input, settings.wait, scenario.patience, policy)
+    return run_submission(settings.input, webhook if flow == "webhook" else None, policy)
 
 
 def _flows_of_users(scenario: Scenario) -> list[FlowName]:
@@ -261,12 +273,12 @@ def _flows_of_users(scenario: Scenario) -> list[FlowName]:
     return [names[index] for index in np.random.default_rng(scenario.seed).permutation(turns)]
 
 
-def _pacers(scenario: Scenario) -> dict[FlowName, PollPacer]:
+def _pacers(scenario: Scenario, long: LongPolls) -> dict[FlowName, PollPacer]:
     """A pacer a flow; flows that poll by the same operation share its limit."""
     crowds = {Op.STATUS: Crowd(), Op.STREAM: Crowd()}
     pacers: dict[FlowName, PollPacer] = {}
     for name, flow in scenario.flows.items():
-        pacers[name] = PollPacer(flow.polling, math.inf, crowds[_polled_by(name)])
+        pacers[name] = PollPacer(flow.polling, math.inf, crowds[_polled_by(name)], long)
     return pacers
 
 

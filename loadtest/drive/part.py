@@ -20,6 +20,7 @@ from loadtest.drive.effort import Effort, wanted_s
 from loadtest.drive.engine import Engine
 from loadtest.drive.jobs import Jobs
 from loadtest.drive.lane import Lane
+from loadtest.drive.listener import Listener
 from loadtest.drive.messages import tell
 from loadtest.drive.pulse import RATE_SPAN_S
 from loadtest.drive.sender import Sender, in_the_loop
@@ -57,8 +58,13 @@ class Part:
         self._recorder = Recorder(directory, begin.process, begin.until < float("inf"), in_the_loop)
         self.copies = Copies(directory, begin.process, self._runner)
         self._lanes = _lanes(scenario, self._clock, begin.place)
-        self._sender = Sender(self._engine, self._lanes, self._recorder, self._clock, environment)
-        self.jobs = _jobs(scenario, self._sender, self._recorder, self._clock, begin.place)
+        self._listener = None
+        if "webhook" in scenario.flows:
+            self._listener = Listener(scenario.webhooks, begin.process, self._clock)
+        listener = self._listener
+        self._sender = Sender(self._engine, self._lanes, self._recorder, self._clock, environment, listener)
+        webhook = None if listener is None else listener.url
+        self.jobs = _jobs(scenario, self._sender, self._recorder, self._clock, begin.place, webhook)
         self.jobs.start(begin.starts_at)
         self._place = begin.place
         self._effort = Effort()
@@ -149,6 +155,8 @@ class Part:
         except RecordingError as fault:
             tell(self._runner, messages.Refused(str(fault)))
         self._engine.close()
+        if self._listener is not None:
+            self._listener.close()
         by = self._clock.now() + COPIED_WITHIN_S
         while not self._shares_disk and not self.copies.complete() and self._clock.now() < by:
             self.copies.send()
@@ -177,8 +185,10 @@ def _lanes(scenario: Scenario, clock: WallClock, place: Place) -> dict[Op, Lane]
     return {op: Lane(scenario.limit(op), clock, op in spaced, place) for op in Op}
 
 
-def _jobs(scenario: Scenario, sender: Sender, recorder: Recorder, clock: WallClock, place: Place) -> Jobs:
+def _jobs(
+    scenario: Scenario, sender: Sender, recorder: Recorder, clock: WallClock, place: Place, webhook: str | None
+) -> Jobs:
     load = scenario.load
     shares: dict[str, float] = {flow: scenario.share(flow) for flow in scenario.flows}
     drawn = schedule(load, shares, scenario.seed) if isinstance(load, OpenLoad) else None
-    return Jobs(scenario, drawn, sender, recorder, clock, place)
+    return Jobs(scenario, drawn, sender, recorder, clock, place, webhook)

@@ -13,7 +13,8 @@ from loadtest.drive.alarm import sleep_until
 from loadtest.drive.engine import Engine
 from loadtest.drive.figures import Failed, Figures
 from loadtest.drive.lane import Lane
-from loadtest.flows.steps import NOTHING, Answer, Send, Steps
+from loadtest.drive.listener import Listener
+from loadtest.flows.steps import NOTHING, Answer, Send, Steps, Until
 from loadtest.protocol import OPERATIONS, Op
 from loadtest.record.recorder import Recorder
 from loadtest.record.requests import RequestLog
@@ -42,9 +43,16 @@ class Sender:
     """Everything that a job needs to be sent, shared by all users of a process."""
 
     def __init__(
-        self, engine: Engine, lanes: dict[Op, Lane], recorder: Recorder, clock: Clock, environment: Environment
+        self,
+        engine: Engine,
+        lanes: dict[Op, Lane],
+        recorder: Recorder,
+        clock: Clock,
+        environment: Environment,
+        listener: Listener | None = None,
     ) -> None:
         self._engine = engine
+        self._listener = listener
         self._ways = {
             op: Way(lane, recorder.requests[op], OPERATIONS[op].method, OPERATIONS[op].path)
             for op, lane in lanes.items()
@@ -65,9 +73,12 @@ class Sender:
                     answer = self._send(step, sample, at)
                     at = None
                     step = steps.send(answer)
-                else:
+                elif isinstance(step, Until):
                     sleep_until(step.at, self._clock)
                     step = steps.send(NOTHING)
+                else:
+                    assert self._listener is not None
+                    step = steps.send(self._listener.heard_of(step.job_id, step.until))
         except StopIteration:
             return
         finally:

@@ -63,11 +63,20 @@ class StreamUser(JobUser):
     """POST /run, then reads /stream."""
 
 
+class WebhookUser(JobUser):
+    """POST /run, then waits until its webhook is called."""
+
+
 class MixedUser(JobUser):
     """Each job by the flow that the schedule, or its share of the users, gives it."""
 
 
-_CLASSES: dict[FlowName, type[JobUser]] = {"run": RunUser, "runsync": RunsyncUser, "stream": StreamUser}
+_CLASSES: dict[FlowName, type[JobUser]] = {
+    "run": RunUser,
+    "runsync": RunsyncUser,
+    "stream": StreamUser,
+    "webhook": WebhookUser,
+}
 
 
 def user_class(scenario: Scenario) -> type[JobUser]:

@@ -14,19 +14,24 @@ CONCURRENCY_WAIT_S = 1.0
 class Gate:
     """Lets requests through so that no interval of `per_s` seconds, half open, holds more than `requests`.
 
+    With `per_worker` the number is the larger of that and running workers × `per_worker`, as it is at each request.
     Requests that are turned away count for nothing.
     """
 
-    def __init__(self, limit: Limit) -> None:
+    def __init__(self, limit: Limit, per_worker: int = 0) -> None:
         self._limit = limit
-        self._let_through: deque[float] = deque(maxlen=limit.requests)
+        self._per_worker = per_worker
+        self._let_through: deque[float] = deque()
         self._concurrent = 0
 
-    def admit(self, now: float) -> float | None:
+    def admit(self, now: float, running: int = 0) -> float | None:
         """None where the request may pass, and is counted; else the seconds after which it may."""
         limit, log = self._limit, self._let_through
-        if len(log) == limit.requests and now < log[0] + limit.per_s:
-            return _wait(log[0] + limit.per_s, now)
+        while log and now >= log[0] + limit.per_s:
+            log.popleft()
+        allowed = max(limit.requests, running * self._per_worker)
+        if len(log) >= allowed:
+            return _wait(log[len(log) - allowed] + limit.per_s, now)
         if limit.concurrent is not None and self._concurrent >= limit.concurrent:
             return CONCURRENCY_WAIT_S
         log.append(now)

@@ -1,71 +1,65 @@
-"""The endpoint, whole: a queue, its workers, its scaler, its limits, what it keeps; time is an argument.
+"""The endpoint, whole: what clients may ask of it, its limits, and what happens in it by itself; time is an argument.
 
-Jobs are taken first come, first served. Every operation first carries out what was due until then, each
-thing at its own time, so that no result depends on when somebody looked. Things due at the same time are
-done in this order: jobs that end and workers that get ready (in the order in which that was known),
-scaling, workers that stop, results that expire.
+Every operation first carries out what was due until then, each thing at its own time, so that no result depends
+on when somebody looked. Things due at the same time are done in this order: jobs that end and workers that get
+ready (in the order in which that was known), deadlines, scaling, workers that stop, results that expire.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections import deque
-from itertools import count
 
 import msgspec
 import numpy as np
 
-from loadtest.endpoint.chunks import ChunkBodies
+from loadtest.endpoint.floor import Floor, Hands
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.limits import Gate
-from loadtest.endpoint.retention import Shelf
-from loadtest.endpoint.scaler import scaler
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.endpoint.work import Work
-from loadtest.endpoint.workers import Fleet, Worker
-from loadtest.protocol import JobEvent, JobState, Op
-from loadtest.wire import Chunk, Health, JobCounts
+from loadtest.endpoint.simulated import Simulated
+from loadtest.endpoint.work import uuids
+from loadtest.endpoint.workers import Worker
+from loadtest.protocol import JobEvent, Op
+from loadtest.wire import Chunk, Health, Submission
 
-_FAILURE = msgspec.Raw(b'"the simulated handler failed, as failure_rate asks"')
+PLAIN = Submission(msgspec.Raw(b"null"))
 
 
 class Endpoint:
     """A model of one endpoint. Times are seconds since the epoch; one that lies before the last is taken as the last.
 
-    The same settings, seed and calls give the same answers.
+    The same settings, seed and calls give the same answers. Without `hands` the work is simulated; others reach the
+    floor by `at`.
     """
 
-    def __init__(self, settings: EndpointSettings, seed: int, start_at: float) -> None:
-        work, workers = np.random.SeedSequence(seed).spawn(2)
-        self._work = Work(settings, work)
-        self._fleet = Fleet(settings, workers, start_at)
-        self._scaler = scaler(settings.scaler)
-        self._shelf = Shelf(settings.retention)
+    def __init__(self, settings: EndpointSettings, seed: int, start_at: float, hands: Hands | None = None) -> None:
+        jobs, workers = np.random.SeedSequence(seed).spawn(2)
+        job_ids, times, fates, crashes, again = jobs.spawn(5)
+        worker_ids, cold, revivals = workers.spawn(3)
+        self._policy = settings.policy
+        self._hands = hands or Simulated(settings, (times, fates, crashes, again, cold, revivals))
+        self._floor = Floor(settings, self._hands, np.random.default_rng(worker_ids), start_at)
+        self._ids = uuids(np.random.default_rng(job_ids))
         limits = ((op, settings.limit(op)) for op in Op)
-        self._gates = {op: Gate(limit) for op, limit in limits if limit is not None}
-        self._chunks = None if settings.chunks is None else ChunkBodies(settings.chunks)
-        self._output = msgspec.Raw(msgspec.json.encode(settings.output)) if self._chunks is None else self._chunks.all
-        self._now = start_at
-        self._quiet_until = -math.inf  # nothing is due before; as low as that once a request may have changed it
-        self._jobs: dict[str, Job] = {}
-        self._queue: deque[Job] = deque()
-        self._in_queue = 0
-        self._completed = 0
-        self._failed = 0
-        self._ended: list[Job] = []
-        self._due: list[tuple[float, int, Worker, Job | None]] = []
-        self._order = count()
+        per_worker = settings.requests_per_worker
+        self._gates = {op: Gate(limit, per_worker.get(op, 0)) for op, limit in limits if limit is not None}
+        self._quiet_until = -math.inf  # nothing is due before; as low as that once something may have changed it
 
     @property
     def workers(self) -> list[Worker]:
         """Every worker there has been, stopped ones included, with the shifts that are billed."""
-        return self._fleet.everyone
+        return self._floor.fleet.everyone
+
+    def at(self, now: float) -> Floor:
+        """The floor at this time, with everything done that was due; for one change, made before anything else."""
+        self.advance(now)
+        self._quiet_until = -math.inf
+        return self._floor
 
     def admit(self, op: Op, now: float) -> float | None:
         """None where a request is within its limits, and then counts as concurrent; else seconds to wait."""
         gate = self._gates.get(op)
-        return None if gate is None else gate.admit(max(now, self._now))
+        return None if gate is None else gate.admit(max(now, self._floor.now), self._floor.fleet.running)
 
     def release(self, op: Op) -> None:
         """A request that was admitted has been answered."""
@@ -73,69 +67,69 @@ class Endpoint:
         if gate is not None:
             gate.release()
 
-    def submit(self, op: Op, now: float) -> Job:
+    def submit(self, op: Op, now: float, submission: Submission = PLAIN) -> Job:
         """A new job of `/run` or `/runsync`; an idle worker takes it at once, else it waits in the queue."""
-        self.advance(now)
-        self._quiet_until = -math.inf
-        job = self._work.next_job(op, self._now)
-        self._jobs[job.id] = job
-        self._queue.append(job)
-        self._in_queue += 1
-        self._serve_queue()
-        if job.state is JobState.IN_QUEUE:
-            self._start_workers(self._scaler.queued(job, self._in_queue + self._fleet.running, self._fleet))
+        floor = self.at(now)
+        job_id = next(self._ids)
+        job = Job("sync-" + job_id if op is Op.RUNSYNC else job_id, op, floor.now)
+        asked, default = submission.policy, self._policy
+        job.execution_timeout_s, ttl_s = default.execution_timeout, default.ttl
+        if asked is not None:
+            job.low_priority = asked.low_priority
+            if asked.execution_timeout_ms is not None:
+                job.execution_timeout_s = asked.execution_timeout_ms / 1000
+            if asked.ttl_ms is not None:
+                ttl_s = asked.ttl_ms / 1000
+        job.expires_at = floor.now + ttl_s
+        job.webhook = submission.webhook
+        self._hands.draw(job, submission)
+        floor.enqueue(job)
         return job
 
     def job(self, job_id: str, now: float) -> Job | None:
         """The job with this id; None where it is unknown or has expired."""
         self.advance(now)
-        return self._jobs.get(job_id)
+        return self._floor.jobs.get(job_id)
 
     def read_stream(self, job_id: str, now: float) -> list[Chunk] | None:
         """The chunks that came since the last read; None where the job is unknown or has expired."""
-        self.advance(now)
-        job = self._jobs.get(job_id)
-        if job is None or job.chunk_at is None or self._chunks is None:
-            return None if job is None else []
-        until = self._now if job.finished_at is None else job.finished_at
-        first, job.chunks_read = job.chunks_read, int(job.chunk_at.searchsorted(until, side="right"))
-        return self._chunks.between(first, job.chunks_read)
+        job = self.job(job_id, now)
+        return None if job is None else self._hands.chunks(job, self._floor.now)
 
     def cancel(self, job_id: str, now: float) -> Job | None:
         """The job, now cancelled unless it had ended already; None where it is unknown or has expired."""
-        self.advance(now)
-        job = self._jobs.get(job_id)
+        job = self.job(job_id, now)
         if job is not None and not job.final:
-            self._quiet_until = -math.inf
-            worker = next((worker for _, _, worker, running in self._due if running is job), None)
-            self._cancel(job)
-            if worker is not None:
-                self._next_job(worker)
+            self.at(now).withdraw(job, JobEvent.CANCELLED)
+        return job
+
+    def retry(self, job_id: str, now: float) -> Job | None:
+        """The job, in the queue again where it is `retriable`; None where it is unknown or has expired.
+
+        One that ended since `take_ended` was last asked is forgotten there: ask before.
+        """
+        job = self.job(job_id, now)
+        if job is not None and job.retriable:
+            self.at(now).retry(job)
         return job
 
     def purge(self, now: float) -> int:
         """Cancels all jobs that wait in the queue, and says how many; those in progress go on."""
-        self.advance(now)
-        self._quiet_until = -math.inf
-        waiting = [job for job in self._queue if job.state is JobState.IN_QUEUE]
-        for job in waiting:
-            self._cancel(job)
-        self._queue.clear()
-        return len(waiting)
+        return self.at(now).purge()
 
     def health(self, now: float) -> Health:
         """Jobs since the start by what became of them, and workers by state."""
         self.advance(now)
-        jobs = JobCounts(self._completed, self._failed, self._fleet.running, self._in_queue)
-        return Health(jobs, self._fleet.counts())
+        return self._floor.health()
 
     def unfinished(self) -> list[Job]:
         """The jobs that are in the queue or in progress, in the order of their submission."""
-        return [job for job in self._jobs.values() if not job.final]
+        return [job for job in self._floor.jobs.values() if not job.final]
 
     def take_ended(self) -> list[Job]:
         """The jobs that reached a final state since last asked, in the order in which they did."""
-        ended, self._ended = self._ended, []
+        floor = self._floor
+        ended, floor.ended = floor.ended, []
         return ended
 
     def next_event_at(self) -> float | None:
@@ -144,96 +138,37 @@ class Endpoint:
         That a chunk can be read is no event; `Job.next_chunk_at` tells when.
         """
         if self._quiet_until == -math.inf:
-            due_at, scale_at = self._next_due_at(), self._scaler.due_at()
-            self._quiet_until = min(due_at, scale_at, self._fleet.next_stop_at(), self._shelf.due_at())
+            self._quiet_until = min(self._due())
         return None if self._quiet_until == math.inf else self._quiet_until
 
     def advance(self, now: float) -> None:
         """Carries out everything due up to and including `now`, each thing at its own time."""
+        floor = self._floor
         while now >= self._quiet_until:
-            due_at, scale_at = self._next_due_at(), self._scaler.due_at()
-            stop_at, expire_at = self._fleet.next_stop_at(), self._shelf.due_at()
-            at = min(due_at, scale_at, stop_at, expire_at)
+            hands_at, deadline_at, scale_at, stop_at, expire_at = self._due()
+            at = min(hands_at, deadline_at, scale_at, stop_at, expire_at)
             if at > now:
                 self._quiet_until = at
                 break
-            self._now = at
-            if due_at == at:
-                _, _, worker, job = heapq.heappop(self._due)
-                self._ready(worker) if job is None else self._finish(worker, job)
+            floor.now = at
+            if hands_at == at:
+                self._hands.act(floor)
+            elif deadline_at == at:
+                floor.meet_deadline()
             elif scale_at == at:
-                self._start_workers(self._scaler.decide(self._fleet))
+                floor.scale()
             elif stop_at == at:
-                self._fleet.stop(at)
+                floor.stop_idle()
             else:
-                del self._jobs[self._shelf.expire()]
-        self._now = max(self._now, now)
+                floor.expire()
+        floor.now = max(floor.now, now)
 
-    def _next_due_at(self) -> float:
-        due = self._due
-        while due and due[0][3] is not due[0][2].job:
-            heapq.heappop(due)
-        return due[0][0] if due else math.inf
-
-    def _begin(self, worker: Worker, job: Job) -> None:
-        job.move(JobEvent.TAKEN)
-        job.taken_at = self._now
-        job.worker_id = worker.id
-        ends_at = self._now + job.service_s
-        if job.chunk_offsets_s is not None:
-            job.chunk_at = self._now + job.chunk_offsets_s
-            job.chunk_offsets_s = None
-            ends_at = float(job.chunk_at[-1])
-        heapq.heappush(self._due, (ends_at, next(self._order), worker, job))
-
-    def _finish(self, worker: Worker, job: Job) -> None:
-        if job.fails:
-            job.move(JobEvent.FAILED)
-            job.error = _FAILURE
-            self._failed += 1
-        else:
-            job.move(JobEvent.COMPLETED)
-            job.output = self._output
-            self._completed += 1
-        self._end(job)
-        self._next_job(worker)
-
-    def _cancel(self, job: Job) -> None:
-        if job.state is JobState.IN_QUEUE:
-            self._in_queue -= 1
-            self._scaler.left(job)
-        job.move(JobEvent.CANCELLED)
-        self._end(job)
-
-    def _end(self, job: Job) -> None:
-        job.finished_at = self._now
-        self._ended.append(job)
-        self._shelf.put(job, self._now)
-
-    def _ready(self, worker: Worker) -> None:
-        self._fleet.ready(worker, self._now)
-        self._serve_queue()
-
-    def _next_job(self, worker: Worker) -> None:
-        self._fleet.finish(worker, self._now)
-        self._serve_queue()
-
-    def _serve_queue(self) -> None:
-        """Gives waiting jobs, the oldest first, to idle workers until either run out."""
-        queue = self._queue
-        while queue:
-            if queue[0].state is JobState.IN_QUEUE:
-                worker = self._fleet.engage(queue[0])
-                if worker is None:
-                    return
-                self._in_queue -= 1
-                self._scaler.left(queue[0])
-                self._begin(worker, queue[0])
-            queue.popleft()
-
-    def _start_workers(self, wanted: int) -> None:
-        for _ in range(wanted):
-            if self._fleet.full:
-                return
-            worker, ready_at = self._fleet.start(self._now)
-            heapq.heappush(self._due, (ready_at, next(self._order), worker, None))
+    def _due(self) -> tuple[float, float, float, float, float]:
+        floor = self._floor
+        return (
+            self._hands.due_at(),
+            floor.deadlines.due_at(),
+            floor.scaler.due_at(),
+            floor.fleet.next_stop_at(),
+            floor.shelf.due_at(),
+        )

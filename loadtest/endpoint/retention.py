@@ -18,22 +18,21 @@ class Row:
 
     def __init__(self, kept_s: float) -> None:
         self._kept_s = kept_s
-        self._expire_at: deque[float] = deque()
+        self._ended_at: deque[float] = deque()
         self._ids: deque[str] = deque()
 
     def put(self, job_id: str, ended_at: float) -> None:
         """Keeps a job that ended at this time."""
-        self._expire_at.append(ended_at + self._kept_s)
+        self._ended_at.append(ended_at)
         self._ids.append(job_id)
 
     def due_at(self) -> float:
         """When the oldest expires; infinite where none is kept."""
-        return self._expire_at[0] if self._expire_at else math.inf
+        return self._ended_at[0] + self._kept_s if self._ended_at else math.inf
 
-    def expire(self) -> str:
-        """Drops the oldest; its id."""
-        self._expire_at.popleft()
-        return self._ids.popleft()
+    def expire(self) -> tuple[str, float]:
+        """Drops the oldest; its id, and when it ended."""
+        return self._ids.popleft(), self._ended_at.popleft()
 
 
 class Shelf:
@@ -51,6 +50,6 @@ class Shelf:
         """When the next job expires; infinite where none is kept."""
         return min(self._run.due_at(), self._runsync.due_at())
 
-    def expire(self) -> str:
-        """Drops the job that expires next; its id."""
+    def expire(self) -> tuple[str, float]:
+        """Drops the job that expires next; its id, and when it ended."""
         return min(self._run, self._runsync, key=Row.due_at).expire()

@@ -16,7 +16,7 @@ class Scaler(Protocol):
     """Decides how many workers to start; the fleet's maximum is kept by the caller."""
 
     def queued(self, job: Job, jobs: int, fleet: Fleet) -> int:
-        """Workers to start now that `job` waits; `jobs` counts those in queue and in progress."""
+        """Workers to start now that `job` waits; `jobs` counts those in queue and in progress that scale."""
         ...
 
     def left(self, job: Job) -> None:
@@ -61,7 +61,7 @@ class QueueDelayScaler:
         within = self._within
         while within and within[0].state is not JobState.IN_QUEUE:
             within.popleft()
-        return within[0].submitted_at + self._threshold_s if within else math.inf
+        return within[0].queued_at + self._threshold_s if within else math.inf
 
     def decide(self, fleet: Fleet) -> int:
         """One worker for the job that has just passed the threshold, where none is starting for it."""

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
-from loadtest.protocol import OPERATIONS, RESULT_KEPT_S, RUNSYNC_RESULT_KEPT_S, Limit, LimitText, Op
-from loadtest.units import Fraction, Frozen, Seconds, filled_from_file, seconds_text
+from loadtest.protocol import (
+    CHUNK_LIMIT_BYTES,
+    EXECUTION_TIMEOUT,
+    JOB_TTL,
+    OPERATIONS,
+    RESULT_KEPT_S,
+    RUNSYNC_RESULT_KEPT_S,
+    WEBHOOK_TRIES,
+    WEBHOOK_TRIES_APART_S,
+    Limit,
+    LimitText,
+    Op,
+)
+from loadtest.units import Bytes, Fraction, Frozen, Seconds, filled_from_file, seconds_text, shown
 
 
 class Constant(Frozen):
@@ -101,6 +114,17 @@ class RequestCount(Frozen):
     """Jobs per worker."""
 
 
+def _scaler(value: object) -> object:
+    """A scaler in words, "queue delay 4s" or "request count 4", as its mapping."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(queue\s+delay|request\s+count)\s+(\S+)\s*", value)
+    if match is None:
+        raise ValueError(f'{shown(value)} is no scaler; write it like "queue delay 4s" or "request count 4"')
+    key = "_".join(match[1].split())
+    return {key: int(match[2]) if key == "request_count" and match[2].isdecimal() else match[2]}
+
+
 def _scaler_kind(value: object) -> str:
     by_count = isinstance(value, RequestCount) or (isinstance(value, dict) and "request_count" in value)
     return "request count" if by_count else "queue delay"
@@ -109,6 +133,7 @@ def _scaler_kind(value: object) -> str:
 Scaler = Annotated[
     Annotated[QueueDelay, Tag("queue delay")] | Annotated[RequestCount, Tag("request count")],
     Discriminator(_scaler_kind),
+    BeforeValidator(_scaler, json_schema_input_type=str | QueueDelay | RequestCount),
 ]
 
 
@@ -132,6 +157,8 @@ class Chunks(Frozen):
     """From one chunk to the next."""
     tokens: Annotated[int, Field(ge=0)] = 1
     """Output tokens per chunk."""
+    size: Annotated[Bytes, Field(le=CHUNK_LIMIT_BYTES)] = 0
+    """How long a chunk's text is at least; it is filled up with dots."""
 
 
 class StreamAnswers(Frozen):
@@ -141,6 +168,39 @@ class StreamAnswers(Frozen):
     """`status` is an object with the job's status, `array` the older bare list of chunks."""
     hold: Seconds = 1.0
     """How long a read is held open for a chunk to come."""
+
+
+class Policy(Frozen):
+    """What holds for a job whose submission asks for nothing else, and how one that runs too long ends."""
+
+    execution_timeout: Annotated[Seconds, Field(gt=0)] = EXECUTION_TIMEOUT.default_ms / 1000
+    """How long a job may be in the handler."""
+    ttl: Annotated[Seconds, Field(gt=0)] = JOB_TTL.default_ms / 1000
+    """How long after its submission a job may be unfinished; then it is gone, and its status is 404."""
+    overdue: Literal["TIMED_OUT", "FAILED"] = "TIMED_OUT"
+    """How a job past its execution timeout ends: as documented, or as the live service was seen to do."""
+
+
+class Payloads(Frozen):
+    """How large a submission's body may be, and the HTTP status of what is larger."""
+
+    run: Bytes = OPERATIONS[Op.RUN].body_limit_bytes
+    """For `/run`."""
+    runsync: Bytes = OPERATIONS[Op.RUNSYNC].body_limit_bytes
+    """For `/runsync`."""
+    refused_with: Literal[400, 413] = 400
+    """400 as the live service does, or HTTP's own 413."""
+
+
+class Webhooks(Frozen):
+    """How ended jobs are told to the URL that their submission named."""
+
+    tries: Annotated[int, Field(ge=1, le=10)] = WEBHOOK_TRIES
+    """How often it is tried until the answer is 200."""
+    apart: Seconds = WEBHOOK_TRIES_APART_S
+    """From one try to the next."""
+    anywhere: bool = False
+    """Whether a URL may lead to another machine; where it may not, such a submission is refused."""
 
 
 class Retention(Frozen):
@@ -171,10 +231,24 @@ class EndpointSettings(Frozen):
     """What a job streams, in place of `service`."""
     failure_rate: Fraction = 0.0
     """The share of jobs that end FAILED."""
+    crash_rate: Fraction = 0.0
+    """The share of jobs during which their worker dies; such a job goes back to the queue and is drawn anew."""
+    tries: Annotated[int, Field(ge=1)] = 3
+    """How many workers may die of a job before it ends FAILED."""
     output: Any = "ok"
     """What a job without chunks gives back."""
+    policy: Policy = Policy()
+    """Time limits of jobs."""
     limits: dict[Op, LimitText] = {}
     """What the endpoint allows of an operation, where it differs from the documented limit."""
+    requests_per_worker: dict[Op, Annotated[int, Field(ge=1)]] = {}
+    """Raises an operation's limit to so many requests per running worker, in the time that it counts over."""
+    payloads: Payloads = Payloads()
+    """How large submissions may be."""
+    webhooks: Webhooks = Webhooks()
+    """How ended jobs are told to their webhooks."""
+    lacks: tuple[Op, ...] = ()
+    """Operations that the endpoint does not have, such as `status-sync`; they are answered 404."""
     retention: Retention = Retention()
     """How long results are kept."""
     stream: StreamAnswers = StreamAnswers()

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.settings import Chunks, EndpointSettings
 from loadtest.endpoint.spread import BLOCK, draws, endless
-from loadtest.protocol import Op
 
 _VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 _CHUNK_TIMES_AT_ONCE = 2**16
@@ -40,22 +39,36 @@ def chunk_offsets(chunks: Chunks, rng: np.random.Generator) -> Iterator[NDArray[
         yield from np.cumsum(gaps, axis=1)
 
 
+def crashes(rate: float, rng: np.random.Generator) -> Iterator[float]:
+    """For each job after which part of its time its worker dies, with probability `rate`; else infinite."""
+    while True:
+        dies, part = rng.random((2, BLOCK))
+        yield from np.where(dies < rate, part, np.inf).tolist()
+
+
 class Work:
-    """Makes jobs: the n-th has the same id, service time, chunks and fate whenever it comes."""
+    """Draws jobs: the n-th has the same service time, chunks and fate whenever it comes."""
 
-    def __init__(self, settings: EndpointSettings, seed: np.random.SeedSequence) -> None:
-        ids, times, fates = (np.random.default_rng(each) for each in seed.spawn(3))
-        self._ids = uuids(ids)
-        self._fails = failures(settings.failure_rate, fates)
-        self._service_s = endless(settings.service_time, times)
-        self._offsets = None if settings.chunks is None else chunk_offsets(settings.chunks, times)
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        times: np.random.SeedSequence,
+        fates: np.random.SeedSequence,
+        deaths: np.random.SeedSequence,
+    ) -> None:
+        rng = np.random.default_rng(times)
+        self._fails = failures(settings.failure_rate, np.random.default_rng(fates))
+        self._crashes = crashes(settings.crash_rate, np.random.default_rng(deaths)) if settings.crash_rate else None
+        self._service_s = endless(settings.service_time, rng)
+        self._offsets = None if settings.chunks is None else chunk_offsets(settings.chunks, rng)
 
-    def next_job(self, op: Op, now: float) -> Job:
-        """The next job, submitted `now`; a `/runsync` job's id begins with `sync-`."""
-        job_id = next(self._ids)
-        if op is Op.RUNSYNC:
-            job_id = "sync-" + job_id
+    def draw(self, job: Job) -> None:
+        """Fills in what the next job will be."""
+        job.fails = next(self._fails)
         if self._offsets is None:
-            return Job(job_id, op, now, next(self._service_s), next(self._fails))
-        offsets_s = next(self._offsets)
-        return Job(job_id, op, now, float(offsets_s[-1]), next(self._fails), offsets_s)
+            job.service_s = next(self._service_s)
+        else:
+            job.chunk_offsets_s = next(self._offsets)
+            job.service_s = float(job.chunk_offsets_s[-1])
+        if self._crashes is not None:
+            job.crashes_after_s = next(self._crashes) * job.service_s

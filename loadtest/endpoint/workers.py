@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from enum import Enum
 
 import msgspec
 import numpy as np
 
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.endpoint.spread import endless
 from loadtest.wire import WorkerCounts
 
 _ID_LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz0123456789"))
 _ID_LENGTH = 14
+
+
+class Start(Enum):
+    """How a worker starts: active ones are there when the endpoint opens."""
+
+    WARM = "warm"
+    REVIVED = "revived"
+    COLD = "cold"
 
 
 class Shift(msgspec.Struct):
@@ -25,13 +33,23 @@ class Shift(msgspec.Struct):
 
 
 class Worker(msgspec.Struct, eq=False):
-    """A worker: active ones never stop. `shifts` are in order, more than one where it was revived."""
+    """A worker: active ones never stop. `shifts` are in order, more than one where it was revived.
+
+    `jobs` are those it has in hand. `due` numbers what a simulated worker will do next by itself.
+    """
 
     id: str
     active: bool
     shifts: list[Shift]
-    job: Job | None = None
+    jobs: list[Job] = []
     idle_since: float = math.inf
+    starting: bool = False
+    due: int = -1
+
+    @property
+    def up(self) -> bool:
+        """Whether it was started and has not stopped since."""
+        return self.shifts[-1].stopped_at is None
 
 
 class Fleet:
@@ -39,22 +57,18 @@ class Fleet:
     then the one that became idle last, so that the flex workers that are not needed can stop.
     """
 
-    def __init__(self, settings: EndpointSettings, seed: np.random.SeedSequence, start_at: float) -> None:
-        ids, cold, revivals = (np.random.default_rng(each) for each in seed.spawn(3))
-        self._max = settings.workers.max
+    def __init__(self, settings: EndpointSettings, ids: np.random.Generator) -> None:
+        self._workers = settings.workers
         self._idle_timeout_s = settings.idle_timeout
         self._revived_within_s = -math.inf if settings.revival is None else settings.revival.within
         self._ids = ids
-        self._cold_start_s = endless(settings.cold_start, cold)
-        self._revival_s = None if settings.revival is None else endless(settings.revival.takes, revivals)
         self._idle_active: list[Worker] = []
         self._idle_flex: deque[Worker] = deque()
         self._stopped: list[Worker] = []
         self.everyone: list[Worker] = []
+        self.named: dict[str, Worker] = {}
         self.starting = 0
         self.running = 0
-        for _ in range(settings.workers.active):
-            self.rest(self._hire(start_at, active=True), start_at)
 
     @property
     def idle(self) -> int:
@@ -69,64 +83,90 @@ class Fleet:
     @property
     def full(self) -> bool:
         """Whether no more may be started."""
-        return self.up >= self._max
+        return self.up >= self._workers.max
 
     def counts(self) -> WorkerCounts:
         """The workers by state; `ready` counts all that are past their start: idle and running."""
         return WorkerCounts(self.idle, self.running, self.starting, self.idle + self.running)
 
-    def engage(self, job: Job) -> Worker | None:
-        """Gives the job to an idle worker; None where there is none."""
+    def first_idle(self) -> Worker | None:
+        """The idle worker that is to work next; None where there is none."""
         if self._idle_active:
-            worker = self._idle_active.pop()
-        elif self._idle_flex:
-            worker = self._idle_flex.pop()
-        else:
-            return None
-        worker.job = job
-        self.running += 1
+            return self._idle_active[-1]
+        return self._idle_flex[-1] if self._idle_flex else None
+
+    def engage(self, worker: Worker, job: Job) -> None:
+        """The worker has one job more in hand."""
+        if not worker.jobs:
+            self._unrest(worker)
+            self.running += 1
+        worker.jobs.append(job)
+
+    def free(self, worker: Worker, job: Job, now: float) -> None:
+        """The worker has this job no longer in hand; without any it is idle."""
+        worker.jobs.remove(job)
+        if not worker.jobs:
+            self.running -= 1
+            self._rest(worker, now)
+
+    def hire(self, now: float, active: bool) -> Worker:
+        """A worker that was not there before, starting."""
+        letters = _ID_LETTERS[self._ids.integers(len(_ID_LETTERS), size=_ID_LENGTH)]
+        worker = Worker("".join(letters.tolist()), active, [Shift(now)], starting=True)
+        self.everyone.append(worker)
+        self.named[worker.id] = worker
+        self.starting += 1
         return worker
 
-    def finish(self, worker: Worker, now: float) -> None:
-        """The worker has done its job and is idle."""
-        worker.job = None
-        self.running -= 1
-        self.rest(worker, now)
-
-    def start(self, now: float) -> tuple[Worker, float]:
-        """Starts one flex worker; returns it and when it will be ready: revived if one stopped lately, else cold."""
-        self.starting += 1
-        if self._revival_s is not None and self._stopped:
+    def start(self, now: float) -> tuple[Worker, Start]:
+        """Starts one flex worker: one that stopped lately is revived."""
+        if self._stopped:
             worker = self._stopped.pop()
             stopped_at = worker.shifts[-1].stopped_at
             if stopped_at is not None and now <= stopped_at + self._revived_within_s:
                 worker.shifts.append(Shift(now))
-                return worker, now + next(self._revival_s)
+                worker.starting = True
+                self.starting += 1
+                return worker, Start.REVIVED
             self._stopped.clear()
-        return self._hire(now, active=False), now + next(self._cold_start_s)
+        return self.hire(now, active=False), Start.COLD
 
     def ready(self, worker: Worker, now: float) -> None:
         """The worker's start is over."""
+        worker.starting = False
         self.starting -= 1
-        self.rest(worker, now)
-
-    def rest(self, worker: Worker, now: float) -> None:
-        """The worker waits for a job."""
-        worker.idle_since = now
-        (self._idle_active if worker.active else self._idle_flex).append(worker)
+        self._rest(worker, now)
 
     def next_stop_at(self) -> float:
         """When the worker that has been idle longest stops; infinite where none will."""
         return self._idle_flex[0].idle_since + self._idle_timeout_s if self._idle_flex else math.inf
 
-    def stop(self, now: float) -> None:
+    def stop(self, now: float) -> Worker:
         """Stops the flex worker that has been idle longest."""
         worker = self._idle_flex.popleft()
         worker.shifts[-1].stopped_at = now
         self._stopped.append(worker)
-
-    def _hire(self, now: float, active: bool) -> Worker:
-        letters = _ID_LETTERS[self._ids.integers(len(_ID_LETTERS), size=_ID_LENGTH)]
-        worker = Worker("".join(letters.tolist()), active, [Shift(now)])
-        self.everyone.append(worker)
         return worker
+
+    def drop(self, worker: Worker, now: float) -> None:
+        """The worker is gone, whatever it was at, and cannot be revived."""
+        if worker.starting:
+            worker.starting = False
+            self.starting -= 1
+        elif worker.jobs:
+            worker.jobs.clear()
+            self.running -= 1
+        else:
+            self._unrest(worker)
+        worker.shifts[-1].stopped_at = now
+
+    def _rest(self, worker: Worker, now: float) -> None:
+        worker.idle_since = now
+        (self._idle_active if worker.active else self._idle_flex).append(worker)
+
+    def _unrest(self, worker: Worker) -> None:
+        idle = self._idle_active if worker.active else self._idle_flex
+        if idle[-1] is worker:
+            idle.pop()
+        else:
+            idle.remove(worker)

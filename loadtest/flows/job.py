@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import msgspec
 
 from loadtest.errors import BadAnswer
-from loadtest.flows.steps import Answer, Send, Steps, Until
-from loadtest.protocol import OPERATIONS, JobState, Op
+from loadtest.flows.steps import Answer, Send, Step, Steps, Until
+from loadtest.protocol import OPERATIONS, STATUS_SYNC_WAIT, JobState, Op
 from loadtest.record.sample import Outcome, Sample
 from loadtest.traffic.polling import PollPacer
 from loadtest.wire import JobAnswer, decode_job, token_counts
 
 THROTTLED = 429
+UNKNOWN = (404, 405)
 RETRY_AFTER_S = 1.0
 """The wait after a 429 that names none."""
 FAULTS_IN_A_ROW = 5
@@ -68,27 +71,68 @@ def submitted(job: Job) -> Steps:
 
 def followed(job: Job, at_once: bool = False) -> Steps:
     """Ask for an accepted job's status, as its polls are paced, until it has ended or patience is over."""
-    sample = job.sample
-    path = OPERATIONS[Op.STATUS].path.format(id=sample.job_id)
-    ask_at = (sample.accepted_at or sample.intended_at) + (0.0 if at_once else job.pacer.gap_s(0))
+    sample, pacer = job.sample, job.pacer
+    ask_at = sample.accepted_at or sample.intended_at
+    if not at_once and not pacer.hold_s(job.give_up_at - ask_at):
+        ask_at += pacer.gap_s(0)
     faults = 0
-    job.pacer.crowd.jobs += 1
+    pacer.crowd.jobs += 1
     try:
         while ask_at <= job.give_up_at:
             yield Until(ask_at)
-            answer = yield Send(Op.STATUS, path, give_up_at=job.give_up_at)
-            sample.polls += 1
-            if refused(job, answer, faults):
-                faults += answer.status != THROTTLED
-            elif (seen := job_seen(sample, answer)) is not None:
-                faults = 0
-                if seen.final:
-                    finish(sample, seen, answer)
+            held = pacer.hold_s(job.give_up_at - ask_at) if pacer.long is not None else 0.0
+            answer = yield from _held(job, held) if held else asked(job)
+            faults = noted(job, answer, faults)
             if sample.finished_at is not None:
                 return
-            ask_at = answer.answered_at + max(job.pacer.gap_s(sample.polls), answer.retry_after_s or 0.0)
+            again_at = (answer.sent_at if held else answer.answered_at) + pacer.gap_s(sample.polls)
+            ask_at = max(again_at, answer.answered_at + (answer.retry_after_s or 0.0))
     finally:
-        job.pacer.crowd.jobs -= 1
+        pacer.crowd.jobs -= 1
+
+
+def asked(job: Job) -> Generator[Step, Answer, Answer]:
+    """One look at an accepted job's status."""
+    answer = yield Send(Op.STATUS, OPERATIONS[Op.STATUS].path.format(id=job.sample.job_id), b"", 0.0, job.give_up_at)
+    job.sample.polls += 1
+    return answer
+
+
+def _held(job: Job, hold_s: float) -> Generator[Step, Answer, Answer]:
+    """One look whose answer is held until the job ends, for `hold_s` at the most.
+
+    Where /status-sync is unknown, /status, which every endpoint has, tells whether the operation is or the job.
+    """
+    long = job.pacer.long
+    assert long is not None
+    wait_ms = round(hold_s * 1000)
+    path = OPERATIONS[Op.STATUS_SYNC].path.format(id=job.sample.job_id)
+    path += "" if wait_ms == STATUS_SYNC_WAIT.default_ms else f"?wait={wait_ms}"
+    long.held += 1
+    try:
+        answer = yield Send(Op.STATUS_SYNC, path, b"", hold_s, job.give_up_at)
+    finally:
+        long.held -= 1
+    job.sample.polls += 1
+    if answer.status not in UNKNOWN:
+        return answer
+    _count(job.sample, answer)
+    answer = yield from asked(job)
+    long.lacking = long.lacking or 0 < answer.status < 400
+    return answer
+
+
+def noted(job: Job, answer: Answer, faults: int) -> int:
+    """Take in an answer about an accepted job after `faults` polls in a row without one; how many there are now.
+
+    Its end, or a lasting refusal, ends the sample.
+    """
+    if refused(job, answer, faults):
+        return faults + (answer.status != THROTTLED)
+    seen = job_seen(job.sample, answer)
+    if seen is not None and seen.final:
+        finish(job.sample, seen, answer)
+    return 0
 
 
 def job_seen(sample: Sample, answer: Answer) -> JobAnswer | None:

@@ -7,19 +7,21 @@ from typing import Any
 from loadtest.flows.job import Job, followed, submitted
 from loadtest.flows.steps import Send, Steps
 from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Op
-from loadtest.wire import encode_submission
+from loadtest.wire import Policy, encode_submission
 
 
-def run_submission(job_input: Any) -> Send:
+def run_submission(job_input: Any, webhook: str | None = None, policy: Policy | None = None) -> Send:
     """The request that submits a job of this input by /run."""
-    return Send(Op.RUN, OPERATIONS[Op.RUN].path, encode_submission(job_input))
+    return Send(Op.RUN, OPERATIONS[Op.RUN].path, encode_submission(job_input, webhook, policy))
 
 
-def runsync_submission(job_input: Any, wait_s: float, patience_s: float) -> Send:
+def runsync_submission(job_input: Any, wait_s: float, patience_s: float, policy: Policy | None = None) -> Send:
     """The request that submits a job of this input by /runsync; held for `wait_s`, though not beyond patience."""
     wait_ms = max(RUNSYNC_WAIT.least_ms, round(min(wait_s, patience_s) * 1000))
     asked = "" if wait_ms == RUNSYNC_WAIT.default_ms else f"?wait={wait_ms}"
-    return Send(Op.RUNSYNC, OPERATIONS[Op.RUNSYNC].path + asked, encode_submission(job_input), wait_ms / 1000)
+    return Send(
+        Op.RUNSYNC, OPERATIONS[Op.RUNSYNC].path + asked, encode_submission(job_input, None, policy), wait_ms / 1000
+    )
 
 
 def run_and_poll(job: Job) -> Steps:

@@ -31,6 +31,16 @@ class Until(msgspec.Struct, frozen=True, gc=False):
     at: float
 
 
+class Hear(msgspec.Struct, frozen=True, gc=False):
+    """Wait until the endpoint has told the harness's webhook of this job, or until a time, in epoch seconds.
+
+    The flow is handed the notification as an Answer, or NOTHING.
+    """
+
+    job_id: str
+    until: float
+
+
 class Answer(msgspec.Struct, frozen=True, gc=False):
     """What came of a request, with the times of its sending and its end, in seconds since the epoch.
 
@@ -48,7 +58,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 NOTHING = Answer(0, b"", 0.0, 0.0)
-"""What a flow is handed where it waited and did not send."""
+"""What a flow is handed where it waited, and did not send or hear anything."""
 
-Steps: TypeAlias = Generator[Send | Until, Answer, None]
+Step: TypeAlias = Send | Until | Hear
+Steps: TypeAlias = Generator[Step, Answer, None]
 """A flow under way: it fills its sample and ends; closed early, it leaves the sample censored."""

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 from loadtest.errors import BadAnswer
 from loadtest.flows.job import THROTTLED, Job, end, followed, refused, submitted
-from loadtest.flows.steps import Answer, Send, Steps, Until
+from loadtest.flows.steps import Answer, Send, Step, Steps, Until
 from loadtest.protocol import OPERATIONS, Op
 from loadtest.record.sample import Outcome
 from loadtest.wire import Chunk, decode_job, decode_stream, token_counts
@@ -67,7 +67,7 @@ def _read(job: Job, chunk_seen_at: list[float]) -> Steps:
         yield Until(again_at)
 
 
-def _is_final(job: Job) -> Generator[Send | Until, Answer, bool]:
+def _is_final(job: Job) -> Generator[Step, Answer, bool]:
     """The older form does not say when the stream ends: an empty array is followed by a look at the status."""
     path = OPERATIONS[Op.STATUS].path.format(id=job.sample.job_id)
     answer = yield Send(Op.STATUS, path, give_up_at=job.give_up_at)

@@ -17,7 +17,7 @@ ACCENT, INK, GREY, PALE = "var(--accent)", "var(--ink-2)", "var(--grey)", "var(-
 BAD, DOUBT, STEADY = "var(--bad)", "var(--doubt)", "var(--steady)"
 """Colours are the page's own variables, so that a chart follows the page into the dark and onto paper."""
 
-FLOW_COLOURS = {"run": ACCENT, "runsync": INK, "stream": GREY}
+FLOW_COLOURS = {"run": ACCENT, "runsync": INK, "stream": GREY, "webhook": DOUBT}
 
 _MOST_LOG_TICKS = 7
 _NAME_ROOM = 0.12

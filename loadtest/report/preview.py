@@ -10,7 +10,7 @@ from loadtest.protocol import Limit
 from loadtest.report.words import count, dollars, share, span, three_digits
 from loadtest.scenario.doubts import doubts
 from loadtest.scenario.key import LOCAL_KEY, LOCAL_VARIABLE, key_variable
-from loadtest.scenario.model import RemoteTarget, Scenario
+from loadtest.scenario.model import HandlerTarget, RemoteTarget, Scenario
 from loadtest.scenario.preview import OperationPreview, Preview
 from loadtest.scenario.probes import at_rate, first_rate, obstacle
 from loadtest.scenario.search import Search
@@ -77,7 +77,10 @@ def _target(scenario: Scenario) -> str:
     if isinstance(scenario.target, RemoteTarget):
         return scenario.target.url
     workers = scenario.endpoint.workers
-    return f"embedded endpoint, {workers.active} active workers, {workers.max} at most"
+    what = "embedded endpoint"
+    if isinstance(scenario.target, HandlerTarget):
+        what = f"{scenario.target.handler.name} in real workers"
+    return f"{what}, {workers.active} active workers, {workers.max} at most"
 
 
 def _key(scenario: Scenario) -> str:

@@ -18,6 +18,7 @@ _QUANTITIES = {
     "delay_ms": ("Delay", "delay"),
     "execution_ms": ("Execution", "execution"),
     "overhead_ms": ("Overhead", "overhead"),
+    "lag_ms": ("Lag", "lag"),
     "submit_ms": ("Submission", "submission"),
     "first_chunk_ms": ("First chunk", "first-chunk"),
     "chunk_gap_ms": ("Chunk gap", "chunk-gap"),

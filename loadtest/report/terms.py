@@ -48,6 +48,12 @@ TERMS: dict[str, tuple[str, str]] = {
         "Overhead",
         "Response less delay less execution: transport, and the time until a poll noticed the end (polling lag).",
     ),
+    "lag": (
+        "Lag",
+        "From a job’s end on the server until the client saw it: polling lag where it polls, notification lag where "
+        "its webhook is called. The end is the middle of the submission plus delay plus execution, so it may be off "
+        "by half of what the submission took.",
+    ),
     "submission": (
         "Submission",
         "From the send until the job’s id was known. Not of runsync, whose answer is the finished job.",
@@ -99,8 +105,8 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "polling": (
         "Polling",
-        "Asking again and again whether a job has ended. Asking seldom makes the overhead longer, asking often takes "
-        "requests from the limit.",
+        "Asking again and again whether a job has ended. Asking seldom makes the lag longer, asking often takes "
+        "requests from the limit. A long poll is answered when the job ends, a webhook asks for nothing.",
     ),
     "gate": (
         "Gate",

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from typing import Literal
 
-FlowName = Literal["run", "runsync", "stream"]
+FlowName = Literal["run", "runsync", "stream", "webhook"]

@@ -222,7 +222,7 @@ def _near_clause(rest: str) -> str:
 def _refuse_senseless(gate: Gate) -> None:
     if gate.per_worker and gate.per_mille is None:
         raise ValueError('"per worker" goes with a percentile; write it like "execution p95 < 8s per worker"')
-    if gate.metric is Metric.FIRST_CHUNK and gate.flow in ("run", "runsync"):
+    if gate.metric is Metric.FIRST_CHUNK and gate.flow not in (None, "stream"):
         raise ValueError(f'a job of {gate.flow} has no chunks; leave out "of {gate.flow}"')
     if gate.metric is Metric.SUBMIT and gate.flow == "runsync":
         raise ValueError('the answer to /runsync is the finished job; write "response" for "submit"')

@@ -78,6 +78,11 @@ def _of_flows(scenario: Scenario) -> Iterator[Fault]:
     if "stream" in scenario.flows and scenario.target == "embedded" and scenario.endpoint.chunks is None:
         text = "the embedded endpoint streams nothing; add endpoint.chunks: {count: 20, first: 200ms}"
         yield Fault(("flows", "stream"), text)
+    target = scenario.target
+    elsewhere = isinstance(target, RemoteTarget) and not is_loopback(target.url)
+    if "webhook" in scenario.flows and elsewhere and scenario.webhooks.url is None:
+        text = "an endpoint on another machine cannot call 127.0.0.1; add webhooks: {url: ..., port: ...}"
+        yield Fault(("flows", "webhook"), text)
     for name, flow in scenario.flows.items():
         op = SUBMITS_BY[name]
         sent, most = len(msgspec.json.encode({"input": flow.input})), OPERATIONS[op].body_limit_bytes

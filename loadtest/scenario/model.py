@@ -3,28 +3,87 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Limit, LimitText, Op
+from loadtest.protocol import EXECUTION_TIMEOUT, JOB_TTL, OPERATIONS, RUNSYNC_WAIT, Limit, LimitText, Op, TimeRange
 from loadtest.scenario.abort_gates import AbortGate
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import GateText
 from loadtest.scenario.search import Search
 from loadtest.scenario.validity import ValidityLimits
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
-from loadtest.units import Fraction, Frozen, Seconds
+from loadtest.units import Fraction, Frozen, Seconds, seconds_text
+from loadtest.wire import Policy
 
 NOT_COMPARED = ("name", "question", "target", "endpoint", "seed", "gates", "search")
 """What may differ between two runs of the same scenario: what it is called, what is under test, and what is asked of
 it; a search is no part of any of its runs. The embedded endpoint's settings are what is under test, as a target
 elsewhere is."""
-SUBMITS_BY = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN}
+SUBMITS_BY = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN, "webhook": Op.RUN}
 """Which operation submits a flow's job."""
+
+
+def _within(allowed: TimeRange, what: str) -> AfterValidator:
+    least_s, most_s = allowed.least_ms / 1000, allowed.most_ms / 1000
+
+    def checked(value_s: float | None) -> float | None:
+        if value_s is not None and not least_s <= value_s <= most_s:
+            raise ValueError(f"outside what {what} takes; write {seconds_text(least_s)} to {seconds_text(most_s)}")
+        return value_s
+
+    return AfterValidator(checked)
+
+
+class JobPolicy(Frozen):
+    """What a flow's submissions ask for beside their input; what is not given is left to the endpoint."""
+
+    execution_timeout: Annotated[Seconds | None, _within(EXECUTION_TIMEOUT, "policy.executionTimeout")] = None
+    """How long a job may be in the handler, 5 s to 7 days."""
+    ttl: Annotated[Seconds | None, _within(JOB_TTL, "policy.ttl")] = None
+    """How long after its submission a job may be unfinished before it is gone, 10 s to 7 days."""
+    low_priority: bool = False
+    """Whether the job makes no worker start."""
+
+    def on_the_wire(self) -> Policy | None:
+        """The policy as it is sent; None where nothing is asked for."""
+        asked = Policy(_ms(self.execution_timeout), _ms(self.ttl), self.low_priority)
+        return None if asked == Policy() else asked
+
+
+def _ms(value_s: float | None) -> int | None:
+    return None if value_s is None else round(value_s * 1000)
+
+
+class Notifications(Frozen):
+    """Where the `webhook` flow is told of its jobs: each sending process listens by itself.
+
+    The address is this machine's own, which an endpoint on it reaches; for one elsewhere, `url` is the way here.
+    """
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """The address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65_000)] = 0
+    """The port of the first process, the next one's is one more; 0 takes a free one."""
+    url: (
+        Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$", examples=["https://me.example/{port}"])] | None
+    ) = None
+    """What the endpoint is to call, where that is not this address; `{port}` in it is the process's port."""
 
 
 class Flow(Frozen):
@@ -38,6 +97,8 @@ class Flow(Frozen):
     """When the job's status is asked for; runsync asks once its wait has ended."""
     wait: Seconds = RUNSYNC_WAIT.default_ms / 1000
     """How long `/runsync` may hold its answer; other flows pass it over."""
+    policy: JobPolicy = JobPolicy()
+    """Time limits and priority of its jobs."""
 
     @model_validator(mode="after")
     def _wait_in_range(self) -> Flow:
@@ -75,20 +136,40 @@ class RemoteTarget(Frozen):
         return url.rstrip("/")
 
 
+class HandlerTarget(Frozen):
+    """A handler of the vendor's worker SDK, run in real workers on this machine, which `endpoint` scales."""
+
+    handler: Annotated[Path, Field(examples=["handler.py"])]
+    """The handler's file, named from the scenario's folder."""
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How many jobs a worker takes at once, where the handler has no `concurrency_modifier` of its own."""
+
+    @field_validator("handler", mode="before")
+    @classmethod
+    def _found(cls, name: object, info: ValidationInfo) -> object:
+        readers: Mapping[str, Callable[[str], object]] | None = info.context
+        return name if readers is None or not isinstance(name, str) else readers["handler"](name)
+
+
 def _target(value: object) -> object:
     return {"url": value} if isinstance(value, str) and value != "embedded" else value
 
 
 def _target_kind(value: object) -> str:
-    return "embedded" if isinstance(value, str) else "remote"
+    if isinstance(value, str):
+        return "embedded"
+    by_handler = isinstance(value, HandlerTarget) or (isinstance(value, dict) and "handler" in value)
+    return "handler" if by_handler else "remote"
 
 
 Target = Annotated[
-    Annotated[Literal["embedded"], Tag("embedded")] | Annotated[RemoteTarget, Tag("remote")],
+    Annotated[Literal["embedded"], Tag("embedded")]
+    | Annotated[RemoteTarget, Tag("remote")]
+    | Annotated[HandlerTarget, Tag("handler")],
     Discriminator(_target_kind),
-    BeforeValidator(_target, json_schema_input_type=str | RemoteTarget),
+    BeforeValidator(_target, json_schema_input_type=str | RemoteTarget | HandlerTarget),
 ]
-"""Where jobs go: `embedded` starts an endpoint on this machine; a URL, or `{url: ..., key_variable: ...}`."""
+"""Where jobs go: `embedded` and `{handler: ...}` start an endpoint on this machine; others are URLs."""
 
 
 class Drain(Frozen):
@@ -144,13 +225,15 @@ class Scenario(Frozen):
     question: str = ""
     """What the run is to answer, in a sentence."""
     target: Target = "embedded"
-    """Where jobs go: `embedded`, a URL, or `{url: ..., key_variable: ...}`."""
+    """Where jobs go: `embedded`, a URL, `{url: ..., key_variable: ...}`, or `{handler: handler.py}`."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     """The same seed gives the same schedule."""
     load: Annotated[Load, Field(examples=[{"stages": [{"rate": "20/s", "for": "60s"}]}])]
     """When jobs are sent: the open model (arrivals) or the closed one (users)."""
     flows: Annotated[dict[FlowName, Flow], Field(min_length=1)] = {"run": Flow()}
-    """How jobs are driven: `run` and poll, `runsync`, `stream`."""
+    """How jobs are driven: `run` and poll, `runsync`, `stream`, `webhook`."""
+    webhooks: Notifications = Notifications()
+    """Where the `webhook` flow is told of its jobs."""
     limits: dict[Op, LimitText] = {}
     """What the run keeps to for an operation, where it differs from the documented limit."""
     patience: Annotated[Seconds, Field(gt=0)] = 600.0
@@ -170,7 +253,23 @@ class Scenario(Frozen):
     price: Annotated[float, Field(gt=0)] | None = None
     """US dollars per worker-second."""
     endpoint: EndpointSettings = EndpointSettings()
-    """The embedded endpoint; other targets pass it over."""
+    """The embedded endpoint, or the workers of a handler; other targets pass it over."""
+
+    @property
+    def target_name(self) -> str:
+        """What the target is called before it is reached: its URL, "embedded", or the handler's file."""
+        match self.target:
+            case RemoteTarget():
+                return self.target.url
+            case HandlerTarget():
+                return str(self.target.handler)
+            case _:
+                return self.target
+
+    @property
+    def scaled_here(self) -> bool:
+        """Whether the target is an endpoint that this scenario starts, so that `endpoint` says how it scales."""
+        return not isinstance(self.target, RemoteTarget)
 
     def limit(self, op: Op) -> Limit | None:
         """The limit that the run keeps to for an operation: as set here, else as documented."""

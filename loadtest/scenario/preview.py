@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from math import inf
+from math import ceil, inf
 
 import numpy as np
 
 from loadtest.endpoint.settings import Constant, LogNormal, Measured
-from loadtest.protocol import Limit, Op
+from loadtest.protocol import STATUS_SYNC_WAIT, Limit, Op
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.limits import SUBMITS, peak_rates
 from loadtest.scenario.model import Flow, Scenario
@@ -144,9 +144,13 @@ def polls_of(name: FlowName, flow: Flow, service_s: float) -> int | None:
     """How often a job that a worker takes at once is asked for; None for a stream, whose reads follow its chunks."""
     if name == "stream":
         return None
+    if name == "webhook":
+        return 0
     left_s = service_s - flow.wait if name == "runsync" else service_s
     if name == "runsync" and left_s <= 0:
         return 0
+    if flow.polling.policy == "long":
+        return ceil(left_s / (STATUS_SYNC_WAIT.most_ms / 1000))
     pacer, polls = PollPacer(flow.polling, inf, Crowd()), 1
     left_s -= pacer.gap_s(0)
     while left_s > 0 and polls < 1_000_000:

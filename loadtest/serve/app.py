@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from loadtest.endpoint.job import Job, answer
-from loadtest.endpoint.settings import StreamAnswers
-from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, JobState, Op, presented_key
+from loadtest.endpoint.settings import EndpointSettings
+from loadtest.errors import BadAnswer
+from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, STATUS_SYNC_WAIT, JobState, Op, presented_key
 from loadtest.serve import replies
-from loadtest.serve.live import Hold, LiveEndpoint
-from loadtest.serve.submission import body_within, fault_of, wait_s
-from loadtest.wire import JobAnswer, Purged, StreamAnswer
+from loadtest.serve.held import held
+from loadtest.serve.live import LiveEndpoint
+from loadtest.serve.submission import body_within, fault_of_webhook, wait_s
+from loadtest.wire import JobAnswer, Purged, StreamAnswer, decode_submission
 
 
 class App:
     """One endpoint as an ASGI application. Every request is answered from the model and noted in the journal."""
 
-    def __init__(self, live: LiveEndpoint, endpoint_id: str, key: str, stream: StreamAnswers) -> None:
+    def __init__(self, live: LiveEndpoint, endpoint_id: str, key: str, settings: EndpointSettings) -> None:
         self._live = live
         self._endpoint_id = endpoint_id
         self._key = key.encode()
-        self._stream_answers = stream
-        self._operations: dict[str, Callable[[Request, str], Awaitable[Response]]] = {
+        self._stream_answers = settings.stream
+        self._anywhere = settings.webhooks.anywhere
+        self._payloads = settings.payloads
+        self._body_limit_bytes = {Op.RUN: settings.payloads.run, Op.RUNSYNC: settings.payloads.runsync}
+        operations: dict[str, Callable[[Request, str], Awaitable[Response]]] = {
             Op.RUN: self._run,
             Op.RUNSYNC: self._runsync,
             Op.STATUS: self._status,
+            Op.STATUS_SYNC: self._status_sync,
             Op.STREAM: self._stream,
             Op.HEALTH: self._health,
             Op.PURGE_QUEUE: self._purge_queue,
             Op.CANCEL: self._cancel,
+            Op.RETRY: self._retry,
         }
+        self._operations = {op: answered for op, answered in operations.items() if op not in settings.lacks}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -94,28 +100,44 @@ class App:
     async def _runsync(self, request: Request, _: str) -> Response:
         wait = wait_s(request, RUNSYNC_WAIT)
         if wait is None:
-            return replies.bad_request(f"wait: not within {RUNSYNC_WAIT.least_ms} to {RUNSYNC_WAIT.most_ms} ms")
+            return replies.bad_wait(RUNSYNC_WAIT)
         job = await self._submitted(Op.RUNSYNC, request)
         if isinstance(job, Response):
             return job
         self._live.settle()
-        async with _held(request) as hold:
+        async with held(request) as hold:
             await self._live.ended(job, job.submitted_at + wait, hold)
         return replies.reply(answer(job))
 
     async def _submitted(self, op: Op, request: Request) -> Job | Response:
-        limit_bytes = OPERATIONS[op].body_limit_bytes
+        limit_bytes = self._body_limit_bytes[op]
         body = await body_within(request, limit_bytes)
         if body is None:
-            return replies.bad_request(f"body: exceeded max body size of {limit_bytes // 10**6} MB")
-        fault = fault_of(body)
-        if fault is not None:
+            return replies.too_large(self._payloads.refused_with, limit_bytes)
+        try:
+            submission = decode_submission(body)
+        except BadAnswer as fault:
             return replies.bad_request(f"body: {fault}")
-        return self._live.endpoint.submit(op, self._live.clock.now())
+        fault_there = fault_of_webhook(submission, self._anywhere)
+        if fault_there is not None:
+            return replies.bad_request(fault_there)
+        return self._live.endpoint.submit(op, self._live.clock.now(), submission)
 
     async def _status(self, request: Request, job_id: str) -> Response:
         job = self._live.endpoint.job(job_id, self._live.clock.now())
         return replies.UNKNOWN_JOB if job is None else replies.reply(answer(job))
+
+    async def _status_sync(self, request: Request, job_id: str) -> Response:
+        wait, now = wait_s(request, STATUS_SYNC_WAIT), self._live.clock.now()
+        if wait is None:
+            return replies.bad_wait(STATUS_SYNC_WAIT)
+        job = self._live.endpoint.job(job_id, now)
+        if job is None:
+            return replies.UNKNOWN_JOB
+        self._live.settle()
+        async with held(request) as hold:
+            await self._live.ended(job, now + wait, hold)
+        return await self._status(request, job_id)
 
     async def _stream(self, request: Request, job_id: str) -> Response:
         endpoint, now = self._live.endpoint, self._live.clock.now()
@@ -123,7 +145,7 @@ class App:
         if job is None:
             return replies.UNKNOWN_JOB
         if not chunks and not job.final:
-            async with _held(request) as hold:
+            async with held(request) as hold:
                 await self._live.chunk_due(job, now + self._stream_answers.hold, hold)
             chunks = endpoint.read_stream(job_id, self._live.clock.now())
         if self._stream_answers.form == "array":
@@ -140,26 +162,17 @@ class App:
         job = self._live.endpoint.cancel(job_id, self._live.clock.now())
         return replies.UNKNOWN_JOB if job is None else replies.reply(JobAnswer(job.id, job.state))
 
+    async def _retry(self, request: Request, job_id: str) -> Response:
+        now = self._live.settle()
+        job = self._live.endpoint.job(job_id, now)
+        if job is None:
+            return replies.UNKNOWN_JOB
+        if not job.retriable:
+            return replies.bad_request(f"job is {job.state}; only one that is FAILED or TIMED_OUT can be retried")
+        self._live.endpoint.retry(job_id, now)
+        return replies.reply(JobAnswer(job.id, JobState.IN_QUEUE))
+
 
 async def _sent(response: Response, request: Request, send: Send) -> int:
     await response(request.scope, request.receive, send)
     return response.status_code
-
-
-@asynccontextmanager
-async def _held(request: Request) -> AsyncIterator[Hold]:
-    """An answer held open; where the client hangs up meanwhile, it ends with ClientDisconnect."""
-    hold = Hold()
-
-    async def hang_up() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            continue
-        hold.leave()
-
-    hanging_up = asyncio.create_task(hang_up())
-    try:
-        yield hold
-        if hold.client_left:
-            raise ClientDisconnect
-    finally:
-        hanging_up.cancel()

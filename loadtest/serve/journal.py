@@ -21,7 +21,11 @@ class RequestLine(msgspec.Struct, frozen=True):
 
 
 class JobLine(msgspec.Struct, frozen=True):
-    """A job that has ended, or as the stopping server left it; what did not happen is None."""
+    """A job that has ended, or as the stopping server left it; what did not happen is None.
+
+    A job that a client had done once more has a line for each end. `given_back` counts the workers that died of it,
+    `expired` says that its time to live was over before it had ended.
+    """
 
     id: str
     submitted_at: float
@@ -29,6 +33,16 @@ class JobLine(msgspec.Struct, frozen=True):
     finished_at: float | None
     status: str
     worker: str | None
+    given_back: int
+    expired: bool
+
+
+class WebhookLine(msgspec.Struct, frozen=True):
+    """One try to tell a job to its webhook; `status` is None where no answer came."""
+
+    webhook: str
+    at: float
+    status: int | None
 
 
 class Journal:
@@ -60,9 +74,21 @@ class Journal:
         if self._file is not None:
             submitted_at = milliseconds(job.submitted_at) / 1000
             line = JobLine(
-                job.id, submitted_at, _kept(job.taken_at), _kept(job.finished_at), job.state, job.worker_id
+                job.id,
+                submitted_at,
+                _kept(job.taken_at),
+                _kept(job.finished_at),
+                job.state,
+                job.worker_id,
+                job.given_back,
+                job.expired,
             )
             self._lines.append(msgspec.json.encode(line))
+
+    def webhook(self, job_id: str, at: float, status: int | None) -> None:
+        """Notes that a job's webhook was called at `at` and answered with `status`."""
+        if self._file is not None:
+            self._lines.append(msgspec.json.encode(WebhookLine(job_id, round(at, 6), status)))
 
     def flush(self) -> None:
         """Writes what was noted since the last time; RecordingError where the file takes no more."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 
 from loadtest.clock import Clock
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.model import Endpoint
 from loadtest.protocol import JobState
 from loadtest.serve.journal import Journal
+from loadtest.serve.webhooks import Notifier
 
 
 class Hold:
@@ -43,31 +45,41 @@ class Hold:
 class LiveEndpoint:
     """An endpoint whose events happen by themselves, as long as `settle` is called after each operation on it."""
 
-    def __init__(self, endpoint: Endpoint, clock: Clock, journal: Journal) -> None:
+    def __init__(self, endpoint: Endpoint, clock: Clock, journal: Journal, notifier: Notifier) -> None:
         self.endpoint = endpoint
         self.clock = clock
         self.journal = journal
+        self._notifier = notifier
         self.stopping = False
         self._waiting: dict[str, list[Hold]] = {}
         self._streams_in_queue: dict[str, Job] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
+        self.after: Callable[[], None] = lambda: None
+        """Called when the endpoint has settled: what is new may concern others than those who wait for a job."""
 
-    def settle(self) -> None:
-        """Carries out what is due, journals the jobs that ended, wakes those who wait, and sets the next alarm."""
-        self.endpoint.advance(self.clock.now())
+    def settle(self) -> float:
+        """Carries out what is due, tells of the jobs that ended, wakes those who wait, sets the next alarm; the time.
+
+        Jobs that ended are told to the journal and to their webhooks.
+        """
+        now = self.clock.now()
+        self.endpoint.advance(now)
         for job in self.endpoint.take_ended():
             self.journal.job(job)
-            self._ring(job.id)
+            self._notifier.tell(job)
+            self.ring(job.id)
         if self._streams_in_queue:
             for job in [each for each in self._streams_in_queue.values() if each.state is not JobState.IN_QUEUE]:
-                self._ring(job.id)
+                self.ring(job.id)
+        self.after()
         at = self.endpoint.next_event_at()
         if at is not None and at < self._alarm_at:
             if self._alarm is not None:
                 self._alarm.cancel()
             self._alarm_at = at
             self._alarm = asyncio.get_running_loop().call_later(self._until(at), self._wake_up)
+        return now
 
     async def ended(self, job: Job, until: float, hold: Hold) -> None:
         """Returns when the job has ended, at `until`, when the client has left, or when the server stops."""
@@ -88,7 +100,7 @@ class LiveEndpoint:
         """Ends all waiting, now and from now on."""
         self.stopping = True
         for job_id in list(self._waiting):
-            self._ring(job_id)
+            self.ring(job_id)
 
     def write_unfinished(self) -> None:
         """Journals, once the server has stopped, what ended last and the jobs that did not end."""
@@ -106,7 +118,8 @@ class LiveEndpoint:
         finally:
             self._forget(job.id, hold)
 
-    def _ring(self, job_id: str) -> None:
+    def ring(self, job_id: str) -> None:
+        """Something is new about a job: those who wait for it look again."""
         self._streams_in_queue.pop(job_id, None)
         for hold in self._waiting.pop(job_id, ()):
             hold.ring()

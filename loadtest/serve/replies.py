@@ -8,6 +8,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from loadtest.protocol import TimeRange
+from loadtest.units import byte_count_text
 from loadtest.wire import Problem, encode
 
 
@@ -24,6 +26,7 @@ def refusal(status: HTTPStatus, detail: str, headers: dict[str, str] | None = No
 
 UNKNOWN_PATH = refusal(HTTPStatus.NOT_FOUND, "not found: no such endpoint or operation")
 UNKNOWN_JOB = refusal(HTTPStatus.NOT_FOUND, "not found: no such job, or its result has expired")
+UNKNOWN_WORKER = refusal(HTTPStatus.BAD_REQUEST, "bad request: no such worker, or it was let go")
 BAD_KEY = refusal(HTTPStatus.UNAUTHORIZED, "unauthorized: no valid API key", {"WWW-Authenticate": "Bearer"})
 
 
@@ -41,3 +44,16 @@ def too_many(wait_s: float) -> Response:
 def bad_request(detail: str) -> Response:
     """400 with what is wrong."""
     return refusal(HTTPStatus.BAD_REQUEST, f"bad request: {detail}")
+
+
+def bad_wait(allowed: TimeRange) -> Response:
+    """400 for a `?wait=` out of its range."""
+    return bad_request(f"wait: not within {allowed.least_ms} to {allowed.most_ms} ms")
+
+
+def too_large(status: int, limit_bytes: int) -> Response:
+    """400 in the live service's words, or 413."""
+    detail = f"body: exceeded max body size of {byte_count_text(limit_bytes)}"
+    if status == HTTPStatus.BAD_REQUEST:
+        return bad_request(detail)
+    return refusal(HTTPStatus(status), f"payload too large: {detail}")

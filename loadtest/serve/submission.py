@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
-import msgspec
 from starlette.requests import Request
 
-from loadtest.protocol import WaitRange
-
-
-class Submission(msgspec.Struct, frozen=True):
-    """A submission's body; `input` must be there and may be anything, other fields are passed over."""
-
-    input: msgspec.Raw
-
-
-_decoder = msgspec.json.Decoder(Submission)
+from loadtest.protocol import TimeRange
+from loadtest.scenario.key import is_loopback
+from loadtest.wire import Submission
 
 
 async def body_within(request: Request, limit_bytes: int) -> bytes | None:
@@ -33,16 +25,24 @@ async def body_within(request: Request, limit_bytes: int) -> bytes | None:
     return b"".join(parts)
 
 
-def fault_of(body: bytes) -> str | None:
-    """What is wrong with a submission's body; None where nothing is."""
+def fault_of_webhook(submission: Submission, anywhere: bool) -> str | None:
+    """Why the webhook that a submission names is not called; None where it is, or none is named."""
+    url = submission.webhook
+    if url is None:
+        return None
     try:
-        _decoder.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as fault:
-        return str(fault)
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, a bracket too few
+        usable = False
+    if not usable:
+        return f'webhook: "{url[:100]}" is not an http or https URL'
+    if not anywhere and not is_loopback(url):
+        return "webhook: it leads to another machine, which this endpoint calls only with webhooks.anywhere"
     return None
 
 
-def wait_s(request: Request, allowed: WaitRange) -> float | None:
+def wait_s(request: Request, allowed: TimeRange) -> float | None:
     """How long the client is willing to wait (`?wait=` in milliseconds), in seconds; None where out of range."""
     asked = parse_qs(request.url.query, keep_blank_values=True).get("wait") if request.scope["query_string"] else None
     if asked is None:

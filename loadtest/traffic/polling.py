@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from loadtest.protocol import STATUS_SYNC_WAIT
 from loadtest.traffic.settings import Polling
 
 KEPT_SHARE = 0.9
@@ -17,6 +19,18 @@ class Crowd:
     jobs: int = 0
 
 
+@dataclass
+class LongPolls:
+    """The requests of a process whose answers are held until a job ends: how many there are, and may be at once.
+
+    `lacking` says that the endpoint was found to have no `/status-sync`.
+    """
+
+    held: int = 0
+    most: float = math.inf
+    lacking: bool = False
+
+
 class PollPacer:
     """Paces the polls of all jobs in flight together.
 
@@ -24,10 +38,11 @@ class PollPacer:
     that all of them together stay within the limit however many there are.
     """
 
-    def __init__(self, polling: Polling, polls_per_s: float, crowd: Crowd) -> None:
+    def __init__(self, polling: Polling, polls_per_s: float, crowd: Crowd, long: LongPolls | None = None) -> None:
         self._polling = polling
         self.polls_per_s = polls_per_s
         self.crowd = crowd
+        self.long = (long or LongPolls()) if polling.policy == "long" else None
 
     def gap_s(self, polls: int) -> float:
         """The time from one poll of a job to its next, when it has been polled this often."""
@@ -38,8 +53,15 @@ class PollPacer:
             case "backoff":
                 steps = min(polls, 200)
                 return min(polling.at_most, polling.every * polling.factor**steps)
-            case "shared":
+            case "shared" | "long":
                 return max(polling.every, self.fair_gap_s())
+
+    def hold_s(self, left_s: float) -> float:
+        """How long the next answer may be held, of a job whose client has patience for `left_s`; 0 for not at all."""
+        long = self.long
+        if long is None or long.lacking or long.held >= long.most or left_s * 1000 < STATUS_SYNC_WAIT.least_ms:
+            return 0.0
+        return min(left_s, STATUS_SYNC_WAIT.most_ms / 1000)
 
     def fair_gap_s(self) -> float:
         """The least time between two polls of a job that leaves room for all others under the limit."""

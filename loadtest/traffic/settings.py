@@ -206,10 +206,12 @@ class Polling(Frozen):
     """When a job's status is asked for.
 
     `fixed`: each `every`. `backoff`: gaps grow by `factor` from `every` to `at_most`. `shared`: each `every`,
-    and less often when so many jobs are in flight that their polls would outgrow the status limit.
+    and less often when so many jobs are in flight that their polls would outgrow the status limit. `long`: by
+    `/status-sync`, whose answer the endpoint holds until the job ends; as `shared` where the endpoint has no such
+    operation, or as many answers are held as its limit allows at once.
     """
 
-    policy: Literal["fixed", "backoff", "shared"] = "shared"
+    policy: Literal["fixed", "backoff", "shared", "long"] = "shared"
     """How the gap between two polls of a job comes about."""
     every: Annotated[Seconds, Field(ge=0.001)] = 0.2
     """The gap, for `backoff` the first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +22,8 @@ SETTINGS = st.fixed_dictionaries(
         "scaler": st.sampled_from([{"queue_delay": "1s"}, {"queue_delay": "0s"}, {"request_count": 2}]),
         "service": st.sampled_from(["0s", "700ms", {"median": "1s", "sigma": 0.8}]),
         "failure_rate": st.sampled_from(["0 %", "30 %"]),
+        "crash_rate": st.sampled_from(["0 %", "30 %"]),
+        "policy": st.sampled_from([{}, {"execution_timeout": "1500ms", "overdue": "FAILED"}, {"ttl": "4s"}]),
         "idle_timeout": st.sampled_from(["0s", "2s"]),
         "cold_start": st.sampled_from(["0s", "3s"]),
         "revival": st.sampled_from([None, {"takes": "200ms", "within": "4s"}]),
@@ -28,16 +31,19 @@ SETTINGS = st.fixed_dictionaries(
 )
 GAPS_S = st.integers(0, 192).map(lambda ticks: ticks / 64)  # sums of these are exact
 CALLS = st.lists(
-    st.tuples(st.sampled_from(["run", "run", "run", "runsync", "cancel", "purge", "look"]), GAPS_S),
+    st.tuples(st.sampled_from(["run", "run", "run", "runsync", "cancel", "retry", "purge", "look"]), GAPS_S),
     max_size=60,
 )
 
+Ends = list[tuple[Job, JobState]]
+"""Jobs in the order in which they ended, each with how it did; one that was retried ends more than once."""
 
-def told(config: dict[str, object], calls: list[tuple[str, float]]) -> tuple[Endpoint, list[Job], list[Job]]:
+
+def told(config: dict[str, object], calls: list[tuple[str, float]]) -> tuple[Endpoint, list[Job], Ends]:
     """Carries the calls out; the endpoint, its jobs in order of submission, and those it said had ended."""
     model = Endpoint(EndpointSettings.model_validate(config), 3, 1.0)
     jobs: list[Job] = []
-    ended: list[Job] = []
+    ended: Ends = []
     now = 1.0
     for call, gap_s in calls:
         now += gap_s
@@ -45,13 +51,17 @@ def told(config: dict[str, object], calls: list[tuple[str, float]]) -> tuple[End
             jobs.append(model.submit(Op(call), now))
         elif call == "cancel" and jobs:
             model.cancel(jobs[len(jobs) // 2].id, now)
+        elif call == "retry" and jobs:
+            model.advance(now)
+            ended += [(job, job.state) for job in model.take_ended()]
+            model.retry(jobs[len(jobs) // 3].id, now)
         elif call == "purge":
             model.purge(now)
         counts = model.health(now).workers
         assert counts.idle + counts.running + counts.initializing <= config["workers"]["max"]  # type: ignore[index]
-        ended += model.take_ended()
+        ended += [(job, job.state) for job in model.take_ended()]
     model.advance(now + 500)
-    return model, jobs, ended + model.take_ended()
+    return model, jobs, ended + [(job, job.state) for job in model.take_ended()]
 
 
 @settings(deadline=None)
@@ -64,24 +74,26 @@ def test_what_holds_whatever_is_asked(config: dict[str, object], calls: list[tup
     the_answers_times_agree_with_the_rounded_truth(jobs)
 
 
-def no_job_is_lost_and_each_ends_once(model: Endpoint, jobs: list[Job], ended: list[Job]) -> None:
-    assert sorted(job.id for job in ended) == sorted(job.id for job in jobs)
+def no_job_is_lost_and_each_ends_once(model: Endpoint, jobs: list[Job], ended: Ends) -> None:
+    ends = Counter(job.id for job, _ in ended)
+    assert ends == {job.id: 1 + job.retries for job in jobs}
     assert all(job.state in FINAL for job in jobs)
     assert model.unfinished() == []
     counts = model.health(1e6).jobs
     assert (counts.in_queue, counts.in_progress) == (0, 0)
-    assert counts.completed == sum(job.state is JobState.COMPLETED for job in jobs)
-    assert counts.failed == sum(job.state is JobState.FAILED for job in jobs)
+    assert counts.completed == sum(state is JobState.COMPLETED for _, state in ended)
+    assert counts.failed == sum(state is JobState.FAILED for _, state in ended)
+    assert counts.retried >= sum(job.retries for job in jobs)
 
 
 def jobs_are_taken_first_come_first_served(jobs: list[Job]) -> None:
-    taken = [job.taken_at for job in jobs if job.taken_at is not None]
+    taken = [job.taken_at for job in jobs if job.taken_at is not None and not (job.given_back or job.retries)]
     assert taken == sorted(taken)
 
 
 def a_worker_does_one_job_at_a_time_within_its_shifts(model: Endpoint, jobs: list[Job]) -> None:
     for worker in model.workers:
-        mine = [job for job in jobs if job.worker_id == worker.id]
+        mine = sorted((job for job in jobs if job.worker_id == worker.id), key=lambda job: job.taken_at or 0.0)
         spans = [(job.taken_at or 0.0, job.finished_at or math.inf) for job in mine]
         assert all(end <= next_start for (_, end), (next_start, _) in pairwise(spans))
         for start, end in spans:
@@ -100,7 +112,8 @@ def the_answers_times_agree_with_the_rounded_truth(jobs: list[Job]) -> None:
         assert seen.delay_ms is not None
         assert seen.execution_ms is not None
         assert milliseconds(job.submitted_at) + seen.delay_ms + seen.execution_ms == milliseconds(job.finished_at)
-        assert job.state is JobState.CANCELLED or job.finished_at == job.taken_at + job.service_s
+        whole = job.finished_at == job.taken_at + job.service_s
+        assert whole or job.state in (JobState.CANCELLED, JobState.TIMED_OUT) or (job.state is JobState.FAILED)
 
 
 @settings(deadline=None)

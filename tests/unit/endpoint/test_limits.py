@@ -76,3 +76,16 @@ def test_health_has_no_limit_and_settings_replace_one() -> None:
     model = Endpoint(EndpointSettings.model_validate({"limits": {"status": "1 per 10 s"}}), 1, 0.0)
     assert all(model.admit(Op.HEALTH, 0.0) is None for _ in range(5000))
     assert [model.admit(Op.STATUS, 0.0) for _ in range(2)] == [None, 10.0]
+
+
+def test_running_workers_raise_a_limit_and_never_lower_it() -> None:
+    limits = {"limits": {"status": "2 per 10 s"}, "requests_per_worker": {"status": 3}}
+    busy = {"workers": {"active": 4, "max": 4}, "service": "5s", **limits}
+    model = Endpoint(EndpointSettings.model_validate(busy), 1, 0.0)
+    assert [model.admit(Op.STATUS, 0.0) for _ in range(3)] == [None, None, 10.0]
+    model.submit(Op.RUN, 1.0)
+    model.submit(Op.RUN, 1.0)
+    assert [model.admit(Op.STATUS, 1.0) for _ in range(5)] == [None, None, None, None, 9.0]
+    model.advance(6.0)
+    assert model.admit(Op.STATUS, 6.0) == 5.0, "of the six, four must leave the window"
+    assert model.admit(Op.STATUS, 11.0) is None

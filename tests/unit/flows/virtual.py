@@ -9,11 +9,11 @@ from itertools import count
 from loadtest.endpoint.job import Job as ServerJob
 from loadtest.endpoint.job import answer as shown
 from loadtest.endpoint.model import Endpoint
-from loadtest.flows.steps import NOTHING, Answer, Send, Steps, Until
+from loadtest.flows.steps import NOTHING, Answer, Hear, Send, Steps, Until
 from loadtest.protocol import Op
 from loadtest.record.sample import Sample
 from loadtest.traffic.budget import RateBudget
-from loadtest.wire import StreamAnswer, encode
+from loadtest.wire import StreamAnswer, decode_submission, encode
 
 TRANSPORT_S = 0.002
 HOLD_S = 1.0
@@ -28,6 +28,8 @@ class VirtualWire:
         self.requests: list[tuple[Op, float, int]] = []
         self.budgets: dict[Op, RateBudget] = {}
         self.misbehave: Callable[[Send, float], Answer | None] = lambda step, now: None
+        self.mute = False
+        """Whether notifications get lost."""
         self._stream_form = stream_form
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
@@ -54,7 +56,22 @@ class VirtualWire:
         if isinstance(step, Until):
             self._at(step.at, lambda: self._step(steps, sample, NOTHING))
             return
+        if isinstance(step, Hear):
+            self._hear(steps, sample, step)
+            return
         self._enter(steps, sample, step)
+
+    def _hear(self, steps: Steps, sample: Sample, step: Hear) -> None:
+        """Tell of the job's end when it has come; looks again at each event."""
+        job = self.endpoint.job(step.job_id, self.now)
+        told = job is not None and job.final and job.webhook is not None and not self.mute
+        if told or self.now >= step.until:
+            at = self.now + TRANSPORT_S
+            handed = Answer(200, encode(shown(job)), at, at) if told and job is not None else NOTHING
+            self._at(at if told else self.now, lambda: self._step(steps, sample, handed))
+            return
+        wake = min(step.until, self.endpoint.next_event_at() or step.until)
+        self._at(step.until if wake <= self.now else wake, lambda: self._hear(steps, sample, step))
 
     def _enter(self, steps: Steps, sample: Sample, step: Send) -> None:
         """Wait in the operation's lane; whoever is late looks again."""
@@ -95,10 +112,13 @@ class VirtualWire:
         job_id = step.path.rpartition("/")[2]
         match step.op:
             case Op.RUN:
-                answered(200, encode(shown(self.endpoint.submit(Op.RUN, self.now))))
+                submission = decode_submission(step.body)
+                answered(200, encode(shown(self.endpoint.submit(Op.RUN, self.now, submission))))
             case Op.RUNSYNC:
-                job = self.endpoint.submit(Op.RUNSYNC, self.now)
+                job = self.endpoint.submit(Op.RUNSYNC, self.now, decode_submission(step.body))
                 self._hold(job.id, self.now + step.hold_s, answered)
+            case Op.STATUS_SYNC:
+                self._hold(job_id.partition("?")[0], self.now + step.hold_s, answered)
             case Op.STREAM:
                 self._hold(job_id, self.now + HOLD_S, answered, streamed=True)
             case _:

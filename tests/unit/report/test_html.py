@@ -65,7 +65,7 @@ def test_every_percentile_and_interval_stands_in_its_flows_table(steady_page: St
     expected = []
     for flow in summary.flows.values():
         quantities = (flow.end_to_end_ms, flow.response_ms, flow.delay_ms, flow.execution_ms, flow.overhead_ms)
-        expected += [cells(q) for q in (*quantities, flow.submit_ms) if q.n]
+        expected += [cells(q) for q in (*quantities, flow.lag_ms, flow.submit_ms) if q.n]
     assert rows == expected
 
 

@@ -53,7 +53,10 @@ def refusal(folder: Path, text: str, *overrides: str, **given: object) -> str:
         (LOAD + "flows: {rn: {}}\n", 'x.yaml:5: flows: unknown key "rn"; did you mean "run"?'),
         (LOAD + "flows: {}\n", "x.yaml:5: flows: this is empty; write at least one"),
         (LOAD + "flows: {run: {weight: 0}}\n", 'flows.run.weight: "0" is out of range; it must be more than 0'),
-        (LOAD + "flows: {run: {polling: {policy: eager}}}\n", "\"eager\" should be 'fixed', 'backoff' or 'shared'"),
+        (
+            LOAD + "flows: {run: {polling: {policy: eager}}}\n",
+            "\"eager\" should be 'fixed', 'backoff', 'shared' or 'long'",
+        ),
         (LOAD + "flows: {runsync: {wait: 1ms}}\n", "flows.runsync: wait is outside what /runsync takes; write 1s to"),
         (LOAD + "limits: {rnu: 5/s}\n", 'x.yaml:5: limits: unknown key "rnu"; did you mean "run"?'),
         (LOAD + "limits: {run: 5}\n", 'x.yaml:5: limits.run: "5" is not a rate with its unit; write it like "5/s"'),

@@ -1,0 +1,95 @@
+"""Where the endpoint tells a process of jobs that ended: a small HTTP server of its own."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from gevent.event import AsyncResult
+from gevent.pywsgi import WSGIServer
+
+from loadtest.clock import Clock
+from loadtest.errors import UsageError
+from loadtest.flows.steps import NOTHING, Answer
+from loadtest.scenario.model import Notifications
+
+LARGEST_BYTES = 256 * 10**6
+KEPT = 10_000
+"""So many notifications are kept that nobody waits for yet: one may come before the answer to the submission does."""
+
+
+class Named(msgspec.Struct, frozen=True):
+    """As much of a notification as says which job it is about."""
+
+    id: str
+
+
+_named = msgspec.json.Decoder(Named)
+
+
+class Listener:
+    """Hears of jobs at `url`, whose path nobody can guess. UsageError where it cannot listen or be reached."""
+
+    def __init__(self, settings: Notifications, process: int, clock: Clock) -> None:
+        port = settings.port + process if settings.port else 0
+        self._clock = clock
+        self._path = f"/{secrets.token_urlsafe(12)}"
+        self._awaited: dict[str, AsyncResult[Answer]] = {}
+        self._early: dict[str, Answer] = {}
+        self._server = WSGIServer((settings.host, port), self._answer, log=None, error_log=None)
+        try:
+            self._server.start()
+        except OSError as fault:
+            raise UsageError(
+                f"webhooks: cannot listen on {settings.host} port {port}: {fault.strerror}; name another"
+            ) from None
+        own = f"http://{settings.host}:{self._server.server_port}"
+        given = settings.url
+        if given is not None and process > 0 and "{port}" not in given:
+            raise UsageError('webhooks.url: it leads to one process of several; put "{port}" where the port belongs')
+        self.url = (own if given is None else given.rstrip("/").replace("{port}", str(port))) + self._path
+
+    def heard_of(self, job_id: str, until: float) -> Answer:
+        """What the endpoint told of this job, at once or when it does; NOTHING where it has not by `until`."""
+        early = self._early.pop(job_id, None)
+        if early is not None:
+            return early
+        told: AsyncResult[Answer] = AsyncResult()
+        self._awaited[job_id] = told
+        try:
+            return told.wait(timeout=max(0.0, until - self._clock.now())) or NOTHING
+        finally:
+            del self._awaited[job_id]
+
+    def close(self) -> None:
+        """Hear of nothing more."""
+        self._server.stop(timeout=1)
+
+    def _answer(
+        self, request: dict[str, Any], start: Callable[[str, list[tuple[str, str]]], object]
+    ) -> Iterable[bytes]:
+        at = self._clock.now()
+        if request["PATH_INFO"].rpartition("/")[2] != self._path[1:] or request["REQUEST_METHOD"] != "POST":
+            start("404 Not Found", [])
+            return [b""]
+        body = request["wsgi.input"].read(LARGEST_BYTES)
+        try:
+            job_id = _named.decode(body).id
+        except msgspec.MsgspecError:
+            start("400 Bad Request", [])
+            return [b""]
+        self._told(job_id, Answer(200, body, at, at))
+        start("200 OK", [("Content-Length", "0")])
+        return [b""]
+
+    def _told(self, job_id: str, answer: Answer) -> None:
+        awaited = self._awaited.get(job_id)
+        if awaited is not None:
+            if not awaited.ready():
+                awaited.set(answer)
+            return
+        if len(self._early) >= KEPT:
+            del self._early[next(iter(self._early))]
+        self._early[job_id] = answer

@@ -1,0 +1,251 @@
+"""What goes on inside an endpoint at one moment: jobs that wait, workers that take them, the scaler between them.
+
+Nothing here happens by itself: the endpoint moves `now` on and calls what is due, clients come in by the endpoint,
+and those who do the work, simulated or real, come in by `ready`, `take`, `complete`, `fail` and `lose`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from loadtest.endpoint.deadlines import Deadlines
+from loadtest.endpoint.job import Job
+from loadtest.endpoint.retention import Shelf
+from loadtest.endpoint.scaler import scaler
+from loadtest.endpoint.settings import EndpointSettings
+from loadtest.endpoint.workers import Fleet, Start, Worker
+from loadtest.protocol import JobEvent, JobState
+from loadtest.wire import Chunk, Health, JobCounts, Submission
+
+TIMED_OUT = msgspec.Raw(b'"executionTimeout exceeded"')
+WORKERS_DIED = msgspec.Raw(b'"the worker died, as often as such a job is tried"')
+
+
+class Hands(Protocol):
+    """Carries out what the floor decides; what comes of it is `ready`, `take`, `complete`, `fail`, `lose`.
+
+    The floor calls these while it decides: they may note, ring or schedule, and only `offered`, `dropped`, `act`
+    and, for warm ones, `started` may call the floor back.
+    """
+
+    def draw(self, job: Job, submission: Submission) -> None:
+        """A job was submitted: fill in what is known of the work that it will be."""
+        ...
+
+    def redraw(self, job: Job) -> None:
+        """The job will be tried once more."""
+        ...
+
+    def started(self, floor: Floor, worker: Worker, how: Start) -> None:
+        """A worker is to start; `Floor.ready` when it has."""
+        ...
+
+    def stopped(self, worker: Worker) -> None:
+        """A worker has been idle for so long that it is to stop; it takes no more jobs."""
+        ...
+
+    def offered(self, floor: Floor) -> None:
+        """There are jobs that wait, or workers that rest, or both."""
+        ...
+
+    def dropped(self, floor: Floor, worker: Worker, job: Job) -> None:
+        """A job that the worker had in hand was cancelled or has timed out: what comes of it is of no use."""
+        ...
+
+    def chunks(self, job: Job, now: float) -> list[Chunk]:
+        """The chunks of a job that came since they were last asked for."""
+        ...
+
+    def due_at(self) -> float:
+        """When something is due that nobody will tell the floor; infinite where nothing is."""
+        ...
+
+    def act(self, floor: Floor) -> None:
+        """Carries out the one thing that is due now, at `floor.now`."""
+        ...
+
+
+class Floor:
+    """Jobs, workers and the scaler at the time `now`, in epoch seconds. Jobs are taken first come, first served."""
+
+    def __init__(self, settings: EndpointSettings, hands: Hands, ids: np.random.Generator, now: float) -> None:
+        self.now = now
+        self.jobs: dict[str, Job] = {}
+        self.ended: list[Job] = []
+        self.fleet = Fleet(settings, ids)
+        self.shelf = Shelf(settings.retention)
+        self.deadlines = Deadlines()
+        self.scaler = scaler(settings.scaler)
+        self._hands = hands
+        self._overdue = JobEvent.TIMED_OUT if settings.policy.overdue == "TIMED_OUT" else JobEvent.FAILED
+        self._tries = settings.tries
+        self._queue: deque[Job] = deque()
+        self._scaling = 0  # unfinished jobs that make workers start
+        self._in_queue = self._in_progress = 0
+        self._completed = self._failed = self._retried = 0
+        for _ in range(settings.workers.active):
+            hands.started(self, self.fleet.hire(now, active=True), Start.WARM)
+
+    @property
+    def waiting(self) -> int:
+        """How many jobs are in the queue."""
+        return self._in_queue
+
+    def health(self) -> Health:
+        """Jobs since the start by what became of them, and workers by state."""
+        counts = JobCounts(self._completed, self._failed, self._in_progress, self._in_queue, self._retried)
+        return Health(counts, self.fleet.counts())
+
+    def enqueue(self, job: Job) -> None:
+        """A new job comes in, or one that a client wants done once more."""
+        self.jobs[job.id] = job
+        self._scaling += not job.low_priority
+        self._queue.append(job)
+        self._wait(job)
+
+    def retry(self, job: Job) -> None:
+        """A job that FAILED or TIMED_OUT is in the queue again, as if it came now; KeyError in any other state."""
+        job.move(JobEvent.RETRIED)
+        job.expires_at += self.now - job.submitted_at
+        job.submitted_at = self.now
+        job.given_back = 0
+        job.retries += 1
+        self._retried += 1
+        self._hands.redraw(job)
+        self.enqueue(job)
+
+    def _wait(self, job: Job) -> None:
+        job.wait_anew(self.now)
+        self._in_queue += 1
+        self._hands.offered(self)
+        if job.state is JobState.IN_QUEUE:
+            self.deadlines.put(job, job.expires_at)
+            if not job.low_priority:
+                self._start(self.scaler.queued(job, self._scaling, self.fleet))
+
+    def ready(self, worker: Worker) -> None:
+        """The worker's start is over: it may take jobs."""
+        self.fleet.ready(worker, self.now)
+        self._hands.offered(self)
+
+    def take(self, worker: Worker) -> Job | None:
+        """The job that has waited longest, in this worker's hands from now on; None where none waits."""
+        queue = self._queue
+        while queue:
+            job = queue.popleft()
+            if job.state is JobState.IN_QUEUE:
+                break
+        else:
+            return None
+        self._in_queue -= 1
+        self._in_progress += 1
+        self.scaler.left(job)
+        self.fleet.engage(worker, job)
+        job.move(JobEvent.TAKEN)
+        job.taken_at = self.now
+        job.worker_id = worker.id
+        if job.service_s > job.execution_timeout_s:
+            job.times_out_at = self.now + job.execution_timeout_s
+            self.deadlines.put(job, job.times_out_at)
+        if self.now + job.service_s > job.expires_at:
+            self.deadlines.put(job, job.expires_at)
+        return job
+
+    def complete(self, job: Job, output: msgspec.Raw) -> None:
+        """The worker that has the job is done with it."""
+        job.output = output
+        self._completed += 1
+        self._end(job, JobEvent.COMPLETED)
+
+    def fail(self, job: Job, error: msgspec.Raw) -> None:
+        """The worker that has the job could not do it."""
+        job.error = error
+        self._failed += 1
+        self._end(job, JobEvent.FAILED)
+
+    def lose(self, worker: Worker) -> None:
+        """The worker is gone, whatever it was at: its jobs wait anew, before all others, or fail when tried enough.
+
+        An active one is replaced at once.
+        """
+        in_hand = list(worker.jobs)
+        for job in in_hand:
+            job.given_back += 1
+            if job.given_back >= self._tries:
+                self.fail(job, WORKERS_DIED)
+        self.fleet.drop(worker, self.now)
+        if worker.active:
+            self._hands.started(self, self.fleet.hire(self.now, active=True), Start.COLD)
+        for job in reversed(in_hand):
+            if job.state is JobState.IN_PROGRESS:
+                job.move(JobEvent.GIVEN_BACK)
+                self._in_progress -= 1
+                self._retried += 1
+                self._hands.redraw(job)
+                self._queue.appendleft(job)
+                self._wait(job)
+        self._hands.offered(self)
+
+    def withdraw(self, job: Job, event: JobEvent) -> None:
+        """An unfinished job is cancelled, or its time is over; a worker that has it in hand is told."""
+        worker = self.fleet.named[job.worker_id] if job.worker_id is not None else None
+        self._end(job, event)
+        if worker is not None:
+            self._hands.dropped(self, worker, job)
+
+    def purge(self) -> int:
+        """Cancels all jobs that wait in the queue, and says how many; those in progress go on."""
+        waiting = [job for job in self._queue if job.state is JobState.IN_QUEUE]
+        self._queue.clear()
+        for job in waiting:
+            self.withdraw(job, JobEvent.CANCELLED)
+        return len(waiting)
+
+    def meet_deadline(self) -> None:
+        """The job whose deadline is now ends by it; one whose time to live is over is gone at once."""
+        job = self.deadlines.pop()
+        if self.now == job.expires_at:
+            self.withdraw(job, JobEvent.TIMED_OUT)
+            del self.jobs[job.id]
+        else:
+            job.error = TIMED_OUT
+            self._failed += self._overdue is JobEvent.FAILED
+            self.withdraw(job, self._overdue)
+
+    def scale(self) -> None:
+        """The scaler decides, at the time that it named."""
+        self._start(self.scaler.decide(self.fleet))
+
+    def stop_idle(self) -> None:
+        """The flex worker that has been idle longest stops."""
+        self._hands.stopped(self.fleet.stop(self.now))
+
+    def expire(self) -> None:
+        """The result that is due to be dropped is dropped, unless its job ended anew since."""
+        job_id, ended_at = self.shelf.expire()
+        job = self.jobs.get(job_id)
+        if job is not None and job.finished_at == ended_at:
+            del self.jobs[job_id]
+
+    def _end(self, job: Job, event: JobEvent) -> None:
+        if job.state is JobState.IN_QUEUE:
+            self._in_queue -= 1
+            self.scaler.left(job)
+        elif job.worker_id is not None:
+            self._in_progress -= 1
+            self.fleet.free(self.fleet.named[job.worker_id], job, self.now)
+        self._scaling -= not job.low_priority
+        job.move(event)
+        job.finished_at = self.now
+        self.ended.append(job)
+        self.shelf.put(job, self.now)
+
+    def _start(self, wanted: int) -> None:
+        for _ in range(wanted):
+            if self.fleet.full:
+                return
+            self._hands.started(self, *self.fleet.start(self.now))

@@ -1,0 +1,111 @@
+"""Simulated workers: they take a job as soon as they are idle, and are done with it when its drawn time is over."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from itertools import count
+
+import msgspec
+import numpy as np
+
+from loadtest.endpoint.chunks import ChunkBodies
+from loadtest.endpoint.floor import Floor
+from loadtest.endpoint.job import Job
+from loadtest.endpoint.settings import EndpointSettings
+from loadtest.endpoint.spread import endless
+from loadtest.endpoint.work import Work
+from loadtest.endpoint.workers import Start, Worker
+from loadtest.wire import Chunk, Submission
+
+_FAILURE = msgspec.Raw(b'"the simulated handler failed, as failure_rate asks"')
+
+
+class Simulated:
+    """The hands of an endpoint that is a model through and through: all it will do is known when it begins."""
+
+    def __init__(self, settings: EndpointSettings, seeds: Sequence[np.random.SeedSequence]) -> None:
+        times, fates, crashes, again, cold, revivals = seeds
+        self._work = Work(settings, times, fates, crashes)
+        self._again = Work(settings, *again.spawn(3))
+        self._cold_start_s = endless(settings.cold_start, np.random.default_rng(cold))
+        revival = settings.cold_start if settings.revival is None else settings.revival.takes
+        self._revival_s = endless(revival, np.random.default_rng(revivals))
+        self._chunks = None if settings.chunks is None else ChunkBodies(settings.chunks)
+        self._output = msgspec.Raw(msgspec.json.encode(settings.output)) if self._chunks is None else self._chunks.all
+        self._due: list[tuple[float, int, Worker, Job | None]] = []
+        self._order = count()
+
+    def draw(self, job: Job, submission: Submission) -> None:
+        """The n-th job submitted takes the same time and has the same fate whenever it comes."""
+        self._work.draw(job)
+
+    def redraw(self, job: Job) -> None:
+        """What is tried once more is drawn apart, so that the jobs to come are what they would have been."""
+        self._again.draw(job)
+
+    def started(self, floor: Floor, worker: Worker, how: Start) -> None:
+        """It will be ready when its drawn start is over."""
+        if how is Start.WARM:
+            floor.ready(worker)
+            return
+        takes_s = next(self._revival_s if how is Start.REVIVED else self._cold_start_s)
+        self._will_act(worker, None, floor.now + takes_s)
+
+    def stopped(self, worker: Worker) -> None:
+        """A worker that stops was idle."""
+
+    def offered(self, floor: Floor) -> None:
+        """Idle workers take what waits until either run out."""
+        while floor.waiting:
+            worker = floor.fleet.first_idle()
+            job = None if worker is None else floor.take(worker)
+            if worker is None or job is None:
+                return
+            self._begin(worker, job, floor.now)
+
+    def dropped(self, floor: Floor, worker: Worker, job: Job) -> None:
+        """It stops at once and takes the next."""
+        worker.due = -1
+        self.offered(floor)
+
+    def chunks(self, job: Job, now: float) -> list[Chunk]:
+        """The chunks whose time has come."""
+        if job.chunk_at is None or self._chunks is None:
+            return []
+        until = now if job.finished_at is None else job.finished_at
+        first, job.chunks_read = job.chunks_read, int(job.chunk_at.searchsorted(until, side="right"))
+        return self._chunks.between(first, job.chunks_read)
+
+    def due_at(self) -> float:
+        """When the next start or job is over."""
+        due = self._due
+        while due and due[0][2].due != due[0][1]:
+            heapq.heappop(due)
+        return due[0][0] if due else math.inf
+
+    def act(self, floor: Floor) -> None:
+        """A worker gets ready, is done with its job, or dies of it."""
+        _, _, worker, job = heapq.heappop(self._due)
+        if job is None:
+            floor.ready(worker)
+        elif job.crashes_after_s < job.service_s:
+            floor.lose(worker)
+        else:
+            floor.fail(job, _FAILURE) if job.fails else floor.complete(job, self._output)
+            self.offered(floor)
+
+    def _begin(self, worker: Worker, job: Job, now: float) -> None:
+        ends_at = now + job.service_s
+        if job.chunk_offsets_s is not None:
+            job.chunk_at = now + job.chunk_offsets_s
+            job.chunk_offsets_s = None
+            ends_at = float(job.chunk_at[-1])
+        if job.crashes_after_s < job.service_s:
+            ends_at = now + job.crashes_after_s
+        self._will_act(worker, job, ends_at)
+
+    def _will_act(self, worker: Worker, job: Job | None, at: float) -> None:
+        worker.due = next(self._order)
+        heapq.heappush(self._due, (at, worker.due, worker, job))
