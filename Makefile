@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test lint serve clean format bench capacity
+.PHONY: run handler test lint serve clean format bench capacity
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: $(PYTHON) is Python %d.%d; 3.11 or newer is needed, name it with PYTHON=..." % sys.version_info[:2])'
@@ -22,8 +22,15 @@ $(VENV)/.installed-bench: $(VENV)/.made pyproject.toml constraints.txt
 	$(PIP) -e '.[bench]'
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-handler: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) -e '.[handler]'
+	@touch $@ $(VENV)/.installed
+
 run: $(VENV)/.installed  ## load-test the embedded endpoint and leave a report
 	$(VENV)/bin/loadtest run scenarios/smoke.yaml
+
+handler: $(VENV)/.installed-handler  ## load-test a handler in real workers of the vendor's SDK, in a minute
+	$(VENV)/bin/loadtest run scenarios/handler.yaml
 
 capacity: $(VENV)/.installed  ## predict three settings from a run at a fourth, run them, print the errors; some four minutes
 	$(VENV)/bin/python -m benchmarks.capacity
@@ -31,8 +38,9 @@ capacity: $(VENV)/.installed  ## predict three settings from a run at a fourth, 
 serve: $(VENV)/.installed  ## a local endpoint with simulated workers
 	$(VENV)/bin/loadtest serve
 
-test: $(VENV)/.installed-dev  ## every test
-	$(VENV)/bin/pytest
+test: $(VENV)/.installed-dev  ## every test, two files at a time but for those that want the machine to themselves
+	$(VENV)/bin/pytest -m 'not alone' -n 2 --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/pytest -m alone
 
 bench: $(VENV)/.installed-bench  ## the harness beside its peers, in some five minutes; needs nginx, takes wrk and hey if there
 	$(VENV)/bin/python -m benchmarks

@@ -56,9 +56,11 @@ def run(
     changes: Changes = None,
 ) -> None:
     """Run a scenario, and leave its measurements and a report in a directory."""
-    from loadtest.supervise import RunRequest, run
+    from loadtest.searching import run_or_search
+    from loadtest.supervise import RunRequest
 
-    raise typer.Exit(run(RunRequest(scenario, target, out, seed, processes, expect_workers, bind, changes or [])))
+    request = RunRequest(scenario, target, out, seed, processes, expect_workers, bind, changes or [])
+    raise typer.Exit(run_or_search(request))
 
 
 @app.command()
@@ -258,19 +260,55 @@ def serve(
         Path | None,
         typer.Option(help="Append one JSON line a request and one a job to this file.", show_default=False),
     ] = None,
+    active: Annotated[
+        int | None, typer.Option(metavar="N", help="Workers that are always on.", min=0, show_default=False)
+    ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option("--max", metavar="N", help="Workers at most, flex ones included.", min=1, show_default=False),
+    ] = None,
+    scaler: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help='"queue delay 4s" or "request count 4".', show_default=False),
+    ] = None,
+    idle_timeout: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="A flex worker that idles so long is stopped.", show_default=False),
+    ] = None,
+    handler: Annotated[
+        Path | None,
+        typer.Option(help="Run this handler in real workers of the vendor's SDK.", show_default=False),
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option(metavar="N", help="Jobs that a real worker takes at once.", min=1, max=1000)
+    ] = 1,
+    logs: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep the real workers' logs here; else in reports.", show_default=False),
+    ] = None,
     until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
 ) -> None:
-    """Serve a local endpoint with simulated workers."""
+    """Serve a local endpoint, with simulated workers or with real ones."""
     from loadtest.serve.command import serve
+    from loadtest.serve.request import ServeRequest
 
     serve(
-        host=host,
-        port=port,
-        endpoint_id=endpoint,
-        config=config,
-        seed=seed,
-        journal=journal,
-        until_stdin_closes=until_stdin_closes,
+        ServeRequest(
+            host=host,
+            port=port,
+            endpoint_id=endpoint,
+            config=config,
+            seed=seed,
+            journal=journal,
+            active=active,
+            most=most,
+            scaler=scaler,
+            idle_timeout=idle_timeout,
+            handler=handler,
+            concurrency=concurrency,
+            logs=logs,
+            until_stdin_closes=until_stdin_closes,
+        )
     )
 
 

@@ -6,41 +6,67 @@ import re
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import Aborted
+from loadtest.scenario.model import HandlerTarget
 
 STOP_WITHIN_S = 5.0
 
 
-class Embedded:
-    """A running `loadtest serve`; its standard input is a lifeline: when this process ends, so does it."""
+@dataclass(frozen=True)
+class Work:
+    """A handler that real workers are to run, and the folder for their logs."""
 
-    def __init__(self, settings: EndpointSettings, seed: int) -> None:
+    target: HandlerTarget
+    logs: Path
+
+    @property
+    def options(self) -> list[str]:
+        """The options of `loadtest serve` that ask for it."""
+        concurrency = str(self.target.concurrency)
+        return ["--handler", str(self.target.handler), "--concurrency", concurrency, "--logs", str(self.logs)]
+
+
+class Embedded:
+    """A running `loadtest serve`; its standard input is a lifeline: when this process ends, so does it.
+
+    With `work` it is there once all active workers have asked for a job. Aborted where it ends before.
+    """
+
+    def __init__(self, settings: EndpointSettings, seed: int, work: Work | None = None) -> None:
         # A pipe that nobody reads would hold the endpoint up once it is full.
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder, "endpoint.yaml")
             config.write_text(_yaml(settings), encoding="utf-8")
             command = [sys.executable, "-m", "loadtest", "serve", "--port", "0", "--seed", str(seed)]
+            command += ["--config", str(config), "--until-stdin-closes", *(work.options if work else ())]
             self._child = subprocess.Popen(
-                [*command, "--config", str(config), "--until-stdin-closes"],
+                command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._said,
                 start_new_session=True,
             )
-            assert self._child.stdout is not None
-            line = self._child.stdout.readline().decode().strip()
-        if not line.startswith("listening on "):
+            self.url = self._line("listening on ")
+        if work is not None:
+            self._line("ready: ")
+
+    def _line(self, beginning: str) -> str:
+        """The rest of the next line that it prints, which is to begin like this."""
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline().decode().strip()
+        if not line.startswith(beginning):
             self._child.communicate()
             self._said.seek(0)
             said = self._said.read().decode(errors="replace").strip()
-            raise Aborted(f"target: the embedded endpoint did not start: {said or line}")
-        self.url = line.removeprefix("listening on ")
+            raise Aborted(f"target: the endpoint did not start: {said or line}")
+        return line.removeprefix(beginning)
 
     def stop(self) -> None:
         """End it, and wait until it is gone."""

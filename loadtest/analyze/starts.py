@@ -2,7 +2,7 @@
 
 No answer says so; it shows in the delay. A job that waited although the worker that took it had nothing to do for
 as long as the job waited did not wait in a queue: it waited for the worker to start. A worker that is up takes a
-waiting job at once.
+waiting job at once, or, with the vendor's SDK, within a second of its last job.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ WARM_MS = (100.0, 250.0)
 WARM_TIMES = 5.0
 """Within them it is so many times the median delay of jobs that met a worker that had just been at work."""
 JUST_S = 1.0
+PAUSE_S = 1.1
+"""A worker of the vendor's SDK asks again a second after a take; a job that waits for no more waits for no start."""
 APART = 2.5
 """Cold starts take at least so many times as long as revivals, or the two are not told apart by their delay."""
 SHORTENED = 10
@@ -56,18 +58,19 @@ class Wait:
 def start_kinds(jobs: Jobs) -> Classed:
     """Each completed job's kind.
 
-    It waited for a start if its worker was idle, or not seen yet, all the time that it waited, and its delay is
-    more than a running worker explains: 5 times the median delay of jobs whose worker had ended another within the
-    second before, but at least 100 and at most 250 ms. Starts are then divided by their delay: where two groups
-    (least squares on logarithms, as Otsu 1979 divides a histogram; without the shortest tenth, jobs that came while
-    the worker was starting for another) have medians a factor of 2.5 apart, the longer ones are cold. Where they
-    do not, a worker's first job is cold, and a later one revived unless starts take 8 s or more.
+    It waited for a start if its worker was idle, or not seen yet, all the time that it waited, took it more than the
+    SDK's pause after its last job, and the delay is more than a running worker explains: 5 times the median delay of
+    jobs whose worker had ended another within the second before, but at least 100 and at most 250 ms. Starts are then
+    divided by their delay: where two groups (least squares on logarithms, as Otsu 1979 divides a histogram; without
+    the shortest tenth, jobs that came while the worker was starting for another) have medians a factor of 2.5 apart,
+    the longer ones are cold. Where they do not, a worker's first job is cold, and a later one revived unless starts
+    take 8 s or more.
     """
     served = (jobs.worker >= 0) & ~np.isnan(jobs.delay_ms + jobs.execution_ms + jobs.sent_at)
     wait = waits(jobs, served)
     delay_ms = jobs.delay_ms[served]
     warm_below_ms = _warm_below_ms(delay_ms, wait)
-    started = wait.idled & (delay_ms >= warm_below_ms)
+    started = wait.idled & (delay_ms >= warm_below_ms) & (wait.gap_s > PAUSE_S)
     cold_from_ms = _divide_ms(delay_ms[started])
     if cold_from_ms is not None:
         cold = delay_ms >= cold_from_ms

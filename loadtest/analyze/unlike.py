@@ -29,8 +29,11 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
 
 
 def target_of(run: Run) -> str:
-    """Where a run sent its jobs; the port of an embedded endpoint is another each time and means nothing."""
-    return "embedded" if run.scenario.get("target") == "embedded" else run.target
+    """Where a run sent its jobs; the port of an endpoint that it started itself is another each time."""
+    target = run.scenario.get("target")
+    if isinstance(target, dict) and "handler" in target:
+        return str(target["handler"])
+    return "embedded" if target == "embedded" else run.target
 
 
 def _without(scenario: Mapping[str, Any]) -> dict[str, Any]:

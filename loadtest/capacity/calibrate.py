@@ -171,8 +171,8 @@ def _together(seen: Sequence[_Seen]) -> _Seen:
 
 
 def endpoint_of(scenario: Scenario) -> EndpointSettings:
-    """What is known of the endpoint's scaling: all of an embedded one, the documented defaults of another."""
-    return scenario.endpoint if scenario.target == "embedded" else EndpointSettings()
+    """What is known of the endpoint's scaling: all of one that the run started, documented defaults of another."""
+    return scenario.endpoint if scenario.scaled_here else EndpointSettings()
 
 
 def _start_ms(delay_ms: Floats, scenario: Scenario) -> Floats:
@@ -220,7 +220,7 @@ def _named(arrivals: Arrivals) -> str:
 
 
 _LET_STOP = (
-    "a scenario whose workers stop between bursts, such as scenarios/burst.yaml: active 0, a quiet stage {} "
+    "a scenario whose workers stop between jobs, such as scenarios/cold-start.yaml: active 0, gaps {} "
     "than the idle timeout"
 )
 
@@ -249,7 +249,7 @@ def _notes(runs: Sequence[MeasuredRun], seen: _Seen) -> list[str]:
     notes = []
     if len({msgspec.json.encode(run.scenario.resolved()["flows"]) for run in runs}) > 1:
         notes.append("The runs sent different jobs; their execution times are mixed as they came.")
-    if any(run.scenario.target != "embedded" for run in runs) and len(seen.cold_ms) + len(seen.revival_ms):
+    if not all(run.scenario.scaled_here for run in runs) and len(seen.cold_ms) + len(seen.revival_ms):
         notes.append(
             "The endpoint's scaler is not known: the default queue delay of 4 s was taken off the delay of starts."
         )

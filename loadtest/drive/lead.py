@@ -23,7 +23,7 @@ from loadtest.drive.options import Plan
 from loadtest.drive.outset import first_record, look_at, open_directory
 from loadtest.drive.view import View
 from loadtest.drive.watch import watch_health
-from loadtest.embedded import Embedded
+from loadtest.embedded import Embedded, Work
 from loadtest.errors import Aborted, LoadtestError
 from loadtest.record.run import Ending
 from loadtest.scenario.key import key_of
@@ -78,7 +78,8 @@ class Lead:
         if isinstance(scenario.target, RemoteTarget):
             url = scenario.target.url
         else:
-            self._embedded = Embedded(scenario.endpoint, scenario.seed)
+            work = None if scenario.target == "embedded" else Work(scenario.target, books.directory.workers)
+            self._embedded = Embedded(scenario.endpoint, scenario.seed, work)
             url = self._embedded.url
         books.amend(target=url)
         engine = Engine(url, key_of(scenario, os.environ), self._clock)

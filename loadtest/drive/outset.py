@@ -18,7 +18,6 @@ from loadtest.flows.steps import Answer
 from loadtest.protocol import OPERATIONS, Op
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import ProcessInfo, Run, StageSpan
-from loadtest.scenario.model import RemoteTarget
 from loadtest.wire import decode_health
 
 LOOK_WITHIN_S = 4.0
@@ -41,7 +40,7 @@ def first_record(plan: Plan, directory: RunDirectory, now: float) -> Run:
         scenario=scenario.resolved(),
         scenario_hash=scenario.hash(),
         seed=scenario.seed,
-        target=scenario.target.url if isinstance(scenario.target, RemoteTarget) else scenario.target,
+        target=scenario.target_name,
         command=plan.command,
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         started_at=now,

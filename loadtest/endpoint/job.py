@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.protocol import FINAL, MOVES, JobEvent, JobState, Op
-from loadtest.wire import ABSENT, JobAnswer
+from loadtest.wire import ABSENT, Chunk, JobAnswer
 
 
 class Job(msgspec.Struct, eq=False, gc=False):
@@ -17,8 +17,8 @@ class Job(msgspec.Struct, eq=False, gc=False):
 
     `service_s` is the time it will take in the handler, infinite where that is not known beforehand;
     `crashes_after_s` the time after which its worker will die of it; `chunk_offsets_s` when its chunks come.
-    All are drawn at submission. `chunk_at` holds the chunks' times once a worker has the job. `times_out_at` is
-    infinite where no worker has it, or will have ended it before.
+    All are drawn at submission. `chunk_at` holds the chunks' times once a worker has the job, `posted` what a real
+    worker has posted of them. `times_out_at` is infinite where no worker has it, or will have ended it before.
     """
 
     id: str
@@ -37,6 +37,7 @@ class Job(msgspec.Struct, eq=False, gc=False):
     output: msgspec.Raw = ABSENT
     error: msgspec.Raw = ABSENT
     chunk_at: NDArray[np.float64] | None = None
+    posted: list[Chunk] | None = None
     chunks_read: int = 0
     overdue: bool = False
     low_priority: bool = False
@@ -69,13 +70,15 @@ class Job(msgspec.Struct, eq=False, gc=False):
     def wait_anew(self, now: float) -> None:
         """The job is in the queue from now on, and nothing is left of an earlier try."""
         self.queued_at = now
-        self.taken_at = self.finished_at = self.worker_id = self.chunk_at = None
+        self.taken_at = self.finished_at = self.worker_id = self.chunk_at = self.posted = None
         self.output = self.error = ABSENT
         self.chunks_read = 0
         self.times_out_at = math.inf
 
     def next_chunk_at(self) -> float | None:
         """When the first chunk that was not read yet can be read; None where none is known to come."""
+        if self.posted is not None:
+            return self.taken_at if self.chunks_read < len(self.posted) else None
         if self.chunk_at is None or self.chunks_read == len(self.chunk_at):
             return None
         at = float(self.chunk_at[self.chunks_read])

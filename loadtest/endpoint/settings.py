@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ from loadtest.protocol import (
     LimitText,
     Op,
 )
-from loadtest.units import Bytes, Fraction, Frozen, Seconds, filled_from_file, seconds_text
+from loadtest.units import Bytes, Fraction, Frozen, Seconds, filled_from_file, seconds_text, shown
 
 
 class Constant(Frozen):
@@ -113,6 +114,17 @@ class RequestCount(Frozen):
     """Jobs per worker."""
 
 
+def _scaler(value: object) -> object:
+    """A scaler in words, "queue delay 4s" or "request count 4", as its mapping."""
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(queue\s+delay|request\s+count)\s+(\S+)\s*", value)
+    if match is None:
+        raise ValueError(f'{shown(value)} is no scaler; write it like "queue delay 4s" or "request count 4"')
+    key = "_".join(match[1].split())
+    return {key: int(match[2]) if key == "request_count" and match[2].isdecimal() else match[2]}
+
+
 def _scaler_kind(value: object) -> str:
     by_count = isinstance(value, RequestCount) or (isinstance(value, dict) and "request_count" in value)
     return "request count" if by_count else "queue delay"
@@ -121,6 +133,7 @@ def _scaler_kind(value: object) -> str:
 Scaler = Annotated[
     Annotated[QueueDelay, Tag("queue delay")] | Annotated[RequestCount, Tag("request count")],
     Discriminator(_scaler_kind),
+    BeforeValidator(_scaler, json_schema_input_type=str | QueueDelay | RequestCount),
 ]
 
 

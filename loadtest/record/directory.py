@@ -39,6 +39,8 @@ class RunDirectory:
         self.report = path / "report.html"
         self.summary = path / "summary.json"
         self.gate = path / "gate.xml"
+        self.workers = path / "workers"
+        """The logs of real workers, where the run started any."""
         self._shards = path / "shards"
         self._run = path / "run.json"
         self._reserve = self._shards / "reserve"

@@ -45,10 +45,16 @@ def load_scenario(
     return scenario
 
 
-def load_settings(path: Path) -> EndpointSettings:
-    """An endpoint's settings from a file that holds what a scenario has under `endpoint`."""
-    document = _document(path)
-    return _validated(EndpointSettings, document.data, document, [], path)
+def load_settings(path: Path | None, changes: Sequence[Override] = ()) -> EndpointSettings:
+    """An endpoint's settings, from a file that holds what a scenario has under `endpoint`, with changes put in.
+
+    Without a file they are the default ones. ScenarioError as for a scenario.
+    """
+    document = parsed("{}", "") if path is None else _document(path)
+    data = document.data
+    for change in changes:
+        data = overridden(data, change)
+    return _validated(EndpointSettings, data, document, changes, path or Path())
 
 
 def _document(path: Path) -> Document:
@@ -77,6 +83,7 @@ def _validated(
         "values": lambda name: read_measured(_beside(path, name)),
         "lines": lambda name: read_json_lines(_beside(path, name)),
         "source": lambda name: read_text(_beside(path, name)),
+        "handler": lambda name: _beside(path, name).resolve(),
     }
     try:
         return model.model_validate(data, context=readers)

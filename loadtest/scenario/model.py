@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol import EXECUTION_TIMEOUT, JOB_TTL, OPERATIONS, RUNSYNC_WAIT, Limit, LimitText, Op, TimeRange
 from loadtest.scenario.abort_gates import AbortGate
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import GateText
+from loadtest.scenario.search import Search
 from loadtest.scenario.validity import ValidityLimits
 from loadtest.traffic.inputs import Inputs
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Fraction, Frozen, Seconds, seconds_text
 from loadtest.wire import Policy
 
-NOT_COMPARED = ("name", "question", "target", "endpoint", "seed", "gates")
+NOT_COMPARED = ("name", "question", "target", "endpoint", "seed", "gates", "search")
 """What may differ between two runs of the same scenario: what it is called, what is under test, and what is asked of
-it. The embedded endpoint's settings are what is under test, as a target elsewhere is."""
+it; a search is no part of any of its runs. The embedded endpoint's settings are what is under test, as a target
+elsewhere is."""
 SUBMITS_BY = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN, "webhook": Op.RUN}
 """Which operation submits a flow's job."""
 
@@ -139,20 +152,40 @@ class RemoteTarget(Frozen):
         return url.rstrip("/")
 
 
+class HandlerTarget(Frozen):
+    """A handler of the vendor's worker SDK, run in real workers on this machine, which `endpoint` scales."""
+
+    handler: Annotated[Path, Field(examples=["handler.py"])]
+    """The handler's file, named from the scenario's folder."""
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How many jobs a worker takes at once, where the handler has no `concurrency_modifier` of its own."""
+
+    @field_validator("handler", mode="before")
+    @classmethod
+    def _found(cls, name: object, info: ValidationInfo) -> object:
+        readers: Mapping[str, Callable[[str], object]] | None = info.context
+        return name if readers is None or not isinstance(name, str) else readers["handler"](name)
+
+
 def _target(value: object) -> object:
     return {"url": value} if isinstance(value, str) and value != "embedded" else value
 
 
 def _target_kind(value: object) -> str:
-    return "embedded" if isinstance(value, str) else "remote"
+    if isinstance(value, str):
+        return "embedded"
+    by_handler = isinstance(value, HandlerTarget) or (isinstance(value, dict) and "handler" in value)
+    return "handler" if by_handler else "remote"
 
 
 Target = Annotated[
-    Annotated[Literal["embedded"], Tag("embedded")] | Annotated[RemoteTarget, Tag("remote")],
+    Annotated[Literal["embedded"], Tag("embedded")]
+    | Annotated[RemoteTarget, Tag("remote")]
+    | Annotated[HandlerTarget, Tag("handler")],
     Discriminator(_target_kind),
-    BeforeValidator(_target, json_schema_input_type=str | RemoteTarget),
+    BeforeValidator(_target, json_schema_input_type=str | RemoteTarget | HandlerTarget),
 ]
-"""Where jobs go: `embedded` starts an endpoint on this machine; a URL, or `{url: ..., key_variable: ...}`."""
+"""Where jobs go: `embedded` and `{handler: ...}` start an endpoint on this machine; others are URLs."""
 
 
 class Drain(Frozen):
@@ -208,7 +241,7 @@ class Scenario(Frozen):
     question: str = ""
     """What the run is to answer, in a sentence."""
     target: Target = "embedded"
-    """Where jobs go: `embedded`, a URL, or `{url: ..., key_variable: ...}`."""
+    """Where jobs go: `embedded`, a URL, `{url: ..., key_variable: ...}`, or `{handler: handler.py}`."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     """The same seed gives the same schedule."""
     load: Annotated[Load, Field(examples=[{"stages": [{"rate": "20/s", "for": "60s"}]}])]
@@ -225,6 +258,8 @@ class Scenario(Frozen):
     """What happens after the last arrival."""
     gates: tuple[GateText, ...] = ()
     """What the run must hold to pass: objectives such as `delay p95 < 2s` ([gates.md](gates.md))."""
+    search: Search | None = None
+    """Looks for the highest rate at which the gates hold; `loadtest run` then runs the load again and again."""
     abort: AbortRule | None = None
     """When errors stop the run early; where not given, never on this machine and by default elsewhere."""
     ceilings: Ceilings = Ceilings()
@@ -234,7 +269,23 @@ class Scenario(Frozen):
     price: Annotated[float, Field(gt=0)] | None = None
     """US dollars per worker-second."""
     endpoint: EndpointSettings = EndpointSettings()
-    """The embedded endpoint; other targets pass it over."""
+    """The embedded endpoint, or the workers of a handler; other targets pass it over."""
+
+    @property
+    def target_name(self) -> str:
+        """What the target is called before it is reached: its URL, "embedded", or the handler's file."""
+        match self.target:
+            case RemoteTarget():
+                return self.target.url
+            case HandlerTarget():
+                return str(self.target.handler)
+            case _:
+                return self.target
+
+    @property
+    def scaled_here(self) -> bool:
+        """Whether the target is an endpoint that this scenario starts, so that `endpoint` says how it scales."""
+        return not isinstance(self.target, RemoteTarget)
 
     def limit(self, op: Op) -> Limit | None:
         """The limit that the run keeps to for an operation: as set here, else as documented."""

@@ -14,13 +14,15 @@ from pydantic_core import PydanticUndefined
 from loadtest.endpoint import settings as endpoint
 from loadtest.protocol import Op
 from loadtest.scenario import model as scenario
+from loadtest.scenario.search import Search
 from loadtest.scenario.validity import ValidityLimits
 from loadtest.traffic import inputs
 from loadtest.traffic import settings as traffic
 
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The file", scenario.Scenario),
-    ("`target`, as a mapping", scenario.RemoteTarget),
+    ("`target`, an endpoint somewhere", scenario.RemoteTarget),
+    ("`target`, a handler", scenario.HandlerTarget),
     ("`load`, open model", traffic.OpenLoad),
     ("`load.stages[]`, open model", traffic.RateStage),
     ("`load`, closed model", traffic.ClosedLoad),
@@ -35,6 +37,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`flows.*.policy`", scenario.JobPolicy),
     ("`webhooks`", scenario.Notifications),
     ("`drain`", scenario.Drain),
+    ("`search`", Search),
     ("`abort`", scenario.AbortRule),
     ("`ceilings`", scenario.Ceilings),
     ("`validity`", ValidityLimits),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -16,7 +14,8 @@ from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import BadAnswer
 from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, STATUS_SYNC_WAIT, JobState, Op, presented_key
 from loadtest.serve import replies
-from loadtest.serve.live import Hold, LiveEndpoint
+from loadtest.serve.held import held
+from loadtest.serve.live import LiveEndpoint
 from loadtest.serve.submission import body_within, fault_of_webhook, wait_s
 from loadtest.wire import JobAnswer, Purged, StreamAnswer, decode_submission
 
@@ -106,7 +105,7 @@ class App:
         if isinstance(job, Response):
             return job
         self._live.settle()
-        async with _held(request) as hold:
+        async with held(request) as hold:
             await self._live.ended(job, job.submitted_at + wait, hold)
         return replies.reply(answer(job))
 
@@ -136,7 +135,7 @@ class App:
         if job is None:
             return replies.UNKNOWN_JOB
         self._live.settle()
-        async with _held(request) as hold:
+        async with held(request) as hold:
             await self._live.ended(job, now + wait, hold)
         return await self._status(request, job_id)
 
@@ -146,7 +145,7 @@ class App:
         if job is None:
             return replies.UNKNOWN_JOB
         if not chunks and not job.final:
-            async with _held(request) as hold:
+            async with held(request) as hold:
                 await self._live.chunk_due(job, now + self._stream_answers.hold, hold)
             chunks = endpoint.read_stream(job_id, self._live.clock.now())
         if self._stream_answers.form == "array":
@@ -177,22 +176,3 @@ class App:
 async def _sent(response: Response, request: Request, send: Send) -> int:
     await response(request.scope, request.receive, send)
     return response.status_code
-
-
-@asynccontextmanager
-async def _held(request: Request) -> AsyncIterator[Hold]:
-    """An answer held open; where the client hangs up meanwhile, it ends with ClientDisconnect."""
-    hold = Hold()
-
-    async def hang_up() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            continue
-        hold.leave()
-
-    hanging_up = asyncio.create_task(hang_up())
-    try:
-        yield hold
-        if hold.client_left:
-            raise ClientDisconnect
-    finally:
-        hanging_up.cancel()

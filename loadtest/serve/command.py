@@ -11,54 +11,57 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import uvicorn
 
 from loadtest.clock import WallClock
 from loadtest.endpoint.model import Endpoint
-from loadtest.endpoint.settings import EndpointSettings
+from loadtest.endpoint.staff import Staff
 from loadtest.errors import UsageError
 from loadtest.scenario.key import LOCAL_KEY, LOCAL_VARIABLE
 from loadtest.serve.app import App
+from loadtest.serve.crew import Crew
 from loadtest.serve.journal import Journal
 from loadtest.serve.live import LiveEndpoint
+from loadtest.serve.request import ServeRequest, handler_of, settings_of
+from loadtest.serve.staffing import Staffing
 from loadtest.serve.webhooks import Notifier
+from loadtest.serve.worker_side import Asgi, WorkerSide
 
 JOURNAL_FLUSHED_EACH_S = 0.2
 KEEP_ALIVE_S = 75
 SHUTDOWN_WITHIN_S = 2
 
 
-def serve(
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    endpoint_id: str = "local",
-    config: Path | None = None,
-    seed: int = 1,
-    journal: Path | None = None,
-    until_stdin_closes: bool = False,
-) -> None:
+def serve(request: ServeRequest) -> None:
     """Serve an endpoint until SIGINT, SIGTERM, or, where asked, the end of standard input; port 0 takes a free one.
 
-    UsageError where the endpoint's id cannot stand in a URL, the port is taken or the journal cannot be opened,
-    ScenarioError where the config cannot be read, RecordingError where the journal can no longer be written.
+    UsageError where the endpoint's id cannot stand in a URL, the port is taken, the journal cannot be opened or the
+    handler cannot be run, ScenarioError where the config cannot be read or the handler's first worker ends before it
+    asks for a job, RecordingError where the journal can no longer be written.
     """
-    if not re.fullmatch(r"[A-Za-z0-9._~-]+", endpoint_id):
-        raise UsageError(f'--endpoint: "{endpoint_id}" cannot stand in a URL; use letters, digits, ".", "_" and "-"')
-    settings = _settings(config)
-    listener = _listener(host, port)
+    name = request.endpoint_id
+    if not re.fullmatch(r"[A-Za-z0-9._~-]+", name):
+        raise UsageError(f'--endpoint: "{name}" cannot stand in a URL; use letters, digits, ".", "_" and "-"')
+    settings, handler = settings_of(request), handler_of(request)
+    listener = _listener(request.host, request.port)
     with listener:
-        written = Journal(journal)
+        port = listener.getsockname()[1]
+        written = Journal(request.journal)
         clock = WallClock()
+        staff = None if handler is None else Staff(0.0 if settings.revival is None else settings.revival.within)
+        endpoint = Endpoint(settings, request.seed, clock.now(), staff)
         notifier = Notifier(settings.webhooks, clock, written)
-        live = LiveEndpoint(Endpoint(settings, seed, clock.now()), clock, written, notifier)
-        app = App(live, endpoint_id, os.environ.get(LOCAL_VARIABLE) or LOCAL_KEY, settings)
-        url_host = f"[{host}]" if listener.family == socket.AF_INET6 else host
-        url = f"http://{url_host}:{listener.getsockname()[1]}/v2/{endpoint_id}"
-        server = _Server(app, url, live.stop)
+        live = LiveEndpoint(endpoint, clock, written, notifier)
+        app: Asgi = App(live, name, os.environ.get(LOCAL_VARIABLE) or LOCAL_KEY, settings)
+        staffing = None
+        if handler is not None and staff is not None:
+            app = side = WorkerSide(app, live, staff, name)
+            crew = Crew(handler, _url(_reached_at(request.host), port, name), live, staff)
+            staffing = Staffing(crew, side, live, settings.workers.active)
+        server = _Server(app, _url(request.host, port, name), live, staffing)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-            runner.run(_until_stopped(server, listener, written, until_stdin_closes))
+            runner.run(_until_stopped(server, listener, written, request.until_stdin_closes))
             runner.run(notifier.close())
         live.write_unfinished()
         written.close()
@@ -67,7 +70,7 @@ def serve(
 class _Server(uvicorn.Server):
     """uvicorn that says when it listens, and on a signal first ends what is held open, then itself, quietly."""
 
-    def __init__(self, app: App, url: str, on_stop: Callable[[], None]) -> None:
+    def __init__(self, app: Asgi, url: str, live: LiveEndpoint, staffing: Staffing | None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -83,7 +86,8 @@ class _Server(uvicorn.Server):
             )
         )
         self._url = url
-        self._on_stop = on_stop
+        self._live = live
+        self._staffing = staffing
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to accept connections, and say where."""
@@ -95,10 +99,20 @@ class _Server(uvicorn.Server):
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self.stop)
         print(f"listening on {self._url}", flush=True)  # noqa: T201
+        if self._staffing is not None:
+            self._staffing.begin(give_up=self.stop)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close what is open, and see every worker gone."""
+        await super().shutdown(sockets)
+        if self._staffing is not None:
+            await self._staffing.close()
 
     def stop(self) -> None:
         """Answer what is held open, then end."""
-        self._on_stop()
+        if self._staffing is not None:
+            self._staffing.stop()
+        self._live.stop()
         self.should_exit = True
 
 
@@ -135,12 +149,13 @@ def _at_end_of_stdin(stop: Callable[[], None]) -> None:
     threading.Thread(target=read_to_the_end, daemon=True).start()
 
 
-def _settings(config: Path | None) -> EndpointSettings:
-    if config is None:
-        return EndpointSettings()
-    from loadtest.scenario.load import load_settings
+def _url(host: str, port: int, endpoint_id: str) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v2/{endpoint_id}"
 
-    return load_settings(config)
+
+def _reached_at(host: str) -> str:
+    """Where this machine's own processes reach a server that listens on this address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 
 from loadtest.clock import Clock
 from loadtest.endpoint.job import Job
@@ -54,6 +55,8 @@ class LiveEndpoint:
         self._streams_in_queue: dict[str, Job] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
+        self.after: Callable[[], None] = lambda: None
+        """Called when the endpoint has settled: what is new may concern others than those who wait for a job."""
 
     def settle(self) -> float:
         """Carries out what is due, tells of the jobs that ended, wakes those who wait, sets the next alarm; the time.
@@ -65,10 +68,11 @@ class LiveEndpoint:
         for job in self.endpoint.take_ended():
             self.journal.job(job)
             self._notifier.tell(job)
-            self._ring(job.id)
+            self.ring(job.id)
         if self._streams_in_queue:
             for job in [each for each in self._streams_in_queue.values() if each.state is not JobState.IN_QUEUE]:
-                self._ring(job.id)
+                self.ring(job.id)
+        self.after()
         at = self.endpoint.next_event_at()
         if at is not None and at < self._alarm_at:
             if self._alarm is not None:
@@ -96,7 +100,7 @@ class LiveEndpoint:
         """Ends all waiting, now and from now on."""
         self.stopping = True
         for job_id in list(self._waiting):
-            self._ring(job_id)
+            self.ring(job_id)
 
     def write_unfinished(self) -> None:
         """Journals, once the server has stopped, what ended last and the jobs that did not end."""
@@ -114,7 +118,8 @@ class LiveEndpoint:
         finally:
             self._forget(job.id, hold)
 
-    def _ring(self, job_id: str) -> None:
+    def ring(self, job_id: str) -> None:
+        """Something is new about a job: those who wait for it look again."""
         self._streams_in_queue.pop(job_id, None)
         for hold in self._waiting.pop(job_id, ()):
             hold.ring()

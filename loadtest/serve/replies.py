@@ -26,6 +26,7 @@ def refusal(status: HTTPStatus, detail: str, headers: dict[str, str] | None = No
 
 UNKNOWN_PATH = refusal(HTTPStatus.NOT_FOUND, "not found: no such endpoint or operation")
 UNKNOWN_JOB = refusal(HTTPStatus.NOT_FOUND, "not found: no such job, or its result has expired")
+UNKNOWN_WORKER = refusal(HTTPStatus.BAD_REQUEST, "bad request: no such worker, or it was let go")
 BAD_KEY = refusal(HTTPStatus.UNAUTHORIZED, "unauthorized: no valid API key", {"WWW-Authenticate": "Bearer"})
 
 

@@ -19,8 +19,10 @@ _PROGRAM = """
 import json, sys
 from pathlib import Path
 from loadtest.serve.command import serve
+from loadtest.serve.request import ServeRequest
 asked = json.loads(sys.argv[1])
-serve(config=Path(asked.pop("config")), journal=Path(asked.pop("journal")), until_stdin_closes=True, **asked)
+paths = {name: Path(asked.pop(name)) for name in ("config", "journal", "handler", "logs") if name in asked}
+serve(ServeRequest(**paths, until_stdin_closes=True, **asked))
 """
 
 

@@ -77,7 +77,7 @@ class Started:
         self.process.send_signal(number)
 
 
-def _runs(tmp_path: Path) -> Iterator[Callable[..., Started]]:
+def _runs(folder: Path) -> Iterator[Callable[..., Started]]:
     running: list[Started] = []
 
     def begin(
@@ -87,9 +87,9 @@ def _runs(tmp_path: Path) -> Iterator[Callable[..., Started]]:
         out: Path | None = None,
         prefix: Sequence[str] = (),
     ) -> Started:
-        path = tmp_path / f"scenario{len(running)}.yaml"
+        path = folder / f"scenario{len(running)}.yaml"
         path.write_text(scenario if isinstance(scenario, str) else json.dumps({"name": "test", **scenario}))
-        out = out or tmp_path / f"run{len(running)}"
+        out = out or folder / f"run{len(running)}"
         command = [*prefix, sys.executable, "-m", "loadtest", "run", str(path), "--out", str(out), *arguments]
         running.append(Started(command, out, env or {}))
         return running[-1]
@@ -108,25 +108,22 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
 
 
 @pytest.fixture(scope="module")
-def run_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Finished]]:
-    """`run` for a run that a whole module looks at."""
-    yield from map(_to_its_end, _runs(tmp_path_factory.mktemp("run")))
-
-
-def _to_its_end(begin: Callable[..., Started]) -> Callable[..., Finished]:
-    return lambda *args, **kwargs: begin(*args, **kwargs).finish()
+def start_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Started]]:
+    """The same, for runs that a whole module shares."""
+    yield from _runs(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture
 def run(start: Callable[..., Started]) -> Callable[..., Finished]:
     """`run(scenario, *arguments)`: run a scenario to its end."""
-    return _to_its_end(start)
+    return lambda *args, **kwargs: start(*args, **kwargs).finish()
 
 
-def sending(begun: Started, processes: int = 1, within_s: float = 30.0) -> None:
+def sending(begun: Started | Path, processes: int = 1, within_s: float = 30.0) -> None:
     """Wait until every process of a run has samples on disk."""
     by = time.monotonic() + within_s
-    while len(list((begun.out / "shards").glob("samples-*"))) < processes:
+    directory = begun.out if isinstance(begun, Started) else begun
+    while len(list((directory / "shards").glob("samples-*"))) < processes:
         assert time.monotonic() < by, "no samples came"
         time.sleep(0.05)
 

@@ -18,7 +18,7 @@ from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol import Op
 from tests.integration.conftest import KEY, Serve, Served
-from tests.integration.run.conftest import Finished, read_journal, steady
+from tests.integration.run.conftest import Finished, Started, read_journal, steady
 
 SEED = 7
 JOBS = 1150
@@ -84,13 +84,13 @@ class Mixed:
 
 
 @pytest.fixture(scope="module")
-def mixed(serve_module: Serve, run_module: Callable[..., Finished]) -> Mixed:
+def mixed(serve_module: Serve, start_module: Callable[..., Started]) -> Mixed:
     served = serve_module(ENDPOINT, seed=SEED)
     meddler = Meddler(served.url)
     meddler.start()
     flows = {"run": {"polling": {"every": "50ms"}}, "runsync": {}, "webhook": {}}
     load = steady("160/s", "7s", flows=flows, limits=LIMITS)
-    finished = run_module(load, "--target", served.url)
+    finished = start_module(load, "--target", served.url).finish()
     meddler.stop()
     served.stop()
     return Mixed(finished, served, meddler)

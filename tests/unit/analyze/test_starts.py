@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,8 +20,10 @@ from loadtest.flows.job import Job
 from loadtest.flows.run import run_and_poll, run_submission
 from loadtest.protocol import Op
 from loadtest.record.sample import SAMPLES, Sample
+from loadtest.scenario.load import load_scenario
+from loadtest.traffic.arrivals import schedule
 from loadtest.traffic.polling import Crowd, PollPacer
-from loadtest.traffic.settings import Polling
+from loadtest.traffic.settings import OpenLoad, Polling
 from loadtest.wire import Submission
 from tests.unit.analyze.rows import job, samples
 from tests.unit.flows.virtual import VirtualWire
@@ -151,3 +154,20 @@ def test_cost_is_not_told_without_a_price() -> None:
     starts = start_summary(jobs, Classed(np.zeros(1, np.int8), 100.0, None), None)
     assert starts is not None
     assert starts.classes["warm"].cost_share is None
+
+
+def test_the_scenario_for_cold_starts_meets_all_three_and_they_are_told_apart() -> None:
+    scenario = load_scenario(Path(__file__).parents[3] / "scenarios" / "cold-start.yaml")
+    assert isinstance(scenario.load, OpenLoad)
+    arrivals_s = schedule(scenario.load, {"run": 1.0}, scenario.seed).at_s
+    table, truth = driven(scenario.resolved()["endpoint"], (arrivals_s + 1.0).tolist())
+    found = start_kinds(jobs_of(table)).kind
+    assert np.bincount(truth, minlength=3).min() >= 3
+    assert found.tolist() == truth
+
+
+def test_a_job_that_waits_for_the_pause_of_the_sdk_met_a_warm_worker() -> None:
+    rows = [
+        job(seq, 2.0 * (seq // 2), worker_id="a", delay_ms=1000 * (seq % 2), execution_ms=50) for seq in range(40)
+    ]
+    assert start_kinds(jobs_of(samples(*rows))).kind.tolist() == [WARM] * 40

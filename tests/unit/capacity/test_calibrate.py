@@ -35,7 +35,7 @@ def test_what_no_run_showed_is_named_with_the_scenario_that_would_measure_it() -
     warm = flexible(workers={"active": 3, "max": 3})
     found, work = calibrate([measured_run(warm, bursts(80))])
     assert [each.what for each in found.missing] == ["cold start time", "revival time"]
-    assert "scenarios/burst.yaml" in found.missing[0].measure
+    assert "scenarios/cold-start.yaml" in found.missing[0].measure
     assert work.cold_start is None
     far = [each * 400.0 for each in range(60)]
     always_cold, _ = calibrate([measured_run(flexible(), far), measured_run(warm, far)])

@@ -1,0 +1,220 @@
+"""Real handlers in real SDK workers: each job ends as the live service would end it, none is lost."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.integration.conftest import KEY, Serve, Served
+
+HANDLERS = Path(__file__).parents[1] / "handlers"
+HEADERS = {"Authorization": f"Bearer {KEY}"}
+FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT")
+WITHIN_S = 40.0
+
+Ended = dict[str, dict[str, Any]]
+
+
+class Client:
+    """What a test asks of a server that runs a handler."""
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self._http = httpx.Client(base_url=served.url, headers=HEADERS, timeout=20)
+
+    def submit(self, policy: dict[str, int] | None = None, **job_input: Any) -> str:
+        said = self._http.post("/run", json={"input": job_input, "policy": policy or {}})
+        return str(said.json()["id"])
+
+    def status(self, job_id: str) -> dict[str, Any]:
+        return dict(self._http.get(f"/status/{job_id}").json())
+
+    def ended(self, job_id: str) -> dict[str, Any]:
+        return self.until(lambda: self.status(job_id), lambda said: said["status"] in FINAL)
+
+    def in_progress(self, job_id: str) -> None:
+        self.until(lambda: self.status(job_id), lambda said: said["status"] == "IN_PROGRESS")
+
+    def cancel(self, job_id: str) -> None:
+        self._http.post(f"/cancel/{job_id}")
+
+    def stream(self, job_id: str) -> dict[str, Any]:
+        return dict(self._http.get(f"/stream/{job_id}").json())
+
+    def health(self) -> dict[str, dict[str, int]]:
+        return dict(self._http.get("/health").json())
+
+    def until(self, look: Callable[[], Any], enough: Callable[[Any], bool]) -> Any:
+        give_up_at = time.monotonic() + WITHIN_S
+        while not enough(seen := look()):
+            assert time.monotonic() < give_up_at, seen
+            time.sleep(0.02)
+        return seen
+
+
+Open = Callable[..., Client]
+
+
+@pytest.fixture(scope="module")
+def opened(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory) -> Open:
+    """`opened(handler, active, most, settings)`: a server that runs a handler, once its active workers are there."""
+
+    def open_one(handler: str, active: int, most: int, **settings: Any) -> Client:
+        logs = tmp_path_factory.mktemp("logs")
+        served = serve_module(
+            {"workers": {"active": active, "max": most}, **settings}, handler=str(HANDLERS / handler), logs=str(logs)
+        )
+        assert served.process.stdout is not None
+        assert served.process.stdout.readline() == f"ready: {active} active workers\n"
+        return Client(served)
+
+    return open_one
+
+
+@pytest.fixture(scope="module")
+def plain(opened: Open, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Client]:
+    """How a sync handler's jobs ended, all sent at once to four workers."""
+    marks = tmp_path_factory.mktemp("marks")
+    client = opened("plain.py", 4, 4, tries=2)
+    asked = ("hang", "freeze once", "die once", "die", "raise", "error", "refresh", "echo")
+    policies = {"hang": {"executionTimeout": 5000}}
+    ids = {do: client.submit(policies.get(do), do=do, mark=str(marks / do)) for do in asked}
+    return {do: client.ended(job_id) for do, job_id in ids.items()}, client
+
+
+def test_a_result_and_its_times_are_told(plain: tuple[Ended, Client]) -> None:
+    said = plain[0]["echo"]
+    assert (said["status"], said["output"]["echo"]["do"]) == ("COMPLETED", "echo")
+    assert 0 <= said["executionTime"] < 1000
+    assert len(said["workerId"]) == 14
+
+
+def test_a_handler_that_raises_or_returns_an_error_has_failed(plain: tuple[Ended, Client]) -> None:
+    raised, returned = plain[0]["raise"], plain[0]["error"]
+    assert [raised["status"], returned["status"]] == ["FAILED", "FAILED"]
+    assert "this input cannot be served" in raised["error"]
+    assert returned["error"] == "out of memory"
+
+
+def test_one_that_kills_its_own_process_is_retried_on_another_worker_then_fails(plain: tuple[Ended, Client]) -> None:
+    ended, client = plain
+    assert (ended["die"]["status"], ended["die once"]["status"]) == ("FAILED", "COMPLETED")
+    assert "worker died" in ended["die"]["error"]
+    client.served.stop()
+    given_back = {job["id"]: job["given_back"] for job in client.served.jobs()}
+    assert [given_back[ended[do]["id"]] for do in ("die", "die once", "freeze once", "echo")] == [2, 1, 1, 0]
+    assert len(given_back) == len(ended)
+
+
+def test_one_whose_worker_no_longer_pings_is_retried(plain: tuple[Ended, Client]) -> None:
+    assert plain[0]["freeze once"]["status"] == "COMPLETED"
+
+
+def test_one_that_hangs_past_its_execution_timeout_ends_then(plain: tuple[Ended, Client]) -> None:
+    said = plain[0]["hang"]
+    assert said["status"] == "TIMED_OUT"
+    assert said["error"] == "executionTimeout exceeded"
+    assert said["executionTime"] == pytest.approx(5000, abs=100)
+
+
+def test_the_worker_that_asked_to_be_refreshed_does_no_other_job(plain: tuple[Ended, Client]) -> None:
+    ended, client = plain
+    client.served.stop()
+    assert ended["refresh"]["status"] == "COMPLETED"
+    its_jobs = [job["id"] for job in client.served.jobs() if job["worker"] == ended["refresh"]["workerId"]]
+    assert its_jobs[-1] == ended["refresh"]["id"]
+
+
+@pytest.fixture(scope="module")
+def awaiting(opened: Open) -> Client:
+    return opened("awaiting.py", 1, 1, policy={"execution_timeout": "3s"})
+
+
+def test_a_concurrency_modifier_lets_a_worker_do_several_jobs_at_once(awaiting: Client) -> None:
+    ended = [awaiting.ended(job_id) for job_id in [awaiting.submit(s=1.5) for _ in range(3)]]
+    assert {said["status"] for said in ended} == {"COMPLETED"}
+    assert all(1500 <= said["executionTime"] < 2500 for said in ended)
+    assert all(said["delayTime"] < 1400 for said in ended)
+
+
+@pytest.mark.parametrize("why", ["cancel", "timeout"])
+def test_cancel_and_timeout_reach_the_running_handler_and_its_worker_goes_on(
+    awaiting: Client, why: str, tmp_path: Path
+) -> None:
+    before = awaiting.ended(awaiting.submit())["workerId"]
+    job_id = awaiting.submit(s=60, mark=str(tmp_path / why))
+    awaiting.in_progress(job_id)
+    if why == "cancel":
+        awaiting.cancel(job_id)
+    assert awaiting.ended(job_id)["status"] == {"cancel": "CANCELLED", "timeout": "TIMED_OUT"}[why]
+    awaiting.until((tmp_path / why).exists, bool)
+    assert awaiting.ended(awaiting.submit())["workerId"] == before
+    assert awaiting.health()["jobs"]["retried"] == 0
+
+
+@pytest.fixture(scope="module")
+def chunks(opened: Open) -> Client:
+    return opened("chunks.py", 1, 1)
+
+
+def test_chunks_reach_a_reader_as_soon_as_they_are_posted(chunks: Client) -> None:
+    job_id = chunks.submit(count=15)
+    late_ms, said = [], chunks.stream(job_id)
+    while said["stream"] or said["status"] not in FINAL:
+        late_ms += [(time.time() - chunk["output"]["at"]) * 1000 for chunk in said["stream"]]
+        said = chunks.stream(job_id)
+    assert len(late_ms) == 15
+    assert statistics.median(late_ms) < 10
+    assert chunks.ended(job_id)["status"] == "COMPLETED"
+
+
+def test_a_generator_that_fails_midway_has_failed(chunks: Client) -> None:
+    said = chunks.ended(chunks.submit(count=3, fails_at=1, gap_s=0))
+    assert said["status"] == "FAILED"
+    assert "no more" in said["error"]
+
+
+def test_nothing_is_left_of_the_workers_of_a_server_that_was_killed(opened: Open) -> None:
+    client = opened("plain.py", 2, 2)
+    client.in_progress(client.submit(do="hang"))
+    processes = psutil.Process(client.served.pid).children(recursive=True)
+    assert len(processes) >= 2 * 3  # the worker, the one that pings, the guard
+    client.served.process.kill()
+    gone, alive = psutil.wait_procs(processes, timeout=10)
+    assert (len(gone), alive) == (len(processes), [])
+
+
+def test_without_the_sdk_a_handler_is_refused_in_one_line() -> None:
+    program = f"""
+import sys
+sys.modules["runpod"] = None
+sys.argv[1:] = ["serve", "--handler", {str(HANDLERS / "plain.py")!r}]
+from loadtest.cli import main
+main()
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
+    assert 'pip install "loadtest[handler]"' in line
+
+
+def test_a_handler_that_cannot_start_is_told_in_one_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text("import no_such_model\n")
+    command = [sys.executable, "-m", "loadtest", "serve", "--port", "0", "--handler", str(broken), "--active", "1"]
+    ran = subprocess.run(
+        [*command, "--logs", str(tmp_path / "logs")], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ran.returncode == 2
+    last = ran.stderr.splitlines()[-1]
+    assert "broken.py: its first worker ended by itself (exit code 1)" in last
+    assert last.endswith("No module named 'no_such_model'")
