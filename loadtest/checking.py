@@ -60,4 +60,4 @@ def _doubts(recorded: Recorded, calibrated: Sequence[MeasuredRun]) -> tuple[str,
 
 
 def _sent(scenario: Scenario) -> list[tuple[str, float, Any]]:
-    return sorted((name, scenario.share(name), flow.input) for name, flow in scenario.flows.items())
+    return sorted((name, scenario.share(name), flow.payload_hash) for name, flow in scenario.flows.items())
