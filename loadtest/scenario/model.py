@@ -14,13 +14,15 @@ from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Limit, LimitText, Op
 from loadtest.scenario.abort_gates import AbortGate
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import GateText
+from loadtest.scenario.search import Search
 from loadtest.scenario.validity import ValidityLimits
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Fraction, Frozen, Seconds
 
-NOT_COMPARED = ("name", "question", "target", "endpoint", "seed", "gates")
+NOT_COMPARED = ("name", "question", "target", "endpoint", "seed", "gates", "search")
 """What may differ between two runs of the same scenario: what it is called, what is under test, and what is asked of
-it. The embedded endpoint's settings are what is under test, as a target elsewhere is."""
+it; a search is no part of any of its runs. The embedded endpoint's settings are what is under test, as a target
+elsewhere is."""
 SUBMITS_BY = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN}
 """Which operation submits a flow's job."""
 
@@ -157,6 +159,8 @@ class Scenario(Frozen):
     """What happens after the last arrival."""
     gates: tuple[GateText, ...] = ()
     """What the run must hold to pass: objectives such as `delay p95 < 2s` ([gates.md](gates.md))."""
+    search: Search | None = None
+    """Looks for the highest rate at which the gates hold; `loadtest run` then runs the load again and again."""
     abort: AbortRule | None = None
     """When errors stop the run early; where not given, never on this machine and by default elsewhere."""
     ceilings: Ceilings = Ceilings()
