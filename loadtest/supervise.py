@@ -88,6 +88,8 @@ def run(request: RunRequest, scenario: Scenario) -> int:
     """
     ended = drive(request, scenario, free_directory(request, scenario))
     if ended.summary is not None:
+        from loadtest.report.terminal import print_result
+
         print_result(ended.summary, ended.directory.report, Console())
     if ended.caught is not None:
         return SIGNAL_ENDINGS[ended.caught]
@@ -114,7 +116,6 @@ def drive(request: RunRequest, scenario: Scenario, path: Path) -> Ended:
     with tempfile.TemporaryFile() as log, _driver(request, directory, log) as (driver, lines):
         caught = _forwarding_signals(driver)
         # Slow to import, so that it is done while the driver imports what it needs, before anything is sent.
-        from loadtest.report.terminal import print_result
         from loadtest.results import build
 
         with LiveView(scenario, Console(stderr=True)) as view:
