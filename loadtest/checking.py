@@ -38,7 +38,7 @@ def held_out(directory: RunDirectory, calibrated: Sequence[MeasuredRun], named: 
 
 
 def _setting(directory: RunDirectory, scenario: Scenario, named: Setting | None) -> Setting:
-    if scenario.target == "embedded":
+    if scenario.scaled_here:
         return setting_of(scenario.endpoint)
     if named is None:
         raise UsageError(

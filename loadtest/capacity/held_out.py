@@ -175,8 +175,8 @@ def _replicas(jobs: int, most: int) -> int:
 
 
 def _as_in(workload: Workload, scenario: Scenario) -> Workload:
-    """The work with the revivals that the embedded endpoint of this scenario has, if any: a setting of it."""
-    if scenario.target != "embedded" or workload.revival is None:
+    """The work with the revivals that the endpoint which this scenario starts has, if any: a setting of it."""
+    if not scenario.scaled_here or workload.revival is None:
         return workload
     known = scenario.endpoint.revival
     revived = None if known is None else revival(workload.revival.takes, known.within)
