@@ -56,9 +56,11 @@ def run(
     changes: Changes = None,
 ) -> None:
     """Run a scenario, and leave its measurements and a report in a directory."""
-    from loadtest.supervise import RunRequest, run
+    from loadtest.searching import run_or_search
+    from loadtest.supervise import RunRequest
 
-    raise typer.Exit(run(RunRequest(scenario, target, out, seed, processes, expect_workers, bind, changes or [])))
+    request = RunRequest(scenario, target, out, seed, processes, expect_workers, bind, changes or [])
+    raise typer.Exit(run_or_search(request))
 
 
 @app.command()

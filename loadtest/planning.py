@@ -26,9 +26,10 @@ from loadtest.capacity.setting import Scaling, Setting, Workload, fixed
 from loadtest.capacity.values import Each
 from loadtest.checking import held_out
 from loadtest.errors import ExitCode, UsageError
-from loadtest.gating import run_directory
+from loadtest.gating import run_directory, write_named
 from loadtest.record.directory import RunDirectory
-from loadtest.report.capacity import print_plan
+from loadtest.report.capacity import print_page, print_plan
+from loadtest.report.capacity_page import capacity_html, checked_html
 from loadtest.report.checks import print_checked, print_checks
 from loadtest.results import read
 from loadtest.scenario.gates import Gate, parse_gate
@@ -63,7 +64,7 @@ class CapacityRequest:
 
 
 def capacity(request: CapacityRequest, console: Console) -> int:
-    """Answer the request in the terminal and in `capacity.json`; 0, or 4 where the answer is too close to tell.
+    """Answer the request in the terminal, in `capacity.json` and on a page; 0, or 4 where it is too close to tell.
 
     Raises UsageError for what cannot be understood, an objective that no workers meet, or runs that tell too
     little; RunDirectoryError for a bad run.
@@ -84,17 +85,19 @@ def capacity(request: CapacityRequest, console: Console) -> int:
         checks = _checks(request, workload, measured, named, each)
         if slo is None:
             checked = Checked(calibration, checks)
-            _write(request, directories[-1], checked)
+            page = _write(request, directories[-1], checked)
             print_checked(checked, console)
+            print_page(page, console)
             return ExitCode.PASS
         price = scenario.price if request.price is None else request.price
         effort = [msgspec.structs.replace(effort, seed=request.seed) for effort in (request.look, request.confirm)]
         question = Question(slo, workload, price, *effort)
         found = _planned(question, calibration, rate_per_s, named, alternatives, each)
     found = msgspec.structs.replace(found, checks=checks)
-    _write(request, directories[-1], found)
+    page = _write(request, directories[-1], found)
     print_plan(found, console)
     print_checks(checks, console)
+    print_page(page, console)
     return ExitCode.INCONCLUSIVE if found.answer.standing is Standing.CANNOT_TELL else ExitCode.PASS
 
 
@@ -226,13 +229,17 @@ def _arrivals(text: object) -> Arrivals:
     return "constant" if match[1] == "constant" else "poisson"
 
 
-def _write(request: CapacityRequest, last: RunDirectory, found: Plan | Checked) -> None:
+def _write(request: CapacityRequest, last: RunDirectory, found: Plan | Checked) -> Path:
+    """Write what was found and its page, which stands beside it; the page's path."""
     path = last.path / FILE if request.out is None else request.out
+    page = path.with_suffix(".html")
+    if page == path:
+        raise UsageError(f"--out {path}: is where the page would be; name a file that ends in .json")
     content = msgspec.json.format(msgspec.json.encode(found), indent=2)
-    if request.out is None:
-        last.write(path, content)
-        return
-    try:
-        path.write_bytes(content)
-    except OSError as fault:
-        raise UsageError(f"--out {path}: cannot be written: {fault.strerror}; name another place") from None
+    source = capacity_html(found) if isinstance(found, Plan) else checked_html(found)
+    for place, written in ((path, content), (page, source.encode())):
+        if request.out is None:
+            last.write(place, written)
+        else:
+            write_named(place, written, "--out")
+    return page

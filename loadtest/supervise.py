@@ -20,14 +20,15 @@ from typing import IO, NoReturn
 import msgspec
 from rich.console import Console
 
+from loadtest.analyze.summary import Summary
 from loadtest.errors import Aborted, ExitCode, RecordingError, RunDirectoryError, UsageError
 from loadtest.record.directory import RunDirectory
 from loadtest.record.progress import Progress
 from loadtest.record.run import COMMAND_VARIABLE
 from loadtest.report.live import LiveView
-from loadtest.report.terminal import print_result
 from loadtest.scenario.key import key_of
 from loadtest.scenario.load import load_scenario
+from loadtest.scenario.model import Scenario
 
 LOCUSTFILE = Path(__file__).parent / "drive" / "locustfile.py"
 LOCUST = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--loglevel", "WARNING"]
@@ -60,18 +61,63 @@ class RunRequest:
         return self.expect_workers or (self.processes if self.processes > 1 else 0)
 
 
-def run(request: RunRequest) -> int:
-    """Drive a scenario to its end and leave a complete run directory; the exit code of the contract.
+@dataclass(frozen=True)
+class Ended:
+    """A run that has ended: its directory, and its results unless it never began.
 
-    Raises UsageError, ScenarioError or RunDirectoryError before anything is sent or made.
+    `caught` is the signal that ended it, `fault` what became of the driving process, where there is any.
     """
+
+    directory: RunDirectory
+    summary: Summary | None
+    caught: signal.Signals | None = None
+    fault: Aborted | None = None
+
+
+def scenario_of(request: RunRequest) -> Scenario:
+    """What is to be run; ScenarioError or UsageError where that is not clear, or its target's key is not known."""
     scenario = load_scenario(request.scenario, request.overrides, seed=request.seed, target=request.target)
     key_of(scenario, os.environ)
+    return scenario
+
+
+def run(request: RunRequest, scenario: Scenario) -> int:
+    """Drive a scenario to its end, leave a complete run directory and tell the result; the contract's exit code.
+
+    Raises RunDirectoryError before anything is sent or made, Aborted where the driving process ended badly.
+    """
+    ended = drive(request, scenario, free_directory(request, scenario))
+    if ended.summary is not None:
+        from loadtest.report.terminal import print_result
+
+        print_result(ended.summary, ended.directory.report, Console())
+    if ended.caught is not None:
+        return SIGNAL_ENDINGS[ended.caught]
+    if ended.fault is not None:
+        raise ended.fault
+    assert ended.summary is not None
+    return ended.summary.verdict.exit_code
+
+
+def free_directory(request: RunRequest, scenario: Scenario) -> Path:
+    """Where the results go: as asked for, or under reports/; RunDirectoryError where it cannot be made."""
     moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    directory = RunDirectory(request.out or Path("reports", f"{scenario.name}-{moment}"))
-    _refuse_what_cannot_be_made(directory.path)
+    path = request.out or Path("reports", f"{scenario.name}-{moment}")
+    _refuse_what_cannot_be_made(path)
+    return path
+
+
+def drive(request: RunRequest, scenario: Scenario, path: Path) -> Ended:
+    """Drive a scenario to its end, and build its results.
+
+    Raises Aborted where it never began, RecordingError where the results could not be written.
+    """
+    directory = RunDirectory(path)
     with tempfile.TemporaryFile() as log, _driver(request, directory, log) as (driver, lines):
         caught = _forwarding_signals(driver)
+        # Slow to import, so that it is done while the driver imports what it needs, before anything is sent.
+        from loadtest.results import build
+
         with LiveView(scenario, Console(stderr=True)) as view:
             for line in lines:
                 view.show(msgspec.json.decode(line, type=Progress))
@@ -79,20 +125,16 @@ def run(request: RunRequest) -> int:
         said = _tail(log)
         if not directory.has_record():
             if caught:
-                return SIGNAL_ENDINGS[caught[0]]
+                return Ended(directory, None, caught[0])
             raise Aborted(f"the driving process ended ({status}) before the run began: {said}")
-    from loadtest.results import build
-
     try:
         summary = build(directory)
     except RecordingError as fault:
         raise RecordingError(f"{fault}, then build the results with: loadtest recover {directory.path}") from None
-    print_result(summary, directory.report, Console())
     if caught:
-        return SIGNAL_ENDINGS[caught[0]]
-    if status != 0:
-        raise Aborted(f"{directory.path}: the driving process ended with {status}: {said}")
-    return summary.verdict.exit_code
+        return Ended(directory, summary, caught[0])
+    ill = f"{directory.path}: the driving process ended with {status}: {said}"
+    return Ended(directory, summary, fault=Aborted(ill) if status else None)
 
 
 def _refuse_what_cannot_be_made(path: Path) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from loadtest.capacity.arrivals import gap_variation
 from loadtest.capacity.calibrate import Calibration
+from loadtest.capacity.curves import Curves, curves
 from loadtest.capacity.formulas import QuickAnswer, quick_answer
 from loadtest.capacity.held_out import PredictionCheck
 from loadtest.capacity.objective import Judged, Standing, best, floor, refuse
@@ -44,7 +45,7 @@ class Plan(msgspec.Struct, frozen=True):
     objective; `fewer` is one less, null where workers were named. `options` holds, for each scaler and idle timeout
     that was asked for, the least that meet it, those that bill least first; `left_out` those of which none is told.
     `highest_rate_per_s` is what the answer's workers bear; null where they meet the objective at no rate. `checks`
-    are the runs that the same calibration was held against.
+    are the runs that the same calibration was held against, `curves` shows what lies around the answer.
     """
 
     rate_per_s: float
@@ -57,6 +58,7 @@ class Plan(msgspec.Struct, frozen=True):
     fewer: Judged | None
     cliff: Cliff
     highest_rate_per_s: float | None
+    curves: Curves
     options: tuple[Judged, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     leaves_out: tuple[str, ...] = ()
@@ -108,22 +110,25 @@ def plan(
         answer, fewer = question.judged(named, rate_per_s), None
     setting = answer.prediction.setting
     work = question.workload
+    quick = quick_answer(
+        setting.most, rate_per_s, mean_s(work.service), gap_variation(work.arrivals), variation(work.service)
+    )
     cliff = _cliff(question, setting, rate_per_s)
     highest_per_s = highest_rate(msgspec.structs.replace(question, look=question.confirm), setting)
     options, left_out = _options(question, rate_per_s, alternatives, list(found))
+    told = (answer, fewer, cliff.less, cliff.more)
     return Plan(
         rate_per_s=rate_per_s,
         slo=str(question.slo),
         limit=question.slo.limit,
         price=question.price,
         calibration=calibration,
-        quick=quick_answer(
-            setting.most, rate_per_s, mean_s(work.service), gap_variation(work.arrivals), variation(work.service)
-        ),
+        quick=quick,
         answer=answer,
         fewer=fewer,
         cliff=cliff,
         highest_rate_per_s=highest_per_s,
+        curves=curves(question, rate_per_s, quick.vendor_workers, [one for one in told if one is not None], each),
         options=options,
         left_out=left_out,
         leaves_out=_LEAVES_OUT,

@@ -18,7 +18,7 @@ from loadtest.flows.steps import Answer
 from loadtest.protocol import OPERATIONS, Op
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import ProcessInfo, Run, StageSpan
-from loadtest.scenario.model import HandlerTarget, RemoteTarget, Target
+from loadtest.scenario.model import target_text
 from loadtest.wire import decode_health
 
 LOOK_WITHIN_S = 4.0
@@ -41,7 +41,7 @@ def first_record(plan: Plan, directory: RunDirectory, now: float) -> Run:
         scenario=scenario.resolved(),
         scenario_hash=scenario.hash(),
         seed=scenario.seed,
-        target=_named(scenario.target),
+        target=target_text(scenario.target),
         command=plan.command,
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         started_at=now,
@@ -53,17 +53,6 @@ def first_record(plan: Plan, directory: RunDirectory, now: float) -> Run:
         if plan.schedule is not None
         else {},
     )
-
-
-def _named(target: Target) -> str:
-    """The target until its URL is known."""
-    match target:
-        case RemoteTarget():
-            return target.url
-        case HandlerTarget():
-            return str(target.handler)
-        case _:
-            return target
 
 
 def look_at(engine: Engine, url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -12,16 +13,17 @@ from loadtest.capacity.calibrate import Calibration
 from loadtest.capacity.objective import Judged, Standing
 from loadtest.capacity.plan import Plan
 from loadtest.capacity.scalability import Scalability
-from loadtest.capacity.setting import Setting
+from loadtest.capacity.setting import Setting, fixed
 from loadtest.capacity.values import Estimate
 from loadtest.report.words import NOTHING, count, dollars, milliseconds, rate, share, three_digits
+from loadtest.scenario.gates import Gate, parse_gate
 
 _COLOURS = {Standing.MET: "green", Standing.NOT_MET: "red", Standing.CANNOT_TELL: "yellow"}
 
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Write the plan in 80 columns; colours only where the console is a terminal."""
-    console.print(Text(_answer(plan)))
+    console.print(Text(answer_text(plan)))
     console.print()
     rows = (plan.fewer, plan.answer, plan.cliff.less, plan.cliff.more)
     console.print(_settings([row for row in rows if row is not None]))
@@ -31,12 +33,19 @@ def print_plan(plan: Plan, console: Console) -> None:
         console.print()
     for left in plan.left_out:
         console.print(Text(f"{left.scaling}, idle {milliseconds(left.idle_timeout_s * 1000)}: {left.why}."))
-    console.print(Text(_near(plan)))
-    console.print(Text(_quick(plan)))
-    console.print(Text(_scalability(plan.calibration.scalability)))
+    console.print(Text(near_text(plan)))
+    console.print(Text(quick_text(plan)))
+    console.print(Text(scalability_text(plan.calibration.scalability)))
     console.print(Text(calibrated(plan.calibration)))
     for sentence in unknown(plan.calibration):
         console.print(Text(sentence))
+
+
+def print_page(page: Path, console: Console) -> None:
+    """Write where the page is."""
+    console.print()
+    # As in `terminal`: a path is for copying.
+    console.print(Text.assemble("report  ", str(page)), soft_wrap=True)
 
 
 def unknown(calibration: Calibration) -> list[str]:
@@ -45,12 +54,14 @@ def unknown(calibration: Calibration) -> list[str]:
     return [*missing, *calibration.notes]
 
 
-def _answer(plan: Plan) -> str:
+def answer_text(plan: Plan) -> str:
+    """The answer in a sentence, with what it costs where there is a price."""
     answer = plan.answer
+    meets, does, are = ("meets", "does", "is") if answer.prediction.setting == fixed(1) else ("meet", "do", "are")
     words = {
-        Standing.MET: f"meet {plan.slo}",
-        Standing.NOT_MET: f"do not meet {plan.slo}",
-        Standing.CANNOT_TELL: f"are too close to {plan.slo} to tell",
+        Standing.MET: f"{meets} {plan.slo}",
+        Standing.NOT_MET: f"{does} not meet {plan.slo}",
+        Standing.CANNOT_TELL: f"{are} too close to {plan.slo} to tell",
     }
     said = f"{workers(answer.prediction.setting)} {words[answer.standing]} at {rate(plan.rate_per_s)}"
     if not answer.prediction.settles:
@@ -74,7 +85,7 @@ def _settings(rows: Sequence[Judged]) -> Table:
     for row in rows:
         found = row.prediction
         table.add_row(
-            _range(found.setting),
+            range_text(found.setting),
             rate(found.rate_per_s),
             NOTHING if found.delay_ms is None else milliseconds(found.delay_ms.p50.value),
             _p95(row),
@@ -90,7 +101,14 @@ def _options(rows: Sequence[Judged]) -> Table:
     for row in rows:
         setting = row.prediction.setting
         idle = milliseconds(setting.idle_timeout_s * 1000)
-        cells = [_range(setting), str(setting.scaling), idle, _p95(row), _share(row.prediction.cold), *_money(row)]
+        cells = [
+            range_text(setting),
+            str(setting.scaling),
+            idle,
+            _p95(row),
+            _share(row.prediction.cold),
+            *_money(row),
+        ]
         table.add_row(*cells)
     return table
 
@@ -104,7 +122,8 @@ def columns(first: str, *others: str) -> Table:
     return table
 
 
-def _range(setting: Setting) -> str:
+def range_text(setting: Setting) -> str:
+    """The workers of a setting in a cell."""
     return str(setting.active) if setting.fixed else f"{setting.active} to {setting.most}"
 
 
@@ -125,25 +144,45 @@ def _share(value: Estimate | None) -> str:
     return NOTHING if value is None else share(value.value)
 
 
-def _near(plan: Plan) -> str:
+def near_text(plan: Plan) -> str:
+    """How near the answer stands to where delays run away."""
     if plan.highest_rate_per_s is None:
         return f"{plan.cliff.detail} These workers meet it at no rate."
     return f"{plan.cliff.detail} These workers meet it up to {rate(plan.highest_rate_per_s)}."
 
 
-def _quick(plan: Plan) -> str:
+def vendor_text(plan: Plan) -> str:
+    """What the vendor's rule gives, and what would come of it."""
+    workers, vendor = plan.quick.vendor_workers, plan.curves.vendor
+    load = three_digits(plan.quick.offered_load)
+    rule = f"The vendor's rule gives {workers}, the bare offered load of {load} rounded up"
+    if not vendor.prediction.settles:
+        return f"{rule}: always at work, they never catch up, and the queue never settles."
+    if vendor.observed is None:
+        return f"{rule}: so nearly always at work that their queue takes longer to settle than can be simulated."
+    found = figure_text(parse_gate(plan.slo), vendor.observed.value)
+    words = {Standing.MET: "meets it too", Standing.NOT_MET: "does not meet it", Standing.CANNOT_TELL: "is too close"}
+    return f"{rule}; that {words[vendor.standing]}, at {found}."
+
+
+def figure_text(slo: Gate, value: float) -> str:
+    """A figure of the objective for people: seconds as a time, a share in percent."""
+    return share(value) if slo.metric.is_share else milliseconds(value * 1000)
+
+
+def quick_text(plan: Plan) -> str:
+    """The vendor's rule and the formulas, each in a sentence."""
     quick = plan.quick
-    load = three_digits(quick.offered_load)
-    rule = f"The vendor's rule gives {quick.vendor_workers}, the bare offered load of {load} rounded up."
     if quick.p95_delay_ms is None:
-        return f"{rule} By formula the queue never settles."
+        return f"{vendor_text(plan)} By formula the queue never settles."
     return (
-        f"{rule} By formula (Erlang C, Allen–Cunneen) {share(quick.waits)} of jobs wait and delay p95 is "
-        f"{milliseconds(quick.p95_delay_ms)}, without {quick.leaves_out[0]}."
+        f"{vendor_text(plan)} By formula (Erlang C, Allen–Cunneen) {share(quick.waits)} of jobs wait and delay p95 "
+        f"is {milliseconds(quick.p95_delay_ms)}, without {quick.leaves_out[0]}."
     )
 
 
-def _scalability(found: Scalability) -> str:
+def scalability_text(found: Scalability) -> str:
+    """What the scalability law says, or what it would take."""
     if found.law is None:
         return f"For the scalability law (USL) it takes {found.missing}."
     law = found.law

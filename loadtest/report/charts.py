@@ -67,7 +67,7 @@ _CONFIG: Row = {
 
 def styled(layers: Sequence[alt.Chart], height: int) -> Row:
     """Layers as one specification in the page's style, as wide as its place."""
-    spec: Row = alt.layer(*layers).properties(width="container", height=height).to_dict()
+    spec: Row = alt.layer(*layers).properties(width="container", height=height).to_dict(validate=False)
     return spec | {"config": _CONFIG}
 
 

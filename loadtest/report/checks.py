@@ -12,12 +12,13 @@ from loadtest.capacity.plan import Checked
 from loadtest.report.capacity import calibrated, columns, unknown, workers
 from loadtest.report.words import NOTHING, count, milliseconds, rate, signed_share, span, three_digits
 
-_WORDS: dict[str, tuple[str, Callable[[float], str]]] = {
+FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
     "delay_p50_ms": ("delay p50", milliseconds),
     "delay_p95_ms": ("delay p95", milliseconds),
     "throughput_per_s": ("throughput", rate),
     "worker_s": ("worker time", lambda worker_s: f"{three_digits(worker_s)} s"),
 }
+"""What each figure is called, and how it is written."""
 
 
 def print_checked(checked: Checked, console: Console) -> None:
@@ -41,13 +42,13 @@ def print_checks(checks: Sequence[PredictionCheck], console: Console) -> None:
     console.print(table)
     console.print()
     for check in checks:
-        console.print(Text(_told(check)))
+        console.print(Text(run_text(check)))
         for note in check.notes:
             console.print(Text(note))
 
 
 def _cells(figure: Figure) -> tuple[str | Text, ...]:
-    name, words = _WORDS[figure.name]
+    name, words = FIGURES[figure.name]
     predicted = figure.predicted
     return (
         name,
@@ -61,7 +62,8 @@ def _cells(figure: Figure) -> tuple[str | Text, ...]:
     )
 
 
-def _told(check: PredictionCheck) -> str:
+def run_text(check: PredictionCheck) -> str:
+    """What a run that was held out was."""
     setting = check.setting
     flexible = "" if setting.fixed else f", {setting.scaling}, idle {milliseconds(setting.idle_timeout_s * 1000)}"
     return (

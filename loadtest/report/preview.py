@@ -5,12 +5,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from loadtest.capacity.probing import Bounds, usual_probes
 from loadtest.protocol import Limit
 from loadtest.report.words import count, dollars, share, span, three_digits
 from loadtest.scenario.doubts import doubts
 from loadtest.scenario.key import LOCAL_KEY, LOCAL_VARIABLE, key_variable
 from loadtest.scenario.model import HandlerTarget, RemoteTarget, Scenario
 from loadtest.scenario.preview import OperationPreview, Preview
+from loadtest.scenario.probes import at_rate, first_rate, obstacle
+from loadtest.scenario.search import Search
 from loadtest.traffic.settings import ClosedLoad, Gamma, Trace
 
 WIDTH = 80
@@ -27,6 +30,8 @@ def preview_lines(seen: Preview) -> Iterator[str]:
     yield from _labelled("load", _load(seen))
     yield from _labelled("seed", _seed(seen))
     yield from _labelled("time", _time(seen))
+    if scenario.search is not None:
+        yield from _labelled("search", _search(scenario, scenario.search))
     yield ""
     yield from _table(["stage", "for", "peak", "jobs"], [_stage(seen, index) for index in range(len(seen.stages))])
     yield ""
@@ -108,6 +113,18 @@ def _time(seen: Preview) -> str:
         f"{span(seen.scenario.load.duration_s)} of load, then up to {span(drain.within)} of drain and "
         f"{span(drain.cancel_within)} of cancelling: {span(seen.longest_s)} at most"
     )
+
+
+def _search(scenario: Scenario, search: Search) -> str:
+    """How far a search goes; all else that is told is of its first probe."""
+    first_per_s, most_per_s = first_rate(scenario), search.at_most
+    probes = usual_probes(Bounds(first_per_s, most_per_s, search.within))
+    told = (
+        f"this load, the first probe, then others up to {most_per_s:.4g}/s until a gate breaks, to within "
+        f"{share(search.within)}: some {probes} probes, more where two disagree"
+    )
+    why = obstacle(at_rate(scenario, most_per_s, 1, scenario.seed))
+    return told if why is None else f"{told}; it does not get to {most_per_s:.4g}/s: {why}"
 
 
 def _stage(seen: Preview, index: int) -> list[str]:

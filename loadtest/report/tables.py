@@ -137,11 +137,12 @@ class QuantileRow:
 def quantile_rows(flow: FlowSummary) -> list[QuantileRow]:
     """A flow's quantities that any job had: mean, every percentile with its interval, the largest."""
     return [
-        _quantile_row(label, term, q) for name, (label, term) in _QUANTITIES.items() if (q := getattr(flow, name)).n
+        quantile_row(label, term, q) for name, (label, term) in _QUANTITIES.items() if (q := getattr(flow, name)).n
     ]
 
 
-def _quantile_row(label: str, term: str, q: Quantiles) -> QuantileRow:
+def quantile_row(label: str, term: str, q: Quantiles) -> QuantileRow:
+    """The line of one quantity."""
     cells = [Cell(_ms("mean", q.mean))]
     for name in PERCENTILES:
         low_high = q.ci95.get(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from markupsafe import Markup
 
 TERMS: dict[str, tuple[str, str]] = {
@@ -150,20 +152,66 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
 }
 
+PLAN_TERMS = TERMS | {
+    "slo": (
+        "Objective",
+        "What is to hold, in the words of a gate. Met: the whole interval of its figure is under the limit. Not met: "
+        "all of it is over.",
+    ),
+    "simulation": (
+        "Simulation",
+        "The endpoint’s own model under a virtual clock, fed with the measured times. The interval is that of the "
+        "mean of independent replications, 95 % by Student’s t: how well the simulation knows itself.",
+    ),
+    "cliff": (
+        "Cliff",
+        "Where delays run away: near the rate that keeps all workers busy a little more load makes jobs wait much "
+        "longer.",
+    ),
+    "utilisation": ("Busy", "Time at work over worker-seconds from start to stop."),
+    "billed": (
+        "Billed",
+        "Worker-seconds from each start to its stop, cold start and idle time included, each stop rounded up to a "
+        "whole second; at the price per worker-second.",
+    ),
+    "offered-load": ("Offered load", "Jobs per second times the mean execution time: workers busy on average."),
+    "vendor": (
+        "Vendor’s rule",
+        "Requests per minute × seconds per request / 60, rounded up: the bare offered load. It leaves nothing for "
+        "jobs that come close together, so that they wait for each other, and where it comes out whole, for ever.",
+    ),
+    "held-out": (
+        "Held against a run",
+        "A run that was not calibrated from is predicted from its scenario alone: replicas of it, each with other "
+        "arrivals and with times drawn anew from those that were measured.",
+    ),
+    "scalability": (
+        "Scalability law",
+        "Whether workers slow each other down: contention α and coherency β (USL), each with its 95 % interval. An α "
+        "above 0 says that more workers will bring less than is predicted.",
+    ),
+    "dispatch": (
+        "Dispatch",
+        "The delay of a job that meets an idle worker; it comes on top of every simulated wait.",
+    ),
+}
+"""The same, and those of a capacity plan."""
+
 
 class Terms:
     """Links from words to their definitions; the first of each is where its definition leads back to."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[str, tuple[str, str]] = TERMS) -> None:
+        self._known = known
         self._used: set[str] = set()
 
     def link(self, key: str, label: str | None = None) -> Markup:
         """The term, or a label that stands for it, as a link to its definition."""
-        label = TERMS[key][0] if label is None else label
+        label = self._known[key][0] if label is None else label
         here = "" if key in self._used else Markup(' id="use-{}"').format(key)
         self._used.add(key)
         return Markup('<a class="term"{} href="#def-{}">{}</a>').format(here, key, label)
 
     def definitions(self) -> list[tuple[str, str, str]]:
         """Key, name and text of each term that the page used so far."""
-        return [(key, *TERMS[key]) for key in TERMS if key in self._used]
+        return [(key, *self._known[key]) for key in self._known if key in self._used]

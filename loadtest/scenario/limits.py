@@ -17,6 +17,7 @@ from loadtest.scenario.gates import STEADY, Gate, Metric
 from loadtest.scenario.key import is_loopback
 from loadtest.scenario.model import SUBMITS_BY, RemoteTarget, Scenario
 from loadtest.scenario.overrides import spelled
+from loadtest.scenario.search import Search
 from loadtest.traffic.settings import OpenLoad, Trace
 
 MOST_JOBS = 20_000_000
@@ -48,6 +49,8 @@ def impossible(scenario: Scenario) -> Iterator[Fault]:
         yield from _of_gates(scenario, ("abort", "gates"), scenario.abort.gates)
     if scenario.ceilings.cost is not None and scenario.price is None:
         yield Fault(("ceilings", "cost"), "a cost ceiling needs a price; add price, in US dollars per worker-second")
+    if scenario.search is not None:
+        yield from _of_search(scenario, scenario.search)
     stages = len(scenario.load.stages)
     if stages > MOST_STAGES:
         text = f"{stages} stages, but a load has at most {MOST_STAGES}; use a ramp or a trace"
@@ -93,6 +96,25 @@ def _of_gates(scenario: Scenario, path: Path, gates: Sequence[Gate]) -> Iterator
         unknown = unknown_to(scenario, gate)
         if unknown is not None:
             yield Fault((*path, index), unknown)
+
+
+def _of_search(scenario: Scenario, search: Search) -> Iterator[Fault]:
+    """What a search cannot do without: rates to change, objectives that break when they rise, and room for them."""
+    load = scenario.load
+    if not isinstance(load, OpenLoad) or isinstance(load.arrivals, Trace):
+        text = "a search changes the rates of an open load, and this load has none; write load.stages with rates"
+        yield Fault(("search",), text)
+        return
+    if not scenario.gates:
+        yield Fault(("search",), 'a search needs an objective; add gates: ["delay p95 < 2s"]')
+    for index, gate in enumerate(scenario.gates):
+        if gate.metric is Metric.THROUGHPUT:
+            text = f'"{gate}" breaks at low rates, and a search looks for what breaks at high ones; drop it'
+            yield Fault(("gates", index), text)
+    peak = max(peak_rates(load))
+    if peak > search.at_most:
+        text = f"{search.at_most:g}/s is less than the load's own {peak:g}/s, where a search begins; raise it"
+        yield Fault(("search", "at_most"), text)
 
 
 def unknown_to(scenario: Scenario, gate: Gate) -> str | None:

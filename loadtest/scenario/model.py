@@ -25,14 +25,16 @@ from loadtest.protocol import EXECUTION_TIMEOUT, JOB_TTL, OPERATIONS, RUNSYNC_WA
 from loadtest.scenario.abort_gates import AbortGate
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import GateText
+from loadtest.scenario.search import Search
 from loadtest.scenario.validity import ValidityLimits
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Fraction, Frozen, Seconds, seconds_text
 from loadtest.wire import Policy
 
-NOT_COMPARED = ("name", "question", "target", "endpoint", "seed", "gates")
+NOT_COMPARED = ("name", "question", "target", "endpoint", "seed", "gates", "search")
 """What may differ between two runs of the same scenario: what it is called, what is under test, and what is asked of
-it. The embedded endpoint's settings are what is under test, as a target elsewhere is."""
+it; a search is no part of any of its runs. The embedded endpoint's settings are what is under test, as a target
+elsewhere is."""
 SUBMITS_BY = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN, "webhook": Op.RUN}
 """Which operation submits a flow's job."""
 
@@ -170,6 +172,17 @@ Target = Annotated[
 """Where jobs go: `embedded` and `{handler: ...}` start an endpoint on this machine; others are URLs."""
 
 
+def target_text(target: Target) -> str:
+    """What is known of a target before it is started: `embedded`, its URL, or the handler's file."""
+    match target:
+        case RemoteTarget():
+            return target.url
+        case HandlerTarget():
+            return str(target.handler)
+        case _:
+            return target
+
+
 class Drain(Frozen):
     """After the last arrival: how long unfinished jobs are waited for, then how long cancelling may take."""
 
@@ -240,6 +253,8 @@ class Scenario(Frozen):
     """What happens after the last arrival."""
     gates: tuple[GateText, ...] = ()
     """What the run must hold to pass: objectives such as `delay p95 < 2s` ([gates.md](gates.md))."""
+    search: Search | None = None
+    """Looks for the highest rate at which the gates hold; `loadtest run` then runs the load again and again."""
     abort: AbortRule | None = None
     """When errors stop the run early; where not given, never on this machine and by default elsewhere."""
     ceilings: Ceilings = Ceilings()

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from loadtest.endpoint import settings as endpoint
 from loadtest.protocol import Op
 from loadtest.scenario import model as scenario
+from loadtest.scenario.search import Search
 from loadtest.scenario.validity import ValidityLimits
 from loadtest.traffic import settings as traffic
 
@@ -32,6 +33,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`flows.*.policy`", scenario.JobPolicy),
     ("`webhooks`", scenario.Notifications),
     ("`drain`", scenario.Drain),
+    ("`search`", Search),
     ("`abort`", scenario.AbortRule),
     ("`ceilings`", scenario.Ceilings),
     ("`validity`", ValidityLimits),

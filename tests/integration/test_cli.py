@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parents[2]
 SMOKE = str(ROOT / "scenarios" / "smoke.yaml")
 SECONDS_TO_HELP = 0.3

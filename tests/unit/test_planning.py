@@ -95,6 +95,8 @@ def test_the_least_workers_are_told_with_one_fewer_the_cliff_and_the_cost(warm: 
     assert plan.highest_rate_per_s > 1
     assert "At 10 % more" in said
     assert "The vendor's rule gives 2" in said or "The vendor's rule gives 3" in said
+    assert said.rstrip().endswith(f"report  {warm / 'capacity.html'}")
+    assert (warm / "capacity.html").read_text().startswith("<!doctype html>")
     assert "Not known: cold start time. To measure it: a scenario whose workers stop" in " ".join(said.split())
 
 
@@ -228,6 +230,7 @@ def test_a_run_that_cannot_be_predicted_is_refused(
         ({"arrivals": "bursty"}, "--arrivals bursty:"),
         ({"price": 0.0}, "--price 0:"),
         ({"out": Path("/nowhere/x.json")}, "cannot be written"),
+        ({"out": Path("x.html")}, "name a file that ends in .json"),
     ],
 )
 def test_what_cannot_be_answered_is_a_sentence_and_no_number(warm: Path, options: dict[str, Any], said: str) -> None:

@@ -7,7 +7,7 @@ import sys
 
 PROGRAM = """
 import sys
-for room in ("cli", "results", "supervise", "gating", "planning", "serve.command"):
+for room in ("cli", "results", "supervise", "gating", "planning", "searching", "serve.command"):
     __import__(f"loadtest.{room}")
     if {"gevent", "locust"} & set(sys.modules):
         sys.exit(f"loadtest.{room} imports gevent or locust")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.errors import ExitCode, RunDirectoryError
-from loadtest.supervise import RunRequest, run
+from loadtest.supervise import RunRequest, run, scenario_of
 
 SMOKE = Path(__file__).parents[2] / "scenarios" / "smoke.yaml"
 
@@ -15,7 +15,8 @@ SMOKE = Path(__file__).parents[2] / "scenarios" / "smoke.yaml"
 @pytest.mark.parametrize("out", ["taken", "taken/inside", "x" * 300])
 def test_a_directory_that_cannot_be_made_is_one_line_of_usage_error(tmp_path: Path, out: str) -> None:
     (tmp_path / "taken").write_text("")
+    request = RunRequest(SMOKE, out=tmp_path / out)
     with pytest.raises(RunDirectoryError, match=r"^[^\n]*; name another with --out$") as refused:
-        run(RunRequest(SMOKE, out=tmp_path / out))
+        run(request, scenario_of(request))
     assert refused.value.exit_code is ExitCode.USAGE
     assert [each.name for each in tmp_path.iterdir()] == ["taken"]

@@ -172,6 +172,6 @@
     plot.dataset.drawn = "";
   };
 
-  whole.addEventListener("click", reset);
+  whole?.addEventListener("click", reset);
   Promise.all(Object.entries(specs).map(draw)).then(() => { document.body.dataset.drawn = Math.round(performance.now()); });
 })();

@@ -77,9 +77,7 @@ class Started:
         self.process.send_signal(number)
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
-    """`start(scenario, *arguments)`: begin a run of a scenario given as a mapping or as a file's text."""
+def _runs(folder: Path) -> Iterator[Callable[..., Started]]:
     running: list[Started] = []
 
     def begin(
@@ -89,9 +87,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
         out: Path | None = None,
         prefix: Sequence[str] = (),
     ) -> Started:
-        path = tmp_path / f"scenario{len(running)}.yaml"
+        path = folder / f"scenario{len(running)}.yaml"
         path.write_text(scenario if isinstance(scenario, str) else json.dumps({"name": "test", **scenario}))
-        out = out or tmp_path / f"run{len(running)}"
+        out = out or folder / f"run{len(running)}"
         command = [*prefix, sys.executable, "-m", "loadtest", "run", str(path), "--out", str(out), *arguments]
         running.append(Started(command, out, env or {}))
         return running[-1]
@@ -104,15 +102,28 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
 
 
 @pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
+    """`start(scenario, *arguments)`: begin a run of a scenario given as a mapping or as a file's text."""
+    yield from _runs(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def start_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Started]]:
+    """The same, for runs that a whole module shares."""
+    yield from _runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
 def run(start: Callable[..., Started]) -> Callable[..., Finished]:
     """`run(scenario, *arguments)`: run a scenario to its end."""
     return lambda *args, **kwargs: start(*args, **kwargs).finish()
 
 
-def sending(begun: Started, processes: int = 1, within_s: float = 30.0) -> None:
+def sending(begun: Started | Path, processes: int = 1, within_s: float = 30.0) -> None:
     """Wait until every process of a run has samples on disk."""
     by = time.monotonic() + within_s
-    while len(list((begun.out / "shards").glob("samples-*"))) < processes:
+    directory = begun.out if isinstance(begun, Started) else begun
+    while len(list((directory / "shards").glob("samples-*"))) < processes:
         assert time.monotonic() < by, "no samples came"
         time.sleep(0.05)
 

@@ -1,4 +1,4 @@
-"""A small endpoint that misbehaves for a while, in the way that a test chooses; what it did is on its own record."""
+"""A small endpoint that misbehaves now and then, in the ways that a test chooses; what it did is on record."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,28 +20,37 @@ HEALTH = {"jobs": {"inQueue": 0, "inProgress": 0}, "workers": {"idle": 1, "runni
 Misbehave = Callable[["Talk"], None]
 
 
-@dataclass
-class Faulty:
-    """What is known of the endpoint: its jobs by id, and when it misbehaves, in seconds since the epoch."""
+@dataclass(frozen=True)
+class Spell:
+    """A while in which the endpoint misbehaves in one way; seconds since the epoch."""
 
     misbehave: Misbehave
+    bad_from: float
+    bad_until: float
+
+
+@dataclass
+class Faulty:
+    """What is known of the endpoint: its jobs by id, and when it misbehaves, each way after a calm of `after_s`."""
+
+    ways: Sequence[Misbehave]
     after_s: float
     for_s: float
     url: str = ""
     jobs: dict[str, float] = field(default_factory=dict)
-    bad_from: float = float("inf")
-    bad_until: float = float("inf")
-    misbehaved: int = 0
+    spells: list[Spell] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
     def job_comes(self) -> None:
-        """The first job sets the time of the fault."""
-        if self.bad_from == float("inf"):
-            self.bad_from = time.time() + self.after_s
-            self.bad_until = self.bad_from + self.for_s
+        """The first job sets the times of the faults."""
+        if not self.spells:
+            now, each_s = time.time(), self.after_s + self.for_s
+            ends = [now + each_s * number for number in range(1, len(self.ways) + 1)]
+            self.spells = [Spell(way, end - self.for_s, end) for way, end in zip(self.ways, ends, strict=True)]
 
-    def is_bad(self) -> bool:
-        return self.bad_from <= time.time() < self.bad_until
+    def misbehaviour(self) -> Misbehave | None:
+        now = time.time()
+        return next((spell.misbehave for spell in self.spells if spell.bad_from <= now < spell.bad_until), None)
 
 
 class Talk(BaseHTTPRequestHandler):
@@ -56,8 +65,8 @@ class Talk(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.endpoint.job_comes()
-        if self.endpoint.is_bad():
-            self.misbehave()
+        if misbehave := self.endpoint.misbehaviour():
+            misbehave(self)
             return
         if "/cancel/" in self.path:
             self.answer({"id": self.path.rpartition("/")[2], "status": "CANCELLED"})
@@ -71,14 +80,10 @@ class Talk(BaseHTTPRequestHandler):
             self.answer({"id": job_id, "status": "IN_QUEUE"})
 
     def do_GET(self) -> None:
-        if self.endpoint.is_bad():
-            self.misbehave()
+        if misbehave := self.endpoint.misbehaviour():
+            misbehave(self)
         else:
             self.answer(HEALTH if self.path.endswith("/health") else self._job(self.path.rpartition("/")[2]))
-
-    def misbehave(self) -> None:
-        self.endpoint.misbehaved += 1
-        self.endpoint.misbehave(self)
 
     def _job(self, job_id: str) -> dict[str, Any]:
         if time.time() < self.endpoint.jobs[job_id] + SERVICE_S:
@@ -136,9 +141,9 @@ class Listener(ThreadingHTTPServer):
 
 
 @contextmanager
-def faulty(misbehave: Misbehave, after_s: float, for_s: float) -> Iterator[Faulty]:
-    """An endpoint that misbehaves from `after_s` after its first job on, for `for_s`."""
-    endpoint = Faulty(misbehave, after_s, for_s)
+def faulty(ways: Sequence[Misbehave], after_s: float, for_s: float) -> Iterator[Faulty]:
+    """An endpoint that is well for `after_s`, then misbehaves for `for_s`, once in each of these ways."""
+    endpoint = Faulty(ways, after_s, for_s)
     talk = type("BoundTalk", (Talk,), {"endpoint": endpoint, "numbers": count()})
     with Listener(("127.0.0.1", 0), talk) as listener:
         endpoint.url = f"http://127.0.0.1:{listener.server_address[1]}/v2/x"

@@ -15,6 +15,8 @@ import pytest
 
 from tests.integration.run.conftest import WITHIN_S, Finished, Started
 
+pytestmark = pytest.mark.alone
+
 SLOWER = 1.5
 """Beyond the tolerance below by more than a busy machine makes of it."""
 SCENARIO = {
@@ -33,19 +35,29 @@ def endpoint(median_ms: float) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Finished]:
-    """`released(name, *arguments)`: a run of the scenario under that name."""
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Started]:
+    """`begun(name, *arguments)`: a run of the scenario under that name, which goes on."""
     folder = tmp_path_factory.mktemp("releases")
     scenario = folder / "release.yaml"
     scenario.write_text(json.dumps(SCENARIO))
 
-    def run(name: str, *arguments: str) -> Finished:
+    def begin(name: str, *arguments: str) -> Started:
         command = [sys.executable, "-m", "loadtest", "run", str(scenario), "--out", str(folder / name), *arguments]
-        finished = Started(command, folder / name, {}).finish()
-        assert finished.status == 0, finished.stdout + finished.stderr
-        return finished
+        return Started(command, folder / name, {})
 
-    return run
+    return begin
+
+
+def to_its_end(run: Started) -> Finished:
+    finished = run.finish()
+    assert finished.status == 0, finished.stdout + finished.stderr
+    return finished
+
+
+@pytest.fixture(scope="module")
+def released(begun: Callable[..., Started]) -> Callable[..., Finished]:
+    """`released(name, *arguments)`: a run of the scenario under that name, to its end."""
+    return lambda name, *arguments: to_its_end(begun(name, *arguments))
 
 
 @pytest.fixture(scope="module")
@@ -126,15 +138,12 @@ def test_ci_is_told_in_its_own_formats(before: Finished, slower: Finished, gate:
 
 
 @pytest.fixture(scope="module")
-def short(released: Callable[..., Finished], serve_module: Callable[..., Any]) -> Callable[..., Finished]:
-    """`short(name, *arguments)`: a run that is over soon."""
-    url = serve_module(endpoint(20)).url
-    return lambda name, *arguments: released(name, "--target", url, "--set", "load.stages.0.for=1s", *arguments)
-
-
-@pytest.fixture(scope="module")
-def brief(short: Callable[..., Finished]) -> Finished:
-    return short("brief")
+def brief(begun: Callable[..., Started], serve_module: Callable[..., Any]) -> dict[str, Finished]:
+    """Runs that are over soon, by name: what they measure is not looked at, so that they go on at once."""
+    soon = ("--target", serve_module(endpoint(20)).url, "--set", "load.stages.0.for=1s")
+    changes = {"plain": (), "seed": ("--seed", "7"), "payload": ("--set", "flows.runsync.input=longer")}
+    at_once = {name: begun(name, *soon, *change) for name, change in changes.items()}
+    return {name: to_its_end(run) for name, run in at_once.items()}
 
 
 def assert_refused(ended: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -146,18 +155,18 @@ def assert_refused(ended: subprocess.CompletedProcess[str], *words: str) -> None
         assert word in ended.stderr
 
 
-def test_another_scenario_is_refused(before: Finished, brief: Finished, gate: Gate) -> None:
-    hashes = [f"its scenario is {before.run['scenario_hash']}", f"that of the run {brief.run['scenario_hash']}"]
-    assert_refused(gate(brief, before), *hashes, 'load.stages.0.for is "12s" there and "1s" here')
+def test_another_scenario_is_refused(before: Finished, brief: dict[str, Finished], gate: Gate) -> None:
+    here = brief["plain"]
+    hashes = [f"its scenario is {before.run['scenario_hash']}", f"that of the run {here.run['scenario_hash']}"]
+    assert_refused(gate(here, before), *hashes, 'load.stages.0.for is "12s" there and "1s" here')
 
 
-def test_another_seed_is_refused(brief: Finished, short: Callable[..., Finished], gate: Gate) -> None:
-    assert_refused(gate(short("seed", "--seed", "7"), brief), "its seed is 1, that of the run 7; run with --seed 1")
+def test_another_seed_is_refused(brief: dict[str, Finished], gate: Gate) -> None:
+    assert_refused(gate(brief["seed"], brief["plain"]), "its seed is 1, that of the run 7; run with --seed 1")
 
 
-def test_another_payload_is_refused(brief: Finished, short: Callable[..., Finished], gate: Gate) -> None:
-    other = short("payload", "--set", "flows.runsync.input=longer")
-    ended = gate(other, brief)
+def test_another_payload_is_refused(brief: dict[str, Finished], gate: Gate) -> None:
+    ended = gate(brief["payload"], brief["plain"])
     assert_refused(ended, "its payloads are ", "; send the same inputs")
     there, here = ended.stderr.split("its payloads are ")[1].split(", those of the run ")
     assert there != here.split(";")[0]

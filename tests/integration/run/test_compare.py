@@ -6,16 +6,21 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.integration.run.conftest import Finished, steady
+import pytest
+
+from tests.integration.run.conftest import Started, steady
+
+pytestmark = pytest.mark.alone
 
 FAST = {"workers": {"active": 10, "max": 10}, "service": "30ms"}
 
 
 def test_two_runs_are_laid_over_each_other(
-    run: Callable[..., Finished], command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    start: Callable[..., Started], command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     asked = {**steady("40/s", "4s"), "endpoint": FAST}
-    first, slow = run(asked), run(asked, "--set", "endpoint.service=90ms")
+    at_once = [start(asked), start(asked, "--set", "endpoint.service=90ms")]
+    first, slow = (begun.finish() for begun in at_once)
     assert first.is_complete()
     assert slow.is_complete()
     page = tmp_path / "page.html"

@@ -103,6 +103,7 @@ def test_a_target_that_is_down_aborts_within_ten_seconds(run: Callable[..., Fini
     assert "refused" in finished.summary["reason"]
 
 
+@pytest.mark.alone
 def test_a_target_that_is_slow_to_answer_at_first_is_waited_for(
     start: Callable[..., Started], serve: Callable[..., Any]
 ) -> None:

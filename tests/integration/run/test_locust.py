@@ -18,6 +18,8 @@ import pytest
 
 from tests.integration.run.conftest import Finished, steady
 
+pytestmark = pytest.mark.alone
+
 REPOSITORY = Path(__file__).parents[3]
 LOCUSTFILE = REPOSITORY / "loadtest" / "drive" / "locustfile.py"
 ENDPOINT = {"workers": {"active": 20, "max": 20}, "service": "50ms"}

@@ -13,6 +13,8 @@ from loadtest.traffic.arrivals import fullest, schedule
 from loadtest.traffic.settings import OpenLoad
 from tests.integration.run.conftest import Finished, Journal, read_journal, steady
 
+pytestmark = pytest.mark.alone
+
 FAST = {"workers": {"active": 40, "max": 40}, "service": {"median": "60ms", "sigma": 0.5}}
 
 

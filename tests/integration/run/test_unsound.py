@@ -18,6 +18,8 @@ import pytest
 
 from tests.integration.run.conftest import Finished, Started, sending, steady
 
+pytestmark = pytest.mark.alone
+
 SLOW = {"workers": {"active": 100, "max": 100}, "service": "100ms"}
 FAST = {"workers": {"active": 60, "max": 60}, "service": "10ms"}
 

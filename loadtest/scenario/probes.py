@@ -1,0 +1,69 @@
+"""The probes of a search: the scenario's load at another rate, and what keeps one from being sent at all."""
+
+from __future__ import annotations
+
+from loadtest.scenario.limits import impossible, peak_rates
+from loadtest.scenario.model import Scenario
+from loadtest.scenario.preview import preview
+from loadtest.traffic.settings import OpenLoad, Ramp, RateStage
+from loadtest.units import per_second_text, seconds_text
+
+
+def first_rate(scenario: Scenario) -> float:
+    """The rate of the load as it is written, in jobs per second: the highest of its stages."""
+    return max(peak_rates(_open(scenario)))
+
+
+def at_rate(scenario: Scenario, rate_per_s: float, stretch: int, seed: int) -> Scenario:
+    """A probe: every rate multiplied so that the highest is this one, every stage `stretch` times as long."""
+    load = _open(scenario)
+    factor = rate_per_s / first_rate(scenario)
+    stages = tuple(_scaled(stage, factor, stretch) for stage in load.stages)
+    changed = {"load": load.model_copy(update={"stages": stages}), "seed": seed, "search": None}
+    return scenario.model_copy(update=changed)
+
+
+def changes(probe: Scenario) -> list[str]:
+    """What `--set` takes to make a probe of the scenario that it came from, its seed apart."""
+    told = ["search="]
+    for index, stage in enumerate(_open(probe).stages):
+        start, end = per_second_text(stage.rate.start), per_second_text(stage.rate.end)
+        told.append(f"load.stages.{index}.rate={start if start == end else f'{start} to {end}'}")
+        told.append(f"load.stages.{index}.for={seconds_text(stage.duration)}")
+    for name in ("jobs", "cost"):
+        most = getattr(probe.ceilings, name)
+        told += [] if most is None else [f"ceilings.{name}={most!r}"]
+    return told
+
+
+def obstacle(probe: Scenario) -> str | None:
+    """Why a probe must not be sent: a limit or a ceiling that its schedule would pass; None where nothing is."""
+    fault = next(impossible(probe), None)
+    if fault is not None:
+        return fault.text.partition(";")[0]
+    seen = preview(probe)
+    for operation in seen.operations:
+        limit, fullest = operation.limit, operation.fullest
+        if limit is not None and fullest is not None and fullest > limit.requests:
+            within = seconds_text(limit.per_s)
+            return f"{fullest} jobs fall into the fullest {within} of /{operation.op}, its limit is {limit}"
+    most = probe.ceilings.jobs
+    if most is not None and seen.jobs is not None and seen.jobs > most:
+        return f"it would submit {seen.jobs} jobs, ceilings.jobs leaves {most}"
+    cost = probe.ceilings.cost
+    if cost is not None and cost <= 0:
+        return "ceilings.cost is spent"
+    if cost is not None and seen.cost is not None and seen.cost > cost:
+        return f"it would cost about {seen.cost:.3g} US dollars, ceilings.cost leaves {cost:.3g}"
+    return None
+
+
+def _open(scenario: Scenario) -> OpenLoad:
+    assert isinstance(scenario.load, OpenLoad)  # `limits.impossible` refuses a search of any other
+    return scenario.load
+
+
+def _scaled(stage: RateStage, factor: float, stretch: int) -> RateStage:
+    start, end = (float(f"{rate * factor:.6g}") for rate in (stage.rate.start, stage.rate.end))
+    rate = Ramp(start=start, end=end)
+    return stage.model_copy(update={"rate": rate, "duration": stage.duration * stretch})

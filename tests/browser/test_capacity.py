@@ -1,0 +1,34 @@
+"""The page of a capacity plan in a real browser, from a file and with no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from loadtest.report.capacity_page import capacity_html
+from tests.browser.test_report import CHROMIUM, Seen, browser  # noqa: F401
+from tests.unit.report.test_capacity_page import planned
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("plan") / "capacity.html"
+    path.write_text(capacity_html(planned()))
+    return path
+
+
+def test_every_chart_is_drawn_and_nothing_leaves_the_file(browser: Browser, page: Path) -> None:  # noqa: F811
+    seen = Seen(browser, page)
+    assert seen.said == []
+    assert seen.asked == [page.as_uri()]
+    plots = seen.page.query_selector_all(".plot")
+    assert len(plots) == 4
+    marks = "plot => plot.querySelectorAll('svg .role-mark path, svg .role-mark line').length"
+    assert all(plot.evaluate(marks) > 5 for plot in plots)
+    for width in (400, 820):
+        seen.page.set_viewport_size({"width": width, "height": 900})
+        assert seen.page.evaluate("document.documentElement.scrollWidth") == width

@@ -1,0 +1,25 @@
+"""The page of a measured search in a real browser, from a file and with no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from loadtest.report.search_page import search_html
+from tests.browser.test_report import CHROMIUM, Seen, browser  # noqa: F401
+from tests.unit.report.test_search_page import FOUND
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
+
+
+def test_the_chart_is_drawn_and_nothing_leaves_the_file(browser: Browser, tmp_path: Path) -> None:  # noqa: F811
+    path = tmp_path / "search.html"
+    path.write_text(search_html(FOUND))
+    seen = Seen(browser, path)
+    assert (seen.said, seen.asked) == ([], [path.as_uri()])
+    dots = "plot => plot.querySelectorAll('svg .mark-symbol path').length"
+    assert [plot.evaluate(dots) for plot in seen.page.query_selector_all(".plot")] == [4]
+    seen.page.set_viewport_size({"width": 400, "height": 900})
+    assert seen.page.evaluate("document.documentElement.scrollWidth") == 400

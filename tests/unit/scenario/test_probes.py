@@ -1,0 +1,93 @@
+"""A probe is the scenario's load at another rate, and none is sent that a limit or a ceiling forbids."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtest.errors import ScenarioError
+from loadtest.report.preview import preview_lines
+from loadtest.scenario.limits import refuse_over_limits
+from loadtest.scenario.load import load_scenario
+from loadtest.scenario.model import Scenario
+from loadtest.scenario.preview import preview
+from loadtest.scenario.probes import at_rate, changes, first_rate, obstacle
+
+BREAKPOINT = Path(__file__).parents[3] / "scenarios" / "breakpoint.yaml"
+
+
+def scenario(**more: Any) -> Scenario:
+    stages = [{"rate": "5/s to 20/s", "for": "2s"}, {"rate": "20/s", "for": "10s"}]
+    asked = {
+        "name": "x",
+        "load": {"arrivals": "constant", "stages": stages},
+        "search": {"at_most": "500/s"},
+        "gates": ["delay p95 < 2s"],
+    }
+    return Scenario.model_validate(asked | more)
+
+
+def test_all_rates_are_scaled_so_that_the_highest_is_the_one_that_is_tried() -> None:
+    assert first_rate(scenario()) == 20
+    probe = at_rate(scenario(), 33.3, 2, 7)
+    rates = [(stage.rate.start, stage.rate.end, stage.duration) for stage in probe.load.stages]  # type: ignore[union-attr]
+    assert rates == [(8.325, 33.3, 4), (33.3, 33.3, 20)]
+    assert (probe.seed, probe.search) == (7, None)
+    assert probe.hash() == at_rate(scenario(search={"at_most": "90/s"}), 33.3, 2, 8).hash()
+
+
+def test_set_makes_the_same_probe_of_the_file() -> None:
+    asked = load_scenario(BREAKPOINT, ["ceilings.jobs=5000"])
+    probe = at_rate(asked, 47.6, 2, 4)
+    assert load_scenario(BREAKPOINT, changes(probe), seed=4) == probe
+
+
+def test_once_the_money_is_spent_nothing_more_is_sent() -> None:
+    probe = at_rate(scenario(price=0.01), 20.0, 1, 1)
+    spent = probe.model_copy(update={"ceilings": probe.ceilings.model_copy(update={"cost": -0.1})})
+    assert obstacle(spent) == "ceilings.cost is spent"
+
+
+@pytest.mark.parametrize(
+    ("more", "rate_per_s", "why"),
+    [
+        ({}, 99.0, None),
+        ({}, 101.0, "offers 101/s to /run, the limit is 1000 per 10 s (100/s)"),
+        ({"load": {"stages": [{"rate": "20/s", "for": "60s"}]}}, 99.0, "jobs fall into the fullest 10s of /run"),
+        ({"ceilings": {"jobs": 500}}, 60.0, "it would submit 675 jobs, ceilings.jobs leaves 500"),
+        ({"price": 0.01, "ceilings": {"cost": 1}}, 60.0, "US dollars, ceilings.cost leaves 1"),
+    ],
+)
+def test_what_a_limit_or_ceiling_forbids_is_not_sent(
+    more: dict[str, Any], rate_per_s: float, why: str | None
+) -> None:
+    said = obstacle(at_rate(scenario(**more), rate_per_s, 1, 1))
+    assert (said is None) == (why is None)
+    assert why is None or (said is not None and why in said)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"gates": []}, "search: a search needs an objective; add gates"),
+        ({"gates": ["throughput > 3/s"]}, 'gates[0]: "throughput > 3/s" breaks at low rates'),
+        ({"search": {"at_most": "10/s"}}, "search.at_most: 10/s is less than the load's own 20/s"),
+        ({"load": {"model": "closed", "stages": [{"users": 3, "for": "5s"}]}}, "search: a search changes the rates"),
+        (
+            {"load": {"arrivals": {"times": [1, 2]}, "stages": [{"rate": "1/s", "for": "9s"}]}},
+            "search: a search changes the rates",
+        ),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_anything_is_sent(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        refuse_over_limits(scenario(**more))
+    assert said in str(refused.value)
+
+
+def test_check_tells_how_far_a_search_goes_and_what_keeps_it_from_there() -> None:
+    text = " ".join(" ".join(preview_lines(preview(scenario()))).split())
+    assert "others up to 500/s until a gate breaks, to within 5 %: some 14 probes" in text
+    assert "it does not get to 500/s: offers 500/s to /run" in text
