@@ -22,6 +22,8 @@ SWEEP_S = 0.25
 """How often the deadlines of all exchanges are looked at: one timer for all, since hardly any is ever met."""
 PREPARED = 64
 """So many different requests with a body are kept ready."""
+PREPARED_BYTES = 64 * 1024
+"""A larger body is put behind its head each time it is sent, which is little beside the sending."""
 
 
 class Engine:
@@ -108,17 +110,20 @@ class Engine:
         self._free.append(connection)
 
     def _request(self, method: str, path: str, body: bytes) -> bytes:
-        """The whole request; those with a body are the same for all jobs of a flow, and made once."""
+        """The whole request; one with a body is often the same for all jobs of a flow, and then made once."""
         if not body:
             length = b"Content-Length: 0\r\n" if method == "POST" else b""
             return f"{method} {self._base}{path}".encode() + self._headers + length + b"\r\n"
-        request = self._prepared.get((method, path, body))
+        kept = len(body) <= PREPARED_BYTES
+        request = self._prepared.get((method, path, body)) if kept else None
         if request is None:
             if len(self._prepared) >= PREPARED:
                 self._prepared.clear()
             head = f"{method} {self._base}{path}".encode() + self._headers
             length = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-            request = self._prepared[method, path, body] = b"".join((head, length, body))
+            request = b"".join((head, length, body))
+            if kept:
+                self._prepared[method, path, body] = request
         return request
 
     def _expire_overdue(self) -> None:

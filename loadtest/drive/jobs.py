@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -11,12 +10,15 @@ from gevent.event import Event
 
 from loadtest.clock import Clock
 from loadtest.drive.alarm import sleep_until
+from loadtest.drive.paces import pacers, share_out
 from loadtest.drive.pulse import Pulse
 from loadtest.drive.sender import Sender
+from loadtest.errors import ScenarioError
 from loadtest.flows.job import Job
-from loadtest.flows.run import run_and_poll, run_submission, runsync_submission
+from loadtest.flows.run import run_and_poll
 from loadtest.flows.steps import Send, Steps
 from loadtest.flows.stream import stream
+from loadtest.flows.submissions import drawn, fixed
 from loadtest.flows.webhook import run_and_hear
 from loadtest.protocol import Op
 from loadtest.record.recorder import Recorder
@@ -25,17 +27,15 @@ from loadtest.scenario.flows import FlowName
 from loadtest.scenario.model import SUBMITS_BY, Scenario
 from loadtest.scenario.stops import Stops
 from loadtest.traffic.arrivals import Schedule
-from loadtest.traffic.budget import MARGIN_S
 from loadtest.traffic.deal import Deal, closed_users, in_turn, works_from
-from loadtest.traffic.polling import Crowd, LongPolls, PollPacer
 from loadtest.traffic.settings import ClosedLoad
-from loadtest.traffic.shares import ALONE, Place, part
+from loadtest.traffic.shares import ALONE, Place
 
 LOOK_AHEAD_S = 3.0
 """Users are there for every arrival of the next seconds; Locust asks for their number once a second."""
 SPARE_USERS = 5
-LEAST_POLLS_PER_S = 0.1
-"""What a process without a share plans with; its polls wait for the share, not for the plan."""
+MADE_AHEAD_S = 0.1
+"""So long before its time a submission is made whose input is its own: early enough, and not many at once."""
 
 
 class Turn(NamedTuple):
@@ -60,6 +60,7 @@ class Jobs:
         clock: Clock,
         place: Place = ALONE,
         webhook: str | None = None,
+        process: int = 0,
     ) -> None:
         self._scenario = scenario
         self._place = place
@@ -68,9 +69,13 @@ class Jobs:
         self._sender = sender
         self._recorder = recorder
         self._clock = clock
-        self._submissions = {name: _submission(scenario, name, webhook) for name in scenario.flows}
-        self._long = LongPolls()
-        self._pacers = _pacers(scenario, self._long)
+        # In the open model a job's number is its own among all processes; users number their jobs by themselves.
+        stream = 0 if schedule is not None else process
+        self._submissions = {name: fixed(scenario, name, webhook) for name in scenario.flows}
+        self._drawn = {
+            name: drawn(scenario, name, webhook, stream) for name, sent in self._submissions.items() if sent is None
+        }
+        self._pacers = pacers(scenario)
         self._patience_s = scenario.patience
         self._flows = _flows_of_users(scenario)
         self._stage_ends_s = list(itertools.accumulate(stage.duration for stage in scenario.load.stages))
@@ -104,12 +109,7 @@ class Jobs:
         self._place = place
         self._turns.clear()
         self.stops.share(place)
-        for flow, pacer in self._pacers.items():
-            limit = self._scenario.limit(_polled_by(flow))
-            if limit is not None:
-                pacer.polls_per_s = max(part(limit.requests, place) / (limit.per_s + MARGIN_S), LEAST_POLLS_PER_S)
-        held = self._scenario.limit(Op.STATUS_SYNC)
-        self._long.most = math.inf if held is None or held.concurrent is None else part(held.concurrent, place)
+        share_out(self._pacers, self._scenario, place)
         if place.of:
             self._placed.set()
 
@@ -137,17 +137,30 @@ class Jobs:
         if arrival is None:
             return False
         due_at = self.starts_at + arrival.at_s
+        flow = self._names[arrival.flow]
         self._early += 1
         try:
+            submission = self._submissions[flow]
+            if submission is None:
+                sleep_until(due_at - MADE_AHEAD_S, self._clock)
+                submission = self._made(flow, arrival.seq)
             sleep_until(due_at, self._clock)
         finally:
             self._early -= 1
-        if not self._deal.still_mine(arrival.seq):
+        if submission is None or not self._deal.still_mine(arrival.seq):
             return True
         if due_at > self.ends_at or not self._may_submit():
             return False
-        self._carry(Sample(arrival.seq, self._names[arrival.flow], due_at, stage=arrival.stage))
+        self._carry(Sample(arrival.seq, flow, due_at, stage=arrival.stage), submission)
         return True
+
+    def _made(self, flow: FlowName, seq: int) -> Send | None:
+        """The submission of a job whose input is its own; None where it cannot be made, which ends the run."""
+        try:
+            return self._drawn[flow](seq)
+        except ScenarioError as fault:
+            self.stops.reason = self.stops.reason or str(fault)
+            return None
 
     def _carry_own(self, user: int) -> bool:
         """Closed model: the job is due when the user is, and the budget gives way."""
@@ -158,11 +171,15 @@ class Jobs:
             if turn is None:
                 return False
             sleep_until(turn.begins_at, self._clock)
+        seq = next(self._seqs)
+        submission = self._submissions[turn.flow] or self._made(turn.flow, seq)
+        if submission is None:
+            return False
         now = self._sender.enter(turn.op)
         if now > self.ends_at or not self._may_submit():
             self._sender.leave(turn.op)
             return False
-        self._carry(Sample(next(self._seqs), turn.flow, now, stage=turn.stage), entered_at=now)
+        self._carry(Sample(seq, turn.flow, now, stage=turn.stage), submission, entered_at=now)
         return True
 
     def _next_turn(self, user: int) -> Turn | None:
@@ -190,13 +207,13 @@ class Jobs:
         self.ends_at = min(self.ends_at, self._clock.now())
         return False
 
-    def _carry(self, sample: Sample, entered_at: float | None = None) -> None:
+    def _carry(self, sample: Sample, submission: Send, entered_at: float | None = None) -> None:
         chunk_seen_at: list[float] = []
         self.pulse.started()
         try:
             at = self._entered(sample) if entered_at is None else entered_at
             if at is not None:
-                self._sender.carry_out(self._steps(sample, chunk_seen_at), sample, at)
+                self._sender.carry_out(self._steps(sample, submission, chunk_seen_at), sample, at)
         finally:
             self.pulse.in_flight -= 1
             if sample.sent_at is not None:
@@ -211,9 +228,9 @@ class Jobs:
         self._sender.leave(op)
         return None
 
-    def _steps(self, sample: Sample, chunk_seen_at: list[float]) -> Steps:
+    def _steps(self, sample: Sample, submission: Send, chunk_seen_at: list[float]) -> Steps:
         flow = sample.flow
-        job = Job(sample, self._submissions[flow], self._pacers[flow], self._patience_s)
+        job = Job(sample, submission, self._pacers[flow], self._patience_s)
         match flow:
             case "stream":
                 return stream(job, chunk_seen_at)
@@ -255,14 +272,6 @@ class Jobs:
         return self.pulse.in_flight + self._early + soon + SPARE_USERS
 
 
-def _submission(scenario: Scenario, flow: FlowName, webhook: str | None) -> Send:
-    settings = scenario.flows[flow]
-    policy = settings.policy.on_the_wire()
-    if flow == "runsync":
-        return runsync_submission(settings.input, settings.wait, scenario.patience, policy)
-    return run_submission(settings.input, webhook if flow == "webhook" else None, policy)
-
-
 def _flows_of_users(scenario: Scenario) -> list[FlowName]:
     """Closed model: the flow of each user, by its number."""
     load = scenario.load
@@ -271,16 +280,3 @@ def _flows_of_users(scenario: Scenario) -> list[FlowName]:
     turns = in_turn([scenario.share(name) for name in names], users)
     # A process has every n-th user: a pattern that repeats after n would give it users of one flow alone.
     return [names[index] for index in np.random.default_rng(scenario.seed).permutation(turns)]
-
-
-def _pacers(scenario: Scenario, long: LongPolls) -> dict[FlowName, PollPacer]:
-    """A pacer a flow; flows that poll by the same operation share its limit."""
-    crowds = {Op.STATUS: Crowd(), Op.STREAM: Crowd()}
-    pacers: dict[FlowName, PollPacer] = {}
-    for name, flow in scenario.flows.items():
-        pacers[name] = PollPacer(flow.polling, math.inf, crowds[_polled_by(name)], long)
-    return pacers
-
-
-def _polled_by(flow: FlowName) -> Op:
-    return Op.STREAM if flow == "stream" else Op.STATUS

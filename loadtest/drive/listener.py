@@ -45,11 +45,13 @@ class Listener:
             raise UsageError(
                 f"webhooks: cannot listen on {settings.host} port {port}: {fault.strerror}; name another"
             ) from None
-        own = f"http://{settings.host}:{self._server.server_port}"
+        own = f"http://{_reached(settings.host)}:{self._server.server_port}"
         given = settings.url
         if given is not None and process > 0 and "{port}" not in given:
             raise UsageError('webhooks.url: it leads to one process of several; put "{port}" where the port belongs')
-        self.url = (own if given is None else given.rstrip("/").replace("{port}", str(port))) + self._path
+        self.url = (
+            own if given is None else given.rstrip("/").replace("{port}", str(self._server.server_port))
+        ) + self._path
 
     def heard_of(self, job_id: str, until: float) -> Answer:
         """What the endpoint told of this job, at once or when it does; NOTHING where it has not by `until`."""
@@ -93,3 +95,9 @@ class Listener:
         if len(self._early) >= KEPT:
             del self._early[next(iter(self._early))]
         self._early[job_id] = answer
+
+
+def _reached(host: str) -> str:
+    """How an endpoint on this machine calls an address that is listened on, as a URL has it."""
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{own}]" if ":" in own else own

@@ -44,6 +44,7 @@ def first_record(plan: Plan, directory: RunDirectory, now: float) -> Run:
         command=plan.command,
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         started_at=now,
+        payloads={name: flow.payload_hash for name, flow in scenario.flows.items()},
         processes=[ProcessInfo(0, os.getpid(), socket.gethostname())],
         stages=[
             StageSpan(stage.name or f"stage {n}", stage.duration) for n, stage in enumerate(scenario.load.stages, 1)

@@ -64,7 +64,7 @@ class Part:
         listener = self._listener
         self._sender = Sender(self._engine, self._lanes, self._recorder, self._clock, environment, listener)
         webhook = None if listener is None else listener.url
-        self.jobs = _jobs(scenario, self._sender, self._recorder, self._clock, begin.place, webhook)
+        self.jobs = _jobs(scenario, self._sender, self._recorder, self._clock, begin, webhook)
         self.jobs.start(begin.starts_at)
         self._place = begin.place
         self._effort = Effort()
@@ -186,9 +186,14 @@ def _lanes(scenario: Scenario, clock: WallClock, place: Place) -> dict[Op, Lane]
 
 
 def _jobs(
-    scenario: Scenario, sender: Sender, recorder: Recorder, clock: WallClock, place: Place, webhook: str | None
+    scenario: Scenario,
+    sender: Sender,
+    recorder: Recorder,
+    clock: WallClock,
+    begin: messages.Begin,
+    webhook: str | None,
 ) -> Jobs:
     load = scenario.load
     shares: dict[str, float] = {flow: scenario.share(flow) for flow in scenario.flows}
     drawn = schedule(load, shares, scenario.seed) if isinstance(load, OpenLoad) else None
-    return Jobs(scenario, drawn, sender, recorder, clock, place, webhook)
+    return Jobs(scenario, drawn, sender, recorder, clock, begin.place, webhook, begin.process)

@@ -13,26 +13,28 @@ from loadtest.protocol import Op
 class Row:
     """Ended jobs of one operation; they end in order of time, so the oldest is the next to go.
 
-    Times and ids stand apart: a tuple a job would have the garbage collector look at each of them.
+    Times and ids stand apart: a tuple a job would have the garbage collector look at each of them. `due_at` is
+    when the oldest expires; infinite where none is kept.
     """
 
     def __init__(self, kept_s: float) -> None:
         self._kept_s = kept_s
         self._ended_at: deque[float] = deque()
         self._ids: deque[str] = deque()
+        self.due_at = math.inf
 
     def put(self, job_id: str, ended_at: float) -> None:
         """Keeps a job that ended at this time."""
+        if not self._ended_at:
+            self.due_at = ended_at + self._kept_s
         self._ended_at.append(ended_at)
         self._ids.append(job_id)
 
-    def due_at(self) -> float:
-        """When the oldest expires; infinite where none is kept."""
-        return self._ended_at[0] + self._kept_s if self._ended_at else math.inf
-
     def expire(self) -> tuple[str, float]:
         """Drops the oldest; its id, and when it ended."""
-        return self._ids.popleft(), self._ended_at.popleft()
+        job_id, ended_at = self._ids.popleft(), self._ended_at.popleft()
+        self.due_at = self._ended_at[0] + self._kept_s if self._ended_at else math.inf
+        return job_id, ended_at
 
 
 class Shelf:
@@ -48,8 +50,8 @@ class Shelf:
 
     def due_at(self) -> float:
         """When the next job expires; infinite where none is kept."""
-        return min(self._run.due_at(), self._runsync.due_at())
+        return min(self._run.due_at, self._runsync.due_at)
 
     def expire(self) -> tuple[str, float]:
         """Drops the job that expires next; its id, and when it ended."""
-        return min(self._run, self._runsync, key=Row.due_at).expire()
+        return (self._run if self._run.due_at <= self._runsync.due_at else self._runsync).expire()

@@ -52,7 +52,10 @@ def unlike(baseline: Run, candidate: Run) -> str | None:
 
 
 def _payload_hash(run: Run) -> str:
-    inputs = {name: flow.get("input") for name, flow in run.scenario["flows"].items()}
+    inputs: dict[str, Any] = {}
+    for name, flow in run.scenario["flows"].items():
+        drawn = flow.get("inputs")
+        inputs[name] = flow.get("input") if drawn is None else {**drawn, "file": None}
     return hashlib.sha256(msgspec.json.encode(inputs, order="deterministic")).hexdigest()[:_DIGITS]
 
 

@@ -57,7 +57,8 @@ class Run(msgspec.Struct, frozen=True):
     load offers nothing by itself and has none. `cancelled` counts jobs that were unfinished at the end and
     then cancelled on the server, `left_over` those that could not be. `lost` names, in the order in which it
     happened, the processes that fell silent while the run went on. `fullest` holds, where there were several,
-    the most requests of each operation that any 10 seconds held, of all processes together.
+    the most requests of each operation that any 10 seconds held, of all processes together. `payloads` is the hash of
+    each flow's inputs.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Run(msgspec.Struct, frozen=True):
     lost: list[int] = []
     audit: list[Audit] = []
     fullest: dict[str, int] = {}
+    payloads: dict[str, str] = {}
     stages: list[StageSpan] = []
     offered: dict[str, list[int]] = {}
     load_started_at: float | None = None

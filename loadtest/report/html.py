@@ -21,6 +21,7 @@ from loadtest.report.terms import Terms
 from loadtest.report.workers import workers_chart, workers_words
 
 MOST_WORKERS = 50
+MOST_INPUTS = 5
 
 SECTIONS = {
     "over-time": "Over time",
@@ -81,7 +82,7 @@ def report_html(run: Run, summary: Summary, series: Series) -> str:
             needs=needs(),
             over_time={chart.name: chart for chart in over_time},
             distributions=distributions,
-            scenario_yaml=_yaml(run.scenario),
+            scenario_yaml=_yaml(_shortened(run.scenario)),
             specs=specs_in_html(charts),
             javascript=charting_in_html(),
         )
@@ -92,6 +93,19 @@ def _contents(summary: Summary) -> list[tuple[str, str]]:
     """The sections of this report, by their identifiers."""
     there = {"gates": summary.gates, "starts": summary.starts, "by-worker": summary.workers, "cost": summary.cost}
     return [(place, title) for place, title in SECTIONS.items() if there.get(place, True)]
+
+
+def _shortened(scenario: dict[str, Any]) -> dict[str, Any]:
+    """The scenario with no more than the first of many inputs; all are in `run.json`."""
+    flows = {name: {**flow, "inputs": _first(flow.get("inputs"))} for name, flow in scenario["flows"].items()}
+    return {**scenario, "flows": flows}
+
+
+def _first(inputs: dict[str, Any] | None) -> dict[str, Any] | None:
+    lines = (inputs or {}).get("lines", [])
+    if inputs is None or len(lines) <= MOST_INPUTS:
+        return inputs
+    return {**inputs, "lines": [*lines[:MOST_INPUTS], f"and {len(lines) - MOST_INPUTS} more"]}
 
 
 def _yaml(value: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,9 +16,10 @@ from loadtest.scenario.faults import Fault
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import STEADY, Gate, Metric
 from loadtest.scenario.key import is_loopback
-from loadtest.scenario.model import SUBMITS_BY, RemoteTarget, Scenario
+from loadtest.scenario.model import SUBMITS_BY, Flow, RemoteTarget, Scenario
 from loadtest.scenario.overrides import spelled
 from loadtest.scenario.search import Search
+from loadtest.traffic.inputs import Lines, draw
 from loadtest.traffic.settings import OpenLoad, Trace
 
 MOST_JOBS = 20_000_000
@@ -29,6 +31,9 @@ SUBMITS: dict[Op, tuple[str, ...]] = {
     op: tuple(flow for flow, by in SUBMITS_BY.items() if by is op) for op in dict.fromkeys(SUBMITS_BY.values())
 }
 """Which flows an operation submits."""
+
+_TRIED = 3
+"""So many jobs' inputs are made beforehand, to see that they can be."""
 
 _ASKS: dict[Op, tuple[str, ...]] = {Op.STATUS: ("run", "stream"), Op.STREAM: ("stream",)}
 """Which flows need an operation at least once a job, beside the submission."""
@@ -85,10 +90,26 @@ def _of_flows(scenario: Scenario) -> Iterator[Fault]:
         yield Fault(("flows", "webhook"), text)
     for name, flow in scenario.flows.items():
         op = SUBMITS_BY[name]
-        sent, most = len(msgspec.json.encode({"input": flow.input})), OPERATIONS[op].body_limit_bytes
+        most = OPERATIONS[op].body_limit_bytes
+        key = "input" if flow.inputs is None else "inputs"
+        try:
+            sent = max(len(msgspec.json.encode({"input": each})) for each in _first_inputs(flow, scenario.seed))
+        except (ScenarioError, TypeError) as fault:
+            yield Fault(("flows", name, key), str(fault).removeprefix("inputs: "))
+            continue
         if sent > most:
             text = f"{sent / 1e6:.3g} MB, but /{op} takes at most {most / 1e6:g} MB; send less"
-            yield Fault(("flows", name, "input"), text)
+            yield Fault(("flows", name, key), text)
+
+
+def _first_inputs(flow: Flow, seed: int) -> Sequence[Any]:
+    """The input of all jobs, or all lines, or what a template or a function makes for the first jobs."""
+    if flow.inputs is None:
+        return [flow.input]
+    if isinstance(flow.inputs, Lines):
+        return flow.inputs.lines
+    input_of = draw(flow.inputs, seed)
+    return [input_of(seq) for seq in range(_TRIED)]
 
 
 def _of_gates(scenario: Scenario, path: Path, gates: Sequence[Gate]) -> Iterator[Fault]:

@@ -16,7 +16,7 @@ from loadtest.scenario.faults import Fault, faults
 from loadtest.scenario.limits import impossible
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.overrides import Override, overridden, parse_override, spelled
-from loadtest.scenario.recorded import read_measured, read_text, read_trace
+from loadtest.scenario.recorded import read_json_lines, read_measured, read_text, read_trace
 from loadtest.units import Frozen, shown
 
 Model = TypeVar("Model", bound=Frozen)
@@ -81,6 +81,8 @@ def _validated(
     readers = {
         "times": lambda name: read_trace(_beside(path, name)),
         "values": lambda name: read_measured(_beside(path, name)),
+        "lines": lambda name: read_json_lines(_beside(path, name)),
+        "source": lambda name: read_text(_beside(path, name)),
         "handler": lambda name: _beside(path, name).resolve(),
     }
     try:

@@ -27,6 +27,7 @@ from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import GateText
 from loadtest.scenario.search import Search
 from loadtest.scenario.validity import ValidityLimits
+from loadtest.traffic.inputs import Inputs
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Fraction, Frozen, Seconds, seconds_text
 from loadtest.wire import Policy
@@ -93,12 +94,27 @@ class Flow(Frozen):
     """Its part of all jobs is this weight over the sum of all weights."""
     input: Any = None
     """What a job is given, sent as the body's `input`."""
+    inputs: Inputs | None = None
+    """In place of `input`, where jobs differ: a file of JSON lines, a template, or a Python function."""
     polling: Polling = Polling()
     """When the job's status is asked for; runsync asks once its wait has ended."""
     wait: Seconds = RUNSYNC_WAIT.default_ms / 1000
     """How long `/runsync` may hold its answer; other flows pass it over."""
     policy: JobPolicy = JobPolicy()
     """Time limits and priority of its jobs."""
+
+    @model_validator(mode="after")
+    def _one_kind_of_input(self) -> Flow:
+        if self.input is not None and self.inputs is not None:
+            raise ValueError("input and inputs both say what jobs are given; keep one of them")
+        return self
+
+    @property
+    def payload_hash(self) -> str:
+        """What is equal for two runs that give their jobs the same inputs, wherever these were read; hexadecimal."""
+        inputs = None if self.inputs is None else self.inputs.model_dump(mode="json", exclude={"file"})
+        whole = msgspec.json.encode([self.input, inputs], order="deterministic")
+        return hashlib.sha256(whole).hexdigest()[:16]
 
     @model_validator(mode="after")
     def _wait_in_range(self) -> Flow:

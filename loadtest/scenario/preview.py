@@ -207,7 +207,9 @@ def _allowed(limit: Limit, for_s: float) -> float:
 
 
 def _most_polls(scenario: Scenario, longest_s: float) -> int | None:
-    """What the limits of /status and, for streams, /stream allow; None where there is no limit."""
+    """What the limits of /status and, where they are asked, /stream and /status-sync allow; None without a limit."""
     asked = [Op.STATUS, Op.STREAM] if "stream" in scenario.flows else [Op.STATUS]
+    if any(flow.polling.policy == "long" for flow in scenario.flows.values()):
+        asked.append(Op.STATUS_SYNC)
     limits = [limit for op in asked if (limit := scenario.limit(op)) is not None]
     return int(sum(_allowed(limit, longest_s) for limit in limits)) if len(limits) == len(asked) else None

@@ -1,13 +1,39 @@
-"""Files of recorded times that a scenario names: traces of arrivals, measured spreads."""
+"""Files that a scenario names: traces of arrivals, measured times, inputs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from loadtest.errors import ScenarioError
 from loadtest.units import seconds
+
+LARGEST_BYTES = 32 * 10**6
+"""Inputs become part of the scenario, and of every run's record."""
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """JSON values, one a line; ScenarioError names the file and the line of what is none."""
+    text = read_text(path)
+    if len(text) > LARGEST_BYTES:
+        raise ScenarioError(
+            f"{path}: {len(text) / 1e6:.3g} MB of inputs, but a scenario holds at most {LARGEST_BYTES / 1e6:g} MB; "
+            f"make them with a template or a function"
+        )
+    values = []
+    for line, whole in enumerate(text.splitlines(), start=1):
+        if whole.strip():
+            try:
+                values.append(msgspec.json.decode(whole))
+            except (msgspec.MsgspecError, RecursionError) as fault:
+                raise ScenarioError(f"{path}:{line}: not JSON: {fault}; write one value a line") from None
+    if not values:
+        raise ScenarioError(f"{path}: holds no inputs; write one JSON value a line")
+    return values
 
 
 def read_trace(path: Path) -> list[float]:

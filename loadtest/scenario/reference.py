@@ -16,6 +16,7 @@ from loadtest.protocol import Op
 from loadtest.scenario import model as scenario
 from loadtest.scenario.search import Search
 from loadtest.scenario.validity import ValidityLimits
+from loadtest.traffic import inputs
 from loadtest.traffic import settings as traffic
 
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -29,6 +30,9 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`load.arrivals`, gamma", traffic.Gamma),
     ("`load.arrivals`, a trace", traffic.Trace),
     ("`flows.run`, `flows.runsync`, `flows.stream`, `flows.webhook`", scenario.Flow),
+    ("`flows.*.inputs`, from a template", inputs.Template),
+    ("`flows.*.inputs`, from a file", inputs.Lines),
+    ("`flows.*.inputs`, from a function", inputs.Function),
     ("`flows.*.polling`", traffic.Polling),
     ("`flows.*.policy`", scenario.JobPolicy),
     ("`webhooks`", scenario.Notifications),

@@ -1,0 +1,211 @@
+"""What each job is given, where that is not the same for all: drawn by seed and number, so that processes agree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+
+from loadtest.errors import ScenarioError
+from loadtest.units import Frozen, byte_count, filled_from_file
+
+Draw = Callable[[int], Any]
+"""The input of the job with this number."""
+
+_PLACE = re.compile(r"\$\{([^{}]*)\}")
+_INTEGER = re.compile(r"integer\s+(-?\d+)\s+to\s+(-?\d+)")
+_TEXT_BLOCK = 2**20
+_LETTERS = np.frombuffer(b"etaoinshrdlucmfwypvbgkjqxz", np.uint8)
+
+
+class Template(Frozen):
+    """An input with places in its texts that are filled in for each job.
+
+    `${seq}` is the job's number, `${integer 1 to 512}` a whole number, `${one of a | b}` one of several texts and
+    `${text 2 kB}` words of that length in all. A text that is one place and nothing else becomes a number where the
+    place is one.
+    """
+
+    template: Any
+    """The input, places and all."""
+
+    @field_validator("template")
+    @classmethod
+    def _places_known(cls, template: Any) -> Any:
+        for text in _texts(template):
+            for place in _PLACE.findall(text):
+                _filler(place)
+        return template
+
+
+class Lines(Frozen):
+    """Inputs from a file of JSON values, one a line."""
+
+    file: Path | None = None
+    """A file of JSON, one input a line; it is read when loaded, unless `lines` stands beside it."""
+    lines: Annotated[tuple[Any, ...], Field(min_length=1)]
+    """The inputs."""
+    order: Literal["shuffled", "in turn"] = "shuffled"
+    """Each is used once before any is used again: in an order that the seed draws, or as they stand."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lines_of_file(cls, value: object, info: ValidationInfo) -> object:
+        return filled_from_file(value, "lines", info.context)
+
+
+class Function(Frozen):
+    """Inputs from a Python function of yours: `make(seq, rng)` is called with the job's number and numpy's Generator.
+
+    The same number gets a generator in the same state. The file is part of the scenario; what it imports is not.
+    """
+
+    function: Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$", examples=["inputs.py:make"])]
+    """The file and the function's name in it."""
+    source: str
+    """The file's text; it is read when loaded, unless it stands here."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _source_of_file(cls, value: object, info: ValidationInfo) -> object:
+        readers: Mapping[str, Callable[[str], object]] | None = info.context
+        if readers is None or not isinstance(value, dict) or "source" in value:
+            return value
+        name = value.get("function")
+        return {**value, "source": readers["source"](name.rpartition(":")[0])} if isinstance(name, str) else value
+
+
+def _kind(value: object) -> str:
+    keys = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    if "function" in keys or "source" in keys:
+        return "function"
+    return "template" if "template" in keys else "lines"
+
+
+Inputs = Annotated[
+    Annotated[Template, Tag("template")] | Annotated[Lines, Tag("lines")] | Annotated[Function, Tag("function")],
+    Discriminator(_kind),
+    BeforeValidator(lambda value: {"file": value} if isinstance(value, str) else value),
+]
+"""Inputs that differ: `{template: ...}`, `{file: prompts.jsonl}` or `{function: "inputs.py:make"}`."""
+
+
+def draw(inputs: Template | Lines | Function, seed: int, stream: int = 0) -> Draw:
+    """The inputs of a run with this seed; streams are apart from each other.
+
+    ScenarioError, here or when an input is drawn, where a function cannot be had or fails.
+    """
+    match inputs:
+        case Lines():
+            lines = inputs.lines
+            order = np.arange(len(lines))
+            if inputs.order == "shuffled":
+                order = np.random.default_rng([seed, stream]).permutation(order)
+            return lambda seq: lines[order[seq % len(lines)]]
+        case Template():
+            filled = _filled(inputs.template, _words(seed))
+            return lambda seq: filled(seq, np.random.default_rng([seed, stream, seq]))
+        case Function():
+            make = _made(inputs)
+            return lambda seq: _called(inputs, make, seq, np.random.default_rng([seed, stream, seq]))
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        return [text for each in value.values() for text in _texts(each)]
+    if isinstance(value, (list, tuple)):
+        return [text for each in value for text in _texts(each)]
+    return []
+
+
+Fill = Callable[[int, np.random.Generator], Any]
+
+
+def _filled(template: Any, words: str) -> Fill:
+    """Fills a template in; what has no place in it stays the very same object."""
+    if isinstance(template, str):
+        return _filled_text(template, words)
+    if not any(_PLACE.search(text) for text in _texts(template)):
+        return lambda seq, rng: template
+    if isinstance(template, dict):
+        values = {key: _filled(each, words) for key, each in template.items()}
+        return lambda seq, rng: {key: fill(seq, rng) for key, fill in values.items()}
+    items = [_filled(each, words) for each in template]
+    return lambda seq, rng: [fill(seq, rng) for fill in items]
+
+
+def _filled_text(text: str, words: str) -> Fill:
+    parts = _PLACE.split(text)
+    fills = [_filler(place, words) for place in parts[1::2]]
+    if not fills:
+        return lambda seq, rng: text
+    if parts[0] == "" and parts[2:] == [""]:
+        return fills[0]
+    return lambda seq, rng: (
+        parts[0] + "".join(f"{fill(seq, rng)}{after}" for fill, after in zip(fills, parts[2::2], strict=True))
+    )
+
+
+def _filler(place: str, words: str = "") -> Fill:
+    """What fills a place; ValueError where it is none that is known."""
+    what = place.strip()
+    if what == "seq":
+        return lambda seq, rng: seq
+    if match := _INTEGER.fullmatch(what):
+        low, high = int(match[1]), int(match[2])
+        if low > high:
+            raise ValueError(f'"${{{place}}}" has no number in it; write the smaller one first')
+        return lambda seq, rng: int(rng.integers(low, high, endpoint=True))
+    if what.startswith("one of "):
+        choices = [choice.strip() for choice in what.removeprefix("one of ").split("|")]
+        return lambda seq, rng: choices[int(rng.integers(len(choices)))]
+    if what.startswith("text "):
+        size = byte_count(what.removeprefix("text ").strip())
+        return lambda seq, rng: _text(words, size, rng)
+    known = "${seq}, ${integer 1 to 9}, ${one of a | b} or ${text 2 kB}"
+    raise ValueError(f'"${{{place}}}" is no place that is known; write {known}')
+
+
+def _words(seed: int) -> str:
+    """A megabyte of made-up words, drawn once: each text is cut out of it at a place of its own."""
+    rng = np.random.default_rng([seed, 2**32])
+    letters = _LETTERS[np.minimum(rng.exponential(6, _TEXT_BLOCK).astype(np.int64), len(_LETTERS) - 1)]
+    letters[rng.random(_TEXT_BLOCK) < 1 / 6] = ord(" ")
+    return letters.tobytes().decode()
+
+
+def _text(words: str, size: int, rng: np.random.Generator) -> str:
+    start = int(rng.integers(len(words)))
+    whole = words[start : start + size]
+    while len(whole) < size:
+        whole += words[: size - len(whole)]
+    return whole
+
+
+def _made(inputs: Function) -> Callable[[int, np.random.Generator], Any]:
+    file, _, name = inputs.function.rpartition(":")
+    space: dict[str, Any] = {"__name__": Path(file).stem, "__file__": file}
+    try:
+        exec(compile(inputs.source, file, "exec"), space)
+    except Exception as fault:  # noqa: BLE001
+        raise ScenarioError(f"inputs: {file} cannot be run: {type(fault).__name__}: {fault}; mend it") from None
+    make = space.get(name)
+    if not callable(make):
+        raise ScenarioError(f'inputs: {file} has no function "{name}"; name one of its functions')
+    return make  # type: ignore[no-any-return]
+
+
+def _called(
+    inputs: Function, make: Callable[[int, np.random.Generator], Any], seq: int, rng: np.random.Generator
+) -> Any:
+    try:
+        return make(seq, rng)
+    except Exception as fault:  # noqa: BLE001
+        why = f"{type(fault).__name__}: {fault}"
+        raise ScenarioError(f"inputs: {inputs.function} failed for job {seq}: {why}; mend it") from None
