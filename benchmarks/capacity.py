@@ -26,6 +26,7 @@ from loadtest.errors import ExitCode
 SCENARIO = "scenarios/capacity.yaml"
 CALIBRATION = "calibration"
 _BATCHES = "load.stages=[" + 3 * "{rate: 180/s, for: 1500ms}, {rate: 1/s, for: 8500ms}, " + "]"
+_BURSTS = "load.stages=[" + 3 * "{rate: 2/s, for: 2s}, {rate: 180/s, for: 2s}, {rate: 2/s, for: 16s}, " + "]"
 HELD_OUT = {
     "more-workers": (_BATCHES, "endpoint.workers={active: 2, max: 8}"),
     "other-scaler": (
@@ -35,7 +36,7 @@ HELD_OUT = {
         "endpoint.idle_timeout=3s",
     ),
     "burst": (
-        "load.stages=[{rate: 2/s, for: 2s}, {rate: 180/s, for: 2s}, {rate: 2/s, for: 26s}]",
+        _BURSTS,
         "endpoint.workers={active: 1, max: 2}",
     ),
 }

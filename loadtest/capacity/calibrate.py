@@ -20,7 +20,7 @@ from loadtest.capacity.setting import Times, Workload, constant, measured, reviv
 from loadtest.capacity.values import Estimate
 from loadtest.endpoint.settings import EndpointSettings, QueueDelay, Revival
 from loadtest.record.sample import Outcome
-from loadtest.scenario.model import Scenario
+from loadtest.scenario.model import HandlerTarget, Scenario
 from loadtest.traffic.settings import Arrivals, OpenLoad
 
 Floats = NDArray[np.float64]
@@ -252,6 +252,11 @@ def _notes(runs: Sequence[MeasuredRun], seen: _Seen) -> list[str]:
     if not all(run.scenario.scaled_here for run in runs) and len(seen.cold_ms) + len(seen.revival_ms):
         notes.append(
             "The endpoint's scaler is not known: the default queue delay of 4 s was taken off the delay of starts."
+        )
+    if any(isinstance(run.scenario.target, HandlerTarget) for run in runs):
+        notes.append(
+            "Workers of the vendor's SDK pause up to a second between jobs, which the simulation does not know: "
+            "where jobs are short, delays are longer than it says."
         )
     for name, times in (("cold starts", seen.cold_ms), ("revivals", seen.revival_ms)):
         if 0 < len(times) < LEAST_STARTS:

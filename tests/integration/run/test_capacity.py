@@ -6,7 +6,11 @@ import json
 import subprocess
 from collections.abc import Callable
 
+import pytest
+
 from tests.integration.run.conftest import Started, steady
+
+pytestmark = pytest.mark.alone
 
 
 def test_a_run_that_was_held_out_is_predicted_from_its_scenario(

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.integration.run.conftest import Finished, Started, read_journal, sending
+
+pytestmark = pytest.mark.alone
 
 SIXTY_A_SECOND = {"workers": {"active": 3, "max": 3}, "service": "50ms"}
 

@@ -16,6 +16,7 @@ import pytest
 
 from loadtest.errors import UsageError
 from loadtest.serve.command import serve as listen_and_serve
+from loadtest.serve.request import ServeRequest
 from tests.integration.conftest import KEY, Serve, Served
 
 ENDS_WITHIN_S = 3.0
@@ -31,8 +32,8 @@ def test_an_ipv6_address_is_written_as_a_url_wants_it(serve: Serve) -> None:
 def test_a_journal_that_takes_no_more_ends_the_server_with_the_reason() -> None:
     program = (
         "import sys\nfrom pathlib import Path\nfrom loadtest.errors import RecordingError\n"
-        "from loadtest.serve.command import serve\n"
-        "try:\n    serve(port=0, journal=Path('/dev/full'), until_stdin_closes=True)\n"
+        "from loadtest.serve.command import serve\nfrom loadtest.serve.request import ServeRequest\n"
+        "try:\n    serve(ServeRequest(port=0, journal=Path('/dev/full'), until_stdin_closes=True))\n"
         "except RecordingError as fault:\n    sys.exit(str(fault))"
     )
     with subprocess.Popen(
@@ -63,7 +64,8 @@ def test_a_port_that_is_taken_is_one_line_of_usage_error(serve: Serve) -> None:
     port = int(serve().url.split(":")[2].split("/")[0])
     program = (
         "import sys\nfrom loadtest.errors import UsageError\nfrom loadtest.serve.command import serve\n"
-        f"try:\n    serve(port={port})\nexcept UsageError as fault:\n    sys.exit(str(fault))"
+        "from loadtest.serve.request import ServeRequest\n"
+        f"try:\n    serve(ServeRequest(port={port}))\nexcept UsageError as fault:\n    sys.exit(str(fault))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
     assert ran.stdout == ""
@@ -78,13 +80,13 @@ def test_a_port_that_is_taken_is_one_line_of_usage_error(serve: Serve) -> None:
 )  # fmt: skip
 def test_an_address_that_cannot_be_had_is_a_usage_error_that_names_the_option(host: str, port: int) -> None:
     with pytest.raises(UsageError, match=r"^cannot listen on .*; name another with --[^\n]*$"):
-        listen_and_serve(host, port)
+        listen_and_serve(ServeRequest(host, port))
 
 
 @pytest.mark.parametrize("endpoint_id", ["", "a/b", "a b", "ü", "a?b"])
 def test_an_id_that_no_url_could_name_is_refused(endpoint_id: str) -> None:
     with pytest.raises(UsageError, match="cannot stand in a URL"):
-        listen_and_serve(port=0, endpoint_id=endpoint_id)
+        listen_and_serve(ServeRequest(port=0, endpoint_id=endpoint_id))
 
 
 def test_the_same_seed_gives_the_same_ids_and_times(serve: Serve) -> None:
@@ -168,7 +170,10 @@ def test_it_ends_when_its_standard_input_does(serve: Serve) -> None:
 
 
 def test_it_does_not_outlive_the_process_that_started_it(tmp_path: Path) -> None:
-    server = "from loadtest.serve.command import serve; serve(port=0, until_stdin_closes=True)"
+    server = (
+        "from loadtest.serve.command import serve; from loadtest.serve.request import ServeRequest; "
+        "serve(ServeRequest(port=0, until_stdin_closes=True))"
+    )
     parent = (
         "import subprocess, sys, time\nfrom subprocess import PIPE\n"
         f"child = subprocess.Popen([sys.executable, '-c', {server!r}], stdin=PIPE, stdout=PIPE)\n"
