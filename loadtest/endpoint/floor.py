@@ -170,7 +170,8 @@ class Floor:
     def lose(self, worker: Worker) -> None:
         """The worker is gone, whatever it was at: its jobs wait anew, before all others, or fail when tried enough.
 
-        An active one is replaced at once.
+        An active one is replaced at once, and any where a job waits that no start is under way for: the scaler takes it
+        that no worker stops while a job waits.
         """
         in_hand = list(worker.jobs)
         for job in in_hand:
@@ -189,6 +190,10 @@ class Floor:
                 self._queue.appendleft(job)
                 self._wait(job)
         self._hands.offered(self)
+        if not self.fleet.starting and any(
+            job.state is JobState.IN_QUEUE and not job.low_priority for job in self._queue
+        ):
+            self._start(1)
 
     def withdraw(self, job: Job, event: JobEvent) -> None:
         """An unfinished job is cancelled, or its time is over; a worker that has it in hand is told."""

@@ -225,12 +225,9 @@ class Staff:
         return job if member is not None and job is not None and job in member.worker.jobs else None
 
     def _let_go(self, floor: Floor, member: Member, why: Leave) -> None:
-        """A worker leaves, and gives back what it has. Where jobs wait and none is starting, another is."""
+        """A worker leaves, and gives back what it has."""
         del self._up[member.worker.id]
         self._losses += why.lost
         if why is not Leave.EXITED:
             self._orders.append(Order(member.worker, Do.END, why))
         floor.lose(member.worker)
-        fleet = floor.fleet
-        if floor.waiting and not fleet.starting and not fleet.full:
-            self.started(floor, fleet.hire(floor.now, active=False), Start.COLD)

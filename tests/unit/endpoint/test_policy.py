@@ -149,3 +149,15 @@ def test_a_flex_worker_that_died_is_not_revived() -> None:
     model.advance(1000.0)
     assert len(model.workers) == 2
     assert all(len(worker.shifts) == 1 for worker in model.workers)
+
+
+@pytest.mark.parametrize(
+    "scaler", [{"request_count": 1}, {"queue_delay": "1s"}], ids=["request count", "queue delay"]
+)
+def test_who_waits_is_served_though_the_only_worker_died_of_a_job_that_is_not_tried_again(
+    scaler: dict[str, object],
+) -> None:
+    model = endpoint(workers={"active": 0, "max": 1}, crash_rate="100 %", cold_start="3s", scaler=scaler, tries=1)
+    jobs = [model.submit(Op.RUN, at) for at in (0.0, 5.0, 5.0)]
+    model.advance(1000.0)
+    assert [job.state for job in jobs] == [JobState.FAILED] * 3

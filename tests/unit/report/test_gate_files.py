@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from loadtest.analyze.summarize import summarize
@@ -73,6 +73,7 @@ anything = st.text(st.characters(codec="utf-8") | st.sampled_from("\x00\x0b]]>|<
 
 @given(anything, anything)
 def test_any_text_gives_whole_files(name: str, detail: str) -> None:
+    assume(name != "send lag")  # the name of the check that is there too
     told = summary([GateResult(name, None, 1.0, 3, Verdict.FAIL, detail)])
     assert len(cases(junit(told))) == 2
     rows = [line for line in markdown(told).splitlines() if line.startswith("| fail |")]

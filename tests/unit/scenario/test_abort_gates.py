@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
@@ -142,7 +142,9 @@ def test_memory_does_not_grow_with_the_jobs() -> None:
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.001, 0.9))
 def test_the_surprise_is_never_more_than_the_truth(counted: tuple[int, int], share: float) -> None:
     over, n = counted
-    assert surprise(over, n, share) <= -stats.binom.logsf(over - 1, n, share) * (1 + 1e-6) + 1e-9
+    truth = -stats.binom.logsf(over - 1, n, share)
+    assume(truth < 700)  # beyond, the probability that scipy takes the logarithm of has hardly a digit left
+    assert surprise(over, n, share) <= truth * (1 + 1e-6) + 1e-9
 
 
 def test_a_target_at_its_limit_hardly_ever_ends_a_run() -> None:
