@@ -170,8 +170,8 @@ class Floor:
     def lose(self, worker: Worker) -> None:
         """The worker is gone, whatever it was at: its jobs wait anew, before all others, or fail when tried enough.
 
-        An active one is replaced at once, and any other where a job waits and no worker is starting: a scaler takes it
-        that none stops while a job waits.
+        An active one is replaced at once; any other where a job waits and no worker is starting, since scalers take it
+        that none stops then.
         """
         in_hand = list(worker.jobs)
         for job in in_hand:
