@@ -170,8 +170,8 @@ class Floor:
     def lose(self, worker: Worker) -> None:
         """The worker is gone, whatever it was at: its jobs wait anew, before all others, or fail when tried enough.
 
-        An active one is replaced at once; any other where a job waits and no worker is starting, since scalers take it
-        that none stops then.
+        An active one is replaced at once. So is any other where a job waits and no worker is starting: scalers take
+        it that none stops then.
         """
         in_hand = list(worker.jobs)
         for job in in_hand:
