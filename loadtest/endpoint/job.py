@@ -18,7 +18,7 @@ class Job(msgspec.Struct, eq=False, gc=False):
     `service_s` is the time it will take in the handler, infinite where that is not known beforehand;
     `crashes_after_s` the time after which its worker will die of it; `chunk_offsets_s` when its chunks come.
     All are drawn at submission. `chunk_at` holds the chunks' times once a worker has the job, `posted` what a real
-    worker has posted of them. `times_out_at` is infinite where no worker has it, or will have ended it before.
+    worker has posted of them, and when. `times_out_at` is infinite where no worker has it, or will end it before.
     """
 
     id: str
@@ -37,7 +37,7 @@ class Job(msgspec.Struct, eq=False, gc=False):
     output: msgspec.Raw = ABSENT
     error: msgspec.Raw = ABSENT
     chunk_at: NDArray[np.float64] | None = None
-    posted: list[Chunk] | None = None
+    posted: list[tuple[float, Chunk]] | None = None
     chunks_read: int = 0
     overdue: bool = False
     low_priority: bool = False
@@ -74,6 +74,12 @@ class Job(msgspec.Struct, eq=False, gc=False):
         self.output = self.error = ABSENT
         self.chunks_read = 0
         self.times_out_at = math.inf
+
+    def chunks_came_at(self) -> list[float]:
+        """When the chunks of a job that has ended were there to be read."""
+        if self.chunk_at is None or self.finished_at is None:
+            return [at for at, _ in self.posted or ()]
+        return [float(at) for at in self.chunk_at if at <= self.finished_at]
 
     def next_chunk_at(self) -> float | None:
         """When the first chunk that was not read yet can be read; None where none is known to come."""

@@ -114,7 +114,7 @@ class Staff:
         job = self._job_of(floor, worker_id, job_id)
         if job is not None:
             job.posted = job.posted or []
-            job.posted.append(chunk)
+            job.posted.append((floor.now, chunk))
 
     def done(self, floor: Floor, worker_id: str, job_id: str, result: Result) -> None:
         """A worker has a job's result, or tells how far it is; of a job that was taken from it, that it stopped."""
@@ -195,7 +195,7 @@ class Staff:
     def chunks(self, job: Job, now: float) -> list[Chunk]:
         """The chunks that were posted since the last read."""
         posted = job.posted or []
-        unread, job.chunks_read = posted[job.chunks_read :], len(posted)
+        unread, job.chunks_read = [chunk for _, chunk in posted[job.chunks_read :]], len(posted)
         return unread
 
     def due_at(self) -> float:

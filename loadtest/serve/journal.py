@@ -20,11 +20,12 @@ class RequestLine(msgspec.Struct, frozen=True):
     status: int | None
 
 
-class JobLine(msgspec.Struct, frozen=True):
+class JobLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """A job that has ended, or as the stopping server left it; what did not happen is None.
 
     A job that a client had done once more has a line for each end. `given_back` counts the workers that died of it,
-    `expired` says that its time to live was over before it had ended.
+    `expired` says that its time to live was over before it had ended, `chunks_at` when the chunks of a job that
+    streams were there.
     """
 
     id: str
@@ -35,6 +36,7 @@ class JobLine(msgspec.Struct, frozen=True):
     worker: str | None
     given_back: int
     expired: bool
+    chunks_at: list[float] = []
 
 
 class WebhookLine(msgspec.Struct, frozen=True):
@@ -82,6 +84,7 @@ class Journal:
                 job.worker_id,
                 job.given_back,
                 job.expired,
+                [round(at, 6) for at in job.chunks_came_at()],
             )
             self._lines.append(msgspec.json.encode(line))
 

@@ -41,6 +41,11 @@ class Finished:
     def samples(self) -> list[dict[str, Any]]:
         return pq.read_table(self.out / "samples.parquet").to_pylist()  # type: ignore[no-any-return]
 
+    def chunks_of(self, row: dict[str, Any]) -> list[float]:
+        """When each chunk of a job was seen."""
+        whose = [("seq", "=", row["seq"]), ("process", "=", row["process"])]
+        return pq.read_table(self.out / "chunks.parquet", filters=whose)["at"].to_pylist()  # type: ignore[no-any-return]
+
     def is_complete(self) -> bool:
         left = {path.name for path in self.out.iterdir()}
         built = {"summary.json", "report.html", "gate.xml"}

@@ -72,6 +72,13 @@ def test_every_job_is_a_row_with_the_servers_own_times(
     streamed = [row for row in finished.samples if row["flow"] == "stream" and row["outcome"] == "completed"]
     assert {row["chunks"] for row in streamed} == {4}
     assert {row["output_tokens"] for row in streamed} == {8}
+    late_ms = [
+        (seen_at - came_at) * 1000
+        for row in streamed
+        for seen_at, came_at in zip(finished.chunks_of(row), journal.jobs[row["job_id"]]["chunks_at"], strict=True)
+    ]
+    assert min(late_ms) > -1
+    assert np.median(late_ms) < 5
     assert summary["flows"]["stream"]["chunk_gap_ms"]["p50"] == pytest.approx(20, abs=8)
 
 
