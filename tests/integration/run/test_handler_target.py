@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.integration.run.conftest import Finished
 
@@ -15,6 +16,7 @@ HANDLER = Path(__file__).parents[3] / "examples" / "handler.py"
 LOAD = {"arrivals": "constant", "stages": [{"rate": "2/s", "for": "5s"}]}
 
 
+@pytest.mark.alone
 def test_a_run_against_a_handler_shows_the_pause_of_the_sdk_and_leaves_nothing_running(
     run: Callable[..., Finished], tmp_path: Path
 ) -> None:
