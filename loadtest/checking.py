@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from loadtest.analyze.jobs import load_window
 from loadtest.analyze.worker_seconds import workers_up
@@ -59,5 +58,5 @@ def _doubts(recorded: Recorded, calibrated: Sequence[MeasuredRun]) -> tuple[str,
     return tuple(doubts)
 
 
-def _sent(scenario: Scenario) -> list[tuple[str, float, Any]]:
-    return sorted((name, scenario.share(name), flow.input) for name, flow in scenario.flows.items())
+def _sent(scenario: Scenario) -> list[tuple[str, float, str]]:
+    return sorted((name, scenario.share(name), flow.payload_hash) for name, flow in scenario.flows.items())
