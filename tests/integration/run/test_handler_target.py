@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import pytest
 
 from tests.integration.conftest import Serve
 from tests.integration.run.conftest import Finished, read_journal
@@ -19,6 +20,7 @@ CHUNKS = Path(__file__).parents[1] / "handlers" / "chunks.py"
 LOAD = {"arrivals": "constant", "stages": [{"rate": "2/s", "for": "5s"}]}
 
 
+@pytest.mark.alone
 def test_a_run_against_a_handler_shows_the_pause_of_the_sdk_and_leaves_nothing_running(
     run: Callable[..., Finished], tmp_path: Path
 ) -> None:

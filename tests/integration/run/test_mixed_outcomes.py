@@ -20,6 +20,8 @@ from loadtest.protocol import Op
 from tests.integration.conftest import KEY, Serve, Served
 from tests.integration.run.conftest import Finished, Started, read_journal, steady
 
+pytestmark = pytest.mark.alone
+
 SEED = 7
 JOBS = 1150
 AT_ONCE, TRIES = 16, 100

@@ -13,6 +13,8 @@ import pytest
 
 from tests.integration.conftest import KEY, Serve
 
+pytestmark = pytest.mark.alone
+
 HANDLER = Path(__file__).parents[3] / "examples" / "handler.py"
 TICK_S = 0.25
 IDLE_S = 2.0
