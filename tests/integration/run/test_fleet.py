@@ -34,6 +34,20 @@ def test_many_processes_send_one_schedule(run: Callable[..., Finished], serve: C
     assert all(abs(process["clock_offset_s"]) < 0.05 for process in finished.run["processes"])
 
 
+def test_each_process_is_told_of_its_own_jobs(run: Callable[..., Finished], serve: Callable[..., Any]) -> None:
+    server = serve(FAST)
+    webhooks = {"url": "http://localhost:{port}/told/"}
+    finished = run(
+        steady("40/s", "3s", flows={"webhook": {}}, webhooks=webhooks), "--target", server.url, "--processes", "2"
+    )
+    server.stop()
+    agree(finished, read_journal(server.journal))
+    assert {(row["process"], row["outcome"], row["polls"]) for row in finished.samples} == {
+        (0, "completed", 0),
+        (1, "completed", 0),
+    }
+
+
 def under_load(begun: Started, hands: int) -> list[psutil.Process]:
     """The processes of a run, the lead first, once every hand has samples on disk."""
     sending(begun, hands)
