@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,21 +19,20 @@ app = typer.Typer(
     help="Load tests and benchmarks for inference endpoints with a job queue.",
 )
 
+optional = partial(typer.Option, show_default=False)
+"""An option of which nothing is assumed where it is not given."""
+
 ScenarioFile = Annotated[Path, typer.Argument(help="The scenario's YAML file.", show_default=False)]
+RunDirectoryPath = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
 Changes = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change one value of the scenario; KEY is a dotted path.",
-        show_default=False,
-    ),
+    optional("--set", metavar="KEY=VALUE", help="Change one value of the scenario; KEY is a dotted path."),
 ]
-Seed = Annotated[int | None, typer.Option(metavar="N", help="Draw the schedule from this seed.", show_default=False)]
+Seed = Annotated[int | None, optional(metavar="N", help="Draw the schedule from this seed.")]
 TargetUrl = Annotated[
-    str | None,
-    typer.Option(metavar="URL", help="Send to this endpoint instead of the scenario's target.", show_default=False),
+    str | None, optional(metavar="URL", help="Send to this endpoint instead of the scenario's target.")
 ]
+Tolerance = Annotated[str, typer.Option(metavar="SHARE", help="How much worse is not worse.")]
 
 
 @app.command()
@@ -40,8 +40,7 @@ def run(
     scenario: ScenarioFile,
     target: TargetUrl = None,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The run directory, which must not be there yet.", show_default=False),
+        Path | None, optional(metavar="DIR", help="The run directory, which must not be there yet.")
     ] = None,
     seed: Seed = None,
     processes: Annotated[
@@ -67,8 +66,7 @@ def run(
 def worker(
     master: Annotated[str, typer.Option(metavar="HOST[:PORT]", help="Where `loadtest run` listens to workers.")],
     keep: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Keep what this worker records here, and send copies.", show_default=False),
+        Path | None, optional(metavar="DIR", help="Keep what this worker records here, and send copies.")
     ] = None,
 ) -> None:
     """Send for a `loadtest run` on another machine, until it ends."""
@@ -78,17 +76,13 @@ def worker(
 
 
 @app.command()
-def recover(
-    directory: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)],
-) -> None:
+def recover(directory: RunDirectoryPath) -> None:
     """Build the results of a run that died from what its processes left."""
     report(directory)
 
 
 @app.command()
-def report(
-    directory: Annotated[Path, typer.Argument(help="A run directory.", show_default=False)],
-) -> None:
+def report(directory: RunDirectoryPath) -> None:
     """Build summary and report anew from what a run recorded."""
     from rich.console import Console
 
@@ -107,20 +101,14 @@ def gate(
         typer.Argument(metavar="RUN", help="A run directory, or a name in reports/baselines.", show_default=False),
     ],
     gates: Annotated[
-        list[str] | None,
-        typer.Option("--gate", metavar="TEXT", help='One more gate, like "delay p95 < 2s".', show_default=False),
+        list[str] | None, optional("--gate", metavar="TEXT", help='One more gate, like "delay p95 < 2s".')
     ] = None,
     baselines: Annotated[
-        list[Path] | None,
-        typer.Option("--baseline", metavar="RUN", help="Compare with this earlier run.", show_default=False),
+        list[Path] | None, optional("--baseline", metavar="RUN", help="Compare with this earlier run.")
     ] = None,
-    tolerance: Annotated[str, typer.Option(metavar="SHARE", help="How much worse is not worse.")] = "5 %",
-    junit: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write JUnit XML here too.", show_default=False)
-    ] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a summary in Markdown here.", show_default=False)
-    ] = None,
+    tolerance: Tolerance = "5 %",
+    junit: Annotated[Path | None, optional(metavar="FILE", help="Write JUnit XML here too.")] = None,
+    markdown: Annotated[Path | None, optional(metavar="FILE", help="Write a summary in Markdown here.")] = None,
 ) -> None:
     """Judge a run by gates, for a release or for CI."""
     import os
@@ -140,7 +128,7 @@ def compare(
         typer.Argument(metavar="RUN RUN…", help="Run directories, the baseline first.", show_default=False),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path("compare.html"),
-    tolerance: Annotated[str, typer.Option(metavar="SHARE", help="How much worse is not worse.")] = "5 %",
+    tolerance: Tolerance = "5 %",
 ) -> None:
     """Lay several runs over each other, each against the first."""
     from rich.console import Console
@@ -155,51 +143,32 @@ def capacity(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Run directories to calibrate from.", show_default=False)
     ],
-    rate: Annotated[
-        str | None, typer.Option(metavar="RATE", help='Jobs to plan for, like "20/s".', show_default=False)
-    ] = None,
-    slo: Annotated[
-        str | None, typer.Option(metavar="TEXT", help='What is to hold, like "delay p95 < 2s".', show_default=False)
-    ] = None,
+    rate: Annotated[str | None, optional(metavar="RATE", help='Jobs to plan for, like "20/s".')] = None,
+    slo: Annotated[str | None, optional(metavar="TEXT", help='What is to hold, like "delay p95 < 2s".')] = None,
     checks: Annotated[
         list[Path] | None,
-        typer.Option(
-            "--check", metavar="RUN", help="Predict this run from its scenario, and compare.", show_default=False
-        ),
+        optional("--check", metavar="RUN", help="Predict this run from its scenario, and compare."),
     ] = None,
     workers: Annotated[
-        str | None,
-        typer.Option(metavar="N", help='Ask about these, "8" or "2 to 8", not for the least.', show_default=False),
+        str | None, optional(metavar="N", help='Ask about these, "8" or "2 to 8", not for the least.')
     ] = None,
     scalers: Annotated[
         list[str] | None,
-        typer.Option(
-            "--scaler",
-            metavar="TEXT",
-            help='Try flex workers: "queue delay 4s", "request count 4".',
-            show_default=False,
-        ),
+        optional("--scaler", metavar="TEXT", help='Try flex workers: "queue delay 4s", "request count 4".'),
     ] = None,
     idle_timeouts: Annotated[
         list[str] | None,
-        typer.Option(
-            "--idle-timeout", metavar="TIME", help="Try flex workers that idle so long.", show_default=False
-        ),
+        optional("--idle-timeout", metavar="TIME", help="Try flex workers that idle so long."),
     ] = None,
     max_workers: Annotated[
         int, typer.Option(metavar="N", help="Active and flex workers together, at most.", min=1, max=10_000)
     ] = 64,
     arrivals: Annotated[
-        str | None,
-        typer.Option(metavar="KIND", help='"constant", "poisson", "gamma 2"; else the run\'s.', show_default=False),
+        str | None, optional(metavar="KIND", help='"constant", "poisson", "gamma 2"; else the run\'s.')
     ] = None,
-    price: Annotated[
-        float | None, typer.Option(metavar="USD", help="US dollars per worker-second.", show_default=False)
-    ] = None,
+    price: Annotated[float | None, optional(metavar="USD", help="US dollars per worker-second.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Draw the simulation from this seed.", min=0)] = 1,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write capacity.json here.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, optional(metavar="FILE", help="Write capacity.json here.")] = None,
 ) -> None:
     """Tell how many workers an objective takes, and their cost."""
     import os
@@ -252,39 +221,25 @@ def serve(
     host: Annotated[str, typer.Option(help="Listen on this address.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Listen on this port; 0 takes a free one.", min=0, max=65535)] = 8000,
     endpoint: Annotated[str, typer.Option(help="The endpoint's id, a part of its URL.")] = "local",
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file of the endpoint's settings.", show_default=False)
-    ] = None,
+    config: Annotated[Path | None, optional(help="YAML file of the endpoint's settings.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Draw service times and faults from this seed.", min=0)] = 1,
     journal: Annotated[
-        Path | None,
-        typer.Option(help="Append one JSON line a request and one a job to this file.", show_default=False),
+        Path | None, optional(help="Append one JSON line a request and one a job to this file.")
     ] = None,
-    active: Annotated[
-        int | None, typer.Option(metavar="N", help="Workers that are always on.", min=0, show_default=False)
-    ] = None,
+    active: Annotated[int | None, optional(metavar="N", help="Workers that are always on.", min=0)] = None,
     most: Annotated[
-        int | None,
-        typer.Option("--max", metavar="N", help="Workers at most, flex ones included.", min=1, show_default=False),
+        int | None, optional("--max", metavar="N", help="Workers at most, flex ones included.", min=1)
     ] = None,
-    scaler: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help='"queue delay 4s" or "request count 4".', show_default=False),
-    ] = None,
+    scaler: Annotated[str | None, optional(metavar="TEXT", help='"queue delay 4s" or "request count 4".')] = None,
     idle_timeout: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="A flex worker that idles so long is stopped.", show_default=False),
+        str | None, optional(metavar="TIME", help="A flex worker that idles so long is stopped.")
     ] = None,
-    handler: Annotated[
-        Path | None,
-        typer.Option(help="Run this handler in real workers of the vendor's SDK.", show_default=False),
-    ] = None,
+    handler: Annotated[Path | None, optional(help="Run this handler in real workers of the vendor's SDK.")] = None,
     concurrency: Annotated[
         int, typer.Option(metavar="N", help="Jobs that a real worker takes at once.", min=1, max=1000)
     ] = 1,
     logs: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Keep the real workers' logs here; else in reports.", show_default=False),
+        Path | None, optional(metavar="DIR", help="Keep the real workers' logs here; else in reports.")
     ] = None,
     until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
 ) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import Aborted
-from loadtest.scenario.model import HandlerTarget
+from loadtest.scenario.target import HandlerTarget
 
 STOP_WITHIN_S = 5.0
 

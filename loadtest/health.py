@@ -7,7 +7,7 @@ import urllib.request
 
 from loadtest.errors import Aborted, BadAnswer
 from loadtest.protocol import OPERATIONS, Op, authorization
-from loadtest.scenario.key import is_loopback
+from loadtest.scenario.target import is_loopback
 from loadtest.wire import decode_health
 
 ANSWER_WITHIN_S = 10.0

@@ -21,8 +21,9 @@ from loadtest.health import unfinished_jobs
 from loadtest.report.search import print_probe, print_search
 from loadtest.report.search_page import search_html
 from loadtest.scenario.key import key_of
-from loadtest.scenario.model import Ceilings, RemoteTarget, Scenario
+from loadtest.scenario.model import Ceilings, Scenario
 from loadtest.scenario.probes import at_rate, changes, first_rate, obstacle
+from loadtest.scenario.target import RemoteTarget
 from loadtest.supervise import SIGNAL_ENDINGS, RunRequest, drive, free_directory, run, scenario_of
 
 FILE, PAGE = "search.json", "search.html"

@@ -20,7 +20,8 @@ from loadtest.capacity.setting import Times, Workload, constant, measured, reviv
 from loadtest.capacity.values import Estimate
 from loadtest.endpoint.settings import EndpointSettings, QueueDelay, Revival
 from loadtest.record.sample import Outcome
-from loadtest.scenario.model import HandlerTarget, Scenario
+from loadtest.scenario.model import Scenario
+from loadtest.scenario.target import HandlerTarget
 from loadtest.traffic.settings import Arrivals, OpenLoad
 
 Floats = NDArray[np.float64]

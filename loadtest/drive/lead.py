@@ -27,7 +27,7 @@ from loadtest.embedded import Embedded, Work
 from loadtest.errors import Aborted, LoadtestError
 from loadtest.record.run import Ending
 from loadtest.scenario.key import key_of
-from loadtest.scenario.model import RemoteTarget
+from loadtest.scenario.target import RemoteTarget
 from loadtest.traffic.shares import Place
 
 BEAT_S = 0.5

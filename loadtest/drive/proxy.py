@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from loadtest.drive.reading import NoAnswer
-from loadtest.scenario.key import is_loopback
+from loadtest.scenario.target import is_loopback
 
 ANSWER_BYTES = 64 * 1024
 

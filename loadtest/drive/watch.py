@@ -12,7 +12,7 @@ from loadtest.errors import BadAnswer
 from loadtest.protocol import OPERATIONS, Op
 from loadtest.record.directory import LEAD, RunDirectory
 from loadtest.record.recorder import Recorder
-from loadtest.scenario.key import is_loopback
+from loadtest.scenario.target import is_loopback
 from loadtest.wire import decode_health
 
 EVERY_S = 1.0

@@ -17,7 +17,7 @@ from loadtest.capacity.values import Estimate
 from loadtest.report import capacity as told
 from loadtest.report.capacity_charts import capacity_charts
 from loadtest.report.checks import FIGURES, run_text
-from loadtest.report.page import charting_in_html, environment, specs_in_html
+from loadtest.report.page import page_html
 from loadtest.report.tables import Cell, Figure, QuantileRow, needs, quantile_row
 from loadtest.report.terms import PLAN_TERMS, Terms
 from loadtest.report.words import NOTHING, dollars, milliseconds, rate, share
@@ -52,34 +52,32 @@ def capacity_html(plan: Plan) -> str:
     slo = parse_gate(plan.slo)
     with schemapi.debug_mode(False):  # as in `html`
         charts = capacity_charts(plan)
-    terms = Terms(PLAN_TERMS)
-    return (
-        environment(terms)
-        .get_template("capacity.html")
-        .render(
-            plan=plan,
-            told=told,
-            slo=f"{slo.metric} {slo.statistic}".strip(),
-            tone=STANDING_CLASSES[plan.answer.standing],
-            tones=STANDING_CLASSES,
-            tiles=_tiles(plan, slo),
-            settings=_settings(plan, slo),
-            options=[SettingRow(str(n), each, _figures(slo, each)) for n, each in enumerate(plan.options, 1)],
-            **_calibration_shown(plan.calibration),
-            **_checks_shown(plan.checks),
-            terms=terms,
-            charts=charts,
-            specs=specs_in_html(charts),
-            javascript=charting_in_html(),
-        )
+    return page_html(
+        "capacity.html",
+        Terms(PLAN_TERMS),
+        charts,
+        plan=plan,
+        told=told,
+        slo=f"{slo.metric} {slo.statistic}".strip(),
+        tone=STANDING_CLASSES[plan.answer.standing],
+        tones=STANDING_CLASSES,
+        tiles=_tiles(plan, slo),
+        settings=_settings(plan, slo),
+        options=[SettingRow(str(n), each, _figures(slo, each)) for n, each in enumerate(plan.options, 1)],
+        **_calibration_shown(plan.calibration),
+        **_checks_shown(plan.checks),
     )
 
 
 def checked_html(checked: Checked) -> str:
     """The page where nothing was planned: a prediction held against runs, and what it was predicted from."""
-    terms = Terms(PLAN_TERMS)
-    template = environment(terms).get_template("checked.html")
-    return template.render(**_calibration_shown(checked.calibration), **_checks_shown(checked.checks), terms=terms)
+    return page_html(
+        "checked.html",
+        Terms(PLAN_TERMS),
+        [],
+        **_calibration_shown(checked.calibration),
+        **_checks_shown(checked.checks),
+    )
 
 
 def _calibration_shown(calibration: Calibration) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from loadtest.record.run import Run
 from loadtest.report.distributions import distribution_charts
 from loadtest.report.gates import interval_texts, limit_text, observed_text
 from loadtest.report.over_time import over_time_charts
-from loadtest.report.page import charting_in_html, environment, specs_in_html
+from loadtest.report.page import page_html
 from loadtest.report.tables import PERCENTILES, beside_rows, needs, quantile_rows, tiles
 from loadtest.report.terms import Terms
 from loadtest.report.workers import workers_chart, workers_words
@@ -57,35 +57,30 @@ def report_html(run: Run, summary: Summary, series: Series) -> str:
         distributions = distribution_charts(series)
         by_worker = workers_chart(summary.workers)
     charts = [*over_time, *distributions, *([by_worker] if by_worker else [])]
-    terms = Terms()
-    return (
-        environment(terms)
-        .get_template("report.html")
-        .render(
-            run=run,
-            summary=summary,
-            series=series,
-            verdict_word=VERDICT_WORDS[summary.verdict],
-            tiles=tiles(summary, series),
-            contents=_contents(summary),
-            quantile_rows=quantile_rows,
-            beside_rows=beside_rows,
-            percentiles=PERCENTILES,
-            workers_words=workers_words(summary.workers),
-            workers_chart=by_worker,
-            terms=terms,
-            observed_text=observed_text,
-            limit_text=limit_text,
-            interval_texts=interval_texts,
-            most_workers=MOST_WORKERS,
-            most_faults=MOST_GROUPS,
-            needs=needs(),
-            over_time={chart.name: chart for chart in over_time},
-            distributions=distributions,
-            scenario_yaml=_yaml(_shortened(run.scenario)),
-            specs=specs_in_html(charts),
-            javascript=charting_in_html(),
-        )
+    return page_html(
+        "report.html",
+        Terms(),
+        charts,
+        run=run,
+        summary=summary,
+        series=series,
+        verdict_word=VERDICT_WORDS[summary.verdict],
+        tiles=tiles(summary, series),
+        contents=_contents(summary),
+        quantile_rows=quantile_rows,
+        beside_rows=beside_rows,
+        percentiles=PERCENTILES,
+        workers_words=workers_words(summary.workers),
+        workers_chart=by_worker,
+        observed_text=observed_text,
+        limit_text=limit_text,
+        interval_texts=interval_texts,
+        most_workers=MOST_WORKERS,
+        most_faults=MOST_GROUPS,
+        needs=needs(),
+        over_time={chart.name: chart for chart in over_time},
+        distributions=distributions,
+        scenario_yaml=_yaml(_shortened(run.scenario)),
     )
 
 

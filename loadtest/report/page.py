@@ -14,7 +14,12 @@ from loadtest.report.charts import Chart
 from loadtest.report.terms import Terms
 
 
-def environment(terms: Terms) -> Environment:
+def page_html(template: str, terms: Terms, charts: Sequence[Chart], **shown: object) -> str:
+    """A page that shows this, draws its charts, and explains its terms."""
+    return _environment(terms).get_template(template).render(shown, terms=terms, charts=charts)
+
+
+def _environment(terms: Terms) -> Environment:
     """The templates, which know how figures are written, link terms, and refuse a name that nobody gave them."""
     made = Environment(
         loader=PackageLoader("loadtest.report"),
@@ -23,7 +28,11 @@ def environment(terms: Terms) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals["term"] = terms.link
+    made.globals |= {
+        "term": terms.link,
+        "specs_in_html": _specs_in_html,
+        "charting_in_html": _charting_in_html,
+    }
     for filter_ in (
         words.count,
         words.dollars,
@@ -39,13 +48,13 @@ def environment(terms: Terms) -> Environment:
     return made
 
 
-def specs_in_html(charts: Sequence[Chart]) -> Markup:
+def _specs_in_html(charts: Sequence[Chart]) -> Markup:
     """The charts' specifications as JSON that no text inside can end early: `<` is written as an escape."""
     specs = {chart.name: {"spec": chart.spec, "over_time": chart.over_time} for chart in charts}
     text = json.dumps(specs, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c"))
 
 
-def charting_in_html() -> Markup:
+def _charting_in_html() -> Markup:
     """The charting library, which no text inside can end early."""
     return Markup(charting_script().replace("</script", "<\\/script"))

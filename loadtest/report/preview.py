@@ -10,10 +10,11 @@ from loadtest.protocol import Limit
 from loadtest.report.words import count, dollars, share, span, three_digits
 from loadtest.scenario.doubts import doubts
 from loadtest.scenario.key import LOCAL_KEY, LOCAL_VARIABLE, key_variable
-from loadtest.scenario.model import HandlerTarget, RemoteTarget, Scenario
+from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import OperationPreview, Preview
 from loadtest.scenario.probes import at_rate, first_rate, obstacle
 from loadtest.scenario.search import Search
+from loadtest.scenario.target import HandlerTarget, RemoteTarget
 from loadtest.traffic.settings import ClosedLoad, Gamma, Trace
 
 WIDTH = 80

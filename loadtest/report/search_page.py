@@ -13,7 +13,7 @@ from loadtest.report.charts import BAD, DOUBT, GREY, Chart, Key, Row, rows_chart
 from loadtest.report.data_tables import data_table
 from loadtest.report.gates import interval_texts, limit_text, observed_text
 from loadtest.report.html import VERDICT_WORDS
-from loadtest.report.page import charting_in_html, environment, specs_in_html
+from loadtest.report.page import page_html
 from loadtest.report.terms import Terms
 from loadtest.scenario.gates import parse_gate
 
@@ -27,23 +27,17 @@ def search_html(found: MeasuredSearch) -> str:
     """The whole page. Every figure is the search's."""
     with schemapi.debug_mode(False):  # as in `html`
         charts = [chart for place, gate in enumerate(found.slo) if (chart := _chart(found, place, gate)) is not None]
-    terms = Terms()
-    return (
-        environment(terms)
-        .get_template("search.html")
-        .render(
-            found=found,
-            verdict_word=VERDICT_WORDS[found.verdict],
-            odd=[each for each in found.probes if not _told_by_gates(each)],
-            tones=OUTCOME_CLASSES,
-            observed_text=observed_text,
-            limit_text=limit_text,
-            interval_texts=interval_texts,
-            terms=terms,
-            charts=charts,
-            specs=specs_in_html(charts),
-            javascript=charting_in_html(),
-        )
+    return page_html(
+        "search.html",
+        Terms(),
+        charts,
+        found=found,
+        verdict_word=VERDICT_WORDS[found.verdict],
+        odd=[each for each in found.probes if not _told_by_gates(each)],
+        tones=OUTCOME_CLASSES,
+        observed_text=observed_text,
+        limit_text=limit_text,
+        interval_texts=interval_texts,
     )
 
 

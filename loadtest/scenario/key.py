@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from loadtest.errors import UsageError
-from loadtest.scenario.model import RemoteTarget, Scenario, Target
+from loadtest.scenario.model import Scenario
+from loadtest.scenario.target import RemoteTarget, Target, is_elsewhere
 
 LOCAL_VARIABLE = "LOADTEST_API_KEY"
 LOCAL_KEY = "local"
 REMOTE_VARIABLE = "RUNPOD_API_KEY"
 
 
-def is_loopback(url: str) -> bool:
-    """Whether a URL points at this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def key_variable(target: Target) -> str:
     """The environment variable that the key of a target is read from."""
     if isinstance(target, RemoteTarget) and target.key_variable is not None:
         return target.key_variable
-    remote = isinstance(target, RemoteTarget) and not is_loopback(target.url)
-    return REMOTE_VARIABLE if remote else LOCAL_VARIABLE
+    return REMOTE_VARIABLE if is_elsewhere(target) else LOCAL_VARIABLE
 
 
 def key_of(scenario: Scenario, environment: Mapping[str, str]) -> str:

@@ -15,10 +15,10 @@ from loadtest.scenario.document import Path
 from loadtest.scenario.faults import Fault
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import STEADY, Gate, Metric
-from loadtest.scenario.key import is_loopback
-from loadtest.scenario.model import SUBMITS_BY, Flow, RemoteTarget, Scenario
+from loadtest.scenario.model import SUBMITS_BY, Flow, Scenario
 from loadtest.scenario.overrides import spelled
 from loadtest.scenario.search import Search
+from loadtest.scenario.target import is_elsewhere
 from loadtest.traffic.inputs import Lines, draw
 from loadtest.traffic.settings import OpenLoad, Trace
 
@@ -66,7 +66,7 @@ def impossible(scenario: Scenario) -> Iterator[Fault]:
 
 def _of_target(scenario: Scenario) -> Iterator[Fault]:
     target = scenario.target
-    if not isinstance(target, RemoteTarget) or is_loopback(target.url):
+    if not is_elsewhere(target):
         return
     if target.url.startswith("http://"):
         text = "the key would travel in clear to another machine; write https://"
@@ -83,9 +83,7 @@ def _of_flows(scenario: Scenario) -> Iterator[Fault]:
     if "stream" in scenario.flows and scenario.target == "embedded" and scenario.endpoint.chunks is None:
         text = "the embedded endpoint streams nothing; add endpoint.chunks: {count: 20, first: 200ms}"
         yield Fault(("flows", "stream"), text)
-    target = scenario.target
-    elsewhere = isinstance(target, RemoteTarget) and not is_loopback(target.url)
-    if "webhook" in scenario.flows and elsewhere and scenario.webhooks.url is None:
+    if "webhook" in scenario.flows and is_elsewhere(scenario.target) and scenario.webhooks.url is None:
         text = "an endpoint on another machine cannot call 127.0.0.1; add webhooks: {url: ..., port: ...}"
         yield Fault(("flows", "webhook"), text)
     for name, flow in scenario.flows.items():

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
 import msgspec
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Discriminator,
-    Field,
-    Tag,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol import EXECUTION_TIMEOUT, JOB_TTL, OPERATIONS, RUNSYNC_WAIT, Limit, LimitText, Op, TimeRange
@@ -26,6 +14,7 @@ from loadtest.scenario.abort_gates import AbortGate
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import GateText
 from loadtest.scenario.search import Search
+from loadtest.scenario.target import HandlerTarget, RemoteTarget, Target
 from loadtest.scenario.validity import ValidityLimits
 from loadtest.traffic.inputs import Inputs
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
@@ -122,70 +111,6 @@ class Flow(Frozen):
         if not least_s <= self.wait <= most_s:
             raise ValueError(f"wait is outside what /runsync takes; write {least_s:g}s to {most_s:g}s")
         return self
-
-
-class RemoteTarget(Frozen):
-    """An endpoint somewhere: its whole URL, and the environment variable that holds its key.
-
-    Where none is named, it is LOADTEST_API_KEY on loopback (`local` if unset) and RUNPOD_API_KEY elsewhere.
-    """
-
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$", examples=["https://api.runpod.ai/v2/ID"])]
-    """The endpoint's whole URL, such as https://api.runpod.ai/v2/ID."""
-    key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", examples=["RUNPOD_API_KEY"])] | None = (
-        None
-    )
-    """The environment variable that holds the key; the key itself never stands in a scenario."""
-
-    @field_validator("url")
-    @classmethod
-    def _whole_url(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            whole = bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
-        except ValueError:  # a port that is none, a bracket too few
-            whole = False
-        if whole and (parts.username is not None or parts.password is not None):
-            raise ValueError("the URL holds a user or a password; name an environment variable as key_variable")
-        if not whole or not url.isascii():
-            raise ValueError(f'"{url}" is not an endpoint\'s URL; write it like "https://api.runpod.ai/v2/ID"')
-        return url.rstrip("/")
-
-
-class HandlerTarget(Frozen):
-    """A handler of the vendor's worker SDK, run in real workers on this machine, which `endpoint` scales."""
-
-    handler: Annotated[Path, Field(examples=["handler.py"])]
-    """The handler's file, named from the scenario's folder."""
-    concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
-    """How many jobs a worker takes at once, where the handler has no `concurrency_modifier` of its own."""
-
-    @field_validator("handler", mode="before")
-    @classmethod
-    def _found(cls, name: object, info: ValidationInfo) -> object:
-        readers: Mapping[str, Callable[[str], object]] | None = info.context
-        return name if readers is None or not isinstance(name, str) else readers["handler"](name)
-
-
-def _target(value: object) -> object:
-    return {"url": value} if isinstance(value, str) and value != "embedded" else value
-
-
-def _target_kind(value: object) -> str:
-    if isinstance(value, str):
-        return "embedded"
-    by_handler = isinstance(value, HandlerTarget) or (isinstance(value, dict) and "handler" in value)
-    return "handler" if by_handler else "remote"
-
-
-Target = Annotated[
-    Annotated[Literal["embedded"], Tag("embedded")]
-    | Annotated[RemoteTarget, Tag("remote")]
-    | Annotated[HandlerTarget, Tag("handler")],
-    Discriminator(_target_kind),
-    BeforeValidator(_target, json_schema_input_type=str | RemoteTarget | HandlerTarget),
-]
-"""Where jobs go: `embedded` and `{handler: ...}` start an endpoint on this machine; others are URLs."""
 
 
 class Drain(Frozen):

@@ -14,6 +14,7 @@ from pydantic_core import PydanticUndefined
 from loadtest.endpoint import settings as endpoint
 from loadtest.protocol import Op
 from loadtest.scenario import model as scenario
+from loadtest.scenario import target
 from loadtest.scenario.search import Search
 from loadtest.scenario.validity import ValidityLimits
 from loadtest.traffic import inputs
@@ -21,8 +22,8 @@ from loadtest.traffic import settings as traffic
 
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The file", scenario.Scenario),
-    ("`target`, an endpoint somewhere", scenario.RemoteTarget),
-    ("`target`, a handler", scenario.HandlerTarget),
+    ("`target`, an endpoint somewhere", target.RemoteTarget),
+    ("`target`, a handler", target.HandlerTarget),
     ("`load`, open model", traffic.OpenLoad),
     ("`load.stages[]`, open model", traffic.RateStage),
     ("`load`, closed model", traffic.ClosedLoad),

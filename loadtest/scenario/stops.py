@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import deque
 
 from loadtest.scenario.abort_gates import GateWatch
-from loadtest.scenario.key import is_loopback
-from loadtest.scenario.model import AbortRule, Ceilings, RemoteTarget, Scenario
+from loadtest.scenario.model import AbortRule, Ceilings, Scenario
+from loadtest.scenario.target import is_elsewhere
 from loadtest.traffic.shares import Place, part
 
 
 def abort_rule(scenario: Scenario) -> AbortRule | None:
     """The rule that a run keeps to: as set, else the default one where the target is not on this machine."""
-    target = scenario.target
-    elsewhere = isinstance(target, RemoteTarget) and not is_loopback(target.url)
-    return scenario.abort or (AbortRule() if elsewhere else None)
+    return scenario.abort or (AbortRule() if is_elsewhere(scenario.target) else None)
 
 
 class Stops:

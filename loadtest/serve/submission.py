@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.requests import Request
 
 from loadtest.protocol import TimeRange
-from loadtest.scenario.key import is_loopback
+from loadtest.scenario.target import is_loopback
 from loadtest.wire import Submission
 
 

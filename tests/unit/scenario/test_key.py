@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from loadtest.errors import UsageError
-from loadtest.scenario.key import is_loopback, key_of
+from loadtest.scenario.key import key_of
 from loadtest.scenario.model import Scenario
 
 
@@ -13,21 +13,6 @@ def scenario(target: Any) -> Scenario:
     return Scenario.model_validate(
         {"name": "s", "target": target, "load": {"stages": [{"rate": "1/s", "for": "1s"}]}, "ceilings": {"jobs": 1}}
     )
-
-
-@pytest.mark.parametrize(
-    ("url", "loopback"),
-    [
-        ("http://127.0.0.1:8000/v2/x", True),
-        ("http://127.9.9.9/v2/x", True),
-        ("http://[::1]:8000/v2/x", True),
-        ("http://localhost/v2/x", True),
-        ("https://api.runpod.ai/v2/x", False),
-        ("http://127.0.0.1.example.com/v2/x", False),
-    ],
-)
-def test_loopback_is_this_machine_and_nothing_else(url: str, loopback: bool) -> None:
-    assert is_loopback(url) is loopback
 
 
 def test_local_targets_have_a_key_of_their_own() -> None:

@@ -13,8 +13,9 @@ from loadtest.endpoint.settings import Constant, LogNormal, Measured
 from loadtest.errors import ScenarioError
 from loadtest.scenario.key import key_variable
 from loadtest.scenario.load import load_scenario, load_settings
-from loadtest.scenario.model import RemoteTarget, Scenario
+from loadtest.scenario.model import Scenario
 from loadtest.scenario.recorded import read_trace
+from loadtest.scenario.target import RemoteTarget
 from loadtest.traffic.settings import OpenLoad, Ramp, Trace
 
 LOAD = "load: {stages: [{rate: 20/s, for: 15s}]}\n"

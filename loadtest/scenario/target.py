@@ -1,0 +1,91 @@
+"""What a scenario sends its jobs to: the embedded endpoint, an endpoint somewhere, or a handler's workers."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, TypeGuard
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
+
+from loadtest.units import Frozen
+
+
+class RemoteTarget(Frozen):
+    """An endpoint somewhere: its whole URL, and the environment variable that holds its key.
+
+    Where none is named, it is LOADTEST_API_KEY on loopback (`local` if unset) and RUNPOD_API_KEY elsewhere.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$", examples=["https://api.runpod.ai/v2/ID"])]
+    """The endpoint's whole URL, such as https://api.runpod.ai/v2/ID."""
+    key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", examples=["RUNPOD_API_KEY"])] | None = (
+        None
+    )
+    """The environment variable that holds the key; the key itself never stands in a scenario."""
+
+    @field_validator("url")
+    @classmethod
+    def _whole_url(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            whole = bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
+        except ValueError:  # a port that is none, a bracket too few
+            whole = False
+        if whole and (parts.username is not None or parts.password is not None):
+            raise ValueError("the URL holds a user or a password; name an environment variable as key_variable")
+        if not whole or not url.isascii():
+            raise ValueError(f'"{url}" is not an endpoint\'s URL; write it like "https://api.runpod.ai/v2/ID"')
+        return url.rstrip("/")
+
+
+class HandlerTarget(Frozen):
+    """A handler of the vendor's worker SDK, run in real workers on this machine, which `endpoint` scales."""
+
+    handler: Annotated[Path, Field(examples=["handler.py"])]
+    """The handler's file, named from the scenario's folder."""
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How many jobs a worker takes at once, where the handler has no `concurrency_modifier` of its own."""
+
+    @field_validator("handler", mode="before")
+    @classmethod
+    def _found(cls, name: object, info: ValidationInfo) -> object:
+        readers: Mapping[str, Callable[[str], object]] | None = info.context
+        return name if readers is None or not isinstance(name, str) else readers["handler"](name)
+
+
+def _target(value: object) -> object:
+    return {"url": value} if isinstance(value, str) and value != "embedded" else value
+
+
+def _target_kind(value: object) -> str:
+    if isinstance(value, str):
+        return "embedded"
+    by_handler = isinstance(value, HandlerTarget) or (isinstance(value, dict) and "handler" in value)
+    return "handler" if by_handler else "remote"
+
+
+Target = Annotated[
+    Annotated[Literal["embedded"], Tag("embedded")]
+    | Annotated[RemoteTarget, Tag("remote")]
+    | Annotated[HandlerTarget, Tag("handler")],
+    Discriminator(_target_kind),
+    BeforeValidator(_target, json_schema_input_type=str | RemoteTarget | HandlerTarget),
+]
+"""Where jobs go: `embedded` and `{handler: ...}` start an endpoint on this machine; others are URLs."""
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL points at this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_elsewhere(target: Target) -> TypeGuard[RemoteTarget]:
+    """Whether a target is on another machine, where it costs money and may belong to somebody else."""
+    return isinstance(target, RemoteTarget) and not is_loopback(target.url)
