@@ -191,7 +191,11 @@ def capacity(
     ] = 64,
     arrivals: Annotated[
         str | None,
-        typer.Option(metavar="KIND", help='"constant", "poisson", "gamma 2"; else the run\'s.', show_default=False),
+        typer.Option(
+            metavar="KIND",
+            help='"constant", "poisson", "gamma 2", "trace FILE", "profile FILE"; else the run\'s.',
+            show_default=False,
+        ),
     ] = None,
     price: Annotated[
         float | None, typer.Option(metavar="USD", help="US dollars per worker-second.", show_default=False)
