@@ -164,7 +164,10 @@ def capacity(
         int, typer.Option(metavar="N", help="Active and flex workers together, at most.", min=1, max=10_000)
     ] = 64,
     arrivals: Annotated[
-        str | None, optional(metavar="KIND", help='"constant", "poisson", "gamma 2"; else the run\'s.')
+        str | None,
+        optional(
+            metavar="KIND", help='"constant", "poisson", "gamma 2", "trace FILE", "profile FILE"; else the run\'s.'
+        ),
     ] = None,
     price: Annotated[float | None, optional(metavar="USD", help="US dollars per worker-second.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Draw the simulation from this seed.", min=0)] = 1,

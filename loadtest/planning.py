@@ -16,6 +16,7 @@ import msgspec
 from rich.console import Console
 
 from loadtest.analyze.jobs import jobs_of
+from loadtest.capacity.arrivals import Process, profile
 from loadtest.capacity.calibrate import Calibration, MeasuredRun, calibrate, endpoint_of
 from loadtest.capacity.held_out import MOST_REPLICAS, PredictionCheck, check
 from loadtest.capacity.objective import Standing
@@ -34,7 +35,8 @@ from loadtest.report.checks import print_checked, print_checks
 from loadtest.results import read
 from loadtest.scenario.gates import Gate, parse_gate
 from loadtest.scenario.model import Scenario
-from loadtest.traffic.settings import Arrivals, Gamma
+from loadtest.scenario.recorded import read_profile, read_trace
+from loadtest.traffic.settings import Gamma, Trace
 from loadtest.units import per_second, seconds
 
 T = TypeVar("T")
@@ -220,10 +222,19 @@ def _scaling(text: object) -> Scaling:
     return Scaling(seconds(match[1])) if match[1] else Scaling(request_count=int(match[2]))
 
 
-def _arrivals(text: object) -> Arrivals:
+def _arrivals(text: object) -> Process:
+    """The arrivals of "gamma 2" or "trace FILE"; ValueError where they are none, ScenarioError for a bad file."""
+    of_file = re.fullmatch(r"\s*(trace|profile)\s+(.*\S)\s*", str(text))
+    if of_file is not None and of_file[1] == "profile":
+        return profile(read_profile(Path(of_file[2])))
+    if of_file is not None:
+        times = read_trace(Path(of_file[2]))
+        if times[0] == times[-1]:
+            raise ValueError("a trace of one moment has no rate; give one with two or more different times")
+        return Trace(times=tuple(times))
     match = re.fullmatch(r"\s*(constant|poisson|gamma\s+([0-9.]+))\s*", str(text))
     if match is None:
-        raise ValueError('are no arrivals; write "constant", "poisson", or "gamma 2" for gaps with that CV')
+        raise ValueError('are no arrivals; write "constant", "poisson", "gamma 2", "trace FILE", or "profile FILE"')
     if match[2]:
         return Gamma(gamma_cv=float(match[2]))
     return "constant" if match[1] == "constant" else "poisson"

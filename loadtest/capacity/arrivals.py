@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +14,44 @@ from loadtest.traffic.arrivals import schedule
 from loadtest.traffic.settings import Arrivals, Gamma, OpenLoad, Ramp, RateStage, Trace
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A day in equal parts, each of settled Poisson arrivals at its own rate: its share, of mean one, of the mean.
+
+    The pointwise stationary approximation (Green and Kolesar 1991, Management Science 37, pp. 84–97): no part knows
+    what the one before left in the queue.
+    """
+
+    shares: tuple[float, ...]
+
+    @property
+    def parts(self) -> list[tuple[float, float]]:
+        """Each different share, and for how much of the day it holds."""
+        return [(share, count / len(self.shares)) for share, count in Counter(self.shares).items()]
+
+
+Process = Arrivals | Profile
+"""Arrivals that are simulated: a scenario's kinds, or a daily profile."""
+
+
+def profile(rates: Sequence[float]) -> Profile:
+    """The day of these rates, of which only the proportions count; ValueError where nothing comes all day."""
+    if not any(rates):
+        raise ValueError("every rate is 0, so that no job comes; give a part of the day a rate")
+    mean = sum(rates) / len(rates)
+    return Profile(tuple(rate / mean for rate in rates))
+
+
+def parts_of(process: Process) -> list[tuple[float, float]]:
+    """Each part's rate over the mean, and its part of the time; what is no profile is one part."""
+    return process.parts if isinstance(process, Profile) else [(1.0, 1.0)]
+
+
+def peak(process: Process) -> float:
+    """The highest rate over the mean; 1 for what is no profile."""
+    return max(share for share, _ in parts_of(process))
 
 
 def arrivals_at(arrivals: Arrivals, rate_per_s: float, jobs: int, seed: int) -> Floats:
@@ -43,8 +84,8 @@ def _traced(trace: Trace, jobs: int, seed: int) -> Floats:
     return at_s
 
 
-def gap_variation(arrivals: Arrivals) -> float:
-    """The coefficient of variation of the gaps between jobs."""
+def gap_variation(arrivals: Process) -> float:
+    """The coefficient of variation of the gaps between jobs, of a profile that within each part."""
     if isinstance(arrivals, Trace):
         gaps = np.diff(np.asarray(arrivals.times, dtype=np.float64))
         return float(gaps.std() / gaps.mean()) if len(gaps) and gaps.sum() > 0 else 0.0

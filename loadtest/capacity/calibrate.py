@@ -14,7 +14,7 @@ from loadtest.analyze.jobs import Jobs
 from loadtest.analyze.quantiles import quantiles
 from loadtest.analyze.starts import CLASSES, UNKNOWN, start_kinds, waits
 from loadtest.analyze.summary import Quantiles
-from loadtest.capacity.arrivals import gap_variation
+from loadtest.capacity.arrivals import Process, Profile, gap_variation, peak
 from loadtest.capacity.scalability import Scalability, point, scalability
 from loadtest.capacity.setting import Times, Workload, constant, measured, revival
 from loadtest.capacity.values import Estimate
@@ -22,7 +22,7 @@ from loadtest.endpoint.settings import EndpointSettings, QueueDelay, Revival
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.target import HandlerTarget
-from loadtest.traffic.settings import Arrivals, OpenLoad
+from loadtest.traffic.settings import OpenLoad
 
 Floats = NDArray[np.float64]
 
@@ -90,7 +90,7 @@ class _Seen:
     failed: int
 
 
-def calibrate(runs: Sequence[MeasuredRun], arrivals: Arrivals | None = None) -> tuple[Calibration, Workload]:
+def calibrate(runs: Sequence[MeasuredRun], arrivals: Process | None = None) -> tuple[Calibration, Workload]:
     """What these runs say together, and the work to simulate; the last run's arrivals where none are given.
 
     ValueError where too few jobs were done, and says how many more are needed.
@@ -206,7 +206,7 @@ def _revival(revival_ms: Floats, scenario: Scenario) -> Revival | None:
     return revival(_thinned(revival_ms), 60.0 if known is None else known.within)
 
 
-def _arrivals(scenario: Scenario, given: Arrivals | None) -> tuple[Arrivals, list[str]]:
+def _arrivals(scenario: Scenario, given: Process | None) -> tuple[Process, list[str]]:
     if given is not None:
         return given, []
     if isinstance(scenario.load, OpenLoad):
@@ -214,9 +214,11 @@ def _arrivals(scenario: Scenario, given: Arrivals | None) -> tuple[Arrivals, lis
     return "poisson", ["The run's users waited for answers, so it has no arrivals of its own; Poisson is assumed."]
 
 
-def _named(arrivals: Arrivals) -> str:
+def _named(arrivals: Process) -> str:
     if isinstance(arrivals, str):
         return arrivals
+    if isinstance(arrivals, Profile):
+        return f"profile of {len(arrivals.shares)} parts, peak {peak(arrivals):.3g} times the mean"
     return f"gamma, CV {arrivals.gamma_cv:g}" if hasattr(arrivals, "gamma_cv") else f"trace of {len(arrivals.times)}"
 
 

@@ -10,14 +10,14 @@ import msgspec
 from loadtest.capacity.objective import Judged, Standing
 from loadtest.capacity.predict import Prediction, settles
 from loadtest.capacity.search import Question
-from loadtest.capacity.setting import Setting, fixed, mean_s
+from loadtest.capacity.setting import Setting, fixed
 from loadtest.capacity.simulate import can_settle, jobs_to_settle
 from loadtest.capacity.values import Each
 
 _STEPS = (1, 2, 3, 5, 8, 13, 21, 34, 55)
 """So many workers more and fewer than the answer: close steps near it, wide ones where little happens."""
 _SHARES = (0.2, 0.4, 0.55, 0.65, 0.75, 0.82, 0.88, 0.92, 0.95)
-"""Of the rate at which all workers would always be busy."""
+"""Of the rate at which all workers would always be busy, at the peak of a profile."""
 _APART = 0.03
 _MOST_JOBS = 15_000
 """A point that takes more jobs than this to settle is left out: the curve is as good as upright there."""
@@ -47,7 +47,7 @@ def curves(
     setting = known[0].prediction.setting
     half = msgspec.structs.replace(question.look, jobs=question.look.jobs // 2)
     glance = msgspec.structs.replace(question, confirm=half)
-    limit_per_s = setting.most / mean_s(question.workload.service)
+    limit_per_s = question.limit_per_s(setting)
     vendor = next(_among(known, fixed(vendor_workers), rate_per_s), None)
     places = [(_with(setting, most), rate_per_s) for most in _around(setting.most, vendor_workers)]
     of_workers = len(places)

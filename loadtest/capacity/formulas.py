@@ -21,7 +21,7 @@ class QuickAnswer(msgspec.Struct, frozen=True):
     """What the formulas say of so many workers that always run; times in milliseconds.
 
     `mean_delay_ms` and `p95_delay_ms` are null where the queue never settles. `vendor_workers` is what the vendor's
-    rule would have.
+    rule would have at the mean rate; all else is of the busiest part of a daily profile, `peak` times the mean.
     """
 
     workers: int
@@ -32,6 +32,7 @@ class QuickAnswer(msgspec.Struct, frozen=True):
     p95_delay_ms: float | None
     vendor_workers: int
     leaves_out: tuple[str, ...] = LEAVES_OUT
+    peak: float = 1.0
 
 
 def offered_load(rate_per_s: float, service_s: float) -> float:
@@ -100,8 +101,11 @@ def wait_percentile_s(
     return max(0.0, math.log(waiting / (1 - p))) * mean_of_waiting_s if waiting > 0 else 0.0
 
 
-def quick_answer(workers: int, rate_per_s: float, service_s: float, ca: float, cs: float) -> QuickAnswer:
-    """All of these for one setting."""
+def quick_answer(
+    workers: int, mean_per_s: float, service_s: float, ca: float, cs: float, peak: float = 1.0
+) -> QuickAnswer:
+    """All of these for one setting, at `peak` times the mean rate; the vendor's rule at the mean."""
+    rate_per_s = mean_per_s * peak
     load = offered_load(rate_per_s, service_s)
     settles = load < workers
     return QuickAnswer(
@@ -111,5 +115,6 @@ def quick_answer(workers: int, rate_per_s: float, service_s: float, ca: float, c
         waits=erlang_c(workers, load),
         mean_delay_ms=mean_wait_s(workers, rate_per_s, service_s, ca, cs) * 1000 if settles else None,
         p95_delay_ms=wait_percentile_s(workers, rate_per_s, service_s, 0.95, ca, cs) * 1000 if settles else None,
-        vendor_workers=vendor_workers(rate_per_s, service_s),
+        vendor_workers=vendor_workers(mean_per_s, service_s),
+        peak=peak,
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from loadtest.capacity.arrivals import gap_variation
+from loadtest.capacity.arrivals import gap_variation, peak
 from loadtest.capacity.calibrate import Calibration
 from loadtest.capacity.curves import Curves, curves
 from loadtest.capacity.formulas import QuickAnswer, quick_answer
@@ -111,7 +111,12 @@ def plan(
     setting = answer.prediction.setting
     work = question.workload
     quick = quick_answer(
-        setting.most, rate_per_s, mean_s(work.service), gap_variation(work.arrivals), variation(work.service)
+        setting.most,
+        rate_per_s,
+        mean_s(work.service),
+        gap_variation(work.arrivals),
+        variation(work.service),
+        peak(work.arrivals),
     )
     cliff = _cliff(question, setting, rate_per_s)
     highest_per_s = highest_rate(msgspec.structs.replace(question, look=question.confirm), setting)

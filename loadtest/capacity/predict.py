@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.analyze.quantiles import nearest_rank
+from loadtest.capacity.arrivals import peak
 from loadtest.capacity.formulas import offered_load
 from loadtest.capacity.setting import Setting, Workload, mean_s
 from loadtest.capacity.simulate import COLD, REVIVED, Replication, replication
@@ -38,10 +39,11 @@ class PredictedTimes(msgspec.Struct, frozen=True):
 class Prediction(msgspec.Struct, frozen=True):
     """A setting at a rate. Intervals say how well the simulation knows itself, not how well it knows the endpoint.
 
-    Where the offered load is as much as all workers can do, the queue never settles: `settles` is false and
-    everything below is null. `waits` is the share of jobs that do not meet an idle worker, `cold` and `revived` of
-    those that wait for a start; `utilisation` is work over worker-seconds from start to stop; `billed_workers` is
-    worker-seconds billed per second. Dollars where there is a price per worker-second.
+    Where the offered load is as much as all workers can do, the queue never settles: `settles` is false and all but
+    the loads is null; `peak_load` is of the busiest part of a daily profile. `waits` is the share of jobs that do
+    not meet an idle worker, `cold` and `revived` of those that wait for a start; `utilisation` is work over worker-
+    seconds from start to stop; `billed_workers` is worker-seconds billed per second. Dollars where there is a price
+    per worker-second.
     """
 
     setting: Setting
@@ -59,11 +61,12 @@ class Prediction(msgspec.Struct, frozen=True):
     billed_workers: Estimate | None = None
     cost_per_hour: Estimate | None = None
     cost_per_1000_jobs: Estimate | None = None
+    peak_load: float | None = None
 
 
 def settles(workload: Workload, setting: Setting, rate_per_s: float) -> bool:
-    """Whether all workers together can do more than is offered."""
-    return offered_load(rate_per_s, mean_s(workload.service)) < setting.most
+    """Whether all workers together can do more than is offered, at the peak of a profile."""
+    return offered_load(rate_per_s * peak(workload.arrivals), mean_s(workload.service)) < setting.most
 
 
 def replications(workload: Workload, setting: Setting, rate_per_s: float, effort: Effort) -> list[Replication]:
@@ -87,8 +90,10 @@ def predict(
     `price` in US dollars per worker-second.
     """
     load = offered_load(rate_per_s, mean_s(workload.service))
+    highest = peak(workload.arrivals)
+    peak_load = None if highest == 1 else load * highest
     if not runs:
-        return Prediction(setting, rate_per_s, load, settles=False)
+        return Prediction(setting, rate_per_s, load, settles=False, peak_load=peak_load)
 
     def over(figure: Callable[[Replication], float], scale: float = 1.0) -> Estimate:
         return estimate([figure(run) * scale for run in runs])
@@ -109,6 +114,7 @@ def predict(
         billed_workers=over(lambda run: run.billed_s / run.window_s),
         cost_per_hour=None if price is None else over(lambda run: run.billed_s / run.window_s, 3600 * price),
         cost_per_1000_jobs=None if price is None else over(lambda run: run.billed_s / len(run), 1000 * price),
+        peak_load=peak_load,
     )
 
 

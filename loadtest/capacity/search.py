@@ -14,6 +14,7 @@ from itertools import product
 
 import msgspec
 
+from loadtest.capacity.arrivals import peak
 from loadtest.capacity.formulas import offered_load
 from loadtest.capacity.objective import Judged, judged, meets
 from loadtest.capacity.predict import Effort
@@ -48,8 +49,16 @@ class Question(msgspec.Struct, frozen=True):
         return judged(self.slo, self.workload, setting, rate_per_s, self.confirm, self.price)
 
     def load(self, rate_per_s: float) -> float:
-        """The offered load in Erlangs."""
+        """The offered load in Erlangs, on average over a profile."""
         return offered_load(rate_per_s, mean_s(self.workload.service))
+
+    def settling(self, rate_per_s: float) -> int:
+        """The least workers whose queue settles, at the peak of a profile."""
+        return math.floor(self.load(rate_per_s * peak(self.workload.arrivals))) + 1
+
+    def limit_per_s(self, setting: Setting) -> float:
+        """The rate at which all workers would always be busy, at the peak of a profile."""
+        return setting.most / mean_s(self.workload.service) / peak(self.workload.arrivals)
 
 
 def least(holds: Callable[[int], bool], low: int, high: int) -> int | None:
@@ -75,7 +84,7 @@ def least(holds: Callable[[int], bool], low: int, high: int) -> int | None:
 
 def least_active(question: Question, rate_per_s: float) -> int | None:
     """The least workers that meet the objective if all of them always run; None where MOST_WORKERS do not."""
-    settling = math.floor(question.load(rate_per_s)) + 1
+    settling = question.settling(rate_per_s)
     return least(lambda workers: question.meets(fixed(workers), rate_per_s), settling, MOST_WORKERS)
 
 
@@ -93,7 +102,7 @@ def least_flexible(
     active = least(lambda each: question.meets(setting(each, most), rate_per_s), 0, most)
     if active is None:
         return None
-    settling = max(active, 1, math.floor(question.load(rate_per_s)) + 1)
+    settling = max(active, 1, question.settling(rate_per_s))
     at_most = least(lambda each: question.meets(setting(active, each), rate_per_s), settling, most)
     return setting(active, most if at_most is None else at_most)
 
@@ -130,7 +139,7 @@ def highest_rate(question: Question, setting: Setting) -> float | None:
     From what the workers can do at all, down by a tenth each time until it is met, then up by halving the last step,
     to within 0.4 %. Downward, since flex workers may miss at low rates, too, where each job meets a cold start.
     """
-    limit_per_s = setting.most / mean_s(question.workload.service)
+    limit_per_s = question.limit_per_s(setting)
     rate_per_s = above_per_s = limit_per_s
     while rate_per_s > _LEAST_SHARE * limit_per_s:
         above_per_s, rate_per_s = rate_per_s, rate_per_s * _FINER

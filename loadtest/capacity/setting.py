@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from loadtest.capacity.arrivals import Process
 from loadtest.endpoint.settings import (
     Constant,
     EndpointSettings,
@@ -19,7 +20,6 @@ from loadtest.endpoint.settings import (
     Revival,
     Workers,
 )
-from loadtest.traffic.settings import Arrivals
 from loadtest.units import seconds_text
 
 Times = Constant | LogNormal | Measured
@@ -62,7 +62,7 @@ class Workload:
     to what the model says. Without `cold_start` no flex workers can be simulated.
     """
 
-    arrivals: Arrivals
+    arrivals: Process
     service: Times
     cold_start: Times | None = None
     revival: Revival | None = None

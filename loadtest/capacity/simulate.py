@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.capacity.arrivals import arrivals_at, gap_variation
+from loadtest.capacity.arrivals import Profile, arrivals_at, gap_variation, parts_of
 from loadtest.capacity.setting import Setting, Workload, endpoint_settings, longest_s, mean_s, variation
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.model import Endpoint
@@ -69,14 +70,48 @@ class Replication:
 
 
 def replication(workload: Workload, setting: Setting, rate_per_s: float, jobs: int, seed: int) -> Replication:
-    """Simulates some `jobs` jobs at this rate; what is drawn depends on the seed and not on setting or rate."""
+    """Simulates some `jobs` jobs at this rate; what is drawn depends on the seed and not on setting or rate.
+
+    Of a profile each different share is one stretch, as long as all its parts together, and the day is all of them.
+    """
     jobs = jobs_to_settle(workload, setting, rate_per_s, jobs)
+    if isinstance(workload.arrivals, Profile):
+        return _day(workload, workload.arrivals, setting, rate_per_s, jobs, seed)
     at_s = arrivals_at(workload.arrivals, rate_per_s, jobs, seed)
-    done, workers = carried_out(endpoint_settings(workload, setting), at_s, _SEED_OF_MODEL + seed)
+    return _stretch(workload, setting, at_s, float(at_s[-1]), seed)
+
+
+def _day(
+    workload: Workload, profile: Profile, setting: Setting, rate_per_s: float, jobs: int, seed: int
+) -> Replication:
+    stretches = []
+    for place, (share, weight) in enumerate(profile.parts):
+        drawn = int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
+        length_s = jobs / rate_per_s * weight
+        at_s = np.empty(0)
+        if share > 0:
+            at_s = arrivals_at("poisson", rate_per_s * share, math.ceil(jobs * share * weight), drawn)
+        stretches.append(_stretch(workload, setting, at_s[at_s <= length_s], length_s, drawn))
+
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(each, name) for each in stretches])
+
+    return Replication(
+        **{name: joined(name) for name in ("wait_s", "dispatch_s", "service_s", "overhead_s", "start")},
+        window_s=sum(each.window_s for each in stretches),
+        busy_s=sum(each.busy_s for each in stretches),
+        up_s=sum(each.up_s for each in stretches),
+        billed_s=sum(each.billed_s for each in stretches),
+    )
+
+
+def _stretch(workload: Workload, setting: Setting, at_s: Floats, end_at: float, seed: int) -> Replication:
+    """What becomes of jobs that arrive at these times, none later than `end_at`, where the window ends."""
+    done, workers = carried_out(endpoint_settings(workload, setting), at_s, _SEED_OF_MODEL + seed, end_at)
     n = len(done)
     taken_at = np.fromiter((math.nan if job.taken_at is None else job.taken_at for job in done), float, n)
     service_s = np.fromiter((job.service_s for job in done), float, n)
-    start_at, end_at = WARM_UP * float(at_s[-1]), float(at_s[-1])
+    start_at = WARM_UP * end_at
     busy_s = np.clip(taken_at + service_s, start_at, end_at) - np.clip(taken_at, start_at, end_at)
     up_s, billed_s = paid_s(workers, start_at, end_at)
     inside = at_s >= start_at
@@ -116,20 +151,25 @@ def _needed(workload: Workload, setting: Setting, rate_per_s: float) -> float:
     if setting.fixed or workload.cold_start is None:
         return of_queue
     cycle_s = longest_s(workload.cold_start) + setting.idle_timeout_s + setting.scaling.queue_delay_s
-    return max(of_queue, _SETTLING * cycle_s * rate_per_s)
+    least = min(weight for _, weight in parts_of(workload.arrivals))
+    return max(of_queue, _SETTLING * cycle_s * rate_per_s / least)
 
 
 def _relaxation_jobs(workload: Workload, setting: Setting, rate_per_s: float) -> float:
     """How many jobs arrive while a queue forgets where it began: ρ / (1 − √ρ)², times (Ca² + Cs²) / 2.
 
     The first factor is λ times the relaxation time of M/M/c, 1 / (cμ (1 − √ρ)²) (Odoni and Roth 1983, Operations
-    Research 31, p. 432, who give the second for other queues); infinite where it never settles.
+    Research 31, p. 432, who give the second for other queues); infinite where it never settles. Of a profile as many
+    as come in the whole day while each of its parts is that long.
     """
-    busy = rate_per_s * mean_s(workload.service) / setting.most
-    if busy >= 1:
-        return math.inf
+    mean_busy = rate_per_s * mean_s(workload.service) / setting.most
+    longest = 0.0
+    for share, weight in parts_of(workload.arrivals):
+        if mean_busy * share >= 1:
+            return math.inf
+        longest = max(longest, mean_busy / (1 - math.sqrt(mean_busy * share)) ** 2 / weight)
     spread = (gap_variation(workload.arrivals) ** 2 + variation(workload.service) ** 2) / 2
-    return busy / (1 - math.sqrt(busy)) ** 2 * max(0.5, spread)
+    return longest * max(0.5, spread)
 
 
 def carried_out(

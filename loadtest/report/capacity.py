@@ -65,7 +65,11 @@ def answer_text(plan: Plan) -> str:
     }
     said = f"{workers(answer.prediction.setting)} {words[answer.standing]} at {rate(plan.rate_per_s)}"
     if not answer.prediction.settles:
-        return f"{said}: {three_digits(answer.prediction.offered_load)} are offered work all the time."
+        peak_load = answer.prediction.peak_load
+        load, when = (
+            (answer.prediction.offered_load, "all the time") if peak_load is None else (peak_load, "at the peak")
+        )
+        return f"{said}: {three_digits(load)} are offered work {when}."
     per_hour, per_1000 = answer.prediction.cost_per_hour, answer.prediction.cost_per_1000_jobs
     if per_hour is None or per_1000 is None:
         return f"{said}."
@@ -154,8 +158,12 @@ def near_text(plan: Plan) -> str:
 def vendor_text(plan: Plan) -> str:
     """What the vendor's rule gives, and what would come of it."""
     workers, vendor = plan.quick.vendor_workers, plan.curves.vendor
-    load = three_digits(plan.quick.offered_load)
+    load = three_digits(plan.quick.offered_load / plan.quick.peak)
     rule = f"The vendor's rule gives {workers}, the bare offered load of {load} rounded up"
+    if plan.quick.peak > 1:
+        rule += f", on average over a day whose peak of {plan.quick.peak:.3g} times that it leaves out"
+    if not vendor.prediction.settles and plan.quick.peak > 1:
+        return f"{rule}: at the peak they never catch up."
     if not vendor.prediction.settles:
         return f"{rule}: always at work, they never catch up, and the queue never settles."
     if vendor.observed is None:
@@ -173,10 +181,11 @@ def figure_text(slo: Gate, value: float) -> str:
 def quick_text(plan: Plan) -> str:
     """The vendor's rule and the formulas, each in a sentence."""
     quick = plan.quick
+    where = "By formula at the peak" if quick.peak > 1 else "By formula"
     if quick.p95_delay_ms is None:
-        return f"{vendor_text(plan)} By formula the queue never settles."
+        return f"{vendor_text(plan)} {where} the queue never settles."
     return (
-        f"{vendor_text(plan)} By formula (Erlang C, Allen–Cunneen) {share(quick.waits)} of jobs wait and delay p95 "
+        f"{vendor_text(plan)} {where} (Erlang C, Allen–Cunneen) {share(quick.waits)} of jobs wait and delay p95 "
         f"is {milliseconds(quick.p95_delay_ms)}, without {quick.leaves_out[0]}."
     )
 

@@ -12,6 +12,7 @@ import msgspec
 from loadtest.errors import ScenarioError
 from loadtest.units import seconds
 
+_MOST_PARTS = 24 * 60
 LARGEST_BYTES = 32 * 10**6
 """Inputs become part of the scenario, and of every run's record."""
 
@@ -55,6 +56,25 @@ def read_trace(path: Path) -> list[float]:
     return times
 
 
+def read_profile(path: Path) -> list[float]:
+    """The rate of each of a day's equal parts, one a line, 1440 at most; "#" begins a comment.
+
+    ScenarioError names the file and the line of what is no rate or is negative.
+    """
+    rates: list[float] = []
+    for line, text in _lines(path, "rates"):
+        try:
+            rate = float(text)
+        except ValueError:
+            rate = math.nan
+        if not math.isfinite(rate) or rate < 0:
+            raise ScenarioError(f'{path}:{line}: "{text}" is not a rate; write a plain number, like "12.5"')
+        rates.append(rate)
+    if len(rates) > _MOST_PARTS:
+        raise ScenarioError(f"{path}: {len(rates)} parts of a day; give at most {_MOST_PARTS}, one a minute")
+    return rates
+
+
 def read_measured(path: Path) -> list[str]:
     """Times with their units, one a line, as texts that have been checked; "#" begins a comment."""
     times: list[str] = []
@@ -67,7 +87,7 @@ def read_measured(path: Path) -> list[str]:
     return times
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+def _lines(path: Path, what: str = "times") -> Iterator[tuple[int, str]]:
     """Each line with its number from 1, without comments and blank ones; ScenarioError where there is none."""
     empty = True
     for line, whole in enumerate(read_text(path).splitlines(), start=1):
@@ -76,7 +96,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             empty = False
             yield line, text
     if empty:
-        raise ScenarioError(f"{path}: holds no times; write one a line")
+        raise ScenarioError(f"{path}: holds no {what}; write one a line")
 
 
 def read_text(path: Path) -> str:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from loadtest.capacity.plan import Checked, Plan
 from loadtest.capacity.predict import Effort
-from loadtest.errors import ExitCode, UsageError
+from loadtest.errors import ExitCode, LoadtestError, UsageError
 from loadtest.planning import CapacityRequest, capacity
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import Ending
@@ -238,6 +238,54 @@ def test_what_cannot_be_answered_is_a_sentence_and_no_number(warm: Path, options
         told(warm, **options)
     assert said in str(fault.value)
     assert fault.value.exit_code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "said"),
+    [
+        ("trace", None, "no such file"),
+        ("trace", "1\nnoon\n", ':2: "noon" is not a time'),
+        ("trace", "3\n3\n", "a trace of one moment has no rate"),
+        ("profile", None, "no such file"),
+        ("profile", "# nothing\n", "holds no rates; write one a line"),
+        ("profile", "1\n-2\n", ':2: "-2" is not a rate'),
+        ("profile", "nan\n", ':1: "nan" is not a rate'),
+        ("profile", "0\n0\n", "every rate is 0"),
+        ("profile", "1\n" * 1441, "1441 parts of a day"),
+    ],
+)
+def test_a_bad_file_of_arrivals_is_one_line_and_2(
+    warm: Path, tmp_path: Path, kind: str, content: str | None, said: str
+) -> None:
+    file = tmp_path / "arrivals.txt"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(LoadtestError) as fault:
+        told(warm, arrivals=f"{kind} {file}")
+    assert said in str(fault.value)
+    assert "\n" not in str(fault.value)
+    assert fault.value.exit_code == ExitCode.USAGE
+
+
+def test_a_trace_is_simulated(warm: Path, tmp_path: Path) -> None:
+    (tmp_path / "times.txt").write_text("0\n1\n1.5\n4\n")
+    out = tmp_path / "x.json"
+    told(warm, workers="6", arrivals=f"trace {tmp_path / 'times.txt'}", out=out)
+    assert written(out).calibration.arrivals == "trace of 4"
+
+
+def test_a_day_is_planned_for_its_peak_and_says_so(warm: Path, tmp_path: Path) -> None:
+    (tmp_path / "day.txt").write_text("0\n10\n20  # noon\n10\n")
+    out = tmp_path / "x.json"
+    status, said = told(warm, workers="6", arrivals=f"profile {tmp_path / 'day.txt'}", out=out)
+    assert status == ExitCode.PASS
+    plan, said = written(out), " ".join(said.split())
+    assert plan.calibration.arrivals == "profile of 4 parts, peak 2 times the mean"
+    assert plan.quick.offered_load == pytest.approx(2 * plan.answer.prediction.offered_load)
+    assert plan.answer.prediction.peak_load == pytest.approx(plan.quick.offered_load)
+    assert "By formula at the peak" in said
+    assert "on average over a day whose peak of 2 times that it leaves out: at the peak they never catch up" in said
+    assert "peak 2 times the mean" in out.with_suffix(".html").read_text()
 
 
 def test_a_run_with_too_few_jobs_is_refused(tmp_path: Path) -> None:
