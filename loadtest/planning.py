@@ -235,6 +235,8 @@ def _arrivals(text: object) -> Process:
     match = re.fullmatch(r"\s*(constant|poisson|gamma\s+([0-9.]+))\s*", str(text))
     if match is None:
         raise ValueError('are no arrivals; write "constant", "poisson", "gamma 2", "trace FILE", or "profile FILE"')
+    if match[2] and not 0 < float(match[2]) <= 10:
+        raise ValueError('the CV of the gaps is above 0 and at most 10; write it like "gamma 2"')
     if match[2]:
         return Gamma(gamma_cv=float(match[2]))
     return "constant" if match[1] == "constant" else "poisson"

@@ -228,6 +228,7 @@ def test_a_run_that_cannot_be_predicted_is_refused(
         ({"scalers": ["fast"]}, "--scaler fast: is no scaler"),
         ({"idle_timeouts": ["5"]}, "--idle-timeout 5:"),
         ({"arrivals": "bursty"}, "--arrivals bursty:"),
+        ({"arrivals": "gamma 0"}, "--arrivals gamma 0: the CV of the gaps is above 0"),
         ({"price": 0.0}, "--price 0:"),
         ({"out": Path("/nowhere/x.json")}, "cannot be written"),
         ({"out": Path("x.html")}, "name a file that ends in .json"),
