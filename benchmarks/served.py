@@ -39,15 +39,18 @@ class Served:
 
 
 @contextmanager
-def served(directory: Path, settings: dict[str, Any]) -> Iterator[Served]:
-    """An endpoint that answers until the block ends."""
+def served(directory: Path, settings: dict[str, Any], *options: str) -> Iterator[Served]:
+    """An endpoint that answers until the block ends; with a handler, once all active workers have asked for a job."""
     config, journal = directory / "endpoint.yaml", directory / "journal.jsonl"
     config.write_text(json.dumps(settings))
-    command = [*LOADTEST, "serve", "--port", "0", "--config", str(config), "--journal", str(journal)]
+    command = [*LOADTEST, "serve", "--port", "0", "--config", str(config), "--journal", str(journal), *options]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     try:
-        yield Served(server.stdout.readline().strip().removeprefix("listening on "), journal)
+        url = server.stdout.readline().strip().removeprefix("listening on ")
+        if "--handler" in options:
+            server.stdout.readline()
+        yield Served(url, journal)
     finally:
         server.terminate()
         server.communicate()
