@@ -32,7 +32,7 @@ run: $(VENV)/.installed  ## load-test the embedded endpoint and leave a report
 handler: $(VENV)/.installed-handler  ## load-test a handler in real workers of the vendor's SDK, in a minute
 	$(VENV)/bin/loadtest run scenarios/handler.yaml
 
-capacity: $(VENV)/.installed  ## predict three settings from a run at a fourth, run them, print the errors; some four minutes
+capacity: $(VENV)/.installed  ## predict three settings from a run at a fourth, run them, print the errors; some six minutes
 	$(VENV)/bin/python -m benchmarks.capacity
 
 serve: $(VENV)/.installed  ## a local endpoint with simulated workers

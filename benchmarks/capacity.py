@@ -25,8 +25,8 @@ from loadtest.errors import ExitCode
 
 SCENARIO = "scenarios/capacity.yaml"
 CALIBRATION = "calibration"
-_BATCHES = "load.stages=[" + 3 * "{rate: 180/s, for: 1500ms}, {rate: 1/s, for: 8500ms}, " + "]"
-_BURSTS = "load.stages=[" + 3 * "{rate: 2/s, for: 2s}, {rate: 180/s, for: 2s}, {rate: 2/s, for: 16s}, " + "]"
+_BATCHES = "load.stages=[" + 6 * "{rate: 180/s, for: 1500ms}, {rate: 1/s, for: 8500ms}, " + "]"
+_BURSTS = "load.stages=[" + 6 * "{rate: 2/s, for: 2s}, {rate: 180/s, for: 2s}, {rate: 2/s, for: 16s}, " + "]"
 HELD_OUT = {
     "more-workers": (_BATCHES, "endpoint.workers={active: 2, max: 8}"),
     "other-scaler": (
