@@ -150,9 +150,11 @@ def _share(value: Estimate | None) -> str:
 
 def near_text(plan: Plan) -> str:
     """How near the answer stands to where delays run away."""
+    answer = plan.answer.prediction
+    unsure = _may_never_settle(plan, answer.setting.most) if answer.settles else ""
     if plan.highest_rate_per_s is None:
-        return f"{plan.cliff.detail} These workers meet it at no rate."
-    return f"{plan.cliff.detail} These workers meet it up to {rate(plan.highest_rate_per_s)}."
+        return f"{plan.cliff.detail} These workers meet it at no rate.{unsure}"
+    return f"{plan.cliff.detail} These workers meet it up to {rate(plan.highest_rate_per_s)}.{unsure}"
 
 
 def vendor_text(plan: Plan) -> str:
@@ -166,11 +168,21 @@ def vendor_text(plan: Plan) -> str:
         return f"{rule}: at the peak they never catch up."
     if not vendor.prediction.settles:
         return f"{rule}: always at work, they never catch up, and the queue never settles."
+    unsure = _may_never_settle(plan, workers)
     if vendor.observed is None:
-        return f"{rule}: so nearly always at work that their queue takes longer to settle than can be simulated."
+        nearly = "so nearly always at work that their queue takes longer to settle than can be simulated"
+        return f"{rule}: {nearly}.{unsure}"
     found = figure_text(parse_gate(plan.slo), vendor.observed.value)
     words = {Standing.MET: "meets it too", Standing.NOT_MET: "does not meet it", Standing.CANNOT_TELL: "is too close"}
-    return f"{rule}; that {words[vendor.standing]}, at {found}."
+    return f"{rule}; that {words[vendor.standing]}, at {found}.{unsure}"
+
+
+def _may_never_settle(plan: Plan, workers: int) -> str:
+    """A sentence where the jobs' true mean may be so long that so many workers never catch up; else nothing."""
+    longest_ms = plan.calibration.execution_mean_ms.high
+    if plan.rate_per_s * plan.quick.peak * longest_ms / 1000 < workers:
+        return ""
+    return f" The mean execution may be up to {milliseconds(longest_ms)}; then their queue never settles."
 
 
 def figure_text(slo: Gate, value: float) -> str:

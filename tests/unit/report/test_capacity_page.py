@@ -20,7 +20,7 @@ from loadtest.capacity.predict import Effort
 from loadtest.capacity.search import Alternatives, Question
 from loadtest.capacity.setting import Scaling, fixed, mean_s
 from loadtest.capacity.values import Estimate
-from loadtest.report.capacity import vendor_text
+from loadtest.report.capacity import near_text, vendor_text
 from loadtest.report.capacity_page import capacity_html, checked_html
 from loadtest.report.terms import PLAN_TERMS, TERMS
 from loadtest.scenario.gates import parse_gate
@@ -138,6 +138,17 @@ def test_named_workers_that_never_settle_have_no_figure() -> None:
     assert found.answer.observed is None
     assert "never settles" in page.text
     assert "1 active worker does not meet" in page.text
+
+
+def test_workers_that_keep_up_only_with_the_mean_as_it_was_seen_are_told_of() -> None:
+    found = planned(named=fixed(4))
+    most = found.answer.prediction.setting.most
+    full_ms = most / found.rate_per_s * 1000
+    for longest_ms, doubted in ((full_ms * 0.99, False), (full_ms, True)):
+        mean = Estimate(300.0, 200.0, longest_ms)
+        calibration = msgspec.structs.replace(found.calibration, execution_mean_ms=mean)
+        said = near_text(msgspec.structs.replace(found, calibration=calibration))
+        assert ("then their queue never settles" in said) is doubted
 
 
 def test_the_vendor_s_own_example_takes_more_than_its_rule_and_the_page_says_why() -> None:
