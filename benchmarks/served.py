@@ -85,8 +85,10 @@ class Run:
 
     def record(self) -> dict[str, Any]:
         """What `run.json` says."""
-        return json.loads((self.out / "run.json").read_text())  # type: ignore[no-any-return]
+        record: dict[str, Any] = json.loads((self.out / "run.json").read_text())
+        return record
 
     def rows(self) -> list[dict[str, Any]]:
         """The samples."""
-        return pq.read_table(self.out / "samples.parquet").to_pylist()  # type: ignore[no-any-return]
+        rows: list[dict[str, Any]] = pq.read_table(self.out / "samples.parquet").to_pylist()
+        return rows

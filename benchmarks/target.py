@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.request import urlopen
+
+import httpx
 
 CORE = "0"
 CONF = Path(__file__).with_name("nginx.conf")
@@ -43,8 +44,8 @@ class Target:
 
     def requests(self) -> int:
         """How many requests it has answered, this one not counted."""
-        with urlopen(f"http://127.0.0.1:{self.port}/counts") as answer:
-            counts = re.search(rb"\n (\d+) (\d+) (\d+)", answer.read())
+        answer = httpx.get(f"http://127.0.0.1:{self.port}/counts", trust_env=False).raise_for_status()
+        counts = re.search(rb"\n (\d+) (\d+) (\d+)", answer.content)
         assert counts is not None
         return int(counts[3]) - 1
 

@@ -39,7 +39,8 @@ class Embedded:
     """
 
     def __init__(self, settings: EndpointSettings, seed: int, work: Work | None = None) -> None:
-        # A pipe that nobody reads would hold the endpoint up once it is full.
+        # A pipe that nobody reads would hold the endpoint up once it is full. The file is open until `stop`, which no
+        # block of code spans.
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder, "endpoint.yaml")

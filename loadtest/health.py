@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
+import ssl
 
 from loadtest.errors import Aborted, BadAnswer
 from loadtest.protocol import OPERATIONS, Op, authorization
-from loadtest.scenario.target import is_loopback
+from loadtest.scenario.proxies import proxy_url
 from loadtest.wire import decode_health
 
 ANSWER_WITHIN_S = 10.0
 
 
 def unfinished_jobs(url: str, key: str) -> int:
-    """Jobs that wait or run at an endpoint, as its health tells; Aborted where it does not answer."""
+    """Jobs that wait or run at an endpoint, as its health tells; Aborted where it does not answer.
+
+    It goes the way that the load goes: by the same proxy, and with the same certificates trusted.
+    """
+    # Slow to import, and no other run than a search of an endpoint that stays needs it.
+    import httpx
+
     operation = OPERATIONS[Op.HEALTH]
-    asked = urllib.request.Request(
-        url + operation.path, method=operation.method, headers={"Authorization": authorization(key)}
+    way = httpx.Client(
+        proxy=proxy_url(url), verify=ssl.create_default_context(), trust_env=False, timeout=ANSWER_WITHIN_S
     )
-    proxies = urllib.request.ProxyHandler({} if is_loopback(url) else None)
     try:
-        with urllib.request.build_opener(proxies).open(asked, timeout=ANSWER_WITHIN_S) as answer:
-            jobs = decode_health(answer.read()).jobs
-    except (urllib.error.URLError, TimeoutError, BadAnswer) as fault:
+        with way:
+            answer = way.request(
+                operation.method, url + operation.path, headers={"Authorization": authorization(key)}
+            )
+        if not answer.is_success:
+            raise BadAnswer(f"HTTP {answer.status_code}")
+        jobs = decode_health(answer.content).jobs
+    except (httpx.HTTPError, BadAnswer) as fault:
         raise Aborted(f"target: {url} does not tell its health between two probes: {fault}") from None
     return jobs.in_queue + jobs.in_progress

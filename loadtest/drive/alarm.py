@@ -60,6 +60,7 @@ class Alarm:
             self._set(at)
         try:
             self._hub.switch()
+        # Whatever ends the wait, a killed user too, must not be switched to when the time has come.
         except BaseException:
             place[2] = None
             raise

@@ -158,6 +158,7 @@ class Connection:
             self._hub.switch()
             if self._fault is not None:
                 raise self._fault
+        # Whatever ends the wait, a killed user too, leaves half an exchange behind.
         except BaseException:
             self.close()
             raise

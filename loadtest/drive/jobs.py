@@ -24,6 +24,7 @@ from loadtest.protocol import Op
 from loadtest.record.recorder import Recorder
 from loadtest.record.sample import Outcome, Sample
 from loadtest.scenario.flows import FlowName
+from loadtest.scenario.functions import function_of
 from loadtest.scenario.model import SUBMITS_BY, Scenario
 from loadtest.scenario.stops import Stops
 from loadtest.traffic.arrivals import Schedule
@@ -73,7 +74,9 @@ class Jobs:
         stream = 0 if schedule is not None else process
         self._submissions = {name: fixed(scenario, name, webhook) for name in scenario.flows}
         self._drawn = {
-            name: drawn(scenario, name, webhook, stream) for name, sent in self._submissions.items() if sent is None
+            name: drawn(scenario, name, function_of, webhook, stream)
+            for name, sent in self._submissions.items()
+            if sent is None
         }
         self._pacers = pacers(scenario)
         self._patience_s = scenario.patience

@@ -1,4 +1,4 @@
-"""The proxy that the environment names for a target, in HTTP_PROXY, HTTPS_PROXY and NO_PROXY."""
+"""The proxy that the environment names for a target, and the way through it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 from loadtest.drive.reading import NoAnswer
-from loadtest.scenario.target import is_loopback
+from loadtest.scenario.proxies import proxy_url
 
 ANSWER_BYTES = 64 * 1024
 
@@ -40,12 +39,10 @@ class Proxy:
 
 def proxy_for(url: str) -> Proxy | None:
     """The proxy that requests to this URL go through; none for what is on this machine or in NO_PROXY."""
-    parts = urlsplit(url)
-    proxies = getproxies_environment()
-    named = proxies.get(parts.scheme) or proxies.get("all")
-    if named is None or is_loopback(url) or proxy_bypass(parts.netloc.rpartition("@")[2]):
+    named = proxy_url(url)
+    if named is None:
         return None
-    where = urlsplit(named if "://" in named else f"http://{named}")
+    where = urlsplit(named)
     credentials = ""
     if where.username is not None:
         pair = f"{unquote(where.username)}:{unquote(where.password or '')}".encode()

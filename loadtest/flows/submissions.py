@@ -11,7 +11,7 @@ from loadtest.flows.steps import Send
 from loadtest.protocol import OPERATIONS
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.model import Scenario
-from loadtest.traffic.inputs import Lines, draw
+from loadtest.traffic.inputs import Function, Lines, Make, draw
 
 KEPT_BYTES = 64 * 10**6
 """Submissions made of a file's lines are kept, and used again, up to so much in all."""
@@ -23,14 +23,20 @@ def fixed(scenario: Scenario, name: FlowName, webhook: str | None = None) -> Sen
     return submission(scenario, name, flow.input, webhook) if flow.inputs is None else None
 
 
-def drawn(scenario: Scenario, name: FlowName, webhook: str | None = None, stream: int = 0) -> Callable[[int], Send]:
+def drawn(
+    scenario: Scenario,
+    name: FlowName,
+    function_of: Callable[[Function], Make],
+    webhook: str | None = None,
+    stream: int = 0,
+) -> Callable[[int], Send]:
     """The submission of the job with each number, of a flow whose inputs differ.
 
-    ScenarioError, here or later, where an input cannot be made, is no JSON, or is larger than the operation takes.
+    ScenarioError, here or later, where `function_of` raises it, or an input is larger than the operation takes.
     """
     inputs = scenario.flows[name].inputs
     assert inputs is not None
-    input_of = draw(inputs, scenario.seed, stream)
+    input_of = draw(inputs, scenario.seed, function_of, stream)
     kept: dict[int, Send] = {}
     kept_bytes = 0
 
@@ -40,10 +46,7 @@ def drawn(scenario: Scenario, name: FlowName, webhook: str | None = None, stream
         known = kept.get(id(job_input))
         if known is not None:
             return known
-        try:
-            made = submission(scenario, name, job_input, webhook)
-        except TypeError as fault:
-            raise ScenarioError(f"flows.{name}.inputs: that of job {seq} is no JSON: {fault}; give another") from None
+        made = submission(scenario, name, job_input, webhook)
         most = OPERATIONS[made.op].body_limit_bytes
         if len(made.body) > most:
             size = f"{len(made.body) / 1e6:.3g} MB, but /{made.op} takes at most {most / 1e6:g} MB"

@@ -105,9 +105,9 @@ def _first(inputs: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _yaml(value: dict[str, Any]) -> str:
     text = StringIO()
-    yaml = YAML(typ="safe")
+    yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.representer.sort_base_mapping_type_on_output = False
     yaml.width = 100
     yaml.dump(value, text)
     return text.getvalue()

@@ -68,9 +68,8 @@ class Frame:
 
 def frame_of(summary: Summary, series: Series) -> Frame:
     """The frame of a run's charts."""
-    steady = summary.steady
-    known = steady.start_s is not None and steady.end_s is not None
-    return Frame(series, (steady.start_s, steady.end_s) if known else None)  # type: ignore[arg-type]
+    start_s, end_s = summary.steady.start_s, summary.steady.end_s
+    return Frame(series, None if start_s is None or end_s is None else (start_s, end_s))
 
 
 def bin_rows(at_s: list[float], width_s: float, **columns: Sequence[float | None]) -> list[Row]:

@@ -14,6 +14,7 @@ from loadtest.protocol import OPERATIONS, Limit, Op
 from loadtest.scenario.document import Path
 from loadtest.scenario.faults import Fault
 from loadtest.scenario.flows import FlowName
+from loadtest.scenario.functions import function_of
 from loadtest.scenario.gates import STEADY, Gate, Metric
 from loadtest.scenario.model import SUBMITS_BY, Flow, Scenario
 from loadtest.scenario.overrides import spelled
@@ -106,7 +107,7 @@ def _first_inputs(flow: Flow, seed: int) -> Sequence[Any]:
         return [flow.input]
     if isinstance(flow.inputs, Lines):
         return flow.inputs.lines
-    input_of = draw(flow.inputs, seed)
+    input_of = draw(flow.inputs, seed, function_of)
     return [input_of(seq) for seq in range(_TRIED)]
 
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+import typer
 import uvicorn
 
 from loadtest.clock import WallClock
@@ -98,7 +99,7 @@ class _Server(uvicorn.Server):
         # uvicorn's own handlers would raise the signal again once it has stopped, and end in a traceback
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self.stop)
-        print(f"listening on {self._url}", flush=True)  # noqa: T201
+        typer.echo(f"listening on {self._url}")
         if self._staffing is not None:
             self._staffing.begin(give_up=self.stop)
 

@@ -214,4 +214,4 @@ def _tail(log: Path) -> str:
 
 
 def _say(text: str) -> None:
-    print(f"loadtest: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    sys.stderr.write(f"loadtest: {text}\n")

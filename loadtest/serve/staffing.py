@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import typer
+
 from loadtest.serve.crew import Crew
 from loadtest.serve.live import LiveEndpoint
 from loadtest.serve.worker_side import WorkerSide
@@ -41,4 +43,4 @@ class Staffing:
         self._side.settled()
         if not self._complete and self._live.endpoint.health(self._live.clock.now()).workers.ready >= self._awaited:
             self._complete = True
-            print(f"ready: {self._awaited} active workers", flush=True)  # noqa: T201
+            typer.echo(f"ready: {self._awaited} active workers")

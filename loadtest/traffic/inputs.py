@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
-from loadtest.errors import ScenarioError
 from loadtest.units import Frozen, byte_count, filled_from_file
 
 Draw = Callable[[int], Any]
 """The input of the job with this number."""
+Make = Callable[[int, np.random.Generator], Any]
+"""A function that makes the input of the job with this number, by this generator."""
 
 _PLACE = re.compile(r"\$\{([^{}]*)\}")
 _INTEGER = re.compile(r"integer\s+(-?\d+)\s+to\s+(-?\d+)")
@@ -94,10 +95,13 @@ Inputs = Annotated[
 """Inputs that differ: `{template: ...}`, `{file: prompts.jsonl}` or `{function: "inputs.py:make"}`."""
 
 
-def draw(inputs: Template | Lines | Function, seed: int, stream: int = 0) -> Draw:
+def draw(
+    inputs: Template | Lines | Function, seed: int, function_of: Callable[[Function], Make], stream: int = 0
+) -> Draw:
     """The inputs of a run with this seed; streams are apart from each other.
 
-    ScenarioError, here or when an input is drawn, where a function cannot be had or fails.
+    `function_of` gives a user's function, which is code of another's: what it raises, here or when an input is drawn,
+    is its own.
     """
     match inputs:
         case Lines():
@@ -110,8 +114,8 @@ def draw(inputs: Template | Lines | Function, seed: int, stream: int = 0) -> Dra
             filled = _filled(inputs.template, _words(seed))
             return lambda seq: filled(seq, np.random.default_rng([seed, stream, seq]))
         case Function():
-            make = _made(inputs)
-            return lambda seq: _called(inputs, make, seq, np.random.default_rng([seed, stream, seq]))
+            make = function_of(inputs)
+            return lambda seq: make(seq, np.random.default_rng([seed, stream, seq]))
 
 
 def _texts(value: Any) -> list[str]:
@@ -186,26 +190,3 @@ def _text(words: str, size: int, rng: np.random.Generator) -> str:
     while len(whole) < size:
         whole += words[: size - len(whole)]
     return whole
-
-
-def _made(inputs: Function) -> Callable[[int, np.random.Generator], Any]:
-    file, _, name = inputs.function.rpartition(":")
-    space: dict[str, Any] = {"__name__": Path(file).stem, "__file__": file}
-    try:
-        exec(compile(inputs.source, file, "exec"), space)
-    except Exception as fault:  # noqa: BLE001
-        raise ScenarioError(f"inputs: {file} cannot be run: {type(fault).__name__}: {fault}; mend it") from None
-    make = space.get(name)
-    if not callable(make):
-        raise ScenarioError(f'inputs: {file} has no function "{name}"; name one of its functions')
-    return make  # type: ignore[no-any-return]
-
-
-def _called(
-    inputs: Function, make: Callable[[int, np.random.Generator], Any], seq: int, rng: np.random.Generator
-) -> Any:
-    try:
-        return make(seq, rng)
-    except Exception as fault:  # noqa: BLE001
-        why = f"{type(fault).__name__}: {fault}"
-        raise ScenarioError(f"inputs: {inputs.function} failed for job {seq}: {why}; mend it") from None

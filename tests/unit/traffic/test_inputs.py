@@ -11,6 +11,7 @@ from loadtest.errors import ScenarioError
 from loadtest.flows.submissions import drawn, fixed
 from loadtest.gate.baseline import unlike
 from loadtest.record.run import Ending, Run
+from loadtest.scenario.functions import function_of
 from loadtest.scenario.load import load_scenario
 from loadtest.scenario.model import Flow, Scenario
 from loadtest.traffic.inputs import draw
@@ -37,7 +38,7 @@ def flow(**inputs: object) -> Flow:
 def made(count: int = 8, seed: int = 1, stream: int = 0, **inputs: object) -> list[object]:
     described = flow(**inputs).inputs
     assert described is not None
-    input_of = draw(described, seed, stream)
+    input_of = draw(described, seed, function_of, stream)
     return [input_of(seq) for seq in range(count)]
 
 
@@ -60,7 +61,7 @@ def test_seed_and_number_name_an_input_whoever_draws_it(inputs: dict[str, object
     assert made(**inputs) != made(stream=1, **inputs)
     described = flow(**inputs).inputs
     assert described is not None
-    assert draw(described, 1)(7) == made(**inputs)[7], "whatever was drawn before"
+    assert draw(described, 1, function_of)(7) == made(**inputs)[7], "whatever was drawn before"
 
 
 def test_a_template_fills_its_places() -> None:
@@ -106,7 +107,7 @@ def test_a_fixed_input_is_one_request_and_lines_are_prepared_once() -> None:
     assert sent.body == b'{"input":{"a":1}}'
     several = scenario(run={"inputs": {"lines": [{"a": 1}, {"a": 2}], "order": "in turn"}})
     assert fixed(several, "run") is None
-    submission_of = drawn(several, "run")
+    submission_of = drawn(several, "run", function_of)
     assert [submission_of(seq).body for seq in range(2)] == [b'{"input":{"a":1}}', b'{"input":{"a":2}}']
     assert submission_of(0) is submission_of(2)
 
@@ -126,14 +127,14 @@ def test_a_policy_and_a_webhook_stand_beside_the_input() -> None:
     ("name", "seq", "fault"),
     [
         ("fails", 5, "inputs.py:fails failed for job 5: ValueError: no such prompt"),
-        ("no_json", 0, "that of job 0 is no JSON"),
+        ("no_json", 0, "inputs.py:no_json made no JSON for job 0: TypeError"),
         ("large", 3, "that of job 3 makes 11 MB, but /run takes at most 10 MB"),
     ],
 )
 def test_what_a_function_does_wrong_is_one_line(name: str, seq: int, fault: str) -> None:
     described = scenario(run={"inputs": {"function": f"inputs.py:{name}", "source": MAKE}})
     with pytest.raises(ScenarioError) as refused:
-        drawn(described, "run")(seq)
+        drawn(described, "run", function_of)(seq)
     assert fault in str(refused.value)
 
 
@@ -149,7 +150,7 @@ def test_files_are_read_into_the_scenario_and_faults_in_them_are_named(tmp_path:
 
     both = loaded("flows: {run: {inputs: prompts.jsonl}, runsync: {inputs: {function: 'inputs.py:make'}}}")
     assert Scenario.model_validate(both.resolved()) == both
-    assert [drawn(both, "run")(seq).body for seq in range(2)] != []
+    assert [drawn(both, "run", function_of)(seq).body for seq in range(2)] != []
     for text, fault in {
         "flows: {run: {inputs: {file: nothing.jsonl}}}": "nothing.jsonl",
         "flows: {run: {inputs: {function: 'inputs.py:nothing'}}}": 'no function "nothing"',

@@ -1,0 +1,65 @@
+"""A user's own Python function that makes inputs: compiled, looked up and called, here and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from loadtest.errors import ScenarioError
+from loadtest.traffic.inputs import Function, Make
+
+
+def function_of(described: Function) -> Make:
+    """The function of a scenario; what it makes of a job's number is JSON already.
+
+    Its file is run here. ScenarioError, here or when it is called, is one line that names the file, the exception
+    and, of a call, the job; only an interrupt stays what it is.
+    """
+    make = _found(described)
+
+    def called(seq: int, rng: np.random.Generator) -> msgspec.Raw:
+        try:
+            made = make(seq, rng)
+        # It is the user's code, so whatever it raises is the user's to mend. A script's own sys.exit() is no order
+        # to end a run, least of all with exit code 0; an interrupt is, and passes.
+        except (Exception, SystemExit) as fault:
+            raise _broken(f"{described.function} failed for job {seq}", fault) from fault
+        try:
+            return _as_json(made)
+        except (TypeError, ValueError, RecursionError) as fault:
+            raise _broken(f"{described.function} made no JSON for job {seq}", fault) from fault
+
+    return called
+
+
+def _found(described: Function) -> Callable[[int, np.random.Generator], Any]:
+    file, _, name = described.function.rpartition(":")
+    space: dict[str, Any] = {"__name__": Path(file).stem, "__file__": file}
+    try:
+        exec(compile(described.source, file, "exec"), space)
+    # As where it is called: the user's code may raise anything.
+    except (Exception, SystemExit) as fault:
+        raise _broken(f"{file} cannot be run", fault) from fault
+    make: Callable[[int, np.random.Generator], Any] | None = space.get(name)
+    if not callable(make):
+        raise ScenarioError(f'inputs: {file} has no function "{name}"; name one of its functions')
+    return make
+
+
+def _as_json(made: Any) -> msgspec.Raw:
+    """TypeError, ValueError or RecursionError where JSON cannot hold it."""
+    text = msgspec.json.encode(made)
+    if b"null" in text:
+        # A number that is none would go out as null, and nobody would know.
+        json.dumps(msgspec.to_builtins(made, str_keys=True), allow_nan=False)
+    return msgspec.Raw(text)
+
+
+def _broken(what: str, fault: BaseException) -> ScenarioError:
+    why = ": ".join(part for part in (type(fault).__name__, " ".join(str(fault).split())) if part)
+    return ScenarioError(f"inputs: {what}: {why}; mend it")
