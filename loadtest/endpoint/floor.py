@@ -6,6 +6,7 @@ and those who do the work, simulated or real, come in by `ready`, `take`, `compl
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Protocol
 
@@ -22,6 +23,9 @@ from loadtest.protocol import JobEvent, JobState
 from loadtest.wire import Chunk, Health, JobCounts, Submission
 
 TIMED_OUT = msgspec.Raw(b'"executionTimeout exceeded"')
+# To look a member up through its enumeration takes as long as to move a job does.
+_IN_QUEUE = JobState.IN_QUEUE
+_TAKEN, _COMPLETED = JobEvent.TAKEN, JobEvent.COMPLETED
 WORKERS_DIED = msgspec.Raw(b'"the worker died, as often as such a job is tried"')
 
 
@@ -70,10 +74,16 @@ class Hands(Protocol):
 
 
 class Floor:
-    """Jobs, workers and the scaler at the time `now`, in epoch seconds. Jobs are taken first come, first served."""
+    """Jobs, workers and the scaler at the time `now`, in epoch seconds. Jobs are taken first come, first served.
+
+    `waiting` is how many jobs are in the queue. Nothing that happens by itself is due before `quiet_until`; when it
+    is, `due_at` tells.
+    """
 
     def __init__(self, settings: EndpointSettings, hands: Hands, ids: np.random.Generator, now: float) -> None:
         self.now = now
+        self.waiting = 0
+        self.quiet_until = -math.inf
         self.jobs: dict[str, Job] = {}
         self.ended: list[Job] = []
         self.fleet = Fleet(settings, ids)
@@ -85,23 +95,18 @@ class Floor:
         self._tries = settings.tries
         self._queue: deque[Job] = deque()
         self._scaling = 0  # unfinished jobs that make workers start
-        self._in_queue = self._in_progress = 0
+        self._in_progress = 0
         self._completed = self._failed = self._retried = 0
         for _ in range(settings.workers.active):
             hands.started(self, self.fleet.hire(now, active=True), Start.WARM)
 
-    @property
-    def waiting(self) -> int:
-        """How many jobs are in the queue."""
-        return self._in_queue
-
     def health(self) -> Health:
         """Jobs since the start by what became of them, and workers by state."""
-        counts = JobCounts(self._completed, self._failed, self._in_progress, self._in_queue, self._retried)
+        counts = JobCounts(self._completed, self._failed, self._in_progress, self.waiting, self._retried)
         return Health(counts, self.fleet.counts())
 
     def enqueue(self, job: Job) -> None:
-        """A new job comes in, or one that a client wants done once more."""
+        """A job comes in that is new, or as good as new."""
         self.jobs[job.id] = job
         self._scaling += not job.low_priority
         self._queue.append(job)
@@ -112,6 +117,7 @@ class Floor:
         job.move(JobEvent.RETRIED)
         job.expires_at += self.now - job.submitted_at
         job.submitted_at = self.now
+        job.wait_anew(self.now)
         job.given_back = 0
         job.retries += 1
         self._retried += 1
@@ -119,17 +125,18 @@ class Floor:
         self.enqueue(job)
 
     def _wait(self, job: Job) -> None:
-        job.wait_anew(self.now)
-        self._in_queue += 1
+        self.waiting += 1
         self._hands.offered(self)
-        if job.state is JobState.IN_QUEUE:
-            self.deadlines.put(job, job.expires_at)
+        if job.state is _IN_QUEUE:
+            self._put_deadline(job, job.expires_at)
             if not job.low_priority:
                 self._start(self.scaler.queued(job, self._scaling, self.fleet))
+                self._notice(self.scaler.due_at())
 
     def ready(self, worker: Worker) -> None:
         """The worker's start is over: it may take jobs."""
         self.fleet.ready(worker, self.now)
+        self._notice(self.fleet.next_stop_at())
         self._hands.offered(self)
 
     def take(self, worker: Worker) -> Job | None:
@@ -137,29 +144,30 @@ class Floor:
         queue = self._queue
         while queue:
             job = queue.popleft()
-            if job.state is JobState.IN_QUEUE:
+            if job.state is _IN_QUEUE:
                 break
         else:
             return None
-        self._in_queue -= 1
+        self.waiting -= 1
         self._in_progress += 1
         self.scaler.left(job)
+        self._notice(self.scaler.due_at())
         self.fleet.engage(worker, job)
-        job.move(JobEvent.TAKEN)
+        job.move(_TAKEN)
         job.taken_at = self.now
         job.worker_id = worker.id
         if job.service_s > job.execution_timeout_s:
             job.times_out_at = self.now + job.execution_timeout_s
-            self.deadlines.put(job, job.times_out_at)
+            self._put_deadline(job, job.times_out_at)
         if self.now + job.service_s > job.expires_at:
-            self.deadlines.put(job, job.expires_at)
+            self._put_deadline(job, job.expires_at)
         return job
 
     def complete(self, job: Job, output: msgspec.Raw) -> None:
         """The worker that has the job is done with it."""
         job.output = output
         self._completed += 1
-        self._end(job, JobEvent.COMPLETED)
+        self._end(job, _COMPLETED)
 
     def fail(self, job: Job, error: msgspec.Raw) -> None:
         """The worker that has the job could not do it."""
@@ -187,6 +195,7 @@ class Floor:
                 self._in_progress -= 1
                 self._retried += 1
                 self._hands.redraw(job)
+                job.wait_anew(self.now)
                 self._queue.appendleft(job)
                 self._wait(job)
         self._hands.offered(self)
@@ -210,7 +219,25 @@ class Floor:
             self.withdraw(job, JobEvent.CANCELLED)
         return len(waiting)
 
-    def meet_deadline(self) -> None:
+    def due_at(self) -> float:
+        """When something is due here; infinite where nothing is."""
+        self.quiet_until = min(
+            self.deadlines.due_at(), self.scaler.due_at(), self.fleet.next_stop_at(), self.shelf.due_at
+        )
+        return self.quiet_until
+
+    def act(self) -> None:
+        """Carries out one thing that is due now: deadlines come first, then scaling, then workers that stop."""
+        if self.deadlines.due_at() == self.now:
+            self._meet_deadline()
+        elif self.scaler.due_at() == self.now:
+            self._start(self.scaler.decide(self.fleet))
+        elif self.fleet.next_stop_at() == self.now:
+            self._hands.stopped(self.fleet.stop(self.now))
+        else:
+            self._expire()
+
+    def _meet_deadline(self) -> None:
         """The job whose deadline is now ends by it; one whose time to live is over is gone at once."""
         job = self.deadlines.pop()
         if self.now == job.expires_at:
@@ -221,15 +248,7 @@ class Floor:
             self._failed += self._overdue is JobEvent.FAILED
             self.withdraw(job, self._overdue)
 
-    def scale(self) -> None:
-        """The scaler decides, at the time that it named."""
-        self._start(self.scaler.decide(self.fleet))
-
-    def stop_idle(self) -> None:
-        """The flex worker that has been idle longest stops."""
-        self._hands.stopped(self.fleet.stop(self.now))
-
-    def expire(self) -> None:
+    def _expire(self) -> None:
         """The result that is due to be dropped is dropped, unless its job ended anew since."""
         job_id, ended_at = self.shelf.expire()
         job = self.jobs.get(job_id)
@@ -237,17 +256,29 @@ class Floor:
             del self.jobs[job_id]
 
     def _end(self, job: Job, event: JobEvent) -> None:
-        if job.state is JobState.IN_QUEUE:
-            self._in_queue -= 1
+        if job.state is _IN_QUEUE:
+            self.waiting -= 1
             self.scaler.left(job)
+            self._notice(self.scaler.due_at())
         elif job.worker_id is not None:
             self._in_progress -= 1
             self.fleet.free(self.fleet.named[job.worker_id], job, self.now)
+            self._notice(self.fleet.next_stop_at())
         self._scaling -= not job.low_priority
         job.move(event)
         job.finished_at = self.now
         self.ended.append(job)
         self.shelf.put(job, self.now)
+        self._notice(self.shelf.due_at)
+
+    def _put_deadline(self, job: Job, at: float) -> None:
+        self.deadlines.put(job, at)
+        self._notice(at)
+
+    def _notice(self, at: float) -> None:
+        """Something may be due at this time."""
+        if at < self.quiet_until:
+            self.quiet_until = at
 
     def _start(self, wanted: int) -> None:
         for _ in range(wanted):

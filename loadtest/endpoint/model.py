@@ -23,6 +23,7 @@ from loadtest.protocol import JobEvent, Op
 from loadtest.wire import Chunk, Health, Submission
 
 PLAIN = Submission(msgspec.Raw(b"null"))
+_RUNSYNC = Op.RUNSYNC  # looked up once, since an enumeration is slow at it
 
 
 class Endpoint:
@@ -71,7 +72,7 @@ class Endpoint:
         """A new job of `/run` or `/runsync`; an idle worker takes it at once, else it waits in the queue."""
         floor = self.at(now)
         job_id = next(self._ids)
-        job = Job("sync-" + job_id if op is Op.RUNSYNC else job_id, op, floor.now)
+        job = Job("sync-" + job_id if op is _RUNSYNC else job_id, op, floor.now, queued_at=floor.now)
         asked, default = submission.policy, self._policy
         job.execution_timeout_s, ttl_s = default.execution_timeout, default.ttl
         if asked is not None:
@@ -138,37 +139,24 @@ class Endpoint:
         That a chunk can be read is no event; `Job.next_chunk_at` tells when.
         """
         if self._quiet_until == -math.inf:
-            self._quiet_until = min(self._due())
+            self._quiet_until = min(self._hands.due_at(), self._floor.due_at())
         return None if self._quiet_until == math.inf else self._quiet_until
 
     def advance(self, now: float) -> None:
         """Carries out everything due up to and including `now`, each thing at its own time."""
-        floor = self._floor
+        floor, hands = self._floor, self._hands
         while now >= self._quiet_until:
-            hands_at, deadline_at, scale_at, stop_at, expire_at = self._due()
-            at = min(hands_at, deadline_at, scale_at, stop_at, expire_at)
+            at = hands.due_at()
+            by_hands = at <= floor.quiet_until or at <= floor.due_at()
+            if not by_hands:
+                at = floor.quiet_until
             if at > now:
                 self._quiet_until = at
                 break
             floor.now = at
-            if hands_at == at:
-                self._hands.act(floor)
-            elif deadline_at == at:
-                floor.meet_deadline()
-            elif scale_at == at:
-                floor.scale()
-            elif stop_at == at:
-                floor.stop_idle()
+            if by_hands:
+                hands.act(floor)
             else:
-                floor.expire()
-        floor.now = max(floor.now, now)
-
-    def _due(self) -> tuple[float, float, float, float, float]:
-        floor = self._floor
-        return (
-            self._hands.due_at(),
-            floor.deadlines.due_at(),
-            floor.scaler.due_at(),
-            floor.fleet.next_stop_at(),
-            floor.shelf.due_at(),
-        )
+                floor.act()
+        if now > floor.now:
+            floor.now = now

@@ -9,6 +9,8 @@ from loadtest.endpoint.job import Job
 from loadtest.endpoint.settings import Retention
 from loadtest.protocol import Op
 
+_RUNSYNC = Op.RUNSYNC  # looked up once, since an enumeration is slow at it
+
 
 class Row:
     """Ended jobs of one operation; they end in order of time, so the oldest is the next to go.
@@ -38,20 +40,22 @@ class Row:
 
 
 class Shelf:
-    """All ended jobs that have not expired."""
+    """All ended jobs that have not expired. `due_at` is when the next one does; infinite where none is kept."""
 
     def __init__(self, settings: Retention) -> None:
         self._run = Row(settings.run)
         self._runsync = Row(settings.runsync)
+        self.due_at = math.inf
 
     def put(self, job: Job, ended_at: float) -> None:
         """Keeps a job that ended at this time."""
-        (self._runsync if job.op is Op.RUNSYNC else self._run).put(job.id, ended_at)
-
-    def due_at(self) -> float:
-        """When the next job expires; infinite where none is kept."""
-        return min(self._run.due_at, self._runsync.due_at)
+        row = self._runsync if job.op is _RUNSYNC else self._run
+        row.put(job.id, ended_at)
+        if row.due_at < self.due_at:
+            self.due_at = row.due_at
 
     def expire(self) -> tuple[str, float]:
         """Drops the job that expires next; its id, and when it ended."""
-        return (self._run if self._run.due_at <= self._runsync.due_at else self._runsync).expire()
+        expired = (self._run if self._run.due_at <= self._runsync.due_at else self._runsync).expire()
+        self.due_at = min(self._run.due_at, self._runsync.due_at)
+        return expired

@@ -11,6 +11,8 @@ from loadtest.endpoint.settings import QueueDelay, RequestCount
 from loadtest.endpoint.workers import Fleet
 from loadtest.protocol import JobState
 
+_IN_QUEUE = JobState.IN_QUEUE  # looked up once, since an enumeration is slow at it
+
 
 class Scaler(Protocol):
     """Decides how many workers to start; the fleet's maximum is kept by the caller."""
@@ -55,19 +57,24 @@ class QueueDelayScaler:
         if job.overdue:
             job.overdue = False
             self._overdue -= 1
+        if self._within and self._within[0] is job:
+            self._pass_over(job)
 
     def due_at(self) -> float:
         """When the oldest job that is within the threshold will pass it."""
-        within = self._within
-        while within and within[0].state is not JobState.IN_QUEUE:
-            within.popleft()
-        return within[0].queued_at + self._threshold_s if within else math.inf
+        return self._within[0].queued_at + self._threshold_s if self._within else math.inf
 
     def decide(self, fleet: Fleet) -> int:
         """One worker for the job that has just passed the threshold, where none is starting for it."""
         self._within.popleft().overdue = True
         self._overdue += 1
+        self._pass_over()
         return 1 if fleet.starting < self._overdue else 0
+
+    def _pass_over(self, leaving: Job | None = None) -> None:
+        within = self._within
+        while within and (within[0].state is not _IN_QUEUE or within[0] is leaving):
+            within.popleft()
 
 
 class RequestCountScaler:

@@ -11,17 +11,22 @@ from loadtest.endpoint.job import Job
 from loadtest.endpoint.settings import Chunks, EndpointSettings
 from loadtest.endpoint.spread import BLOCK, draws, endless
 
-_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+_HYPHEN, _VERSION = b"-4"
+_VARIANTS = np.frombuffer(b"89ab", dtype=np.uint8)
 _CHUNK_TIMES_AT_ONCE = 2**16
 
 
 def uuids(rng: np.random.Generator) -> Iterator[str]:
     """Random UUIDs (version 4) as text."""
+    text = np.full((BLOCK, 36), _HYPHEN, dtype=np.uint8)
     while True:
-        digits = rng.bytes(16 * BLOCK).hex()
-        for at in range(0, len(digits), 32):
-            d = digits[at : at + 32]
-            yield f"{d[:8]}-{d[8:12]}-4{d[13:16]}-{_VARIANT[d[16]]}{d[17:20]}-{d[20:]}"
+        drawn = rng.bytes(16 * BLOCK)
+        digits = np.frombuffer(drawn.hex().encode(), dtype=np.uint8).reshape(BLOCK, 32)
+        for first, last, hyphens in ((0, 8, 0), (8, 12, 1), (12, 16, 2), (16, 20, 3), (20, 32, 4)):
+            text[:, first + hyphens : last + hyphens] = digits[:, first:last]
+        text[:, 14] = _VERSION
+        text[:, 19] = _VARIANTS[(np.frombuffer(drawn, dtype=np.uint8)[8::16] >> 4) % 4]
+        yield from text.view("S36").ravel().astype(str).tolist()
 
 
 def failures(rate: float, rng: np.random.Generator) -> Iterator[bool]:
@@ -57,14 +62,15 @@ class Work:
         deaths: np.random.SeedSequence,
     ) -> None:
         rng = np.random.default_rng(times)
-        self._fails = failures(settings.failure_rate, np.random.default_rng(fates))
+        self._fails = failures(settings.failure_rate, np.random.default_rng(fates)) if settings.failure_rate else None
         self._crashes = crashes(settings.crash_rate, np.random.default_rng(deaths)) if settings.crash_rate else None
         self._service_s = endless(settings.service_time, rng)
         self._offsets = None if settings.chunks is None else chunk_offsets(settings.chunks, rng)
 
     def draw(self, job: Job) -> None:
         """Fills in what the next job will be."""
-        job.fails = next(self._fails)
+        if self._fails is not None:
+            job.fails = next(self._fails)
         if self._offsets is None:
             job.service_s = next(self._service_s)
         else:

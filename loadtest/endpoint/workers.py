@@ -67,6 +67,8 @@ class Fleet:
         self._stopped: list[Worker] = []
         self.everyone: list[Worker] = []
         self.named: dict[str, Worker] = {}
+        self.up = 0
+        """How many are starting, idle or running."""
         self.starting = 0
         self.running = 0
 
@@ -74,11 +76,6 @@ class Fleet:
     def idle(self) -> int:
         """How many wait for a job."""
         return len(self._idle_active) + len(self._idle_flex)
-
-    @property
-    def up(self) -> int:
-        """How many are starting, idle or running."""
-        return self.starting + self.running + self.idle
 
     @property
     def full(self) -> bool:
@@ -115,6 +112,7 @@ class Fleet:
         worker = Worker("".join(letters.tolist()), active, [Shift(now)], starting=True)
         self.everyone.append(worker)
         self.named[worker.id] = worker
+        self.up += 1
         self.starting += 1
         return worker
 
@@ -126,6 +124,7 @@ class Fleet:
             if stopped_at is not None and now <= stopped_at + self._revived_within_s:
                 worker.shifts.append(Shift(now))
                 worker.starting = True
+                self.up += 1
                 self.starting += 1
                 return worker, Start.REVIVED
             self._stopped.clear()
@@ -144,6 +143,7 @@ class Fleet:
     def stop(self, now: float) -> Worker:
         """Stops the flex worker that has been idle longest."""
         worker = self._idle_flex.popleft()
+        self.up -= 1
         worker.shifts[-1].stopped_at = now
         self._stopped.append(worker)
         return worker
@@ -158,6 +158,7 @@ class Fleet:
             self.running -= 1
         else:
             self._unrest(worker)
+        self.up -= 1
         worker.shifts[-1].stopped_at = now
 
     def _rest(self, worker: Worker, now: float) -> None:
