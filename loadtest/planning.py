@@ -37,7 +37,7 @@ from loadtest.scenario.gates import Gate, parse_gate
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.recorded import read_profile, read_trace
 from loadtest.traffic.settings import Gamma, Trace
-from loadtest.units import per_second, seconds
+from loadtest.units import per_second, seconds, seconds_text
 
 T = TypeVar("T")
 FILE = "capacity.json"
@@ -171,6 +171,8 @@ def _planned(
     """The plan; UsageError where nothing meets the objective, or no start of the flex workers asked for was seen."""
     if alternatives.pairs() or (named is not None and not named.fixed):
         _refuse_unseen(question.workload, calibration)
+        idle_s = [named.idle_timeout_s] if named is not None and not named.fixed else []
+        _refuse_short(calibration.takes.pause_s, [*alternatives.idle_timeouts_s, *idle_s])
     try:
         return plan(question, calibration, rate_per_s, named, alternatives, each)
     except ValueError as fault:
@@ -185,6 +187,14 @@ def _refuse_unseen(workload: Workload, calibration: Calibration) -> None:
         f"no cold start was seen in {', '.join(calibration.runs)}, so flex workers cannot be planned with; "
         f"measure one by {measure}"
     )
+
+
+def _refuse_short(pause_s: float, idle_timeouts_s: Sequence[float]) -> None:
+    if 0 < pause_s >= min(idle_timeouts_s):
+        raise UsageError(
+            f"--idle-timeout {seconds_text(min(idle_timeouts_s))}: stops workers in the pause of {pause_s:.2f} s "
+            "after each take, though jobs wait; give a longer one"
+        )
 
 
 def _measured(directory: RunDirectory) -> MeasuredRun:

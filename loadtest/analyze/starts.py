@@ -83,12 +83,15 @@ def start_kinds(jobs: Jobs) -> Classed:
     return Classed(kind, warm_below_ms, cold_from_ms)
 
 
-def waits(jobs: Jobs, served: Mask) -> Wait:
-    """What each of these jobs met, from when its worker ended the one before; all are to name worker and times."""
+def waits(jobs: Jobs, served: Mask, occupied_s: Floats | None = None) -> Wait:
+    """What each of these jobs met, from when its worker ended the one before; all are to name worker and times.
+
+    With `occupied_s`, from each one's take until its worker looked for the next, it is from then instead.
+    """
     worker, entered = jobs.worker[served], entered_at(jobs)[served]
     entered = np.where(np.isnan(entered), jobs.sent_at[served], entered)
     taken = entered + jobs.delay_ms[served] / 1000
-    ended = taken + jobs.execution_ms[served] / 1000
+    ended = taken + (jobs.execution_ms[served] / 1000 if occupied_s is None else occupied_s)
     order = np.lexsort((taken, worker))
     first = np.ones(len(worker), dtype=bool)
     first[1:] = np.diff(worker[order]) != 0

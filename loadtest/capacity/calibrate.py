@@ -16,12 +16,13 @@ from loadtest.analyze.starts import CLASSES, UNKNOWN, start_kinds, waits
 from loadtest.analyze.summary import Quantiles
 from loadtest.capacity.arrivals import Process, Profile, gap_variation, peak
 from loadtest.capacity.scalability import Scalability, point, scalability
-from loadtest.capacity.setting import Times, Workload, constant, measured, revival
+from loadtest.capacity.setting import Times, Workload, constant, mean_s, measured, occupied_s, revival
+from loadtest.capacity.takes import NONE_SEEN, Takes, takes_of, takes_seen
 from loadtest.capacity.values import Estimate
 from loadtest.endpoint.settings import EndpointSettings, QueueDelay, Revival
+from loadtest.endpoint.take_pause import TakePause
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
-from loadtest.scenario.target import HandlerTarget
 from loadtest.traffic.settings import OpenLoad
 
 Floats = NDArray[np.float64]
@@ -64,6 +65,7 @@ class Calibration(msgspec.Struct, frozen=True):
     dispatch_ms: Quantiles
     overhead_ms: Quantiles
     failure_rate: float
+    takes: Takes
     missing: tuple[Missing, ...] = ()
     notes: tuple[str, ...] = ()
     scalability: Scalability = Scalability()
@@ -95,7 +97,8 @@ def calibrate(runs: Sequence[MeasuredRun], arrivals: Process | None = None) -> t
 
     ValueError where too few jobs were done, and says how many more are needed.
     """
-    each = [_seen(run) for run in runs]
+    paces = _paces(runs)
+    each = [_seen(run, takes.take_pause) for run, takes in zip(runs, paces, strict=True)]
     seen = _together(each)
     jobs = len(seen.execution_ms)
     if jobs < LEAST_JOBS:
@@ -111,12 +114,29 @@ def calibrate(runs: Sequence[MeasuredRun], arrivals: Process | None = None) -> t
         dispatch=_thinned(seen.dispatch_ms) if len(seen.dispatch_ms) else constant(0.0),
         overhead=_thinned(seen.overhead_ms) if len(seen.overhead_ms) else constant(0.0),
         failure_rate=seen.failed / jobs,
+        take_pause=paces[-1].take_pause,
     )
-    return _calibration(runs, each, seen, workload, notes), workload
+    takes = msgspec.structs.replace(paces[-1], occupied_mean_ms=mean_s(workload.occupied) * 1000)
+    if len({each.take_pause for each in paces}) > 1:
+        notes.append("Workers of these runs pace their takes differently; the last run's are simulated.")
+    return _calibration(runs, each, seen, workload, takes, notes), workload
+
+
+def _paces(runs: Sequence[MeasuredRun]) -> list[Takes]:
+    """How each run's workers pace their takes; of real ones as all of them together show."""
+    told = [takes_of(run.scenario) for run in runs]
+    real = [(run.scenario, run.jobs) for run, takes in zip(runs, told, strict=True) if takes is None]
+    seen = takes_seen(real) if real else NONE_SEEN
+    return [seen if takes is None else takes for takes in told]
 
 
 def _calibration(
-    runs: Sequence[MeasuredRun], each: Sequence[_Seen], seen: _Seen, workload: Workload, notes: list[str]
+    runs: Sequence[MeasuredRun],
+    each: Sequence[_Seen],
+    seen: _Seen,
+    workload: Workload,
+    takes: Takes,
+    notes: list[str],
 ) -> Calibration:
     execution_ms = seen.execution_ms
     lagged = [autocorrelations(run.execution_ms)[0] for run in each if len(run.execution_ms) >= LEAST_JOBS]
@@ -138,20 +158,21 @@ def _calibration(
         dispatch_ms=quantiles(seen.dispatch_ms),
         overhead_ms=quantiles(seen.overhead_ms),
         failure_rate=workload.failure_rate,
+        takes=takes,
         missing=tuple(_missing(runs, seen)),
         notes=(*notes, *_notes(runs, seen)),
         scalability=scalability([one for one in points if one is not None]),
     )
 
 
-def _seen(run: MeasuredRun) -> _Seen:
+def _seen(run: MeasuredRun, take_pause: TakePause) -> _Seen:
     jobs = run.jobs.taken(np.argsort(run.jobs.intended_at, kind="stable"))
     failed = jobs.ended(Outcome.FAILED)
     done = (jobs.completed | failed) & ~np.isnan(jobs.execution_ms)
     kind = start_kinds(jobs).kind
     served = (jobs.worker >= 0) & ~np.isnan(jobs.delay_ms + jobs.execution_ms + jobs.sent_at)
     at_once = np.zeros(len(jobs), dtype=bool)
-    at_once[served] = waits(jobs, served).idled
+    at_once[served] = waits(jobs, served, occupied_s(take_pause, jobs.execution_ms[served] / 1000)).idled
     overhead_ms = jobs.overhead_ms[jobs.completed]
     return _Seen(
         execution_ms=jobs.execution_ms[done],
@@ -255,11 +276,6 @@ def _notes(runs: Sequence[MeasuredRun], seen: _Seen) -> list[str]:
     if not all(run.scenario.scaled_here for run in runs) and len(seen.cold_ms) + len(seen.revival_ms):
         notes.append(
             "The endpoint's scaler is not known: the default queue delay of 4 s was taken off the delay of starts."
-        )
-    if any(isinstance(run.scenario.target, HandlerTarget) for run in runs):
-        notes.append(
-            "Workers of the vendor's SDK pause up to a second between jobs, which the simulation does not know: "
-            "where jobs are short, delays are longer than it says."
         )
     for name, times in (("cold starts", seen.cold_ms), ("revivals", seen.revival_ms)):
         if 0 < len(times) < LEAST_STARTS:

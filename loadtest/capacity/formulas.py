@@ -21,7 +21,8 @@ class QuickAnswer(msgspec.Struct, frozen=True):
     """What the formulas say of so many workers that always run; times in milliseconds.
 
     `mean_delay_ms` and `p95_delay_ms` are null where the queue never settles. `vendor_workers` is what the vendor's
-    rule would have at the mean rate; all else is of the busiest part of a daily profile, `peak` times the mean.
+    rule would have at the mean rate, `vendor_load` what it rounds up, by executions alone; all else is of the time
+    that jobs occupy workers, in the busiest part of a daily profile, `peak` times the mean.
     """
 
     workers: int
@@ -31,6 +32,7 @@ class QuickAnswer(msgspec.Struct, frozen=True):
     mean_delay_ms: float | None
     p95_delay_ms: float | None
     vendor_workers: int
+    vendor_load: float
     leaves_out: tuple[str, ...] = LEAVES_OUT
     peak: float = 1.0
 
@@ -102,9 +104,20 @@ def wait_percentile_s(
 
 
 def quick_answer(
-    workers: int, mean_per_s: float, service_s: float, ca: float, cs: float, peak: float = 1.0
+    workers: int,
+    mean_per_s: float,
+    service_s: float,
+    ca: float,
+    cs: float,
+    peak: float = 1.0,
+    execution_s: float | None = None,
 ) -> QuickAnswer:
-    """All of these for one setting, at `peak` times the mean rate; the vendor's rule at the mean."""
+    """All of these for one setting, at `peak` times the mean rate; the vendor's rule at the mean.
+
+    `service_s` and `cs` are of the time that a worker is occupied by a job. The vendor's rule goes by `execution_s`,
+    where that differs.
+    """
+    execution_s = service_s if execution_s is None else execution_s
     rate_per_s = mean_per_s * peak
     load = offered_load(rate_per_s, service_s)
     settles = load < workers
@@ -115,6 +128,7 @@ def quick_answer(
         waits=erlang_c(workers, load),
         mean_delay_ms=mean_wait_s(workers, rate_per_s, service_s, ca, cs) * 1000 if settles else None,
         p95_delay_ms=wait_percentile_s(workers, rate_per_s, service_s, 0.95, ca, cs) * 1000 if settles else None,
-        vendor_workers=vendor_workers(mean_per_s, service_s),
+        vendor_workers=vendor_workers(mean_per_s, execution_s),
+        vendor_load=offered_load(mean_per_s, execution_s),
         peak=peak,
     )

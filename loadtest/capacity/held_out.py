@@ -175,7 +175,9 @@ def _replicas(jobs: int, most: int) -> int:
 
 
 def _as_in(workload: Workload, scenario: Scenario) -> Workload:
-    """The work with the revivals that the scenario's own endpoint has, if any: a setting of it."""
+    """The work with what is a setting of the scenario's own endpoint: its simulated workers' pause, its revivals."""
+    if scenario.target == "embedded":
+        workload = dataclasses.replace(workload, take_pause=scenario.endpoint.take_pause)
     if not scenario.scaled_here or workload.revival is None:
         return workload
     known = scenario.endpoint.revival

@@ -113,10 +113,11 @@ def plan(
     quick = quick_answer(
         setting.most,
         rate_per_s,
-        mean_s(work.service),
+        mean_s(work.occupied),
         gap_variation(work.arrivals),
-        variation(work.service),
+        variation(work.occupied),
         peak(work.arrivals),
+        mean_s(work.service),
     )
     cliff = _cliff(question, setting, rate_per_s)
     highest_per_s = highest_rate(msgspec.structs.replace(question, look=question.confirm), setting)

@@ -41,9 +41,9 @@ class Prediction(msgspec.Struct, frozen=True):
 
     Where the offered load is as much as all workers can do, the queue never settles: `settles` is false and all but
     the loads is null; `peak_load` is of the busiest part of a daily profile. `waits` is the share of jobs that do
-    not meet an idle worker, `cold` and `revived` of those that wait for a start; `utilisation` is work over worker-
-    seconds from start to stop; `billed_workers` is worker-seconds billed per second. Dollars where there is a price
-    per worker-second.
+    not meet an idle worker, `cold` and `revived` of those that wait for a start; `utilisation` is the time that
+    workers are occupied, at work or in the pause after a take, over worker-seconds from start to stop;
+    `billed_workers` is worker-seconds billed per second. Dollars where there is a price per worker-second.
     """
 
     setting: Setting
@@ -66,7 +66,7 @@ class Prediction(msgspec.Struct, frozen=True):
 
 def settles(workload: Workload, setting: Setting, rate_per_s: float) -> bool:
     """Whether all workers together can do more than is offered, at the peak of a profile."""
-    return offered_load(rate_per_s * peak(workload.arrivals), mean_s(workload.service)) < setting.most
+    return offered_load(rate_per_s * peak(workload.arrivals), mean_s(workload.occupied)) < setting.most
 
 
 def replications(workload: Workload, setting: Setting, rate_per_s: float, effort: Effort) -> list[Replication]:
@@ -89,7 +89,7 @@ def predict(
 
     `price` in US dollars per worker-second.
     """
-    load = offered_load(rate_per_s, mean_s(workload.service))
+    load = offered_load(rate_per_s, mean_s(workload.occupied))
     highest = peak(workload.arrivals)
     peak_load = None if highest == 1 else load * highest
     if not runs:

@@ -50,15 +50,15 @@ class Question(msgspec.Struct, frozen=True):
 
     def load(self, rate_per_s: float) -> float:
         """The offered load in Erlangs, on average over a profile."""
-        return offered_load(rate_per_s, mean_s(self.workload.service))
+        return offered_load(rate_per_s, mean_s(self.workload.occupied))
 
     def settling(self, rate_per_s: float) -> int:
         """The least workers whose queue settles, at the peak of a profile."""
         return math.floor(self.load(rate_per_s * peak(self.workload.arrivals))) + 1
 
     def limit_per_s(self, setting: Setting) -> float:
-        """The rate at which all workers would always be busy, at the peak of a profile."""
-        return setting.most / mean_s(self.workload.service) / peak(self.workload.arrivals)
+        """The rate at which all workers would always be occupied, at the peak of a profile."""
+        return setting.most / mean_s(self.workload.occupied) / peak(self.workload.arrivals)
 
 
 def least(holds: Callable[[int], bool], low: int, high: int) -> int | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
+from scipy import special
 
 from loadtest.capacity.arrivals import Process
 from loadtest.endpoint.settings import (
@@ -20,10 +23,12 @@ from loadtest.endpoint.settings import (
     Revival,
     Workers,
 )
+from loadtest.endpoint.take_pause import AT_ONCE, TakePause
 from loadtest.units import seconds_text
 
 Times = Constant | LogNormal | Measured
 
+_PERCENTILES = 1000
 _NONE = Constant.model_construct(constant=0.0)
 _FOR_EVER = Retention.model_construct(run=math.inf, runsync=math.inf)
 
@@ -59,7 +64,8 @@ class Workload:
     """What jobs ask for and what starts take. `arrivals` tells how gaps vary, the rate is given apart.
 
     `dispatch` is the delay of a job that meets an idle worker, `overhead` is transport and polling; both are added
-    to what the model says. Without `cold_start` no flex workers can be simulated.
+    to what the model says. `take_pause` is how workers pace their takes. Without `cold_start` no flex workers can be
+    simulated.
     """
 
     arrivals: Process
@@ -69,6 +75,17 @@ class Workload:
     dispatch: Times = _NONE
     overhead: Times = _NONE
     failure_rate: float = 0.0
+    take_pause: TakePause = AT_ONCE
+
+    @cached_property
+    def occupied(self) -> Times:
+        """From a worker's take until it looks for the next job: the execution, and what is left of its pause.
+
+        It stands in the formulas' place of the execution, since it is what limits how many jobs a worker does.
+        """
+        if self.take_pause.lasts <= 0:
+            return self.service
+        return measured(occupied_s(self.take_pause, _values(self.service)))
 
 
 def fixed(workers: int) -> Setting:
@@ -120,6 +137,25 @@ def variation(times: Times) -> float:
             return float(np.std(times.values)) / mean if mean > 0 else 0.0
 
 
+def occupied_s(pause: TakePause, execution_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How long workers are occupied by jobs that take so long, in seconds."""
+    if pause.lasts <= 0:
+        return execution_s
+    return np.fromiter(map(pause.occupied_s, execution_s.tolist()), float, len(execution_s))
+
+
+def _values(times: Times) -> NDArray[np.float64]:
+    """Times of a spread that stand for all: the measured ones, or of a log-normal one evenly spaced percentiles."""
+    match times:
+        case Constant():
+            return np.array([times.constant])
+        case LogNormal():
+            parts = (np.arange(_PERCENTILES) + 0.5) / _PERCENTILES
+            return times.median * np.exp(times.sigma * special.ndtri(parts))
+        case Measured():
+            return np.array(times.values)
+
+
 def longest_s(times: Times) -> float:
     """About the longest time of a spread: its maximum, or the 99.9th percentile of a log-normal one."""
     match times:
@@ -139,10 +175,18 @@ def revival(takes: Times, within_s: float) -> Revival:
 def endpoint_settings(workload: Workload, setting: Setting) -> EndpointSettings:
     """The endpoint's own settings; results are kept for ever, since nobody asks for them.
 
-    ValueError where flex workers are asked for and nothing is known of their starts.
+    ValueError where flex workers are asked for and nothing is known of their starts, or where they would stop in
+    their pause, though jobs wait.
     """
     if workload.cold_start is None and not setting.fixed:
         raise ValueError("how long a cold start takes is not known, so flex workers cannot be simulated")
+    pause_s = workload.take_pause.lasts
+    if not setting.fixed and 0 < pause_s >= setting.idle_timeout_s:
+        idle_s = seconds_text(setting.idle_timeout_s)
+        raise ValueError(
+            f"an idle timeout of {idle_s} stops workers in the pause of {pause_s:.2f} s after a take, though jobs "
+            "wait; it is to be longer than that"
+        )
     scaling = setting.scaling
     return EndpointSettings.model_construct(
         workers=Workers.model_construct(active=setting.active, max=setting.most),
@@ -150,6 +194,7 @@ def endpoint_settings(workload: Workload, setting: Setting) -> EndpointSettings:
         if scaling.request_count is None
         else RequestCount.model_construct(request_count=scaling.request_count),
         idle_timeout=setting.idle_timeout_s,
+        take_pause=workload.take_pause,
         cold_start=workload.cold_start or constant(0.0),
         revival=workload.revival,
         service=workload.service,

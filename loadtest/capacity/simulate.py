@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.capacity.arrivals import Profile, arrivals_at, gap_variation, parts_of
-from loadtest.capacity.setting import Setting, Workload, endpoint_settings, longest_s, mean_s, variation
+from loadtest.capacity.setting import Setting, Workload, endpoint_settings, longest_s, mean_s, occupied_s, variation
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
@@ -42,7 +42,8 @@ _SEED_OF_MODEL, _SEED_OF_OVERHEAD = 1 << 40, 1 << 41
 class Replication:
     """One simulated stretch, after its warm-up. Columns: its jobs in the order of arrival, times in seconds.
 
-    `busy_s`, `up_s` and `billed_s` are worker-seconds within `window_s`: at work, from start to stop, and paid for.
+    `busy_s`, `up_s` and `billed_s` are worker-seconds within `window_s`: at work or in the pause after a take, from
+    start to stop, and paid for.
     """
 
     wait_s: Floats
@@ -112,7 +113,8 @@ def _stretch(workload: Workload, setting: Setting, at_s: Floats, end_at: float, 
     taken_at = np.fromiter((math.nan if job.taken_at is None else job.taken_at for job in done), float, n)
     service_s = np.fromiter((job.service_s for job in done), float, n)
     start_at = WARM_UP * end_at
-    busy_s = np.clip(taken_at + service_s, start_at, end_at) - np.clip(taken_at, start_at, end_at)
+    occupied = occupied_s(workload.take_pause, service_s)
+    busy_s = np.clip(taken_at + occupied, start_at, end_at) - np.clip(taken_at, start_at, end_at)
     up_s, billed_s = paid_s(workers, start_at, end_at)
     inside = at_s >= start_at
     extra = np.random.default_rng(_SEED_OF_OVERHEAD + seed)
@@ -162,13 +164,13 @@ def _relaxation_jobs(workload: Workload, setting: Setting, rate_per_s: float) ->
     Research 31, p. 432, who give the second for other queues); infinite where it never settles. Of a profile as many
     as come in the whole day while each of its parts is that long.
     """
-    mean_busy = rate_per_s * mean_s(workload.service) / setting.most
+    mean_busy = rate_per_s * mean_s(workload.occupied) / setting.most
     longest = 0.0
     for share, weight in parts_of(workload.arrivals):
         if mean_busy * share >= 1:
             return math.inf
         longest = max(longest, mean_busy / (1 - math.sqrt(mean_busy * share)) ** 2 / weight)
-    spread = (gap_variation(workload.arrivals) ** 2 + variation(workload.service) ** 2) / 2
+    spread = (gap_variation(workload.arrivals) ** 2 + variation(workload.occupied) ** 2) / 2
     return longest * max(0.5, spread)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
+from loadtest.endpoint.take_pause import AT_ONCE, TakePauseText
 from loadtest.protocol import (
     CHUNK_LIMIT_BYTES,
     EXECUTION_TIMEOUT,
@@ -221,6 +222,8 @@ class EndpointSettings(Frozen):
     """When a flex worker is started: `{queue_delay: 4s}` or `{request_count: 4}`."""
     idle_timeout: Seconds = 5.0
     """How long a flex worker with nothing to do stays on."""
+    take_pause: TakePauseText = AT_ONCE
+    """How long after a take a simulated worker looks for its next job: `1s` as the vendor's SDK; 0 for at once."""
     cold_start: Spread = Constant(constant="10s")
     """From a worker's start until it can take a job."""
     revival: Revival | None = Revival()
@@ -258,6 +261,16 @@ class EndpointSettings(Frozen):
     def _one_kind_of_work(self) -> EndpointSettings:
         if self.service is not None and self.chunks is not None:
             raise ValueError("service and chunks both say how long a job takes; keep one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _takes_before_it_stops(self) -> EndpointSettings:
+        starts = self.workers.active < self.workers.max
+        if starts and 0 < self.take_pause.lasts >= self.idle_timeout:
+            raise ValueError(
+                f"idle_timeout {seconds_text(self.idle_timeout)} stops workers in their take_pause of "
+                f"{seconds_text(self.take_pause.lasts)}, though jobs wait; make it longer than that"
+            )
         return self
 
     @property

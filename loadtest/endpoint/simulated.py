@@ -1,4 +1,4 @@
-"""Simulated workers: they take a job as soon as they are idle, and are done with it when its drawn time is over."""
+"""Simulated workers: an idle one takes a job at once, or after its pause, and is done with it in a drawn time."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Simulated:
         self._revival_s = endless(revival, np.random.default_rng(revivals))
         self._chunks = None if settings.chunks is None else ChunkBodies(settings.chunks)
         self._output = msgspec.Raw(msgspec.json.encode(settings.output)) if self._chunks is None else self._chunks.all
+        self._take_pause = settings.take_pause
+        self._pauses = settings.take_pause.lasts > 0
         self._due: list[tuple[float, int, Worker, Job | None]] = []
         self._order = count()
 
@@ -47,6 +49,7 @@ class Simulated:
 
     def started(self, floor: Floor, worker: Worker, how: Start) -> None:
         """It will be ready when its drawn start is over."""
+        worker.pauses_until = -math.inf
         if how is Start.WARM:
             floor.ready(worker)
             return
@@ -57,18 +60,18 @@ class Simulated:
         """A worker that stops was idle."""
 
     def offered(self, floor: Floor) -> None:
-        """Idle workers take what waits until either run out."""
+        """Idle workers that are in no pause take what waits until either run out."""
         while floor.waiting:
-            worker = floor.fleet.first_idle()
+            worker = floor.fleet.first_looking(floor.now) if self._pauses else floor.fleet.first_idle()
             job = None if worker is None else floor.take(worker)
             if worker is None or job is None:
                 return
             self._begin(worker, job, floor.now)
 
     def dropped(self, floor: Floor, worker: Worker, job: Job) -> None:
-        """It stops at once and takes the next."""
+        """It stops at once, and takes the next as if it were done with this one."""
         worker.due = -1
-        self.offered(floor)
+        self._freed(floor, worker, job)
 
     def chunks(self, job: Job, now: float) -> list[Chunk]:
         """The chunks whose time has come."""
@@ -86,15 +89,23 @@ class Simulated:
         return due[0][0] if due else math.inf
 
     def act(self, floor: Floor) -> None:
-        """A worker gets ready, is done with its job, or dies of it."""
+        """A worker gets ready, is done with its job, dies of it, or looks for the next."""
         _, _, worker, job = heapq.heappop(self._due)
         if job is None:
-            floor.ready(worker)
+            floor.ready(worker) if worker.starting else self.offered(floor)
         elif job.crashes_after_s < job.service_s:
             floor.lose(worker)
         else:
             floor.fail(job, _FAILURE) if job.fails else floor.complete(job, self._output)
-            self.offered(floor)
+            self._freed(floor, worker, job)
+
+    def _freed(self, floor: Floor, worker: Worker, job: Job) -> None:
+        """It has nothing in hand any more: it looks for the next job when its pause is over."""
+        if self._pauses and job.taken_at is not None:
+            worker.pauses_until = job.taken_at + self._take_pause.occupied_s(floor.now - job.taken_at)
+            if worker.pauses_until > floor.now:
+                self._will_act(worker, None, worker.pauses_until)
+        self.offered(floor)
 
     def _begin(self, worker: Worker, job: Job, now: float) -> None:
         ends_at = now + job.service_s

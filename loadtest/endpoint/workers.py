@@ -35,7 +35,8 @@ class Shift(msgspec.Struct):
 class Worker(msgspec.Struct, eq=False):
     """A worker: active ones never stop. `shifts` are in order, more than one where it was revived.
 
-    `jobs` are those it has in hand. `due` numbers what a simulated worker will do next by itself.
+    `jobs` are those it has in hand. `due` numbers what a simulated worker will do next by itself; until
+    `pauses_until` such a one takes nothing, and is idle like any other without a job.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Worker(msgspec.Struct, eq=False):
     idle_since: float = math.inf
     starting: bool = False
     due: int = -1
+    pauses_until: float = -math.inf
 
     @property
     def up(self) -> bool:
@@ -91,6 +93,14 @@ class Fleet:
         if self._idle_active:
             return self._idle_active[-1]
         return self._idle_flex[-1] if self._idle_flex else None
+
+    def first_looking(self, now: float) -> Worker | None:
+        """The idle worker that is to work next, of those that are in no pause; None where there is none."""
+        for idle in (self._idle_active, self._idle_flex):
+            for worker in reversed(idle):
+                if worker.pauses_until <= now:
+                    return worker
+        return None
 
     def engage(self, worker: Worker, job: Job) -> None:
         """The worker has one job more in hand."""

@@ -14,6 +14,7 @@ from loadtest.capacity.objective import Judged, Standing
 from loadtest.capacity.plan import Plan
 from loadtest.capacity.scalability import Scalability
 from loadtest.capacity.setting import Setting, fixed
+from loadtest.capacity.takes import Evidence, Takes
 from loadtest.capacity.values import Estimate
 from loadtest.report.words import NOTHING, count, dollars, milliseconds, rate, share, three_digits
 from loadtest.scenario.gates import Gate, parse_gate
@@ -37,6 +38,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print(Text(quick_text(plan)))
     console.print(Text(scalability_text(plan.calibration.scalability)))
     console.print(Text(calibrated(plan.calibration)))
+    console.print(Text(takes_text(plan.calibration.takes)))
     for sentence in unknown(plan.calibration):
         console.print(Text(sentence))
 
@@ -160,10 +162,13 @@ def near_text(plan: Plan) -> str:
 def vendor_text(plan: Plan) -> str:
     """What the vendor's rule gives, and what would come of it."""
     workers, vendor = plan.quick.vendor_workers, plan.curves.vendor
-    load = three_digits(plan.quick.offered_load / plan.quick.peak)
+    load = three_digits(plan.quick.vendor_load)
     rule = f"The vendor's rule gives {workers}, the bare offered load of {load} rounded up"
     if plan.quick.peak > 1:
         rule += f", on average over a day whose peak of {plan.quick.peak:.3g} times that it leaves out"
+    if plan.calibration.takes.pause_s > 0:
+        with_pause = three_digits(plan.quick.offered_load / plan.quick.peak)
+        rule += f"; it leaves out the pause after each take, with which the load is {with_pause}"
     if not vendor.prediction.settles and plan.quick.peak > 1:
         return f"{rule}: at the peak they never catch up."
     if not vendor.prediction.settles:
@@ -212,6 +217,29 @@ def scalability_text(found: Scalability) -> str:
     if law.peak_n is None or law.peak is None:
         return f"{said}; nothing shows that throughput turns back."
     return f"{said}; throughput is greatest, {rate(law.peak)}, with {law.peak_n:.0f} workers at work."
+
+
+def takes_text(takes: Takes) -> str:
+    """How workers pace their takes, and from where that is known."""
+    known = {
+        Evidence.SETTINGS: "as the endpoint's settings say",
+        Evidence.SEEN: f"seen in {count(takes.waited_for)} takes that jobs waited for",
+        Evidence.ASSUMED: "not seen, since too few jobs waited: so does the vendor's SDK at a concurrency of 1",
+        Evidence.NONE_SEEN: "too few jobs waited for a worker to tell",
+    }[takes.evidence]
+    if takes.evidence is Evidence.NONE_SEEN:
+        return f"No pause of workers between takes was seen; {known}."
+    if takes.pause_s <= 0:
+        return f"Workers take the next job at once, {known}."
+    longer = ""
+    if takes.occupied_mean_ms > takes.pause_s * 1000:
+        longer = ", after a longer one " + (
+            "so long after its end" if takes.blocked else "at the next multiple of that"
+        )
+    return (
+        f"Workers take a job each {takes.pause_s:.2f} s at most{longer} ({known}): one occupies a worker for "
+        f"{milliseconds(takes.occupied_mean_ms)} on average."
+    )
 
 
 def calibrated(calibration: Calibration) -> str:

@@ -88,6 +88,7 @@ def _calibration_shown(calibration: Calibration) -> dict[str, Any]:
         "mean": _cell(calibration.execution_mean_ms, milliseconds),
         "law": calibration.scalability.law,
         "needs": needs(),
+        "takes_text": told.takes_text,
     }
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from loadtest.capacity.held_out import Figure, PredictionCheck
 from loadtest.capacity.plan import Checked
-from loadtest.report.capacity import calibrated, columns, unknown, workers
+from loadtest.report.capacity import calibrated, columns, takes_text, unknown, workers
 from loadtest.report.words import NOTHING, count, milliseconds, rate, signed_share, span, three_digits
 
 FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
@@ -26,6 +26,7 @@ def print_checked(checked: Checked, console: Console) -> None:
     print_checks(checked.checks, console)
     console.print()
     console.print(Text(calibrated(checked.calibration)))
+    console.print(Text(takes_text(checked.calibration.takes)))
     for sentence in unknown(checked.calibration):
         console.print(Text(sentence))
 

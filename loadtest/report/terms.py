@@ -168,13 +168,20 @@ PLAN_TERMS = TERMS | {
         "Where delays run away: near the rate that keeps all workers busy a little more load makes jobs wait much "
         "longer.",
     ),
-    "utilisation": ("Busy", "Time at work over worker-seconds from start to stop."),
+    "utilisation": (
+        "Busy",
+        "Time that workers are occupied, at work or in the pause after a take, over worker-seconds from start to "
+        "stop.",
+    ),
     "billed": (
         "Billed",
         "Worker-seconds from each start to its stop, cold start and idle time included, each stop rounded up to a "
         "whole second; at the price per worker-second.",
     ),
-    "offered-load": ("Offered load", "Jobs per second times the mean execution time: workers busy on average."),
+    "offered-load": (
+        "Offered load",
+        "Jobs per second times the mean time that one occupies a worker: workers busy on average.",
+    ),
     "vendor": (
         "Vendor’s rule",
         "Requests per minute × seconds per request / 60, rounded up: the bare offered load. It leaves nothing for "
@@ -190,9 +197,14 @@ PLAN_TERMS = TERMS | {
         "Whether workers slow each other down: contention α and coherency β (USL), each with its 95 % interval. An α "
         "above 0 says that more workers will bring less than is predicted.",
     ),
+    "takes": (
+        "Pause between takes",
+        "How long after a take a worker looks for its next job at the earliest. The vendor's SDK sleeps a second "
+        "after each take at a concurrency of 1; a short job then occupies a worker for as long as that.",
+    ),
     "dispatch": (
         "Dispatch",
-        "The delay of a job that meets an idle worker; it comes on top of every simulated wait.",
+        "The delay of a job that meets an idle worker, in no pause; it comes on top of every simulated wait.",
     ),
 }
 """The same, and those of a capacity plan."""

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from loadtest.endpoint import settings as endpoint
+from loadtest.endpoint.take_pause import TakePause
 from loadtest.protocol import Op
 from loadtest.scenario import model as scenario
 from loadtest.scenario import target
@@ -47,6 +48,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`endpoint.scaler`, by queue delay", endpoint.QueueDelay),
     ("`endpoint.scaler`, by request count", endpoint.RequestCount),
     ("`endpoint.revival`", endpoint.Revival),
+    ("`endpoint.take_pause`", TakePause),
     ("`endpoint.chunks`", endpoint.Chunks),
     ("`endpoint.stream`", endpoint.StreamAnswers),
     ("`endpoint.policy`", endpoint.Policy),

@@ -25,10 +25,11 @@ SETTINGS = st.fixed_dictionaries(
         "crash_rate": st.sampled_from(["0 %", "30 %"]),
         "policy": st.sampled_from([{}, {"execution_timeout": "1500ms", "overdue": "FAILED"}, {"ttl": "4s"}]),
         "idle_timeout": st.sampled_from(["0s", "2s"]),
+        "take_pause": st.sampled_from(["0s", "1s", {"lasts": "500ms", "blocked": True}]),
         "cold_start": st.sampled_from(["0s", "3s"]),
         "revival": st.sampled_from([None, {"takes": "200ms", "within": "4s"}]),
     }
-)
+).filter(lambda config: config["take_pause"] == "0s" or config["idle_timeout"] != "0s")
 GAPS_S = st.integers(0, 192).map(lambda ticks: ticks / 64)  # sums of these are exact
 CALLS = st.lists(
     st.tuples(st.sampled_from(["run", "run", "run", "runsync", "cancel", "retry", "purge", "look"]), GAPS_S),
@@ -70,7 +71,8 @@ def test_what_holds_whatever_is_asked(config: dict[str, object], calls: list[tup
     model, jobs, ended = told(config, calls)
     no_job_is_lost_and_each_ends_once(model, jobs, ended)
     jobs_are_taken_first_come_first_served(jobs)
-    a_worker_does_one_job_at_a_time_within_its_shifts(model, jobs)
+    pause_s = EndpointSettings.model_validate(config).take_pause.lasts
+    a_worker_does_one_job_at_a_time_within_its_shifts(model, jobs, pause_s - 1e-9)
     the_answers_times_agree_with_the_rounded_truth(jobs)
 
 
@@ -91,11 +93,12 @@ def jobs_are_taken_first_come_first_served(jobs: list[Job]) -> None:
     assert taken == sorted(taken)
 
 
-def a_worker_does_one_job_at_a_time_within_its_shifts(model: Endpoint, jobs: list[Job]) -> None:
+def a_worker_does_one_job_at_a_time_within_its_shifts(model: Endpoint, jobs: list[Job], pause_s: float) -> None:
     for worker in model.workers:
         mine = sorted((job for job in jobs if job.worker_id == worker.id), key=lambda job: job.taken_at or 0.0)
         spans = [(job.taken_at or 0.0, job.finished_at or math.inf) for job in mine]
         assert all(end <= next_start for (_, end), (next_start, _) in pairwise(spans))
+        assert all(later - start >= pause_s for (start, _), (later, _) in pairwise(spans))
         for start, end in spans:
             assert any(
                 shift.started_at <= start and (shift.stopped_at is None or end <= shift.stopped_at)
