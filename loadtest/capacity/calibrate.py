@@ -106,20 +106,31 @@ def calibrate(runs: Sequence[MeasuredRun], arrivals: Process | None = None) -> t
             f"{jobs} jobs were done by a worker, a calibration needs {LEAST_JOBS}; run a longer scenario"
         )
     process, notes = _arrivals(runs[-1].scenario, arrivals)
-    workload = Workload(
-        arrivals=process,
-        service=_thinned(seen.execution_ms),
-        cold_start=_thinned(seen.cold_ms) if len(seen.cold_ms) else None,
-        revival=_revival(seen.revival_ms, runs[-1].scenario),
-        dispatch=_thinned(seen.dispatch_ms) if len(seen.dispatch_ms) else constant(0.0),
-        overhead=_thinned(seen.overhead_ms) if len(seen.overhead_ms) else constant(0.0),
-        failure_rate=seen.failed / jobs,
-        take_pause=paces[-1].take_pause,
-    )
+    workload = _workload(seen, process, runs[-1].scenario, paces[-1].take_pause)
     takes = msgspec.structs.replace(paces[-1], occupied_mean_ms=mean_s(workload.occupied) * 1000)
     if len({each.take_pause for each in paces}) > 1:
         notes.append("Workers of these runs pace their takes differently; the last run's are simulated.")
     return _calibration(runs, each, seen, workload, takes, notes), workload
+
+
+def measured_alone(run: MeasuredRun) -> tuple[Workload, Takes]:
+    """What one run says of its work, however few its jobs are; they must have been done by a worker."""
+    takes = _paces([run])[0]
+    process, _ = _arrivals(run.scenario, None)
+    return _workload(_seen(run, takes.take_pause), process, run.scenario, takes.take_pause), takes
+
+
+def _workload(seen: _Seen, arrivals: Process, scenario: Scenario, take_pause: TakePause) -> Workload:
+    return Workload(
+        arrivals=arrivals,
+        service=_thinned(seen.execution_ms),
+        cold_start=_thinned(seen.cold_ms) if len(seen.cold_ms) else None,
+        revival=_revival(seen.revival_ms, scenario),
+        dispatch=_thinned(seen.dispatch_ms) if len(seen.dispatch_ms) else constant(0.0),
+        overhead=_thinned(seen.overhead_ms) if len(seen.overhead_ms) else constant(0.0),
+        failure_rate=seen.failed / len(seen.execution_ms),
+        take_pause=take_pause,
+    )
 
 
 def _paces(runs: Sequence[MeasuredRun]) -> list[Takes]:

@@ -16,7 +16,7 @@ from loadtest.capacity.plan import Checked, Plan
 from loadtest.capacity.values import Estimate
 from loadtest.report import capacity as told
 from loadtest.report.capacity_charts import capacity_charts
-from loadtest.report.checks import FIGURES, run_text
+from loadtest.report.checks import FIGURES, cause_texts, run_text
 from loadtest.report.page import page_html
 from loadtest.report.tables import Cell, Figure, QuantileRow, needs, quantile_row
 from loadtest.report.terms import PLAN_TERMS, Terms
@@ -97,6 +97,7 @@ def _checks_shown(checks: Sequence[PredictionCheck]) -> dict[str, Any]:
     return {
         "held_out": [(check, [_held_out(each) for each in check.figures]) for check in checks],
         "run_text": run_text,
+        "cause_texts": cause_texts,
     }
 
 

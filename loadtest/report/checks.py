@@ -44,7 +44,7 @@ def print_checks(checks: Sequence[PredictionCheck], console: Console) -> None:
     console.print()
     for check in checks:
         console.print(Text(run_text(check)))
-        for note in check.notes:
+        for note in (*check.notes, *cause_texts(check)):
             console.print(Text(note))
 
 
@@ -61,6 +61,20 @@ def _cells(figure: Figure) -> tuple[str | Text, ...]:
             style="red" if figure.inside is False else "",
         ),
     )
+
+
+def cause_texts(check: PredictionCheck) -> tuple[str, ...]:
+    """Why the figure that is furthest off is so, in a sentence; none where all are near what was measured."""
+    cause = check.cause
+    if cause is None:
+        return ()
+    name, left, error = FIGURES[cause.figure][0], signed_share(cause.left), signed_share(cause.error)
+    chance = any(each.name == cause.figure and each.inside for each in check.figures)
+    beside = " (within what such runs differ by)" if chance else ""
+    own = ", ".join(cause.own)
+    if cause.what is None:
+        return (f"Why {name} is {error} off{beside} is not known: with the run's own {own} it is {left}.",)
+    return (f"Main cause of the error of {name}{beside}: {cause.what}. With the run's own {own} it is {left}.",)
 
 
 def run_text(check: PredictionCheck) -> str:

@@ -294,3 +294,10 @@ def test_a_run_with_too_few_jobs_is_refused(tmp_path: Path) -> None:
     few = recorded(tmp_path, asked, table_of(asked, STEADY[:30]))
     with pytest.raises(UsageError, match="30 jobs were done by a worker, a calibration needs 100"):
         told(few)
+
+
+def test_an_idle_timeout_that_stops_workers_in_their_pause_is_refused(tmp_path: Path) -> None:
+    asked = flexible(take_pause="1s")
+    paced = recorded(tmp_path, asked, table_of(asked, bursts(80)))
+    with pytest.raises(UsageError, match=r"--idle-timeout 800ms: stops workers in the pause of 1\.00 s"):
+        told(paced, idle_timeouts=["5s", "800ms"])
