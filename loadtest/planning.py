@@ -92,8 +92,10 @@ def capacity(request: CapacityRequest, console: Console) -> int:
             print_page(page, console)
             return ExitCode.PASS
         price = scenario.price if request.price is None else request.price
-        effort = [msgspec.structs.replace(effort, seed=request.seed) for effort in (request.look, request.confirm)]
-        question = Question(slo, workload, price, *effort)
+        look, confirm = (
+            msgspec.structs.replace(effort, seed=request.seed) for effort in (request.look, request.confirm)
+        )
+        question = Question(slo, workload, price, look, confirm)
         found = _planned(question, calibration, rate_per_s, named, alternatives, each)
     found = msgspec.structs.replace(found, checks=checks)
     page = _write(request, directories[-1], found)

@@ -8,9 +8,9 @@ from enum import StrEnum
 import msgspec
 import numpy as np
 
-from loadtest.capacity.predict import Effort, Prediction, percentile, predict, replications, settles
+from loadtest.capacity.predict import Effort, Prediction, Simulate, percentile, predict, replications, settles
 from loadtest.capacity.setting import Setting, Workload
-from loadtest.capacity.simulate import COLD, WARM, Replication, can_settle
+from loadtest.capacity.simulate import COLD, WARM, Replication, can_settle, replication
 from loadtest.capacity.values import Estimate, estimate, least_high
 from loadtest.endpoint.spread import draws
 from loadtest.scenario.gates import Gate, Metric
@@ -75,7 +75,14 @@ def standing(slo: Gate, observed: Estimate) -> Standing:
     return Standing.NOT_MET if observed.low >= slo.limit else Standing.CANNOT_TELL
 
 
-def meets(slo: Gate, workload: Workload, setting: Setting, rate_per_s: float, effort: Effort) -> bool:
+def meets(
+    slo: Gate,
+    workload: Workload,
+    setting: Setting,
+    rate_per_s: float,
+    effort: Effort,
+    simulate: Simulate = replication,
+) -> bool:
     """Whether the objective is met, at a glance; a setting that never settles, or cannot be told, meets none.
 
     It ends with the replication after which no further ones could bring the interval within, or two that leave ample
@@ -86,7 +93,7 @@ def meets(slo: Gate, workload: Workload, setting: Setting, rate_per_s: float, ef
     figures: list[float] = []
     for each in range(effort.replications):
         next_one = Effort(1, effort.jobs, effort.seed + each)
-        figures += [figure(slo, run) for run in replications(workload, setting, rate_per_s, next_one)]
+        figures += [figure(slo, run) for run in replications(workload, setting, rate_per_s, next_one, simulate)]
         if least_high(figures, effort.replications) >= slo.limit:
             return False
         if len(figures) > 1 and max(figures) < _AMPLE * slo.limit:
@@ -95,10 +102,16 @@ def meets(slo: Gate, workload: Workload, setting: Setting, rate_per_s: float, ef
 
 
 def judged(
-    slo: Gate, workload: Workload, setting: Setting, rate_per_s: float, effort: Effort, price: float | None
+    slo: Gate,
+    workload: Workload,
+    setting: Setting,
+    rate_per_s: float,
+    effort: Effort,
+    price: float | None,
+    simulate: Simulate = replication,
 ) -> Judged:
     """A setting's whole prediction, and how it stands with the objective."""
-    runs = replications(workload, setting, rate_per_s, effort)
+    runs = replications(workload, setting, rate_per_s, effort, simulate)
     predicted = predict(workload, setting, rate_per_s, runs, price)
     if not runs:
         return Judged(predicted, None, Standing.NOT_MET)

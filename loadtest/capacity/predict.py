@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -24,6 +25,16 @@ class Effort(msgspec.Struct, frozen=True):
     replications: int = 10
     jobs: int = 10_000
     seed: int = 1
+
+
+class Simulate(Protocol):
+    """`simulate.replication`, or one that remembers."""
+
+    def __call__(
+        self, workload: Workload, setting: Setting, rate_per_s: float, jobs: int, seed: int, /
+    ) -> Replication:
+        """One stretch of so many jobs, drawn from this seed."""
+        ...
 
 
 class PredictedTimes(msgspec.Struct, frozen=True):
@@ -69,7 +80,9 @@ def settles(workload: Workload, setting: Setting, rate_per_s: float) -> bool:
     return offered_load(rate_per_s * peak(workload.arrivals), mean_s(workload.occupied)) < setting.most
 
 
-def replications(workload: Workload, setting: Setting, rate_per_s: float, effort: Effort) -> list[Replication]:
+def replications(
+    workload: Workload, setting: Setting, rate_per_s: float, effort: Effort, simulate: Simulate = replication
+) -> list[Replication]:
     """Independent stretches of the same; the n-th of any two settings draws the same gaps and execution times.
 
     None where the queue never settles: the longer it is simulated, the longer jobs wait.
@@ -77,7 +90,7 @@ def replications(workload: Workload, setting: Setting, rate_per_s: float, effort
     if not settles(workload, setting, rate_per_s):
         return []
     return [
-        replication(workload, setting, rate_per_s, effort.jobs, effort.seed + each)
+        simulate(workload, setting, rate_per_s, effort.jobs, effort.seed + each)
         for each in range(effort.replications)
     ]
 

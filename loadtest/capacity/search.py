@@ -8,17 +8,19 @@ with flex workers that is nearly so, and what was found is simulated once more b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import product
+from itertools import chain, product
 
 import msgspec
 
 from loadtest.capacity.arrivals import peak
 from loadtest.capacity.formulas import offered_load
+from loadtest.capacity.memory import Memory
 from loadtest.capacity.objective import Judged, judged, meets
 from loadtest.capacity.predict import Effort
 from loadtest.capacity.setting import Scaling, Setting, Workload, fixed, mean_s
+from loadtest.capacity.simulate import jobs_to_settle
 from loadtest.capacity.values import Each
 from loadtest.scenario.gates import Gate
 
@@ -39,14 +41,15 @@ class Question(msgspec.Struct, frozen=True):
     price: float | None = None
     look: Effort = LOOK
     confirm: Effort = CONFIRM
+    memory: Memory = msgspec.field(default_factory=Memory)
 
     def meets(self, setting: Setting, rate_per_s: float) -> bool:
         """Whether a setting meets the objective, at a glance."""
-        return meets(self.slo, self.workload, setting, rate_per_s, self.look)
+        return meets(self.slo, self.workload, setting, rate_per_s, self.look, self.memory.replication)
 
     def judged(self, setting: Setting, rate_per_s: float) -> Judged:
         """A setting's whole prediction."""
-        return judged(self.slo, self.workload, setting, rate_per_s, self.confirm, self.price)
+        return judged(self.slo, self.workload, setting, rate_per_s, self.confirm, self.price, self.memory.replication)
 
     def load(self, rate_per_s: float) -> float:
         """The offered load in Erlangs, on average over a profile."""
@@ -123,7 +126,38 @@ def flexible_options(
     question: Question, rate_per_s: float, alternatives: Alternatives, each: Each = map
 ) -> Iterable[Judged | None]:
     """For each scaler and idle timeout the least workers that meet the objective, at a glance; None where none do."""
-    return each(partial(flexible_option, question, rate_per_s, alternatives.most), alternatives.pairs())
+    groups = _groups(question, rate_per_s, alternatives)
+    # Asked for before the first is waited for, since other processes, where `each` has them, begin then.
+    found = each(partial(_options_of, question, rate_per_s, alternatives.most), groups)
+    return _in_order(alternatives.pairs(), groups, found)
+
+
+def _groups(question: Question, rate_per_s: float, alternatives: Alternatives) -> list[list[tuple[Scaling, float]]]:
+    """Pairs that differ in an idle timeout alone and meet the same jobs, which may share replications; longest first.
+
+    The shorter timeout comes first in a group. A group that takes long is not left to run alone at the end.
+    """
+    groups: dict[tuple[Scaling, int], list[tuple[Scaling, float]]] = {}
+    for scaling, idle_timeout_s in sorted(alternatives.pairs(), key=lambda pair: pair[1]):
+        setting = Setting(0, alternatives.most, scaling, idle_timeout_s)
+        jobs = jobs_to_settle(question.workload, setting, rate_per_s, question.look.jobs)
+        groups.setdefault((scaling, jobs), []).append((scaling, idle_timeout_s))
+    return [group for _, group in sorted(groups.items(), key=lambda item: -item[0][1] * len(item[1]))]
+
+
+def _in_order(
+    pairs: Iterable[tuple[Scaling, float]],
+    groups: Iterable[list[tuple[Scaling, float]]],
+    found: Iterable[list[Judged | None]],
+) -> Iterator[Judged | None]:
+    known = dict(zip(chain.from_iterable(groups), chain.from_iterable(found), strict=True))
+    yield from (known[pair] for pair in pairs)
+
+
+def _options_of(
+    question: Question, rate_per_s: float, most: int, group: Iterable[tuple[Scaling, float]]
+) -> list[Judged | None]:
+    return [flexible_option(question, rate_per_s, most, pair) for pair in group]
 
 
 def flexible_option(question: Question, rate_per_s: float, most: int, pair: tuple[Scaling, float]) -> Judged | None:

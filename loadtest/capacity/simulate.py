@@ -44,6 +44,7 @@ class Replication:
 
     `busy_s`, `up_s` and `billed_s` are worker-seconds within `window_s`: at work or in the pause after a take, from
     start to stop, and paid for.
+    `stops` tells whether any worker stopped, in the warm-up or later.
     """
 
     wait_s: Floats
@@ -55,6 +56,7 @@ class Replication:
     busy_s: float
     up_s: float
     billed_s: float
+    stops: bool = False
 
     def __len__(self) -> int:
         return len(self.wait_s)
@@ -103,6 +105,7 @@ def _day(
         busy_s=sum(each.busy_s for each in stretches),
         up_s=sum(each.up_s for each in stretches),
         billed_s=sum(each.billed_s for each in stretches),
+        stops=any(each.stops for each in stretches),
     )
 
 
@@ -110,8 +113,8 @@ def _stretch(workload: Workload, setting: Setting, at_s: Floats, end_at: float, 
     """What becomes of jobs that arrive at these times, none later than `end_at`, where the window ends."""
     done, workers = carried_out(endpoint_settings(workload, setting), at_s, _SEED_OF_MODEL + seed, end_at)
     n = len(done)
-    taken_at = np.fromiter((math.nan if job.taken_at is None else job.taken_at for job in done), float, n)
-    service_s = np.fromiter((job.service_s for job in done), float, n)
+    taken_at = np.array([math.nan if job.taken_at is None else job.taken_at for job in done])
+    service_s = np.array([job.service_s for job in done])
     start_at = WARM_UP * end_at
     occupied = occupied_s(workload.take_pause, service_s)
     busy_s = np.clip(taken_at + occupied, start_at, end_at) - np.clip(taken_at, start_at, end_at)
@@ -129,6 +132,7 @@ def _stretch(workload: Workload, setting: Setting, at_s: Floats, end_at: float, 
         busy_s=float(busy_s.sum()),
         up_s=up_s,
         billed_s=billed_s,
+        stops=any(shift.stopped_at is not None for worker in workers for shift in worker.shifts),
     )
 
 
