@@ -13,11 +13,11 @@ import msgspec
 from rich.console import Console
 
 from loadtest.analyze.summary import Summary
-from loadtest.capacity.measured import ProbeResult, measured_search
-from loadtest.capacity.probing import Bounds, Outcome, Probe, next_step, outcome_of
-from loadtest.errors import Aborted, UsageError
-from loadtest.gating import write_named
+from loadtest.capacity.measured import MeasuredSearch, ProbeResult, measured_search, stopped_after
+from loadtest.capacity.probing import Bounds, Found, Outcome, Probe, next_step, outcome_of
+from loadtest.errors import Aborted, RecordingError, UsageError
 from loadtest.health import unfinished_jobs
+from loadtest.record.whole import set_aside, write_whole
 from loadtest.report.search import print_probe, print_search
 from loadtest.report.search_page import search_html
 from loadtest.scenario.key import key_of
@@ -51,6 +51,7 @@ class Searching:
         self._request = request
         self._scenario = scenario
         self._path = path
+        self._reserve = path / ".reserve"
         self._bounds = Bounds(first_rate(scenario), scenario.search.at_most, scenario.search.within)
         self._empty_within_s = scenario.search.empty_within
         self._probes: list[ProbeResult] = []
@@ -59,17 +60,50 @@ class Searching:
 
     def search(self) -> int:
         """Probe until the edges are known or something ends the search, and leave its files; the exit code."""
-        self._path.mkdir(parents=True)
+        self._begin()
         progress = Console(stderr=True)
-        self._note_signals()
-        while isinstance(step := next_step(self._bounds, [each.tried for each in self._probes]), Probe):
+        unkept = ""
+        while isinstance(step := self._next(), Probe) and not unkept:
             self._probes.append(self._probed(step))
             print_probe(len(self._probes), self._probes[-1], progress)
-        found = measured_search(self._scenario, step, self._probes)
-        write_named(self._path / FILE, msgspec.json.format(msgspec.json.encode(found), indent=2), "--out")
-        write_named(self._path / PAGE, search_html(found).encode(), "--out")
-        print_search(found, self._path / PAGE, Console())
+            unkept = self._unkept()
+        end = step if isinstance(step, Found) else stopped_after(self._probes)
+        found = measured_search(self._scenario, end, self._probes, unkept)
+        self._tell(found)
         return SIGNAL_ENDINGS[self._caught[0]] if self._caught else found.verdict.exit_code
+
+    def _begin(self) -> None:
+        self._note_signals()
+        self._path.mkdir(parents=True)
+        try:
+            set_aside(self._reserve)
+        except RecordingError:
+            self._path.rmdir()
+            raise
+
+    def _next(self) -> Probe | Found:
+        return next_step(self._bounds, [each.tried for each in self._probes])
+
+    def _unkept(self) -> str:
+        """Keep what the probes so far came to, whatever may end this process; why it could not be kept, if so."""
+        content = _encoded(measured_search(self._scenario, stopped_after(self._probes), self._probes))
+        try:
+            write_whole(self._path / FILE, content)
+            set_aside(self._reserve, content)
+        except RecordingError as fault:
+            return str(fault)
+        return ""
+
+    def _tell(self, found: MeasuredSearch) -> None:
+        """Leave the result, with the room that was set aside, and its page; RecordingError where the disk refuses."""
+        self._reserve.unlink(missing_ok=True)
+        try:
+            write_whole(self._path / FILE, _encoded(found))
+            write_whole(self._path / PAGE, search_html(found).encode())
+        except RecordingError:
+            print_search(found, self._path / FILE, Console())
+            raise
+        print_search(found, self._path / PAGE, Console())
 
     def _probed(self, step: Probe) -> ProbeResult:
         """What a probe came to, or why it was not sent."""
@@ -89,8 +123,12 @@ class Searching:
         if self._caught:
             return msgspec.structs.replace(bare, reason=f"{self._caught[0].name} was caught.")
         overrides = [*self._request.overrides, *changes(probe)]
-        ended = drive(replace(self._request, seed=probe.seed, overrides=overrides), probe, path)
-        self._note_signals()
+        try:
+            ended = drive(replace(self._request, seed=probe.seed, overrides=overrides), probe, path)
+        except RecordingError as fault:
+            return msgspec.structs.replace(bare, reason=str(fault))
+        finally:
+            self._note_signals()
         if ended.caught is not None:
             self._caught.append(ended.caught)
         summary = ended.summary
@@ -130,6 +168,10 @@ class Searching:
 
         for number in SIGNAL_ENDINGS:
             signal.signal(number, note)
+
+
+def _encoded(found: MeasuredSearch) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(found), indent=2)
 
 
 def _left(ceilings: Ceilings, summary: Summary, price: float | None) -> Ceilings:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import msgspec
 
 from loadtest.analyze.summary import GateResult, Verdict
-from loadtest.capacity.probing import Ended, Found, Outcome, Tried
+from loadtest.capacity.probing import Ended, Found, Outcome, Tried, edges
 from loadtest.scenario.model import Scenario
 
 SCHEMA = 1
 
 
 class ProbeResult(msgspec.Struct, frozen=True):
-    """A rate that was tried, and what came of it; `run` names its run directory, null where nothing was sent.
+    """A rate that was tried, and what came of it; `run` names its run directory, null where that holds no results.
 
     `achieved_per_s` and `gates` are the run's own; `reason` is its verdict's, or why nothing was sent.
     """
@@ -37,7 +37,8 @@ class ProbeResult(msgspec.Struct, frozen=True):
 class MeasuredSearch(msgspec.Struct, frozen=True):
     """`search.json`, whole; rates per second, null where there is none such.
 
-    `broken` holds the gates that did not hold at the lowest failing rate, or could not be shown to.
+    `broken` holds the gates that did not hold at the lowest failing rate, or could not be shown to. While a search
+    goes on, it is as if it had been stopped after its last probe.
     """
 
     scenario: str
@@ -56,8 +57,18 @@ class MeasuredSearch(msgspec.Struct, frozen=True):
     schema: int = SCHEMA
 
 
-def measured_search(scenario: Scenario, found: Found, probes: Sequence[ProbeResult]) -> MeasuredSearch:
-    """The whole result, with its verdict and a sentence that says why the search ended there."""
+def stopped_after(probes: Sequence[ProbeResult]) -> Found:
+    """The end of a search that goes no further than these probes."""
+    return Found(Ended.STOPPED, *edges([each.tried for each in probes]))
+
+
+def measured_search(
+    scenario: Scenario, found: Found, probes: Sequence[ProbeResult], stopped_by: str = ""
+) -> MeasuredSearch:
+    """The whole result, with its verdict and a sentence that says why the search ended there.
+
+    `stopped_by` is what stopped it where the last probe did not.
+    """
     assert scenario.search is not None
     failing = [each for each in probes if each.rate_per_s == found.lowest_failing_per_s]
     broken = {gate.gate: gate for each in failing for gate in each.gates if gate.verdict is not Verdict.PASS}
@@ -73,7 +84,7 @@ def measured_search(scenario: Scenario, found: Found, probes: Sequence[ProbeResu
         lowest_failing_per_s=found.lowest_failing_per_s,
         broken=tuple(broken.values()),
         verdict=_verdict(found, failing),
-        reason=_reason(found, list(broken), probes),
+        reason=_reason(found, list(broken), probes, stopped_by),
         probes=tuple(probes),
     )
 
@@ -90,7 +101,7 @@ def _verdict(found: Found, failing: Sequence[ProbeResult]) -> Verdict:
     return Verdict.FAIL if fails else Verdict.INCONCLUSIVE
 
 
-def _reason(found: Found, broken: Sequence[str], probes: Sequence[ProbeResult]) -> str:
+def _reason(found: Found, broken: Sequence[str], probes: Sequence[ProbeResult], stopped_by: str) -> str:
     last = probes[-1]
     low, high = found.highest_passing_per_s, found.lowest_failing_per_s
     holds = "No rate was found at which the gates hold" if low is None else f"The gates hold up to {low:.4g}/s"
@@ -113,4 +124,5 @@ def _reason(found: Found, broken: Sequence[str], probes: Sequence[ProbeResult]) 
             told = f"two probes at {last.rate_per_s:.4g}/s were not sound, so nothing is told beyond"
             return f"{holds}; {told}. {last.reason}"
         case Ended.STOPPED:
-            return f"{holds}; the search was stopped at {last.rate_per_s:.4g}/s. {last.reason}"
+            why = last.reason if last.outcome is Outcome.STOPPED else stopped_by
+            return f"{holds}; the search was stopped at {last.rate_per_s:.4g}/s. {why}".rstrip()

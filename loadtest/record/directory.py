@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -19,6 +17,7 @@ from loadtest.record.pieces import Pieces, refuse_lacking
 from loadtest.record.run import Run
 from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES
 from loadtest.record.shards import Shard, batches
+from loadtest.record.whole import replacing, set_aside, write_whole
 
 LEAD = -1
 """The number of the process that leads and sends no jobs."""
@@ -28,7 +27,6 @@ TABLES = {"samples": SAMPLES, "requests": REQUESTS, "health": HEALTH, "chunks": 
 SHARDS = {**TABLES, "sends": SENDS}
 """What processes append to; the sends are counted when shards are merged, and not kept."""
 ROW_GROUP = 128 * 1024
-RESERVE_BYTES = 16 * 1024
 
 
 class RunDirectory:
@@ -64,7 +62,7 @@ class RunDirectory:
         content = _record(run)
         try:
             self.write(self._run, content)
-            self.write(self._reserve, bytes(2 * len(content) + RESERVE_BYTES))
+            set_aside(self._reserve, content)
         except RecordingError:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
@@ -77,8 +75,7 @@ class RunDirectory:
 
     def write(self, path: Path, content: bytes) -> None:
         """Replace a file of the directory, whole or not at all; RecordingError where the disk refuses."""
-        with _replacing(path) as beside:
-            beside.write_bytes(content)
+        write_whole(path, content)
 
     def has_record(self) -> bool:
         """Whether a run has begun here."""
@@ -158,7 +155,7 @@ class RunDirectory:
 
     def _write_parquet(self, table: str, schema: pa.Schema, shards: list[Path]) -> None:
         with (
-            _replacing(self._parquet(table)) as beside,
+            replacing(self._parquet(table)) as beside,
             pq.ParquetWriter(beside, schema, compression="zstd") as writer,
         ):
             for rows in _row_groups(schema, shards):
@@ -184,20 +181,6 @@ class RunDirectory:
 
 def _record(run: Run) -> bytes:
     return msgspec.json.format(msgspec.json.encode(run), indent=2)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file to write, which then takes the place of `path`, whole or not at all; RecordingError where it fails."""
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        yield beside
-        beside.replace(path)
-    except OSError as fault:
-        with suppress(OSError):
-            beside.unlink()
-        why = os.strerror(fault.errno) if fault.errno else fault
-        raise RecordingError(f"{path}: cannot be written: {why}; free some space") from fault
 
 
 def _row_groups(schema: pa.Schema, shards: list[Path]) -> Iterator[pa.Table]:

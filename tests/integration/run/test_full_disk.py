@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -77,6 +78,37 @@ def test_a_full_disk_ends_the_run_and_what_was_written_before_makes_a_report(
     assert len(rows) == sum(each["recorded"] for each in finished.run["audit"])
     assert len([row for row in rows if row["finished_at"] and row["finished_at"] < full_at - 1]) > 20
     assert 0 < sum(missing(finished)) < 1.5 * 60 * (went_on_s + 1)
+
+
+def test_a_search_that_meets_a_full_disk_keeps_what_its_probes_came_to(
+    start: Callable[..., Started], command: Any, disk: Path
+) -> None:
+    begun = start(
+        {
+            "load": {"arrivals": "constant", "stages": [{"rate": "60/s", "for": "2500ms"}]},
+            "search": {"at_most": "90/s"},
+            "gates": ["delay p95 < 200ms"],
+            "endpoint": ENDPOINT,
+        },
+        out=disk / "search",
+    )
+    sending(begun.out / "probe-01")
+    sending(begun.out / "probe-02")
+    kept = json.loads((begun.out / "search.json").read_text())
+    assert [each["outcome"] for each in kept["probes"]] == ["passes"]
+    assert (kept["verdict"], kept["ended"], kept["highest_passing_per_s"]) == ("aborted", "stopped", 60)
+    ballast = fill(disk)
+    finished = begun.finish(ENDS_WITHIN_S)
+    assert finished.status == 5
+    assert "Traceback" not in finished.stderr
+    assert f"loadtest: {begun.out}/search.html: cannot be written: No space left on device" in finished.stderr
+    assert f"{begun.out}/search.json" in finished.stdout
+    told = json.loads((begun.out / "search.json").read_text())
+    assert [each["outcome"] for each in told["probes"]] == ["passes", "stopped"]
+    assert "The gates hold up to 60/s; the search was stopped at 90/s." in told["reason"]
+    assert told["reason"].endswith(f"loadtest recover {begun.out}/probe-02")
+    ballast.unlink()
+    assert command("recover", str(begun.out / "probe-02")).returncode == 0
 
 
 def test_a_disk_that_is_full_from_the_start_is_one_line(run: Callable[..., Finished], disk: Path) -> None:
