@@ -43,13 +43,13 @@ class QueueDelayScaler:
 
     def __init__(self, settings: QueueDelay) -> None:
         self._threshold_s = settings.queue_delay
-        self._within: deque[Job] = deque()
+        self._within: deque[tuple[float, Job]] = deque()
         self._overdue = 0
 
     def queued(self, job: Job, jobs: int, fleet: Fleet) -> int:
         """None at once; the job is watched, unless the fleet is full: no worker stops while a job waits."""
         if not fleet.full:
-            self._within.append(job)
+            self._within.append((job.queued_at, job))
         return 0
 
     def left(self, job: Job) -> None:
@@ -57,23 +57,27 @@ class QueueDelayScaler:
         if job.overdue:
             job.overdue = False
             self._overdue -= 1
-        if self._within and self._within[0] is job:
+        if self._within and self._within[0][1] is job:
             self._pass_over(job)
 
     def due_at(self) -> float:
         """When the oldest job that is within the threshold will pass it."""
-        return self._within[0].queued_at + self._threshold_s if self._within else math.inf
+        return self._within[0][0] + self._threshold_s if self._within else math.inf
 
     def decide(self, fleet: Fleet) -> int:
         """One worker for the job that has just passed the threshold, where none is starting for it."""
-        self._within.popleft().overdue = True
+        self._within.popleft()[1].overdue = True
         self._overdue += 1
         self._pass_over()
         return 1 if fleet.starting < self._overdue else 0
 
     def _pass_over(self, leaving: Job | None = None) -> None:
+        """Drops what is no longer to be watched: jobs that left the queue, and waits from before a job came back."""
         within = self._within
-        while within and (within[0].state is not _IN_QUEUE or within[0] is leaving):
+        while within:
+            queued_at, job = within[0]
+            if job is not leaving and job.state is _IN_QUEUE and job.queued_at == queued_at:
+                return
             within.popleft()
 
 

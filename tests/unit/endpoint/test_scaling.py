@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.model import Endpoint
-from loadtest.endpoint.settings import EndpointSettings
+from loadtest.endpoint.scaler import QueueDelayScaler
+from loadtest.endpoint.settings import EndpointSettings, QueueDelay
 from loadtest.protocol import Op
 from loadtest.wire import WorkerCounts
 
@@ -128,3 +131,23 @@ def test_nothing_done_leaves_the_active_workers_idle() -> None:
     model = endpoint(workers={"active": 2, "max": 3})
     assert model.health(5.0).workers == WorkerCounts(idle=2, ready=2)
     assert model.next_event_at() is None
+
+
+def test_a_job_that_came_back_starts_one_worker_and_for_its_latest_wait() -> None:
+    watched = QueueDelayScaler(QueueDelay.model_validate({"queue_delay": "4s"}))
+    fleet = endpoint(workers={"active": 0, "max": 9})._floor.fleet
+    first, again = Job("first", Op.RUN, 0.0), Job("again", Op.RUN, 1.0)
+    for job in (first, again):
+        job.wait_anew(job.submitted_at)
+        watched.queued(job, 2, fleet)
+    watched.left(again)
+    again.wait_anew(2.0)
+    watched.queued(again, 2, fleet)
+    assert watched.due_at() == 4.0
+    watched.decide(fleet)
+    assert watched.due_at() == 6.0
+    watched.decide(fleet)
+    assert watched.due_at() == math.inf
+    watched.left(first)
+    watched.left(again)
+    assert watched._overdue == 0
