@@ -14,6 +14,8 @@ import httpx
 import psutil
 import pytest
 
+from loadtest.capacity.takes import SDK_PAUSE_S
+from loadtest.endpoint.take_pause import TakePause
 from tests.integration.conftest import KEY, Serve, Served
 
 HANDLERS = Path(__file__).parents[1] / "handlers"
@@ -219,3 +221,16 @@ def test_a_handler_that_cannot_start_is_told_in_one_line(tmp_path: Path) -> None
     last = ran.stderr.splitlines()[-1]
     assert "broken.py: its first worker ended by itself (exit code 1)" in last
     assert last.endswith("No module named 'no_such_model'")
+
+
+def test_a_worker_paces_its_takes_as_the_model_of_it_says(opened: Open) -> None:
+    client = opened("sleeping.py", 1, 1)
+    asked = [(1.2, True), (1.2, False), (0.05, False), (0.0, False)]
+    for job_id in [client.submit(s=s, awaits=awaits) for s, awaits in asked]:
+        assert client.ended(job_id)["status"] == "COMPLETED"
+    client.served.stop()
+    done = sorted(client.served.jobs(), key=lambda job: job["taken_at"])
+    for (_, awaits), job, later in zip(asked, done, done[1:], strict=False):
+        paced = TakePause.model_construct(lasts=SDK_PAUSE_S, blocked=not awaits)
+        occupied_s = paced.occupied_s(job["finished_at"] - job["taken_at"])
+        assert later["taken_at"] - job["taken_at"] == pytest.approx(occupied_s, abs=0.15)
