@@ -47,9 +47,9 @@ class Calibration(msgspec.Struct, frozen=True):
 
     `execution_ms` is of jobs that a worker did; `execution_mean_ms` has an interval that counts neighbours for what
     they are worth, and `execution_autocorrelation` is between each job and the next. Starts are what is left of the
-    delay once the scaler's threshold is taken off. `dispatch_ms` is the delay of jobs that met an idle worker, in no
-    pause, `overhead_ms` transport and polling; `takes` is how workers pace their takes. `gap_variation` is that of the arrivals to be simulated. `scalability` is
-    the law through all runs: whether executions slow each other down.
+    delay once the scaler's threshold is taken off. `takes` is how workers pace their takes, `dispatch_ms` the delay
+    of jobs that met an idle worker in no pause, `overhead_ms` transport and polling. `gap_variation` is that of the
+    arrivals to be simulated. `scalability` is the law through all runs: whether executions slow each other down.
     """
 
     runs: tuple[str, ...]
