@@ -55,11 +55,16 @@ def run(
     changes: Changes = None,
 ) -> None:
     """Run a scenario, and leave its measurements and a report in a directory."""
-    from loadtest.searching import run_or_search
-    from loadtest.supervise import RunRequest
+    from loadtest import supervise
 
-    request = RunRequest(scenario, target, out, seed, processes, expect_workers, bind, changes or [])
-    raise typer.Exit(run_or_search(request))
+    request = supervise.RunRequest(scenario, target, out, seed, processes, expect_workers, bind, changes or [])
+    asked = supervise.scenario_of(request)
+    if asked.search is None:
+        raise typer.Exit(supervise.run(request, asked))
+    # Slow to import, so that an ordinary run, which needs none of it before it sends, does not wait for it.
+    from loadtest.searching import search
+
+    raise typer.Exit(search(request, asked))
 
 
 @app.command()

@@ -24,20 +24,17 @@ from loadtest.scenario.key import key_of
 from loadtest.scenario.model import Ceilings, Scenario
 from loadtest.scenario.probes import at_rate, changes, first_rate, obstacle
 from loadtest.scenario.target import RemoteTarget
-from loadtest.supervise import SIGNAL_ENDINGS, RunRequest, drive, free_directory, run, scenario_of
+from loadtest.supervise import SIGNAL_ENDINGS, RunRequest, drive, free_directory
 
 FILE, PAGE = "search.json", "search.html"
 ASK_EVERY_S = 1.0
 
 
-def run_or_search(request: RunRequest) -> int:
-    """Run a scenario once, or as often as its search takes; the contract's exit code.
+def search(request: RunRequest, scenario: Scenario) -> int:
+    """Run a scenario as often as its search takes; the contract's exit code.
 
-    Raises UsageError, ScenarioError or RunDirectoryError before anything is sent or made.
+    Raises UsageError or RunDirectoryError before anything is sent or made.
     """
-    scenario = scenario_of(request)
-    if scenario.search is None:
-        return run(request, scenario)
     if request.expect_workers:
         raise UsageError("--expect-workers: workers leave after one run, a search takes many; use --processes")
     return Searching(request, scenario, free_directory(request, scenario)).search()

@@ -8,10 +8,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from loadtest.report.capacity_page import capacity_html
-from tests.browser.test_report import CHROMIUM, Seen, browser  # noqa: F401
+from tests.browser.conftest import Seen
 from tests.unit.report.test_capacity_page import planned
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +19,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_every_chart_is_drawn_and_nothing_leaves_the_file(browser: Browser, page: Path) -> None:  # noqa: F811
+def test_every_chart_is_drawn_and_nothing_leaves_the_file(browser: Browser, page: Path) -> None:
     seen = Seen(browser, page)
     assert seen.said == []
     assert seen.asked == [page.as_uri()]

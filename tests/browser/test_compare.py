@@ -13,10 +13,8 @@ from playwright.sync_api import Browser
 from loadtest.comparing import contrast_of
 from loadtest.record.directory import RunDirectory
 from loadtest.report.compare_page import compare_html
-from tests.browser.test_report import CHROMIUM, Seen, browser  # noqa: F401
+from tests.browser.conftest import Seen
 from tests.conftest import MadeUpRun
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
 
 
 @pytest.fixture
@@ -34,7 +32,7 @@ def page(steady: MadeUpRun, make_run: Callable[..., MadeUpRun], tmp_path: Path) 
 
 
 def test_every_chart_is_drawn_in_every_run_s_colour_and_nothing_leaves_the_file(
-    browser: Browser,  # noqa: F811
+    browser: Browser,
     page: Path,
 ) -> None:
     seen = Seen(browser, page)

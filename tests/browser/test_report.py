@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from msgspec import structs
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
 from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize
 from loadtest.record.sample import HEALTH
 from loadtest.report.html import report_html
+from tests.browser.conftest import Seen
 from tests.conftest import MadeUpRun
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-QUIET = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -45,21 +29,6 @@ def written(made: MadeUpRun, directory: Path) -> Path:
     path = directory / "report.html"
     path.write_text(report_html(made.run, summary, series(made.run, made.samples, made.requests, made.health)))
     return path
-
-
-class Seen:
-    """A page, what it said on its console, and what it asked for."""
-
-    def __init__(self, browser: Browser, path: Path, width: int = 1280, scheme: str = "light") -> None:
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
-        self.page: Page = context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(path.as_uri())
-        self.page.wait_for_selector("body[data-drawn]", timeout=10_000)
 
 
 def test_every_chart_is_drawn_soon_without_an_error_or_a_request(browser: Browser, report: Path) -> None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser
 
 from loadtest.report.search_page import search_html
-from tests.browser.test_report import CHROMIUM, Seen, browser  # noqa: F401
+from tests.browser.conftest import Seen
 from tests.unit.report.test_search_page import FOUND
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
 
-
-def test_the_chart_is_drawn_and_nothing_leaves_the_file(browser: Browser, tmp_path: Path) -> None:  # noqa: F811
+def test_the_chart_is_drawn_and_nothing_leaves_the_file(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "search.html"
     path.write_text(search_html(FOUND))
     seen = Seen(browser, path)
