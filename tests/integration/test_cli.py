@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.alone
-
 ROOT = Path(__file__).parents[2]
 SMOKE = str(ROOT / "scenarios" / "smoke.yaml")
 SECONDS_TO_HELP = 0.3
@@ -27,6 +25,7 @@ def loadtest(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.quiet
 def test_help_answers_at_once() -> None:
     times_s = []
     for _ in range(5):

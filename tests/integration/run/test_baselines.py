@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.run.conftest import WITHIN_S, Finished, Started
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.quiet
 
 SLOWER = 1.5
 """Beyond the tolerance below by more than a busy machine makes of it."""
@@ -55,26 +55,31 @@ def to_its_end(run: Started) -> Finished:
 
 
 @pytest.fixture(scope="module")
-def released(begun: Callable[..., Started]) -> Callable[..., Finished]:
-    """`released(name, *arguments)`: a run of the scenario under that name, to its end."""
-    return lambda name, *arguments: to_its_end(begun(name, *arguments))
-
-
-@pytest.fixture(scope="module")
-def before(released: Callable[..., Finished], serve_module: Callable[..., Any]) -> Finished:
-    return released("before", "--target", serve_module(endpoint(100)).url)
-
-
-@pytest.fixture(scope="module")
-def same(released: Callable[..., Finished], serve_module: Callable[..., Any]) -> Finished:
-    return released("same", "--target", serve_module(endpoint(100)).url)
-
-
-@pytest.fixture(scope="module")
-def slower(released: Callable[..., Finished]) -> Finished:
+def releases(begun: Callable[..., Started], serve_module: Callable[..., Any]) -> dict[str, Finished]:
+    """A run of each release, by name; they go on at once, so that what the machine does befalls all of them."""
     settings = endpoint(100 * SLOWER)
     changes = [("--set", f"endpoint.{key}={json.dumps(value)}") for key, value in settings.items()]
-    return released("slower", *(word for change in changes for word in change))
+    at_once = {
+        "before": begun("before", "--target", serve_module(endpoint(100)).url),
+        "same": begun("same", "--target", serve_module(endpoint(100)).url),
+        "slower": begun("slower", *(word for change in changes for word in change)),
+    }
+    return {name: to_its_end(run) for name, run in at_once.items()}
+
+
+@pytest.fixture(scope="module")
+def before(releases: dict[str, Finished]) -> Finished:
+    return releases["before"]
+
+
+@pytest.fixture(scope="module")
+def same(releases: dict[str, Finished]) -> Finished:
+    return releases["same"]
+
+
+@pytest.fixture(scope="module")
+def slower(releases: dict[str, Finished]) -> Finished:
+    return releases["slower"]
 
 
 @pytest.fixture

@@ -6,20 +6,18 @@ import json
 import subprocess
 from collections.abc import Callable
 
-import pytest
-
-from tests.integration.run.conftest import Started, steady
-
-pytestmark = pytest.mark.alone
+from tests.integration.run.conftest import LATE_IS_SOUND, Started, steady
 
 
 def test_a_run_that_was_held_out_is_predicted_from_its_scenario(
     start: Callable[..., Started], command: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     service = {"service": {"median": "40ms", "sigma": 0.3}}
-    known = start(steady("60/s", "3s", endpoint={"workers": {"active": 4, "max": 4}, **service}))
+    known = start(steady("60/s", "3s", endpoint={"workers": {"active": 4, "max": 4}, **service}, **LATE_IS_SOUND))
     swamped = {"workers": {"active": 1, "max": 1}, **service}
-    other = start(steady("60/s", "3s", seed=2, name="swamped", drain={"within": "20s"}, endpoint=swamped))
+    other = start(
+        steady("60/s", "3s", seed=2, name="swamped", drain={"within": "20s"}, endpoint=swamped, **LATE_IS_SOUND)
+    )
     assert (known.finish().status, other.finish().status) == (0, 0)
     told = command("capacity", str(known.out), "--check", str(other.out))
     assert (told.returncode, told.stderr) == (0, "")

@@ -6,11 +6,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from tests.integration.run.conftest import Started, steady
-
-pytestmark = pytest.mark.alone
+from tests.integration.run.conftest import LATE_IS_SOUND, Started, steady
 
 FAST = {"workers": {"active": 10, "max": 10}, "service": "30ms"}
 
@@ -18,7 +14,7 @@ FAST = {"workers": {"active": 10, "max": 10}, "service": "30ms"}
 def test_two_runs_are_laid_over_each_other(
     start: Callable[..., Started], command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    asked = {**steady("40/s", "4s"), "endpoint": FAST}
+    asked = {**steady("40/s", "4s"), "endpoint": FAST, **LATE_IS_SOUND}
     at_once = [start(asked), start(asked, "--set", "endpoint.service=90ms")]
     first, slow = (begun.finish() for begun in at_once)
     assert first.is_complete()

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.integration.run.conftest import Finished, Started, read_journal, steady
+from tests.integration.run.conftest import LATE_IS_SOUND, Finished, Started, read_journal, steady
 
 FAST = {"workers": {"active": 20, "max": 20}, "service": "50ms"}
 ENDLESS = {"workers": {"active": 1, "max": 1}, "service": "1h"}
@@ -93,6 +93,7 @@ def test_no_server_outlives_a_driver_that_was_killed(start: Callable[..., Starte
     assert finished.summary["jobs"]["completed"] > 0
 
 
+@pytest.mark.quiet
 def test_a_target_that_is_down_aborts_within_ten_seconds(run: Callable[..., Finished], free_port: int) -> None:
     began = time.monotonic()
     finished = run(steady(), "--target", f"http://127.0.0.1:{free_port}/v2/x")
@@ -103,13 +104,12 @@ def test_a_target_that_is_down_aborts_within_ten_seconds(run: Callable[..., Fini
     assert "refused" in finished.summary["reason"]
 
 
-@pytest.mark.alone
 def test_a_target_that_is_slow_to_answer_at_first_is_waited_for(
     start: Callable[..., Started], serve: Callable[..., Any]
 ) -> None:
     server = serve(FAST)
     os.kill(server.pid, signal.SIGSTOP)
-    begun = start(steady("20/s", "2s"), "--target", server.url)
+    begun = start(steady("20/s", "2s", **LATE_IS_SOUND), "--target", server.url)
     wait_for((begun.out / "run.json").exists)
     time.sleep(2.5)  # Locust asks the shape for the number of users each second
     os.kill(server.pid, signal.SIGCONT)

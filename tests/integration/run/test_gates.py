@@ -10,12 +10,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.integration.run.conftest import Finished, steady
-
-pytestmark = pytest.mark.alone
+from tests.integration.run.conftest import LATE_IS_SOUND, Finished, steady
 
 FAST = {"workers": {"active": 10, "max": 10}, "service": "30ms"}
 GOOD, BAD, FAR = "execution p90 < 5s", "execution p90 < 10ms", "execution p99.9 < 5s"
+ASKED = {**steady("40/s", "2s"), "endpoint": FAST, **LATE_IS_SOUND}
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -29,7 +28,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def test_run_and_gate_end_with_what_the_gates_say(
     run: Callable[..., Finished], command: Command, gates: list[str], verdict: str, status: int
 ) -> None:
-    finished = run({**steady("40/s", "2s"), "endpoint": FAST, "gates": gates})
+    finished = run({**ASKED, "gates": gates})
     assert_said(finished, command, gates, verdict, status)
 
 
@@ -48,7 +47,7 @@ def test_gates_can_be_set_for_one_run_and_asked_for_afterwards(
     run: Callable[..., Finished], command: Command, tmp_path: Path
 ) -> None:
     gates = [GOOD, "errors < 10 %"]
-    finished = run({**steady("40/s", "2s"), "endpoint": FAST}, "--set", f"gates={json.dumps(gates)}")
+    finished = run(ASKED, "--set", f"gates={json.dumps(gates)}")
     assert_said(finished, command, gates, "pass", 0)
     for gate, status in ((GOOD, 0), (BAD, 1), (FAR, 4)):
         assert command("gate", str(finished.out), "--gate", gate).returncode == status
@@ -59,7 +58,7 @@ def test_gates_can_be_set_for_one_run_and_asked_for_afterwards(
 
 
 def test_a_gate_that_is_none_is_one_line_before_anything_is_sent(run: Callable[..., Finished]) -> None:
-    finished = run({**steady("40/s", "2s"), "endpoint": FAST, "gates": ["dealy p95 < 2s"]})
+    finished = run({**ASKED, "gates": ["dealy p95 < 2s"]})
     assert finished.status == 2
     assert finished.stderr.count("\n") == 1
     assert 'gates[0]: "dealy p95" is no metric; write "delay p95 < 2s"' in finished.stderr

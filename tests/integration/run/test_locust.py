@@ -16,9 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.integration.run.conftest import Finished, steady
-
-pytestmark = pytest.mark.alone
+from tests.integration.run.conftest import LATE_IS_SOUND, Finished, steady
 
 REPOSITORY = Path(__file__).parents[3]
 LOCUSTFILE = REPOSITORY / "loadtest" / "drive" / "locustfile.py"
@@ -29,7 +27,7 @@ ENTRIES = {"run delay", "run execution", "run end-to-end", "/run", "/status/{id}
 @pytest.fixture
 def scenario(tmp_path: Path) -> Path:
     path = tmp_path / "scenario.yaml"
-    path.write_text(json.dumps({"name": "test", **steady("20/s", "3s", endpoint=ENDPOINT)}))
+    path.write_text(json.dumps({"name": "test", **steady("20/s", "3s", endpoint=ENDPOINT, **LATE_IS_SOUND)}))
     return path
 
 
@@ -58,6 +56,7 @@ def test_headless_it_leaves_the_same_directory(scenario: Path, tmp_path: Path) -
     assert "report.html" in said
 
 
+@pytest.mark.quiet
 def test_bare_locust_works_in_the_repository(tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = locust("--headless", "--out", str(out), "--set", "load.stages.0.for=2s")
@@ -111,6 +110,7 @@ def wait_for(condition: Callable[[], Any], within_s: float = 30.0) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.quiet
 def test_the_web_page_shows_jobs_beside_requests(web: tuple[str, Path, subprocess.Popen[str]]) -> None:
     url, out, process = web
     listening = [c for c in psutil.Process(process.pid).net_connections("tcp") if c.status == "LISTEN"]

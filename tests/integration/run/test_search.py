@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.integration.run.conftest import Finished, Started, read_journal, sending
-
-pytestmark = pytest.mark.alone
+from tests.integration.run.conftest import LATE_IS_SOUND, Finished, Started, read_journal, sending
 
 SIXTY_A_SECOND = {"workers": {"active": 3, "max": 3}, "service": "50ms"}
 
@@ -32,6 +30,7 @@ def found(out: Path) -> dict[str, Any]:
     return json.loads((out / "search.json").read_text())  # type: ignore[no-any-return]
 
 
+@pytest.mark.quiet
 def test_both_edges_are_confirmed_and_every_probe_is_a_run_of_its_own(run: Callable[..., Finished]) -> None:
     finished = run(searching("75/s"), "--seed", "3")
     told = found(finished.out)
@@ -62,7 +61,7 @@ def test_no_limit_is_passed_and_it_is_told_that_the_limit_ended_the_search(
 ) -> None:
     """The endpoint bears what is sent; a limit of 60/s does not let more be tried."""
     server = serve({"workers": {"active": 9, "max": 9}, "service": "50ms"})
-    scenario = searching("400/s", limits={"run": "60 per 1s"}, ceilings={"jobs": 500})
+    scenario = searching("400/s", limits={"run": "60 per 1s"}, ceilings={"jobs": 500}, **LATE_IS_SOUND)
     finished = run(scenario, "--target", server.url)
     server.stop()
     told = found(finished.out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,7 @@ import pytest
 
 from loadtest.traffic.arrivals import fullest, schedule
 from loadtest.traffic.settings import OpenLoad
-from tests.integration.run.conftest import Finished, Journal, read_journal, steady
-
-pytestmark = pytest.mark.alone
+from tests.integration.run.conftest import Finished, Journal, Started, read_journal, steady
 
 FAST = {"workers": {"active": 40, "max": 40}, "service": {"median": "60ms", "sigma": 0.5}}
 
@@ -52,15 +51,26 @@ def agree(finished: Finished, journal: Journal) -> None:
                 assert value == nearest_rank(values, {"p99_9": 999}.get(key, int(key[1:3]) * 10)), (name, key)
 
 
-def test_every_job_is_a_row_with_the_servers_own_times(
-    run: Callable[..., Finished], serve: Callable[..., Any]
-) -> None:
+@dataclass(frozen=True)
+class Watched:
+    finished: Finished
+    journal: Journal
+
+
+@pytest.fixture(scope="module")
+def watched(start_module: Callable[..., Started], serve_module: Callable[..., Any]) -> Watched:
+    """A run of all that polls, waits and streams, and what its server says of it."""
     chunks = {"count": 4, "first": "30ms", "gap": "20ms", "tokens": 2}
-    server = serve({"workers": FAST["workers"], "chunks": chunks, "failure_rate": "10 %"})
+    server = serve_module({"workers": FAST["workers"], "chunks": chunks, "failure_rate": "10 %"})
     flows = {"run": {}, "runsync": {}, "stream": {"polling": {"every": "10ms"}}}
-    finished = run(steady("40/s", "6s", flows=flows), "--target", server.url)
+    finished = start_module(steady("50/s", "7s", flows=flows), "--target", server.url).finish()
     server.stop()
-    journal = read_journal(server.journal)
+    return Watched(finished, read_journal(server.journal))
+
+
+@pytest.mark.quiet
+def test_every_job_is_a_row_with_the_servers_own_times(watched: Watched) -> None:
+    finished, journal = watched.finished, watched.journal
     agree(finished, journal)
     summary = finished.summary
     assert summary["jobs"]["accepted"] == len(journal.jobs) > 180
@@ -82,9 +92,9 @@ def test_every_job_is_a_row_with_the_servers_own_times(
     assert summary["flows"]["stream"]["chunk_gap_ms"]["p50"] == pytest.approx(20, abs=8)
 
 
-def test_open_arrivals_start_when_they_should(run: Callable[..., Finished], serve: Callable[..., Any]) -> None:
-    server = serve(FAST)
-    finished = run(steady("50/s", "7s", flows={"runsync": {}}), "--target", server.url)
+@pytest.mark.quiet
+def test_open_arrivals_start_when_they_should(watched: Watched) -> None:
+    finished = watched.finished
     arrivals = finished.summary["arrivals"]
     assert arrivals["started"] / arrivals["offered"] >= 0.99
     sent_at = np.sort([row["sent_at"] for row in finished.samples])
@@ -103,6 +113,7 @@ def test_the_same_seed_gives_the_same_schedule(run: Callable[..., Finished], ser
     assert len(sent) != len(schedule(load, {"run": 1.0}, 6))
 
 
+@pytest.mark.alone
 def test_users_who_push_stay_within_the_documented_limits(
     run: Callable[..., Finished], serve: Callable[..., Any]
 ) -> None:
