@@ -33,6 +33,7 @@ TargetUrl = Annotated[
     str | None, optional(metavar="URL", help="Send to this endpoint instead of the scenario's target.")
 ]
 Tolerance = Annotated[str, typer.Option(metavar="SHARE", help="How much worse is not worse.")]
+Floor = Annotated[str, typer.Option(metavar="TIME", help="How much longer a time may be, whatever its share.")]
 
 
 @app.command()
@@ -112,6 +113,7 @@ def gate(
         list[Path] | None, optional("--baseline", metavar="RUN", help="Compare with this earlier run.")
     ] = None,
     tolerance: Tolerance = "5 %",
+    floor: Floor = "2ms",
     junit: Annotated[Path | None, optional(metavar="FILE", help="Write JUnit XML here too.")] = None,
     markdown: Annotated[Path | None, optional(metavar="FILE", help="Write a summary in Markdown here.")] = None,
 ) -> None:
@@ -122,7 +124,7 @@ def gate(
 
     from loadtest.gating import GateRequest, gate
 
-    request = GateRequest(run, gates or [], baselines or [], tolerance, junit, markdown)
+    request = GateRequest(run, gates or [], baselines or [], tolerance, floor, junit, markdown)
     raise typer.Exit(gate(request, os.environ, Console()))
 
 
@@ -134,13 +136,14 @@ def compare(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path("compare.html"),
     tolerance: Tolerance = "5 %",
+    floor: Floor = "2ms",
 ) -> None:
     """Lay several runs over each other, each against the first."""
     from rich.console import Console
 
     from loadtest.comparing import CompareRequest, compare_runs
 
-    compare_runs(CompareRequest(runs, out, tolerance), Console())
+    compare_runs(CompareRequest(runs, out, tolerance, floor), Console())
 
 
 @app.command()

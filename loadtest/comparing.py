@@ -10,11 +10,12 @@ from pathlib import Path
 from rich.console import Console
 
 from loadtest.analyze.comparison import RunSeries, compare
+from loadtest.analyze.margin import FLOOR_MS
 from loadtest.analyze.series import series
 from loadtest.analyze.unlike import differences
 from loadtest.errors import UsageError
 from loadtest.gate.baseline import metrics_of, unlike
-from loadtest.gating import run_directory, series_of, tolerance_of, write_named
+from loadtest.gating import floor_of, run_directory, series_of, tolerance_of, write_named
 from loadtest.report.compare_page import compare_html
 from loadtest.report.compare_terminal import print_contrast
 from loadtest.report.contrast import MOST_RUNS, Beside, Contrast
@@ -31,6 +32,7 @@ class CompareRequest:
     runs: list[Path]
     out: Path = PAGE
     tolerance: str = "5 %"
+    floor: str = "2ms"
 
 
 def compare_runs(request: CompareRequest, console: Console) -> None:
@@ -40,13 +42,12 @@ def compare_runs(request: CompareRequest, console: Console) -> None:
     """
     if not 2 <= len(request.runs) <= MOST_RUNS:
         raise UsageError(f"{len(request.runs)} runs cannot be compared; name 2 to {MOST_RUNS}, the baseline first")
-    tolerance = tolerance_of(request.tolerance)
-    contrast = contrast_of(request.runs, tolerance)
+    contrast = contrast_of(request.runs, tolerance_of(request.tolerance), floor_of(request.floor))
     write_named(request.out, compare_html(contrast).encode(), "--out")
     print_contrast(contrast, request.out, console)
 
 
-def contrast_of(named: Sequence[Path], tolerance: float) -> Contrast:
+def contrast_of(named: Sequence[Path], tolerance: float, floor_ms: float = FLOOR_MS) -> Contrast:
     """These runs beside each other, one of them in memory at a time; of all others only what is compared is kept."""
     beside: list[Beside] = []
     first: RunSeries | None = None
@@ -55,10 +56,10 @@ def contrast_of(named: Sequence[Path], tolerance: float) -> Contrast:
         if first is None:
             first = times
         else:
-            found = compare([first], times, metrics_of([first], times), tolerance, one.run.seed)
+            found = compare([first], times, metrics_of([first], times), tolerance, one.run.seed, floor_ms)
             one = Beside(label, one.run, one.summary, one.series, found, _no_verdict(beside[0], one))
         beside.append(one)
-    return Contrast(beside, differences([each.run for each in beside]), tolerance)
+    return Contrast(beside, differences([each.run for each in beside]), tolerance, floor_ms)
 
 
 def _read(path: Path, label: str) -> tuple[Beside, RunSeries]:

@@ -21,7 +21,7 @@ from loadtest.results import Recorded, judged_summary, read
 from loadtest.scenario.gates import Gate, parse_gate
 from loadtest.scenario.limits import unknown_to
 from loadtest.scenario.model import Scenario
-from loadtest.units import fraction
+from loadtest.units import fraction, seconds
 
 BASELINES = Path("reports", "baselines")
 STEP_SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -36,6 +36,7 @@ class GateRequest:
     gates: list[str] = field(default_factory=list)
     baselines: list[Path] = field(default_factory=list)
     tolerance: str = "5 %"
+    floor: str = "2ms"
     junit: Path | None = None
     markdown: Path | None = None
 
@@ -70,13 +71,13 @@ def run_directory(named: Path) -> RunDirectory:
 
 def _compared(request: GateRequest, recorded: Recorded) -> list[GateResult]:
     """The run against its baselines, of which only the record and the samples are read."""
-    tolerance = tolerance_of(request.tolerance)
+    tolerance, floor_ms = tolerance_of(request.tolerance), floor_of(request.floor)
     baselines = [read(run_directory(named), ()) for named in request.baselines]
     for named, each in zip(request.baselines, baselines, strict=True):
         refuse_unlike(str(named), each.run, recorded.run)
     before, now = [series_of(each) for each in baselines], series_of(recorded)
-    found = compare(before, now, metrics_of(before, now), tolerance, recorded.run.seed)
-    return results_of(found, tolerance)
+    found = compare(before, now, metrics_of(before, now), tolerance, recorded.run.seed, floor_ms)
+    return results_of(found)
 
 
 def tolerance_of(text: str) -> float:
@@ -85,6 +86,14 @@ def tolerance_of(text: str) -> float:
         return fraction(text)
     except ValueError as fault:
         raise UsageError(f"--tolerance {text}: {fault}") from None
+
+
+def floor_of(text: str) -> float:
+    """The time after --floor, in milliseconds; UsageError where it is none."""
+    try:
+        return seconds(text) * 1000
+    except ValueError as fault:
+        raise UsageError(f"--floor {text}: {fault}") from None
 
 
 def series_of(recorded: Recorded) -> RunSeries:

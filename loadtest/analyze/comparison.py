@@ -21,10 +21,9 @@ from scipy import special
 from loadtest.analyze.blocks import dependence, resampled_sums
 from loadtest.analyze.holm import holm_levels
 from loadtest.analyze.jobs import FLOWS, Floats, Jobs, LoadWindow
+from loadtest.analyze.margin import FLOOR_MS, TOLERANCE, Margin
 from loadtest.analyze.quantiles import PER_MILLE, least_n, nearest_rank, supported
 
-TOLERANCE = 0.05
-"""By how much worse a run may be and still not be called worse: 1.05 times the time, or 1/1.05 of the throughput."""
 ERROR_RATE = 0.01
 """How often, at most, any metric of a run that is only just within the tolerance is called worse."""
 POWER = 0.8
@@ -78,7 +77,9 @@ class MetricComparison(msgspec.Struct, frozen=True):
 
     `ratio` is candidate over baseline and `ci95` its 95 % interval. `bounds` are those that decide: each is passed
     by chance in at most 1 % of comparisons, all metrics of the comparison together (Holm). A time is WORSE where
-    the lower bound is above 1 + tolerance, throughput where the upper one is below 1 / (1 + tolerance).
+    the lower bound is above 1 + tolerance, and that of the difference above the floor; throughput where the upper one
+    is below 1 / (1 + tolerance). BETTER is the same with the runs' parts exchanged. `limit` is the ratio beyond which
+    the candidate would be worse, were both values known exactly; `no_worse` says that the bounds rule it out.
     `detectable` is the ratio that would have been found worse 8 times in 10. `effective_n` counts the independent
     jobs (for throughput, seconds) that the jobs of the smaller side are worth.
     """
@@ -93,6 +94,8 @@ class MetricComparison(msgspec.Struct, frozen=True):
     effective_n: float | None
     standing: Standing
     detail: str
+    limit: float
+    no_worse: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,10 +117,15 @@ class _Estimate:
 
 @dataclass(frozen=True)
 class _Ratio:
+    """Draws of log(candidate / baseline); `more` is the candidate's excess over the margin, `less` the baseline's."""
+
     baseline: float
     candidate: float
     log_draws: Floats
+    more: Floats
+    less: Floats
     effective_n: float
+    limit: float
 
 
 def run_series(jobs: Jobs, window: LoadWindow) -> RunSeries:
@@ -143,6 +151,7 @@ def compare(
     metrics: Sequence[Metric],
     tolerance: float = TOLERANCE,
     seed: int = 0,
+    floor_ms: float = FLOOR_MS,
 ) -> list[MetricComparison]:
     """The candidate beside the baseline's runs in each metric, in the metrics' order; the same seed, the same answer.
 
@@ -152,13 +161,17 @@ def compare(
     if not baseline:
         raise ValueError("there is no baseline run to compare with")
     noise = _Noise(np.random.default_rng(seed), max(_LEAST_DRAWS, _DRAWS_EACH * len(metrics)))
-    ratios = [_ratio(baseline, candidate, metric, noise) for metric in metrics]
-    edge = math.log1p(tolerance)
+    margins = [Margin(tolerance, 0.0 if metric.percentile is None else floor_ms) for metric in metrics]
+    ratios = [
+        _ratio(baseline, candidate, metric, margin, noise) for metric, margin in zip(metrics, margins, strict=True)
+    ]
     known = [each for each in ratios if isinstance(each, _Ratio)]
-    lower = iter(holm_levels([_share(each.log_draws <= edge) for each in known], ERROR_RATE))
-    upper = iter(holm_levels([_share(each.log_draws >= -edge) for each in known], ERROR_RATE))
+    lower = iter(holm_levels([_share(each.more <= 0) for each in known], ERROR_RATE))
+    upper = iter(holm_levels([_share(each.less <= 0) for each in known], ERROR_RATE))
     return [
-        _untold(metric, each) if isinstance(each, str) else _told(metric, each, tolerance, next(lower), next(upper))
+        _untold(metric, each, 1 + tolerance)
+        if isinstance(each, str)
+        else _told(metric, each, next(lower), next(upper))
         for metric, each in zip(metrics, ratios, strict=True)
     ]
 
@@ -168,7 +181,9 @@ def _share(hits: NDArray[np.bool_]) -> float:
     return (int(np.count_nonzero(hits)) + 1) / (len(hits) + 1)
 
 
-def _ratio(baseline: Sequence[RunSeries], candidate: RunSeries, metric: Metric, noise: _Noise) -> _Ratio | str:
+def _ratio(
+    baseline: Sequence[RunSeries], candidate: RunSeries, metric: Metric, margin: Margin, noise: _Noise
+) -> _Ratio | str:
     """The draws of the logarithm of candidate over baseline, or why there are none."""
     runs = []
     for each in (*baseline, candidate):
@@ -179,10 +194,12 @@ def _ratio(baseline: Sequence[RunSeries], candidate: RunSeries, metric: Metric, 
     *before, after = runs
     middle = math.exp(math.fsum(math.log(each.value) for each in before) / len(before))
     log_ratio = math.log(after.value) - math.log(middle)
-    within = after.noise - np.mean([each.noise for each in before], axis=0)
-    draws: Floats = np.clip(log_ratio + within + _between_runs(before, noise), -_WIDEST, _WIDEST)
+    middle_noise: Floats = np.mean([each.noise for each in before], axis=0)
+    draws: Floats = np.clip(log_ratio + after.noise - middle_noise + _between_runs(before, noise), -_WIDEST, _WIDEST)
     least = min(sum(each.effective_n for each in before), after.effective_n)
-    return _Ratio(middle, after.value, draws, least)
+    there = middle * np.exp(middle_noise)
+    more, less = margin.excess(draws, there), margin.excess(-draws, there * np.exp(draws))
+    return _Ratio(middle, after.value, draws, more, less, least, margin.times(middle))
 
 
 def _estimate(run: RunSeries, metric: Metric, noise: _Noise) -> _Estimate | str:
@@ -243,19 +260,27 @@ def _between_runs(before: Sequence[_Estimate], noise: _Noise) -> Floats:
     return draws
 
 
-def _untold(metric: Metric, why: str) -> MetricComparison:
-    return MetricComparison(metric.name, None, None, None, None, None, None, None, Standing.CANNOT_TELL, why)
+def _untold(metric: Metric, why: str, limit: float) -> MetricComparison:
+    nothing = (None,) * 7
+    return MetricComparison(metric.name, *nothing, Standing.CANNOT_TELL, why, _limit(metric, limit))
 
 
-def _told(metric: Metric, ratio: _Ratio, tolerance: float, lower: float, upper: float) -> MetricComparison:
+def _limit(metric: Metric, times: float) -> float:
+    """The ratio beyond which a metric is worse, where so many times as bad is not."""
+    return 1 / times if metric.percentile is None else times
+
+
+def _told(metric: Metric, ratio: _Ratio, lower: float, upper: float) -> MetricComparison:
     draws = ratio.log_draws
     low, high = (float(each) for each in np.exp(np.quantile(draws, [lower, 1 - upper])))
     ci95 = tuple(float(each) for each in np.exp(np.quantile(draws, [0.025, 0.975])))
-    more, less = low > 1 + tolerance, high < 1 / (1 + tolerance)
-    worse, better = (less, more) if metric.percentile is None else (more, less)
+    more, less = np.quantile(ratio.more, lower) > 0, np.quantile(ratio.less, upper) > 0
+    falling = metric.percentile is None
+    worse, better = (less, more) if falling else (more, less)
+    most_lost = np.quantile(ratio.less, 1 - lower) if falling else np.quantile(ratio.more, 1 - upper)
     standing = Standing.WORSE if worse else Standing.BETTER if better else Standing.CANNOT_TELL
     times = ratio.candidate / ratio.baseline
-    detectable = _detectable(ratio, tolerance, math.log(high if metric.percentile is None else low))
+    detectable = _detectable(ratio, math.log(high if falling else low))
     detail = (
         f"{times:.3g} times the baseline ({ci95[0]:.3g} to {ci95[1]:.3g}); "
         f"{standing.value}, where {detectable:.3g} times would have been found."
@@ -271,13 +296,15 @@ def _told(metric: Metric, ratio: _Ratio, tolerance: float, lower: float, upper: 
         effective_n=ratio.effective_n,
         standing=standing,
         detail=detail,
+        limit=_limit(metric, ratio.limit),
+        no_worse=bool(most_lost <= 0),
     )
 
 
-def _detectable(ratio: _Ratio, tolerance: float, log_bound: float) -> float:
-    """The ratio whose bound lies beyond the tolerance in POWER of all runs: both distances are those seen here."""
+def _detectable(ratio: _Ratio, log_bound: float) -> float:
+    """The ratio whose bound lies beyond the limit in POWER of all runs: both distances are those seen here."""
     centre = math.log(ratio.candidate / ratio.baseline)
     # Half of what the middle 68 % span is a standard deviation that a few wild draws cannot blow up.
     deviation = float(np.subtract(*np.quantile(ratio.log_draws, [0.84, 0.16]))) / 2
-    step = math.log1p(tolerance) + abs(centre - log_bound) + float(special.ndtri(POWER)) * deviation
+    step = math.log(ratio.limit) + abs(centre - log_bound) + float(special.ndtri(POWER)) * deviation
     return math.exp(step if log_bound <= centre else -step)

@@ -84,28 +84,24 @@ def metrics_of(baselines: Sequence[RunSeries], candidate: RunSeries) -> list[Met
     ]
 
 
-def results_of(comparisons: Sequence[MetricComparison], tolerance: float) -> list[GateResult]:
+def results_of(comparisons: Sequence[MetricComparison]) -> list[GateResult]:
     """Each comparison as the result of a gate: `observed` and `limit` are ratios to the baseline.
 
-    What is worse fails. What is not passes where the bounds rule out that it is worse by more than the tolerance,
-    and is inconclusive where they do not.
+    What is worse fails. What is not passes where the bounds rule out that it is worse by more than is tolerated, and
+    is inconclusive where they do not.
     """
-    return [_result(each, tolerance) for each in comparisons]
+    return [_result(each) for each in comparisons]
 
 
-def _result(found: MetricComparison, tolerance: float) -> GateResult:
-    falling = found.metric == THROUGHPUT.name
-    limit = 1 / (1 + tolerance) if falling else 1 + tolerance
+def _result(found: MetricComparison) -> GateResult:
     if found.standing is Standing.WORSE:
         verdict = Verdict.FAIL
-    elif found.bounds is not None and (found.bounds[0] >= limit if falling else found.bounds[1] <= limit):
-        verdict = Verdict.PASS
     else:
-        verdict = Verdict.INCONCLUSIVE
+        verdict = Verdict.PASS if found.no_worse else Verdict.INCONCLUSIVE
     return GateResult(
         gate=f"{found.metric} against the baseline",
         observed=found.ratio,
-        limit=limit,
+        limit=found.limit,
         n=round(found.effective_n or 0),
         verdict=verdict,
         detail=found.detail,

@@ -40,6 +40,7 @@ class Contrast:
     runs: Sequence[Beside]
     differences: Sequence[Difference]
     tolerance: float
+    floor_ms: float
 
     @property
     def first(self) -> Beside:

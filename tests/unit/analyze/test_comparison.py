@@ -44,7 +44,7 @@ def pairs(request: pytest.FixtureRequest) -> list[MetricComparison]:
     found = []
     for seed in range(PAIRS):
         first, second = (one_run(log_normal(rng, request.param)) for _ in "ab")
-        found += compare([first], second, [P95], 0.0, seed)
+        found += compare([first], second, [P95], 0.0, seed, 0.0)
     return found
 
 
@@ -60,7 +60,7 @@ def test_a_run_is_hardly_ever_called_worse_or_better_than_its_like(pairs: list[M
 def test_bounds_are_those_of_a_ratio_whatever_the_ratio_is() -> None:
     rng = np.random.default_rng(13)
     first, second = (log_normal(rng, 0.5) for _ in "ab")
-    same, slower = (compare([one_run(first)], one_run(second * by), [P95], 0.0)[0] for by in (1.0, 1.1))
+    same, slower = (compare([one_run(first)], one_run(second * by), [P95], 0.0, floor_ms=0.0)[0] for by in (1.0, 1.1))
     assert same.bounds is not None
     assert slower.bounds == pytest.approx([1.1 * bound for bound in same.bounds])
     assert (slower.standing is Standing.WORSE) == (1.1 * same.bounds[0] > 1)
@@ -97,7 +97,7 @@ def test_many_metrics_at_once_are_not_many_chances_to_fail() -> None:
         first, second = (
             RunSeries({m.quantity: rng.exponential(100, 1000) for m in metrics}, np.zeros(0)) for _ in "ab"
         )
-        found = compare([first], second, metrics, 0.0, seed)
+        found = compare([first], second, metrics, 0.0, seed, 0.0)
         wrong += any(each.standing is Standing.WORSE for each in found)
     assert wrong <= 3
 
@@ -119,8 +119,8 @@ def test_what_differs_between_runs_of_the_baseline_is_no_regression() -> None:
     alone, together = [], []
     for seed in range(100):
         candidate, *baseline = (drifting() for _ in range(5))
-        alone += compare(baseline[:1], candidate, [P95], 0.0, seed)
-        together += compare(baseline, candidate, [P95], 0.0, seed)
+        alone += compare(baseline[:1], candidate, [P95], 0.0, seed, 0.0)
+        together += compare(baseline, candidate, [P95], 0.0, seed, 0.0)
     assert share(alone, Standing.WORSE) > 0.1
     assert share(together, Standing.WORSE) <= 0.03
 
@@ -135,6 +135,63 @@ def test_within_the_tolerance_is_not_worse_and_far_beyond_it_is() -> None:
     assert [standing(factor) for factor in (0.7, 1.0, 1.05, 1.4)] == [
         Standing.BETTER, Standing.CANNOT_TELL, Standing.CANNOT_TELL, Standing.WORSE,
     ]  # fmt: skip
+
+
+def whole(rng: np.random.Generator, at_ms: float, spread_ms: float = 0.0) -> RunSeries:
+    """Whole milliseconds about a time, as a server tells them."""
+    return one_run(np.rint(rng.normal(at_ms, spread_ms, JOBS)))
+
+
+@pytest.mark.parametrize(
+    ("before_ms", "after_ms", "standing"),
+    [
+        (1.0, 3.0, Standing.CANNOT_TELL),
+        (7.0, 9.0, Standing.CANNOT_TELL),
+        (0.0, 2.0, Standing.CANNOT_TELL),
+        (3.0, 1.0, Standing.CANNOT_TELL),
+        (1.0, 4.0, Standing.WORSE),
+        (4.0, 1.0, Standing.BETTER),
+        (40.0, 42.0, Standing.CANNOT_TELL),
+        (100.0, 104.0, Standing.CANNOT_TELL),
+        (100.0, 106.0, Standing.WORSE),
+    ],
+)
+def test_a_time_is_worse_beyond_the_share_and_the_floor_alike(
+    before_ms: float, after_ms: float, standing: Standing
+) -> None:
+    rng = np.random.default_rng(5)
+    [found] = compare([whole(rng, before_ms)], whole(rng, after_ms), [P95])
+    assert (found.standing, found.no_worse) == (standing, standing is not Standing.WORSE)
+    assert found.limit == pytest.approx(max(1.05, 1 + 2 / max(before_ms, 1.0)))
+
+
+def test_without_a_floor_the_share_alone_decides() -> None:
+    rng = np.random.default_rng(5)
+    assert compare([whole(rng, 1)], whole(rng, 3), [P95], floor_ms=0.0)[0].standing is Standing.WORSE
+
+
+def test_the_interval_and_not_the_value_must_lie_beyond_the_floor() -> None:
+    """A true difference of the floor itself is called worse as rarely as one of the share; a clear one is found."""
+    rng = np.random.default_rng(17)
+
+    def worse(by_ms: float) -> float:
+        found = []
+        for seed in range(200):
+            first, second = (one_run(rng.exponential(5.0, 1000) + more_ms) for more_ms in (0.0, by_ms))
+            found += compare([first], second, [P95], seed=seed)
+        return share(found, Standing.WORSE)
+
+    assert worse(2.0) <= 0.03
+    assert worse(8.0) >= 0.9
+
+
+@pytest.mark.parametrize(("factor", "no_worse"), [(1.0, True), (1.045, False), (1.3, False)])
+def test_no_worse_is_what_the_bounds_rule_out(factor: float, no_worse: bool) -> None:
+    rng = np.random.default_rng(3)
+    first = np.rint(rng.normal(1000, 20, JOBS))
+    [found] = compare([one_run(first)], one_run(first * factor), [P95], 0.05 if factor != 1.045 else 0.046)
+    assert found.bounds is not None
+    assert found.no_worse is (found.bounds[1] <= found.limit) is no_worse
 
 
 def test_less_throughput_is_worse() -> None:
@@ -155,7 +212,7 @@ def test_too_few_jobs_tell_nothing_and_say_so() -> None:
     [p95, throughput] = compare([few], few, [P95, THROUGHPUT])
     assert p95 == MetricComparison(
         "t p95", None, None, None, None, None, None, None, Standing.CANNOT_TELL,
-        "n too small: 50 jobs, p95 needs 72.",
+        "n too small: 50 jobs, p95 needs 72.", 1.05,
     )  # fmt: skip
     assert throughput.detail == "n too small: 5 jobs completed in 5 s, throughput needs some in 10 s."
     assert "worth" in compare([alike], alike, [Metric("t", "p50")])[0].detail
