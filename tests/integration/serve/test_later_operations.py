@@ -107,6 +107,21 @@ def test_a_webhook_gets_the_job_as_status_shows_it(
     assert bodies == [client.get(f"/status/{job_id}").json()]
 
 
+def test_a_job_that_is_gone_by_its_ttl_is_told_timed_out_to_those_who_wait_and_404_to_those_who_ask(
+    serve: Serve, heard: tuple[str, list[dict[str, Any]], list[int]]
+) -> None:
+    url, bodies, _ = heard
+    ended = serve({"workers": {"active": 1, "max": 1}, "service": "30s", "policy": {"ttl": "300ms"}})
+    with httpx.Client(base_url=ended.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=10) as client:
+        held = client.post("/runsync", json={"input": 1, "webhook": url})
+        eventually(lambda: bodies)
+        assert (held.status_code, held.json()["status"]) == (200, "TIMED_OUT")
+        assert bodies == [held.json()]
+        assert client.get(f"/status/{held.json()['id']}").status_code == 404
+        job_id = client.post("/run", json={"input": 1}).json()["id"]
+        assert client.get(f"/status-sync/{job_id}").status_code == 404
+
+
 @pytest.mark.parametrize(("refusals", "calls"), [([500], 2), ([404, 302], 3), ([500, 500, 500, 500], 3)])
 def test_a_webhook_is_tried_three_times_at_the_most(
     served: Served,
