@@ -38,7 +38,7 @@ capacity: $(VENV)/.installed  ## predict three settings from a run at a fourth, 
 serve: $(VENV)/.installed  ## a local endpoint with simulated workers
 	$(VENV)/bin/loadtest serve
 
-test: $(VENV)/.installed-dev  ## every test: four files at a time, since most wait; then those that time what they see; in 8 minutes on 2 cores
+test: $(VENV)/.installed-dev  ## every test: four files at a time, since most wait; then, two at a time and one, those that time what they see
 	$(VENV)/bin/pytest -m 'not quiet and not alone' -n 4 --dist loadfile --no-loadscope-reorder
 	$(VENV)/bin/pytest -m quiet -n 2 --dist loadfile
 	$(VENV)/bin/pytest -m alone

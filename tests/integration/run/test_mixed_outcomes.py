@@ -20,6 +20,8 @@ from loadtest.protocol import Op
 from tests.integration.conftest import KEY, Serve, Served
 from tests.integration.run.conftest import Finished, Started, read_journal, steady
 
+pytestmark = pytest.mark.quiet
+
 SEED = 7
 JOBS = 1150
 AT_ONCE, TRIES = 16, 100
@@ -136,7 +138,6 @@ def test_what_polling_costs_stands_beside_being_told(mixed: Mixed) -> None:
     assert {row["job_id"] for row in webhooks} == {line["webhook"] for line in told}
 
 
-@pytest.mark.quiet
 def test_long_polls_and_drawn_inputs_reach_the_endpoint(run: Callable[..., Finished], serve: Serve) -> None:
     served = serve({"workers": {"active": 20, "max": 20}, "service": "300ms"})
     polling = {"policy": "long"}
