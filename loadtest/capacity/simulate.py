@@ -43,8 +43,7 @@ class Replication:
     """One simulated stretch, after its warm-up. Columns: its jobs in the order of arrival, times in seconds.
 
     `busy_s`, `up_s` and `billed_s` are worker-seconds within `window_s`: at work or in the pause after a take, from
-    start to stop, and paid for.
-    `stops` tells whether any worker stopped, in the warm-up or later.
+    start to stop, and paid for. `stops` tells whether any worker stopped, in the warm-up or later.
     """
 
     wait_s: Floats
