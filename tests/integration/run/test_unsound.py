@@ -121,10 +121,10 @@ def starved(driver: psutil.Process) -> Iterator[None]:
 @pytest.mark.alone
 @pytest.mark.skipif(sys.platform != "linux", reason="who waits for a core is told by Linux alone")
 def test_a_generator_without_the_processor_that_it_needs_is_invalid(start: Callable[..., Started]) -> None:
-    begun = start({**constant("150/s", "8s"), "endpoint": FAST})
+    begun = start({**constant("150/s", "11s"), "endpoint": FAST})
     sending(begun)
     with starved(psutil.Process(begun.process.pid).children()[0]):
-        time.sleep(6.5)
+        time.sleep(9.5)
     finished = begun.finish()
     assert_invalid(finished, r"Process 0 used, or waited for, (9\d|10\d) % of a core in its busiest 5 s; ")
     assert "send lag" in failing(finished)
