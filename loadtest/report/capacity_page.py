@@ -16,7 +16,7 @@ from loadtest.capacity.plan import Checked, Plan
 from loadtest.capacity.values import Estimate
 from loadtest.report import capacity as told
 from loadtest.report.capacity_charts import capacity_charts
-from loadtest.report.checks import FIGURES, cause_texts, run_text
+from loadtest.report.checks import FIGURES, cause_texts, error_text, run_text
 from loadtest.report.page import page_html
 from loadtest.report.tables import Cell, Figure, QuantileRow, needs, quantile_row
 from loadtest.report.terms import PLAN_TERMS, Terms
@@ -43,7 +43,7 @@ class HeldOutRow:
     name: str
     predicted: Cell
     measured: Cell
-    error: float | None
+    error: Figure
     inside: bool | None
 
 
@@ -104,7 +104,9 @@ def _checks_shown(checks: Sequence[PredictionCheck]) -> dict[str, Any]:
 def _held_out(figure: CheckedFigure) -> HeldOutRow:
     name, text = FIGURES[figure.name]
     measured = Figure("", figure.measured, NOTHING if figure.measured is None else text(figure.measured))
-    return HeldOutRow(name, _cell(figure.predicted, text), Cell(measured), figure.error, figure.inside)
+    off = figure.predicted.value if figure.error is None and figure.measured is not None else figure.error
+    error = Figure("", off, error_text(figure))
+    return HeldOutRow(name, _cell(figure.predicted, text), Cell(measured), error, figure.inside)
 
 
 def _tiles(plan: Plan, slo: Gate) -> list[tuple[str, str, Cell]]:

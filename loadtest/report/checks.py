@@ -56,11 +56,15 @@ def _cells(figure: Figure) -> tuple[str | Text, ...]:
         words(predicted.value),
         f"{words(predicted.low)} to {words(predicted.high)}",
         NOTHING if figure.measured is None else words(figure.measured),
-        Text(
-            NOTHING if figure.error is None else signed_share(figure.error),
-            style="red" if figure.inside is False else "",
-        ),
+        Text(error_text(figure), style="red" if figure.inside is False else ""),
     )
+
+
+def error_text(figure: Figure) -> str:
+    """How far a prediction is off: a share of what was measured, or where that is 0 in the figure's own unit."""
+    if figure.error is not None:
+        return signed_share(figure.error)
+    return NOTHING if figure.measured is None else f"+{FIGURES[figure.name][1](figure.predicted.value)}"
 
 
 def cause_texts(check: PredictionCheck) -> tuple[str, ...]:

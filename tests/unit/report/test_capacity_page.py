@@ -22,6 +22,7 @@ from loadtest.capacity.setting import Scaling, fixed, mean_s
 from loadtest.capacity.values import Estimate
 from loadtest.report.capacity import near_text, vendor_text
 from loadtest.report.capacity_page import capacity_html, checked_html
+from loadtest.report.checks import error_text
 from loadtest.report.terms import PLAN_TERMS, TERMS
 from loadtest.scenario.gates import parse_gate
 from tests.unit.analyze.rows import scenario
@@ -104,6 +105,13 @@ def test_what_was_held_out_stands_beside_its_prediction_on_either_page(made: tup
         assert "other: 4 active workers; 321 jobs in 2 min, 199 replicas. A note of the check." in page.text
     assert Page(checked).outside == []
     assert "worker time" in source
+
+
+def test_of_a_delay_that_was_nothing_the_error_is_a_time() -> None:
+    nothing = Figure("delay_p50_ms", Estimate(2.0, 0.0, 37.0), 0.0, None, True)
+    assert [error_text(each) for each in (nothing, DELAY, WORKERS)] == ["+2.00 ms", "−28 %", "–"]
+    page = Page(checked_html(Checked(CALIBRATION, (msgspec.structs.replace(CHECK, figures=(nothing,)),))))
+    assert page.rows["held-out"][1] == ["2.0", "0.0", "37.0", "0.0", "2.0"]
 
 
 def test_one_file_that_asks_for_nothing_else_with_every_chart_legal(made: tuple[Plan, Page, str]) -> None:
