@@ -31,7 +31,7 @@ def written(made: MadeUpRun, directory: Path) -> Path:
     return path
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_every_chart_is_drawn_soon_without_an_error_or_a_request(browser: Browser, report: Path) -> None:
     seen = Seen(browser, report)
     assert seen.said == []

@@ -15,7 +15,7 @@ import pytest
 
 from tests.integration.run.conftest import WITHIN_S, Finished, Started
 
-pytestmark = pytest.mark.quiet
+pytestmark = pytest.mark.alone
 
 SLOWER = 1.5
 """Beyond the tolerance below by more than a busy machine makes of it."""

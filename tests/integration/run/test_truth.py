@@ -68,7 +68,7 @@ def watched(start_module: Callable[..., Started], serve_module: Callable[..., An
     return Watched(finished, read_journal(server.journal))
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_every_job_is_a_row_with_the_servers_own_times(watched: Watched) -> None:
     finished, journal = watched.finished, watched.journal
     agree(finished, journal)
@@ -92,7 +92,7 @@ def test_every_job_is_a_row_with_the_servers_own_times(watched: Watched) -> None
     assert summary["flows"]["stream"]["chunk_gap_ms"]["p50"] == pytest.approx(20, abs=8)
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_open_arrivals_start_when_they_should(watched: Watched) -> None:
     finished = watched.finished
     arrivals = finished.summary["arrivals"]
