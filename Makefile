@@ -38,9 +38,8 @@ capacity: $(VENV)/.installed  ## predict three settings from a run at a fourth, 
 serve: $(VENV)/.installed  ## a local endpoint with simulated workers
 	$(VENV)/bin/loadtest serve
 
-test: $(VENV)/.installed-dev  ## every test: four files at a time, since most wait; then, two at a time and one, those that time what they see
-	$(VENV)/bin/pytest -m 'not quiet and not alone' -n 4 --dist loadfile --no-loadscope-reorder
-	$(VENV)/bin/pytest -m quiet -n 2 --dist loadfile
+test: $(VENV)/.installed-dev  ## every test, two files at a time but for those that want the machine to themselves
+	$(VENV)/bin/pytest -m 'not alone' -n 2 --dist loadfile --no-loadscope-reorder
 	$(VENV)/bin/pytest -m alone
 
 bench: $(VENV)/.installed-bench  ## the harness beside its peers, in some five minutes; needs nginx, takes wrk and hey if there

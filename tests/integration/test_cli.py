@@ -25,7 +25,7 @@ def loadtest(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_help_answers_at_once() -> None:
     times_s = []
     for _ in range(5):

@@ -57,7 +57,7 @@ def test_silence_on_a_kept_connection_is_not_sent_again(serve: Serve, drive: Dri
     assert len(seen) == 2
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_refused_connections_are_told_and_come_back(drive: Drive) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

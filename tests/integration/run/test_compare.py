@@ -6,7 +6,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.integration.run.conftest import LATE_IS_SOUND, Started, steady
+
+pytestmark = pytest.mark.alone
 
 FAST = {"workers": {"active": 10, "max": 10}, "service": "30ms"}
 

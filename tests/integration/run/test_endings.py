@@ -93,7 +93,7 @@ def test_no_server_outlives_a_driver_that_was_killed(start: Callable[..., Starte
     assert finished.summary["jobs"]["completed"] > 0
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_a_target_that_is_down_aborts_within_ten_seconds(run: Callable[..., Finished], free_port: int) -> None:
     began = time.monotonic()
     finished = run(steady(), "--target", f"http://127.0.0.1:{free_port}/v2/x")

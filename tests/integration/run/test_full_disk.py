@@ -34,7 +34,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     if mounted.returncode != 0:
         pytest.skip(f"no disk can be mounted here, which needs root: {mounted.stderr.strip()}")
     yield place
-    subprocess.run(["umount", str(place)], check=True)
+    subprocess.run(["umount", "--lazy", str(place)], check=True)  # a process that is ending may still have it open
 
 
 def fill(disk: Path) -> Path:

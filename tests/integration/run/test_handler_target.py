@@ -20,7 +20,7 @@ CHUNKS = Path(__file__).parents[1] / "handlers" / "chunks.py"
 LOAD = {"arrivals": "constant", "stages": [{"rate": "2/s", "for": "5s"}]}
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_a_run_against_a_handler_shows_the_pause_of_the_sdk_and_leaves_nothing_running(
     run: Callable[..., Finished], tmp_path: Path
 ) -> None:

@@ -56,7 +56,7 @@ def test_headless_it_leaves_the_same_directory(scenario: Path, tmp_path: Path) -
     assert "report.html" in said
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_bare_locust_works_in_the_repository(tmp_path: Path) -> None:
     out = tmp_path / "out"
     process = locust("--headless", "--out", str(out), "--set", "load.stages.0.for=2s")
@@ -110,7 +110,7 @@ def wait_for(condition: Callable[[], Any], within_s: float = 30.0) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_the_web_page_shows_jobs_beside_requests(web: tuple[str, Path, subprocess.Popen[str]]) -> None:
     url, out, process = web
     listening = [c for c in psutil.Process(process.pid).net_connections("tcp") if c.status == "LISTEN"]

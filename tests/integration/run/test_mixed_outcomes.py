@@ -20,7 +20,7 @@ from loadtest.protocol import Op
 from tests.integration.conftest import KEY, Serve, Served
 from tests.integration.run.conftest import Finished, Started, read_journal, steady
 
-pytestmark = pytest.mark.quiet
+pytestmark = pytest.mark.alone
 
 SEED = 7
 JOBS = 1150

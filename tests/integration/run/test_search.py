@@ -30,7 +30,7 @@ def found(out: Path) -> dict[str, Any]:
     return json.loads((out / "search.json").read_text())  # type: ignore[no-any-return]
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_both_edges_are_confirmed_and_every_probe_is_a_run_of_its_own(run: Callable[..., Finished]) -> None:
     finished = run(searching("75/s"), "--seed", "3")
     told = found(finished.out)

@@ -95,14 +95,14 @@ def all_met(start_module: Callable[..., Started]) -> tuple[Finished, Faulty]:
     return met(start_module, CASES)
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_faults_of_the_target_cost_no_sample(all_met: tuple[Finished, Faulty]) -> None:
     finished, endpoint = all_met
     nothing_is_lost(finished, set(endpoint.jobs))
     assert finished.status == 0
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.misbehave.__name__)
 def test_a_fault_of_the_target_is_what_its_jobs_say_and_no_others(
     all_met: tuple[Finished, Faulty], case: Case
@@ -110,7 +110,7 @@ def test_a_fault_of_the_target_is_what_its_jobs_say_and_no_others(
     shown_by_its_jobs_alone(*all_met, case)
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_a_target_that_asks_to_slow_down_has_its_wait_and_is_named(start: Callable[..., Started]) -> None:
     finished, endpoint = met(start, [SLOW_DOWN])
     nothing_is_lost(finished, set(endpoint.jobs))

@@ -43,7 +43,7 @@ def assert_invalid(finished: Finished, reason: str) -> None:
     assert finished.is_complete()
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_a_rate_that_was_not_achieved_is_named_beside_the_one_asked_for(
     run: Callable[..., Finished],
 ) -> None:
@@ -57,7 +57,7 @@ def test_a_rate_that_was_not_achieved_is_named_beside_the_one_asked_for(
     assert [gate["verdict"] for gate in finished.summary["gates"]] == ["pass"], "a gate that holds does not help"
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_a_ramp_that_never_comes_to_its_rate_is_invalid_whatever_its_gates_say(
     run: Callable[..., Finished],
 ) -> None:
@@ -82,7 +82,7 @@ def test_a_ramp_that_a_ceiling_ends_is_aborted_and_not_sound(run: Callable[..., 
     assert re.search(r"Load was offered for [23][.\d]* s of the 8 s that the stages last, so what they were to", said)
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_a_generator_that_stands_still_now_and_then_is_invalid(start: Callable[..., Started]) -> None:
     begun = start({**constant("50/s", "4s"), "endpoint": FAST})
     sending(begun)
@@ -136,7 +136,7 @@ def test_no_job_never_passes(run: Callable[..., Finished]) -> None:
     assert finished.summary["jobs"]["submitted"] == 0
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_twenty_jobs_have_no_p99_and_it_is_said_how_many_it_takes(run: Callable[..., Finished]) -> None:
     finished = run({**constant("10/s", "2s"), "endpoint": FAST})
     assert finished.status == 0

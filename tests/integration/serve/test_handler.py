@@ -168,7 +168,7 @@ def chunks(opened: Open) -> Client:
     return opened("chunks.py", 1, 1)
 
 
-@pytest.mark.quiet
+@pytest.mark.alone
 def test_chunks_reach_a_reader_as_soon_as_they_are_posted(chunks: Client) -> None:
     job_id = chunks.submit(count=15)
     late_ms, said = [], chunks.stream(job_id)
