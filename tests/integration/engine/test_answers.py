@@ -194,6 +194,7 @@ def test_a_refusal_before_the_body_is_read_is_heard(serve: Serve, drive: Drive) 
     assert (got["status"], got["body"]) == (413, "too large")
 
 
+@pytest.mark.alone
 def test_parts_of_an_answer_are_seen_as_they_are_sent(serve: Serve, drive: Drive) -> None:
     parts = [b'[{"output":"first"}', b',{"output":"second"}', b',{"output":"third"}]']
     sent_at: list[float] = []
