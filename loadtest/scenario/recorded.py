@@ -37,6 +37,15 @@ def read_json_lines(path: Path) -> list[Any]:
     return values
 
 
+def _amount(text: str) -> float | None:
+    """A number of 0 or more; None for any other text."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None
+
+
 def read_trace(path: Path) -> list[float]:
     """Arrival times in seconds from the start, one a line, in order; "#" begins a comment.
 
@@ -44,11 +53,8 @@ def read_trace(path: Path) -> list[float]:
     """
     times: list[float] = []
     for line, text in _lines(path):
-        try:
-            at_s = float(text)
-        except ValueError:
-            at_s = math.nan
-        if not math.isfinite(at_s) or at_s < 0:
+        at_s = _amount(text)
+        if at_s is None:
             raise ScenarioError(f'{path}:{line}: "{text}" is not a time; write seconds from the start, like "12.5"')
         if times and at_s < times[-1]:
             raise ScenarioError(f"{path}:{line}: {text} comes after {times[-1]:g}; sort the times")
@@ -63,11 +69,8 @@ def read_profile(path: Path) -> list[float]:
     """
     rates: list[float] = []
     for line, text in _lines(path, "rates"):
-        try:
-            rate = float(text)
-        except ValueError:
-            rate = math.nan
-        if not math.isfinite(rate) or rate < 0:
+        rate = _amount(text)
+        if rate is None:
             raise ScenarioError(f'{path}:{line}: "{text}" is not a rate; write a plain number, like "12.5"')
         rates.append(rate)
     if len(rates) > _MOST_PARTS:
