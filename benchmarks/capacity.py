@@ -19,8 +19,8 @@ from statistics import fmean
 import msgspec
 
 from benchmarks.served import LOADTEST
-from loadtest.capacity.held_out import Figure
-from loadtest.capacity.plan import Checked
+from loadtest.capacity.held_out import FigureCheck
+from loadtest.capacity.plan import BacktestReport
 from loadtest.errors import ExitCode
 
 SCENARIO = "scenarios/capacity.yaml"
@@ -50,7 +50,7 @@ class Outcome:
     """One figure of one round."""
 
     setting: str
-    figure: Figure
+    figure: FigureCheck
 
     @property
     def holds(self) -> bool:
@@ -63,7 +63,7 @@ class Outcome:
             return False
         off = abs(figure.predicted.value - figure.measured)
         near = off <= SHARE * figure.measured or (figure.name.endswith("_ms") and off <= MILLISECONDS)
-        return near or (bool(figure.inside) and figure.name != "worker_s")
+        return near or (bool(figure.in_interval) and figure.name != "worker_s")
 
 
 def main() -> int:
@@ -93,7 +93,7 @@ def one_round(directory: Path, number: int) -> list[Outcome]:
     checks = [option for name in HELD_OUT for option in ("--check", str(directory / name))]
     subprocess.run([*LOADTEST, "capacity", str(directory / CALIBRATION), *checks], check=True)
     written = (directory / CALIBRATION / "capacity.json").read_bytes()
-    checked = msgspec.json.decode(written, type=Checked)
+    checked = msgspec.json.decode(written, type=BacktestReport)
     return [Outcome(check.scenario, figure) for check in checked.checks for figure in check.figures]
 
 

@@ -49,7 +49,7 @@ def _streamed(
     with served(directory, dict(endpoint), *options) as target:
         run = Run(directory, {"load": load, "flows": flows}, target.url)
         status = run.wait()
-    jobs, seen = target.jobs(), _seen(run)
+    jobs, seen = target.jobs(), _observed(run)
     came = {job_id: jobs[job_id]["chunks_at"] for job_id in seen}
     print(f"\n{kind} workers: {len(seen)} jobs, exit code {status}")
     print(f"{HEAD[0]:28}" + "".join(f"{title:>10}" for title in HEAD[1:]))
@@ -60,7 +60,7 @@ def _streamed(
     return seen
 
 
-def _seen(run: Run) -> dict[str, Sequence[float]]:
+def _observed(run: Run) -> dict[str, Sequence[float]]:
     """When each chunk was seen, by job; only of jobs that completed."""
     jobs = {row["seq"]: row["job_id"] for row in run.rows() if row["outcome"] == "completed"}
     seen: dict[str, list[float]] = {job_id: [] for job_id in jobs.values()}

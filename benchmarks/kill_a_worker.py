@@ -39,7 +39,7 @@ def one_round(directory: Path, victim: int) -> tuple[int | str, ...]:
         run = Run(directory, SCENARIO, target.url, "--processes", str(PROCESSES))
         run.sending(PROCESSES)
         time.sleep(AFTER_S)
-        killed = run.hands()[victim]
+        killed = run.generators()[victim]
         killed.kill()
         killed_at = time.time()
         status = run.wait()

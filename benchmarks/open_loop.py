@@ -68,7 +68,7 @@ def k6_lag(target: Target, rate_per_s: int) -> Lag:
 def flight(target: Target) -> Flight:
     """FLIGHT jobs that do not end, each polled within the status limit, in one process."""
     load = {"arrivals": "poisson", "stages": [{"rate": f"{FLIGHT_PER_S}/s", "for": f"{FLIGHT / FLIGHT_PER_S:.2f}s"}]}
-    load["most_in_flight"] = 2 * FLIGHT
+    load["max_in_flight"] = 2 * FLIGHT
     more = {"flows": {"run": {"input": {"prompt": "hello"}}}, "drain": {"within": "60s", "cancel_within": "1s"}}
     client = clients.ours(target.url, target.directory, target.certificate, load, **more)
     with running(client, target.directory) as process:

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.served import LOADTEST, Run, Served, served
 from loadtest.protocol import OPERATIONS, Op
-from loadtest.traffic.arrivals import fullest
+from loadtest.traffic.arrivals import max_in_window
 
 USERS = 100
 FOR_S = 60
@@ -76,7 +76,7 @@ def _print(title: str, target: Served, run: Run, status: int) -> None:
         limit = OPERATIONS[op].limit
         assert limit is not None
         at = np.sort([each["at"] for each in requests if each["op"] == op])
-        most, last = fullest(at, limit.per_s), int(((at > ended_at - limit.per_s) & (at <= ended_at)).sum())
+        most, last = max_in_window(at, limit.per_s), int(((at > ended_at - limit.per_s) & (at <= ended_at)).sum())
         row = (title, op, limit.requests, most, f"{100 * most / limit.requests:.1f} %", last, throttled, status)
         print("".join(f"{value!s:>20}" for value in row), flush=True)
 

@@ -74,7 +74,7 @@ class Run:
                 raise RuntimeError(f"{self.out}: the run does not begin")
             time.sleep(0.02)
 
-    def hands(self) -> list[psutil.Process]:
+    def generators(self) -> list[psutil.Process]:
         """The processes of this run that only send."""
         children = psutil.Process(self._process.pid).children()
         return [child for child in children if "--worker" in child.cmdline()]

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadtest.analyze.jobs import load_window
-from loadtest.analyze.worker_seconds import workers_up
+from loadtest.analyze.worker_seconds import worker_uptime
 from loadtest.capacity.calibrate import MeasuredRun
 from loadtest.capacity.held_out import HeldOut
-from loadtest.capacity.setting import Setting, setting_of
+from loadtest.capacity.setting import WorkerConfig, setting_of
 from loadtest.errors import UsageError
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import Ending
-from loadtest.results import Recorded, judged_summary, read
+from loadtest.results import RecordedRun, read_run, summarize_and_judge
 from loadtest.scenario.model import Scenario
 
 
-def held_out(directory: RunDirectory, calibrated: Sequence[MeasuredRun], named: Setting | None) -> HeldOut:
+def load_held_out_run(
+    directory: RunDirectory, calibrated: Sequence[MeasuredRun], named: WorkerConfig | None
+) -> HeldOut:
     """A run as it was measured; its workers are those of its scenario, or `named` where its endpoint is elsewhere.
 
     Raises UsageError where they are not known; RunDirectoryError for a bad run.
     """
-    recorded = read(directory)
+    recorded = read_run(directory)
     run, jobs = recorded.run, recorded.samples.jobs
     window = load_window(run, jobs)
     return HeldOut(
@@ -31,13 +33,13 @@ def held_out(directory: RunDirectory, calibrated: Sequence[MeasuredRun], named: 
         jobs=jobs,
         window=window,
         complete=run.ending is Ending.COMPLETE,
-        workers=workers_up(recorded.tables["health"], window),
-        doubts=_doubts(recorded, calibrated),
+        workers=worker_uptime(recorded.tables["health"], window),
+        warnings=_warnings(recorded, calibrated),
     )
 
 
-def _setting(directory: RunDirectory, scenario: Scenario, named: Setting | None) -> Setting:
-    if scenario.scaled_here:
+def _setting(directory: RunDirectory, scenario: Scenario, named: WorkerConfig | None) -> WorkerConfig:
+    if scenario.starts_endpoint:
         return setting_of(scenario.endpoint)
     if named is None:
         raise UsageError(
@@ -47,16 +49,16 @@ def _setting(directory: RunDirectory, scenario: Scenario, named: Setting | None)
     return named
 
 
-def _doubts(recorded: Recorded, calibrated: Sequence[MeasuredRun]) -> tuple[str, ...]:
-    doubts = [
+def _warnings(recorded: RecordedRun, calibrated: Sequence[MeasuredRun]) -> tuple[str, ...]:
+    warnings = [
         f"The run is not sound: {check.name}: {check.detail}"
-        for check in judged_summary(recorded, ()).validity.checks
+        for check in summarize_and_judge(recorded, ()).validity.checks
         if not check.ok
     ]
-    if any(_sent(each.scenario) != _sent(recorded.scenario) for each in calibrated):
-        doubts.append("It sent other jobs than the runs that were calibrated from.")
-    return tuple(doubts)
+    if any(_job_mix(each.scenario) != _job_mix(recorded.scenario) for each in calibrated):
+        warnings.append("It sent other jobs than the runs that were calibrated from.")
+    return tuple(warnings)
 
 
-def _sent(scenario: Scenario) -> list[tuple[str, float, str]]:
+def _job_mix(scenario: Scenario) -> list[tuple[str, float, str]]:
     return sorted((name, scenario.share(name), flow.payload_hash) for name, flow in scenario.flows.items())

@@ -33,7 +33,12 @@ TargetUrl = Annotated[
     str | None, optional(metavar="URL", help="Send to this endpoint instead of the scenario's target.")
 ]
 Tolerance = Annotated[str, typer.Option(metavar="SHARE", help="How much worse is not worse.")]
-Floor = Annotated[str, typer.Option(metavar="TIME", help="How much longer a time may be, whatever its share.")]
+MinDifference = Annotated[
+    str,
+    typer.Option(
+        "--min-difference", "--floor", metavar="TIME", help="How much longer a time may be, whatever its share."
+    ),
+]
 
 
 @app.command()
@@ -76,9 +81,9 @@ def worker(
     ] = None,
 ) -> None:
     """Send for a `loadtest run` on another machine, until it ends."""
-    from loadtest.supervise import work_for
+    from loadtest.supervise import run_worker
 
-    work_for(master, keep)
+    run_worker(master, keep)
 
 
 @app.command()
@@ -94,10 +99,10 @@ def report(directory: RunDirectoryPath) -> None:
 
     from loadtest.record.directory import RunDirectory
     from loadtest.report.terminal import print_result
-    from loadtest.results import build
+    from loadtest.results import build_results
 
     recorded = RunDirectory(directory)
-    print_result(build(recorded), recorded.report, Console())
+    print_result(build_results(recorded), recorded.report, Console())
 
 
 @app.command()
@@ -113,7 +118,7 @@ def gate(
         list[Path] | None, optional("--baseline", metavar="RUN", help="Compare with this earlier run.")
     ] = None,
     tolerance: Tolerance = "5 %",
-    floor: Floor = "2ms",
+    min_difference: MinDifference = "2ms",
     junit: Annotated[Path | None, optional(metavar="FILE", help="Write JUnit XML here too.")] = None,
     markdown: Annotated[Path | None, optional(metavar="FILE", help="Write a summary in Markdown here.")] = None,
 ) -> None:
@@ -124,7 +129,7 @@ def gate(
 
     from loadtest.gating import GateRequest, gate
 
-    request = GateRequest(run, gates or [], baselines or [], tolerance, floor, junit, markdown)
+    request = GateRequest(run, gates or [], baselines or [], tolerance, min_difference, junit, markdown)
     raise typer.Exit(gate(request, os.environ, Console()))
 
 
@@ -136,14 +141,14 @@ def compare(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path("compare.html"),
     tolerance: Tolerance = "5 %",
-    floor: Floor = "2ms",
+    min_difference: MinDifference = "2ms",
 ) -> None:
     """Lay several runs over each other, each against the first."""
     from rich.console import Console
 
     from loadtest.comparing import CompareRequest, compare_runs
 
-    compare_runs(CompareRequest(runs, out, tolerance, floor), Console())
+    compare_runs(CompareRequest(runs, out, tolerance, min_difference), Console())
 
 
 @app.command()
@@ -238,7 +243,7 @@ def serve(
         Path | None, optional(help="Append one JSON line a request and one a job to this file.")
     ] = None,
     active: Annotated[int | None, optional(metavar="N", help="Workers that are always on.", min=0)] = None,
-    most: Annotated[
+    max_workers: Annotated[
         int | None, optional("--max", metavar="N", help="Workers at most, flex ones included.", min=1)
     ] = None,
     scaler: Annotated[str | None, optional(metavar="TEXT", help='"queue delay 4s" or "request count 4".')] = None,
@@ -256,10 +261,10 @@ def serve(
 ) -> None:
     """Serve a local endpoint, with simulated workers or with real ones."""
     from loadtest.serve.command import serve
-    from loadtest.serve.request import ServeRequest
+    from loadtest.serve.request import ServeOptions
 
     serve(
-        ServeRequest(
+        ServeOptions(
             host=host,
             port=port,
             endpoint_id=endpoint,
@@ -267,7 +272,7 @@ def serve(
             seed=seed,
             journal=journal,
             active=active,
-            most=most,
+            max_workers=max_workers,
             scaler=scaler,
             idle_timeout=idle_timeout,
             handler=handler,

@@ -9,17 +9,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadtest.analyze.comparison import RunSeries, compare
-from loadtest.analyze.margin import FLOOR_MS
+from loadtest.analyze.comparison import ComparableRun, compare
+from loadtest.analyze.margin import MIN_DIFFERENCE_MS
 from loadtest.analyze.series import series
 from loadtest.analyze.unlike import differences
 from loadtest.errors import UsageError
-from loadtest.gate.baseline import metrics_of, unlike
-from loadtest.gating import floor_of, run_directory, series_of, tolerance_of, write_named
+from loadtest.gate.baseline import incomparable_reason, metrics_of
+from loadtest.gating import comparable_run, parse_min_difference, parse_tolerance, run_directory, write_output
 from loadtest.report.compare_page import compare_html
-from loadtest.report.compare_terminal import print_contrast
-from loadtest.report.contrast import MOST_RUNS, Beside, Contrast
-from loadtest.results import judged_summary, read
+from loadtest.report.compare_terminal import print_comparison
+from loadtest.report.contrast import MAX_RUNS, ComparedRun, Comparison
+from loadtest.results import read_run, summarize_and_judge
 
 PAGE = Path("compare.html")
 """Where the page is written where no other place is named: what several runs say belongs to none of them."""
@@ -32,7 +32,7 @@ class CompareRequest:
     runs: list[Path]
     out: Path = PAGE
     tolerance: str = "5 %"
-    floor: str = "2ms"
+    min_difference: str = "2ms"
 
 
 def compare_runs(request: CompareRequest, console: Console) -> None:
@@ -40,34 +40,38 @@ def compare_runs(request: CompareRequest, console: Console) -> None:
 
     Raises UsageError for too few or too many runs, or a file that cannot be written, RunDirectoryError for a bad run.
     """
-    if not 2 <= len(request.runs) <= MOST_RUNS:
-        raise UsageError(f"{len(request.runs)} runs cannot be compared; name 2 to {MOST_RUNS}, the baseline first")
-    contrast = contrast_of(request.runs, tolerance_of(request.tolerance), floor_of(request.floor))
-    write_named(request.out, compare_html(contrast).encode(), "--out")
-    print_contrast(contrast, request.out, console)
+    if not 2 <= len(request.runs) <= MAX_RUNS:
+        raise UsageError(f"{len(request.runs)} runs cannot be compared; name 2 to {MAX_RUNS}, the baseline first")
+    comparison = comparison_of(
+        request.runs, parse_tolerance(request.tolerance), parse_min_difference(request.min_difference)
+    )
+    write_output(request.out, compare_html(comparison).encode(), "--out")
+    print_comparison(comparison, request.out, console)
 
 
-def contrast_of(named: Sequence[Path], tolerance: float, floor_ms: float = FLOOR_MS) -> Contrast:
+def comparison_of(
+    named: Sequence[Path], tolerance: float, min_difference_ms: float = MIN_DIFFERENCE_MS
+) -> Comparison:
     """These runs beside each other, one of them in memory at a time; of all others only what is compared is kept."""
-    beside: list[Beside] = []
-    first: RunSeries | None = None
+    beside: list[ComparedRun] = []
+    first: ComparableRun | None = None
     for path, label in zip(named, _labels(named), strict=True):
         one, times = _read(path, label)
         if first is None:
             first = times
         else:
-            found = compare([first], times, metrics_of([first], times), tolerance, one.run.seed, floor_ms)
-            one = Beside(label, one.run, one.summary, one.series, found, _no_verdict(beside[0], one))
+            found = compare([first], times, metrics_of([first], times), tolerance, one.run.seed, min_difference_ms)
+            one = ComparedRun(label, one.run, one.summary, one.series, found, _incomparable_reason(beside[0], one))
         beside.append(one)
-    return Contrast(beside, differences([each.run for each in beside]), tolerance, floor_ms)
+    return Comparison(beside, differences([each.run for each in beside]), tolerance, min_difference_ms)
 
 
-def _read(path: Path, label: str) -> tuple[Beside, RunSeries]:
-    recorded = read(run_directory(path))
-    summary = judged_summary(recorded, recorded.scenario.gates)
+def _read(path: Path, label: str) -> tuple[ComparedRun, ComparableRun]:
+    recorded = read_run(run_directory(path))
+    summary = summarize_and_judge(recorded, recorded.scenario.gates)
     tables = recorded.tables
     drawn = series(recorded.run, recorded.samples, tables["requests"], tables["health"])
-    return Beside(label, recorded.run, summary, drawn), series_of(recorded)
+    return ComparedRun(label, recorded.run, summary, drawn), comparable_run(recorded)
 
 
 def _labels(named: Sequence[Path]) -> list[str]:
@@ -77,9 +81,9 @@ def _labels(named: Sequence[Path]) -> list[str]:
     return [name if seen[name] == 1 else str(path) for path, name in zip(named, short, strict=True)]
 
 
-def _no_verdict(first: Beside, one: Beside) -> str | None:
+def _incomparable_reason(first: ComparedRun, one: ComparedRun) -> str | None:
     """Why the ratios of a run to the first say nothing of better or worse; None where they do."""
-    if (why := unlike(first.run, one.run)) is not None:
+    if (why := incomparable_reason(first.run, one.run)) is not None:
         return f"{first.label} cannot be its baseline: {why}"
     for each in (first, one):
         if not each.summary.validity.valid:

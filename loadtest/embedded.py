@@ -12,14 +12,14 @@ from pathlib import Path
 import msgspec
 
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.errors import Aborted
+from loadtest.errors import RunAborted
 from loadtest.scenario.target import HandlerTarget
 
 STOP_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True)
-class Work:
+class HandlerSpec:
     """A handler that real workers are to run, and the folder for their logs."""
 
     target: HandlerTarget
@@ -32,16 +32,16 @@ class Work:
         return ["--handler", str(self.target.handler), "--concurrency", concurrency, "--logs", str(self.logs)]
 
 
-class Embedded:
+class EmbeddedEndpoint:
     """A running `loadtest serve`; its standard input is a lifeline: when this process ends, so does it.
 
     With `work` it is there once all active workers have asked for a job. Aborted where it ends before.
     """
 
-    def __init__(self, settings: EndpointSettings, seed: int, work: Work | None = None) -> None:
+    def __init__(self, settings: EndpointSettings, seed: int, work: HandlerSpec | None = None) -> None:
         # A pipe that nobody reads would hold the endpoint up once it is full. The file is open until `stop`, which no
         # block of code spans.
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder, "endpoint.yaml")
             config.write_text(_yaml(settings), encoding="utf-8")
@@ -51,7 +51,7 @@ class Embedded:
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._said,
+                stderr=self._stderr,
                 start_new_session=True,
             )
             self.url = self._line("listening on ")
@@ -64,9 +64,9 @@ class Embedded:
         line = self._child.stdout.readline().decode().strip()
         if not line.startswith(beginning):
             self._child.communicate()
-            self._said.seek(0)
-            said = self._said.read().decode(errors="replace").strip()
-            raise Aborted(f"target: the endpoint did not start: {said or line}")
+            self._stderr.seek(0)
+            said = self._stderr.read().decode(errors="replace").strip()
+            raise RunAborted(f"target: the endpoint did not start: {said or line}")
         return line.removeprefix(beginning)
 
     def stop(self) -> None:
@@ -77,7 +77,7 @@ class Embedded:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.communicate()
-        self._said.close()
+        self._stderr.close()
 
 
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufffe\uffff]")

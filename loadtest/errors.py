@@ -42,11 +42,11 @@ class RecordingError(LoadtestError):
     exit_code = ExitCode.ABORTED
 
 
-class Aborted(LoadtestError):
+class RunAborted(LoadtestError):
     """The run cannot start or must not go on: the target, an abort rule or a ceiling says so."""
 
     exit_code = ExitCode.ABORTED
 
 
-class BadAnswer(LoadtestError):
+class InvalidResponse(LoadtestError):
     """The target answered something that its protocol does not allow."""

@@ -8,18 +8,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadtest.analyze.comparison import RunSeries, compare, run_series
+from loadtest.analyze.comparison import ComparableRun, compare, run_series
 from loadtest.analyze.jobs import load_window
 from loadtest.analyze.summary import GateResult
 from loadtest.errors import UsageError
-from loadtest.gate.baseline import metrics_of, refuse_unlike, results_of
+from loadtest.gate.baseline import as_gate_results, metrics_of, require_comparable
 from loadtest.record.directory import RunDirectory
 from loadtest.report.junit import junit
 from loadtest.report.markdown import markdown
 from loadtest.report.terminal import print_gates
-from loadtest.results import Recorded, judged_summary, read
+from loadtest.results import RecordedRun, read_run, summarize_and_judge
 from loadtest.scenario.gates import Gate, parse_gate
-from loadtest.scenario.limits import unknown_to
+from loadtest.scenario.limits import unknown_reference
 from loadtest.scenario.model import Scenario
 from loadtest.units import fraction, seconds
 
@@ -36,7 +36,7 @@ class GateRequest:
     gates: list[str] = field(default_factory=list)
     baselines: list[Path] = field(default_factory=list)
     tolerance: str = "5 %"
-    floor: str = "2ms"
+    min_difference: str = "2ms"
     junit: Path | None = None
     markdown: Path | None = None
 
@@ -48,15 +48,15 @@ def gate(request: GateRequest, environment: Mapping[str, str], console: Console)
     RunDirectoryError for a bad run.
     """
     directory = run_directory(request.run)
-    recorded = read(directory)
+    recorded = read_run(directory)
     asked = _asked(request.gates, recorded.scenario)
     compared = _compared(request, recorded) if request.baselines else []
-    summary = judged_summary(recorded, list(dict.fromkeys([*recorded.scenario.gates, *asked])), compared)
-    write_named(directory.gate, junit(summary), "RUN")
+    summary = summarize_and_judge(recorded, list(dict.fromkeys([*recorded.scenario.gates, *asked])), compared)
+    write_output(directory.gate, junit(summary), "RUN")
     if request.junit is not None:
-        write_named(request.junit, junit(summary), "--junit")
+        write_output(request.junit, junit(summary), "--junit")
     if request.markdown is not None:
-        write_named(request.markdown, markdown(summary).encode(), "--markdown")
+        write_output(request.markdown, markdown(summary).encode(), "--markdown")
     if step_summary := environment.get(STEP_SUMMARY_VARIABLE):
         _append(Path(step_summary), markdown(summary))
     print_gates(summary, console)
@@ -69,34 +69,34 @@ def run_directory(named: Path) -> RunDirectory:
     return RunDirectory(saved if not named.exists() and saved.exists() else named)
 
 
-def _compared(request: GateRequest, recorded: Recorded) -> list[GateResult]:
+def _compared(request: GateRequest, recorded: RecordedRun) -> list[GateResult]:
     """The run against its baselines, of which only the record and the samples are read."""
-    tolerance, floor_ms = tolerance_of(request.tolerance), floor_of(request.floor)
-    baselines = [read(run_directory(named), ()) for named in request.baselines]
+    tolerance, min_difference_ms = parse_tolerance(request.tolerance), parse_min_difference(request.min_difference)
+    baselines = [read_run(run_directory(named), ()) for named in request.baselines]
     for named, each in zip(request.baselines, baselines, strict=True):
-        refuse_unlike(str(named), each.run, recorded.run)
-    before, now = [series_of(each) for each in baselines], series_of(recorded)
-    found = compare(before, now, metrics_of(before, now), tolerance, recorded.run.seed, floor_ms)
-    return results_of(found)
+        require_comparable(str(named), each.run, recorded.run)
+    before, now = [comparable_run(each) for each in baselines], comparable_run(recorded)
+    found = compare(before, now, metrics_of(before, now), tolerance, recorded.run.seed, min_difference_ms)
+    return as_gate_results(found)
 
 
-def tolerance_of(text: str) -> float:
+def parse_tolerance(text: str) -> float:
     """The share after --tolerance; UsageError where it is none."""
     try:
         return fraction(text)
-    except ValueError as fault:
-        raise UsageError(f"--tolerance {text}: {fault}") from None
+    except ValueError as error:
+        raise UsageError(f"--tolerance {text}: {error}") from None
 
 
-def floor_of(text: str) -> float:
+def parse_min_difference(text: str) -> float:
     """The time after --floor, in milliseconds; UsageError where it is none."""
     try:
         return seconds(text) * 1000
-    except ValueError as fault:
-        raise UsageError(f"--floor {text}: {fault}") from None
+    except ValueError as error:
+        raise UsageError(f"--floor {text}: {error}") from None
 
 
-def series_of(recorded: Recorded) -> RunSeries:
+def comparable_run(recorded: RecordedRun) -> ComparableRun:
     """What is compared of a run that was read."""
     jobs = recorded.samples.jobs
     return run_series(jobs, load_window(recorded.run, jobs))
@@ -108,25 +108,25 @@ def _asked(texts: Sequence[str], scenario: Scenario) -> list[Gate]:
         label = f'--gate "{" ".join(text.split())}"'
         try:
             found = parse_gate(text)
-        except ValueError as fault:
-            raise UsageError(f"{label}: {fault}") from None
-        if unknown := unknown_to(scenario, found):
+        except ValueError as error:
+            raise UsageError(f"{label}: {error}") from None
+        if unknown := unknown_reference(scenario, found):
             raise UsageError(f"{label}: {unknown}")
         gates.append(found)
     return gates
 
 
-def write_named(path: Path, content: bytes, option: str) -> None:
+def write_output(path: Path, content: bytes, option: str) -> None:
     """Write a file that an option names; UsageError where that cannot be."""
     try:
         path.write_bytes(content)
-    except OSError as fault:
-        raise UsageError(f"{option} {path}: cannot be written: {fault.strerror}; name another place") from None
+    except OSError as error:
+        raise UsageError(f"{option} {path}: cannot be written: {error.strerror}; name another place") from None
 
 
 def _append(path: Path, text: str) -> None:
     try:
         with path.open("a", encoding="utf-8") as summary:
             summary.write(text)
-    except OSError as fault:
-        raise UsageError(f"{STEP_SUMMARY_VARIABLE} {path}: cannot be written: {fault.strerror}; unset it") from None
+    except OSError as error:
+        raise UsageError(f"{STEP_SUMMARY_VARIABLE} {path}: cannot be written: {error.strerror}; unset it") from None

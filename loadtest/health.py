@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from loadtest.errors import Aborted, BadAnswer
+from loadtest.errors import InvalidResponse, RunAborted
 from loadtest.protocol import OPERATIONS, Op, authorization
 from loadtest.scenario.proxies import proxy_url
 from loadtest.wire import decode_health
@@ -30,8 +30,8 @@ def unfinished_jobs(url: str, key: str) -> int:
                 operation.method, url + operation.path, headers={"Authorization": authorization(key)}
             )
         if not answer.is_success:
-            raise BadAnswer(f"HTTP {answer.status_code}")
+            raise InvalidResponse(f"HTTP {answer.status_code}")
         jobs = decode_health(answer.content).jobs
-    except (httpx.HTTPError, BadAnswer) as fault:
-        raise Aborted(f"target: {url} does not tell its health between two probes: {fault}") from None
+    except (httpx.HTTPError, InvalidResponse) as error:
+        raise RunAborted(f"target: {url} does not tell its health between two probes: {error}") from None
     return jobs.in_queue + jobs.in_progress

@@ -18,21 +18,21 @@ from rich.console import Console
 from loadtest.analyze.jobs import jobs_of
 from loadtest.capacity.arrivals import Process, profile
 from loadtest.capacity.calibrate import Calibration, MeasuredRun, calibrate, endpoint_of
-from loadtest.capacity.held_out import MOST_REPLICAS, PredictionCheck, check
-from loadtest.capacity.objective import Standing
-from loadtest.capacity.plan import NO_ALTERNATIVES, Checked, Plan, plan
-from loadtest.capacity.predict import Effort
-from loadtest.capacity.search import CONFIRM, LOOK, Alternatives, Question
-from loadtest.capacity.setting import Scaling, Setting, Workload, fixed
-from loadtest.capacity.values import Each
-from loadtest.checking import held_out
+from loadtest.capacity.held_out import MAX_REPLICAS, BacktestResult, backtest
+from loadtest.capacity.objective import ObjectiveStatus
+from loadtest.capacity.plan import NO_ALTERNATIVES, BacktestReport, Plan, plan
+from loadtest.capacity.predict import SimulationBudget
+from loadtest.capacity.search import COARSE, FINE, Alternatives, Problem
+from loadtest.capacity.setting import ScalerConfig, WorkerConfig, Workload, fixed
+from loadtest.capacity.values import MapFn
+from loadtest.checking import load_held_out_run
 from loadtest.errors import ExitCode, UsageError
-from loadtest.gating import run_directory, write_named
+from loadtest.gating import run_directory, write_output
 from loadtest.record.directory import RunDirectory
 from loadtest.report.capacity import print_page, print_plan
 from loadtest.report.capacity_page import capacity_html, checked_html
-from loadtest.report.checks import print_checked, print_checks
-from loadtest.results import read
+from loadtest.report.checks import print_backtest_report, print_backtests
+from loadtest.results import read_run
 from loadtest.scenario.gates import Gate, parse_gate
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.recorded import read_profile, read_trace
@@ -53,15 +53,15 @@ class CapacityRequest:
     workers: str | None = None
     scalers: Sequence[str] = ()
     idle_timeouts: Sequence[str] = ()
-    most_workers: int = 64
+    max_workers: int = 64
     arrivals: str | None = None
     price: float | None = None
     seed: int = 1
     out: Path | None = None
     checks: Sequence[Path] = ()
-    look: Effort = LOOK
-    confirm: Effort = CONFIRM
-    replicas: int = MOST_REPLICAS
+    look: SimulationBudget = COARSE
+    confirm: SimulationBudget = FINE
+    replicas: int = MAX_REPLICAS
     processes: int = 1
 
 
@@ -72,7 +72,7 @@ def capacity(request: CapacityRequest, console: Console) -> int:
     little; RunDirectoryError for a bad run.
     """
     rate_per_s, slo = _objective(request)
-    arrivals = None if request.arrivals is None else _read("--arrivals", request.arrivals, _arrivals)
+    arrivals = None if request.arrivals is None else _parse_option("--arrivals", request.arrivals, _arrivals)
     if request.price is not None and request.price <= 0:
         raise UsageError(f"--price {request.price:g}: is not more than 0; give US dollars per worker-second")
     directories = [run_directory(named) for named in request.runs]
@@ -80,29 +80,29 @@ def capacity(request: CapacityRequest, console: Console) -> int:
     scenario = measured[-1].scenario
     try:
         calibration, workload = calibrate(measured, arrivals)
-    except ValueError as fault:
-        raise UsageError(f"{', '.join(str(each.path) for each in directories)}: {fault}") from None
+    except ValueError as error:
+        raise UsageError(f"{', '.join(str(each.path) for each in directories)}: {error}") from None
     named, alternatives = _workers_asked(request, scenario)
-    with _shared_out(request.processes) as each:
+    with _process_map(request.processes) as each:
         checks = _checks(request, workload, measured, named, each)
         if slo is None:
-            checked = Checked(calibration, checks)
+            checked = BacktestReport(calibration, checks)
             page = _write(request, directories[-1], checked)
-            print_checked(checked, console)
+            print_backtest_report(checked, console)
             print_page(page, console)
             return ExitCode.PASS
         price = scenario.price if request.price is None else request.price
         look, confirm = (
-            msgspec.structs.replace(effort, seed=request.seed) for effort in (request.look, request.confirm)
+            msgspec.structs.replace(budget, seed=request.seed) for budget in (request.look, request.confirm)
         )
-        question = Question(slo, workload, price, look, confirm)
+        question = Problem(slo, workload, price, look, confirm)
         found = _planned(question, calibration, rate_per_s, named, alternatives, each)
     found = msgspec.structs.replace(found, checks=checks)
     page = _write(request, directories[-1], found)
     print_plan(found, console)
-    print_checks(checks, console)
+    print_backtests(checks, console)
     print_page(page, console)
-    return ExitCode.INCONCLUSIVE if found.answer.standing is Standing.CANNOT_TELL else ExitCode.PASS
+    return ExitCode.INCONCLUSIVE if found.answer.standing is ObjectiveStatus.CANNOT_TELL else ExitCode.PASS
 
 
 def _objective(request: CapacityRequest) -> tuple[float, Gate | None]:
@@ -113,14 +113,14 @@ def _objective(request: CapacityRequest) -> tuple[float, Gate | None]:
         raise UsageError(
             "--rate and --slo: both are needed to plan; to hold a prediction against a run, give --check RUN alone"
         )
-    rate_per_s = _read("--rate", request.rate, per_second)
+    rate_per_s = _parse_option("--rate", request.rate, per_second)
     if rate_per_s <= 0:
         raise UsageError(f"--rate {request.rate}: at this rate no job comes; give one above 0/s")
-    return rate_per_s, _read("--slo", request.slo, parse_gate)
+    return rate_per_s, _parse_option("--slo", request.slo, parse_gate)
 
 
 @contextmanager
-def _shared_out(processes: int) -> Iterator[Each]:
+def _process_map(processes: int) -> Iterator[MapFn]:
     """`map` over so many processes; they start when first asked, with one it stays in this."""
     if processes < 2:
         yield map
@@ -135,8 +135,12 @@ def _shared_out(processes: int) -> Iterator[Each]:
 
 
 def _checks(
-    request: CapacityRequest, workload: Workload, measured: Sequence[MeasuredRun], named: Setting | None, each: Each
-) -> tuple[PredictionCheck, ...]:
+    request: CapacityRequest,
+    workload: Workload,
+    measured: Sequence[MeasuredRun],
+    named: WorkerConfig | None,
+    each: MapFn,
+) -> tuple[BacktestResult, ...]:
     """What was predicted of each run that is held out; UsageError where one cannot be predicted."""
     checks = []
     known = {run_directory(path).path.resolve() for path in request.runs}
@@ -144,44 +148,48 @@ def _checks(
         directory = run_directory(path)
         if directory.path.resolve() in known:
             raise UsageError(f"--check {path}: is calibrated from as well; name a run that is not among them")
-        run = held_out(directory, measured, named)
+        run = load_held_out_run(directory, measured, named)
         try:
-            checks.append(check(workload, run, request.seed, request.replicas, each))
-        except ValueError as fault:
-            raise UsageError(f"--check {path}: {fault}") from None
+            checks.append(backtest(workload, run, request.seed, request.replicas, each))
+        except ValueError as error:
+            raise UsageError(f"--check {path}: {error}") from None
     return tuple(checks)
 
 
-def _workers_asked(request: CapacityRequest, scenario: Scenario) -> tuple[Setting | None, Alternatives]:
+def _workers_asked(request: CapacityRequest, scenario: Scenario) -> tuple[WorkerConfig | None, Alternatives]:
     """The workers that are named, if any, and the scalers and idle timeouts to look for flex workers in."""
-    scalings = tuple(_read("--scaler", text, _scaling) for text in request.scalers)
-    idle_s = tuple(_read("--idle-timeout", text, seconds) for text in request.idle_timeouts)
+    scalings = tuple(_parse_option("--scaler", text, _scaling) for text in request.scalers)
+    idle_s = tuple(_parse_option("--idle-timeout", text, seconds) for text in request.idle_timeouts)
     asked = bool(scalings or idle_s)
-    scalings, idle_s = scalings or (Scaling(),), idle_s or (endpoint_of(scenario).idle_timeout,)
-    named = None if request.workers is None else _named(request.workers, Setting(0, 1, scalings[0], idle_s[0]))
-    return named, Alternatives(scalings, idle_s, request.most_workers) if asked else NO_ALTERNATIVES
+    scalings, idle_s = scalings or (ScalerConfig(),), idle_s or (endpoint_of(scenario).idle_timeout,)
+    named = (
+        None
+        if request.workers is None
+        else _parse_workers(request.workers, WorkerConfig(0, 1, scalings[0], idle_s[0]))
+    )
+    return named, Alternatives(scalings, idle_s, request.max_workers) if asked else NO_ALTERNATIVES
 
 
 def _planned(
-    question: Question,
+    question: Problem,
     calibration: Calibration,
     rate_per_s: float,
-    named: Setting | None,
+    named: WorkerConfig | None,
     alternatives: Alternatives,
-    each: Each,
+    each: MapFn,
 ) -> Plan:
     """The plan; UsageError where nothing meets the objective, or no start of the flex workers asked for was seen."""
     if alternatives.pairs() or (named is not None and not named.fixed):
-        _refuse_unseen(question.workload, calibration)
+        _require_cold_start(question.workload, calibration)
         idle_s = [named.idle_timeout_s] if named is not None and not named.fixed else []
-        _refuse_short(calibration.takes.pause_s, [*alternatives.idle_timeouts_s, *idle_s])
+        _require_idle_timeout(calibration.pattern.pause_s, [*alternatives.idle_timeouts_s, *idle_s])
     try:
         return plan(question, calibration, rate_per_s, named, alternatives, each)
-    except ValueError as fault:
-        raise UsageError(f"--slo: {fault}") from None
+    except ValueError as error:
+        raise UsageError(f"--slo: {error}") from None
 
 
-def _refuse_unseen(workload: Workload, calibration: Calibration) -> None:
+def _require_cold_start(workload: Workload, calibration: Calibration) -> None:
     if workload.cold_start is not None:
         return
     measure = next(each.measure for each in calibration.missing if each.what == "cold start time")
@@ -191,7 +199,7 @@ def _refuse_unseen(workload: Workload, calibration: Calibration) -> None:
     )
 
 
-def _refuse_short(pause_s: float, idle_timeouts_s: Sequence[float]) -> None:
+def _require_idle_timeout(pause_s: float, idle_timeouts_s: Sequence[float]) -> None:
     if 0 < pause_s >= min(idle_timeouts_s):
         raise UsageError(
             f"--idle-timeout {seconds_text(min(idle_timeouts_s))}: stops workers in the pause of {pause_s:.2f} s "
@@ -200,38 +208,38 @@ def _refuse_short(pause_s: float, idle_timeouts_s: Sequence[float]) -> None:
 
 
 def _measured(directory: RunDirectory) -> MeasuredRun:
-    recorded = read(directory, ("samples",))
+    recorded = read_run(directory, ("samples",))
     return MeasuredRun(recorded.run.id, recorded.scenario, jobs_of(recorded.tables["samples"]))
 
 
-def _read(option: str, text: str, reader: Callable[[object], T]) -> T:
+def _parse_option(option: str, text: str, reader: Callable[[object], T]) -> T:
     try:
         return reader(text)
-    except ValueError as fault:
-        raise UsageError(f"{option} {text}: {fault}") from None
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: {error}") from None
 
 
-def _named(text: str, usual: Setting) -> Setting:
+def _parse_workers(text: str, usual: WorkerConfig) -> WorkerConfig:
     """The workers of "8", which always run, or of "2 to 8", of which two do."""
     match = re.fullmatch(r"\s*([0-9]{1,5})(?:\s*(?:to|-)\s*([0-9]{1,5}))?\s*", text)
     if match is None:
         raise UsageError(
             f'--workers {text}: is no number of workers; write it like "8", or "2 to 8" for flex workers'
         )
-    active, most = int(match[1]), int(match[2] or match[1])
-    if most < max(active, 1):
+    active, max_workers = int(match[1]), int(match[2] or match[1])
+    if max_workers < max(active, 1):
         raise UsageError(f"--workers {text}: the most must be at least 1, and at least as many as the active")
     if match[2] is None:
         return fixed(active)
-    return msgspec.structs.replace(usual, active=active, most=most)
+    return msgspec.structs.replace(usual, active=active, max_workers=max_workers)
 
 
-def _scaling(text: object) -> Scaling:
+def _scaling(text: object) -> ScalerConfig:
     """The scaler of "queue delay 4s" or "request count 4"; ValueError where it is neither."""
     match = re.fullmatch(r"\s*(?:queue\s+delay\s+(\S+)|request\s+count\s+([1-9][0-9]{0,5}))\s*", str(text))
     if match is None:
         raise ValueError('is no scaler; write it like "queue delay 4s" or "request count 4"')
-    return Scaling(seconds(match[1])) if match[1] else Scaling(request_count=int(match[2]))
+    return ScalerConfig(seconds(match[1])) if match[1] else ScalerConfig(request_count=int(match[2]))
 
 
 def _arrivals(text: object) -> Process:
@@ -254,7 +262,7 @@ def _arrivals(text: object) -> Process:
     return "constant" if match[1] == "constant" else "poisson"
 
 
-def _write(request: CapacityRequest, last: RunDirectory, found: Plan | Checked) -> Path:
+def _write(request: CapacityRequest, last: RunDirectory, found: Plan | BacktestReport) -> Path:
     """Write what was found and its page, which stands beside it; the page's path."""
     path = last.path / FILE if request.out is None else request.out
     page = path.with_suffix(".html")
@@ -266,5 +274,5 @@ def _write(request: CapacityRequest, last: RunDirectory, found: Plan | Checked) 
         if request.out is None:
             last.write(place, written)
         else:
-            write_named(place, written, "--out")
+            write_output(place, written, "--out")
     return page

@@ -39,7 +39,7 @@ class JobEvent(StrEnum):
     RETRIED = "retried"
 
 
-MOVES: dict[tuple[JobState, JobEvent], JobState] = {
+TRANSITIONS: dict[tuple[JobState, JobEvent], JobState] = {
     (JobState.IN_QUEUE, JobEvent.TAKEN): JobState.IN_PROGRESS,
     (JobState.IN_QUEUE, JobEvent.CANCELLED): JobState.CANCELLED,
     (JobState.IN_QUEUE, JobEvent.TIMED_OUT): JobState.TIMED_OUT,
@@ -54,7 +54,7 @@ MOVES: dict[tuple[JobState, JobEvent], JobState] = {
 """Every legal move. A state is final when nothing but a client's retry leads out of it."""
 
 FINAL = frozenset(
-    state for state in JobState if all(was is not state or event is JobEvent.RETRIED for was, event in MOVES)
+    state for state in JobState if all(was is not state or event is JobEvent.RETRIED for was, event in TRANSITIONS)
 )
 
 ALIASES = {"RUNNING": JobState.IN_PROGRESS}
@@ -79,7 +79,7 @@ class Limit:
         return f"{self.requests} per {self.per_s:.12g} s{at_once}"
 
 
-MOST_REQUESTS = 10**9
+MAX_REQUESTS = 10**9
 """What a limit may name; every request within its window is remembered."""
 
 
@@ -94,8 +94,8 @@ def parse_limit(text: object) -> Limit:
     count, span_s = window(rate)
     if count < 1 or count != int(count):
         raise ValueError(f'"{text}" allows no whole request; write it like "1000 per 10 s"')
-    if count > MOST_REQUESTS or (match and not 1 <= int(match[1]) <= MOST_REQUESTS):
-        raise ValueError(f'"{text}" is out of range; a limit counts from 1 to {MOST_REQUESTS:,} requests')
+    if count > MAX_REQUESTS or (match and not 1 <= int(match[1]) <= MAX_REQUESTS):
+        raise ValueError(f'"{text}" is out of range; a limit counts from 1 to {MAX_REQUESTS:,} requests')
     return Limit(int(count), span_s, int(match[1]) if match else None)
 
 
@@ -151,8 +151,8 @@ class TimeRange:
     """What a client may ask for where the wire takes a time, and what holds when it asks for none; milliseconds."""
 
     default_ms: int
-    least_ms: int
-    most_ms: int
+    min_ms: int
+    max_ms: int
 
 
 RUNSYNC_WAIT = TimeRange(90_000, 1_000, 300_000)

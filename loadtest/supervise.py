@@ -21,12 +21,12 @@ import msgspec
 from rich.console import Console
 
 from loadtest.analyze.summary import Summary
-from loadtest.errors import Aborted, ExitCode, RecordingError, RunDirectoryError, UsageError
+from loadtest.errors import ExitCode, RecordingError, RunAborted, RunDirectoryError, UsageError
 from loadtest.record.directory import RunDirectory
 from loadtest.record.progress import Progress
 from loadtest.record.run import COMMAND_VARIABLE
-from loadtest.report.live import LiveView
-from loadtest.scenario.key import key_of
+from loadtest.report.live import ProgressDisplay
+from loadtest.scenario.key import api_key
 from loadtest.scenario.load import load_scenario
 from loadtest.scenario.model import Scenario
 
@@ -38,7 +38,7 @@ LOG_LINES = 15
 
 LOOPBACK = "127.0.0.1"
 MASTER_PORT = 5557
-HANDS_END_WITHIN_S = 30.0
+GENERATOR_STOP_TIMEOUT_S = 30.0
 CONNECT_WITHIN_S = 60
 
 
@@ -56,13 +56,13 @@ class RunRequest:
     overrides: list[str] = field(default_factory=list)
 
     @property
-    def hands(self) -> int:
+    def generators(self) -> int:
         """Processes that only send, here or elsewhere; 0 where the one that leads sends as well."""
         return self.expect_workers or (self.processes if self.processes > 1 else 0)
 
 
 @dataclass(frozen=True)
-class Ended:
+class RunOutcome:
     """A run that has ended: its directory, and its results unless it never began.
 
     `caught` is the signal that ended it, `fault` what became of the driving process, where there is any.
@@ -70,14 +70,14 @@ class Ended:
 
     directory: RunDirectory
     summary: Summary | None
-    caught: signal.Signals | None = None
-    fault: Aborted | None = None
+    stopped_by: signal.Signals | None = None
+    error: RunAborted | None = None
 
 
 def scenario_of(request: RunRequest) -> Scenario:
     """What is to be run; ScenarioError or UsageError where that is not clear, or its target's key is not known."""
     scenario = load_scenario(request.scenario, request.overrides, seed=request.seed, target=request.target)
-    key_of(scenario, os.environ)
+    api_key(scenario, os.environ)
     return scenario
 
 
@@ -86,20 +86,20 @@ def run(request: RunRequest, scenario: Scenario) -> int:
 
     Raises RunDirectoryError before anything is sent or made, Aborted where the driving process ended badly.
     """
-    ended = drive(request, scenario, free_directory(request, scenario))
+    ended = drive(request, scenario, choose_directory(request, scenario))
     if ended.summary is not None:
         from loadtest.report.terminal import print_result
 
         print_result(ended.summary, ended.directory.report, Console())
-    if ended.caught is not None:
-        return SIGNAL_ENDINGS[ended.caught]
-    if ended.fault is not None:
-        raise ended.fault
+    if ended.stopped_by is not None:
+        return SIGNAL_ENDINGS[ended.stopped_by]
+    if ended.error is not None:
+        raise ended.error
     assert ended.summary is not None
     return ended.summary.verdict.exit_code
 
 
-def free_directory(request: RunRequest, scenario: Scenario) -> Path:
+def choose_directory(request: RunRequest, scenario: Scenario) -> Path:
     """Where the results go: as asked for, or under reports/; RunDirectoryError where it cannot be made."""
     moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     path = request.out or Path("reports", f"{scenario.name}-{moment}")
@@ -107,7 +107,7 @@ def free_directory(request: RunRequest, scenario: Scenario) -> Path:
     return path
 
 
-def drive(request: RunRequest, scenario: Scenario, path: Path) -> Ended:
+def drive(request: RunRequest, scenario: Scenario, path: Path) -> RunOutcome:
     """Drive a scenario to its end, and build its results.
 
     Raises Aborted where it never began, RecordingError where the results could not be written.
@@ -116,25 +116,25 @@ def drive(request: RunRequest, scenario: Scenario, path: Path) -> Ended:
     with tempfile.TemporaryFile() as log, _driver(request, directory, log) as (driver, lines):
         caught = _forwarding_signals(driver)
         # Slow to import, so that it is done while the driver imports what it needs, before anything is sent.
-        from loadtest.results import build
+        from loadtest.results import build_results
 
-        with LiveView(scenario, Console(stderr=True)) as view:
+        with ProgressDisplay(scenario, Console(stderr=True)) as view:
             for line in lines:
                 view.show(msgspec.json.decode(line, type=Progress))
             status = driver.wait()
         said = _tail(log)
         if not directory.has_record():
             if caught:
-                return Ended(directory, None, caught[0])
-            raise Aborted(f"the driving process ended ({status}) before the run began: {said}")
+                return RunOutcome(directory, None, caught[0])
+            raise RunAborted(f"the driving process ended ({status}) before the run began: {said}")
     try:
-        summary = build(directory)
-    except RecordingError as fault:
-        raise RecordingError(f"{fault}, then build the results with: loadtest recover {directory.path}") from None
+        summary = build_results(directory)
+    except RecordingError as error:
+        raise RecordingError(f"{error}, then build the results with: loadtest recover {directory.path}") from None
     if caught:
-        return Ended(directory, summary, caught[0])
+        return RunOutcome(directory, summary, caught[0])
     ill = f"{directory.path}: the driving process ended with {status}: {said}"
-    return Ended(directory, summary, fault=Aborted(ill) if status else None)
+    return RunOutcome(directory, summary, error=RunAborted(ill) if status else None)
 
 
 def _refuse_what_cannot_be_made(path: Path) -> None:
@@ -143,8 +143,8 @@ def _refuse_what_cannot_be_made(path: Path) -> None:
         path.rmdir()
     except FileExistsError:
         raise RunDirectoryError(f"{path}: is there already; name another with --out") from None
-    except OSError as fault:
-        raise RunDirectoryError(f"{path}: cannot be made: {fault.strerror}; name another with --out") from None
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: cannot be made: {error.strerror}; name another with --out") from None
 
 
 @contextmanager
@@ -157,19 +157,19 @@ def _driver(
     """
     ours, theirs = os.pipe()
     host, port = _address(request)
-    lead = _start(_lead_command(request, directory, theirs, host, port), log, pass_fds=[theirs])
+    master = _start(master_command(request, directory, theirs, host, port), log, pass_fds=[theirs])
     os.close(theirs)
-    here = 0 if request.expect_workers else request.hands
-    hands = [_start(hand_command(host, port), log) for _ in range(here)]
+    here = 0 if request.expect_workers else request.generators
+    generators = [_start(generator_command(host, port), log) for _ in range(here)]
     with os.fdopen(ours, "rb") as lines:
         try:
-            yield lead, lines
+            yield master, lines
         finally:
-            if lead.poll() is None:
-                lead.kill()
-            lead.wait()
-            for hand in hands:
-                _end(hand)
+            if master.poll() is None:
+                master.kill()
+            master.wait()
+            for generator in generators:
+                _stop(generator)
 
 
 def _address(request: RunRequest) -> tuple[str, int]:
@@ -182,30 +182,30 @@ def _address(request: RunRequest) -> tuple[str, int]:
         return LOOPBACK, int(probe.getsockname()[1])
 
 
-def _lead_command(request: RunRequest, directory: RunDirectory, progress_fd: int, host: str, port: int) -> list[str]:
+def master_command(request: RunRequest, directory: RunDirectory, progress_fd: int, host: str, port: int) -> list[str]:
     command = [*LOCUST, "--headless", "--only-summary", "--scenario", str(request.scenario.resolve())]
     command += ["--out", str(directory.path.resolve()), "--progress-fd", str(progress_fd)]
     command += [] if request.target is None else ["--target", request.target]
     command += [] if request.seed is None else ["--seed", str(request.seed)]
     for override in request.overrides:
         command += ["--set", override]
-    if request.hands:
+    if request.generators:
         command += ["--master", "--master-bind-host", host, "--master-bind-port", str(port)]
-        command += ["--expect-workers", str(request.hands), "--expect-workers-max-wait", str(CONNECT_WITHIN_S)]
+        command += ["--expect-workers", str(request.generators), "--expect-workers-max-wait", str(CONNECT_WITHIN_S)]
     return command
 
 
-def hand_command(host: str, port: int) -> list[str]:
+def generator_command(host: str, port: int) -> list[str]:
     """The command of a process that sends for a lead at this address."""
     return [*LOCUST, "--worker", "--master-host", host, "--master-port", str(port)]
 
 
-def work_for(master: str, keep: Path | None) -> NoReturn:
+def run_worker(master: str, keep: Path | None) -> NoReturn:
     """Become a process that sends for the lead at `HOST[:PORT]`, and keeps what it records in `keep`."""
     host, _, port = master.partition(":")
     if port and not port.isdigit():
         raise UsageError(f'--master: "{master}" is no address; write it like "10.0.0.5" or "10.0.0.5:{MASTER_PORT}"')
-    command = hand_command(host, int(port or MASTER_PORT))
+    command = generator_command(host, int(port or MASTER_PORT))
     command += [] if keep is None else ["--keep", str(keep.resolve())]
     os.execv(command[0], command)
 
@@ -223,17 +223,17 @@ def _start(command: list[str], log: IO[bytes], pass_fds: Sequence[int] = ()) -> 
     )
 
 
-def _end(hand: subprocess.Popen[bytes]) -> None:
+def _stop(generator: subprocess.Popen[bytes]) -> None:
     """A hand whose lead has ended has ended or is about to; one whose lead has died is told to."""
     try:
-        hand.wait(2)
+        generator.wait(2)
     except subprocess.TimeoutExpired:
-        hand.terminate()
+        generator.terminate()
         try:
-            hand.wait(HANDS_END_WITHIN_S)
+            generator.wait(GENERATOR_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            hand.kill()
-            hand.wait()
+            generator.kill()
+            generator.wait()
 
 
 def _forwarding_signals(driver: subprocess.Popen[bytes]) -> list[signal.Signals]:

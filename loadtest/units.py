@@ -31,7 +31,7 @@ _PERCENT = re.compile(rf"{_NUMBER}\s*%")
 _SHOWN_LENGTH = 100
 
 
-def shown(value: object) -> str:
+def quoted(value: object) -> str:
     """A value from a file as a message names it."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -48,17 +48,17 @@ def _match(pattern: re.Pattern[str], text: object, what: str, unit: str, default
     plain = str(text).strip()
     number = isinstance(text, (str, int, float)) and not isinstance(text, bool)
     if number and re.match(r"-\s*\.?[0-9]", plain):
-        raise ValueError(f"{shown(text)} is negative; {what.partition(' with ')[0]} is zero or more")
+        raise ValueError(f"{quoted(text)} is negative; {what.partition(' with ')[0]} is zero or more")
     match = pattern.fullmatch(plain)
     if match is None or not isinstance(text, str):
         example = plain + unit if unit and number and re.fullmatch(_NUMBER, plain) else default
-        raise ValueError(f'{shown(text)} is not {what}; write it like "{example}"')
+        raise ValueError(f'{quoted(text)} is not {what}; write it like "{example}"')
     return match
 
 
 def _scale(text: object, unit: str, table: dict[str, Decimal]) -> Decimal:
     if unit not in table:
-        raise ValueError(f'{shown(text)} has the unknown unit "{unit}"; use one of {", ".join(table)}')
+        raise ValueError(f'{quoted(text)} has the unknown unit "{unit}"; use one of {", ".join(table)}')
     return table[unit]
 
 
@@ -79,9 +79,9 @@ def window(text: object) -> tuple[float, float]:
     match = _match(_RATE, text, "a rate with its unit", "/s", "20/s")
     count, span_s = float(match[1]), float(Decimal(match[2] or 1) * _scale(text, match[3], _SECONDS))
     if span_s == 0:
-        raise ValueError(f'{shown(text)} counts over no time; write it like "20/s"')
+        raise ValueError(f'{quoted(text)} counts over no time; write it like "20/s"')
     if isinf(count) or isinf(span_s):
-        raise ValueError(f"{shown(text)} is too large to count with")
+        raise ValueError(f"{quoted(text)} is too large to count with")
     return count, span_s
 
 
@@ -96,7 +96,7 @@ def fraction(text: object) -> float:
     match = _match(_PERCENT, text, "a share with its sign", "", "1 %")
     share = Decimal(match[1]) / 100
     if share > 1:
-        raise ValueError(f'{shown(text)} is more than the whole; write at most "100 %"')
+        raise ValueError(f'{quoted(text)} is more than the whole; write at most "100 %"')
     return float(share)
 
 
@@ -148,7 +148,7 @@ Bytes = Annotated[
 ]
 
 
-class Frozen(BaseModel):
+class StrictModel(BaseModel):
     """What a user wrote in a file: immutable, and any key that is not known is refused.
 
     The text under a field is its description, in editors and in the reference.

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from loadtest.errors import BadAnswer
+from loadtest.errors import InvalidResponse
 from loadtest.protocol import ALIASES, EXECUTION_TIMEOUT, FINAL, JOB_TTL, JobState
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
@@ -24,9 +24,9 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a submission may ask for beside its input; what is None is as the endpoint has it by default."""
 
     execution_timeout_ms: (
-        Annotated[int, msgspec.Meta(ge=EXECUTION_TIMEOUT.least_ms, le=EXECUTION_TIMEOUT.most_ms)] | None
+        Annotated[int, msgspec.Meta(ge=EXECUTION_TIMEOUT.min_ms, le=EXECUTION_TIMEOUT.max_ms)] | None
     ) = msgspec.field(default=None, name="executionTimeout")
-    ttl_ms: Annotated[int, msgspec.Meta(ge=JOB_TTL.least_ms, le=JOB_TTL.most_ms)] | None = msgspec.field(
+    ttl_ms: Annotated[int, msgspec.Meta(ge=JOB_TTL.min_ms, le=JOB_TTL.max_ms)] | None = msgspec.field(
         default=None, name="ttl"
     )
     low_priority: bool = msgspec.field(default=False, name="lowPriority")
@@ -40,7 +40,7 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
     policy: Policy | None = None
 
 
-class JobAnswer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class JobResponse(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A job as an answer shows it; `output` stays as it came, undecoded."""
 
     id: str
@@ -69,7 +69,7 @@ class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
     metrics: msgspec.Raw = ABSENT
 
 
-class StreamAnswer(msgspec.Struct, frozen=True):
+class StreamResponse(msgspec.Struct, frozen=True):
     """The chunks since the last read; `status` is None in the older form, a bare array."""
 
     stream: list[Chunk]
@@ -132,37 +132,37 @@ class Tokens(msgspec.Struct, frozen=True):
 
 
 _submission_decoder = msgspec.json.Decoder(Submission)
-_job_decoder = msgspec.json.Decoder(JobAnswer)
-_stream_decoder = msgspec.json.Decoder(StreamAnswer)
+_job_decoder = msgspec.json.Decoder(JobResponse)
+_stream_decoder = msgspec.json.Decoder(StreamResponse)
 _chunks_decoder = msgspec.json.Decoder(list[Chunk])
 _health_decoder = msgspec.json.Decoder(Health)
 _tokens_decoder = msgspec.json.Decoder(Tokens)
 
 
-def decode_job(body: bytes) -> JobAnswer:
+def decode_job(body: bytes) -> JobResponse:
     """A job's answer; BadAnswer where it is no such thing or a completed job lacks its times."""
     try:
         job = _job_decoder.decode(body)
-    except msgspec.MsgspecError as fault:
-        raise BadAnswer(f"not a job: {fault}") from None
+    except msgspec.MsgspecError as error:
+        raise InvalidResponse(f"not a job: {error}") from None
     state = _STATES.get(job.status)
     if state is None:
-        raise BadAnswer(f'unknown job status "{job.status}"')
+        raise InvalidResponse(f'unknown job status "{job.status}"')
     if state is JobState.COMPLETED and (job.delay_ms is None or job.execution_ms is None):
-        raise BadAnswer("a completed job without delayTime and executionTime")
+        raise InvalidResponse("a completed job without delayTime and executionTime")
     return job
 
 
-def decode_stream(body: bytes) -> StreamAnswer:
+def decode_stream(body: bytes) -> StreamResponse:
     """The chunks of `/stream` in either of its two forms; BadAnswer where it is neither."""
     try:
         if body.lstrip().startswith(b"["):
-            return StreamAnswer(_chunks_decoder.decode(body))
+            return StreamResponse(_chunks_decoder.decode(body))
         answer = _stream_decoder.decode(body)
-    except msgspec.MsgspecError as fault:
-        raise BadAnswer(f"not a stream: {fault}") from None
+    except msgspec.MsgspecError as error:
+        raise InvalidResponse(f"not a stream: {error}") from None
     if answer.status not in _STATES:
-        raise BadAnswer(f'unknown job status "{answer.status}"')
+        raise InvalidResponse(f'unknown job status "{answer.status}"')
     return answer
 
 
@@ -170,8 +170,8 @@ def decode_health(body: bytes) -> Health:
     """The answer of `/health`; BadAnswer where it is no such thing."""
     try:
         return _health_decoder.decode(body)
-    except msgspec.MsgspecError as fault:
-        raise BadAnswer(f"not a health answer: {fault}") from None
+    except msgspec.MsgspecError as error:
+        raise InvalidResponse(f"not a health answer: {error}") from None
 
 
 def token_counts(raw: msgspec.Raw) -> Tokens:
@@ -186,8 +186,8 @@ def decode_submission(body: bytes) -> Submission:
     """What a client submits; BadAnswer where it is no such thing."""
     try:
         return _submission_decoder.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as fault:
-        raise BadAnswer(str(fault)) from None
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidResponse(str(error)) from None
 
 
 def encode_submission(job_input: Any, webhook: str | None = None, policy: Policy | None = None) -> bytes:

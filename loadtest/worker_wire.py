@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from loadtest.errors import BadAnswer
+from loadtest.errors import InvalidResponse
 from loadtest.wire import ABSENT, Chunk
 
 
@@ -60,13 +60,13 @@ def decode_result(body: bytes) -> Result:
     """What a worker posted of a job; BadAnswer where it is no such thing."""
     try:
         return _result_decoder.decode(body)
-    except msgspec.MsgspecError as fault:
-        raise BadAnswer(f"not a result: {fault}") from None
+    except msgspec.MsgspecError as error:
+        raise InvalidResponse(f"not a result: {error}") from None
 
 
 def decode_chunk(body: bytes) -> Chunk:
     """A chunk that a worker posted; BadAnswer where it is none."""
     try:
         return _chunk_decoder.decode(body)
-    except msgspec.MsgspecError as fault:
-        raise BadAnswer(f"not a chunk: {fault}") from None
+    except msgspec.MsgspecError as error:
+        raise InvalidResponse(f"not a chunk: {error}") from None

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, settings
 
-from loadtest.record.run import Ending, ProcessInfo, Run, StageSpan
+from loadtest.record.run import Ending, ProcessInfo, RunRecord, StageSpan
 from loadtest.record.sample import HEALTH, REQUESTS, SAMPLES
 from loadtest.scenario.model import Scenario
 
@@ -22,7 +22,7 @@ settings.load_profile("busy machine")
 
 @dataclass(frozen=True)
 class MadeUpRun:
-    run: Run
+    run: RunRecord
     samples: pa.Table
     requests: pa.Table
     health: pa.Table
@@ -55,7 +55,7 @@ def made_up_run(jobs: int = 2400, rate: float = 20.0, seed: int = 1, workers: in
         }
     )
     flow = np.array([row["flow"] for row in rows])
-    run = Run(
+    run = RunRecord(
         id=f"steady-{seed}",
         scenario=scenario.resolved(),
         scenario_hash=scenario.hash(),
@@ -114,10 +114,10 @@ def _requests(rows: list[dict]) -> pa.Table:
             counts[at, "status"] = counts.get((at, "status"), 0) + 1
     made = []
     for (second, operation), n in sorted(counts.items()):
-        fullest = max(sum(counts.get((s + k, operation), 0) for k in range(10)) for s in (second - 9, second))
+        peak = max(sum(counts.get((s + k, operation), 0) for k in range(10)) for s in (second - 9, second))
         made.append({"second": second, "process": 0, "operation": operation, "status": 200, "requests": n,
                      "latency_ms_mean": 2.1, "latency_ms_p50": 2.0, "latency_ms_p95": 3.5, "latency_ms_max": 9.0,
-                     "most_in_10_s": fullest})  # fmt: skip
+                     "most_in_10_s": peak})  # fmt: skip
     return pa.Table.from_pylist(made, REQUESTS)
 
 

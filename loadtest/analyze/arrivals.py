@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from loadtest.analyze.jobs import Jobs, LoadWindow, offered_by_second
+from loadtest.analyze.jobs import JobColumns, LoadWindow, offered_by_second
 from loadtest.analyze.quantiles import quantiles
 from loadtest.analyze.summary import Arrivals
-from loadtest.record.run import Run
+from loadtest.record.run import RunRecord
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad, Trace
 
@@ -22,7 +22,7 @@ _HAIR_S = 1e-5
 """Epoch seconds have no more digits than this; an arrival at a whole second must not fall before it."""
 
 
-def arrivals_by_part(run: Run, jobs: Jobs, load: LoadWindow) -> dict[str, Arrivals]:
+def arrivals_by_part(run: RunRecord, jobs: JobColumns, load: LoadWindow) -> dict[str, Arrivals]:
     """The arrivals of each stage, under its name, as far as the load went."""
     return {
         name: arrivals_in(run, jobs, load, LoadWindow(span.start_at, min(span.end_at, load.end_at)))
@@ -31,7 +31,7 @@ def arrivals_by_part(run: Run, jobs: Jobs, load: LoadWindow) -> dict[str, Arriva
     }
 
 
-def ends_of_ramps(run: Run, scenario: Scenario, jobs: Jobs, load: LoadWindow) -> dict[str, Arrivals]:
+def ends_of_ramps(run: RunRecord, scenario: Scenario, jobs: JobColumns, load: LoadWindow) -> dict[str, Arrivals]:
     """Of each stage that ramps to a higher rate, and came to its end, what was due and sent in its last part."""
     asked = scenario.load
     if not isinstance(asked, OpenLoad) or isinstance(asked.arrivals, Trace):
@@ -45,7 +45,7 @@ def ends_of_ramps(run: Run, scenario: Scenario, jobs: Jobs, load: LoadWindow) ->
     return found
 
 
-def _stages(run: Run, load: LoadWindow) -> Iterator[tuple[str, LoadWindow]]:
+def _stages(run: RunRecord, load: LoadWindow) -> Iterator[tuple[str, LoadWindow]]:
     """Each stage's name and the time that it was to take."""
     start_at = load.start_at
     for number, stage in enumerate(run.stages, 1):
@@ -54,7 +54,7 @@ def _stages(run: Run, load: LoadWindow) -> Iterator[tuple[str, LoadWindow]]:
         start_at += stage.duration_s
 
 
-def arrivals_in(run: Run, jobs: Jobs, load: LoadWindow, window: LoadWindow | None = None) -> Arrivals:
+def arrivals_in(run: RunRecord, jobs: JobColumns, load: LoadWindow, window: LoadWindow | None = None) -> Arrivals:
     """What was due and what was sent of it, in the whole load or in the whole seconds of a window within it.
 
     The achieved rate counts all that was sent in that time, also what had been due before it. Offered load is

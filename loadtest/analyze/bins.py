@@ -13,10 +13,10 @@ from loadtest.analyze.jobs import Floats
 from loadtest.analyze.quantiles import nearest_rank
 
 _WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
-_LEAST_IN_BIN = {500: 2, 950: 20, 990: 100}
+_MIN_IN_BIN = {500: 2, 950: 20, 990: 100}
 
 
-class OverTime(msgspec.Struct, frozen=True):
+class BinnedPercentiles(msgspec.Struct, frozen=True):
     """Percentiles per bin; null where the bin holds fewer than 2, 20 or 100 jobs for p50, p95 or p99.
 
     They describe the jobs of the bin; unlike the run's own percentiles they are not estimates with intervals.
@@ -62,7 +62,7 @@ class Bins:
         counts = np.bincount(self.index(at[known]), None if weights is None else weights[known], self.count)
         return rounded(counts / self.lengths_s)
 
-    def going_on(self, began_at: Floats, ended_at: Floats) -> list[int]:
+    def concurrency(self, began_at: Floats, ended_at: Floats) -> list[int]:
         """How many had begun and not ended at each bin's end; NaN for what did not happen."""
         edges_at = self.start_at + self.starts_s + self.width_s
         began = np.searchsorted(np.sort(began_at), edges_at, side="right")
@@ -76,7 +76,7 @@ class Bins:
         sums, sizes = np.bincount(index, values, self.count), np.bincount(index, minlength=self.count)
         return [round(float(total / n), 3) if n else None for total, n in zip(sums, sizes, strict=True)]
 
-    def percentiles(self, at: Floats, values: Floats) -> OverTime:
+    def percentiles(self, at: Floats, values: Floats) -> BinnedPercentiles:
         """Nearest-rank percentiles of the values in each bin; NaNs are left out."""
         known = ~np.isnan(values)
         values, index = values[known], self.index(at[known])
@@ -85,16 +85,16 @@ class Bins:
         parts = np.split(grouped, np.cumsum(np.bincount(index, minlength=self.count))[:-1])
         lines = [_in_bin(part) for part in parts]
         p50, p95, p99 = ([line[place] for line in lines] for place in range(3))
-        return OverTime(p50=p50, p95=p95, p99=p99)
+        return BinnedPercentiles(p50=p50, p95=p95, p99=p99)
 
 
 def _in_bin(values: Floats) -> list[float | None]:
     """Percentiles of one bin's values, null where they are too few."""
     n = len(values)
-    ranks = {per_mille: nearest_rank(n, per_mille) for per_mille, least in _LEAST_IN_BIN.items() if n >= least}
+    ranks = {per_mille: nearest_rank(n, per_mille) for per_mille, least in _MIN_IN_BIN.items() if n >= least}
     if ranks:
         values = np.partition(values, sorted({rank - 1 for rank in ranks.values()}))
-    return [round(float(values[ranks[each] - 1]), 3) if each in ranks else None for each in _LEAST_IN_BIN]
+    return [round(float(values[ranks[each] - 1]), 3) if each in ranks else None for each in _MIN_IN_BIN]
 
 
 def bins_over(start_at: float, span_s: float, most: int) -> Bins:

@@ -13,19 +13,19 @@ from scipy import fft
 
 from loadtest.analyze.jobs import Floats
 
-_MOST_LOOKED_AT = 2**20
+_MAX_LOOKED_AT = 2**20
 _SIGNIFICANT = 2.0
 
 
 @dataclass(frozen=True)
-class Dependence:
+class SerialDependence:
     """`length`: that of the blocks to resample by; `effective_n`: how many independent values would tell as much."""
 
     length: int
     effective_n: float
 
 
-def dependence(values: Floats) -> Dependence:
+def serial_dependence(values: Floats) -> SerialDependence:
     """How far values depend on their neighbours.
 
     Block length for a circular block bootstrap: Politis and White (2004, Econometric Reviews 23, section 3.2) with
@@ -36,8 +36,8 @@ def dependence(values: Floats) -> Dependence:
     """
     n = len(values)
     if n < 2:
-        return Dependence(1, float(n))
-    spare = max(0, n - _MOST_LOOKED_AT) // 2
+        return SerialDependence(1, float(n))
+    spare = max(0, n - _MAX_LOOKED_AT) // 2
     rho = autocorrelations(values[spare : n - spare])
     reach = _reach(rho, n - 2 * spare)
     lags = np.arange(1, min(2 * reach, len(rho)) + 1)
@@ -46,7 +46,7 @@ def dependence(values: Floats) -> Dependence:
     long_run = max(1.0, 1 + 2 * float(weights.sum()))
     slope = 2 * float((lags[: len(weights)] * weights).sum())
     length = 2 * (1.5 * slope**2 / long_run**2 * n) ** (1 / 3)
-    return Dependence(max(1, min(math.ceil(length), n // 3, math.ceil(3 * math.sqrt(n)))), n / long_run)
+    return SerialDependence(max(1, min(math.ceil(length), n // 3, math.ceil(3 * math.sqrt(n)))), n / long_run)
 
 
 def autocorrelations(values: Floats) -> Floats:
@@ -79,7 +79,7 @@ def _reach(rho: Floats, n: int) -> int:
     return int(np.flatnonzero(large)[-1]) + 1
 
 
-def resampled_sums(values: Floats, length: int, times: int, rng: np.random.Generator) -> Floats:
+def bootstrap_sums(values: Floats, length: int, times: int, rng: np.random.Generator) -> Floats:
     """What the sum of all values would have been in so many other runs like this one: a circular block bootstrap.
 
     Politis and Romano (1992): blocks of `length` neighbours, the first following the last, drawn with replacement

@@ -18,29 +18,29 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from loadtest.analyze.blocks import dependence, resampled_sums
+from loadtest.analyze.blocks import bootstrap_sums, serial_dependence
 from loadtest.analyze.holm import holm_levels
-from loadtest.analyze.jobs import FLOWS, Floats, Jobs, LoadWindow
-from loadtest.analyze.margin import FLOOR_MS, TOLERANCE, Margin
-from loadtest.analyze.quantiles import PER_MILLE, least_n, nearest_rank, supported
+from loadtest.analyze.jobs import FLOWS, Floats, JobColumns, LoadWindow
+from loadtest.analyze.margin import MIN_DIFFERENCE_MS, TOLERANCE, NonInferiorityMargin
+from loadtest.analyze.quantiles import PER_MILLE, is_supported, min_samples, nearest_rank
 
 ERROR_RATE = 0.01
 """How often, at most, any metric of a run that is only just within the tolerance is called worse."""
 POWER = 0.8
 """How often a run that is worse by the minimum detectable effect is called worse."""
 QUANTITIES = ("end_to_end_ms", "response_ms", "delay_ms", "execution_ms", "first_chunk_ms")
-LEAST_S = 10
+MIN_S = 10
 """The fewest seconds of load from which a throughput's interval is drawn."""
 RESOLUTION_MS = 1.0
 """Servers report whole milliseconds: shorter times count as one, lest 1 ms be infinitely more than 0 ms."""
-_LEAST_DRAWS = 4000
+_MIN_DRAWS = 4000
 _DRAWS_EACH = 500
 """So many draws a metric: Holm's first level is ERROR_RATE over their number, and some draws must lie beyond it."""
-_WIDEST = 20.0
+_MAX_LOG_RATIO = 20.0
 """No ratio is told beyond e²⁰: two runs that differ widely bound hardly anything."""
 
 
-class Standing(StrEnum):
+class ComparisonVerdict(StrEnum):
     """How the candidate compares with the baseline in one metric."""
 
     BETTER = "better"
@@ -49,7 +49,7 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True)
-class Metric:
+class ComparedMetric:
     """What is compared: a percentile (such as p95) of one quantity's times, or throughput where there is none."""
 
     quantity: str
@@ -61,11 +61,11 @@ class Metric:
         return self.quantity if self.percentile is None else f"{self.quantity} {self.percentile.replace('_', '.')}"
 
 
-THROUGHPUT = Metric("throughput")
+THROUGHPUT = ComparedMetric("throughput")
 
 
 @dataclass(frozen=True)
-class RunSeries:
+class ComparableRun:
     """One run: completed jobs' times by quantity, in the order of intended starts, and completions in each second."""
 
     times_ms: Mapping[str, Floats]
@@ -92,14 +92,14 @@ class MetricComparison(msgspec.Struct, frozen=True):
     bounds: tuple[float, float] | None
     detectable: float | None
     effective_n: float | None
-    standing: Standing
+    standing: ComparisonVerdict
     detail: str
     limit: float
-    no_worse: bool = False
+    non_inferior: bool = False
 
 
 @dataclass(frozen=True)
-class _Noise:
+class _Resampler:
     """Where chance comes from, and how many draws of it make up a distribution."""
 
     rng: np.random.Generator
@@ -122,13 +122,13 @@ class _Ratio:
     baseline: float
     candidate: float
     log_draws: Floats
-    more: Floats
-    less: Floats
+    worse_by: Floats
+    better_by: Floats
     effective_n: float
     limit: float
 
 
-def run_series(jobs: Jobs, window: LoadWindow) -> RunSeries:
+def run_series(jobs: JobColumns, window: LoadWindow) -> ComparableRun:
     """What is compared of a run: of the jobs meant to start in the window, each flow's times by quantity.
 
     Quantities are called as in "run end_to_end_ms". For the steady window, pass that as the window.
@@ -136,22 +136,22 @@ def run_series(jobs: Jobs, window: LoadWindow) -> RunSeries:
     due = (jobs.intended_at >= window.start_at) & (jobs.intended_at <= window.end_at)
     done = np.flatnonzero(jobs.completed & due)
     done = done[np.argsort(jobs.intended_at[done], kind="stable")]
-    by_flow = {flow: places for flow in FLOWS if len(places := done[jobs.of(flow)[done]])}
+    by_flow = {flow: indices for flow in FLOWS if len(indices := done[jobs.of_flow(flow)[done]])}
     columns = {name: getattr(jobs, name) for name in QUANTITIES}
-    times = {f"{flow} {name}": columns[name][places] for flow, places in by_flow.items() for name in QUANTITIES}
+    times = {f"{flow} {name}": columns[name][indices] for flow, indices in by_flow.items() for name in QUANTITIES}
     ended_s = jobs.finished_at[jobs.completed] - window.start_at
     seconds = int(window.duration_s)
     counts, _ = np.histogram(ended_s, np.arange(seconds + 1)) if seconds else (np.zeros(0), None)
-    return RunSeries(times, counts.astype(np.float64))
+    return ComparableRun(times, counts.astype(np.float64))
 
 
 def compare(
-    baseline: Sequence[RunSeries],
-    candidate: RunSeries,
-    metrics: Sequence[Metric],
+    baseline: Sequence[ComparableRun],
+    candidate: ComparableRun,
+    metrics: Sequence[ComparedMetric],
     tolerance: float = TOLERANCE,
     seed: int = 0,
-    floor_ms: float = FLOOR_MS,
+    min_difference_ms: float = MIN_DIFFERENCE_MS,
 ) -> list[MetricComparison]:
     """The candidate beside the baseline's runs in each metric, in the metrics' order; the same seed, the same answer.
 
@@ -160,18 +160,20 @@ def compare(
     """
     if not baseline:
         raise ValueError("there is no baseline run to compare with")
-    noise = _Noise(np.random.default_rng(seed), max(_LEAST_DRAWS, _DRAWS_EACH * len(metrics)))
-    margins = [Margin(tolerance, 0.0 if metric.percentile is None else floor_ms) for metric in metrics]
+    noise = _Resampler(np.random.default_rng(seed), max(_MIN_DRAWS, _DRAWS_EACH * len(metrics)))
+    margins = [
+        NonInferiorityMargin(tolerance, 0.0 if metric.percentile is None else min_difference_ms) for metric in metrics
+    ]
     ratios = [
         _ratio(baseline, candidate, metric, margin, noise) for metric, margin in zip(metrics, margins, strict=True)
     ]
     known = [each for each in ratios if isinstance(each, _Ratio)]
-    lower = iter(holm_levels([_share(each.more <= 0) for each in known], ERROR_RATE))
-    upper = iter(holm_levels([_share(each.less <= 0) for each in known], ERROR_RATE))
+    lower = iter(holm_levels([_share(each.worse_by <= 0) for each in known], ERROR_RATE))
+    upper = iter(holm_levels([_share(each.better_by <= 0) for each in known], ERROR_RATE))
     return [
-        _untold(metric, each, 1 + tolerance)
+        _not_comparable(metric, each, 1 + tolerance)
         if isinstance(each, str)
-        else _told(metric, each, next(lower), next(upper))
+        else _compare_metric(metric, each, next(lower), next(upper))
         for metric, each in zip(metrics, ratios, strict=True)
     ]
 
@@ -182,7 +184,11 @@ def _share(hits: NDArray[np.bool_]) -> float:
 
 
 def _ratio(
-    baseline: Sequence[RunSeries], candidate: RunSeries, metric: Metric, margin: Margin, noise: _Noise
+    baseline: Sequence[ComparableRun],
+    candidate: ComparableRun,
+    metric: ComparedMetric,
+    margin: NonInferiorityMargin,
+    noise: _Resampler,
 ) -> _Ratio | str:
     """The draws of the logarithm of candidate over baseline, or why there are none."""
     runs = []
@@ -195,32 +201,34 @@ def _ratio(
     middle = math.exp(math.fsum(math.log(each.value) for each in before) / len(before))
     log_ratio = math.log(after.value) - math.log(middle)
     middle_noise: Floats = np.mean([each.noise for each in before], axis=0)
-    draws: Floats = np.clip(log_ratio + after.noise - middle_noise + _between_runs(before, noise), -_WIDEST, _WIDEST)
+    draws: Floats = np.clip(
+        log_ratio + after.noise - middle_noise + _between_runs(before, noise), -_MAX_LOG_RATIO, _MAX_LOG_RATIO
+    )
     least = min(sum(each.effective_n for each in before), after.effective_n)
     there = middle * np.exp(middle_noise)
     more, less = margin.excess(draws, there), margin.excess(-draws, there * np.exp(draws))
-    return _Ratio(middle, after.value, draws, more, less, least, margin.times(middle))
+    return _Ratio(middle, after.value, draws, more, less, least, margin.as_ratio(middle))
 
 
-def _estimate(run: RunSeries, metric: Metric, noise: _Noise) -> _Estimate | str:
+def _estimate(run: ComparableRun, metric: ComparedMetric, noise: _Resampler) -> _Estimate | str:
     """A metric of one run, or which number is too small for it."""
     if metric.percentile is None:
         return _throughput(run.completed_per_s, noise)
     return _percentile(run.times_ms.get(metric.quantity, np.empty(0)), metric.percentile, noise)
 
 
-def _percentile(values_ms: Floats, name: str, noise: _Noise) -> _Estimate | str:
+def _percentile(values_ms: Floats, name: str, noise: _Resampler) -> _Estimate | str:
     values_ms = np.maximum(values_ms[~np.isnan(values_ms)], RESOLUTION_MS)
     n, per_mille = len(values_ms), PER_MILLE[name]
-    needed = f"{name.replace('_', '.')} needs {least_n(per_mille)}"
-    if not supported(n, per_mille):
+    needed = f"{name.replace('_', '.')} needs {min_samples(per_mille)}"
+    if not is_supported(n, per_mille):
         return f"{n} jobs, {needed}"
     ordered, rank = np.sort(values_ms), nearest_rank(n, per_mille)
     below = _below(values_ms, ordered, rank, noise.rng)
-    found = dependence(below)
-    if not supported(int(found.effective_n), per_mille):
+    found = serial_dependence(below)
+    if not is_supported(int(found.effective_n), per_mille):
         return f"{n} jobs so alike that they are worth {found.effective_n:.0f}, {needed}"
-    ranks = resampled_sums(below, found.length, noise.draws, noise.rng) + noise.rng.random(noise.draws)
+    ranks = bootstrap_sums(below, found.length, noise.draws, noise.rng) + noise.rng.random(noise.draws)
     value = float(ordered[rank - 1])
     drawn: Floats = np.interp(ranks, np.arange(1, n + 1), np.log(ordered))
     return _Estimate(value, drawn - math.log(value), found.effective_n)
@@ -235,16 +243,16 @@ def _below(values: Floats, ordered: Floats, rank: int, rng: np.random.Generator)
     return below
 
 
-def _throughput(completed_per_s: Floats, noise: _Noise) -> _Estimate | str:
+def _throughput(completed_per_s: Floats, noise: _Resampler) -> _Estimate | str:
     seconds, total = len(completed_per_s), float(completed_per_s.sum())
-    if seconds < LEAST_S or total == 0:
-        return f"{total:.0f} jobs completed in {seconds} s, throughput needs some in {LEAST_S} s"
-    found = dependence(completed_per_s)
-    drawn = np.maximum(resampled_sums(completed_per_s, found.length, noise.draws, noise.rng), 0.5)
+    if seconds < MIN_S or total == 0:
+        return f"{total:.0f} jobs completed in {seconds} s, throughput needs some in {MIN_S} s"
+    found = serial_dependence(completed_per_s)
+    drawn = np.maximum(bootstrap_sums(completed_per_s, found.length, noise.draws, noise.rng), 0.5)
     return _Estimate(total / seconds, np.log(drawn / total), found.effective_n)
 
 
-def _between_runs(before: Sequence[_Estimate], noise: _Noise) -> Floats:
+def _between_runs(before: Sequence[_Estimate], noise: _Resampler) -> Floats:
     """Draws of what differs from run to run for no reason within a run; none where only one run shows.
 
     The variance between R runs is that of their logarithms less the mean variance within (method of moments), and
@@ -260,25 +268,27 @@ def _between_runs(before: Sequence[_Estimate], noise: _Noise) -> Floats:
     return draws
 
 
-def _untold(metric: Metric, why: str, limit: float) -> MetricComparison:
+def _not_comparable(metric: ComparedMetric, why: str, limit: float) -> MetricComparison:
     nothing = (None,) * 7
-    return MetricComparison(metric.name, *nothing, Standing.CANNOT_TELL, why, _limit(metric, limit))
+    return MetricComparison(metric.name, *nothing, ComparisonVerdict.CANNOT_TELL, why, _limit(metric, limit))
 
 
-def _limit(metric: Metric, times: float) -> float:
+def _limit(metric: ComparedMetric, times: float) -> float:
     """The ratio beyond which a metric is worse, where so many times as bad is not."""
     return 1 / times if metric.percentile is None else times
 
 
-def _told(metric: Metric, ratio: _Ratio, lower: float, upper: float) -> MetricComparison:
+def _compare_metric(metric: ComparedMetric, ratio: _Ratio, lower: float, upper: float) -> MetricComparison:
     draws = ratio.log_draws
     low, high = (float(each) for each in np.exp(np.quantile(draws, [lower, 1 - upper])))
     ci95 = tuple(float(each) for each in np.exp(np.quantile(draws, [0.025, 0.975])))
-    more, less = np.quantile(ratio.more, lower) > 0, np.quantile(ratio.less, upper) > 0
+    more, less = np.quantile(ratio.worse_by, lower) > 0, np.quantile(ratio.better_by, upper) > 0
     falling = metric.percentile is None
     worse, better = (less, more) if falling else (more, less)
-    most_lost = np.quantile(ratio.less, 1 - lower) if falling else np.quantile(ratio.more, 1 - upper)
-    standing = Standing.WORSE if worse else Standing.BETTER if better else Standing.CANNOT_TELL
+    most_lost = np.quantile(ratio.better_by, 1 - lower) if falling else np.quantile(ratio.worse_by, 1 - upper)
+    standing = (
+        ComparisonVerdict.WORSE if worse else ComparisonVerdict.BETTER if better else ComparisonVerdict.CANNOT_TELL
+    )
     times = ratio.candidate / ratio.baseline
     detectable = _detectable(ratio, math.log(high if falling else low))
     detail = (
@@ -297,7 +307,7 @@ def _told(metric: Metric, ratio: _Ratio, lower: float, upper: float) -> MetricCo
         standing=standing,
         detail=detail,
         limit=_limit(metric, ratio.limit),
-        no_worse=bool(most_lost <= 0),
+        non_inferior=bool(most_lost <= 0),
     )
 
 

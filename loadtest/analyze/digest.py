@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from loadtest.analyze.faults import FaultGroup, fault_counts, fault_groups
-from loadtest.analyze.jobs import Jobs, jobs_of, worker_names
-from loadtest.analyze.starts import Classed, start_kinds
+from loadtest.analyze.faults import ErrorGroup, error_counts, error_groups
+from loadtest.analyze.jobs import JobColumns, jobs_of, worker_names
+from loadtest.analyze.starts import StartClassification, start_kinds
 from loadtest.record.sample import SAMPLES
 
 COLUMNS = (
@@ -22,30 +22,30 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Digest:
+class JobTable:
     """A run's jobs as numbers, the names of its workers by their numbers, and what its faults said."""
 
-    jobs: Jobs
+    jobs: JobColumns
     worker_names: list[str]
-    faults: list[FaultGroup]
+    error_groups: list[ErrorGroup]
 
     @cached_property
-    def starts(self) -> Classed:
+    def starts(self) -> StartClassification:
         """In what state each job met its worker; told once, since it takes all jobs in order."""
         return start_kinds(self.jobs)
 
 
-def digest_of(samples: pa.Table | Digest) -> Digest:
+def job_table(samples: pa.Table | JobTable) -> JobTable:
     """The digest of a table in the schema of `samples.parquet`; one that is there already is not made anew."""
-    return samples if isinstance(samples, Digest) else digest_of_pieces([samples], len(samples))
+    return samples if isinstance(samples, JobTable) else read_job_table([samples], len(samples))
 
 
-def digest_of_pieces(pieces: Iterable[pa.Table], rows: int) -> Digest:
+def read_job_table(pieces: Iterable[pa.Table], rows: int) -> JobTable:
     """The digest of so many rows that come a piece at a time, each with at least COLUMNS."""
     none = jobs_of(SAMPLES.empty_table())
-    whole = {field.name: np.empty(rows, getattr(none, field.name).dtype) for field in fields(Jobs)}
+    whole = {field.name: np.empty(rows, getattr(none, field.name).dtype) for field in fields(JobColumns)}
     numbers: dict[str, int] = {}
-    faults = []
+    counts = []
     done = 0
     for piece in pieces:
         part, upto = jobs_of(piece), done + len(piece)
@@ -54,6 +54,6 @@ def digest_of_pieces(pieces: Iterable[pa.Table], rows: int) -> Digest:
         # A piece numbers its workers for itself; the last number stands for none.
         own = [numbers.setdefault(name, len(numbers)) for name in worker_names(piece)]
         whole["worker"][done:upto] = np.array([*own, -1], np.int32)[part.worker]
-        faults.append(fault_counts(piece))
+        counts.append(error_counts(piece))
         done = upto
-    return Digest(Jobs(**whole), list(numbers), fault_groups(faults))
+    return JobTable(JobColumns(**whole), list(numbers), error_groups(counts))

@@ -9,9 +9,9 @@ import numpy as np
 
 from loadtest.analyze.jobs import Floats
 
-MOST_POINTS = 200
-MOST_BARS = 40
-LEAST_BARS = 6
+MAX_POINTS = 200
+MAX_BARS = 40
+MIN_BARS = 6
 _TAIL = 0.025
 _FINEST_MS = 1.0
 
@@ -53,7 +53,7 @@ def _percentile_curve(known: Floats) -> tuple[list[float], list[float]]:
     highest = highest_supported(n)
     if highest < 0.5:
         return [], []
-    p = 1 - np.geomspace(1, 1 - highest, MOST_POINTS)
+    p = 1 - np.geomspace(1, 1 - highest, MAX_POINTS)
     ranks = np.unique(np.clip(np.ceil(p * n - 1e-9), 1, n).astype(np.int64))
     # One point a rank: its own percentile is the highest p that has this rank.
     shares = np.minimum(ranks / n, highest)
@@ -67,7 +67,7 @@ def histogram_edges_ms(values_ms: Floats) -> Floats:
         return np.array([_FINEST_MS, _FINEST_MS + 1])
     low, high = max(_FINEST_MS, math.floor(known.min())), max(_FINEST_MS, math.ceil(known.max()))
     # Rice's rule: as many bars as the number of values can fill.
-    bars = min(MOST_BARS, max(LEAST_BARS, round(2 * len(known) ** (1 / 3))))
+    bars = min(MAX_BARS, max(MIN_BARS, round(2 * len(known) ** (1 / 3))))
     # Servers report whole milliseconds; an edge between two of them would leave every other bar empty.
     edges: Floats = np.unique(np.round(np.geomspace(low, high, bars + 1)))
     return edges if len(edges) > 1 else np.array([max(_FINEST_MS, low - 1.0), low + 1.0])

@@ -12,7 +12,7 @@ from loadtest.analyze.summary import (
     Quantiles,
     Steady,
 )
-from loadtest.record.run import Run
+from loadtest.record.run import RunRecord
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.validity import ValidityLimits
 
@@ -21,7 +21,7 @@ SHARE_OF_MEDIAN = 0.05
 
 
 @dataclass(frozen=True)
-class Evidence:
+class CheckInputs:
     """The figures of a run as far as checks need them.
 
     `load_s` is how long load was offered. `parts` holds the arrivals of each stage and of the steady window by
@@ -30,29 +30,29 @@ class Evidence:
     tenth of the steady window than in the middle one, None where too few did.
     """
 
-    run: Run
+    run: RunRecord
     scenario: Scenario
     load_s: float
     arrivals: Arrivals
     parts: dict[str, Arrivals]
     ramp_ends: dict[str, Arrivals]
-    held_back: str
+    concurrency_cap: str
     jobs: dict[str, int]
     flows: dict[str, FlowSummary]
     operations: dict[str, OperationSummary]
     steady: Steady
     littles_law: LittlesLaw
-    wave: float | None
+    cold_start_wave: float | None
 
     @property
     def limits(self) -> ValidityLimits:
         """What the scenario sets."""
         return self.scenario.validity
 
-    def allowed_ms(self, floor_s: float) -> float:
+    def tolerance_ms(self, min_s: float) -> float:
         """An error in time that is sound: the floor, or a share of the shortest flow's median where that is more."""
         medians = [flow.end_to_end_ms.p50 for flow in self.flows.values() if flow.end_to_end_ms.p50 is not None]
-        return max(floor_s * 1000, SHARE_OF_MEDIAN * min(medians, default=0.0))
+        return max(min_s * 1000, SHARE_OF_MEDIAN * min(medians, default=0.0))
 
 
 def highest_supported(q: Quantiles) -> tuple[str, float | None]:

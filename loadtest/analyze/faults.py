@@ -10,12 +10,12 @@ import pyarrow.compute as pc
 
 from loadtest.record.sample import SAMPLES, Outcome
 
-MOST_GROUPS = 20
+MAX_GROUPS = 20
 _KEYS = ["outcome", "http_status", "error"]
 _SAID = pa.schema([SAMPLES.field(name) for name in (*_KEYS, "seq", "job_id")])
 
 
-class FaultGroup(msgspec.Struct, frozen=True):
+class ErrorGroup(msgspec.Struct, frozen=True):
     """Jobs that ended alike and said the same, and one of them to look at."""
 
     outcome: str
@@ -26,27 +26,27 @@ class FaultGroup(msgspec.Struct, frozen=True):
     job_id: str | None
 
 
-def fault_counts(samples: pa.Table) -> pa.Table:
+def error_counts(samples: pa.Table) -> pa.Table:
     """Every way in which jobs of some rows did not complete: how many, and the first of them."""
     failed = samples.select([*_KEYS, "seq", "job_id"])
     failed = failed.filter(pc.not_equal(failed.column("outcome"), Outcome.COMPLETED.value)).cast(_SAID)
-    told = [("seq", "count"), ("seq", "first"), ("job_id", "first")]
-    counts: pa.Table = failed.group_by(_KEYS, use_threads=False).aggregate(told)
+    text = [("seq", "count"), ("seq", "first"), ("job_id", "first")]
+    counts: pa.Table = failed.group_by(_KEYS, use_threads=False).aggregate(text)
     return counts
 
 
-def fault_groups(counts: Sequence[pa.Table]) -> list[FaultGroup]:
+def error_groups(counts: Sequence[pa.Table]) -> list[ErrorGroup]:
     """The commonest ways in which jobs did not complete, at most 20, the commonest first; from all rows' counts."""
     if not counts:
         return []
-    told = [("seq_count", "sum"), ("seq_first", "first"), ("job_id_first", "first")]
-    groups = pa.concat_tables(counts).group_by(_KEYS, use_threads=False).aggregate(told)
+    text = [("seq_count", "sum"), ("seq_first", "first"), ("job_id_first", "first")]
+    groups = pa.concat_tables(counts).group_by(_KEYS, use_threads=False).aggregate(text)
     groups = groups.rename_columns(
         [name.rpartition("_")[0] if name not in _KEYS else name for name in groups.column_names]
     )
     order = [("seq_count", "descending"), ("seq_first", "ascending")]
     return [
-        FaultGroup(
+        ErrorGroup(
             outcome=row["outcome"],
             http_status=row["http_status"],
             error=row["error"] or "",
@@ -54,5 +54,5 @@ def fault_groups(counts: Sequence[pa.Table]) -> list[FaultGroup]:
             seq=row["seq_first"],
             job_id=row["job_id_first"],
         )
-        for row in groups.sort_by(order).slice(0, MOST_GROUPS).to_pylist()
+        for row in groups.sort_by(order).slice(0, MAX_GROUPS).to_pylist()
     ]

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from loadtest.analyze.jobs import FLOWS, OUTCOMES, Floats, Jobs, LoadWindow, Mask
-from loadtest.analyze.quantiles import PER_MILLE, nearest_rank, quantiles, supported
+from loadtest.analyze.jobs import FLOWS, OUTCOMES, Floats, JobColumns, LoadWindow, Mask
+from loadtest.analyze.quantiles import PER_MILLE, is_supported, nearest_rank, quantiles
 from loadtest.analyze.summary import Censored, FlowSummary, OutcomeSummary, Quantiles
-from loadtest.record.run import Run
+from loadtest.record.run import RunRecord
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
 
@@ -24,14 +24,19 @@ _QUANTITIES = (
 
 
 def flow_summaries(
-    jobs: Jobs, scenario: Scenario, run: Run, window: LoadWindow, chunks: pa.Table | None, within: bool = False
+    jobs: JobColumns,
+    scenario: Scenario,
+    run: RunRecord,
+    window: LoadWindow,
+    chunks: pa.Table | None,
+    within: bool = False,
 ) -> dict[str, FlowSummary]:
     """The flows of the scenario and of the samples; rates are over the window.
 
     With `within`, jobs are those that were meant to start in the window; without, all of them.
     """
     named = [flow for flow in FLOWS if flow in scenario.flows or np.any(jobs.flow == FLOWS.index(flow))]
-    given_up_at = censored_at(jobs, scenario, run)
+    given_up_at = censoring_times(jobs, scenario, run)
     parts = {flow: _part(jobs, flow, window, within) for flow in named}
     # Each column is made once for all flows, and let go before the next: of ten million jobs one takes 80 MB.
     times: dict[str, dict[str, Quantiles]] = {flow: {} for flow in parts}
@@ -47,21 +52,21 @@ def flow_summaries(
 
 
 @dataclass(frozen=True)
-class _Part:
+class _FlowJobs:
     """The jobs of one flow that count, and the places of those that completed."""
 
     mine: Mask
     done: NDArray[np.int64]
 
 
-def _part(jobs: Jobs, flow: str, window: LoadWindow, within: bool) -> _Part:
-    mine = jobs.of(flow)
+def _part(jobs: JobColumns, flow: str, window: LoadWindow, within: bool) -> _FlowJobs:
+    mine = jobs.of_flow(flow)
     if within:
-        mine &= window.holds(jobs.intended_at)
-    return _Part(mine, np.flatnonzero(mine & jobs.completed))
+        mine &= window.contains(jobs.intended_at)
+    return _FlowJobs(mine, np.flatnonzero(mine & jobs.completed))
 
 
-def censored_at(jobs: Jobs, scenario: Scenario, run: Run) -> Floats:
+def censoring_times(jobs: JobColumns, scenario: Scenario, run: RunRecord) -> Floats:
     """Until when each job, had it not ended, was followed: to the end of patience or of the run, in epoch seconds.
 
     Where the run's record lacks its end, that is the last thing the samples saw.
@@ -70,14 +75,14 @@ def censored_at(jobs: Jobs, scenario: Scenario, run: Run) -> Floats:
     if ended_at is None:
         seen = (each[~np.isnan(each)] for each in (jobs.intended_at, jobs.sent_at, jobs.finished_at))
         ended_at = max((float(each.max()) for each in seen if len(each)), default=0.0)
-    until: Floats = np.maximum(np.minimum(jobs.intended_at + scenario.patience, ended_at), jobs.intended_at)
+    until: Floats = np.maximum(np.minimum(jobs.intended_at + scenario.job_timeout, ended_at), jobs.intended_at)
     return until
 
 
 def _flow(
-    jobs: Jobs,
+    jobs: JobColumns,
     flow: str,
-    part: _Part,
+    part: _FlowJobs,
     times: dict[str, Quantiles],
     end_to_end_ms: Floats,
     given_up_at: Floats,
@@ -91,7 +96,7 @@ def _flow(
     return FlowSummary(
         jobs=int(np.count_nonzero(part.mine)),
         completed=len(part.done),
-        throughput_per_s=window.per_second(window.count(jobs.finished_at[jobs.of(flow) & jobs.completed])),
+        throughput_per_s=window.per_second(window.count(jobs.finished_at[jobs.of_flow(flow) & jobs.completed])),
         **times,
         chunk_gap_ms=quantiles(_NOTHING if chunks is None else _chunk_gaps_ms(jobs, part.done, chunks)),
         polls_per_job=float(polls.mean()) if len(polls) else None,
@@ -100,7 +105,7 @@ def _flow(
     )
 
 
-def _outcomes(jobs: Jobs, mine: Mask, end_to_end_ms: Floats, completed: Quantiles) -> dict[str, OutcomeSummary]:
+def _outcomes(jobs: JobColumns, mine: Mask, end_to_end_ms: Floats, completed: Quantiles) -> dict[str, OutcomeSummary]:
     counts = np.bincount(jobs.outcome[mine & (jobs.outcome >= 0)], minlength=len(OUTCOMES))
     return {
         str(word): OutcomeSummary(
@@ -112,7 +117,7 @@ def _outcomes(jobs: Jobs, mine: Mask, end_to_end_ms: Floats, completed: Quantile
     }
 
 
-def _censored(jobs: Jobs, part: _Part, end_to_end_ms: Floats, given_up_at: Floats) -> Censored:
+def _censored(jobs: JobColumns, part: _FlowJobs, end_to_end_ms: Floats, given_up_at: Floats) -> Censored:
     unfinished = part.mine & jobs.ended(Outcome.CENSORED)
     n = int(np.count_nonzero(unfinished))
     if n == 0:
@@ -132,11 +137,11 @@ def censored_bounds(completed_ms: Floats, at_least_ms: Floats) -> dict[str, tupl
     completed_ms = completed_ms[~np.isnan(completed_ms)]
     n = len(completed_ms) + len(at_least_ms)
     earliest_ms = np.concatenate([completed_ms, at_least_ms])
-    ranks = {name: nearest_rank(n, per_mille) for name, per_mille in PER_MILLE.items() if supported(n, per_mille)}
+    ranks = {name: nearest_rank(n, per_mille) for name, per_mille in PER_MILLE.items() if is_supported(n, per_mille)}
     if ranks:
-        places = sorted({rank - 1 for rank in ranks.values()})
-        earliest_ms.partition(places)
-        if known := [place for place in places if place < len(completed_ms)]:
+        indices = sorted({rank - 1 for rank in ranks.values()})
+        earliest_ms.partition(indices)
+        if known := [place for place in indices if place < len(completed_ms)]:
             completed_ms.partition(known)
     return {
         name: (
@@ -152,7 +157,7 @@ def _job_keys(seq: NDArray[np.int64], process: NDArray[np.integer]) -> NDArray[n
     return (seq << 16) | (process.astype(np.int64) & 0xFFFF)
 
 
-def _chunk_gaps_ms(jobs: Jobs, which: NDArray[np.int64], chunks: pa.Table) -> Floats:
+def _chunk_gaps_ms(jobs: JobColumns, which: NDArray[np.int64], chunks: pa.Table) -> Floats:
     which = which[~np.isnan(jobs.first_chunk_at[which])]
     if len(chunks) == 0 or len(which) == 0:
         return _NOTHING

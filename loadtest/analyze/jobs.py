@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from loadtest.record.run import Ending, Run
+from loadtest.record.run import Ending, RunRecord
 from loadtest.record.sample import Outcome
 from loadtest.scenario.flows import FlowName
 
@@ -22,7 +22,7 @@ Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Jobs:
+class JobColumns:
     """Columns of `samples.parquet`: times in epoch seconds, NaN for null; flow and outcome as indices, or −1.
 
     `worker` numbers the workers that the samples name, in no order that means anything; −1 for none.
@@ -46,18 +46,18 @@ class Jobs:
     def __len__(self) -> int:
         return len(self.seq)
 
-    def where(self, mask: Mask) -> Jobs:
+    def where(self, mask: Mask) -> JobColumns:
         """Those jobs for which the mask is true; no copy where that is all of them."""
-        return self if mask.all() else self.taken(np.flatnonzero(mask))
+        return self if mask.all() else self.take(np.flatnonzero(mask))
 
-    def of(self, flow: str) -> Mask:
+    def of_flow(self, flow: str) -> Mask:
         """Which jobs are of this flow."""
         mask: Mask = self.flow == FLOWS.index(flow)
         return mask
 
-    def taken(self, places: NDArray[np.int64]) -> Jobs:
+    def take(self, indices: NDArray[np.int64]) -> JobColumns:
         """The jobs at these places, in this order."""
-        return Jobs(**{field.name: getattr(self, field.name)[places] for field in fields(self)})
+        return JobColumns(**{field.name: getattr(self, field.name)[indices] for field in fields(self)})
 
     def ended(self, outcome: Outcome) -> Mask:
         """Which jobs ended so."""
@@ -150,11 +150,11 @@ def _encoded_workers(samples: pa.Table) -> pa.DictionaryArray:
     return encoded
 
 
-def jobs_of(samples: pa.Table) -> Jobs:
+def jobs_of(samples: pa.Table) -> JobColumns:
     """The columns that the analysis reads, of a table in the schema of `samples.parquet`."""
     times = ("intended_at", "sent_at", "accepted_at", "first_chunk_at", "finished_at")
     numbers = ("delay_ms", "execution_ms", "polls")
-    return Jobs(
+    return JobColumns(
         seq=integers(samples, "seq"),
         process=integers(samples, "process").astype(np.int32),
         flow=_indices(samples, "flow", FLOWS),
@@ -177,21 +177,21 @@ class LoadWindow:
         """How long the load went on."""
         return self.end_at - self.start_at
 
-    def holds(self, at: Floats) -> Mask:
+    def contains(self, at: Floats) -> Mask:
         """Which of these moments lie in the window."""
         mask: Mask = (at >= self.start_at) & (at <= self.end_at)
         return mask
 
     def count(self, at: Floats) -> int:
         """How many of these moments lie in the window."""
-        return int(np.count_nonzero(self.holds(at)))
+        return int(np.count_nonzero(self.contains(at)))
 
     def per_second(self, count: float) -> float:
         """A count as a rate over the window; 0 over no time."""
         return count / self.duration_s if self.duration_s > 0 else 0.0
 
 
-def load_window(run: Run, jobs: Jobs) -> LoadWindow:
+def load_window(run: RunRecord, jobs: JobColumns) -> LoadWindow:
     """When load was offered: until the load's end or the run's, whichever came first.
 
     Where the run's record lacks a time because its process died, the samples tell the rest: the last thing
@@ -211,7 +211,7 @@ def load_window(run: Run, jobs: Jobs) -> LoadWindow:
     return LoadWindow(start_at, max(start_at, min(ends)))
 
 
-def offered_by_second(run: Run, window: LoadWindow) -> Floats:
+def offered_by_second(run: RunRecord, window: LoadWindow) -> Floats:
     """Arrivals of all flows due in each second of the load; empty for a closed load, which offers nothing by itself.
 
     A complete run offered all it planned. One that was cut short offered its whole seconds, and of its last one

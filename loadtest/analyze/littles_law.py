@@ -13,19 +13,19 @@ import math
 import numpy as np
 import pyarrow as pa
 
-from loadtest.analyze.jobs import FLOWS, Floats, Jobs, LoadWindow, floats
+from loadtest.analyze.jobs import FLOWS, Floats, JobColumns, LoadWindow, floats
 from loadtest.analyze.summary import LittlesLaw
 from loadtest.record.sample import Outcome
 
-LEAST_ASKINGS = 10
-LEAST_IN_FLIGHT = 1.0
+MIN_HEALTH_PROBES = 10
+MIN_IN_FLIGHT = 1.0
 """Below one job in flight on average, a share of it is the share of next to nothing."""
-STALE_S = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
+HEALTH_AGES_S = (0.0, 1.0, 2.0, 3.0, 4.0, 5.0)
 """How old what `/health` says may be: whichever age suits the samples best is taken."""
 _SIGMAS = 3.0
 
 
-def entered_at(jobs: Jobs) -> Floats:
+def arrival_times(jobs: JobColumns) -> Floats:
     """When each job entered the endpoint: halfway through its submission; NaN where it was never accepted.
 
     The answer to a runsync submission is held until the job has ended or its wait is over, so there it is the send.
@@ -37,39 +37,39 @@ def entered_at(jobs: Jobs) -> Floats:
     return at
 
 
-def left_at(jobs: Jobs, entered: Floats) -> Floats:
+def departure_times(jobs: JobColumns, entered: Floats) -> Floats:
     """When each job left it: after its delay and execution, else when the client saw its end, else never (inf)."""
-    told = entered + (jobs.delay_ms + jobs.execution_ms) / 1000
+    text = entered + (jobs.delay_ms + jobs.execution_ms) / 1000
     seen = np.where(jobs.ended(Outcome.CENSORED) | np.isnan(jobs.finished_at), np.inf, jobs.finished_at)
-    at: Floats = np.where(np.isnan(told), seen, told)
+    at: Floats = np.where(np.isnan(text), seen, text)
     return at
 
 
-def littles_law(jobs: Jobs, health: pa.Table | None, load: LoadWindow) -> LittlesLaw:
+def littles_law(jobs: JobColumns, health: pa.Table | None, load: LoadWindow) -> LittlesLaw:
     """The law over the load: jobs in queue and in progress beside those that the samples say were there.
 
     Both sides are looked at in the same moments, so that neither a ramp nor few askings make a difference. λ is
     of jobs that entered while load was offered; W is the time within the load of those, so that a queue that is
     left for the drain enters neither side.
     """
-    entered = entered_at(jobs)
+    entered = arrival_times(jobs)
     known = ~np.isnan(entered)
-    entered, left = entered[known], left_at(jobs, entered)[known]
+    entered, left = entered[known], departure_times(jobs, entered)[known]
     inside_s = np.clip(left, load.start_at, load.end_at) - np.clip(entered, load.start_at, load.end_at)
     count = load.count(entered)
     arrivals_per_s = load.per_second(count)
     mean_s = float(inside_s.sum()) / count if count else None
     from_samples = load.per_second(float(inside_s.sum()))
-    asked_at, told = _in_flight(health, load)
-    if len(asked_at) < LEAST_ASKINGS or from_samples < LEAST_IN_FLIGHT:
+    asked_at, text = _in_flight(health, load)
+    if len(asked_at) < MIN_HEALTH_PROBES or from_samples < MIN_IN_FLIGHT:
         few = f"{len(asked_at)} askings of /health, {from_samples:.2g} jobs in flight on average"
-        detail = f"Too few to tell: {few}; {LEAST_ASKINGS} and {LEAST_IN_FLIGHT:g} are needed."
+        detail = f"Too few to tell: {few}; {MIN_HEALTH_PROBES} and {MIN_IN_FLIGHT:g} are needed."
         return LittlesLaw("samples", from_samples, arrivals_per_s, mean_s, None, None, detail)
-    lacking, noise = _lacking(np.sort(entered), np.sort(left), asked_at, told)
-    in_flight = float(told.mean())
+    lacking, noise = _missing_jobs(np.sort(entered), np.sort(left), asked_at, text)
+    in_flight = float(text.mean())
     larger = max(in_flight, in_flight - lacking)
     detail = (
-        f"/health told of {in_flight:.3g} jobs in flight on average over {len(told)} askings, "
+        f"/health told of {in_flight:.3g} jobs in flight on average over {len(text)} askings, "
         f"the samples of {in_flight - lacking:.3g}."
     )
     return LittlesLaw("health", in_flight, arrivals_per_s, mean_s, lacking / larger, noise / larger, detail)
@@ -79,14 +79,14 @@ def _in_flight(health: pa.Table | None, load: LoadWindow) -> tuple[Floats, Float
     """When health was asked for while load was offered, and the jobs in queue and in progress that it told of."""
     if health is None:
         return np.empty(0), np.empty(0)
-    at, told = floats(health, "at"), floats(health, "in_queue") + floats(health, "in_progress")
-    good = load.holds(at) & ~np.isnan(told)
-    return at[good], told[good]
+    at, text = floats(health, "at"), floats(health, "in_queue") + floats(health, "in_progress")
+    good = load.contains(at) & ~np.isnan(text)
+    return at[good], text[good]
 
 
-def _lacking(entered: Floats, left: Floats, asked_at: Floats, told: Floats) -> tuple[float, float]:
+def _missing_jobs(entered: Floats, left: Floats, asked_at: Floats, text: Floats) -> tuple[float, float]:
     """How many of the jobs that were told of the samples lack on average, and how many of those may be noise."""
-    at_ages = [told - _present(entered, left, asked_at - age_s) for age_s in STALE_S]
+    at_ages = [text - _present(entered, left, asked_at - age_s) for age_s in HEALTH_AGES_S]
     best = min(at_ages, key=lambda lacking: float((lacking**2).sum()))
     return float(best.mean()), _SIGMAS * float(best.std(ddof=1)) / math.sqrt(len(best))
 

@@ -10,7 +10,7 @@ from loadtest.analyze.jobs import Floats
 
 TOLERANCE = 0.05
 """By how much worse a run may be and still not be called worse: 1.05 times the time, or 1/1.05 of the throughput."""
-FLOOR_MS = 2.0
+MIN_DIFFERENCE_MS = 2.0
 """By how much longer a time may be and still not be called worse, whatever the ratio.
 
 A server's times are whole milliseconds. Each is off by up to one from the truth, and so is the difference of two: of
@@ -22,23 +22,23 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Margin:
+class NonInferiorityMargin:
     """By how much one value may exceed another before it counts: by this share, and by the floor, whichever is more.
 
     The floor is in the unit of the values, and 0 where they have none.
     """
 
     share: float
-    floor: float
+    absolute: float
 
-    def times(self, value: float) -> float:
+    def as_ratio(self, value: float) -> float:
         """The margin as a multiple of a value that is known exactly."""
-        return max(1 + self.share, 1 + self.floor / value)
+        return max(1 + self.share, 1 + self.absolute / value)
 
     def excess(self, log_ratios: Floats, values: Floats) -> Floats:
         """For draws of log(one / other), and of the other: log(one / max(other × (1 + share), other + floor)).
 
         What is beyond the share and the floor alike is above 0, so that one bound decides of both together.
         """
-        excess: Floats = log_ratios - np.log(np.maximum(1 + self.share, 1 + self.floor / values)) - _ROUNDING
+        excess: Floats = log_ratios - np.log(np.maximum(1 + self.share, 1 + self.absolute / values)) - _ROUNDING
         return excess

@@ -16,7 +16,7 @@ TOO_MANY_REQUESTS = 429
 
 
 def operation_summaries(
-    requests: pa.Table, scenario: Scenario, fullest: Mapping[str, int], completed: int = 0
+    requests: pa.Table, scenario: Scenario, peak_requests: Mapping[str, int], completed: int = 0
 ) -> dict[str, OperationSummary]:
     """Each operation's figures, from rows in the schema of `requests.parquet`.
 
@@ -26,18 +26,18 @@ def operation_summaries(
     """
     operations = sorted(pc.unique(requests.column("operation")).to_pylist())
     rows = {name: requests.filter(pc.equal(requests.column("operation"), name)) for name in operations}
-    return {name: _operation(rows[name], name, scenario, fullest.get(name), completed) for name in operations}
+    return {name: _operation(rows[name], name, scenario, peak_requests.get(name), completed) for name in operations}
 
 
 def _operation(
-    rows: pa.Table, name: str, scenario: Scenario, fullest: int | None, completed: int
+    rows: pa.Table, name: str, scenario: Scenario, peak_requests: int | None, completed: int
 ) -> OperationSummary:
     counted = rows.group_by("process").aggregate([("most_in_10_s", "max")]).column("most_in_10_s_max")
     limit = scenario.limit(Op(name)) if name in set(Op) else None
     requests = _total(rows.column("requests"))
     return OperationSummary(
         requests=requests,
-        most_in_10_s=_total(counted) if fullest is None else fullest,
+        most_in_10_s=_total(counted) if peak_requests is None else peak_requests,
         limit=None if limit is None else allowed_in_10_s(limit),
         throttled=_total(rows.filter(pc.equal(rows.column("status"), TOO_MANY_REQUESTS)).column("requests")),
         per_completed_job=requests / completed if completed else None,

@@ -36,12 +36,12 @@ def interval_ranks(n: int, per_mille: int) -> tuple[int, int] | None:
     return (low, high) if low >= 1 and high <= n else None
 
 
-def supported(n: int, per_mille: int) -> bool:
+def is_supported(n: int, per_mille: int) -> bool:
     """Whether n values say anything of a percentile."""
     return interval_ranks(n, per_mille) is not None
 
 
-def least_n(per_mille: int) -> int:
+def min_samples(per_mille: int) -> int:
     """The fewest values that support a percentile: both pⁿ and (1−p)ⁿ are at most 2.5 %."""
     p = per_mille / 1000
     return math.ceil(math.log(_TAIL) / math.log(max(p, 1 - p)))

@@ -9,15 +9,15 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from loadtest.analyze.bins import Bins, OverTime, bins_over, rounded
-from loadtest.analyze.digest import Digest, digest_of
+from loadtest.analyze.bins import BinnedPercentiles, Bins, bins_over, rounded
+from loadtest.analyze.digest import JobTable, job_table
 from loadtest.analyze.distributions import Distribution, distribution, histogram_edges_ms
-from loadtest.analyze.faults import FaultGroup
+from loadtest.analyze.faults import ErrorGroup
 from loadtest.analyze.jobs import (
     FLOWS,
     OUTCOMES,
     Floats,
-    Jobs,
+    JobColumns,
     LoadWindow,
     floats,
     load_window,
@@ -25,13 +25,13 @@ from loadtest.analyze.jobs import (
 )
 from loadtest.analyze.requests_over_time import requests_over_time
 from loadtest.analyze.starts import CLASSES, UNKNOWN
-from loadtest.record.run import Run
+from loadtest.record.run import RunRecord
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
 
-MOST_BINS = 100
-MOST_POINTS = 700
-MOST_ASKINGS = 300
+MAX_BINS = 100
+MAX_POINTS = 700
+MAX_ASKINGS = 300
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -60,9 +60,9 @@ class Latencies(msgspec.Struct, frozen=True):
     bin_s: float
     at_s: list[float]
     jobs: list[int]
-    delay_ms: OverTime
-    execution_ms: OverTime
-    end_to_end_ms: OverTime
+    delay_ms: BinnedPercentiles
+    execution_ms: BinnedPercentiles
+    end_to_end_ms: BinnedPercentiles
     mean: dict[str, list[float | None]]
 
 
@@ -118,15 +118,15 @@ class Series(msgspec.Struct, frozen=True):
     """By quantity (delay_ms, execution_ms, end_to_end_ms), then by flow; completed jobs."""
     outcomes: dict[str, dict[str, int]]
     """Jobs by flow, then by outcome; those that no job had are left out."""
-    faults: list[FaultGroup]
+    error_groups: list[ErrorGroup]
     health: HealthSeries | None = None
     starts: StartSeries | None = None
     """None where no job names its worker."""
 
 
-def series(run: Run, samples: pa.Table | Digest, requests: pa.Table, health: pa.Table | None) -> Series:
+def series(run: RunRecord, samples: pa.Table | JobTable, requests: pa.Table, health: pa.Table | None) -> Series:
     """What there is to draw of a run; tables in the schemas of `record.sample`, any may be empty."""
-    digest = digest_of(samples)
+    digest = job_table(samples)
     jobs = digest.jobs
     window = load_window(run, jobs)
     done = jobs.where(jobs.completed)
@@ -142,13 +142,13 @@ def series(run: Run, samples: pa.Table | Digest, requests: pa.Table, health: pa.
         points=_points(done, window),
         distributions=_distributions(done),
         outcomes=_outcomes(jobs),
-        faults=digest.faults,
+        error_groups=digest.error_groups,
         health=_health(health, window),
         starts=_starts(digest, window),
     )
 
 
-def _ended_at(jobs: Jobs) -> Floats:
+def _ended_at(jobs: JobColumns) -> Floats:
     """When each job was over, NaN for one that is not; one that has no such time ends at its last sign."""
     last = jobs.finished_at
     for earlier in (jobs.accepted_at, jobs.sent_at, jobs.intended_at):
@@ -156,8 +156,8 @@ def _ended_at(jobs: Jobs) -> Floats:
     return np.where(jobs.ended(Outcome.CENSORED), np.nan, last)
 
 
-def _rates(run: Run, jobs: Jobs, requests: pa.Table, window: LoadWindow, end_s: float) -> Rates:
-    bins = bins_over(window.start_at, end_s, MOST_BINS)
+def _rates(run: RunRecord, jobs: JobColumns, requests: pa.Table, window: LoadWindow, end_s: float) -> Rates:
+    bins = bins_over(window.start_at, end_s, MAX_BINS)
     ended_at = _ended_at(jobs)
     asked = requests_over_time(requests, bins, Scenario.model_validate(run.scenario))
     return Rates(
@@ -167,22 +167,22 @@ def _rates(run: Run, jobs: Jobs, requests: pa.Table, window: LoadWindow, end_s: 
         sent=bins.per_second(jobs.sent_at),
         completed=bins.per_second(ended_at[jobs.completed]),
         failed=bins.per_second(ended_at[~jobs.completed]),
-        in_flight=bins.going_on(jobs.sent_at, ended_at),
+        in_flight=bins.concurrency(jobs.sent_at, ended_at),
         requests=asked.requests,
         throttled=asked.throttled,
         limit_use=asked.limit_use,
     )
 
 
-def _offered(run: Run, window: LoadWindow, bins: Bins) -> list[float]:
+def _offered(run: RunRecord, window: LoadWindow, bins: Bins) -> list[float]:
     """Arrivals of all flows per second; they are known by whole seconds, which no bin divides."""
     due = offered_by_second(run, window)
     seconds = np.arange(len(due), dtype=np.float64)
     return bins.per_second(bins.start_at + seconds + 0.5, due) if len(due) else []
 
 
-def _latencies(done: Jobs, window: LoadWindow) -> Latencies:
-    bins = bins_over(window.start_at, window.duration_s, MOST_BINS)
+def _latencies(done: JobColumns, window: LoadWindow) -> Latencies:
+    bins = bins_over(window.start_at, window.duration_s, MAX_BINS)
     whole = done.where(~np.isnan(done.send_lag_ms + done.overhead_ms))
     parts = {
         "send_lag": whole.send_lag_ms,
@@ -201,11 +201,11 @@ def _latencies(done: Jobs, window: LoadWindow) -> Latencies:
     )
 
 
-def _starts(digest: Digest, window: LoadWindow) -> StartSeries | None:
+def _starts(digest: JobTable, window: LoadWindow) -> StartSeries | None:
     jobs, kind = digest.jobs, digest.starts.kind
     if np.all(kind == UNKNOWN):
         return None
-    bins = bins_over(window.start_at, window.duration_s, MOST_BINS)
+    bins = bins_over(window.start_at, window.duration_s, MAX_BINS)
     counts = {
         name: np.bincount(bins.index(jobs.intended_at[kind == index]), minlength=bins.count).tolist()
         for index, name in enumerate(CLASSES)
@@ -213,11 +213,11 @@ def _starts(digest: Digest, window: LoadWindow) -> StartSeries | None:
     return StartSeries(bin_s=bins.width_s, at_s=bins.starts_s.tolist(), **counts)
 
 
-def _points(done: Jobs, window: LoadWindow) -> Points:
+def _points(done: JobColumns, window: LoadWindow) -> Points:
     known = ~np.isnan(done.end_to_end_ms + done.delay_ms + done.execution_ms)
-    places = np.flatnonzero(known)
-    picked = np.linspace(0, len(places) - 1, min(len(places), MOST_POINTS)).round().astype(np.int64)
-    some = done.taken(places[np.unique(picked)])
+    indices = np.flatnonzero(known)
+    picked = np.linspace(0, len(indices) - 1, min(len(indices), MAX_POINTS)).round().astype(np.int64)
+    some = done.take(indices[np.unique(picked)])
     return Points(
         at_s=rounded(some.intended_at - window.start_at),
         delay_ms=rounded(some.delay_ms),
@@ -226,8 +226,8 @@ def _points(done: Jobs, window: LoadWindow) -> Points:
     )
 
 
-def _distributions(done: Jobs) -> dict[str, dict[str, Distribution]]:
-    by_flow = {flow: mask for flow in FLOWS if (mask := done.of(flow)).any()}
+def _distributions(done: JobColumns) -> dict[str, dict[str, Distribution]]:
+    by_flow = {flow: mask for flow in FLOWS if (mask := done.of_flow(flow)).any()}
     quantities: dict[str, dict[str, Distribution]] = {}
     for quantity in ("delay_ms", "execution_ms", "end_to_end_ms"):
         # Flows share their edges, so that their bars can be held against each other.
@@ -237,7 +237,7 @@ def _distributions(done: Jobs) -> dict[str, dict[str, Distribution]]:
     return quantities
 
 
-def _outcomes(jobs: Jobs) -> dict[str, dict[str, int]]:
+def _outcomes(jobs: JobColumns) -> dict[str, dict[str, int]]:
     by_flow = {}
     for index, flow in enumerate(FLOWS):
         counts = np.bincount(jobs.outcome[(jobs.flow == index) & (jobs.outcome >= 0)], minlength=len(OUTCOMES))
@@ -245,7 +245,7 @@ def _outcomes(jobs: Jobs) -> dict[str, dict[str, int]]:
     return {flow: counts for flow, counts in by_flow.items() if counts}
 
 
-def _stages(run: Run) -> list[Stage]:
+def _stages(run: RunRecord) -> list[Stage]:
     ends = np.cumsum([stage.duration_s for stage in run.stages]).tolist()
     return [
         Stage(stage.name or f"stage {number}", end - stage.duration_s)
@@ -256,7 +256,7 @@ def _stages(run: Run) -> list[Stage]:
 def _health(health: pa.Table | None, window: LoadWindow) -> HealthSeries | None:
     if health is None or len(health) == 0:
         return None
-    stride = -(-len(health) // MOST_ASKINGS)
+    stride = -(-len(health) // MAX_ASKINGS)
     some = health.take(np.arange(0, len(health), stride))
     names = ("in_queue", "in_progress", "running", "idle", "initializing")
     columns = {name: np.nan_to_num(floats(some, name)).astype(np.int64).tolist() for name in names}

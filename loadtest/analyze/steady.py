@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtest.analyze.jobs import Floats, Jobs, LoadWindow
+from loadtest.analyze.jobs import Floats, JobColumns, LoadWindow
 from loadtest.analyze.trend import Trend, trend
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad, RateStage, Trace
 
-LEAST_JOBS = 200
+MIN_JOBS = 200
 """Completed jobs of the stage below which nothing is told of steadiness."""
 SIGNIFICANT = 0.01
 """How often chance may be taken for a trend."""
-DOUBTFUL = 0.1
+STRICT_LEVEL = 0.1
 """The same where a trend was found before: it must be well gone."""
 LARGE = 0.25
 LARGE_LEVEL = 0.05
@@ -27,7 +27,7 @@ LARGE_LEVEL = 0.05
 RELEVANT = 0.05
 """By how much a trend must move times over the window to matter: among millions of jobs any trend is significant."""
 _BATCH = 5
-_MOST_BATCHES = 400
+_MAX_BATCHES = 400
 _TREND_BATCHES = 25
 
 
@@ -39,7 +39,7 @@ class SteadyWindow:
     detail: str
 
 
-def steady_window(scenario: Scenario, jobs: Jobs, load: LoadWindow) -> SteadyWindow:
+def steady_window(scenario: Scenario, jobs: JobColumns, load: LoadWindow) -> SteadyWindow:
     """The longest stage of constant load without its warm-up, unless times show a trend all through it.
 
     The warm-up is cut by MSER (White 1997, Simulation 69, p. 323) over means of at least 5 jobs (MSER-5: White,
@@ -57,20 +57,20 @@ def steady_window(scenario: Scenario, jobs: Jobs, load: LoadWindow) -> SteadyWin
     at, times_ms = jobs.intended_at[due][order], jobs.end_to_end_ms[due][order]
     known = ~np.isnan(times_ms)
     at, logs = at[known], np.log(np.maximum(times_ms[known], 1.0))
-    if len(at) < LEAST_JOBS:
-        return SteadyWindow(None, f"n too small: {len(at)} jobs completed in the stage, {LEAST_JOBS} are needed.")
+    if len(at) < MIN_JOBS:
+        return SteadyWindow(None, f"n too small: {len(at)} jobs completed in the stage, {MIN_JOBS} are needed.")
     return _settled(stage, at, logs)
 
 
 def _settled(stage: LoadWindow, at: Floats, logs: Floats) -> SteadyWindow:
     """The stage from its cut on; times are in the order of `at`."""
-    cut, half = warm_up(logs), len(logs) // 2
+    cut, half = warm_up_length(logs), len(logs) // 2
     if cut > half:
         return SteadyWindow(None, "End-to-end times settled, if at all, only in the later half of the stage.")
     left, level = _trend_after(cut, logs), SIGNIFICANT
     if cut and _vetoes(left, level):
         cut = min(2 * cut, half)
-        left, level = _trend_after(cut, logs), DOUBTFUL
+        left, level = _trend_after(cut, logs), STRICT_LEVEL
     if _vetoes(left, level):
         word = "rose" if left.change > 0 else "fell"
         return SteadyWindow(None, f"End-to-end times {word} by {abs(left.change):.0%} over what should be steady.")
@@ -97,13 +97,13 @@ def _constant_stage(scenario: Scenario, load: LoadWindow) -> LoadWindow | None:
     return longest if longest is not None and longest.duration_s > 0 else None
 
 
-def warm_up(values: Floats) -> int:
+def warm_up_length(values: Floats) -> int:
     """How many of the first values to cut: MSER over batch means, a multiple of the batch's size.
 
     The cut d of m means is where Σ (y_i − ȳ)² / (m − d)², both over i > d, is least: the squared standard error of
     what is left, which falls while warm-up is cut away and rises once good data is.
     """
-    size = max(_BATCH, -(-len(values) // _MOST_BATCHES))
+    size = max(_BATCH, -(-len(values) // _MAX_BATCHES))
     means = batch_means(values, len(values) // size)
     left = np.arange(len(means), 0, -1)
     centred = means - means.mean()

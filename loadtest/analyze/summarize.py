@@ -6,27 +6,27 @@ import numpy as np
 import pyarrow as pa
 
 from loadtest.analyze.arrivals import arrivals_by_part, arrivals_in, ends_of_ramps
-from loadtest.analyze.digest import Digest, digest_of
-from loadtest.analyze.evidence import Evidence
+from loadtest.analyze.digest import JobTable, job_table
+from loadtest.analyze.evidence import CheckInputs
 from loadtest.analyze.flows import flow_summaries
-from loadtest.analyze.held_back import held_back
-from loadtest.analyze.jobs import OUTCOMES, Jobs, LoadWindow, load_window
+from loadtest.analyze.held_back import concurrency_cap_reached
+from loadtest.analyze.jobs import OUTCOMES, JobColumns, LoadWindow, load_window
 from loadtest.analyze.littles_law import littles_law
 from loadtest.analyze.operations import operation_summaries
-from loadtest.analyze.starts import start_summary, wave
+from loadtest.analyze.starts import cold_start_wave, start_summary
 from loadtest.analyze.steady import SteadyWindow, steady_window
-from loadtest.analyze.summary import Cost, RunFacts, Steady, Summary
+from loadtest.analyze.summary import Cost, RunInfo, Steady, Summary
 from loadtest.analyze.validity import validity
 from loadtest.analyze.verdict import verdict
 from loadtest.analyze.workers import worker_summaries
-from loadtest.record.run import Ending, Run
+from loadtest.record.run import Ending, RunRecord
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
 
 
 def summarize(
-    run: Run,
-    samples: pa.Table | Digest,
+    run: RunRecord,
+    samples: pa.Table | JobTable,
     requests: pa.Table,
     chunks: pa.Table | None,
     health: pa.Table | None = None,
@@ -36,29 +36,29 @@ def summarize(
     Tables are in the schemas of `record.sample`, any may be empty; the samples may be digested already.
     """
     scenario = Scenario.model_validate(run.scenario)
-    digest = digest_of(samples)
+    digest = job_table(samples)
     jobs, classed = digest.jobs, digest.starts
     load = load_window(run, jobs)
     counts = _job_counts(jobs)
     found = steady_window(scenario, jobs, load)
     steady = _steady(found, run, scenario, jobs, load, chunks)
     in_window = {} if steady.arrivals is None else {"the steady window": steady.arrivals}
-    seen = Evidence(
+    inputs = CheckInputs(
         run=run,
         scenario=scenario,
         load_s=load.duration_s,
         arrivals=arrivals_in(run, jobs, load),
         parts=arrivals_by_part(run, jobs, load) | in_window,
         ramp_ends=ends_of_ramps(run, scenario, jobs, load),
-        held_back=held_back(scenario, jobs),
+        concurrency_cap=concurrency_cap_reached(scenario, jobs),
         jobs=counts,
         flows=flow_summaries(jobs, scenario, run, load, chunks),
-        operations=operation_summaries(requests, scenario, run.fullest, counts[Outcome.COMPLETED]),
+        operations=operation_summaries(requests, scenario, run.peak_requests, counts[Outcome.COMPLETED]),
         steady=steady,
         littles_law=littles_law(jobs, health, load),
-        wave=None if found.window is None else wave(jobs, classed, found.window),
+        cold_start_wave=None if found.window is None else cold_start_wave(jobs, classed, found.window),
     )
-    checked = validity(seen)
+    checked = validity(inputs)
     word, reason = verdict(run, checked, [], counts)
     return Summary(
         run=_facts(run, scenario, load),
@@ -66,20 +66,20 @@ def summarize(
         reason=reason,
         validity=checked,
         gates=[],
-        arrivals=seen.arrivals,
+        arrivals=inputs.arrivals,
         jobs=counts,
-        flows=seen.flows,
-        operations=seen.operations,
+        flows=inputs.flows,
+        operations=inputs.operations,
         workers=worker_summaries(jobs, digest.worker_names),
         cost=_cost(jobs, scenario.price),
-        steady=seen.steady,
-        littles_law=seen.littles_law,
+        steady=inputs.steady,
+        littles_law=inputs.littles_law,
         starts=start_summary(jobs, classed, scenario.price),
     )
 
 
-def _facts(run: Run, scenario: Scenario, window: LoadWindow) -> RunFacts:
-    return RunFacts(
+def _facts(run: RunRecord, scenario: Scenario, window: LoadWindow) -> RunInfo:
+    return RunInfo(
         id=run.id,
         scenario=scenario.name,
         scenario_hash=run.scenario_hash,
@@ -93,7 +93,12 @@ def _facts(run: Run, scenario: Scenario, window: LoadWindow) -> RunFacts:
 
 
 def _steady(
-    found: SteadyWindow, run: Run, scenario: Scenario, jobs: Jobs, load: LoadWindow, chunks: pa.Table | None
+    found: SteadyWindow,
+    run: RunRecord,
+    scenario: Scenario,
+    jobs: JobColumns,
+    load: LoadWindow,
+    chunks: pa.Table | None,
 ) -> Steady:
     window = found.window
     if window is None:
@@ -108,13 +113,13 @@ def _steady(
     )
 
 
-def _job_counts(jobs: Jobs) -> dict[str, int]:
+def _job_counts(jobs: JobColumns) -> dict[str, int]:
     counts = {outcome: int(np.count_nonzero(jobs.outcome == index)) for index, outcome in enumerate(OUTCOMES)}
     totals = {"submitted": int(np.count_nonzero(jobs.sent)), "accepted": int(np.count_nonzero(jobs.accepted))}
     return totals | {str(outcome): count for outcome, count in counts.items()}
 
 
-def _cost(jobs: Jobs, price: float | None) -> Cost | None:
+def _cost(jobs: JobColumns, price: float | None) -> Cost | None:
     """Execution of all jobs, however they ended, at `price` US dollars a worker-second."""
     if price is None:
         return None

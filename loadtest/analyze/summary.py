@@ -46,7 +46,7 @@ class Quantiles(msgspec.Struct, frozen=True):
     ci95: dict[str, tuple[float, float]] = {}
 
 
-class RunFacts(msgspec.Struct, frozen=True):
+class RunInfo(msgspec.Struct, frozen=True):
     """Which run this is. Times in seconds since the epoch; `duration_s` is that of the load, without the drain."""
 
     id: str
@@ -216,7 +216,7 @@ class LittlesLaw(msgspec.Struct, frozen=True):
     detail: str
 
 
-class StartClass(msgspec.Struct, frozen=True):
+class StartKindSummary(msgspec.Struct, frozen=True):
     """Completed jobs that met a worker in the same state; `cost_share` is null without a price.
 
     It is the part of execution and start waits (the delay of those that waited for a start) of all classed jobs.
@@ -237,7 +237,7 @@ class Starts(msgspec.Struct, frozen=True):
     `cold_from_ms` on (null where nothing divides the two). `unknown` jobs named no worker or no times.
     """
 
-    classes: dict[str, StartClass]
+    classes: dict[str, StartKindSummary]
     warm_below_ms: float
     cold_from_ms: float | None
     unknown: int
@@ -257,7 +257,7 @@ class Cost(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True):
     """`summary.json`, whole."""
 
-    run: RunFacts
+    run: RunInfo
     verdict: Verdict
     reason: str
     validity: Validity

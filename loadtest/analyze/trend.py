@@ -53,7 +53,7 @@ def _inflation(detrended: Floats) -> float:
 
 def mean_ranks(values: Floats) -> Floats:
     """Ranks from 1; equal values have the mean of theirs."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    _, indices, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
-    ranks: Floats = (last - (counts - 1) / 2)[places]
+    ranks: Floats = (last - (counts - 1) / 2)[indices]
     return ranks

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from loadtest.record.run import Run
+from loadtest.record.run import RunRecord
 
-_TOLD_APART = ("seed", "target")
+_EXCLUDED_KEYS = ("seed", "target")
 """What a run's own record tells better: a command line may have changed it."""
 
 
@@ -20,7 +20,7 @@ class Difference(msgspec.Struct, frozen=True):
     values: tuple[str | None, ...]
 
 
-def differences(runs: Sequence[Run]) -> list[Difference]:
+def differences(runs: Sequence[RunRecord]) -> list[Difference]:
     """Everything that differs among runs but their times: the scenario's values first, in its order."""
     scenarios = [dict(_leaves(_without(run.scenario))) for run in runs]
     facts = [_facts(run) for run in runs]
@@ -28,7 +28,7 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
     return [*_unequal(scenarios), *_unequal(facts), *_unequal(versions)]
 
 
-def target_of(run: Run) -> str:
+def target_of(run: RunRecord) -> str:
     """Where a run sent its jobs; the port of an endpoint that it started itself is another each time."""
     target = run.scenario.get("target")
     if isinstance(target, dict) and "handler" in target:
@@ -37,7 +37,7 @@ def target_of(run: Run) -> str:
 
 
 def _without(scenario: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in scenario.items() if key not in _TOLD_APART}
+    return {key: value for key, value in scenario.items() if key not in _EXCLUDED_KEYS}
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -52,7 +52,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield path, msgspec.json.encode(value).decode()
 
 
-def _facts(run: Run) -> dict[str, str]:
+def _facts(run: RunRecord) -> dict[str, str]:
     return {
         "scenario hash": run.scenario_hash,
         "seed": str(run.seed),
@@ -66,5 +66,5 @@ def _facts(run: Run) -> dict[str, str]:
 
 def _unequal(each_run: Sequence[Mapping[str, str]]) -> list[Difference]:
     names = dict.fromkeys(name for one in each_run for name in one)
-    told = [Difference(name, tuple(one.get(name) for one in each_run)) for name in names]
-    return [each for each in told if len(set(each.values)) > 1]
+    text = [Difference(name, tuple(one.get(name) for one in each_run)) for name in names]
+    return [each for each in text if len(set(each.values)) > 1]

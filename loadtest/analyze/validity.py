@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 from loadtest.analyze import checks_of_data as data
 from loadtest.analyze import checks_of_generator as generator
-from loadtest.analyze.evidence import Evidence
+from loadtest.analyze.evidence import CheckInputs
 from loadtest.analyze.summary import Check, Validity
 
-CHECKS: tuple[Callable[[Evidence], Check], ...] = (
+CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
     generator.run_complete,
-    generator.processes_kept,
+    generator.no_process_lost,
     generator.samples_recorded,
     data.jobs_completed,
-    generator.cpu_left,
+    generator.cpu_headroom,
     generator.clocks_agree,
     generator.within_budgets,
     data.few_throttled,
@@ -30,7 +30,7 @@ CHECKS: tuple[Callable[[Evidence], Check], ...] = (
 """In this order since the first that fails is the reason: what went wrong before what followed from it."""
 
 
-def validity(seen: Evidence) -> Validity:
+def validity(inputs: CheckInputs) -> Validity:
     """Every check's answer; valid when all are well."""
-    checks = [check(seen) for check in CHECKS]
+    checks = [check(inputs) for check in CHECKS]
     return Validity(valid=all(check.ok for check in checks), checks=checks)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from loadtest.analyze.summary import GateResult, Validity, Verdict
-from loadtest.record.run import Ending, Run
+from loadtest.record.run import Ending, RunRecord
 from loadtest.record.sample import Outcome
 
 
-def verdict(run: Run, validity: Validity, gates: list[GateResult], jobs: dict[str, int]) -> tuple[Verdict, str]:
+def verdict(run: RunRecord, validity: Validity, gates: list[GateResult], jobs: dict[str, int]) -> tuple[Verdict, str]:
     """What the run says: first whether it came to its end, then whether it was sound, then what its gates say."""
     if run.ending is not Ending.COMPLETE:
         return Verdict.ABORTED, _abort_reason(run)
@@ -32,11 +32,11 @@ def _others(jobs: dict[str, int]) -> str:
     counts = [
         (jobs.get(outcome, 0), outcome.replace("_", " ")) for outcome in Outcome if outcome is not Outcome.COMPLETED
     ]
-    told = ", ".join(f"{count} {words}" for count, words in sorted(counts, reverse=True) if count)
-    return f" ({told})" if told else ""
+    text = ", ".join(f"{count} {words}" for count, words in sorted(counts, reverse=True) if count)
+    return f" ({text})" if text else ""
 
 
-def _abort_reason(run: Run) -> str:
+def _abort_reason(run: RunRecord) -> str:
     if run.ending is None:
         return "The run has no end on record: the process that led it died."
     why = f": {run.reason}" if run.reason else " before its load had ended"

@@ -9,13 +9,13 @@ import pyarrow as pa
 
 from loadtest.analyze.jobs import Floats, LoadWindow, floats
 
-LEAST_ASKINGS = 10
+MIN_HEALTH_PROBES = 10
 """Over fewer askings what lies between them is most of the figure."""
 _UP = ("initializing", "idle", "running")
 
 
 @dataclass(frozen=True)
-class WorkersUp:
+class WorkerUptime:
     """Workers that were starting, idle or running at each asking, in seconds from the load's start."""
 
     at_s: Floats
@@ -33,7 +33,7 @@ class WorkersUp:
         return float(np.trapezoid(np.interp(at_s, self.at_s, self.up), at_s))
 
 
-def workers_up(health: pa.Table, window: LoadWindow) -> WorkersUp | None:
+def worker_uptime(health: pa.Table, window: LoadWindow) -> WorkerUptime | None:
     """What the health told while load was offered.
 
     None where there were too few askings, none for a tenth of the time, or where an endpoint does not tell of
@@ -41,9 +41,9 @@ def workers_up(health: pa.Table, window: LoadWindow) -> WorkersUp | None:
     """
     at = floats(health, "at")
     up = sum((floats(health, name) for name in _UP), np.zeros(len(at)))
-    told = ~np.isnan(up) & window.holds(at)
-    found = WorkersUp(at[told] - window.start_at, up[told], window.duration_s)
-    if len(found.at_s) < LEAST_ASKINGS:
+    text = ~np.isnan(up) & window.contains(at)
+    found = WorkerUptime(at[text] - window.start_at, up[text], window.duration_s)
+    if len(found.at_s) < MIN_HEALTH_PROBES:
         return None
     apart_s = np.diff(np.concatenate([[0.0], found.at_s, [window.duration_s]]))
-    return None if apart_s.max() > window.duration_s / LEAST_ASKINGS else found
+    return None if apart_s.max() > window.duration_s / MIN_HEALTH_PROBES else found

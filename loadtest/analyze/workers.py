@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from loadtest.analyze.holm import holm_levels
-from loadtest.analyze.jobs import Floats, Jobs
+from loadtest.analyze.jobs import Floats, JobColumns
 from loadtest.analyze.quantiles import nearest_rank, quantiles
 from loadtest.analyze.summary import WorkerComparison, WorkerSummary
 
@@ -30,7 +30,7 @@ class _Pool:
     names: list[str]
 
 
-def worker_summaries(jobs: Jobs, names: list[str]) -> list[WorkerSummary]:
+def worker_summaries(jobs: JobColumns, names: list[str]) -> list[WorkerSummary]:
     """Workers by their number of completed jobs, the busiest first; `names` are theirs by their numbers.
 
     A worker is compared with all others by the ratio of medians. Whether it differs is Mood's median test (1950),
@@ -51,8 +51,8 @@ def worker_summaries(jobs: Jobs, names: list[str]) -> list[WorkerSummary]:
 
 
 def _pool(worker: NDArray[np.int32], execution_ms: Floats, names: list[str]) -> _Pool:
-    told = ~np.isnan(execution_ms)
-    worker, execution_ms = worker[told], execution_ms[told]
+    text = ~np.isnan(execution_ms)
+    worker, execution_ms = worker[text], execution_ms[text]
     order = np.argsort(execution_ms, kind="stable")
     by_worker = np.argsort(worker[order], kind="stable")
     starts = np.searchsorted(worker[order][by_worker], np.arange(1, len(names)))

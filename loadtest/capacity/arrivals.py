@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.traffic.arrivals import schedule
+from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import Arrivals, Gamma, OpenLoad, Ramp, RateStage, Trace
 
 Floats = NDArray[np.float64]
@@ -67,7 +67,7 @@ def _unit_arrivals(arrivals: Arrivals, jobs: int, seed: int) -> Floats:
     # Built from numbers that are known to be right: a stage that is read has a length limit, which unit rate passes.
     stage = RateStage.model_construct(duration=float(jobs), name="", rate=Ramp(start=1.0, end=1.0))
     load = OpenLoad.model_construct(model="open", arrivals=arrivals, stages=(stage,))
-    at_s = schedule(load, {"run": 1.0}, seed).at_s
+    at_s = draw_schedule(load, {"run": 1.0}, seed).at_s
     at_s.setflags(write=False)
     return at_s
 

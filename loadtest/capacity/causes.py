@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from loadtest.analyze.jobs import Floats
-from loadtest.capacity.calibrate import MeasuredRun, measured_alone
-from loadtest.capacity.rehearsal import Rehearsed
-from loadtest.capacity.setting import Times, Workload, mean_s
-from loadtest.capacity.takes import Evidence
+from loadtest.capacity.calibrate import MeasuredRun, workload_of
+from loadtest.capacity.rehearsal import RunModel
+from loadtest.capacity.setting import Distribution, Workload, mean_s
+from loadtest.capacity.takes import Source
 from loadtest.endpoint.settings import Constant
 from loadtest.endpoint.take_pause import TakePause
 
@@ -26,7 +26,7 @@ _NEARLY_NONE = 0.1
 _ALIKE = 0.05
 
 
-class Cause(msgspec.Struct, frozen=True):
+class Cause(msgspec.Struct, frozen=True, rename={"remaining_error": "left"}):
     """Why a figure is off; `error` is predicted over measured, less one, `left` what that is with the run's `own`.
 
     `what` says in words what was different in the run; null where nothing of its own takes away half of the error.
@@ -35,37 +35,37 @@ class Cause(msgspec.Struct, frozen=True):
     figure: str
     what: str | None
     error: float
-    left: float
+    remaining_error: float
     own: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Own:
+class Substitution:
     """One kind of thing that a run tells of itself: in a word, in full, and the rehearsal that knows it."""
 
     name: str
     what: str
-    known: Callable[[Rehearsed], Rehearsed]
+    known: Callable[[RunModel], RunModel]
 
 
 def main_cause(
     figure: str,
     predicted: float,
     measured: float,
-    rehearsed: Rehearsed,
-    own: Sequence[Own],
-    again: Callable[[Rehearsed], float],
+    model: RunModel,
+    own: Sequence[Substitution],
+    predict_again: Callable[[RunModel], float],
 ) -> Cause:
     """What of the run's `own` brings the figure nearest to what was `measured`, alone or else all of it together.
 
     `again` predicts the figure anew.
     """
 
-    def error(known: Sequence[Own]) -> float:
-        changed = rehearsed
+    def error(known: Sequence[Substitution]) -> float:
+        changed = model
         for each in known:
             changed = each.known(changed)
-        return again(changed) / measured - 1
+        return predict_again(changed) / measured - 1
 
     first = predicted / measured - 1
     lefts: list[float] = []
@@ -83,18 +83,18 @@ def main_cause(
     return Cause(figure, main.what, first, left, names)
 
 
-def own_of(rehearsed: Rehearsed, run: MeasuredRun, at_s: Floats, expected: float) -> Iterator[Own]:
+def substitutions(model: RunModel, run: MeasuredRun, at_s: Floats, expected: float) -> Iterator[Substitution]:
     """What the run tells of itself where it was rehearsed with something else, its arrivals first.
 
     `at_s` are these in seconds since the load began, `expected` how many there are of other seeds on average.
     """
-    yield Own(
+    yield Substitution(
         "arrivals",
         f"when its jobs arrived, {len(at_s)} of them where {expected:.0f} were expected",
         lambda known: replace(known, at_s=at_s),
     )
-    mine, takes = measured_alone(run)
-    work = rehearsed.workload
+    mine, pattern = workload_of(run)
+    work = model.workload
 
     yield _of_work(
         "executions",
@@ -107,14 +107,14 @@ def own_of(rehearsed: Rehearsed, run: MeasuredRun, at_s: Floats, expected: float
             f"delays at workers that were free, {_means(mine.dispatch, work.dispatch)}",
             lambda known: replace(known, dispatch=mine.dispatch),
         )
-    if takes.evidence is Evidence.SEEN and _differ(mine.take_pause, work.take_pause):
+    if pattern.evidence is Source.SEEN and _differ(mine.take_pause, work.take_pause):
         yield _of_work(
             "takes",
-            f"how its workers paced their takes, with a pause of {mine.take_pause.lasts:.2f} s and not of "
-            f"{work.take_pause.lasts:.2f} s",
+            f"how its workers paced their takes, with a pause of {mine.take_pause.duration:.2f} s and not of "
+            f"{work.take_pause.duration:.2f} s",
             lambda known: replace(known, take_pause=mine.take_pause),
         )
-    if not rehearsed.setting.fixed and mine.cold_start is not None and work.cold_start is not None:
+    if not model.setting.fixed and mine.cold_start is not None and work.cold_start is not None:
         yield _of_work(
             "starts",
             f"its cold starts, {_means(mine.cold_start, work.cold_start)}",
@@ -122,11 +122,11 @@ def own_of(rehearsed: Rehearsed, run: MeasuredRun, at_s: Floats, expected: float
         )
 
 
-def _of_work(name: str, what: str, change: Callable[[Workload], Workload]) -> Own:
-    return Own(name, what, lambda known: replace(known, workload=change(known.workload)))
+def _of_work(name: str, what: str, change: Callable[[Workload], Workload]) -> Substitution:
+    return Substitution(name, what, lambda known: replace(known, workload=change(known.workload)))
 
 
-def _means(mine: Times, calibrated: Times) -> str:
+def _means(mine: Distribution, calibrated: Distribution) -> str:
     return f"{_short(mean_s(mine))} on average where {_short(mean_s(calibrated))} were calibrated"
 
 
@@ -135,4 +135,6 @@ def _short(value_s: float) -> str:
 
 
 def _differ(one: TakePause, other: TakePause) -> bool:
-    return one.blocked != other.blocked or not math.isclose(one.lasts, other.lasts, rel_tol=_ALIKE)
+    return one.blocking_handler != other.blocking_handler or not math.isclose(
+        one.duration, other.duration, rel_tol=_ALIKE
+    )

@@ -9,7 +9,7 @@ import math
 
 import msgspec
 
-LEAVES_OUT = (
+NOT_MODELLED = (
     "workers that start and stop, and how long a start takes",
     "jobs that depend on each other: bursts beyond the gaps' variance, executions that slow down together",
     "what happens before the queue has settled, or while the rate changes",
@@ -17,7 +17,7 @@ LEAVES_OUT = (
 """What no formula here knows of."""
 
 
-class QuickAnswer(msgspec.Struct, frozen=True):
+class AnalyticEstimate(msgspec.Struct, frozen=True, rename={"wait_probability": "waits"}):
     """What the formulas say of so many workers that always run; times in milliseconds.
 
     `mean_delay_ms` and `p95_delay_ms` are null where the queue never settles. `vendor_workers` is what the vendor's
@@ -28,12 +28,12 @@ class QuickAnswer(msgspec.Struct, frozen=True):
     workers: int
     offered_load: float
     utilisation: float
-    waits: float
+    wait_probability: float
     mean_delay_ms: float | None
     p95_delay_ms: float | None
     vendor_workers: int
     vendor_load: float
-    leaves_out: tuple[str, ...] = LEAVES_OUT
+    leaves_out: tuple[str, ...] = NOT_MODELLED
     peak: float = 1.0
 
 
@@ -103,7 +103,7 @@ def wait_percentile_s(
     return max(0.0, math.log(waiting / (1 - p))) * mean_of_waiting_s if waiting > 0 else 0.0
 
 
-def quick_answer(
+def analytic_estimate(
     workers: int,
     mean_per_s: float,
     service_s: float,
@@ -111,7 +111,7 @@ def quick_answer(
     cs: float,
     peak: float = 1.0,
     execution_s: float | None = None,
-) -> QuickAnswer:
+) -> AnalyticEstimate:
     """All of these for one setting, at `peak` times the mean rate; the vendor's rule at the mean.
 
     `service_s` and `cs` are of the time that a worker is occupied by a job. The vendor's rule goes by `execution_s`,
@@ -121,11 +121,11 @@ def quick_answer(
     rate_per_s = mean_per_s * peak
     load = offered_load(rate_per_s, service_s)
     settles = load < workers
-    return QuickAnswer(
+    return AnalyticEstimate(
         workers=workers,
         offered_load=load,
         utilisation=load / workers,
-        waits=erlang_c(workers, load),
+        wait_probability=erlang_c(workers, load),
         mean_delay_ms=mean_wait_s(workers, rate_per_s, service_s, ca, cs) * 1000 if settles else None,
         p95_delay_ms=wait_percentile_s(workers, rate_per_s, service_s, 0.95, ca, cs) * 1000 if settles else None,
         vendor_workers=vendor_workers(mean_per_s, execution_s),

@@ -13,20 +13,20 @@ from functools import partial
 import msgspec
 import numpy as np
 
-from loadtest.analyze.jobs import Jobs, LoadWindow
-from loadtest.analyze.worker_seconds import WorkersUp
+from loadtest.analyze.jobs import JobColumns, LoadWindow
+from loadtest.analyze.worker_seconds import WorkerUptime
 from loadtest.capacity.calibrate import MeasuredRun
-from loadtest.capacity.causes import Cause, main_cause, own_of
+from loadtest.capacity.causes import Cause, main_cause, substitutions
 from loadtest.capacity.predict import percentile
-from loadtest.capacity.rehearsal import FIGURES, Rehearsed, Replica, as_in, replica
-from loadtest.capacity.setting import Setting, Workload
-from loadtest.capacity.values import Each, Estimate
+from loadtest.capacity.rehearsal import FIGURES, Replica, RunModel, simulate_replica, with_endpoint_settings
+from loadtest.capacity.setting import WorkerConfig, Workload
+from loadtest.capacity.values import Estimate, MapFn
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad
 
-LEAST_JOBS = 72
+MIN_JOBS = 72
 """From so many on an interval around a p95 is known at all."""
-MOST_REPLICAS = 199
+MAX_REPLICAS = 199
 _STEP = 40
 """One in so many lies outside on either side, so that the interval stands between replicas."""
 _ENOUGH_JOBS = 1_000_000
@@ -35,7 +35,7 @@ _APART = 0.05
 """Of a smaller error no cause is told."""
 
 
-class Figure(msgspec.Struct, frozen=True):
+class FigureCheck(msgspec.Struct, frozen=True, rename={"in_interval": "inside"}):
     """One figure of a run. `predicted` has the interval in which it lies for 95 % of such runs, by the replicas.
 
     `error` is predicted over measured, less one; null where nothing, or 0, was measured. `inside` tells whether
@@ -46,10 +46,10 @@ class Figure(msgspec.Struct, frozen=True):
     predicted: Estimate
     measured: float | None
     error: float | None
-    inside: bool | None
+    in_interval: bool | None
 
 
-class PredictionCheck(msgspec.Struct, frozen=True):
+class BacktestResult(msgspec.Struct, frozen=True):
     """A run that was held out, and what was predicted of it.
 
     `figures` are `delay_p50_ms` and `delay_p95_ms` of the jobs that completed, `throughput_per_s` (completed while
@@ -59,11 +59,11 @@ class PredictionCheck(msgspec.Struct, frozen=True):
 
     run: str
     scenario: str
-    setting: Setting
+    setting: WorkerConfig
     duration_s: float
     jobs: int
     replicas: int
-    figures: tuple[Figure, ...]
+    figures: tuple[FigureCheck, ...]
     notes: tuple[str, ...] = ()
     cause: Cause | None = None
 
@@ -77,17 +77,17 @@ class HeldOut:
 
     name: str
     scenario: Scenario
-    setting: Setting
-    jobs: Jobs
+    setting: WorkerConfig
+    jobs: JobColumns
     window: LoadWindow
     complete: bool
-    workers: WorkersUp | None
-    doubts: tuple[str, ...] = ()
+    workers: WorkerUptime | None
+    warnings: tuple[str, ...] = ()
 
 
-def check(
-    workload: Workload, run: HeldOut, seed: int = 1, replicas: int = MOST_REPLICAS, each: Each = map
-) -> PredictionCheck:
+def backtest(
+    workload: Workload, run: HeldOut, seed: int = 1, replicas: int = MAX_REPLICAS, each: MapFn = map
+) -> BacktestResult:
     """What was predicted of a run, and what it measured.
 
     At most so many replicas, fewer where they hold many jobs, 39 at least; `each` goes through them. The interval
@@ -105,36 +105,37 @@ def check(
         raise ValueError("it ended before its scenario did; name a run that is complete")
     delay_ms = run.jobs.delay_ms[run.jobs.completed]
     delay_ms = delay_ms[~np.isnan(delay_ms)]
-    if len(delay_ms) < LEAST_JOBS:
+    if len(delay_ms) < MIN_JOBS:
         raise ValueError(
-            f"{len(delay_ms)} jobs completed with a delay, a p95 needs {LEAST_JOBS}; name a run of more jobs"
+            f"{len(delay_ms)} jobs completed with a delay, a p95 needs {MIN_JOBS}; name a run of more jobs"
         )
     if workload.cold_start is None and not run.setting.fixed:
         raise ValueError(
             "its workers start on demand, and no cold start was seen in the runs to calibrate from; add one of "
             "a scenario such as scenarios/capacity.yaml"
         )
-    rehearsed = Rehearsed(
-        workload=as_in(workload, run.scenario),
+    model = RunModel(
+        workload=with_endpoint_settings(workload, run.scenario),
         setting=run.setting,
         load=load,
-        patience_s=run.scenario.patience,
+        job_timeout_s=run.scenario.job_timeout,
         drain_s=run.scenario.drain.within,
         asked_at_s=None if run.workers is None else run.workers.at_s,
     )
     count = _replicas(len(run.jobs), replicas)
-    drawn = list(each(partial(replica, rehearsed, seed), range(count)))
+    drawn = list(each(partial(simulate_replica, model, seed), range(count)))
     done = run.window.count(run.jobs.finished_at[run.jobs.completed])
-    seen = (
+    observed = (
         percentile(delay_ms, 500),
         percentile(delay_ms, 950),
         run.window.per_second(done),
         None if run.workers is None else run.workers.worker_s,
     )
     figures = tuple(
-        _figure(name, [one.figures[name] for one in drawn], value) for name, value in zip(FIGURES, seen, strict=True)
+        _figure(name, [one.figures[name] for one in drawn], value)
+        for name, value in zip(FIGURES, observed, strict=True)
     )
-    return PredictionCheck(
+    return BacktestResult(
         run=run.name,
         scenario=run.scenario.name,
         setting=run.setting,
@@ -142,33 +143,35 @@ def check(
         jobs=len(delay_ms),
         replicas=count,
         figures=figures,
-        notes=(*run.doubts, *_notes(run, drawn)),
-        cause=_cause(rehearsed, run, figures, drawn, seed, each),
+        notes=(*run.warnings, *_notes(run, drawn)),
+        cause=_cause(model, run, figures, drawn, seed, each),
     )
 
 
 def _cause(
-    rehearsed: Rehearsed, run: HeldOut, figures: Sequence[Figure], drawn: Sequence[Replica], seed: int, each: Each
+    model: RunModel, run: HeldOut, figures: Sequence[FigureCheck], drawn: Sequence[Replica], seed: int, each: MapFn
 ) -> Cause | None:
     """Why the figure is off that is furthest from what was measured; one outside its interval comes before others."""
     apart = [figure for figure in figures if figure.error is not None and abs(figure.error) > _APART]
-    off = [figure for figure in apart if not figure.inside] or apart
+    off = [figure for figure in apart if not figure.in_interval] or apart
     if not off:
         return None
     worst = max(off, key=lambda one: abs(one.error or 0.0))
 
-    def again(known: Rehearsed) -> float:
+    def again(known: RunModel) -> float:
         return float(
-            np.mean([one.figures[worst.name] for one in each(partial(replica, known, seed), range(_STEP - 1))])
+            np.mean(
+                [one.figures[worst.name] for one in each(partial(simulate_replica, known, seed), range(_STEP - 1))]
+            )
         )
 
-    own = own_of(
-        rehearsed,
+    own = substitutions(
+        model,
         MeasuredRun(run.name, run.scenario, run.jobs),
         np.sort(run.jobs.intended_at) - run.window.start_at,
         float(np.mean([one.jobs for one in drawn])),
     )
-    return main_cause(worst.name, worst.predicted.value, worst.measured or 0.0, rehearsed, list(own), again)
+    return main_cause(worst.name, worst.predicted.value, worst.measured or 0.0, model, list(own), again)
 
 
 def _replicas(jobs: int, most: int) -> int:
@@ -176,14 +179,14 @@ def _replicas(jobs: int, most: int) -> int:
     return max(1, (wanted + 1) // _STEP) * _STEP - 1
 
 
-def _figure(name: str, drawn: Sequence[float], seen: float | None) -> Figure:
+def _figure(name: str, drawn: Sequence[float], observed: float | None) -> FigureCheck:
     ordered = np.sort(drawn)
     outside = (len(ordered) + 1) // _STEP
     predicted = Estimate(float(np.mean(ordered)), float(ordered[outside - 1]), float(ordered[-outside]))
-    if seen is None:
-        return Figure(name, predicted, None, None, None)
-    error = predicted.value / seen - 1 if seen else None
-    return Figure(name, predicted, seen, error, predicted.low <= seen <= predicted.high)
+    if observed is None:
+        return FigureCheck(name, predicted, None, None, None)
+    error = predicted.value / observed - 1 if observed else None
+    return FigureCheck(name, predicted, observed, error, predicted.low <= observed <= predicted.high)
 
 
 def _notes(run: HeldOut, drawn: Sequence[Replica]) -> list[str]:

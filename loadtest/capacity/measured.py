@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from loadtest.analyze.summary import GateResult, Verdict
-from loadtest.capacity.probing import Ended, Found, Outcome, Tried, edges
+from loadtest.capacity.probing import EndReason, ProbeOutcome, ProbeRecord, SearchEnd, bracket
 from loadtest.scenario.model import Scenario
 
 SCHEMA = 1
@@ -20,7 +20,7 @@ class ProbeResult(msgspec.Struct, frozen=True):
     """
 
     rate_per_s: float
-    outcome: Outcome
+    outcome: ProbeOutcome
     reason: str
     stretch: int = 1
     run: str | None = None
@@ -29,12 +29,12 @@ class ProbeResult(msgspec.Struct, frozen=True):
     gates: list[GateResult] = []
 
     @property
-    def tried(self) -> Tried:
+    def tried(self) -> ProbeRecord:
         """What the search goes by."""
-        return Tried(self.rate_per_s, self.outcome, self.stretch)
+        return ProbeRecord(self.rate_per_s, self.outcome, self.stretch)
 
 
-class MeasuredSearch(msgspec.Struct, frozen=True):
+class BreakpointResult(msgspec.Struct, frozen=True, rename={"max_rate_per_s": "at_most_per_s"}):
     """`search.json`, whole; rates per second, null where there is none such.
 
     `broken` holds the gates that did not hold at the lowest failing rate, or could not be shown to. While a search
@@ -46,8 +46,8 @@ class MeasuredSearch(msgspec.Struct, frozen=True):
     target: str
     slo: tuple[str, ...]
     within: float
-    at_most_per_s: float
-    ended: Ended
+    max_rate_per_s: float
+    ended: EndReason
     highest_passing_per_s: float | None
     lowest_failing_per_s: float | None
     broken: tuple[GateResult, ...]
@@ -57,14 +57,14 @@ class MeasuredSearch(msgspec.Struct, frozen=True):
     schema: int = SCHEMA
 
 
-def stopped_after(probes: Sequence[ProbeResult]) -> Found:
+def stopped(probes: Sequence[ProbeResult]) -> SearchEnd:
     """The end of a search that goes no further than these probes."""
-    return Found(Ended.STOPPED, *edges([each.tried for each in probes]))
+    return SearchEnd(EndReason.STOPPED, *bracket([each.tried for each in probes]))
 
 
 def measured_search(
-    scenario: Scenario, found: Found, probes: Sequence[ProbeResult], stopped_by: str = ""
-) -> MeasuredSearch:
+    scenario: Scenario, found: SearchEnd, probes: Sequence[ProbeResult], stopped_by: str = ""
+) -> BreakpointResult:
     """The whole result, with its verdict and a sentence that says why the search ended there.
 
     `stopped_by` is what stopped it where the last probe did not.
@@ -72,13 +72,13 @@ def measured_search(
     assert scenario.search is not None
     failing = [each for each in probes if each.rate_per_s == found.lowest_failing_per_s]
     broken = {gate.gate: gate for each in failing for gate in each.gates if gate.verdict is not Verdict.PASS}
-    return MeasuredSearch(
+    return BreakpointResult(
         scenario=scenario.name,
         question=scenario.question,
         target=scenario.target_name,
         slo=tuple(map(str, scenario.gates)),
         within=scenario.search.within,
-        at_most_per_s=scenario.search.at_most,
+        max_rate_per_s=scenario.search.max_rate,
         ended=found.ended,
         highest_passing_per_s=found.highest_passing_per_s,
         lowest_failing_per_s=found.lowest_failing_per_s,
@@ -89,40 +89,40 @@ def measured_search(
     )
 
 
-def _verdict(found: Found, failing: Sequence[ProbeResult]) -> Verdict:
+def _verdict(found: SearchEnd, failing: Sequence[ProbeResult]) -> Verdict:
     """Pass where a rate was found; what was not sound, was stopped, or cannot be told has no answer to give."""
-    if found.ended is Ended.INVALID:
+    if found.ended is EndReason.INVALID:
         return Verdict.INVALID
-    if found.ended is Ended.STOPPED:
+    if found.ended is EndReason.STOPPED:
         return Verdict.ABORTED
     if found.highest_passing_per_s is not None:
         return Verdict.PASS
-    fails = any(each.outcome is Outcome.FAILS for each in failing)
+    fails = any(each.outcome is ProbeOutcome.FAILS for each in failing)
     return Verdict.FAIL if fails else Verdict.INCONCLUSIVE
 
 
-def _reason(found: Found, broken: Sequence[str], probes: Sequence[ProbeResult], stopped_by: str) -> str:
+def _reason(found: SearchEnd, broken: Sequence[str], probes: Sequence[ProbeResult], stopped_by: str) -> str:
     last = probes[-1]
     low, high = found.highest_passing_per_s, found.lowest_failing_per_s
     holds = "No rate was found at which the gates hold" if low is None else f"The gates hold up to {low:.4g}/s"
     breaks = ", ".join(broken) or "the abort rule stopped it"
     match found.ended:
-        case Ended.ENDPOINT:
+        case EndReason.ENDPOINT:
             return f"{holds} and no longer at {high:.4g}/s: {breaks}. Both were confirmed twice."
-        case Ended.LIMIT:
+        case EndReason.LIMIT:
             refused = min(
-                (each for each in probes if each.outcome is Outcome.REFUSED), key=lambda each: each.rate_per_s
+                (each for each in probes if each.outcome is ProbeOutcome.REFUSED), key=lambda each: each.rate_per_s
             )
             ends = "The limit, not the endpoint, ends the search"
             return f"{holds}. {ends}: at {refused.rate_per_s:.4g}/s {refused.reason}."
-        case Ended.AT_MOST:
+        case EndReason.AT_MOST:
             return f"{holds}, the most that search.at_most allows; the endpoint may do more."
-        case Ended.NOTHING:
+        case EndReason.NOTHING:
             least = min(each.rate_per_s for each in probes)
             return f"{holds}, down to {least:.4g}/s: {breaks if broken else last.reason}."
-        case Ended.INVALID:
-            told = f"two probes at {last.rate_per_s:.4g}/s were not sound, so nothing is told beyond"
-            return f"{holds}; {told}. {last.reason}"
-        case Ended.STOPPED:
-            why = last.reason if last.outcome is Outcome.STOPPED else stopped_by
+        case EndReason.INVALID:
+            text = f"two probes at {last.rate_per_s:.4g}/s were not sound, so nothing is told beyond"
+            return f"{holds}; {text}. {last.reason}"
+        case EndReason.STOPPED:
+            why = last.reason if last.outcome is ProbeOutcome.STOPPED else stopped_by
             return f"{holds}; the search was stopped at {last.rate_per_s:.4g}/s. {why}".rstrip()

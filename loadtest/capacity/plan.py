@@ -9,12 +9,18 @@ import msgspec
 from loadtest.capacity.arrivals import gap_variation, peak
 from loadtest.capacity.calibrate import Calibration
 from loadtest.capacity.curves import Curves, curves
-from loadtest.capacity.formulas import QuickAnswer, quick_answer
-from loadtest.capacity.held_out import PredictionCheck
-from loadtest.capacity.objective import Judged, Standing, best, floor, refuse
-from loadtest.capacity.search import Alternatives, Question, flexible_options, highest_rate, least_active
-from loadtest.capacity.setting import Scaling, Setting, fixed, mean_s, variation
-from loadtest.capacity.values import Each, Estimate
+from loadtest.capacity.formulas import AnalyticEstimate, analytic_estimate
+from loadtest.capacity.held_out import BacktestResult
+from loadtest.capacity.objective import (
+    EvaluatedSetting,
+    ObjectiveStatus,
+    best_possible,
+    cheapest_first,
+    validate_objective,
+)
+from loadtest.capacity.search import Alternatives, Problem, flexible_options, highest_rate, min_active_workers
+from loadtest.capacity.setting import ScalerConfig, WorkerConfig, fixed, mean_s, variation
+from loadtest.capacity.values import Estimate, MapFn
 from loadtest.scenario.gates import limit_text
 
 SCHEMA = 1
@@ -22,23 +28,23 @@ _CONFIRMATIONS = 8
 _ASIDE = 0.1
 
 
-class Cliff(msgspec.Struct, frozen=True):
+class Sensitivity(msgspec.Struct, frozen=True):
     """How near the answer stands to where delays run away: the same workers at 10 % less and 10 % more."""
 
-    less: Judged
-    more: Judged
+    less: EvaluatedSetting
+    more: EvaluatedSetting
     detail: str
 
 
-class LeftOut(msgspec.Struct, frozen=True):
+class RejectedOption(msgspec.Struct, frozen=True):
     """A scaler and idle timeout that is no option, and why."""
 
-    scaling: Scaling
+    scaling: ScalerConfig
     idle_timeout_s: float
     why: str
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, rename={"analytic": "quick", "one_fewer": "fewer"}):
     """`capacity.json`, whole. Limits and observed figures of the objective in seconds, or as shares.
 
     `answer` is what was asked about: the workers that were named, or the least that always run and meet the
@@ -53,24 +59,24 @@ class Plan(msgspec.Struct, frozen=True):
     limit: float
     price: float | None
     calibration: Calibration
-    quick: QuickAnswer
-    answer: Judged
-    fewer: Judged | None
-    cliff: Cliff
+    analytic: AnalyticEstimate
+    answer: EvaluatedSetting
+    one_fewer: EvaluatedSetting | None
+    cliff: Sensitivity
     highest_rate_per_s: float | None
     curves: Curves
-    options: tuple[Judged, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
+    options: tuple[EvaluatedSetting, ...] = ()
+    left_out: tuple[RejectedOption, ...] = ()
     leaves_out: tuple[str, ...] = ()
-    checks: tuple[PredictionCheck, ...] = ()
+    checks: tuple[BacktestResult, ...] = ()
     schema: int = SCHEMA
 
 
-class Checked(msgspec.Struct, frozen=True):
+class BacktestReport(msgspec.Struct, frozen=True):
     """`capacity.json` where nothing was planned: runs that the calibration was held against."""
 
     calibration: Calibration
-    checks: tuple[PredictionCheck, ...]
+    checks: tuple[BacktestResult, ...]
     schema: int = SCHEMA
 
 
@@ -88,61 +94,61 @@ _LEAVES_OUT = (
 
 
 def plan(
-    question: Question,
+    question: Problem,
     calibration: Calibration,
     rate_per_s: float,
-    named: Setting | None = None,
+    named: WorkerConfig | None = None,
     alternatives: Alternatives = NO_ALTERNATIVES,
-    each: Each = map,
+    each: MapFn = map,
 ) -> Plan:
     """What it takes at this rate; of `named` workers where they are given. `each` goes through the alternatives.
 
     ValueError for an objective that cannot be simulated, or flex workers whose start was never seen; Unreachable
     where no number of workers meets it.
     """
-    refuse(question.slo)
+    validate_objective(question.slo)
     _refuse_unreachable(question)
     # Begun first, since other processes, where `each` has them, are at it while this one goes on.
     found = flexible_options(question, rate_per_s, alternatives, each)
     if named is None:
-        answer, fewer = _least_confirmed(question, rate_per_s)
+        answer, fewer = _smallest_confirmed(question, rate_per_s)
     else:
         answer, fewer = question.judged(named, rate_per_s), None
     setting = answer.prediction.setting
     work = question.workload
-    quick = quick_answer(
-        setting.most,
+    quick = analytic_estimate(
+        setting.max_workers,
         rate_per_s,
-        mean_s(work.occupied),
+        mean_s(work.occupancy),
         gap_variation(work.arrivals),
-        variation(work.occupied),
+        variation(work.occupancy),
         peak(work.arrivals),
         mean_s(work.service),
     )
     cliff = _cliff(question, setting, rate_per_s)
     highest_per_s = highest_rate(msgspec.structs.replace(question, look=question.confirm), setting)
     options, left_out = _options(question, rate_per_s, alternatives, list(found))
-    told = (answer, fewer, cliff.less, cliff.more)
+    text = (answer, fewer, cliff.less, cliff.more)
     return Plan(
         rate_per_s=rate_per_s,
         slo=str(question.slo),
         limit=question.slo.limit,
         price=question.price,
         calibration=calibration,
-        quick=quick,
+        analytic=quick,
         answer=answer,
-        fewer=fewer,
+        one_fewer=fewer,
         cliff=cliff,
         highest_rate_per_s=highest_per_s,
-        curves=curves(question, rate_per_s, quick.vendor_workers, [one for one in told if one is not None], each),
+        curves=curves(question, rate_per_s, quick.vendor_workers, [one for one in text if one is not None], each),
         options=options,
         left_out=left_out,
         leaves_out=_LEAVES_OUT,
     )
 
 
-def _refuse_unreachable(question: Question) -> None:
-    least = floor(question.slo, question.workload, question.look.seed)
+def _refuse_unreachable(question: Problem) -> None:
+    least = best_possible(question.slo, question.workload, question.look.seed)
     if least >= question.slo.limit:
         raise Unreachable(
             f'no number of workers meets "{question.slo}": where no job waits at all it is '
@@ -150,74 +156,80 @@ def _refuse_unreachable(question: Question) -> None:
         )
 
 
-def _least_confirmed(question: Question, rate_per_s: float) -> tuple[Judged, Judged | None]:
+def _smallest_confirmed(question: Problem, rate_per_s: float) -> tuple[EvaluatedSetting, EvaluatedSetting | None]:
     """The least workers that a longer simulation agrees to, from those found at a glance on; and one fewer.
 
     A glance has wide intervals, so that it mostly asks for one too many.
     """
-    workers = least_active(question, rate_per_s)
+    workers = min_active_workers(question, rate_per_s)
     if workers is None:
         raise Unreachable(f'no number of workers was found that meets "{question.slo}"')
     found, fewer = question.judged(fixed(workers), rate_per_s), None
     for more in range(workers + 1, workers + 1 + _CONFIRMATIONS):
-        if found.standing is Standing.MET:
+        if found.standing is ObjectiveStatus.MET:
             break
         found, fewer = question.judged(fixed(more), rate_per_s), found
     for less in range(found.prediction.setting.active - 1, 0, -1):
-        if fewer is not None and fewer.standing is not Standing.MET:
+        if fewer is not None and fewer.standing is not ObjectiveStatus.MET:
             break
         found = found if fewer is None else fewer
         fewer = question.judged(fixed(less), rate_per_s)
-    if fewer is not None and fewer.standing is Standing.MET:
+    if fewer is not None and fewer.standing is ObjectiveStatus.MET:
         return fewer, None
     return found, fewer
 
 
 def _options(
-    question: Question, rate_per_s: float, alternatives: Alternatives, found: Sequence[Judged | None]
-) -> tuple[tuple[Judged, ...], tuple[LeftOut, ...]]:
+    question: Problem, rate_per_s: float, alternatives: Alternatives, found: Sequence[EvaluatedSetting | None]
+) -> tuple[tuple[EvaluatedSetting, ...], tuple[RejectedOption, ...]]:
     """The options that meet the objective, those that bill least first, and what is left out.
 
     The first is simulated for longer. Where that does not agree, it is left out, and the next takes its place.
     """
     left_out = [
-        LeftOut(*pair, f"not met up to {alternatives.most} workers")
+        RejectedOption(*pair, f"not met up to {alternatives.max_workers} workers")
         for pair, option in zip(alternatives.pairs(), found, strict=True)
         if option is None
     ]
     options = [option for option in found if option is not None]
-    left_out += [_at_a_glance(option) for option in options if option.standing is not Standing.MET]
-    options = best(options)
+    left_out += [
+        _rejected_by_confirmation(option) for option in options if option.standing is not ObjectiveStatus.MET
+    ]
+    options = cheapest_first(options)
     while options:
         confirmed = question.judged(options[0].prediction.setting, rate_per_s)
-        if confirmed.standing is Standing.MET:
+        if confirmed.standing is ObjectiveStatus.MET:
             return (confirmed, *options[1:]), tuple(left_out)
-        left_out.append(_at_a_glance(confirmed))
+        left_out.append(_rejected_by_confirmation(confirmed))
         del options[0]
     return (), tuple(left_out)
 
 
-def _at_a_glance(confirmed: Judged) -> LeftOut:
+def _rejected_by_confirmation(confirmed: EvaluatedSetting) -> RejectedOption:
     """What a glance found, and a longer look did not agree to."""
     setting = confirmed.prediction.setting
-    found = f"{setting.active} to {setting.most} workers met it at a glance"
+    found = f"{setting.active} to {setting.max_workers} workers met it at a glance"
     why = f"{found}; simulated for longer it is: {confirmed.standing}"
-    return LeftOut(setting.scaling, setting.idle_timeout_s, why)
+    return RejectedOption(setting.scaling, setting.idle_timeout_s, why)
 
 
-def _cliff(question: Question, setting: Setting, rate_per_s: float) -> Cliff:
+def _cliff(question: Problem, setting: WorkerConfig, rate_per_s: float) -> Sensitivity:
     less, more = (question.judged(setting, rate_per_s * (1 + by)) for by in (-_ASIDE, _ASIDE))
-    return Cliff(less, more, _told(question, more, less))
+    return Sensitivity(less, more, _explain(question, more, less))
 
 
-def _told(question: Question, more: Judged, less: Judged) -> str:
+def _explain(question: Problem, more: EvaluatedSetting, less: EvaluatedSetting) -> str:
     if more.observed is None:
         return "At 10 % more the queue never settles."
-    words = {Standing.MET: "still met", Standing.NOT_MET: "not met", Standing.CANNOT_TELL: "too close to tell"}
+    words = {
+        ObjectiveStatus.MET: "still met",
+        ObjectiveStatus.NOT_MET: "not met",
+        ObjectiveStatus.CANNOT_TELL: "too close to tell",
+    }
     said = f"At 10 % more the objective is {words[more.standing]}: {_short(question, more.observed)}"
     beside = "" if less.observed is None else f", against {_short(question, less.observed)} at 10 % less"
     return f"{said}{beside}."
 
 
-def _short(question: Question, observed: Estimate) -> str:
+def _short(question: Problem, observed: Estimate) -> str:
     return limit_text(question.slo, float(f"{observed.value:.3g}"))

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from loadtest.analyze.quantiles import nearest_rank
 from loadtest.capacity.arrivals import peak
 from loadtest.capacity.formulas import offered_load
-from loadtest.capacity.setting import Setting, Workload, mean_s
+from loadtest.capacity.setting import WorkerConfig, Workload, mean_s
 from loadtest.capacity.simulate import COLD, REVIVED, Replication, replication
 from loadtest.capacity.values import Estimate, estimate
 
 Floats = NDArray[np.float64]
 
 
-class Effort(msgspec.Struct, frozen=True):
+class SimulationBudget(msgspec.Struct, frozen=True):
     """How much is simulated: independent replications of at least so many jobs each, from this seed on."""
 
     replications: int = 10
@@ -27,11 +27,11 @@ class Effort(msgspec.Struct, frozen=True):
     seed: int = 1
 
 
-class Simulate(Protocol):
+class SimulateFn(Protocol):
     """`simulate.replication`, or one that remembers."""
 
     def __call__(
-        self, workload: Workload, setting: Setting, rate_per_s: float, jobs: int, seed: int, /
+        self, workload: Workload, setting: WorkerConfig, rate_per_s: float, jobs: int, seed: int, /
     ) -> Replication:
         """One stretch of so many jobs, drawn from this seed."""
         ...
@@ -57,7 +57,7 @@ class Prediction(msgspec.Struct, frozen=True):
     `billed_workers` is worker-seconds billed per second. Dollars where there is a price per worker-second.
     """
 
-    setting: Setting
+    setting: WorkerConfig
     rate_per_s: float
     offered_load: float
     settles: bool
@@ -75,13 +75,17 @@ class Prediction(msgspec.Struct, frozen=True):
     peak_load: float | None = None
 
 
-def settles(workload: Workload, setting: Setting, rate_per_s: float) -> bool:
+def settles(workload: Workload, setting: WorkerConfig, rate_per_s: float) -> bool:
     """Whether all workers together can do more than is offered, at the peak of a profile."""
-    return offered_load(rate_per_s * peak(workload.arrivals), mean_s(workload.occupied)) < setting.most
+    return offered_load(rate_per_s * peak(workload.arrivals), mean_s(workload.occupancy)) < setting.max_workers
 
 
 def replications(
-    workload: Workload, setting: Setting, rate_per_s: float, effort: Effort, simulate: Simulate = replication
+    workload: Workload,
+    setting: WorkerConfig,
+    rate_per_s: float,
+    budget: SimulationBudget,
+    simulate: SimulateFn = replication,
 ) -> list[Replication]:
     """Independent stretches of the same; the n-th of any two settings draws the same gaps and execution times.
 
@@ -90,19 +94,23 @@ def replications(
     if not settles(workload, setting, rate_per_s):
         return []
     return [
-        simulate(workload, setting, rate_per_s, effort.jobs, effort.seed + each)
-        for each in range(effort.replications)
+        simulate(workload, setting, rate_per_s, budget.jobs, budget.seed + each)
+        for each in range(budget.replications)
     ]
 
 
 def predict(
-    workload: Workload, setting: Setting, rate_per_s: float, runs: Sequence[Replication], price: float | None = None
+    workload: Workload,
+    setting: WorkerConfig,
+    rate_per_s: float,
+    runs: Sequence[Replication],
+    price: float | None = None,
 ) -> Prediction:
     """What such workers would do with such work, from `replications` of it; none where it never settles.
 
     `price` in US dollars per worker-second.
     """
-    load = offered_load(rate_per_s, mean_s(workload.occupied))
+    load = offered_load(rate_per_s, mean_s(workload.occupancy))
     highest = peak(workload.arrivals)
     peak_load = None if highest == 1 else load * highest
     if not runs:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from loadtest.analyze.jobs import Jobs
-from loadtest.analyze.littles_law import entered_at
-from loadtest.capacity.usl import LEAST_POINTS, Usl, fit_usl
+from loadtest.analyze.jobs import JobColumns
+from loadtest.analyze.littles_law import arrival_times
+from loadtest.capacity.usl import MIN_POINTS, Usl, fit_usl
 
-LEAST_DIFFERENT = LEAST_POINTS - 1
+MIN_DIFFERENT = MIN_POINTS - 1
 """So many different numbers of workers are needed among the points."""
 
 
@@ -31,13 +31,13 @@ class Scalability(msgspec.Struct, frozen=True):
     missing: str = ""
 
 
-def point(name: str, jobs: Jobs) -> Point | None:
+def point(name: str, jobs: JobColumns) -> Point | None:
     """What a run tells of the law; None where no job tells how long it took, or all came in one moment.
 
     Workers at work are execution time over time (Little's law). So the point is right whether or not all workers
     were at work, and throughput falls behind only where executions take longer.
     """
-    began_at = entered_at(jobs) + jobs.delay_ms / 1000
+    began_at = arrival_times(jobs) + jobs.delay_ms / 1000
     ended_at = began_at + jobs.execution_ms / 1000
     known = ~np.isnan(ended_at)
     if not known.any():
@@ -55,9 +55,9 @@ def point(name: str, jobs: Jobs) -> Point | None:
 def scalability(points: Sequence[Point]) -> Scalability:
     """The law through these points; numbers of workers are different where they are as whole numbers."""
     different = len({max(1, round(each.busy_workers)) for each in points})
-    if len(points) < LEAST_POINTS or different < LEAST_DIFFERENT:
+    if len(points) < MIN_POINTS or different < MIN_DIFFERENT:
         missing = (
-            f"{LEAST_POINTS} runs with {LEAST_DIFFERENT} different numbers of workers at work, here are "
+            f"{MIN_POINTS} runs with {MIN_DIFFERENT} different numbers of workers at work, here are "
             f"{len(points)} with {different}; run the scenario at other rates, and name all runs"
         )
         return Scalability(tuple(points), missing=missing)

@@ -14,26 +14,26 @@ from scipy import special
 from loadtest.capacity.arrivals import Process
 from loadtest.endpoint.settings import (
     Constant,
+    Empirical,
     EndpointSettings,
     LogNormal,
-    Measured,
     QueueDelay,
     RequestCount,
     Retention,
     Revival,
     Workers,
 )
-from loadtest.endpoint.take_pause import AT_ONCE, TakePause
+from loadtest.endpoint.take_pause import NO_PAUSE, TakePause
 from loadtest.units import seconds_text
 
-Times = Constant | LogNormal | Measured
+Distribution = Constant | LogNormal | Empirical
 
 _PERCENTILES = 1000
 _NONE = Constant.model_construct(constant=0.0)
-_FOR_EVER = Retention.model_construct(run=math.inf, runsync=math.inf)
+_KEEP_FOREVER = Retention.model_construct(run=math.inf, runsync=math.inf)
 
 
-class Scaling(msgspec.Struct, frozen=True):
+class ScalerConfig(msgspec.Struct, frozen=True):
     """When flex workers are started: by queue delay, or where `request_count` is given by that."""
 
     queue_delay_s: float = 4.0
@@ -45,18 +45,18 @@ class Scaling(msgspec.Struct, frozen=True):
         return f"queue delay {seconds_text(self.queue_delay_s)}"
 
 
-class Setting(msgspec.Struct, frozen=True):
+class WorkerConfig(msgspec.Struct, frozen=True, rename={"max_workers": "most"}):
     """The workers of an endpoint: `active` always run, flex workers come on demand until there are `most`."""
 
     active: int
-    most: int
-    scaling: Scaling = Scaling()
+    max_workers: int
+    scaling: ScalerConfig = ScalerConfig()
     idle_timeout_s: float = 5.0
 
     @property
     def fixed(self) -> bool:
         """Whether no worker ever starts or stops."""
-        return self.active == self.most
+        return self.active == self.max_workers
 
 
 @dataclass(frozen=True)
@@ -69,33 +69,33 @@ class Workload:
     """
 
     arrivals: Process
-    service: Times
-    cold_start: Times | None = None
+    service: Distribution
+    cold_start: Distribution | None = None
     revival: Revival | None = None
-    dispatch: Times = _NONE
-    overhead: Times = _NONE
+    dispatch: Distribution = _NONE
+    overhead: Distribution = _NONE
     failure_rate: float = 0.0
-    take_pause: TakePause = AT_ONCE
+    take_pause: TakePause = NO_PAUSE
 
     @cached_property
-    def occupied(self) -> Times:
+    def occupancy(self) -> Distribution:
         """From a worker's take until it looks for the next job: the execution, and what is left of its pause.
 
         It stands in the formulas' place of the execution, since it is what limits how many jobs a worker does.
         """
-        if self.take_pause.lasts <= 0:
+        if self.take_pause.duration <= 0:
             return self.service
         return measured(occupied_s(self.take_pause, _values(self.service)))
 
 
-def fixed(workers: int) -> Setting:
+def fixed(workers: int) -> WorkerConfig:
     """So many workers that always run."""
-    return Setting(workers, workers)
+    return WorkerConfig(workers, workers)
 
 
-def measured(values_s: np.typing.NDArray[np.float64]) -> Measured:
+def measured(values_s: np.typing.NDArray[np.float64]) -> Empirical:
     """A spread of these times in seconds, which come as numbers and need no reading."""
-    return Measured.model_construct(values=tuple(values_s.tolist()), file=None)
+    return Empirical.model_construct(values=tuple(values_s.tolist()), file=None)
 
 
 def constant(value_s: float) -> Constant:
@@ -103,48 +103,48 @@ def constant(value_s: float) -> Constant:
     return Constant.model_construct(constant=value_s)
 
 
-def setting_of(endpoint: EndpointSettings) -> Setting:
+def setting_of(endpoint: EndpointSettings) -> WorkerConfig:
     """The workers of an endpoint whose settings are known."""
     scaler = endpoint.scaler
     scaling = (
-        Scaling(queue_delay_s=scaler.queue_delay)
+        ScalerConfig(queue_delay_s=scaler.queue_delay)
         if isinstance(scaler, QueueDelay)
-        else Scaling(request_count=scaler.request_count)
+        else ScalerConfig(request_count=scaler.request_count)
     )
-    return Setting(endpoint.workers.active, endpoint.workers.max, scaling, endpoint.idle_timeout)
+    return WorkerConfig(endpoint.workers.active, endpoint.workers.max, scaling, endpoint.idle_timeout)
 
 
-def mean_s(times: Times) -> float:
+def mean_s(times: Distribution) -> float:
     """The mean of a spread; of a log-normal one median · exp(sigma² / 2)."""
     match times:
         case Constant():
             return times.constant
         case LogNormal():
             return times.median * math.exp(times.sigma**2 / 2)
-        case Measured():
+        case Empirical():
             return float(np.mean(times.values))
 
 
-def variation(times: Times) -> float:
+def variation(times: Distribution) -> float:
     """The coefficient of variation of a spread: standard deviation over mean; 0 where the mean is."""
     match times:
         case Constant():
             return 0.0
         case LogNormal():
             return math.sqrt(math.expm1(times.sigma**2))
-        case Measured():
+        case Empirical():
             mean = float(np.mean(times.values))
             return float(np.std(times.values)) / mean if mean > 0 else 0.0
 
 
 def occupied_s(pause: TakePause, execution_s: NDArray[np.float64]) -> NDArray[np.float64]:
     """How long workers are occupied by jobs that take so long, in seconds."""
-    if pause.lasts <= 0:
+    if pause.duration <= 0:
         return execution_s
-    return np.fromiter(map(pause.occupied_s, execution_s.tolist()), float, len(execution_s))
+    return np.fromiter(map(pause.occupancy_s, execution_s.tolist()), float, len(execution_s))
 
 
-def _values(times: Times) -> NDArray[np.float64]:
+def _values(times: Distribution) -> NDArray[np.float64]:
     """Times of a spread that stand for all: the measured ones, or of a log-normal one evenly spaced percentiles."""
     match times:
         case Constant():
@@ -152,27 +152,27 @@ def _values(times: Times) -> NDArray[np.float64]:
         case LogNormal():
             parts = (np.arange(_PERCENTILES) + 0.5) / _PERCENTILES
             return times.median * np.exp(times.sigma * special.ndtri(parts))
-        case Measured():
+        case Empirical():
             return np.array(times.values)
 
 
-def longest_s(times: Times) -> float:
+def longest_s(times: Distribution) -> float:
     """About the longest time of a spread: its maximum, or the 99.9th percentile of a log-normal one."""
     match times:
         case Constant():
             return times.constant
         case LogNormal():
             return times.median * math.exp(3.1 * times.sigma)
-        case Measured():
+        case Empirical():
             return max(times.values)
 
 
-def revival(takes: Times, within_s: float) -> Revival:
+def revival(duration: Distribution, within_s: float) -> Revival:
     """A start of so long within so many seconds of a stop."""
-    return Revival.model_construct(takes=takes, within=within_s)
+    return Revival.model_construct(duration=duration, within=within_s)
 
 
-def endpoint_settings(workload: Workload, setting: Setting) -> EndpointSettings:
+def endpoint_settings(workload: Workload, setting: WorkerConfig) -> EndpointSettings:
     """The endpoint's own settings; results are kept for ever, since nobody asks for them.
 
     ValueError where flex workers are asked for and nothing is known of their starts, or where they would stop in
@@ -180,7 +180,7 @@ def endpoint_settings(workload: Workload, setting: Setting) -> EndpointSettings:
     """
     if workload.cold_start is None and not setting.fixed:
         raise ValueError("how long a cold start takes is not known, so flex workers cannot be simulated")
-    pause_s = workload.take_pause.lasts
+    pause_s = workload.take_pause.duration
     if not setting.fixed and 0 < pause_s >= setting.idle_timeout_s:
         idle_s = seconds_text(setting.idle_timeout_s)
         raise ValueError(
@@ -189,7 +189,7 @@ def endpoint_settings(workload: Workload, setting: Setting) -> EndpointSettings:
         )
     scaling = setting.scaling
     return EndpointSettings.model_construct(
-        workers=Workers.model_construct(active=setting.active, max=setting.most),
+        workers=Workers.model_construct(active=setting.active, max=setting.max_workers),
         scaler=QueueDelay.model_construct(queue_delay=scaling.queue_delay_s)
         if scaling.request_count is None
         else RequestCount.model_construct(request_count=scaling.request_count),
@@ -199,5 +199,5 @@ def endpoint_settings(workload: Workload, setting: Setting) -> EndpointSettings:
         revival=workload.revival,
         service=workload.service,
         failure_rate=workload.failure_rate,
-        retention=_FOR_EVER,
+        retention=_KEEP_FOREVER,
     )

@@ -15,11 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.capacity.arrivals import Profile, arrivals_at, gap_variation, parts_of
-from loadtest.capacity.setting import Setting, Workload, endpoint_settings, longest_s, mean_s, occupied_s, variation
+from loadtest.capacity.setting import (
+    WorkerConfig,
+    Workload,
+    endpoint_settings,
+    longest_s,
+    mean_s,
+    occupied_s,
+    variation,
+)
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.endpoint.spread import draws
+from loadtest.endpoint.spread import sample
 from loadtest.endpoint.workers import Worker
 from loadtest.protocol import Op
 
@@ -33,7 +41,7 @@ _SETTLING = 4
 """So many times as long as a flex worker's start, idle time and threshold together; the first time is the warm-up."""
 _RELAXATIONS = 16
 """So many times as long as the queue takes to forget how it began; the warm-up is four of them."""
-_MOST_JOBS = 100_000
+_MAX_JOBS = 100_000
 _SEED_OF_MODEL, _SEED_OF_OVERHEAD = 1 << 40, 1 << 41
 """Apart from the arrivals' seeds, so that gaps and execution times never come from one stream."""
 
@@ -71,20 +79,20 @@ class Replication:
         return self.delay_s + self.service_s + self.overhead_s
 
 
-def replication(workload: Workload, setting: Setting, rate_per_s: float, jobs: int, seed: int) -> Replication:
+def replication(workload: Workload, setting: WorkerConfig, rate_per_s: float, jobs: int, seed: int) -> Replication:
     """Simulates some `jobs` jobs at this rate; what is drawn depends on the seed and not on setting or rate.
 
     Of a profile each different share is one stretch, as long as all its parts together, and the day is all of them.
     """
-    jobs = jobs_to_settle(workload, setting, rate_per_s, jobs)
+    jobs = jobs_for_steady_state(workload, setting, rate_per_s, jobs)
     if isinstance(workload.arrivals, Profile):
         return _day(workload, workload.arrivals, setting, rate_per_s, jobs, seed)
     at_s = arrivals_at(workload.arrivals, rate_per_s, jobs, seed)
-    return _stretch(workload, setting, at_s, float(at_s[-1]), seed)
+    return _simulate_interval(workload, setting, at_s, float(at_s[-1]), seed)
 
 
 def _day(
-    workload: Workload, profile: Profile, setting: Setting, rate_per_s: float, jobs: int, seed: int
+    workload: Workload, profile: Profile, setting: WorkerConfig, rate_per_s: float, jobs: int, seed: int
 ) -> Replication:
     stretches = []
     for place, (share, weight) in enumerate(profile.parts):
@@ -93,7 +101,7 @@ def _day(
         at_s = np.empty(0)
         if share > 0:
             at_s = arrivals_at("poisson", rate_per_s * share, math.ceil(jobs * share * weight), drawn)
-        stretches.append(_stretch(workload, setting, at_s[at_s <= length_s], length_s, drawn))
+        stretches.append(_simulate_interval(workload, setting, at_s[at_s <= length_s], length_s, drawn))
 
     def joined(name: str) -> NDArray[Any]:
         return np.concatenate([getattr(each, name) for each in stretches])
@@ -108,19 +116,21 @@ def _day(
     )
 
 
-def _stretch(workload: Workload, setting: Setting, at_s: Floats, end_at: float, seed: int) -> Replication:
+def _simulate_interval(
+    workload: Workload, setting: WorkerConfig, at_s: Floats, end_at: float, seed: int
+) -> Replication:
     """What becomes of jobs that arrive at these times, none later than `end_at`, where the window ends."""
-    done, workers = carried_out(endpoint_settings(workload, setting), at_s, _SEED_OF_MODEL + seed, end_at)
+    done, workers = simulate_jobs(endpoint_settings(workload, setting), at_s, _SEED_OF_MODEL + seed, end_at)
     n = len(done)
     taken_at = np.array([math.nan if job.taken_at is None else job.taken_at for job in done])
     service_s = np.array([job.service_s for job in done])
     start_at = WARM_UP * end_at
     occupied = occupied_s(workload.take_pause, service_s)
     busy_s = np.clip(taken_at + occupied, start_at, end_at) - np.clip(taken_at, start_at, end_at)
-    up_s, billed_s = paid_s(workers, start_at, end_at)
+    up_s, billed_s = uptime_and_billed_s(workers, start_at, end_at)
     inside = at_s >= start_at
     extra = np.random.default_rng(_SEED_OF_OVERHEAD + seed)
-    dispatch_s, overhead_s = draws(workload.dispatch, n, extra), draws(workload.overhead, n, extra)
+    dispatch_s, overhead_s = sample(workload.dispatch, n, extra), sample(workload.overhead, n, extra)
     return Replication(
         wait_s=(taken_at - at_s)[inside],
         dispatch_s=dispatch_s[inside],
@@ -135,23 +145,23 @@ def _stretch(workload: Workload, setting: Setting, at_s: Floats, end_at: float, 
     )
 
 
-def jobs_to_settle(workload: Workload, setting: Setting, rate_per_s: float, jobs: int) -> int:
+def jobs_for_steady_state(workload: Workload, setting: WorkerConfig, rate_per_s: float, jobs: int) -> int:
     """At least so many jobs; more where the queue or flex workers would otherwise hardly have come and gone.
 
     Never more than 100,000: see `can_settle`.
     """
-    return max(jobs, min(_MOST_JOBS, math.ceil(_needed(workload, setting, rate_per_s))))
+    return max(jobs, min(_MAX_JOBS, math.ceil(_needed(workload, setting, rate_per_s))))
 
 
-def can_settle(workload: Workload, setting: Setting, rate_per_s: float) -> bool:
+def can_reach_steady_state(workload: Workload, setting: WorkerConfig, rate_per_s: float) -> bool:
     """Whether a replication is long enough to tell what the queue settles to; it is not from about 98 % busy on.
 
     Before it has settled the queue is shorter than it will be, so that a figure from there is too good.
     """
-    return _relaxation_jobs(workload, setting, rate_per_s) * _RELAXATIONS <= _MOST_JOBS
+    return _relaxation_jobs(workload, setting, rate_per_s) * _RELAXATIONS <= _MAX_JOBS
 
 
-def _needed(workload: Workload, setting: Setting, rate_per_s: float) -> float:
+def _needed(workload: Workload, setting: WorkerConfig, rate_per_s: float) -> float:
     of_queue = _relaxation_jobs(workload, setting, rate_per_s) * _RELAXATIONS
     if setting.fixed or workload.cold_start is None:
         return of_queue
@@ -160,24 +170,24 @@ def _needed(workload: Workload, setting: Setting, rate_per_s: float) -> float:
     return max(of_queue, _SETTLING * cycle_s * rate_per_s / least)
 
 
-def _relaxation_jobs(workload: Workload, setting: Setting, rate_per_s: float) -> float:
+def _relaxation_jobs(workload: Workload, setting: WorkerConfig, rate_per_s: float) -> float:
     """How many jobs arrive while a queue forgets where it began: ρ / (1 − √ρ)², times (Ca² + Cs²) / 2.
 
     The first factor is λ times the relaxation time of M/M/c, 1 / (cμ (1 − √ρ)²) (Odoni and Roth 1983, Operations
     Research 31, p. 432, who give the second for other queues); infinite where it never settles. Of a profile as many
     as come in the whole day while each of its parts is that long.
     """
-    mean_busy = rate_per_s * mean_s(workload.occupied) / setting.most
+    mean_busy = rate_per_s * mean_s(workload.occupancy) / setting.max_workers
     longest = 0.0
     for share, weight in parts_of(workload.arrivals):
         if mean_busy * share >= 1:
             return math.inf
         longest = max(longest, mean_busy / (1 - math.sqrt(mean_busy * share)) ** 2 / weight)
-    spread = (gap_variation(workload.arrivals) ** 2 + variation(workload.occupied) ** 2) / 2
+    spread = (gap_variation(workload.arrivals) ** 2 + variation(workload.occupancy) ** 2) / 2
     return longest * max(0.5, spread)
 
 
-def carried_out(
+def simulate_jobs(
     settings: EndpointSettings, at_s: Floats, seed: int, until_s: float = 0.0
 ) -> tuple[list[Job], list[Worker]]:
     """Jobs submitted at these times, in order, all of them taken by now; and the workers there have been by then.
@@ -196,7 +206,7 @@ def carried_out(
     return jobs, model.workers
 
 
-def paid_s(workers: Sequence[Worker], start_at: float, end_at: float) -> tuple[float, float]:
+def uptime_and_billed_s(workers: Sequence[Worker], start_at: float, end_at: float) -> tuple[float, float]:
     """Worker-seconds from start to stop within these times; and the same with each stop rounded up to a whole second.
 
     What rounding adds counts where the stop lies within, so that it is neither lost nor counted twice.
@@ -214,7 +224,7 @@ def paid_s(workers: Sequence[Worker], start_at: float, end_at: float) -> tuple[f
     return up_s, up_s + float((np.maximum(np.ceil(length_s - 1e-6), length_s) - length_s).sum())
 
 
-def up_at(workers: Sequence[Worker], at_s: Floats) -> Floats:
+def workers_up_at(workers: Sequence[Worker], at_s: Floats) -> Floats:
     """How many workers are up, from start to stop, at each of these times."""
     shifts = [shift for worker in workers for shift in worker.shifts]
     started_at = np.sort([shift.started_at for shift in shifts])
@@ -236,11 +246,11 @@ def starts(jobs: Sequence[Job], workers: Sequence[Worker]) -> NDArray[np.int8]:
         if job.worker_id in flex:
             flex[job.worker_id].append(place)
     for worker in workers:
-        places = flex.get(worker.id, [])
-        taken_at = [jobs[place].taken_at or 0.0 for place in places]
+        indices = flex.get(worker.id, [])
+        taken_at = [jobs[place].taken_at or 0.0 for place in indices]
         began = np.searchsorted(taken_at, [shift.started_at for shift in worker.shifts])
         for shift, first in enumerate(began.tolist()):
-            last = began[shift + 1] if shift + 1 < len(began) else len(places)
-            if first < last and taken_at[first] > jobs[places[first]].submitted_at:
-                kinds[places[first]] = COLD if shift == 0 else REVIVED
+            last = began[shift + 1] if shift + 1 < len(began) else len(indices)
+            if first < last and taken_at[first] > jobs[indices[first]].submitted_at:
+                kinds[indices[first]] = COLD if shift == 0 else REVIVED
     return kinds

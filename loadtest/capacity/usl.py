@@ -17,7 +17,7 @@ from scipy import optimize, special
 from loadtest.capacity.values import Estimate
 
 Floats = NDArray[np.float64]
-LEAST_POINTS = 4
+MIN_POINTS = 4
 """Three parameters go through any three points, and leave nothing to tell the error by."""
 _FAR = 10
 
@@ -49,9 +49,9 @@ def fit_usl(points: Sequence[tuple[float, float]]) -> Usl:
     fewer than four points, or loads that are all the same.
     """
     n, x = np.array(points, dtype=np.float64).reshape(-1, 2).T
-    if len(n) < LEAST_POINTS:
-        raise ValueError(f"the scalability law needs {LEAST_POINTS} points, {len(n)} are there; measure more loads")
-    if len(np.unique(n)) < LEAST_POINTS - 1:
+    if len(n) < MIN_POINTS:
+        raise ValueError(f"the scalability law needs {MIN_POINTS} points, {len(n)} are there; measure more loads")
+    if len(np.unique(n)) < MIN_POINTS - 1:
         raise ValueError("the scalability law needs three different loads; measure more of them")
     start = (float((x / n).max()), 0.01, 1e-4)
     fitted, covariance = optimize.curve_fit(throughput, n, x, p0=start, bounds=(0, np.inf), x_scale=start)

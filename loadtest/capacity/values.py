@@ -13,7 +13,7 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 
-class Each(Protocol):
+class MapFn(Protocol):
     """`map`, or one that shares the items out among processes: work and items are then sent there."""
 
     def __call__(self, work: Callable[[A], T], items: Iterable[A], /) -> Iterable[T]:
@@ -42,18 +42,18 @@ def estimate(values: Sequence[float], level: float = 0.95) -> Estimate:
     return Estimate(mean, mean - reach, mean + reach)
 
 
-def least_high(seen: Sequence[float], total: int, level: float = 0.95) -> float:
+def min_upper_bound(observed: Sequence[float], total: int, level: float = 0.95) -> float:
     """The least upper end that the interval of `estimate` can have once there are `total` figures, none below 0.
 
     With n seen, of mean a and squared deviations S, the rest r are best alike, at a − d: the end is then
     a − r d / R + c √((S + n r d² / R) / (R − 1)) with c = t / √R. It is least at
     d² = (R − 1) S / (c² n² − (R − 1) n r / R), or at d = a where that is more, or none.
     """
-    n, rest = len(seen), total - len(seen)
+    n, rest = len(observed), total - len(observed)
     if total < 2:
         return np.inf
-    mean = float(np.mean(seen))
-    deviations = float(np.square(np.asarray(seen) - mean).sum())
+    mean = float(np.mean(observed))
+    deviations = float(np.square(np.asarray(observed) - mean).sum())
     c = float(special.stdtrit(total - 1, (1 + level) / 2)) / total**0.5
     curve = c**2 * n**2 - (total - 1) * n * rest / total
     best = ((total - 1) * deviations / curve) ** 0.5 if curve > 0 else np.inf

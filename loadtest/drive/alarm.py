@@ -31,12 +31,12 @@ def sleep_until(at: float, clock: Clock) -> None:
     wait_s = at - clock.now()
     if wait_s > 0:
         if sys.platform == "linux":
-            _alarm().wait(wait_s)
+            _process_timer().wait(wait_s)
         else:
             gevent.sleep(wait_s)
 
 
-class Alarm:
+class PreciseTimer:
     """One timer of the system for all who wait in this process."""
 
     def __init__(self) -> None:
@@ -48,33 +48,33 @@ class Alarm:
         self._waiting: list[list[Any]] = []
         self._order = count()
         self._hub = get_hub()
-        self._rings = self._hub.loop.io(self._file, READ)
-        self._rings.start(self._ring)
+        self._watcher = self._hub.loop.io(self._file, READ)
+        self._watcher.start(self._on_expired)
 
     def wait(self, seconds: float) -> None:
         """Let others run for so long."""
         at = clock_gettime(CLOCK_MONOTONIC) + seconds
-        place: list[Any] = [at, next(self._order), getcurrent()]
-        heappush(self._waiting, place)
-        if self._waiting[0] is place:
-            self._set(at)
+        waiter: list[Any] = [at, next(self._order), getcurrent()]
+        heappush(self._waiting, waiter)
+        if self._waiting[0] is waiter:
+            self._arm(at)
         try:
             self._hub.switch()
         # Whatever ends the wait, a killed user too, must not be switched to when the time has come.
         except BaseException:
-            place[2] = None
+            waiter[2] = None
             raise
 
-    def _ring(self) -> None:
+    def _on_expired(self) -> None:
         now = clock_gettime(CLOCK_MONOTONIC)
         while self._waiting and self._waiting[0][0] <= now:
             waiting = heappop(self._waiting)[2]
             if waiting is not None:
                 waiting.switch()
         # Setting it, be it to never, also takes back that it has rung.
-        self._set(self._waiting[0][0] if self._waiting else 0.0)
+        self._arm(self._waiting[0][0] if self._waiting else 0.0)
 
-    def _set(self, at: float) -> None:
+    def _arm(self, at: float) -> None:
         """Ring at this time of the monotonic clock, at once where it has passed; 0 is never."""
         seconds = int(at)
         times = (ctypes.c_long * 4)(0, 0, seconds, int((at - seconds) * NANOSECONDS))
@@ -83,5 +83,5 @@ class Alarm:
 
 
 @cache
-def _alarm() -> Alarm:
-    return Alarm()
+def _process_timer() -> PreciseTimer:
+    return PreciseTimer()

@@ -15,7 +15,7 @@ from typing import Any
 from gevent import get_hub, getcurrent
 
 from loadtest.clock import Clock
-from loadtest.drive.reading import AnswerReader, Closed, NoAnswer
+from loadtest.drive.reading import ConnectionClosed, RequestError, ResponseParser
 
 READ, WRITE = 1, 2
 """What a watcher of the loop watches for, in libev's words."""
@@ -42,7 +42,7 @@ class Tls:
         """Whether this connection took up an earlier one's session."""
         return bool(self._object.session_reused)
 
-    def shake_hands(self, connected: Any) -> None:
+    def do_handshake(self, connected: Any) -> None:
         """Agree with the server over a socket that waits by itself; OSError where that fails."""
         while True:
             try:
@@ -57,12 +57,12 @@ class Tls:
                 connected.sendall(self._outgoing.read())
                 return
 
-    def wrapped(self, data: bytes) -> bytes:
+    def encrypt(self, data: bytes) -> bytes:
         """What goes over the wire for these bytes."""
         self._object.write(data)
         return self._outgoing.read()
 
-    def unwrapped(self, data: memoryview) -> tuple[bytes, bool]:
+    def decrypt(self, data: memoryview) -> tuple[bytes, bool]:
         """What these bytes from the wire mean, and whether the server has said that nothing follows."""
         self._incoming.write(data)
         parts = []
@@ -79,7 +79,7 @@ class Tls:
         return b"".join(parts), True
 
 
-class Turns:
+class IoBatcher:
     """What the loop does for all connections in turn: reads all that came, lets all go on who waited for it, sends.
 
     Done for one connection after another, each would wake the server, and find the processor's caches full of
@@ -99,7 +99,7 @@ class Turns:
             self._loop.run_callback(self._send)
         self._to_send.append(connection)
 
-    def wake(self, connection: Connection) -> None:
+    def resume_waiter(self, connection: Connection) -> None:
         """Let go on who waits for this connection, when all that came has been read."""
         if not self._to_wake:
             self._loop.run_callback(self._wake)
@@ -124,21 +124,21 @@ class Connection:
     since the epoch: whoever owns the connection calls `expire` then.
     """
 
-    def __init__(self, connected: socket.socket, tls: Tls | None, buffer: memoryview, turns: Turns) -> None:
+    def __init__(self, connected: socket.socket, tls: Tls | None, buffer: memoryview, batcher: IoBatcher) -> None:
         connected.setblocking(False)
         self.tls = tls
         self.alive = True
-        self.by = math.inf
+        self.deadline = math.inf
         self.sent_at = self.answered_at = 0.0
         self.exchanges = 0
-        self.reader = AnswerReader()
+        self.reader = ResponseParser()
         self._socket = connected
         self._receive, self._buffer = connected.recv_into, buffer
-        self._turns = turns
+        self._batcher = batcher
         self._unsent: bytes | memoryview = b""
         self._waiting: Any = None
-        self._over = False
-        self._fault: NoAnswer | None = None
+        self._done = False
+        self._error: RequestError | None = None
         self._hub = get_hub()
         self._readable = self._hub.loop.io(connected.fileno(), READ)
         self._readable.start(self._read)
@@ -147,25 +147,25 @@ class Connection:
     def exchange(self, request: bytes, by: float) -> None:
         """Send a request and wait until `reader` has its answer; NoAnswer where none comes whole by then."""
         reader = self.reader
-        reader.expect()
+        reader.reset()
         self.exchanges += 1
-        self.by = by
+        self.deadline = by
         try:
-            self._unsent = request if self.tls is None else self.tls.wrapped(request)
+            self._unsent = request if self.tls is None else self.tls.encrypt(request)
             self._waiting = getcurrent()
-            self._over = False
-            self._turns.send(self)
+            self._done = False
+            self._batcher.send(self)
             self._hub.switch()
-            if self._fault is not None:
-                raise self._fault
+            if self._error is not None:
+                raise self._error
         # Whatever ends the wait, a killed user too, leaves half an exchange behind.
         except BaseException:
             self.close()
             raise
         finally:
             self._waiting = None
-        self.by = math.inf
-        if self._unsent or not reader.keep:
+        self.deadline = math.inf
+        if self._unsent or not reader.keep_alive:
             self.close()
 
     def send(self) -> None:
@@ -179,7 +179,7 @@ class Connection:
             sent = 0
         except OSError:
             # A server may refuse a long body, answer and close: what it said is still to be read.
-            self.reader.keep = False
+            self.reader.keep_alive = False
             sent = len(unsent)
         if sent < len(unsent):
             self._unsent = memoryview(unsent)[sent:]
@@ -196,50 +196,50 @@ class Connection:
             if self.tls is None and data and self._waiting is not None:
                 self.reader.feed(data)
             else:
-                self._take(data)
+                self._on_data(data)
         except BlockingIOError:
             return
-        except NoAnswer as fault:
-            self._fault = fault
-        except OSError as fault:
-            self._fault = Closed(f"connection lost: {fault.strerror or fault}")
+        except RequestError as error:
+            self._error = error
+        except OSError as error:
+            self._error = ConnectionClosed(f"connection lost: {error.strerror or error}")
         if self._waiting is None:
-            if self._fault is not None:
+            if self._error is not None:
                 self.close()
-        elif self.reader.complete or self._fault is not None:
-            self._end()
+        elif self.reader.complete or self._error is not None:
+            self._complete()
         else:
-            self.reader.note(self._turns.now())
+            self.reader.mark_progress(self._batcher.now())
 
-    def _end(self) -> None:
+    def _complete(self) -> None:
         """The exchange is over; whoever waits for it is woken once."""
-        if not self._over:
-            self._over = True
-            self.answered_at = self._turns.now()
-            self._turns.wake(self)
+        if not self._done:
+            self._done = True
+            self.answered_at = self._batcher.now()
+            self._batcher.resume_waiter(self)
 
     def wake(self) -> None:
         """The loop: let go on who waits, if anybody still does."""
         if self._waiting is not None:
             self._waiting.switch()
 
-    def _take(self, data: memoryview) -> None:
+    def _on_data(self, data: memoryview) -> None:
         plain: bytes | memoryview = data
         ended = not data
         if self.tls is not None and data:
-            plain, ended = self.tls.unwrapped(data)
+            plain, ended = self.tls.decrypt(data)
         if self._waiting is None and (plain or ended):
-            raise NoAnswer("closed, or answered, when nothing had been asked")
+            raise RequestError("closed, or answered, when nothing had been asked")
         if plain:
             self.reader.feed(plain)
         if ended and not self.reader.complete:
-            self.reader.end()
+            self.reader.on_eof()
 
     def expire(self) -> None:
         """The exchange has had its time."""
-        if self._waiting is not None and not self._over:
-            self._fault = NoAnswer("no whole answer in time")
-            self._end()
+        if self._waiting is not None and not self._done:
+            self._error = RequestError("no whole answer in time")
+            self._complete()
 
     def close(self) -> None:
         """Give the connection up; a second time changes nothing."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from locust.runners import Runner
 
-from loadtest.drive.messages import Copied, Copy, tell
+from loadtest.drive.messages import ShardAck, ShardBytes, send
 from loadtest.record.directory import SHARDS, RunDirectory
 from loadtest.record.replica import read_from
 
-PIECE_BYTES = 256 * 1024
-AGAIN_AFTER = 6
+CHUNK_BYTES = 256 * 1024
+RESEND_AFTER_CALLS = 6
 """So many calls of `send` without an answer, and everything that is not confirmed is sent again."""
 
 
@@ -19,10 +19,10 @@ AGAIN_AFTER = 6
 class _Shard:
     sent: int = 0
     confirmed: int = 0
-    unanswered: int = 0
+    calls_without_ack: int = 0
 
 
-class Copies:
+class ShardUploader:
     """Sends what the lead has not confirmed; a lost or repeated piece does no harm: each says where it belongs."""
 
     def __init__(self, directory: RunDirectory, process: int, runner: Runner) -> None:
@@ -36,24 +36,24 @@ class Copies:
         if self._refused:
             return
         for name, shard in self._shards.items():
-            shard.unanswered += shard.sent > shard.confirmed
-            if shard.unanswered > AGAIN_AFTER:
-                shard.sent, shard.unanswered = shard.confirmed, 0
-            content = read_from(self._paths[name], shard.sent, PIECE_BYTES)
+            shard.calls_without_ack += shard.sent > shard.confirmed
+            if shard.calls_without_ack > RESEND_AFTER_CALLS:
+                shard.sent, shard.calls_without_ack = shard.confirmed, 0
+            content = read_from(self._paths[name], shard.sent, CHUNK_BYTES)
             if content:
-                tell(self._runner, Copy(name, shard.sent, content))
+                send(self._runner, ShardBytes(name, shard.sent, content))
                 shard.sent += len(content)
 
-    def copied(self, copied: Copied) -> None:
+    def on_ack(self, copied: ShardAck) -> None:
         """The lead has so much of a shard; once its disk is full, what is here is kept here."""
         if copied.size is None:
             self._refused = True
             return
         shard = self._shards[copied.shard]
-        shard.confirmed, shard.unanswered = copied.size, 0
+        shard.confirmed, shard.calls_without_ack = copied.size, 0
         shard.sent = max(shard.sent, copied.size)
 
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether the lead has all there is, or all that it will take."""
         return self._refused or all(
             not read_from(self._paths[name], shard.confirmed, 1) for name, shard in self._shards.items()

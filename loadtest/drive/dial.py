@@ -10,11 +10,11 @@ from gevent import socket
 from gevent.monkey import get_original
 
 from loadtest.clock import Clock
-from loadtest.drive.connection import READ_BYTES, Connection, Tls, Turns
+from loadtest.drive.connection import READ_BYTES, Connection, IoBatcher, Tls
 from loadtest.drive.proxy import Proxy
-from loadtest.drive.reading import NoAnswer
+from loadtest.drive.reading import RequestError
 
-CONNECT_WITHIN_S = 5.0
+CONNECT_TIMEOUT_S = 5.0
 """For all of it: name, TCP, proxy and TLS."""
 
 
@@ -29,20 +29,20 @@ class Dialer:
         self._context = ssl.create_default_context() if secure else None
         # All connections read into the same memory: each hands on what it got before another may read.
         self._buffer = memoryview(bytearray(READ_BYTES))
-        self._turns = Turns(clock)
+        self._batcher = IoBatcher(clock)
         self.session: ssl.SSLSession | None = None
 
     def dial(self) -> Connection:
         """A new connection; NoAnswer where none comes about within CONNECT_WITHIN_S."""
         try:
-            with gevent.Timeout(CONNECT_WITHIN_S, NoAnswer(f"no connection within {CONNECT_WITHIN_S:g} s")):
-                return self._connected()
-        except ssl.SSLCertVerificationError as fault:
-            raise NoAnswer(f"certificate not trusted: {fault.verify_message}") from None
-        except OSError as fault:
-            raise NoAnswer(f"no connection: {fault.strerror or fault}") from None
+            with gevent.Timeout(CONNECT_TIMEOUT_S, RequestError(f"no connection within {CONNECT_TIMEOUT_S:g} s")):
+                return self._connect()
+        except ssl.SSLCertVerificationError as error:
+            raise RequestError(f"certificate not trusted: {error.verify_message}") from None
+        except OSError as error:
+            raise RequestError(f"no connection: {error.strerror or error}") from None
 
-    def _connected(self) -> Connection:
+    def _connect(self) -> Connection:
         address = (self._host, self._port) if self._proxy is None else self._proxy.address
         waiting = socket.create_connection(address)
         try:
@@ -52,9 +52,9 @@ class Dialer:
                 if self._proxy is not None:
                     self._proxy.open_tunnel(waiting, self._host, self._port)
                 tls = Tls(self._context, self._host, self.session)
-                tls.shake_hands(waiting)
+                tls.do_handshake(waiting)
             # From here on the loop reads: a socket that neither blocks nor waits takes over.
             plain = get_original("socket", "socket")(waiting.family, waiting.type, waiting.proto, waiting.detach())
         finally:
             waiting.close()
-        return Connection(plain, tls, self._buffer, self._turns)
+        return Connection(plain, tls, self._buffer, self._batcher)

@@ -11,22 +11,22 @@ from loadtest.clock import Clock
 from loadtest.drive.connection import Connection
 from loadtest.drive.dial import Dialer
 from loadtest.drive.proxy import proxy_for
-from loadtest.drive.reading import Closed, NoAnswer
-from loadtest.flows.steps import Answer
+from loadtest.drive.reading import ConnectionClosed, RequestError
+from loadtest.flows.steps import Response
 from loadtest.protocol import authorization
 
-ANSWER_WITHIN_S = 30.0
-LAST_MOMENT_S = 1.0
+RESPONSE_TIMEOUT_S = 30.0
+GRACE_S = 1.0
 """So long after the end of a client's patience an answer may come that is on its way."""
-SWEEP_S = 0.25
+DEADLINE_CHECK_INTERVAL_S = 0.25
 """How often the deadlines of all exchanges are looked at: one timer for all, since hardly any is ever met."""
-PREPARED = 64
+REQUEST_CACHE_SIZE = 64
 """So many different requests with a body are kept ready."""
-PREPARED_BYTES = 64 * 1024
+CACHEABLE_BODY_BYTES = 64 * 1024
 """A larger body is put behind its head each time it is sent, which is little beside the sending."""
 
 
-class Engine:
+class HttpClient:
     """Sends requests to one endpoint, each over a free kept connection or a new one."""
 
     def __init__(self, url: str, key: str, clock: Clock) -> None:
@@ -44,15 +44,15 @@ class Engine:
             f"User-Agent: loadtest\r\nAuthorization: {authorization(key)}\r\n{credentials}"
         ).encode("latin-1")
         self._clock = clock
-        self._free: list[Connection] = []
-        self._open: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self._connections: set[Connection] = set()
         self._prepared: dict[tuple[str, str, bytes], bytes] = {}
-        self._sweep = get_hub().loop.timer(SWEEP_S, SWEEP_S, ref=False)
+        self._sweep = get_hub().loop.timer(DEADLINE_CHECK_INTERVAL_S, DEADLINE_CHECK_INTERVAL_S, ref=False)
         self._sweep.start(self._expire_overdue)
 
     def send(
-        self, method: str, path: str, body: bytes = b"", hold_s: float = 0.0, give_up_at: float = math.inf
-    ) -> Answer:
+        self, method: str, path: str, body: bytes = b"", long_poll_s: float = 0.0, deadline: float = math.inf
+    ) -> Response:
         """One request and what came of it; a server may hold its answer for `hold_s` on top of ANSWER_WITHIN_S.
 
         Past `give_up_at` (seconds since the epoch), and what the server may hold, it has LAST_MOMENT_S. A kept
@@ -62,62 +62,64 @@ class Engine:
         now = self._clock.now
         request = self._request(method, path, body)
         sent_at = now()
-        within_s = hold_s + ANSWER_WITHIN_S
-        if give_up_at < sent_at + within_s:
-            within_s = min(within_s, max(give_up_at - sent_at, hold_s) + LAST_MOMENT_S)
-        connection = self._kept()
+        within_s = long_poll_s + RESPONSE_TIMEOUT_S
+        if deadline < sent_at + within_s:
+            within_s = min(within_s, max(deadline - sent_at, long_poll_s) + GRACE_S)
+        connection = self._acquire()
         try:
             if connection is not None:
                 try:
                     connection.exchange(request, sent_at + within_s)
                     sent_at = connection.sent_at
-                except Closed:
-                    if connection.reader.heard:
+                except ConnectionClosed:
+                    if connection.reader.received_any:
                         raise
-                    self._drop_free()
+                    self._close_idle()
                     connection = None
             if connection is None:
-                connection = self._dialed()
+                connection = self._open_connection()
                 connection.exchange(request, now() + within_s)
             answered_at, reader = connection.answered_at, connection.reader
             retry_after_s = None if reader.status == 200 else reader.retry_after_s(answered_at)
-            return Answer(reader.status, reader.content(), sent_at, answered_at, retry_after_s, came=reader.came)
-        except NoAnswer as fault:
-            return Answer(0, b"", sent_at, now(), fault=str(fault))
+            return Response(
+                reader.status, reader.body(), sent_at, answered_at, retry_after_s, body_progress=reader.body_progress
+            )
+        except RequestError as error:
+            return Response(0, b"", sent_at, now(), error=str(error))
         finally:
             if connection is not None:
-                self._keep(connection)
+                self._release(connection)
 
-    def _kept(self) -> Connection | None:
-        while self._free:
-            connection = self._free.pop()
+    def _acquire(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
             if connection.alive:
                 return connection
-            self._open.discard(connection)
+            self._connections.discard(connection)
         return None
 
-    def _dialed(self) -> Connection:
+    def _open_connection(self) -> Connection:
         connection = self._dialer.dial()
-        self._open.add(connection)
+        self._connections.add(connection)
         return connection
 
-    def _keep(self, connection: Connection) -> None:
+    def _release(self, connection: Connection) -> None:
         if not connection.alive:
-            self._open.discard(connection)
+            self._connections.discard(connection)
             return
         if connection.tls is not None and connection.exchanges == 1:
             self._dialer.session = connection.tls.session
-        self._free.append(connection)
+        self._idle.append(connection)
 
     def _request(self, method: str, path: str, body: bytes) -> bytes:
         """The whole request; one with a body is often the same for all jobs of a flow, and then made once."""
         if not body:
             length = b"Content-Length: 0\r\n" if method == "POST" else b""
             return f"{method} {self._base}{path}".encode() + self._headers + length + b"\r\n"
-        kept = len(body) <= PREPARED_BYTES
+        kept = len(body) <= CACHEABLE_BODY_BYTES
         request = self._prepared.get((method, path, body)) if kept else None
         if request is None:
-            if len(self._prepared) >= PREPARED:
+            if len(self._prepared) >= REQUEST_CACHE_SIZE:
                 self._prepared.clear()
             head = f"{method} {self._base}{path}".encode() + self._headers
             length = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
@@ -128,17 +130,17 @@ class Engine:
 
     def _expire_overdue(self) -> None:
         now = self._clock.now()
-        for connection in [each for each in self._open if each.by < now]:
+        for connection in [each for each in self._connections if each.deadline < now]:
             connection.expire()
 
-    def _drop_free(self) -> None:
+    def _close_idle(self) -> None:
         """What was kept as long as a stale connection is as stale."""
-        while self._free:
-            connection = self._free.pop()
-            self._open.discard(connection)
+        while self._idle:
+            connection = self._idle.pop()
+            self._connections.discard(connection)
             connection.close()
 
     def close(self) -> None:
         """Close every kept connection."""
         self._sweep.stop()
-        self._drop_free()
+        self._close_idle()

@@ -28,11 +28,11 @@ Times: TypeAlias = "defaultdict[tuple[str, str], tuple[array[float], array[int]]
 """For each name and method: times in milliseconds, and bytes."""
 
 
-class Failed(Exception):
+class RequestFailed(Exception):
     """What Locust shows as the failure of a request."""
 
 
-class Figures:
+class BatchedLocustStats:
     """Takes the place of `log_request` of an environment's statistics, and tells them later what it was told.
 
     Every request is still an event. Only what Locust itself makes of it, on two of its entries, waits for
@@ -41,9 +41,9 @@ class Figures:
     """
 
     def __init__(self, environment: Environment, soon: Callable[[Callable[[], None]], object]) -> None:
-        self._soon = soon
+        self._run_on_loop = soon
         self._stats: RequestStats = environment.stats
-        self._held: Times = defaultdict(_columns)
+        self._pending: Times = defaultdict(_columns)
         self._left = BATCH
         # Locust's runner calls this very method, and has no other place where one could stand between.
         self._stats.log_request = self.log_request  # type: ignore[method-assign]
@@ -51,31 +51,31 @@ class Figures:
 
     def log_request(self, method: str, name: str, response_time: float, content_length: int) -> None:
         """As Locust's: one more request of this method and name, with its time in milliseconds and its bytes."""
-        times, sizes = self._held[name, method]
+        times, sizes = self._pending[name, method]
         times.append(response_time)
         sizes.append(content_length)
         self._left -= 1
         if self._left == 0:
-            self._soon(self.tell)
+            self._run_on_loop(self.flush)
 
     def add_jobs(self, samples: list[Sample]) -> None:
         """Jobs that are over: end-to-end, delay, execution and first chunk become entries beside their requests."""
         ended = [sample for sample in samples if sample.finished_at is not None]
         for flow in {sample.flow for sample in ended}:
-            _add_jobs(self._held, flow, [sample for sample in ended if sample.flow == flow])
+            _add_jobs(self._pending, flow, [sample for sample in ended if sample.flow == flow])
         for sample in ended:
             if sample.outcome != Outcome.COMPLETED:
-                fault = Failed(f"{sample.outcome}: {sample.error or ''}")
-                self._stats.log_error(JOB, f"{sample.flow} end-to-end", fault)
+                error = RequestFailed(f"{sample.outcome}: {sample.error or ''}")
+                self._stats.log_error(JOB, f"{sample.flow} end-to-end", error)
 
     def add_chunks(self, flow: str, seen_at: list[float]) -> None:
         """The gaps between the chunks of a streamed job become entries too."""
         for before, after in pairwise(seen_at):
             self.log_request(JOB, f"{flow} chunk gap", (after - before) * 1000, 0)
 
-    def tell(self) -> None:
+    def flush(self) -> None:
         """Hand over what is held, each name and method as one entry that Locust adds up like a worker's report."""
-        held, self._held = self._held, defaultdict(_columns)
+        held, self._pending = self._pending, defaultdict(_columns)
         self._left, now = BATCH, time.time()
         for (name, method), (times, sizes) in held.items():
             batch = _entry(self._stats, name, method, times, sizes, now)
@@ -83,7 +83,7 @@ class Figures:
             self._stats.total.extend(batch)
 
     def _stopped(self, **_: Any) -> None:
-        self.tell()
+        self.flush()
 
 
 def _columns() -> tuple[array[float], array[int]]:
@@ -115,7 +115,7 @@ def _entry(
     entry.last_request_timestamp = now
     entry.total_content_length = sum(sizes)
     times_ms = np.frombuffer(times)
-    entry.response_times = _bucketed(times_ms)
+    entry.response_times = _histogram(times_ms)
     # Locust's hints say whole milliseconds; it computes with any number.
     in_fractions: Any = entry
     in_fractions.total_response_time = float(times_ms.sum())
@@ -123,7 +123,7 @@ def _entry(
     return entry
 
 
-def _bucketed(times_ms: NDArray[np.float64]) -> dict[int, int]:
+def _histogram(times_ms: NDArray[np.float64]) -> dict[int, int]:
     """How many times fall on each of Locust's marks: two significant digits, whole milliseconds below 100."""
     steps_ms = _STEPS_MS[np.searchsorted(_STEP_EDGES_MS, times_ms, side="right")]
     marks, counts = np.unique(np.rint(times_ms / steps_ms) * steps_ms, return_counts=True)

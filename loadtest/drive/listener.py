@@ -12,40 +12,40 @@ from gevent.pywsgi import WSGIServer
 
 from loadtest.clock import Clock
 from loadtest.errors import UsageError
-from loadtest.flows.steps import NOTHING, Answer
-from loadtest.scenario.model import Notifications
+from loadtest.flows.steps import NO_RESPONSE, Response
+from loadtest.scenario.model import WebhookReceiverSettings
 
 LARGEST_BYTES = 256 * 10**6
-KEPT = 10_000
+MAX_EARLY = 10_000
 """So many notifications are kept that nobody waits for yet: one may come before the answer to the submission does."""
 
 
-class Named(msgspec.Struct, frozen=True):
+class NotificationId(msgspec.Struct, frozen=True):
     """As much of a notification as says which job it is about."""
 
     id: str
 
 
-_named = msgspec.json.Decoder(Named)
+_named = msgspec.json.Decoder(NotificationId)
 
 
-class Listener:
+class WebhookReceiver:
     """Hears of jobs at `url`, whose path nobody can guess. UsageError where it cannot listen or be reached."""
 
-    def __init__(self, settings: Notifications, process: int, clock: Clock) -> None:
+    def __init__(self, settings: WebhookReceiverSettings, process: int, clock: Clock) -> None:
         port = settings.port + process if settings.port else 0
         self._clock = clock
         self._path = f"/{secrets.token_urlsafe(12)}"
-        self._awaited: dict[str, AsyncResult[Answer]] = {}
-        self._early: dict[str, Answer] = {}
+        self._awaited: dict[str, AsyncResult[Response]] = {}
+        self._early: dict[str, Response] = {}
         self._server = WSGIServer((settings.host, port), self._answer, log=None, error_log=None)
         try:
             self._server.start()
-        except OSError as fault:
+        except OSError as error:
             raise UsageError(
-                f"webhooks: cannot listen on {settings.host} port {port}: {fault.strerror}; name another"
+                f"webhooks: cannot listen on {settings.host} port {port}: {error.strerror}; name another"
             ) from None
-        own = f"http://{_reached(settings.host)}:{self._server.server_port}"
+        own = f"http://{_url_host(settings.host)}:{self._server.server_port}"
         given = settings.url
         if given is not None and process > 0 and "{port}" not in given:
             raise UsageError('webhooks.url: it leads to one process of several; put "{port}" where the port belongs')
@@ -53,15 +53,15 @@ class Listener:
             own if given is None else given.rstrip("/").replace("{port}", str(self._server.server_port))
         ) + self._path
 
-    def heard_of(self, job_id: str, until: float) -> Answer:
+    def wait_for(self, job_id: str, until: float) -> Response:
         """What the endpoint told of this job, at once or when it does; NOTHING where it has not by `until`."""
         early = self._early.pop(job_id, None)
         if early is not None:
             return early
-        told: AsyncResult[Answer] = AsyncResult()
-        self._awaited[job_id] = told
+        text: AsyncResult[Response] = AsyncResult()
+        self._awaited[job_id] = text
         try:
-            return told.wait(timeout=max(0.0, until - self._clock.now())) or NOTHING
+            return text.wait(timeout=max(0.0, until - self._clock.now())) or NO_RESPONSE
         finally:
             del self._awaited[job_id]
 
@@ -82,22 +82,22 @@ class Listener:
         except msgspec.MsgspecError:
             start("400 Bad Request", [])
             return [b""]
-        self._told(job_id, Answer(200, body, at, at))
+        self._deliver(job_id, Response(200, body, at, at))
         start("200 OK", [("Content-Length", "0")])
         return [b""]
 
-    def _told(self, job_id: str, answer: Answer) -> None:
+    def _deliver(self, job_id: str, answer: Response) -> None:
         awaited = self._awaited.get(job_id)
         if awaited is not None:
             if not awaited.ready():
                 awaited.set(answer)
             return
-        if len(self._early) >= KEPT:
+        if len(self._early) >= MAX_EARLY:
             del self._early[next(iter(self._early))]
         self._early[job_id] = answer
 
 
-def _reached(host: str) -> str:
+def _url_host(host: str) -> str:
     """How an endpoint on this machine calls an address that is listened on, as a URL has it."""
     own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"[{own}]" if ":" in own else own

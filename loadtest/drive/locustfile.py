@@ -15,11 +15,11 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.drive import messages
-from loadtest.drive.crew import GIVEN_UP_AFTER_S
-from loadtest.drive.hand import Hand
-from loadtest.drive.lead import Lead, as_fault
-from loadtest.drive.messages import listen
-from loadtest.drive.options import Plan, add_options, read_plan
+from loadtest.drive.crew import ABANDON_AFTER_S
+from loadtest.drive.hand import Generator
+from loadtest.drive.lead import Master, as_loadtest_error
+from loadtest.drive.messages import subscribe
+from loadtest.drive.options import RunConfig, add_options, read_plan
 from loadtest.drive.shape import StagesShape
 from loadtest.drive.users import MixedUser, RunsyncUser, RunUser, StreamUser, user_class
 from loadtest.errors import ExitCode, LoadtestError
@@ -37,94 +37,94 @@ def prepare(environment: Environment, **_: Any) -> None:
     """Make this process a lead, a hand, or, where it has no others, both."""
     logging.getLogger("locust.runners").setLevel(logging.ERROR)
     # Locust ends a run whose workers are all out of reach for 3 s; ours waits for a link that comes back.
-    runners.HEARTBEAT_LIVENESS = math.ceil(GIVEN_UP_AFTER_S)
-    hand = None if isinstance(environment.runner, MasterRunner) else Hand(environment)
-    if hand is not None:
-        environment.events.test_stopping.add_listener(lambda **_: hand.let_go())
+    runners.HEARTBEAT_LIVENESS = math.ceil(ABANDON_AFTER_S)
+    generator = None if isinstance(environment.runner, MasterRunner) else Generator(environment)
+    if generator is not None:
+        environment.events.test_stopping.add_listener(lambda **_: generator.release_users())
     if isinstance(environment.runner, WorkerRunner):
-        follow(environment, hand)
+        set_up_generator(environment, generator)
         return
     assert environment.parsed_options is not None
     try:
         plan = read_plan(environment.parsed_options)
-    except LoadtestError as fault:
-        sys.stderr.write(f"loadtest: {fault}\n")
-        raise SystemExit(fault.exit_code) from None
+    except LoadtestError as error:
+        sys.stderr.write(f"loadtest: {error}\n")
+        raise SystemExit(error.exit_code) from None
     environment.user_classes = [user_class(plan.scenario)]
     shape = StagesShape(plan)
     shape.runner = environment.runner
     environment.shape_class = shape
-    take_the_lead(environment, plan, shape, hand)
+    set_up_master(environment, plan, shape, generator)
 
 
-def follow(environment: Environment, hand: Hand | None) -> None:
+def set_up_generator(environment: Environment, generator: Generator | None) -> None:
     """A process that only sends finishes its part when Locust, or its own end, stops its users."""
     assert environment.runner is not None
-    assert hand is not None
+    assert generator is not None
     environment.process_exit_code = 0
-    finishing = Once(hand.finish)
-    environment.events.test_start.add_listener(lambda **_: finishing.again())
+    finishing = RunOnce(generator.finish)
+    environment.events.test_start.add_listener(lambda **_: finishing.reset())
     environment.events.test_stop.add_listener(lambda **_: finishing())
-    environment.events.quit.add_listener(lambda **_: let_go_of_the_lead(environment.runner))
+    environment.events.quit.add_listener(lambda **_: close_master_link(environment.runner))
     gevent.signal_handler(signal.SIGTERM, environment.runner.quit)
 
 
-def let_go_of_the_lead(runner: Any) -> None:
+def close_master_link(runner: Any) -> None:
     """What could not be told to a lead that has died is not waited for at the end of this process."""
     runner.client.close(linger=LINGER_MS)
 
 
-def take_the_lead(environment: Environment, plan: Plan, shape: StagesShape, hand: Hand | None) -> None:
+def set_up_master(environment: Environment, plan: RunConfig, shape: StagesShape, generator: Generator | None) -> None:
     """Tie a run to each start and stop of Locust's."""
     assert environment.runner is not None
 
     def begin(**_: Any) -> None:
-        finishing.again()
-        lead = Lead(plan, environment)
-        shape.lead_by(lead)
+        finishing.reset()
+        master = Master(plan, environment)
+        shape.attach(master)
         try:
-            lead.begin()
-        except Exception as fault:
+            master.begin()
+        except Exception as error:
             # Locust puts it in its log, and would wait for ever for a run that never is on.
-            lead.abort(as_fault(fault))
+            master.abort(as_loadtest_error(error))
             raise
 
     def conclude() -> None:
-        lead = shape.lead
-        if lead is not None:
-            if hand is not None:
-                hand.finish()
-            lead.finish()
-            environment.process_exit_code = results_of(lead, plan)
-            shape.lead_by(None)
+        master = shape.master
+        if master is not None:
+            if generator is not None:
+                generator.finish()
+            master.finish()
+            environment.process_exit_code = build_results(master, plan)
+            shape.attach(None)
 
     def hear(name: str, message: Any) -> None:
-        if shape.lead is not None:
-            shape.lead.hear(name, message)
+        if shape.master is not None:
+            shape.master.on_message(name, message)
 
-    def joined(client_id: str, **_: Any) -> None:
-        if shape.lead is not None:
-            shape.lead.joined(client_id)
+    def on_connected(client_id: str, **_: Any) -> None:
+        if shape.master is not None:
+            shape.master.on_generator_connected(client_id)
 
     def terminated() -> None:
         """Locust listens to SIGTERM only once a shape has ended; until then it would be death."""
-        if shape.lead is not None:
-            shape.lead.stop(Ending.TERMINATED)
+        if shape.master is not None:
+            shape.master.stop(Ending.TERMINATED)
 
     def faulted(exception: Exception, **_: Any) -> None:
-        if shape.lead is not None:
-            shape.lead.abort(LoadtestError(f"a fault of ours in a user: {exception!r}"))
+        if shape.master is not None:
+            shape.master.abort(LoadtestError(f"a fault of ours in a user: {exception!r}"))
 
-    finishing = Once(conclude)
-    listen(environment.runner, messages.TO_LEAD, hear)
-    environment.events.worker_connect.add_listener(joined)
+    finishing = RunOnce(conclude)
+    subscribe(environment.runner, messages.TO_MASTER, hear)
+    environment.events.worker_connect.add_listener(on_connected)
     environment.events.test_start.add_listener(begin)
     environment.events.user_error.add_listener(faulted)
     environment.events.test_stop.add_listener(lambda **_: finishing())
     gevent.signal_handler(signal.SIGTERM, terminated)
 
 
-class Once:
+class RunOnce:
     """Something to be done once, though Locust asks twice when a signal comes while it stops; all wait for it."""
 
     def __init__(self, work: Any) -> None:
@@ -137,17 +137,17 @@ class Once:
             self._doing = gevent.spawn(self._work)
         self._doing.get()
 
-    def again(self) -> None:
+    def reset(self) -> None:
         """It may be done once more."""
         self._doing = None
 
 
-def results_of(lead: Lead, plan: Plan) -> int:
+def build_results(master: Master, plan: RunConfig) -> int:
     """Let another process build the results, unless the one that started us will; the exit code of this one."""
-    if lead.books is None or lead.books.unrecorded is not None:
-        fault = lead.fault if lead.books is None else lead.books.unrecorded
-        sys.stderr.write(f"loadtest: {fault}\n")
-        return fault.exit_code if fault is not None else ExitCode.USAGE
+    if master.run_log is None or master.run_log.close_error is not None:
+        error = master.error if master.run_log is None else master.run_log.close_error
+        sys.stderr.write(f"loadtest: {error}\n")
+        return error.exit_code if error is not None else ExitCode.USAGE
     if plan.progress_fd is not None:
         return 0
-    return subprocess.call([sys.executable, "-m", "loadtest", "report", str(lead.books.directory.path)])
+    return subprocess.call([sys.executable, "-m", "loadtest", "report", str(master.run_log.directory.path)])

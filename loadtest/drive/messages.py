@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loadtest.record.progress import Counts
-from loadtest.traffic.shares import Place
+from loadtest.record.progress import ProcessCounts
+from loadtest.traffic.shares import Share
 
 if TYPE_CHECKING:
     from locust.runners import Runner
@@ -29,7 +29,7 @@ class Pong(msgspec.Struct, frozen=True):
     host: str
 
 
-class Begin(msgspec.Struct, frozen=True):
+class StartRun(msgspec.Struct, frozen=True):
     """Lead to hand: a run begins. `process` numbers the hand; its clock is ahead of the lead's by `clock_offset_s`.
 
     It may send `until` then, in the lead's clock; infinite where lead and hand are one process.
@@ -40,30 +40,30 @@ class Begin(msgspec.Struct, frozen=True):
     scenario: dict[str, Any]
     url: str
     process: int
-    place: Place
+    share: Share
     starts_at: float
     clock_offset_s: float
     until: float
 
 
-class Turn(msgspec.Struct, frozen=True):
+class Assignment(msgspec.Struct, frozen=True):
     """Lead to hand: send within this share from now on; carry out this part of the schedule from `from_at` on.
 
     `from_at` may have passed: what is due since then and not sent yet is no longer this hand's.
     """
 
-    share: Place | None = None
-    part: Place | None = None
+    share: Share | None = None
+    part: Share | None = None
     from_at: float = 0.0
 
 
-class Confirmed(msgspec.Struct, frozen=True):
+class ShareConfirmed(msgspec.Struct, frozen=True):
     """Hand to lead: this share is in force."""
 
-    share: Place
+    share: Share
 
 
-class Alive(msgspec.Struct, frozen=True):
+class Lease(msgspec.Struct, frozen=True):
     """Lead to hand: the run goes on, and you may send `until` then, in the lead's clock.
 
     A time, not a span: one that a broken link delivers half a minute late allows nothing.
@@ -72,10 +72,10 @@ class Alive(msgspec.Struct, frozen=True):
     until: float
 
 
-class Report(msgspec.Struct, frozen=True):
+class StatusReport(msgspec.Struct, frozen=True):
     """Hand to lead, twice a second: how its part of the run stands."""
 
-    counts: Counts
+    counts: ProcessCounts
     ends_at: float
     needed_users: int
     all_ended: bool
@@ -84,7 +84,7 @@ class Report(msgspec.Struct, frozen=True):
     cpu_share: float | None
 
 
-class Copy(msgspec.Struct, frozen=True):
+class ShardBytes(msgspec.Struct, frozen=True):
     """Hand to lead, where they share no disk: bytes of a shard, from `offset` on."""
 
     shard: str
@@ -92,18 +92,18 @@ class Copy(msgspec.Struct, frozen=True):
     content: bytes
 
 
-class Copied(msgspec.Struct, frozen=True):
+class ShardAck(msgspec.Struct, frozen=True):
     """Lead to hand: so many bytes of a shard are on the lead's disk; None where it takes no more."""
 
     shard: str
     size: int | None
 
 
-class End(msgspec.Struct, frozen=True):
+class StopRun(msgspec.Struct, frozen=True):
     """Lead to hand: stop sending, cancel what is unfinished, hand over what is left."""
 
 
-class Done(msgspec.Struct, frozen=True):
+class RunFinished(msgspec.Struct, frozen=True):
     """Hand to lead: all is handed over."""
 
     sent: int
@@ -112,28 +112,28 @@ class Done(msgspec.Struct, frozen=True):
     left_over: int
 
 
-class Refused(msgspec.Struct, frozen=True):
+class RunFailed(msgspec.Struct, frozen=True):
     """Hand to lead: this run cannot go on, because."""
 
-    why: str
+    reason: str
 
 
-TO_HAND = (Ping, Begin, Turn, Alive, Copied, End)
-TO_LEAD = (Pong, Report, Confirmed, Copy, Done, Refused)
+TO_GENERATOR = (Ping, StartRun, Assignment, Lease, ShardAck, StopRun)
+TO_MASTER = (Pong, StatusReport, ShareConfirmed, ShardBytes, RunFinished, RunFailed)
 
 
-def tell(runner: Runner, message: msgspec.Struct, to: str | None = None) -> None:
+def send(runner: Runner, message: msgspec.Struct, to: str | None = None) -> None:
     """Send a message to one process, or to all on the other side."""
     runner.send_message(_name(type(message)), msgspec.msgpack.encode(message), to)
 
 
-def listen(runner: Runner, kinds: tuple[type[msgspec.Struct], ...], hear: Callable[[str, Any], None]) -> None:
+def subscribe(runner: Runner, kinds: tuple[type[msgspec.Struct], ...], handler: Callable[[str, Any], None]) -> None:
     """Call `hear` with the sender's name and the message, for each message of these kinds."""
     for kind in kinds:
         decoder = msgspec.msgpack.Decoder(kind)
 
         def heard(msg: Any, decoder: Any = decoder, **_: Any) -> None:
-            hear(msg.node_id, decoder.decode(msg.data))
+            handler(msg.node_id, decoder.decode(msg.data))
 
         runner.register_message(_name(kind), heard)
 

@@ -14,7 +14,7 @@ from loadtest.errors import UsageError
 from loadtest.record.run import COMMAND_VARIABLE
 from loadtest.scenario.load import load_scenario
 from loadtest.scenario.model import Scenario
-from loadtest.traffic.arrivals import Schedule, schedule
+from loadtest.traffic.arrivals import Schedule, draw_schedule
 from loadtest.traffic.settings import OpenLoad
 
 LOOPBACK = "127.0.0.1"
@@ -36,7 +36,7 @@ def add_options(parser: Any) -> None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunConfig:
     """What is to be run. `schedule` is None for a closed load; `progress_fd` where nobody listens."""
 
     scenario: Scenario
@@ -47,7 +47,7 @@ class Plan:
     processes: int = 1
 
 
-def read_plan(parsed: Namespace) -> Plan:
+def read_plan(parsed: Namespace) -> RunConfig:
     """What this process is asked to run.
 
     ScenarioError where the scenario does not hold, UsageError for what Locust takes and only the stages can say.
@@ -69,9 +69,9 @@ def read_plan(parsed: Namespace) -> Plan:
     )
     load = scenario.load
     shares: dict[str, float] = {flow: scenario.share(flow) for flow in scenario.flows}
-    return Plan(
+    return RunConfig(
         scenario,
-        schedule(load, shares, scenario.seed) if isinstance(load, OpenLoad) else None,
+        draw_schedule(load, shares, scenario.seed) if isinstance(load, OpenLoad) else None,
         Path(parsed.out) if parsed.out else None,
         int(parsed.progress_fd) if parsed.progress_fd else None,
         os.environ.get(COMMAND_VARIABLE) or shlex.join(sys.argv),

@@ -11,20 +11,20 @@ from pathlib import Path
 
 import gevent
 
-from loadtest.drive.engine import Engine
-from loadtest.drive.options import Plan
-from loadtest.errors import Aborted, BadAnswer
-from loadtest.flows.steps import Answer
+from loadtest.drive.engine import HttpClient
+from loadtest.drive.options import RunConfig
+from loadtest.errors import InvalidResponse, RunAborted
+from loadtest.flows.steps import Response
 from loadtest.protocol import OPERATIONS, Op
 from loadtest.record.directory import RunDirectory
-from loadtest.record.run import ProcessInfo, Run, StageSpan
+from loadtest.record.run import ProcessInfo, RunRecord, StageSpan
 from loadtest.wire import decode_health
 
-LOOK_WITHIN_S = 4.0
+PREFLIGHT_TIMEOUT_S = 4.0
 PACKAGES = ("loadtest", "locust", "gevent", "httptools", "numpy", "pyarrow")
 
 
-def open_directory(plan: Plan) -> RunDirectory:
+def open_directory(plan: RunConfig) -> RunDirectory:
     """The run's own directory, made; by default one under reports/ with the scenario's name and the time."""
     moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     directory = RunDirectory(plan.out or Path("reports", f"{plan.scenario.name}-{moment}"))
@@ -32,10 +32,10 @@ def open_directory(plan: Plan) -> RunDirectory:
     return directory
 
 
-def first_record(plan: Plan, directory: RunDirectory, now: float) -> Run:
+def initial_run_record(plan: RunConfig, directory: RunDirectory, now: float) -> RunRecord:
     """What is known of a run before it begins; `now` in seconds since the epoch."""
     scenario = plan.scenario
-    return Run(
+    return RunRecord(
         id=directory.path.name,
         scenario=scenario.resolved(),
         scenario_hash=scenario.hash(),
@@ -55,23 +55,23 @@ def first_record(plan: Plan, directory: RunDirectory, now: float) -> Run:
     )
 
 
-def look_at(engine: Engine, url: str) -> None:
+def preflight_check(engine: HttpClient, url: str) -> None:
     """Ask the target for its health; Aborted where it is no endpoint that would take our jobs."""
     operation = OPERATIONS[Op.HEALTH]
-    answer: Answer | None = gevent.with_timeout(
-        LOOK_WITHIN_S, engine.send, operation.method, operation.path, timeout_value=None
+    answer: Response | None = gevent.with_timeout(
+        PREFLIGHT_TIMEOUT_S, engine.send, operation.method, operation.path, timeout_value=None
     )
     if answer is None:
-        raise Aborted(f"target: {url} did not answer within {LOOK_WITHIN_S:g} s; is it up?")
+        raise RunAborted(f"target: {url} did not answer within {PREFLIGHT_TIMEOUT_S:g} s; is it up?")
     if answer.status == 0:
-        raise Aborted(f"target: {url}: {answer.fault}; is it up?")
+        raise RunAborted(f"target: {url}: {answer.error}; is it up?")
     if answer.status == 401:
-        raise Aborted(f"target: {url} refuses the key (401); set its variable to a key of this endpoint")
+        raise RunAborted(f"target: {url} refuses the key (401); set its variable to a key of this endpoint")
     if answer.status == 404:
-        raise Aborted(f"target: {url} is no endpoint (404); give the whole URL, such as …/v2/ENDPOINT_ID")
+        raise RunAborted(f"target: {url} is no endpoint (404); give the whole URL, such as …/v2/ENDPOINT_ID")
     if answer.status >= 400:
-        raise Aborted(f"target: {url} answers /health with HTTP {answer.status}; is it an endpoint?")
+        raise RunAborted(f"target: {url} answers /health with HTTP {answer.status}; is it an endpoint?")
     try:
         decode_health(answer.body)
-    except BadAnswer as fault:
-        raise Aborted(f"target: {url} answers /health with something else: {fault}") from None
+    except InvalidResponse as error:
+        raise RunAborted(f"target: {url} answers /health with something else: {error}") from None

@@ -14,158 +14,160 @@ from locust.env import Environment
 
 from loadtest.clock import WallClock
 from loadtest.drive import messages
-from loadtest.drive.aftermath import cancel
-from loadtest.drive.copies import Copies
-from loadtest.drive.effort import Effort, wanted_s
-from loadtest.drive.engine import Engine
-from loadtest.drive.jobs import Jobs
-from loadtest.drive.lane import Lane
-from loadtest.drive.listener import Listener
-from loadtest.drive.messages import tell
+from loadtest.drive.aftermath import cancel_unfinished
+from loadtest.drive.copies import ShardUploader
+from loadtest.drive.effort import CpuMonitor, cpu_demand_s
+from loadtest.drive.engine import HttpClient
+from loadtest.drive.jobs import JobDispatcher
+from loadtest.drive.lane import OperationLimiter
+from loadtest.drive.listener import WebhookReceiver
+from loadtest.drive.messages import send
 from loadtest.drive.pulse import RATE_SPAN_S
-from loadtest.drive.sender import Sender, in_the_loop
+from loadtest.drive.sender import FlowExecutor, run_on_loop
 from loadtest.errors import RecordingError, RunDirectoryError
 from loadtest.protocol import Op
 from loadtest.record.directory import RunDirectory
-from loadtest.record.progress import Counts
+from loadtest.record.progress import ProcessCounts
 from loadtest.record.recorder import Recorder
-from loadtest.scenario.key import key_of
-from loadtest.scenario.model import SUBMITS_BY, Scenario
-from loadtest.traffic.arrivals import schedule
+from loadtest.scenario.key import api_key
+from loadtest.scenario.model import SUBMIT_OPERATION, Scenario
+from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import ClosedLoad, OpenLoad
-from loadtest.traffic.shares import Place
+from loadtest.traffic.shares import Share
 
 HEARTBEAT_S = 0.5
-GARBAGE = 20_000
+GC_THRESHOLD = 20_000
 """So many new objects are there before a look for cycles, which a job leaves none of."""
-COPIED_WITHIN_S = 60.0
+UPLOAD_TIMEOUT_S = 60.0
 """At the end, how long the lead may take to confirm the last samples."""
 
 
-class Part:
+class GeneratorRun:
     """What this process does of a run. It begins at once; LoadtestError where it cannot."""
 
-    def __init__(self, begin: messages.Begin, environment: Environment) -> None:
+    def __init__(self, begin: messages.StartRun, environment: Environment) -> None:
         assert environment.runner is not None
         gc.collect()
         gc.freeze()
-        gc.set_threshold(GARBAGE)
+        gc.set_threshold(GC_THRESHOLD)
         self.scenario = scenario = Scenario.model_validate(begin.scenario)
         self._runner = environment.runner
         self._clock = WallClock(-begin.clock_offset_s)
         directory, self._shares_disk = _directory(begin, environment.parsed_options)
-        self._engine = Engine(begin.url, key_of(scenario, os.environ), self._clock)
-        self._recorder = Recorder(directory, begin.process, begin.until < float("inf"), in_the_loop)
-        self.copies = Copies(directory, begin.process, self._runner)
-        self._lanes = _lanes(scenario, self._clock, begin.place)
+        self._engine = HttpClient(begin.url, api_key(scenario, os.environ), self._clock)
+        self._recorder = Recorder(directory, begin.process, begin.until < float("inf"), run_on_loop)
+        self.uploader = ShardUploader(directory, begin.process, self._runner)
+        self._limiters = _limiters(scenario, self._clock, begin.share)
         self._listener = None
         if "webhook" in scenario.flows:
-            self._listener = Listener(scenario.webhooks, begin.process, self._clock)
+            self._listener = WebhookReceiver(scenario.webhooks, begin.process, self._clock)
         listener = self._listener
-        self._sender = Sender(self._engine, self._lanes, self._recorder, self._clock, environment, listener)
+        self._sender = FlowExecutor(self._engine, self._limiters, self._recorder, self._clock, environment, listener)
         webhook = None if listener is None else listener.url
         self.jobs = _jobs(scenario, self._sender, self._recorder, self._clock, begin, webhook)
         self.jobs.start(begin.starts_at)
-        self._place = begin.place
-        self._effort = Effort()
-        self.jobs.resize(begin.place)
-        self._allow(begin.until)
-        self._beating: Greenlet[[], None] = gevent.spawn(self._beat)
+        self._share = begin.share
+        self._cpu = CpuMonitor()
+        self.jobs.set_share(begin.share)
+        self._extend_lease(begin.until)
+        self._beating: Greenlet[[], None] = gevent.spawn(self._heartbeat_loop)
         self._beating.link_exception(
-            lambda failed: tell(self._runner, messages.Refused(f"a fault of ours: {failed.exception!r}"))
+            lambda failed: send(self._runner, messages.RunFailed(f"a fault of ours: {failed.exception!r}"))
         )
 
-    def hear(self, message: Any) -> None:
+    def on_message(self, message: Any) -> None:
         """What the lead says while the run is on."""
         match message:
-            case messages.Alive():
-                self._allow(message.until)
-            case messages.Copied():
-                self.copies.copied(message)
-            case messages.Turn():
-                self._turn(message)
-                tell(self._runner, messages.Confirmed(self._place))
+            case messages.Lease():
+                self._extend_lease(message.until)
+            case messages.ShardAck():
+                self.uploader.on_ack(message)
+            case messages.Assignment():
+                self._apply_assignment(message)
+                send(self._runner, messages.ShareConfirmed(self._share))
 
-    def _turn(self, turn: messages.Turn) -> None:
+    def _apply_assignment(self, assignment: messages.Assignment) -> None:
         """Take another share of the limits at once, or another part of the schedule from a time to come."""
-        if turn.share is not None:
-            self._place = turn.share
-            self.jobs.resize(turn.share)
-            for lane in self._lanes.values():
-                lane.resize(turn.share)
-        if turn.part is not None:
-            self.jobs.redeal(turn.from_at, turn.part)
+        if assignment.share is not None:
+            self._share = assignment.share
+            self.jobs.set_share(assignment.share)
+            for limiter in self._limiters.values():
+                limiter.set_share(assignment.share)
+        if assignment.part is not None:
+            self.jobs.reassign(assignment.from_at, assignment.part)
 
-    def _allow(self, until: float) -> None:
+    def _extend_lease(self, until: float) -> None:
         """Nothing is sent from then on; but cancelling, which leaves less for others to wait for, goes on."""
-        for op, lane in self._lanes.items():
+        for op, limiter in self._limiters.items():
             if op is not Op.CANCEL:
-                lane.allow(until)
+                limiter.extend_lease(until)
 
-    def _beat(self) -> None:
+    def _heartbeat_loop(self) -> None:
         """Hand samples to the disk and tell how things stand, twice a second."""
         while True:
             gevent.sleep(HEARTBEAT_S)
             now = self._clock.now()
             if self.jobs.starts_at <= now <= self.jobs.ends_at:
-                self._effort.add(now, wanted_s())
+                self._cpu.add(now, cpu_demand_s())
             try:
                 self._recorder.flush(now)
-            except RecordingError as fault:
-                tell(self._runner, messages.Refused(str(fault)))
-            self._sender.figures.tell()
+            except RecordingError as error:
+                send(self._runner, messages.RunFailed(str(error)))
+            self._sender.figures.flush()
             self._report(now)
 
     def _report(self, now: float) -> None:
-        jobs, pulse = self.jobs, self.jobs.pulse
+        jobs, counters = self.jobs, self.jobs.counters
         if not self._shares_disk:
-            self.copies.send()
+            self.uploader.send()
         if jobs.starts_at <= now < jobs.ends_at:
-            jobs.stops.look(now)
-        counts = Counts(
+            jobs.stops.evaluate(now)
+        counts = ProcessCounts(
             sent=self._recorder.tally.count,
-            in_flight=pulse.in_flight,
-            ended=pulse.ended,
-            not_completed=pulse.not_completed,
-            throttled=pulse.throttled,
-            started=pulse.started_lately(now),
-            offered=jobs.offered_lately(RATE_SPAN_S),
-            held={str(op): held for op, log in self._recorder.requests.items() if (held := log.fullest.held(now))},
-            times=pulse.take_times(),
+            in_flight=counters.in_flight,
+            ended=counters.ended,
+            not_completed=counters.not_completed,
+            throttled=counters.throttled,
+            started=counters.recent_starts(now),
+            offered=jobs.recent_offered(RATE_SPAN_S),
+            requests_in_window={
+                str(op): held for op, log in self._recorder.requests.items() if (held := log.peak.count(now))
+            },
+            times=counters.drain_times(),
         )
-        tell(
+        send(
             self._runner,
-            messages.Report(
+            messages.StatusReport(
                 counts=counts,
                 ends_at=jobs.ends_at,
                 needed_users=jobs.needed_users(),
-                all_ended=jobs.all_ended(),
-                winding_down=jobs.at_ceiling,
+                all_ended=jobs.all_done(),
+                winding_down=jobs.ceiling_reached,
                 reason=jobs.stops.reason,
-                cpu_share=self._effort.greatest_share,
+                cpu_share=self._cpu.peak_share,
             ),
         )
 
     def finish(self) -> None:
         """Cancel what is unfinished, put the last samples on disk, see them copied, and tell the lead."""
-        cancelled = cancel(self.jobs.unfinished, self._sender, self.scenario.drain.cancel_within)
+        cancelled = cancel_unfinished(self.jobs.unfinished, self._sender, self.scenario.drain.cancel_within)
         self._beating.kill()
         try:
             self._recorder.close()
-        except RecordingError as fault:
-            tell(self._runner, messages.Refused(str(fault)))
+        except RecordingError as error:
+            send(self._runner, messages.RunFailed(str(error)))
         self._engine.close()
         if self._listener is not None:
             self._listener.close()
-        by = self._clock.now() + COPIED_WITHIN_S
-        while not self._shares_disk and not self.copies.complete() and self._clock.now() < by:
-            self.copies.send()
+        by = self._clock.now() + UPLOAD_TIMEOUT_S
+        while not self._shares_disk and not self.uploader.is_complete() and self._clock.now() < by:
+            self.uploader.send()
             gevent.sleep(HEARTBEAT_S / 5)
         left_over = len(self.jobs.unfinished) - cancelled
-        tell(self._runner, messages.Done(self._recorder.tally.count, self.jobs.ends_at, cancelled, left_over))
+        send(self._runner, messages.RunFinished(self._recorder.tally.count, self.jobs.ends_at, cancelled, left_over))
 
 
-def _directory(begin: messages.Begin, options: Namespace | None) -> tuple[RunDirectory, bool]:
+def _directory(begin: messages.StartRun, options: Namespace | None) -> tuple[RunDirectory, bool]:
     """Where this process keeps its shards, and whether the lead sees them there."""
     keep = options.keep if options is not None else ""
     leads = RunDirectory(Path(begin.directory))
@@ -175,25 +177,25 @@ def _directory(begin: messages.Begin, options: Namespace | None) -> tuple[RunDir
     except RunDirectoryError:
         pass
     own = RunDirectory(Path(keep or "reports", begin.run_id))
-    own.open_elsewhere()
+    own.create_local()
     return own, False
 
 
-def _lanes(scenario: Scenario, clock: WallClock, place: Place) -> dict[Op, Lane]:
+def _limiters(scenario: Scenario, clock: WallClock, share: Share) -> dict[Op, OperationLimiter]:
     """A lane an operation; a closed load, which pushes for as long as it runs, submits evenly spaced."""
-    spaced = set(SUBMITS_BY.values()) if isinstance(scenario.load, ClosedLoad) else set()
-    return {op: Lane(scenario.limit(op), clock, op in spaced, place) for op in Op}
+    spaced = set(SUBMIT_OPERATION.values()) if isinstance(scenario.load, ClosedLoad) else set()
+    return {op: OperationLimiter(scenario.limit(op), clock, op in spaced, share) for op in Op}
 
 
 def _jobs(
     scenario: Scenario,
-    sender: Sender,
+    sender: FlowExecutor,
     recorder: Recorder,
     clock: WallClock,
-    begin: messages.Begin,
+    begin: messages.StartRun,
     webhook: str | None,
-) -> Jobs:
+) -> JobDispatcher:
     load = scenario.load
     shares: dict[str, float] = {flow: scenario.share(flow) for flow in scenario.flows}
-    drawn = schedule(load, shares, scenario.seed) if isinstance(load, OpenLoad) else None
-    return Jobs(scenario, drawn, sender, recorder, clock, begin.place, webhook, begin.process)
+    drawn = draw_schedule(load, shares, scenario.seed) if isinstance(load, OpenLoad) else None
+    return JobDispatcher(scenario, drawn, sender, recorder, clock, begin.share, webhook, begin.process)

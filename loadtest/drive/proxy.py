@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from loadtest.drive.reading import NoAnswer
+from loadtest.drive.reading import RequestError
 from loadtest.scenario.proxies import proxy_url
 
-ANSWER_BYTES = 64 * 1024
+MAX_RESPONSE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Proxy:
         )
         head = b""
         while b"\r\n\r\n" not in head:
-            data = connected.recv(ANSWER_BYTES)
-            if not data or len(head) > ANSWER_BYTES:
-                raise NoAnswer("the proxy did not answer CONNECT")
+            data = connected.recv(MAX_RESPONSE_BYTES)
+            if not data or len(head) > MAX_RESPONSE_BYTES:
+                raise RequestError("the proxy did not answer CONNECT")
             head += data
         words = head.split(b"\r\n", 1)[0].split(None, 2)
         if len(words) < 2 or not words[1].startswith(b"2"):
-            raise NoAnswer(f"the proxy refused CONNECT: {b' '.join(words[1:]).decode('latin-1')}")
+            raise RequestError(f"the proxy refused CONNECT: {b' '.join(words[1:]).decode('latin-1')}")
 
 
 def proxy_for(url: str) -> Proxy | None:

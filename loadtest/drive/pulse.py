@@ -7,11 +7,11 @@ from collections import deque
 from loadtest.record.sample import Outcome, Sample
 
 RATE_SPAN_S = 5.0
-MOST_TIMES = 500
+MAX_TIMES = 500
 """So many jobs' times are told at once; of more, every n-th."""
 
 
-class Pulse:
+class LiveCounters:
     """Counts jobs as they start, and again when they are on record. Who starts one takes it out of `in_flight`."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Pulse:
             if sample.finished_at is not None and sample.delay_ms is not None and sample.execution_ms is not None
         ]
 
-    def started_lately(self, now: float) -> int:
+    def recent_starts(self, now: float) -> int:
         """Jobs sent since the last look that is RATE_SPAN_S ago, or since the start."""
         looks = self._looks
         looks.append((now, self._started))
@@ -48,7 +48,7 @@ class Pulse:
         before, count = looks[0]
         return self._started - (count if before <= now - RATE_SPAN_S else 0)
 
-    def take_times(self) -> list[tuple[float, int, int]]:
+    def drain_times(self) -> list[tuple[float, int, int]]:
         """When jobs ended since last asked, with their delay and execution time in milliseconds."""
         fresh, self._fresh = self._fresh, []
-        return fresh[:: -(-len(fresh) // MOST_TIMES) or 1]
+        return fresh[:: -(-len(fresh) // MAX_TIMES) or 1]

@@ -7,19 +7,19 @@ import zlib
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-LARGEST_BYTES = 256 * 10**6
+MAX_BODY_BYTES = 256 * 10**6
 """No answer is unpacked to more than this."""
 
 
-class NoAnswer(Exception):
+class RequestError(Exception):
     """A request got no whole answer; the text says why."""
 
 
-class Closed(NoAnswer):
+class ConnectionClosed(RequestError):
     """The connection ended before an answer was whole."""
 
 
-class AnswerReader:
+class ResponseParser:
     """Reads the answers of one connection; between two of them it holds nothing of the first.
 
     `complete` says that an answer is whole: then `status`, `content()` and `retry_after()` are its own, and
@@ -35,52 +35,52 @@ class AnswerReader:
         self.on_body = self._parts.append
         self._parser = HttpResponseParser(self)
         self._in_body = False
-        self.heard = self.complete = False
-        self.keep = True
+        self.received_any = self.complete = False
+        self.keep_alive = True
         self.status = 0
-        self._own = 0
+        self._part_count = 0
         """How many parts are this answer's; what nobody asked for may have come with it."""
-        self.came: list[tuple[int, float]] = []
+        self.body_progress: list[tuple[int, float]] = []
         self._noted = (0, 0)
 
-    def expect(self) -> None:
+    def reset(self) -> None:
         """A request goes out; its answer is the next."""
         self._headers.clear()
         self._parts.clear()
-        self._in_body = self.heard = self.complete = False
-        if self.came:
-            self.came, self._noted = [], (0, 0)
+        self._in_body = self.received_any = self.complete = False
+        if self.body_progress:
+            self.body_progress, self._noted = [], (0, 0)
 
-    def note(self, at: float) -> None:
+    def mark_progress(self, at: float) -> None:
         """So far the answer has come by this time, and more of it is to come."""
         parts, size = self._noted
         size += sum(map(len, self._parts[parts:]))
         self._noted = len(self._parts), size
-        self.came.append((size, at))
+        self.body_progress.append((size, at))
 
     def feed(self, data: bytes | memoryview) -> None:
         """Bytes came; NoAnswer where they are not HTTP."""
-        self.heard = True
+        self.received_any = True
         try:
             self._parser.feed_data(data)
-        except (HttpParserError, HttpParserUpgrade) as fault:
-            self.keep = False
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self.keep_alive = False
             if not self.complete:
-                raise NoAnswer(f"not HTTP: {fault or type(fault).__name__}") from None
+                raise RequestError(f"not HTTP: {error or type(error).__name__}") from None
 
-    def end(self) -> None:
+    def on_eof(self) -> None:
         """The connection has ended, which completes an answer that has no other end; Closed otherwise."""
-        self.keep = False
+        self.keep_alive = False
         bounded = self._header(b"content-length") is not None or self._header(b"transfer-encoding") is not None
         if not self._in_body or bounded:
-            raise Closed("connection closed before the answer was whole")
-        self.status, self._own = self._parser.get_status_code(), len(self._parts)
+            raise ConnectionClosed("connection closed before the answer was whole")
+        self.status, self._part_count = self._parser.get_status_code(), len(self._parts)
         self.complete = True
 
     def on_message_begin(self) -> None:
         """Parser: an answer begins; where nobody asked for a second one, the connection is not to be trusted."""
         if self.complete:
-            self.keep = False
+            self.keep_alive = False
 
     def on_headers_complete(self) -> None:
         """Parser: what follows is the body."""
@@ -92,15 +92,15 @@ class AnswerReader:
             return
         status = self._parser.get_status_code()
         if status < 200:
-            self.expect()
+            self.reset()
             return
-        self.status, self._own = status, len(self._parts)
+        self.status, self._part_count = status, len(self._parts)
         self.complete = True
-        self.keep = self.keep and self._parser.should_keep_alive()
+        self.keep_alive = self.keep_alive and self._parser.should_keep_alive()
 
-    def content(self) -> bytes:
+    def body(self) -> bytes:
         """The answer's body, unpacked where it came packed; NoAnswer where that fails."""
-        content = self._parts[0] if self._own == 1 else b"".join(self._parts[: self._own])
+        content = self._parts[0] if self._part_count == 1 else b"".join(self._parts[: self._part_count])
         # Packed data never begins like a JSON object or array, so most answers need no look at their headers.
         if content.startswith((b"{", b"[")):
             return content
@@ -108,8 +108,8 @@ class AnswerReader:
         if encoding is None or not content or encoding.lower() == b"identity":
             return content
         # Where a part of the packed bytes ends says nothing of the plain ones.
-        self.came = []
-        return _unpacked(content, encoding.lower().decode("latin-1"))
+        self.body_progress = []
+        return _decompress(content, encoding.lower().decode("latin-1"))
 
     def retry_after_s(self, now: float) -> float | None:
         """Retry-After in seconds from now, in either of its forms (RFC 9110, section 10.2.3)."""
@@ -128,16 +128,16 @@ class AnswerReader:
         return next((value for key, value in self._headers.items() if key.lower() == name), None)
 
 
-def _unpacked(content: bytes, encoding: str) -> bytes:
+def _decompress(content: bytes, encoding: str) -> bytes:
     """The body without its gzip or deflate; some servers send deflate without zlib's frame."""
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise NoAnswer(f"answer packed as {encoding}, which nobody asked for")
+        raise RequestError(f"answer packed as {encoding}, which nobody asked for")
     framed = encoding != "deflate" or content[0] & 0x0F == zlib.DEFLATED
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32 if framed else -zlib.MAX_WBITS)
     try:
-        plain = unpacker.decompress(content, LARGEST_BYTES)
-    except zlib.error as fault:
-        raise NoAnswer(f"answer cannot be unpacked: {fault}") from None
+        plain = unpacker.decompress(content, MAX_BODY_BYTES)
+    except zlib.error as error:
+        raise RequestError(f"answer cannot be unpacked: {error}") from None
     if not unpacker.eof:
-        raise NoAnswer("answer cannot be unpacked: it is cut off or too large")
+        raise RequestError("answer cannot be unpacked: it is cut off or too large")
     return plain

@@ -6,15 +6,15 @@ import gevent
 from locust import LoadTestShape
 
 from loadtest.drive.jobs import LOOK_AHEAD_S, SPARE_USERS
-from loadtest.drive.lead import Lead
-from loadtest.drive.options import Plan
+from loadtest.drive.lead import Master
+from loadtest.drive.options import RunConfig
 from loadtest.record.run import Ending
-from loadtest.traffic.deal import closed_users
+from loadtest.traffic.deal import max_users
 from loadtest.traffic.settings import ClosedLoad
 
 TICK_S = 1.0
 """Locust asks so often; what a tick takes itself is taken off its pause."""
-LOOKS_A_TICK = 10
+CHECKS_PER_TICK = 10
 
 
 class StagesShape(LoadTestShape):
@@ -26,52 +26,52 @@ class StagesShape(LoadTestShape):
 
     abstract = True
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RunConfig) -> None:
         super().__init__()
         self._plan = plan
         self._users = 0
         self._spawn_rate = 1.0
-        self.lead: Lead | None = None
+        self.master: Master | None = None
 
-    def lead_by(self, lead: Lead | None) -> None:
+    def attach(self, master: Master | None) -> None:
         """A run begins, or has ended.
 
         Until a run that begins is on, `tick` must say what it said before: at anything else Locust starts anew, and
         kills the greenlet that starts the run, which on a busy machine waits longer than a second for its endpoint.
         """
-        self.lead = lead
-        if lead is None:
+        self.master = master
+        if master is None:
             self._users = 0
 
     def tick(self) -> tuple[int, float] | None:
         """The number of users and how many to start a second; None when the run is over."""
-        lead = self.lead
-        if lead is not None and self._is_over_within_the_tick(lead):
-            lead.stop(Ending.COMPLETE)
+        master = self.master
+        if master is not None and self._is_over_within_the_tick(master):
+            master.stop(Ending.COMPLETE)
             return None
-        if lead is None or lead.begun:
-            wanted = self._wanted(lead)
+        if master is None or master.begun:
+            wanted = self._wanted(master)
             if wanted > self._users:
                 self._spawn_rate = float(wanted - self._users)
                 self._users = wanted
         return self._users, self._spawn_rate
 
-    def _is_over_within_the_tick(self, lead: Lead) -> bool:
+    def _is_over_within_the_tick(self, master: Master) -> bool:
         """Look more often than Locust asks, so that nobody waits for a run that is over."""
-        for _ in range(LOOKS_A_TICK):
-            if lead.is_over():
+        for _ in range(CHECKS_PER_TICK):
+            if master.is_over():
                 return True
-            gevent.sleep(TICK_S / LOOKS_A_TICK)
-        return lead.is_over()
+            gevent.sleep(TICK_S / CHECKS_PER_TICK)
+        return master.is_over()
 
-    def _wanted(self, lead: Lead | None) -> int:
+    def _wanted(self, master: Master | None) -> int:
         load = self._plan.scenario.load
         if isinstance(load, ClosedLoad):
-            return closed_users(load)
-        needed = lead.needed_users() if lead is not None else self._first()
-        return min(needed, load.most_in_flight)
+            return max_users(load)
+        needed = master.needed_users() if master is not None else self._initial_users()
+        return min(needed, load.max_in_flight)
 
-    def _first(self) -> int:
+    def _initial_users(self) -> int:
         """Before the run is on: users for what is due at once, and some to spare in each process."""
         assert self._plan.schedule is not None
         return int((self._plan.schedule.at_s <= LOOK_AHEAD_S).sum()) + SPARE_USERS * self._plan.processes

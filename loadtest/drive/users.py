@@ -9,7 +9,7 @@ from locust import User, task
 from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_STOPPING
 
-from loadtest.drive.jobs import Jobs
+from loadtest.drive.jobs import JobDispatcher
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.model import Scenario
 
@@ -18,36 +18,36 @@ class JobUser(User):
     """A slot: it takes the next job, drives it to its end, and takes the next."""
 
     abstract = True
-    jobs: ClassVar[Jobs]
+    jobs: ClassVar[JobDispatcher]
     """The jobs of the run that is on; the same for all users."""
-    begun: ClassVar[Event] = Event()
+    run_started: ClassVar[Event] = Event()
     """Set while there is a run whose jobs can be carried out."""
 
     def on_start(self) -> None:
         """Come in, and be counted; in a process that has just joined, the run may still have to begin."""
-        self.begun.wait()
-        self._number = self.jobs.join()
+        self.run_started.wait()
+        self._number = self.jobs.register_user()
 
     def stop(self, force: bool = False) -> bool:
         """A user that Locust takes away ends its job first, unless the run is over."""
-        under_way = self.begun.is_set() and not self.jobs.over.is_set()
+        under_way = self.run_started.is_set() and not self.jobs.finished.is_set()
         return bool(super().stop(force=force and not under_way))
 
     def wait_time(self) -> float:
         """Think, in the closed model; seconds."""
-        return self.jobs.think_s()
+        return self.jobs.think_time_s()
 
     @task
-    def carry_on(self) -> None:
+    def run_jobs(self) -> None:
         """Carry out jobs; when none is left, wait for the end of the run.
 
         A pause between two jobs and the stopping of a user are left to Locust. Where there is neither, the
         next job begins at once: by way of Locust it would begin later by about what a request costs.
         """
-        while self.jobs.carry_next(self._number):
-            if self.jobs.thinks or self._state == LOCUST_STATE_STOPPING:
+        while self.jobs.run_next(self._number):
+            if self.jobs.has_think_time or self._state == LOCUST_STATE_STOPPING:
                 return
-        self.jobs.over.wait()
+        self.jobs.finished.wait()
         raise StopUser
 
 

@@ -8,32 +8,32 @@ import msgspec
 
 from loadtest.drive.pulse import RATE_SPAN_S
 from loadtest.protocol import Op
-from loadtest.record.progress import Counts, Progress
+from loadtest.record.progress import ProcessCounts, Progress
 from loadtest.scenario.model import Scenario
-from loadtest.traffic.budget import FullestWindow
+from loadtest.traffic.budget import PeakWindow
 
 TIMES_SPAN_S = 10.0
 
 
-class View:
+class ProgressAggregator:
     """Gathers the counts of all processes."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
-        self._latest: dict[str, Counts] = {}
+        self._latest: dict[str, ProcessCounts] = {}
         self._times: deque[tuple[float, int, int]] = deque()
 
-    def hear(self, process: str, counts: Counts) -> None:
+    def update(self, process: str, counts: ProcessCounts) -> None:
         """The latest of one process."""
         self._latest[process] = counts
         self._times.extend(counts.times)
 
-    def forget(self, process: str) -> None:
+    def drop(self, process: str) -> None:
         """A process has fallen silent: what it told last is no longer so, but what it has done stays."""
-        told = self._latest.get(process)
-        if told is not None:
-            offered = None if told.offered is None else 0
-            self._latest[process] = msgspec.structs.replace(told, in_flight=0, started=0, offered=offered, held={})
+        text = self._latest.get(process)
+        if text is not None:
+            offered = None if text.offered is None else 0
+            self._latest[process] = msgspec.structs.replace(text, in_flight=0, started=0, offered=offered, requests_in_window={})
 
     def progress(self, phase: str, starts_at: float, ends_at: float, now: float, lost: int) -> Progress:
         """How the run stands at `now` (seconds since the epoch), of which `lost` processes fell silent."""
@@ -52,8 +52,8 @@ class View:
             ended=sum(counts.ended for counts in latest),
             not_completed=sum(counts.not_completed for counts in latest),
             throttled=sum(counts.throttled for counts in latest),
-            delay_ms=_middle_and_tail([delay_ms for _, delay_ms, _ in self._times]),
-            execution_ms=_middle_and_tail([execution_ms for _, _, execution_ms in self._times]),
+            delay_ms=_p50_p95([delay_ms for _, delay_ms, _ in self._times]),
+            execution_ms=_p50_p95([execution_ms for _, _, execution_ms in self._times]),
             limit_used=self._limits_used(),
             processes=len(self._latest) - lost,
             lost=lost,
@@ -62,16 +62,16 @@ class View:
     def _limits_used(self) -> dict[str, float]:
         held: Counter[str] = Counter()
         for counts in self._latest.values():
-            held.update(counts.held)
+            held.update(counts.requests_in_window)
         used = {}
         for op, requests in held.items():
             limit = self._scenario.limit(Op(op))
             if limit is not None:
-                used[op] = requests / (limit.per_second * FullestWindow.span_s)
+                used[op] = requests / (limit.per_second * PeakWindow.span_s)
         return used
 
 
-def _middle_and_tail(values: list[int]) -> tuple[int, int] | None:
+def _p50_p95(values: list[int]) -> tuple[int, int] | None:
     if not values:
         return None
     values.sort()

@@ -7,31 +7,31 @@ from contextlib import suppress
 import gevent
 
 from loadtest.clock import Clock
-from loadtest.drive.engine import Engine
-from loadtest.errors import BadAnswer
+from loadtest.drive.engine import HttpClient
+from loadtest.errors import InvalidResponse
 from loadtest.protocol import OPERATIONS, Op
-from loadtest.record.directory import LEAD, RunDirectory
+from loadtest.record.directory import MASTER_PROCESS, RunDirectory
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.target import is_loopback
 from loadtest.wire import decode_health
 
-EVERY_S = 1.0
-EVERY_ELSEWHERE_S = 5.0
+POLL_INTERVAL_S = 1.0
+REMOTE_POLL_INTERVAL_S = 5.0
 
 
-def watch_health(engine: Engine, directory: RunDirectory, clock: Clock, url: str) -> None:
+def poll_health(engine: HttpClient, directory: RunDirectory, clock: Clock, url: str) -> None:
     """Ask until killed; an answer that is none is passed over, and so is one that comes late."""
-    recorder = Recorder(directory, LEAD)
+    recorder = Recorder(directory, MASTER_PROCESS)
     log = recorder.requests[Op.HEALTH]
-    every_s = EVERY_S if is_loopback(url) else EVERY_ELSEWHERE_S
+    every_s = POLL_INTERVAL_S if is_loopback(url) else REMOTE_POLL_INTERVAL_S
     health = OPERATIONS[Op.HEALTH]
     try:
         while True:
             log.sent(clock.now())
-            answer = engine.send(health.method, health.path, give_up_at=clock.now() + every_s)
+            answer = engine.send(health.method, health.path, deadline=clock.now() + every_s)
             log.answered(answer.status, answer.sent_at, answer.answered_at)
             if answer.status == 200:
-                with suppress(BadAnswer):
+                with suppress(InvalidResponse):
                     recorder.health(answer.answered_at, decode_health(answer.body))
             recorder.flush(clock.now())
             gevent.sleep(every_s)

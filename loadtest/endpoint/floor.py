@@ -15,10 +15,10 @@ import numpy as np
 
 from loadtest.endpoint.deadlines import Deadlines
 from loadtest.endpoint.job import Job
-from loadtest.endpoint.retention import Shelf
+from loadtest.endpoint.retention import ResultStore
 from loadtest.endpoint.scaler import scaler
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.endpoint.workers import Fleet, Start, Worker
+from loadtest.endpoint.workers import Fleet, StartKind, Worker
 from loadtest.protocol import JobEvent, JobState
 from loadtest.wire import Chunk, Health, JobCounts, Submission
 
@@ -29,34 +29,34 @@ _TAKEN, _COMPLETED = JobEvent.TAKEN, JobEvent.COMPLETED
 WORKERS_DIED = msgspec.Raw(b'"the worker died, as often as such a job is tried"')
 
 
-class Hands(Protocol):
+class WorkerBackend(Protocol):
     """Carries out what the floor decides; what comes of it is `ready`, `take`, `complete`, `fail`, `lose`.
 
     The floor calls these while it decides: they may note, ring or schedule, and only `offered`, `dropped`, `act`
     and, for warm ones, `started` may call the floor back.
     """
 
-    def draw(self, job: Job, submission: Submission) -> None:
+    def prepare(self, job: Job, submission: Submission) -> None:
         """A job was submitted: fill in what is known of the work that it will be."""
         ...
 
-    def redraw(self, job: Job) -> None:
+    def prepare_retry(self, job: Job) -> None:
         """The job will be tried once more."""
         ...
 
-    def started(self, floor: Floor, worker: Worker, how: Start) -> None:
+    def on_start(self, scheduler: JobScheduler, worker: Worker, how: StartKind) -> None:
         """A worker is to start; `Floor.ready` when it has."""
         ...
 
-    def stopped(self, worker: Worker) -> None:
+    def on_stop(self, worker: Worker) -> None:
         """A worker has been idle for so long that it is to stop; it takes no more jobs."""
         ...
 
-    def offered(self, floor: Floor) -> None:
+    def on_work_available(self, scheduler: JobScheduler) -> None:
         """There are jobs that wait, or workers that rest, or both."""
         ...
 
-    def dropped(self, floor: Floor, worker: Worker, job: Job) -> None:
+    def on_job_revoked(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
         """A job that the worker had in hand was cancelled or has timed out: what comes of it is of no use."""
         ...
 
@@ -68,37 +68,39 @@ class Hands(Protocol):
         """When something is due that nobody will tell the floor; infinite where nothing is."""
         ...
 
-    def act(self, floor: Floor) -> None:
+    def step(self, scheduler: JobScheduler) -> None:
         """Carries out the one thing that is due now, at `floor.now`."""
         ...
 
 
-class Floor:
+class JobScheduler:
     """Jobs, workers and the scaler at the time `now`, in epoch seconds. Jobs are taken first come, first served.
 
     `waiting` is how many jobs are in the queue. Nothing that happens by itself is due before `quiet_until`; when it
     is, `due_at` tells.
     """
 
-    def __init__(self, settings: EndpointSettings, hands: Hands, ids: np.random.Generator, now: float) -> None:
+    def __init__(
+        self, settings: EndpointSettings, backend: WorkerBackend, ids: np.random.Generator, now: float
+    ) -> None:
         self.now = now
         self.waiting = 0
-        self.quiet_until = -math.inf
+        self.next_due_at = -math.inf
         self.jobs: dict[str, Job] = {}
         self.ended: list[Job] = []
         self.fleet = Fleet(settings, ids)
-        self.shelf = Shelf(settings.retention)
+        self.results = ResultStore(settings.retention)
         self.deadlines = Deadlines()
         self.scaler = scaler(settings.scaler)
-        self._hands = hands
-        self._overdue = JobEvent.TIMED_OUT if settings.policy.overdue == "TIMED_OUT" else JobEvent.FAILED
+        self._backend = backend
+        self._overdue = JobEvent.TIMED_OUT if settings.policy.timeout_outcome == "TIMED_OUT" else JobEvent.FAILED
         self._tries = settings.tries
         self._queue: deque[Job] = deque()
         self._scaling = 0  # unfinished jobs that make workers start
         self._in_progress = 0
         self._completed = self._failed = self._retried = 0
         for _ in range(settings.workers.active):
-            hands.started(self, self.fleet.hire(now, active=True), Start.WARM)
+            backend.on_start(self, self.fleet.add_worker(now, active=True), StartKind.WARM)
 
     def health(self) -> Health:
         """Jobs since the start by what became of them, and workers by state."""
@@ -110,23 +112,23 @@ class Floor:
         self.jobs[job.id] = job
         self._scaling += not job.low_priority
         self._queue.append(job)
-        self._wait(job)
+        self._push(job)
 
     def retry(self, job: Job) -> None:
         """A job that FAILED or TIMED_OUT is in the queue again, as if it came now; KeyError in any other state."""
-        job.move(JobEvent.RETRIED)
+        job.transition(JobEvent.RETRIED)
         job.expires_at += self.now - job.submitted_at
         job.submitted_at = self.now
-        job.wait_anew(self.now)
-        job.given_back = 0
+        job.requeue(self.now)
+        job.requeues = 0
         job.retries += 1
         self._retried += 1
-        self._hands.redraw(job)
+        self._backend.prepare_retry(job)
         self.enqueue(job)
 
-    def _wait(self, job: Job) -> None:
+    def _push(self, job: Job) -> None:
         self.waiting += 1
-        self._hands.offered(self)
+        self._backend.on_work_available(self)
         if job.state is _IN_QUEUE:
             self._put_deadline(job, job.expires_at)
             if not job.low_priority:
@@ -137,9 +139,9 @@ class Floor:
         """The worker's start is over: it may take jobs."""
         self.fleet.ready(worker, self.now)
         self._notice(self.fleet.next_stop_at())
-        self._hands.offered(self)
+        self._backend.on_work_available(self)
 
-    def take(self, worker: Worker) -> Job | None:
+    def assign_next(self, worker: Worker) -> Job | None:
         """The job that has waited longest, in this worker's hands from now on; None where none waits."""
         queue = self._queue
         while queue:
@@ -150,10 +152,10 @@ class Floor:
             return None
         self.waiting -= 1
         self._in_progress += 1
-        self.scaler.left(job)
+        self.scaler.dequeued(job)
         self._notice(self.scaler.due_at())
-        self.fleet.engage(worker, job)
-        job.move(_TAKEN)
+        self.fleet.assign(worker, job)
+        job.transition(_TAKEN)
         job.taken_at = self.now
         job.worker_id = worker.id
         if job.service_s > job.execution_timeout_s:
@@ -175,65 +177,65 @@ class Floor:
         self._failed += 1
         self._end(job, JobEvent.FAILED)
 
-    def lose(self, worker: Worker) -> None:
+    def worker_lost(self, worker: Worker) -> None:
         """The worker is gone, whatever it was at: its jobs wait anew, before all others, or fail when tried enough.
 
         An active one is replaced at once. So is any other where a job waits and no worker is starting: scalers take
         it that none stops then.
         """
-        in_hand = list(worker.jobs)
-        for job in in_hand:
-            job.given_back += 1
-            if job.given_back >= self._tries:
+        in_progress = list(worker.jobs)
+        for job in in_progress:
+            job.requeues += 1
+            if job.requeues >= self._tries:
                 self.fail(job, WORKERS_DIED)
-        self.fleet.drop(worker, self.now)
+        self.fleet.remove(worker, self.now)
         if worker.active:
-            self._hands.started(self, self.fleet.hire(self.now, active=True), Start.COLD)
-        for job in reversed(in_hand):
+            self._backend.on_start(self, self.fleet.add_worker(self.now, active=True), StartKind.COLD)
+        for job in reversed(in_progress):
             if job.state is JobState.IN_PROGRESS:
-                job.move(JobEvent.GIVEN_BACK)
+                job.transition(JobEvent.GIVEN_BACK)
                 self._in_progress -= 1
                 self._retried += 1
-                self._hands.redraw(job)
-                job.wait_anew(self.now)
+                self._backend.prepare_retry(job)
+                job.requeue(self.now)
                 self._queue.appendleft(job)
-                self._wait(job)
-        self._hands.offered(self)
+                self._push(job)
+        self._backend.on_work_available(self)
         if not self.fleet.starting and any(
             job.state is JobState.IN_QUEUE and not job.low_priority for job in self._queue
         ):
             self._start(1)
 
-    def withdraw(self, job: Job, event: JobEvent) -> None:
+    def end_early(self, job: Job, event: JobEvent) -> None:
         """An unfinished job is cancelled, or its time is over; a worker that has it in hand is told."""
-        worker = self.fleet.named[job.worker_id] if job.worker_id is not None else None
+        worker = self.fleet.by_id[job.worker_id] if job.worker_id is not None else None
         self._end(job, event)
         if worker is not None:
-            self._hands.dropped(self, worker, job)
+            self._backend.on_job_revoked(self, worker, job)
 
     def purge(self) -> int:
         """Cancels all jobs that wait in the queue, and says how many; those in progress go on."""
         waiting = [job for job in self._queue if job.state is JobState.IN_QUEUE]
         self._queue.clear()
         for job in waiting:
-            self.withdraw(job, JobEvent.CANCELLED)
+            self.end_early(job, JobEvent.CANCELLED)
         return len(waiting)
 
     def due_at(self) -> float:
         """When something is due here; infinite where nothing is."""
-        self.quiet_until = min(
-            self.deadlines.due_at(), self.scaler.due_at(), self.fleet.next_stop_at(), self.shelf.due_at
+        self.next_due_at = min(
+            self.deadlines.due_at(), self.scaler.due_at(), self.fleet.next_stop_at(), self.results.due_at
         )
-        return self.quiet_until
+        return self.next_due_at
 
-    def act(self) -> None:
+    def step(self) -> None:
         """Carries out one thing that is due now: deadlines come first, then scaling, then workers that stop."""
         if self.deadlines.due_at() == self.now:
             self._meet_deadline()
         elif self.scaler.due_at() == self.now:
             self._start(self.scaler.decide(self.fleet))
         elif self.fleet.next_stop_at() == self.now:
-            self._hands.stopped(self.fleet.stop(self.now))
+            self._backend.on_stop(self.fleet.stop(self.now))
         else:
             self._expire()
 
@@ -241,16 +243,16 @@ class Floor:
         """The job whose deadline is now ends by it; one whose time to live is over is gone at once."""
         job = self.deadlines.pop()
         if self.now == job.expires_at:
-            self.withdraw(job, JobEvent.TIMED_OUT)
+            self.end_early(job, JobEvent.TIMED_OUT)
             del self.jobs[job.id]
         else:
             job.error = TIMED_OUT
             self._failed += self._overdue is JobEvent.FAILED
-            self.withdraw(job, self._overdue)
+            self.end_early(job, self._overdue)
 
     def _expire(self) -> None:
         """The result that is due to be dropped is dropped, unless its job ended anew since."""
-        job_id, ended_at = self.shelf.expire()
+        job_id, ended_at = self.results.expire()
         job = self.jobs.get(job_id)
         if job is not None and job.finished_at == ended_at:
             del self.jobs[job_id]
@@ -258,18 +260,18 @@ class Floor:
     def _end(self, job: Job, event: JobEvent) -> None:
         if job.state is _IN_QUEUE:
             self.waiting -= 1
-            self.scaler.left(job)
+            self.scaler.dequeued(job)
             self._notice(self.scaler.due_at())
         elif job.worker_id is not None:
             self._in_progress -= 1
-            self.fleet.free(self.fleet.named[job.worker_id], job, self.now)
+            self.fleet.release(self.fleet.by_id[job.worker_id], job, self.now)
             self._notice(self.fleet.next_stop_at())
         self._scaling -= not job.low_priority
-        job.move(event)
+        job.transition(event)
         job.finished_at = self.now
         self.ended.append(job)
-        self.shelf.put(job, self.now)
-        self._notice(self.shelf.due_at)
+        self.results.put(job, self.now)
+        self._notice(self.results.due_at)
 
     def _put_deadline(self, job: Job, at: float) -> None:
         self.deadlines.put(job, at)
@@ -277,11 +279,11 @@ class Floor:
 
     def _notice(self, at: float) -> None:
         """Something may be due at this time."""
-        if at < self.quiet_until:
-            self.quiet_until = at
+        if at < self.next_due_at:
+            self.next_due_at = at
 
     def _start(self, wanted: int) -> None:
         for _ in range(wanted):
             if self.fleet.full:
                 return
-            self._hands.started(self, *self.fleet.start(self.now))
+            self._backend.on_start(self, *self.fleet.start(self.now))

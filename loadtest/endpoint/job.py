@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.protocol import FINAL, MOVES, JobEvent, JobState, Op
-from loadtest.wire import ABSENT, Chunk, JobAnswer
+from loadtest.protocol import FINAL, TRANSITIONS, JobEvent, JobState, Op
+from loadtest.wire import ABSENT, Chunk, JobResponse
 
 
 class Job(msgspec.Struct, eq=False, gc=False):
@@ -45,7 +45,7 @@ class Job(msgspec.Struct, eq=False, gc=False):
     execution_timeout_s: float = math.inf
     expires_at: float = math.inf
     times_out_at: float = math.inf
-    given_back: int = 0
+    requeues: int = 0
     retries: int = 0
 
     @property
@@ -61,13 +61,13 @@ class Job(msgspec.Struct, eq=False, gc=False):
     @property
     def retriable(self) -> bool:
         """Whether a client may have it done once more."""
-        return (self.state, JobEvent.RETRIED) in MOVES
+        return (self.state, JobEvent.RETRIED) in TRANSITIONS
 
-    def move(self, event: JobEvent) -> None:
+    def transition(self, event: JobEvent) -> None:
         """Go where the protocol's table of moves leads; KeyError where it does not."""
-        self.state = MOVES[self.state, event]
+        self.state = TRANSITIONS[self.state, event]
 
-    def wait_anew(self, now: float) -> None:
+    def requeue(self, now: float) -> None:
         """The job is in the queue from now on, and nothing is left of an earlier try."""
         self.queued_at = now
         self.taken_at = self.finished_at = self.worker_id = self.chunk_at = self.posted = None
@@ -75,7 +75,7 @@ class Job(msgspec.Struct, eq=False, gc=False):
         self.chunks_read = 0
         self.times_out_at = math.inf
 
-    def chunks_came_at(self) -> list[float]:
+    def chunk_times(self) -> list[float]:
         """When the chunks of a job that has ended were there to be read."""
         if self.chunk_at is None or self.finished_at is None:
             return [at for at, _ in self.posted or ()]
@@ -96,7 +96,7 @@ def milliseconds(at: float) -> int:
     return round(at * 1000)
 
 
-def answer(job: Job) -> JobAnswer:
+def to_response(job: Job) -> JobResponse:
     """The job as `/status` and `/runsync` show it after the endpoint's last `advance`.
 
     Delay and execution are differences of rounded times, so that they agree exactly with a journal of
@@ -108,4 +108,4 @@ def answer(job: Job) -> JobAnswer:
         delay_ms = taken_ms - milliseconds(job.submitted_at)
         if job.finished_at is not None:
             execution_ms = milliseconds(job.finished_at) - taken_ms
-    return JobAnswer(job.id, job.state.value, delay_ms, execution_ms, job.worker_id, job.output, job.error)
+    return JobResponse(job.id, job.state.value, delay_ms, execution_ms, job.worker_id, job.output, job.error)

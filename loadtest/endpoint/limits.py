@@ -11,7 +11,7 @@ CONCURRENCY_WAIT_S = 1.0
 """What a request over the concurrent limit is told to wait: when one will be answered is not known."""
 
 
-class Gate:
+class RateLimiter:
     """Lets requests through so that no interval of `per_s` seconds, half open, holds more than `requests`.
 
     With `per_worker` the number is the larger of that and running workers × `per_worker`, as it is at each request.

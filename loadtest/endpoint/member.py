@@ -19,7 +19,7 @@ STOP_WITHIN_S = 5.0
 """How long a handler may go on with a job that it was told to stop, before its worker is killed."""
 
 
-class Leave(StrEnum):
+class ExitReason(StrEnum):
     """Why a worker leaves, in words that go on after its name."""
 
     IDLE = "was idle for the idle timeout"
@@ -33,10 +33,10 @@ class Leave(StrEnum):
     @property
     def lost(self) -> bool:
         """Whether it is a fault, after which launches wait."""
-        return self not in (Leave.IDLE, Leave.REFRESH)
+        return self not in (ExitReason.IDLE, ExitReason.REFRESH)
 
 
-class Do(Enum):
+class ProcessAction(Enum):
     """What is to be done with a worker's process."""
 
     LAUNCH = "launch"
@@ -46,15 +46,15 @@ class Do(Enum):
 
 
 @dataclass(frozen=True)
-class Order:
+class ProcessCommand:
     """A worker's process is to be launched, suspended, resumed or ended, and why it leaves where it does."""
 
     worker: Worker
-    do: Do
-    why: Leave | None = None
+    do: ProcessAction
+    why: ExitReason | None = None
 
 
-class Member(msgspec.Struct, eq=False):
+class SdkWorker(msgspec.Struct, eq=False):
     """A worker that is up. Times are epoch seconds.
 
     `wants` is how many jobs its open take asks for, `offered` what it got of them. `to_stop` are jobs that the stop
@@ -65,18 +65,18 @@ class Member(msgspec.Struct, eq=False):
     launch_at: float
     launched: bool = False
     heard_at: float = -math.inf
-    wants: int = 0
-    offered: list[Job] = []
-    to_stop: list[str] = []
+    requested_jobs: int = 0
+    assigned: list[Job] = []
+    stop_requests: list[str] = []
     stopping: dict[str, float] = {}
-    leaving: bool = False
+    draining: bool = False
 
-    def due(self) -> tuple[float, Leave | None]:
+    def due(self) -> tuple[float, ExitReason | None]:
         """When it next does something by itself, and why it then leaves; None for its launch."""
         if not self.launched:
             return self.launch_at, None
         if self.worker.starting:
-            return self.launch_at + READY_WITHIN_S, Leave.SLOW
+            return self.launch_at + READY_WITHIN_S, ExitReason.SLOW
         stuck_at = min(self.stopping.values(), default=math.inf)
         silent_at = self.heard_at + LEASE_S
-        return (stuck_at, Leave.STUCK) if stuck_at < silent_at else (silent_at, Leave.SILENT)
+        return (stuck_at, ExitReason.STUCK) if stuck_at < silent_at else (silent_at, ExitReason.SILENT)

@@ -12,17 +12,17 @@ import math
 import msgspec
 import numpy as np
 
-from loadtest.endpoint.floor import Floor, Hands
+from loadtest.endpoint.floor import JobScheduler, WorkerBackend
 from loadtest.endpoint.job import Job
-from loadtest.endpoint.limits import Gate
+from loadtest.endpoint.limits import RateLimiter
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.endpoint.simulated import Simulated
+from loadtest.endpoint.simulated import SimulatedWorkers
 from loadtest.endpoint.work import uuids
 from loadtest.endpoint.workers import Worker
 from loadtest.protocol import JobEvent, Op
 from loadtest.wire import Chunk, Health, Submission
 
-PLAIN = Submission(msgspec.Raw(b"null"))
+EMPTY_SUBMISSION = Submission(msgspec.Raw(b"null"))
 _RUNSYNC = Op.RUNSYNC  # looked up once, since an enumeration is slow at it
 
 
@@ -33,34 +33,36 @@ class Endpoint:
     floor by `at`.
     """
 
-    def __init__(self, settings: EndpointSettings, seed: int, start_at: float, hands: Hands | None = None) -> None:
+    def __init__(
+        self, settings: EndpointSettings, seed: int, start_at: float, backend: WorkerBackend | None = None
+    ) -> None:
         jobs, workers = np.random.SeedSequence(seed).spawn(2)
         job_ids, times, fates, crashes, again = jobs.spawn(5)
         worker_ids, cold, revivals = workers.spawn(3)
         self._policy = settings.policy
-        self._hands = hands or Simulated(settings, (times, fates, crashes, again, cold, revivals))
-        self._floor = Floor(settings, self._hands, np.random.default_rng(worker_ids), start_at)
+        self._backend = backend or SimulatedWorkers(settings, (times, fates, crashes, again, cold, revivals))
+        self._scheduler = JobScheduler(settings, self._backend, np.random.default_rng(worker_ids), start_at)
         self._ids = uuids(np.random.default_rng(job_ids))
         limits = ((op, settings.limit(op)) for op in Op)
         per_worker = settings.requests_per_worker
-        self._gates = {op: Gate(limit, per_worker.get(op, 0)) for op, limit in limits if limit is not None}
+        self._gates = {op: RateLimiter(limit, per_worker.get(op, 0)) for op, limit in limits if limit is not None}
         self._quiet_until = -math.inf  # nothing is due before; as low as that once something may have changed it
 
     @property
     def workers(self) -> list[Worker]:
         """Every worker there has been, stopped ones included, with the shifts that are billed."""
-        return self._floor.fleet.everyone
+        return self._scheduler.fleet.all_workers
 
-    def at(self, now: float) -> Floor:
+    def advanced_to(self, now: float) -> JobScheduler:
         """The floor at this time, with everything done that was due; for one change, made before anything else."""
         self.advance(now)
         self._quiet_until = -math.inf
-        return self._floor
+        return self._scheduler
 
     def admit(self, op: Op, now: float) -> float | None:
         """None where a request is within its limits, and then counts as concurrent; else seconds to wait."""
         gate = self._gates.get(op)
-        return None if gate is None else gate.admit(max(now, self._floor.now), self._floor.fleet.running)
+        return None if gate is None else gate.admit(max(now, self._scheduler.now), self._scheduler.fleet.running)
 
     def release(self, op: Op) -> None:
         """A request that was admitted has been answered."""
@@ -68,11 +70,11 @@ class Endpoint:
         if gate is not None:
             gate.release()
 
-    def submit(self, op: Op, now: float, submission: Submission = PLAIN) -> Job:
+    def submit(self, op: Op, now: float, submission: Submission = EMPTY_SUBMISSION) -> Job:
         """A new job of `/run` or `/runsync`; an idle worker takes it at once, else it waits in the queue."""
-        floor = self.at(now)
+        scheduler = self.advanced_to(now)
         job_id = next(self._ids)
-        job = Job("sync-" + job_id if op is _RUNSYNC else job_id, op, floor.now, queued_at=floor.now)
+        job = Job("sync-" + job_id if op is _RUNSYNC else job_id, op, scheduler.now, queued_at=scheduler.now)
         asked, default = submission.policy, self._policy
         job.execution_timeout_s, ttl_s = default.execution_timeout, default.ttl
         if asked is not None:
@@ -81,27 +83,27 @@ class Endpoint:
                 job.execution_timeout_s = asked.execution_timeout_ms / 1000
             if asked.ttl_ms is not None:
                 ttl_s = asked.ttl_ms / 1000
-        job.expires_at = floor.now + ttl_s
+        job.expires_at = scheduler.now + ttl_s
         job.webhook = submission.webhook
-        self._hands.draw(job, submission)
-        floor.enqueue(job)
+        self._backend.prepare(job, submission)
+        scheduler.enqueue(job)
         return job
 
     def job(self, job_id: str, now: float) -> Job | None:
         """The job with this id; None where it is unknown or has expired."""
         self.advance(now)
-        return self._floor.jobs.get(job_id)
+        return self._scheduler.jobs.get(job_id)
 
     def read_stream(self, job_id: str, now: float) -> list[Chunk] | None:
         """The chunks that came since the last read; None where the job is unknown or has expired."""
         job = self.job(job_id, now)
-        return None if job is None else self._hands.chunks(job, self._floor.now)
+        return None if job is None else self._backend.chunks(job, self._scheduler.now)
 
     def cancel(self, job_id: str, now: float) -> Job | None:
         """The job, now cancelled unless it had ended already; None where it is unknown or has expired."""
         job = self.job(job_id, now)
         if job is not None and not job.final:
-            self.at(now).withdraw(job, JobEvent.CANCELLED)
+            self.advanced_to(now).end_early(job, JobEvent.CANCELLED)
         return job
 
     def retry(self, job_id: str, now: float) -> Job | None:
@@ -111,26 +113,26 @@ class Endpoint:
         """
         job = self.job(job_id, now)
         if job is not None and job.retriable:
-            self.at(now).retry(job)
+            self.advanced_to(now).retry(job)
         return job
 
     def purge(self, now: float) -> int:
         """Cancels all jobs that wait in the queue, and says how many; those in progress go on."""
-        return self.at(now).purge()
+        return self.advanced_to(now).purge()
 
     def health(self, now: float) -> Health:
         """Jobs since the start by what became of them, and workers by state."""
         self.advance(now)
-        return self._floor.health()
+        return self._scheduler.health()
 
     def unfinished(self) -> list[Job]:
         """The jobs that are in the queue or in progress, in the order of their submission."""
-        return [job for job in self._floor.jobs.values() if not job.final]
+        return [job for job in self._scheduler.jobs.values() if not job.final]
 
-    def take_ended(self) -> list[Job]:
+    def drain_ended(self) -> list[Job]:
         """The jobs that reached a final state since last asked, in the order in which they did."""
-        floor = self._floor
-        ended, floor.ended = floor.ended, []
+        scheduler = self._scheduler
+        ended, scheduler.ended = scheduler.ended, []
         return ended
 
     def next_event_at(self) -> float | None:
@@ -139,24 +141,24 @@ class Endpoint:
         That a chunk can be read is no event; `Job.next_chunk_at` tells when.
         """
         if self._quiet_until == -math.inf:
-            self._quiet_until = min(self._hands.due_at(), self._floor.due_at())
+            self._quiet_until = min(self._backend.due_at(), self._scheduler.due_at())
         return None if self._quiet_until == math.inf else self._quiet_until
 
     def advance(self, now: float) -> None:
         """Carries out everything due up to and including `now`, each thing at its own time."""
-        floor, hands = self._floor, self._hands
+        scheduler, backend = self._scheduler, self._backend
         while now >= self._quiet_until:
-            at = hands.due_at()
-            by_hands = at <= floor.quiet_until or at <= floor.due_at()
-            if not by_hands:
-                at = floor.quiet_until
+            at = backend.due_at()
+            by_backend = at <= scheduler.next_due_at or at <= scheduler.due_at()
+            if not by_backend:
+                at = scheduler.next_due_at
             if at > now:
                 self._quiet_until = at
                 break
-            floor.now = at
-            if by_hands:
-                hands.act(floor)
+            scheduler.now = at
+            if by_backend:
+                backend.step(scheduler)
             else:
-                floor.act()
-        if now > floor.now:
-            floor.now = now
+                scheduler.step()
+        if now > scheduler.now:
+            scheduler.now = now

@@ -12,7 +12,7 @@ from loadtest.protocol import Op
 _RUNSYNC = Op.RUNSYNC  # looked up once, since an enumeration is slow at it
 
 
-class Row:
+class ExpiryQueue:
     """Ended jobs of one operation; they end in order of time, so the oldest is the next to go.
 
     Times and ids stand apart: a tuple a job would have the garbage collector look at each of them. `due_at` is
@@ -39,12 +39,12 @@ class Row:
         return job_id, ended_at
 
 
-class Shelf:
+class ResultStore:
     """All ended jobs that have not expired. `due_at` is when the next one does; infinite where none is kept."""
 
     def __init__(self, settings: Retention) -> None:
-        self._run = Row(settings.run)
-        self._runsync = Row(settings.runsync)
+        self._run = ExpiryQueue(settings.run)
+        self._runsync = ExpiryQueue(settings.runsync)
         self.due_at = math.inf
 
     def put(self, job: Job, ended_at: float) -> None:

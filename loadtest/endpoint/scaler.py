@@ -21,7 +21,7 @@ class Scaler(Protocol):
         """Workers to start now that `job` waits; `jobs` counts those in queue and in progress that scale."""
         ...
 
-    def left(self, job: Job) -> None:
+    def dequeued(self, job: Job) -> None:
         """The job waits no longer."""
         ...
 
@@ -52,7 +52,7 @@ class QueueDelayScaler:
             self._within.append((job.queued_at, job))
         return 0
 
-    def left(self, job: Job) -> None:
+    def dequeued(self, job: Job) -> None:
         """The job waits no longer."""
         if job.overdue:
             job.overdue = False
@@ -91,7 +91,7 @@ class RequestCountScaler:
         """As many as are missing."""
         return max(0, math.ceil(jobs / self._value) - fleet.up)
 
-    def left(self, job: Job) -> None:
+    def dequeued(self, job: Job) -> None:
         """Nothing to do: fewer jobs never want more workers."""
 
     def due_at(self) -> float:

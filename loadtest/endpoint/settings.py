@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
-from loadtest.endpoint.take_pause import AT_ONCE, TakePauseText
+from loadtest.endpoint.take_pause import NO_PAUSE, TakePauseText
 from loadtest.protocol import (
     CHUNK_LIMIT_BYTES,
     EXECUTION_TIMEOUT,
@@ -22,17 +22,17 @@ from loadtest.protocol import (
     LimitText,
     Op,
 )
-from loadtest.units import Bytes, Fraction, Frozen, Seconds, filled_from_file, seconds_text, shown
+from loadtest.units import Bytes, Fraction, Seconds, StrictModel, filled_from_file, quoted, seconds_text
 
 
-class Constant(Frozen):
+class Constant(StrictModel):
     """Always the same time."""
 
     constant: Seconds
     """The time."""
 
 
-class LogNormal(Frozen):
+class LogNormal(StrictModel):
     """A log-normal time: its median, and `sigma`, the standard deviation of its logarithm."""
 
     median: Seconds
@@ -41,7 +41,7 @@ class LogNormal(Frozen):
     """The standard deviation of the time's natural logarithm; 0.5 puts the p95 at 2.3 medians."""
 
 
-class Measured(Frozen):
+class Empirical(StrictModel):
     """Times drawn, each as likely as the next, from values that were measured."""
 
     values: tuple[Seconds, ...] = ()
@@ -55,7 +55,7 @@ class Measured(Frozen):
         return filled_from_file(value, "values", info.context)
 
     @model_validator(mode="after")
-    def _something_measured(self) -> Measured:
+    def _something_measured(self) -> Empirical:
         if not self.values:
             raise ValueError('no times to draw from; write them like ["1.2s", "0.9s"], or name a file of them')
         return self
@@ -76,17 +76,17 @@ def _spread_kind(value: object) -> str:
     return "log-normal" if "median" in keys or "sigma" in keys else "constant"
 
 
-Spread = Annotated[
+Distribution = Annotated[
     Annotated[Constant, Tag("constant")]
     | Annotated[LogNormal, Tag("log-normal")]
-    | Annotated[Measured, Tag("measured")],
+    | Annotated[Empirical, Tag("measured")],
     Discriminator(_spread_kind),
-    BeforeValidator(_spread, json_schema_input_type=Seconds | tuple[Seconds, ...] | Constant | LogNormal | Measured),
+    BeforeValidator(_spread, json_schema_input_type=Seconds | tuple[Seconds, ...] | Constant | LogNormal | Empirical),
 ]
 """How a time varies: "200ms", `{median: 200ms, sigma: 0.5}`, a list of measured times, or a file of them."""
 
 
-class Workers(Frozen):
+class Workers(StrictModel):
     """Active workers always run; flex workers are started on demand until there are `max` of both."""
 
     active: Annotated[int, Field(ge=0, le=10_000)] = 1
@@ -101,14 +101,14 @@ class Workers(Frozen):
         return self
 
 
-class QueueDelay(Frozen):
+class QueueDelay(StrictModel):
     """Adds a worker when a job has waited longer than this."""
 
     queue_delay: Seconds = 4.0
     """How long a job may wait before a worker is added."""
 
 
-class RequestCount(Frozen):
+class RequestCount(StrictModel):
     """Wants ceil((in queue + in progress) / request_count) workers."""
 
     request_count: Annotated[int, Field(ge=1)] = 4
@@ -121,7 +121,7 @@ def _scaler(value: object) -> object:
         return value
     match = re.fullmatch(r"\s*(queue\s+delay|request\s+count)\s+(\S+)\s*", value)
     if match is None:
-        raise ValueError(f'{shown(value)} is no scaler; write it like "queue delay 4s" or "request count 4"')
+        raise ValueError(f'{quoted(value)} is no scaler; write it like "queue delay 4s" or "request count 4"')
     key = "_".join(match[1].split())
     return {key: int(match[2]) if key == "request_count" and match[2].isdecimal() else match[2]}
 
@@ -138,23 +138,23 @@ Scaler = Annotated[
 ]
 
 
-class Revival(Frozen):
+class Revival(StrictModel):
     """A worker started within `within` of its stop comes back in `takes` instead of a cold start."""
 
-    takes: Spread = Constant(constant="500ms")
+    duration: Distribution = Constant(constant="500ms")
     """How long a revival takes."""
     within: Seconds = 60.0
     """How long after its stop a worker can be revived."""
 
 
-class Chunks(Frozen):
+class Chunks(StrictModel):
     """A streaming job: its chunks, when they come, and the tokens that each carries in its metrics."""
 
     count: Annotated[int, Field(ge=1, le=100_000)]
     """Chunks per job."""
-    first: Spread
+    first: Distribution
     """From the start of the work to the first chunk."""
-    gap: Spread = Constant(constant="50ms")
+    gap: Distribution = Constant(constant="50ms")
     """From one chunk to the next."""
     tokens: Annotated[int, Field(ge=0)] = 1
     """Output tokens per chunk."""
@@ -162,7 +162,7 @@ class Chunks(Frozen):
     """How long a chunk's text is at least; it is filled up with dots."""
 
 
-class StreamAnswers(Frozen):
+class StreamAnswers(StrictModel):
     """How `/stream` answers: `form` status (what the SDKs read) or array (the older form), held open for `hold`."""
 
     form: Literal["status", "array"] = "status"
@@ -171,40 +171,40 @@ class StreamAnswers(Frozen):
     """How long a read is held open for a chunk to come."""
 
 
-class Policy(Frozen):
+class Policy(StrictModel):
     """What holds for a job whose submission asks for nothing else, and how one that runs too long ends."""
 
     execution_timeout: Annotated[Seconds, Field(gt=0)] = EXECUTION_TIMEOUT.default_ms / 1000
     """How long a job may be in the handler."""
     ttl: Annotated[Seconds, Field(gt=0)] = JOB_TTL.default_ms / 1000
     """How long after its submission a job may be unfinished; then it is gone, and its status is 404."""
-    overdue: Literal["TIMED_OUT", "FAILED"] = "TIMED_OUT"
+    timeout_outcome: Literal["TIMED_OUT", "FAILED"] = "TIMED_OUT"
     """How a job past its execution timeout ends: as documented, or as the live service was seen to do."""
 
 
-class Payloads(Frozen):
+class Payloads(StrictModel):
     """How large a submission's body may be, and the HTTP status of what is larger."""
 
     run: Bytes = OPERATIONS[Op.RUN].body_limit_bytes
     """For `/run`."""
     runsync: Bytes = OPERATIONS[Op.RUNSYNC].body_limit_bytes
     """For `/runsync`."""
-    refused_with: Literal[400, 413] = 400
+    too_large_status: Literal[400, 413] = 400
     """400 as the live service does, or HTTP's own 413."""
 
 
-class Webhooks(Frozen):
+class Webhooks(StrictModel):
     """How ended jobs are told to the URL that their submission named."""
 
     tries: Annotated[int, Field(ge=1, le=10)] = WEBHOOK_TRIES
     """How often it is tried until the answer is 200."""
-    apart: Seconds = WEBHOOK_TRIES_APART_S
+    retry_interval: Seconds = WEBHOOK_TRIES_APART_S
     """From one try to the next."""
-    anywhere: bool = False
+    allow_remote: bool = False
     """Whether a URL may lead to another machine; where it may not, such a submission is refused."""
 
 
-class Retention(Frozen):
+class Retention(StrictModel):
     """How long a result is kept after its job ended."""
 
     run: Seconds = RESULT_KEPT_S
@@ -213,7 +213,7 @@ class Retention(Frozen):
     """For a job that came by `/runsync`."""
 
 
-class EndpointSettings(Frozen):
+class EndpointSettings(StrictModel):
     """An endpoint, whole. A job takes `service`, or as long as its `chunks` take where they are given."""
 
     workers: Workers = Workers()
@@ -222,13 +222,13 @@ class EndpointSettings(Frozen):
     """When a flex worker is started: `{queue_delay: 4s}` or `{request_count: 4}`."""
     idle_timeout: Seconds = 5.0
     """How long a flex worker with nothing to do stays on."""
-    take_pause: TakePauseText = AT_ONCE
+    take_pause: TakePauseText = NO_PAUSE
     """How long after a take a simulated worker looks for its next job: `1s` as the vendor's SDK; 0 for at once."""
-    cold_start: Spread = Constant(constant="10s")
+    cold_start: Distribution = Constant(constant="10s")
     """From a worker's start until it can take a job."""
     revival: Revival | None = Revival()
     """A faster start soon after a stop; `null` for none."""
-    service: Spread | None = None
+    service: Distribution | None = None
     """The time in the handler; 200 ms where neither this nor `chunks` is given."""
     chunks: Chunks | None = None
     """What a job streams, in place of `service`."""
@@ -250,7 +250,7 @@ class EndpointSettings(Frozen):
     """How large submissions may be."""
     webhooks: Webhooks = Webhooks()
     """How ended jobs are told to their webhooks."""
-    lacks: tuple[Op, ...] = ()
+    unsupported_operations: tuple[Op, ...] = ()
     """Operations that the endpoint does not have, such as `status-sync`; they are answered 404."""
     retention: Retention = Retention()
     """How long results are kept."""
@@ -264,17 +264,17 @@ class EndpointSettings(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _takes_before_it_stops(self) -> EndpointSettings:
+    def _check_idle_timeout(self) -> EndpointSettings:
         starts = self.workers.active < self.workers.max
-        if starts and 0 < self.take_pause.lasts >= self.idle_timeout:
+        if starts and 0 < self.take_pause.duration >= self.idle_timeout:
             raise ValueError(
                 f"idle_timeout {seconds_text(self.idle_timeout)} stops workers in their take_pause of "
-                f"{seconds_text(self.take_pause.lasts)}, though jobs wait; make it longer than that"
+                f"{seconds_text(self.take_pause.duration)}, though jobs wait; make it longer than that"
             )
         return self
 
     @property
-    def service_time(self) -> Constant | LogNormal | Measured:
+    def service_time(self) -> Constant | LogNormal | Empirical:
         """The time in the handler of a job without chunks; 200 ms where nothing is said."""
         return self.service if self.service is not None else Constant(constant="200ms")
 
@@ -283,12 +283,12 @@ class EndpointSettings(Frozen):
         return self.limits.get(op, OPERATIONS[op].limit)
 
 
-def spread_text(spread: Constant | LogNormal | Measured) -> str:
+def spread_text(distribution: Constant | LogNormal | Empirical) -> str:
     """A spread in words, for people."""
-    match spread:
+    match distribution:
         case Constant():
-            return seconds_text(spread.constant)
+            return seconds_text(distribution.constant)
         case LogNormal():
-            return f"log-normal, median {seconds_text(spread.median)}, sigma {spread.sigma:g}"
-        case Measured():
-            return f"{len(spread.values)} measured values"
+            return f"log-normal, median {seconds_text(distribution.median)}, sigma {distribution.sigma:g}"
+        case Empirical():
+            return f"{len(distribution.values)} measured values"

@@ -11,67 +11,67 @@ import msgspec
 import numpy as np
 
 from loadtest.endpoint.chunks import ChunkBodies
-from loadtest.endpoint.floor import Floor
+from loadtest.endpoint.floor import JobScheduler
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.endpoint.spread import endless
-from loadtest.endpoint.work import Work
-from loadtest.endpoint.workers import Start, Worker
+from loadtest.endpoint.spread import sample_stream
+from loadtest.endpoint.work import JobSampler
+from loadtest.endpoint.workers import StartKind, Worker
 from loadtest.wire import Chunk, Submission
 
 _FAILURE = msgspec.Raw(b'"the simulated handler failed, as failure_rate asks"')
 
 
-class Simulated:
+class SimulatedWorkers:
     """The hands of an endpoint that is a model through and through: all it will do is known when it begins."""
 
     def __init__(self, settings: EndpointSettings, seeds: Sequence[np.random.SeedSequence]) -> None:
         times, fates, crashes, again, cold, revivals = seeds
-        self._work = Work(settings, times, fates, crashes)
-        self._again = Work(settings, *again.spawn(3))
-        self._cold_start_s = endless(settings.cold_start, np.random.default_rng(cold))
-        revival = settings.cold_start if settings.revival is None else settings.revival.takes
-        self._revival_s = endless(revival, np.random.default_rng(revivals))
+        self._work = JobSampler(settings, times, fates, crashes)
+        self._again = JobSampler(settings, *again.spawn(3))
+        self._cold_start_s = sample_stream(settings.cold_start, np.random.default_rng(cold))
+        revival = settings.cold_start if settings.revival is None else settings.revival.duration
+        self._revival_s = sample_stream(revival, np.random.default_rng(revivals))
         self._chunks = None if settings.chunks is None else ChunkBodies(settings.chunks)
         self._output = msgspec.Raw(msgspec.json.encode(settings.output)) if self._chunks is None else self._chunks.all
         self._take_pause = settings.take_pause
-        self._pauses = settings.take_pause.lasts > 0
+        self._pauses = settings.take_pause.duration > 0
         self._due: list[tuple[float, int, Worker, Job | None]] = []
         self._order = count()
 
-    def draw(self, job: Job, submission: Submission) -> None:
+    def prepare(self, job: Job, submission: Submission) -> None:
         """The n-th job submitted takes the same time and has the same fate whenever it comes."""
         self._work.draw(job)
 
-    def redraw(self, job: Job) -> None:
+    def prepare_retry(self, job: Job) -> None:
         """What is tried once more is drawn apart, so that the jobs to come are what they would have been."""
         self._again.draw(job)
 
-    def started(self, floor: Floor, worker: Worker, how: Start) -> None:
+    def on_start(self, scheduler: JobScheduler, worker: Worker, how: StartKind) -> None:
         """It will be ready when its drawn start is over."""
         worker.pauses_until = -math.inf
-        if how is Start.WARM:
-            floor.ready(worker)
+        if how is StartKind.WARM:
+            scheduler.ready(worker)
             return
-        takes_s = next(self._revival_s if how is Start.REVIVED else self._cold_start_s)
-        self._will_act(worker, None, floor.now + takes_s)
+        duration_s = next(self._revival_s if how is StartKind.REVIVED else self._cold_start_s)
+        self._will_act(worker, None, scheduler.now + duration_s)
 
-    def stopped(self, worker: Worker) -> None:
+    def on_stop(self, worker: Worker) -> None:
         """A worker that stops was idle."""
 
-    def offered(self, floor: Floor) -> None:
+    def on_work_available(self, scheduler: JobScheduler) -> None:
         """Idle workers that are in no pause take what waits until either run out."""
-        while floor.waiting:
-            worker = floor.fleet.first_looking(floor.now) if self._pauses else floor.fleet.first_idle()
-            job = None if worker is None else floor.take(worker)
+        while scheduler.waiting:
+            worker = scheduler.fleet.first_polling(scheduler.now) if self._pauses else scheduler.fleet.first_idle()
+            job = None if worker is None else scheduler.assign_next(worker)
             if worker is None or job is None:
                 return
-            self._begin(worker, job, floor.now)
+            self._begin(worker, job, scheduler.now)
 
-    def dropped(self, floor: Floor, worker: Worker, job: Job) -> None:
+    def on_job_revoked(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
         """It stops at once, and takes the next as if it were done with this one."""
         worker.due = -1
-        self._freed(floor, worker, job)
+        self._on_free(scheduler, worker, job)
 
     def chunks(self, job: Job, now: float) -> list[Chunk]:
         """The chunks whose time has come."""
@@ -88,24 +88,24 @@ class Simulated:
             heapq.heappop(due)
         return due[0][0] if due else math.inf
 
-    def act(self, floor: Floor) -> None:
+    def step(self, scheduler: JobScheduler) -> None:
         """A worker gets ready, is done with its job, dies of it, or looks for the next."""
         _, _, worker, job = heapq.heappop(self._due)
         if job is None:
-            floor.ready(worker) if worker.starting else self.offered(floor)
+            scheduler.ready(worker) if worker.starting else self.on_work_available(scheduler)
         elif job.crashes_after_s < job.service_s:
-            floor.lose(worker)
+            scheduler.worker_lost(worker)
         else:
-            floor.fail(job, _FAILURE) if job.fails else floor.complete(job, self._output)
-            self._freed(floor, worker, job)
+            scheduler.fail(job, _FAILURE) if job.fails else scheduler.complete(job, self._output)
+            self._on_free(scheduler, worker, job)
 
-    def _freed(self, floor: Floor, worker: Worker, job: Job) -> None:
+    def _on_free(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
         """It has nothing in hand any more: it looks for the next job when its pause is over."""
         if self._pauses and job.taken_at is not None:
-            worker.pauses_until = job.taken_at + self._take_pause.occupied_s(floor.now - job.taken_at)
-            if worker.pauses_until > floor.now:
+            worker.pauses_until = job.taken_at + self._take_pause.occupancy_s(scheduler.now - job.taken_at)
+            if worker.pauses_until > scheduler.now:
                 self._will_act(worker, None, worker.pauses_until)
-        self.offered(floor)
+        self.on_work_available(scheduler)
 
     def _begin(self, worker: Worker, job: Job, now: float) -> None:
         ends_at = now + job.service_s

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.settings import Chunks, EndpointSettings
-from loadtest.endpoint.spread import BLOCK, draws, endless
+from loadtest.endpoint.spread import BLOCK, sample, sample_stream
 
 _HYPHEN, _VERSION = b"-4"
 _VARIANTS = np.frombuffer(b"89ab", dtype=np.uint8)
@@ -39,8 +39,8 @@ def chunk_offsets(chunks: Chunks, rng: np.random.Generator) -> Iterator[NDArray[
     """For each job when its chunks come, in seconds since a worker took it."""
     rows = max(1, _CHUNK_TIMES_AT_ONCE // chunks.count)
     while True:
-        gaps = draws(chunks.gap, rows * chunks.count, rng).reshape(rows, chunks.count)
-        gaps[:, 0] = draws(chunks.first, rows, rng)
+        gaps = sample(chunks.gap, rows * chunks.count, rng).reshape(rows, chunks.count)
+        gaps[:, 0] = sample(chunks.first, rows, rng)
         yield from np.cumsum(gaps, axis=1)
 
 
@@ -51,7 +51,7 @@ def crashes(rate: float, rng: np.random.Generator) -> Iterator[float]:
         yield from np.where(dies < rate, part, np.inf).tolist()
 
 
-class Work:
+class JobSampler:
     """Draws jobs: the n-th has the same service time, chunks and fate whenever it comes."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Work:
         rng = np.random.default_rng(times)
         self._fails = failures(settings.failure_rate, np.random.default_rng(fates)) if settings.failure_rate else None
         self._crashes = crashes(settings.crash_rate, np.random.default_rng(deaths)) if settings.crash_rate else None
-        self._service_s = endless(settings.service_time, rng)
+        self._service_s = sample_stream(settings.service_time, rng)
         self._offsets = None if settings.chunks is None else chunk_offsets(settings.chunks, rng)
 
     def draw(self, job: Job) -> None:

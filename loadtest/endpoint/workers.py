@@ -17,7 +17,7 @@ _ID_LETTERS = np.array(list("abcdefghijklmnopqrstuvwxyz0123456789"))
 _ID_LENGTH = 14
 
 
-class Start(Enum):
+class StartKind(Enum):
     """How a worker starts: active ones are there when the endpoint opens."""
 
     WARM = "warm"
@@ -25,7 +25,7 @@ class Start(Enum):
     COLD = "cold"
 
 
-class Shift(msgspec.Struct):
+class UpInterval(msgspec.Struct):
     """One stretch from start to stop, which is what is billed; epoch seconds, None while it lasts."""
 
     started_at: float
@@ -41,7 +41,7 @@ class Worker(msgspec.Struct, eq=False):
 
     id: str
     active: bool
-    shifts: list[Shift]
+    shifts: list[UpInterval]
     jobs: list[Job] = []
     idle_since: float = math.inf
     starting: bool = False
@@ -67,8 +67,8 @@ class Fleet:
         self._idle_active: list[Worker] = []
         self._idle_flex: deque[Worker] = deque()
         self._stopped: list[Worker] = []
-        self.everyone: list[Worker] = []
-        self.named: dict[str, Worker] = {}
+        self.all_workers: list[Worker] = []
+        self.by_id: dict[str, Worker] = {}
         self.up = 0
         """How many are starting, idle or running."""
         self.starting = 0
@@ -94,7 +94,7 @@ class Fleet:
             return self._idle_active[-1]
         return self._idle_flex[-1] if self._idle_flex else None
 
-    def first_looking(self, now: float) -> Worker | None:
+    def first_polling(self, now: float) -> Worker | None:
         """The idle worker that is to work next, of those that are in no pause; None where there is none."""
         for idle in (self._idle_active, self._idle_flex):
             for worker in reversed(idle):
@@ -102,49 +102,49 @@ class Fleet:
                     return worker
         return None
 
-    def engage(self, worker: Worker, job: Job) -> None:
+    def assign(self, worker: Worker, job: Job) -> None:
         """The worker has one job more in hand."""
         if not worker.jobs:
-            self._unrest(worker)
+            self._unmark_idle(worker)
             self.running += 1
         worker.jobs.append(job)
 
-    def free(self, worker: Worker, job: Job, now: float) -> None:
+    def release(self, worker: Worker, job: Job, now: float) -> None:
         """The worker has this job no longer in hand; without any it is idle."""
         worker.jobs.remove(job)
         if not worker.jobs:
             self.running -= 1
-            self._rest(worker, now)
+            self._mark_idle(worker, now)
 
-    def hire(self, now: float, active: bool) -> Worker:
+    def add_worker(self, now: float, active: bool) -> Worker:
         """A worker that was not there before, starting."""
         letters = _ID_LETTERS[self._ids.integers(len(_ID_LETTERS), size=_ID_LENGTH)]
-        worker = Worker("".join(letters.tolist()), active, [Shift(now)], starting=True)
-        self.everyone.append(worker)
-        self.named[worker.id] = worker
+        worker = Worker("".join(letters.tolist()), active, [UpInterval(now)], starting=True)
+        self.all_workers.append(worker)
+        self.by_id[worker.id] = worker
         self.up += 1
         self.starting += 1
         return worker
 
-    def start(self, now: float) -> tuple[Worker, Start]:
+    def start(self, now: float) -> tuple[Worker, StartKind]:
         """Starts one flex worker: one that stopped lately is revived."""
         if self._stopped:
             worker = self._stopped.pop()
             stopped_at = worker.shifts[-1].stopped_at
             if stopped_at is not None and now <= stopped_at + self._revived_within_s:
-                worker.shifts.append(Shift(now))
+                worker.shifts.append(UpInterval(now))
                 worker.starting = True
                 self.up += 1
                 self.starting += 1
-                return worker, Start.REVIVED
+                return worker, StartKind.REVIVED
             self._stopped.clear()
-        return self.hire(now, active=False), Start.COLD
+        return self.add_worker(now, active=False), StartKind.COLD
 
     def ready(self, worker: Worker, now: float) -> None:
         """The worker's start is over."""
         worker.starting = False
         self.starting -= 1
-        self._rest(worker, now)
+        self._mark_idle(worker, now)
 
     def next_stop_at(self) -> float:
         """When the worker that has been idle longest stops; infinite where none will."""
@@ -158,7 +158,7 @@ class Fleet:
         self._stopped.append(worker)
         return worker
 
-    def drop(self, worker: Worker, now: float) -> None:
+    def remove(self, worker: Worker, now: float) -> None:
         """The worker is gone, whatever it was at, and cannot be revived."""
         if worker.starting:
             worker.starting = False
@@ -167,15 +167,15 @@ class Fleet:
             worker.jobs.clear()
             self.running -= 1
         else:
-            self._unrest(worker)
+            self._unmark_idle(worker)
         self.up -= 1
         worker.shifts[-1].stopped_at = now
 
-    def _rest(self, worker: Worker, now: float) -> None:
+    def _mark_idle(self, worker: Worker, now: float) -> None:
         worker.idle_since = now
         (self._idle_active if worker.active else self._idle_flex).append(worker)
 
-    def _unrest(self, worker: Worker) -> None:
+    def _unmark_idle(self, worker: Worker) -> None:
         idle = self._idle_active if worker.active else self._idle_flex
         if idle[-1] is worker:
             idle.pop()

@@ -6,18 +6,18 @@ from collections.abc import Generator
 
 import msgspec
 
-from loadtest.errors import BadAnswer
-from loadtest.flows.steps import Answer, Send, Step, Steps, Until
+from loadtest.errors import InvalidResponse
+from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
 from loadtest.protocol import OPERATIONS, STATUS_SYNC_WAIT, JobState, Op
 from loadtest.record.sample import Outcome, Sample
 from loadtest.traffic.polling import PollPacer
-from loadtest.wire import JobAnswer, decode_job, token_counts
+from loadtest.wire import JobResponse, decode_job, token_counts
 
-THROTTLED = 429
-UNKNOWN = (404, 405)
+TOO_MANY_REQUESTS = 429
+NOT_SUPPORTED = (404, 405)
 RETRY_AFTER_S = 1.0
 """The wait after a 429 that names none."""
-FAULTS_IN_A_ROW = 5
+MAX_CONSECUTIVE_ERRORS = 5
 """So many polls in a row without a usable answer, and the job counts as lost."""
 ERROR_LENGTH = 500
 
@@ -29,76 +29,76 @@ _OUTCOMES = {
 }
 
 
-class Job(msgspec.Struct, frozen=True, gc=False):
+class JobFlow(msgspec.Struct, frozen=True, gc=False):
     """A job to drive: its row, its submission, how its polls are paced, and how long it is followed."""
 
     sample: Sample
     submission: Send
     pacer: PollPacer
-    patience_s: float
+    job_timeout_s: float
 
     @property
     def give_up_at(self) -> float:
         """When the client's patience is over, in seconds since the epoch."""
-        return self.sample.intended_at + self.patience_s
+        return self.sample.intended_at + self.job_timeout_s
 
 
-def submitted(job: Job) -> Steps:
+def submit(job: JobFlow) -> Flow:
     """Submit until the job is accepted; a 429 is waited out as it asks, within the client's patience."""
     sample, asked = job.sample, job.submission
-    step = Send(asked.op, asked.path, asked.body, asked.hold_s, job.give_up_at)
+    step = Send(asked.op, asked.path, asked.body, asked.long_poll_s, job.give_up_at)
     while True:
         answer = yield step
         sample.request_bytes += len(step.body)
         _count(sample, answer)
-        if answer.status != THROTTLED:
+        if answer.status != TOO_MANY_REQUESTS:
             break
         again_at = answer.answered_at + _retry_after_s(answer)
         if again_at >= job.give_up_at:
             break
-        yield Until(again_at)
-    if answer.status == THROTTLED:
-        end(sample, Outcome.RATE_LIMITED, answer, "429 until the client's patience was over")
+        yield WaitUntil(again_at)
+    if answer.status == TOO_MANY_REQUESTS:
+        end_sample(sample, Outcome.RATE_LIMITED, answer, "429 until the client's patience was over")
     elif answer.status == 0:
-        end(sample, Outcome.UNREACHABLE, answer, answer.fault)
+        end_sample(sample, Outcome.UNREACHABLE, answer, answer.error)
     elif answer.status >= 400:
-        end(sample, Outcome.REJECTED, answer, text_of(answer.body))
-    elif (seen := job_seen(sample, answer)) is not None:
-        sample.job_id, sample.accepted_at = seen.id, answer.answered_at
-        if seen.final:
-            finish(sample, seen, answer)
+        end_sample(sample, Outcome.REJECTED, answer, excerpt(answer.body))
+    elif (job_response := parse_job(sample, answer)) is not None:
+        sample.job_id, sample.accepted_at = job_response.id, answer.answered_at
+        if job_response.final:
+            record_result(sample, job_response, answer)
 
 
-def followed(job: Job, at_once: bool = False) -> Steps:
+def poll_until_final(job: JobFlow, at_once: bool = False) -> Flow:
     """Ask for an accepted job's status, as its polls are paced, until it has ended or patience is over."""
     sample, pacer = job.sample, job.pacer
     ask_at = sample.accepted_at or sample.intended_at
-    if not at_once and not pacer.hold_s(job.give_up_at - ask_at):
-        ask_at += pacer.gap_s(0)
-    faults = 0
+    if not at_once and not pacer.long_poll_s(job.give_up_at - ask_at):
+        ask_at += pacer.interval_s(0)
+    errors = 0
     pacer.crowd.jobs += 1
     try:
         while ask_at <= job.give_up_at:
-            yield Until(ask_at)
-            held = pacer.hold_s(job.give_up_at - ask_at) if pacer.long is not None else 0.0
-            answer = yield from _held(job, held) if held else asked(job)
-            faults = noted(job, answer, faults)
+            yield WaitUntil(ask_at)
+            held = pacer.long_poll_s(job.give_up_at - ask_at) if pacer.long is not None else 0.0
+            answer = yield from _long_poll(job, held) if held else poll_status(job)
+            errors = process_poll(job, answer, errors)
             if sample.finished_at is not None:
                 return
-            again_at = (answer.sent_at if held else answer.answered_at) + pacer.gap_s(sample.polls)
+            again_at = (answer.sent_at if held else answer.answered_at) + pacer.interval_s(sample.polls)
             ask_at = max(again_at, answer.answered_at + (answer.retry_after_s or 0.0))
     finally:
         pacer.crowd.jobs -= 1
 
 
-def asked(job: Job) -> Generator[Step, Answer, Answer]:
+def poll_status(job: JobFlow) -> Generator[Step, Response, Response]:
     """One look at an accepted job's status."""
     answer = yield Send(Op.STATUS, OPERATIONS[Op.STATUS].path.format(id=job.sample.job_id), b"", 0.0, job.give_up_at)
     job.sample.polls += 1
     return answer
 
 
-def _held(job: Job, hold_s: float) -> Generator[Step, Answer, Answer]:
+def _long_poll(job: JobFlow, hold_s: float) -> Generator[Step, Response, Response]:
     """One look whose answer is held until the job ends, for `hold_s` at the most.
 
     Where /status-sync is unknown, /status, which every endpoint has, tells whether the operation is or the job.
@@ -114,80 +114,84 @@ def _held(job: Job, hold_s: float) -> Generator[Step, Answer, Answer]:
     finally:
         long.held -= 1
     job.sample.polls += 1
-    if answer.status not in UNKNOWN:
+    if answer.status not in NOT_SUPPORTED:
         return answer
     _count(job.sample, answer)
-    answer = yield from asked(job)
-    long.lacking = long.lacking or 0 < answer.status < 400
+    answer = yield from poll_status(job)
+    long.unsupported = long.unsupported or 0 < answer.status < 400
     return answer
 
 
-def noted(job: Job, answer: Answer, faults: int) -> int:
+def process_poll(job: JobFlow, answer: Response, errors: int) -> int:
     """Take in an answer about an accepted job after `faults` polls in a row without one; how many there are now.
 
     Its end, or a lasting refusal, ends the sample.
     """
-    if refused(job, answer, faults):
-        return faults + (answer.status != THROTTLED)
-    seen = job_seen(job.sample, answer)
-    if seen is not None and seen.final:
-        finish(job.sample, seen, answer)
+    if handle_error_response(job, answer, errors):
+        return errors + (answer.status != TOO_MANY_REQUESTS)
+    job_response = parse_job(job.sample, answer)
+    if job_response is not None and job_response.final:
+        record_result(job.sample, job_response, answer)
     return 0
 
 
-def job_seen(sample: Sample, answer: Answer) -> JobAnswer | None:
+def parse_job(sample: Sample, answer: Response) -> JobResponse | None:
     """The job that an answer shows; None where it shows none, which ends the sample."""
     try:
         return decode_job(answer.body)
-    except BadAnswer as fault:
-        end(sample, Outcome.BAD_ANSWER, answer, str(fault))
+    except InvalidResponse as error:
+        end_sample(sample, Outcome.BAD_ANSWER, answer, str(error))
         return None
 
 
-def refused(job: Job, answer: Answer, faults: int) -> bool:
+def handle_error_response(job: JobFlow, answer: Response, errors: int) -> bool:
     """Whether an answer about an accepted job is none, counted; a lasting refusal ends the sample.
 
     A lost connection and a 5xx are asked again, since asking changes nothing, up to FAULTS_IN_A_ROW.
     """
     sample = job.sample
     _count(sample, answer)
-    if 0 < answer.status < 400 or answer.status == THROTTLED:
-        return answer.status == THROTTLED
-    last = faults + 1 >= FAULTS_IN_A_ROW
+    if 0 < answer.status < 400 or answer.status == TOO_MANY_REQUESTS:
+        return answer.status == TOO_MANY_REQUESTS
+    last = errors + 1 >= MAX_CONSECUTIVE_ERRORS
     if answer.status == 404:
-        end(sample, Outcome.EXPIRED, answer, text_of(answer.body))
+        end_sample(sample, Outcome.EXPIRED, answer, excerpt(answer.body))
     elif 400 <= answer.status < 500 or (answer.status >= 500 and last):
-        end(sample, Outcome.REJECTED, answer, text_of(answer.body))
+        end_sample(sample, Outcome.REJECTED, answer, excerpt(answer.body))
     elif last:
-        end(sample, Outcome.UNREACHABLE, answer, answer.fault)
+        end_sample(sample, Outcome.UNREACHABLE, answer, answer.error)
     return True
 
 
-def finish(sample: Sample, seen: JobAnswer, answer: Answer) -> None:
+def record_result(sample: Sample, job_response: JobResponse, answer: Response) -> None:
     """Fill in what a final answer says."""
-    sample.delay_ms, sample.execution_ms, sample.worker_id = seen.delay_ms, seen.execution_ms, seen.worker_id
-    if sample.output_tokens is None and seen.output:
-        tokens = token_counts(seen.output)
+    sample.delay_ms, sample.execution_ms, sample.worker_id = (
+        job_response.delay_ms,
+        job_response.execution_ms,
+        job_response.worker_id,
+    )
+    if sample.output_tokens is None and job_response.output:
+        tokens = token_counts(job_response.output)
         sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens
-    error = text_of(bytes(seen.error)) if seen.error else None
-    end(sample, _OUTCOMES[seen.state], answer, error)
+    error = excerpt(bytes(job_response.error)) if job_response.error else None
+    end_sample(sample, _OUTCOMES[job_response.state], answer, error)
 
 
-def end(sample: Sample, outcome: Outcome, answer: Answer, error: str | None) -> None:
+def end_sample(sample: Sample, outcome: Outcome, answer: Response, error: str | None) -> None:
     """The job is over for the client, at the time of this answer."""
     sample.outcome, sample.error, sample.finished_at = outcome, error, answer.answered_at
 
 
-def text_of(body: bytes) -> str:
+def excerpt(body: bytes) -> str:
     """The beginning of a body as text, for people."""
     return body[:ERROR_LENGTH].decode("utf-8", "replace").strip().strip('"')
 
 
-def _count(sample: Sample, answer: Answer) -> None:
+def _count(sample: Sample, answer: Response) -> None:
     sample.http_status = answer.status or None
     sample.response_bytes += len(answer.body)
-    sample.throttled += answer.status == THROTTLED
+    sample.throttled += answer.status == TOO_MANY_REQUESTS
 
 
-def _retry_after_s(answer: Answer) -> float:
+def _retry_after_s(answer: Response) -> float:
     return RETRY_AFTER_S if answer.retry_after_s is None else answer.retry_after_s

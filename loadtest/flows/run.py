@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadtest.flows.job import Job, followed, submitted
-from loadtest.flows.steps import Send, Steps
+from loadtest.flows.job import JobFlow, poll_until_final, submit
+from loadtest.flows.steps import Flow, Send
 from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Op
 from loadtest.wire import Policy, encode_submission
 
@@ -15,17 +15,17 @@ def run_submission(job_input: Any, webhook: str | None = None, policy: Policy | 
     return Send(Op.RUN, OPERATIONS[Op.RUN].path, encode_submission(job_input, webhook, policy))
 
 
-def runsync_submission(job_input: Any, wait_s: float, patience_s: float, policy: Policy | None = None) -> Send:
+def runsync_submission(job_input: Any, wait_s: float, job_timeout_s: float, policy: Policy | None = None) -> Send:
     """The request that submits a job of this input by /runsync; held for `wait_s`, though not beyond patience."""
-    wait_ms = max(RUNSYNC_WAIT.least_ms, round(min(wait_s, patience_s) * 1000))
+    wait_ms = max(RUNSYNC_WAIT.min_ms, round(min(wait_s, job_timeout_s) * 1000))
     asked = "" if wait_ms == RUNSYNC_WAIT.default_ms else f"?wait={wait_ms}"
     return Send(
         Op.RUNSYNC, OPERATIONS[Op.RUNSYNC].path + asked, encode_submission(job_input, None, policy), wait_ms / 1000
     )
 
 
-def run_and_poll(job: Job) -> Steps:
+def run_and_poll(job: JobFlow) -> Flow:
     """Drive one job through its submission and, where that did not show its end, /status."""
-    yield from submitted(job)
+    yield from submit(job)
     if job.sample.finished_at is None:
-        yield from followed(job)
+        yield from poll_until_final(job)

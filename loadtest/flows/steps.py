@@ -21,17 +21,17 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     op: Op
     path: str
     body: bytes = b""
-    hold_s: float = 0.0
+    long_poll_s: float = 0.0
     give_up_at: float = math.inf
 
 
-class Until(msgspec.Struct, frozen=True, gc=False):
+class WaitUntil(msgspec.Struct, frozen=True, gc=False):
     """Wait until this time, in seconds since the epoch; the flow is handed nothing back."""
 
     at: float
 
 
-class Hear(msgspec.Struct, frozen=True, gc=False):
+class WaitForWebhook(msgspec.Struct, frozen=True, gc=False):
     """Wait until the endpoint has told the harness's webhook of this job, or until a time, in epoch seconds.
 
     The flow is handed the notification as an Answer, or NOTHING.
@@ -41,7 +41,7 @@ class Hear(msgspec.Struct, frozen=True, gc=False):
     until: float
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
+class Response(msgspec.Struct, frozen=True, gc=False):
     """What came of a request, with the times of its sending and its end, in seconds since the epoch.
 
     Where no answer came, `status` is 0 and `fault` says why. Where its body came in several parts, `came` holds how
@@ -53,13 +53,13 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     sent_at: float
     answered_at: float
     retry_after_s: float | None = None
-    fault: str | None = None
-    came: Sequence[tuple[int, float]] = ()
+    error: str | None = None
+    body_progress: Sequence[tuple[int, float]] = ()
 
 
-NOTHING = Answer(0, b"", 0.0, 0.0)
+NO_RESPONSE = Response(0, b"", 0.0, 0.0)
 """What a flow is handed where it waited, and did not send or hear anything."""
 
-Step: TypeAlias = Send | Until | Hear
-Steps: TypeAlias = Generator[Step, Answer, None]
+Step: TypeAlias = Send | WaitUntil | WaitForWebhook
+Flow: TypeAlias = Generator[Step, Response, None]
 """A flow under way: it fills its sample and ends; closed early, it leaves the sample censored."""

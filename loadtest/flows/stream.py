@@ -5,20 +5,20 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Generator
 
-from loadtest.errors import BadAnswer
-from loadtest.flows.job import THROTTLED, Job, end, followed, refused, submitted
-from loadtest.flows.steps import Answer, Send, Step, Steps, Until
+from loadtest.errors import InvalidResponse
+from loadtest.flows.job import TOO_MANY_REQUESTS, JobFlow, end_sample, handle_error_response, poll_until_final, submit
+from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
 from loadtest.protocol import OPERATIONS, Op
 from loadtest.record.sample import Outcome
 from loadtest.wire import Chunk, decode_job, decode_stream, token_counts
 
-HOLD_S = 60.0
+LONG_POLL_S = 60.0
 """How long a server is expected to hold /stream open at the most; none documents it."""
 
 
-def stream(job: Job, chunk_seen_at: list[float]) -> Steps:
+def run_and_stream(job: JobFlow, chunk_seen_at: list[float]) -> Flow:
     """Drive one job through /run and /stream; `chunk_seen_at` is filled with the time of each chunk."""
-    yield from submitted(job)
+    yield from submit(job)
     if job.sample.finished_at is None:
         job.pacer.crowd.jobs += 1
         try:
@@ -26,10 +26,10 @@ def stream(job: Job, chunk_seen_at: list[float]) -> Steps:
         finally:
             job.pacer.crowd.jobs -= 1
     if job.sample.finished_at is None:
-        yield from followed(job, at_once=True)
+        yield from poll_until_final(job, at_once=True)
 
 
-def _read(job: Job, chunk_seen_at: list[float]) -> Steps:
+def _read(job: JobFlow, chunk_seen_at: list[float]) -> Flow:
     """Read on until the stream has ended, the sample has its outcome, or patience is over.
 
     After a read that brought chunks the next follows at once, as far as the limit lets all streams do so: the
@@ -37,50 +37,50 @@ def _read(job: Job, chunk_seen_at: list[float]) -> Steps:
     """
     sample = job.sample
     path = OPERATIONS[Op.STREAM].path.format(id=sample.job_id)
-    faults, job_is_final = 0, False
+    errors, job_is_final = 0, False
     again_at = sample.accepted_at or sample.intended_at
     while True:
-        gap_s = job.pacer.gap_s(0)
-        hold_s = max(0.0, min(HOLD_S, job.give_up_at - again_at))
+        gap_s = job.pacer.interval_s(0)
+        hold_s = max(0.0, min(LONG_POLL_S, job.give_up_at - again_at))
         answer = yield Send(Op.STREAM, path, b"", hold_s, job.give_up_at)
-        if refused(job, answer, faults):
+        if handle_error_response(job, answer, errors):
             if sample.finished_at is not None:
                 return
-            faults += answer.status != THROTTLED
+            errors += answer.status != TOO_MANY_REQUESTS
         else:
-            faults = 0
+            errors = 0
             try:
                 part = decode_stream(answer.body)
-            except BadAnswer as fault:
-                end(sample, Outcome.BAD_ANSWER, answer, str(fault))
+            except InvalidResponse as error:
+                end_sample(sample, Outcome.BAD_ANSWER, answer, str(error))
                 return
-            _note(job, part.stream, answer, chunk_seen_at)
+            _record_chunks(job, part.stream, answer, chunk_seen_at)
             if part.ended or (job_is_final and not part.stream):
                 return
             if part.stream:
-                gap_s = job.pacer.fair_gap_s()
+                gap_s = job.pacer.fair_interval_s()
             elif part.status is None:
                 job_is_final = yield from _is_final(job)
         again_at = max(answer.answered_at + (answer.retry_after_s or 0.0), answer.sent_at + gap_s)
         if again_at > job.give_up_at:
             return
-        yield Until(again_at)
+        yield WaitUntil(again_at)
 
 
-def _is_final(job: Job) -> Generator[Step, Answer, bool]:
+def _is_final(job: JobFlow) -> Generator[Step, Response, bool]:
     """The older form does not say when the stream ends: an empty array is followed by a look at the status."""
     path = OPERATIONS[Op.STATUS].path.format(id=job.sample.job_id)
     answer = yield Send(Op.STATUS, path, give_up_at=job.give_up_at)
     job.sample.polls += 1
-    if refused(job, answer, 0):
+    if handle_error_response(job, answer, 0):
         return False
     try:
         return decode_job(answer.body).final
-    except BadAnswer:
+    except InvalidResponse:
         return False
 
 
-def _note(job: Job, chunks: list[Chunk], answer: Answer, chunk_seen_at: list[float]) -> None:
+def _record_chunks(job: JobFlow, chunks: list[Chunk], answer: Response, chunk_seen_at: list[float]) -> None:
     sample = job.sample
     seen_at = _seen_at(chunks, answer)
     chunk_seen_at.extend(seen_at)
@@ -95,11 +95,11 @@ def _note(job: Job, chunks: list[Chunk], answer: Answer, chunk_seen_at: list[flo
         sample.first_chunk_at = sample.first_chunk_at or seen_at[0]
 
 
-def _seen_at(chunks: list[Chunk], answer: Answer) -> list[float]:
+def _seen_at(chunks: list[Chunk], answer: Response) -> list[float]:
     """When each chunk was there: a server may hold its answer open and send one after another as they come."""
-    if not answer.came:
+    if not answer.body_progress:
         return [answer.answered_at] * len(chunks)
-    sizes, times = zip(*answer.came, strict=True)
+    sizes, times = zip(*answer.body_progress, strict=True)
     seen_at, end = [], 0
     for chunk in chunks:
         output = bytes(chunk.output)

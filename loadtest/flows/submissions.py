@@ -11,22 +11,22 @@ from loadtest.flows.steps import Send
 from loadtest.protocol import OPERATIONS
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.model import Scenario
-from loadtest.traffic.inputs import Function, Lines, Make, draw
+from loadtest.traffic.inputs import Function, JsonLines, UserInputFunction, input_source
 
-KEPT_BYTES = 64 * 10**6
+CACHE_BYTES = 64 * 10**6
 """Submissions made of a file's lines are kept, and used again, up to so much in all."""
 
 
-def fixed(scenario: Scenario, name: FlowName, webhook: str | None = None) -> Send | None:
+def fixed_submission(scenario: Scenario, name: FlowName, webhook: str | None = None) -> Send | None:
     """The one submission of a flow whose jobs all have the same input; None where they have not."""
     flow = scenario.flows[name]
     return submission(scenario, name, flow.input, webhook) if flow.inputs is None else None
 
 
-def drawn(
+def submission_factory(
     scenario: Scenario,
     name: FlowName,
-    function_of: Callable[[Function], Make],
+    function_of: Callable[[Function], UserInputFunction],
     webhook: str | None = None,
     stream: int = 0,
 ) -> Callable[[int], Send]:
@@ -36,7 +36,7 @@ def drawn(
     """
     inputs = scenario.flows[name].inputs
     assert inputs is not None
-    input_of = draw(inputs, scenario.seed, function_of, stream)
+    input_of = input_source(inputs, scenario.seed, function_of, stream)
     kept: dict[int, Send] = {}
     kept_bytes = 0
 
@@ -51,7 +51,7 @@ def drawn(
         if len(made.body) > most:
             size = f"{len(made.body) / 1e6:.3g} MB, but /{made.op} takes at most {most / 1e6:g} MB"
             raise ScenarioError(f"flows.{name}.inputs: that of job {seq} makes {size}; send less")
-        if isinstance(inputs, Lines) and kept_bytes + len(made.body) <= KEPT_BYTES:
+        if isinstance(inputs, JsonLines) and kept_bytes + len(made.body) <= CACHE_BYTES:
             kept_bytes += len(made.body)
             kept[id(job_input)] = made
         return made
@@ -62,7 +62,7 @@ def drawn(
 def submission(scenario: Scenario, name: FlowName, job_input: Any, webhook: str | None = None) -> Send:
     """The request that submits a job of this flow with this input."""
     flow = scenario.flows[name]
-    policy = flow.policy.on_the_wire()
+    policy = flow.policy.to_wire()
     if name == "runsync":
-        return runsync_submission(job_input, flow.wait, scenario.patience, policy)
+        return runsync_submission(job_input, flow.wait, scenario.job_timeout, policy)
     return run_submission(job_input, webhook if name == "webhook" else None, policy)

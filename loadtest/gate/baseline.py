@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from loadtest.analyze.comparison import THROUGHPUT, Metric, MetricComparison, RunSeries, Standing
+from loadtest.analyze.comparison import THROUGHPUT, ComparableRun, ComparedMetric, ComparisonVerdict, MetricComparison
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.errors import UsageError
-from loadtest.record.run import Ending, Run
-from loadtest.scenario.model import NOT_COMPARED
+from loadtest.record.run import Ending, RunRecord
+from loadtest.scenario.model import HASH_EXCLUDED
 
 COMPARED = (
     ("end_to_end_ms", "p50"),
@@ -26,13 +26,13 @@ COMPARED = (
 _DIGITS = 16
 
 
-def refuse_unlike(name: str, baseline: Run, candidate: Run) -> None:
+def require_comparable(name: str, baseline: RunRecord, candidate: RunRecord) -> None:
     """UsageError, with both values, where payloads, scenario or seed differ, or the baseline was cut short."""
-    if (why := unlike(baseline, candidate)) is not None:
+    if (why := incomparable_reason(baseline, candidate)) is not None:
         raise UsageError(f"--baseline {name}: {why}")
 
 
-def unlike(baseline: Run, candidate: Run) -> str | None:
+def incomparable_reason(baseline: RunRecord, candidate: RunRecord) -> str | None:
     """Why one run cannot be the other's baseline, with both values; None where it can."""
     if baseline.ending is not Ending.COMPLETE:
         how = "has no end on record" if baseline.ending is None else f"was {baseline.ending.value}"
@@ -51,7 +51,7 @@ def unlike(baseline: Run, candidate: Run) -> str | None:
     return None
 
 
-def _payload_hash(run: Run) -> str:
+def _payload_hash(run: RunRecord) -> str:
     inputs: dict[str, Any] = {}
     for name, flow in run.scenario["flows"].items():
         drawn = flow.get("inputs")
@@ -62,7 +62,7 @@ def _payload_hash(run: Run) -> str:
 def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
     """Where two scenarios differ, with both values."""
     if isinstance(there, dict) and isinstance(here, dict):
-        for key in (key for key in {**there, **here} if path or key not in NOT_COMPARED):
+        for key in (key for key in {**there, **here} if path or key not in HASH_EXCLUDED):
             yield from _differences(there.get(key), here.get(key), f"{path}.{key}" if path else key)
     elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
         for index, (one, other) in enumerate(zip(there, here, strict=True)):
@@ -72,19 +72,19 @@ def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
         yield f" ({path} is {one} there and {other} here)"
 
 
-def metrics_of(baselines: Sequence[RunSeries], candidate: RunSeries) -> list[Metric]:
+def metrics_of(baselines: Sequence[ComparableRun], candidate: ComparableRun) -> list[ComparedMetric]:
     """Throughput, and of every flow those quantities of COMPARED that all runs have."""
     runs = [*baselines, candidate]
     flows = dict.fromkeys(name.partition(" ")[0] for name in candidate.times_ms)
     return [THROUGHPUT] + [
-        Metric(f"{flow} {quantity}", percentile)
+        ComparedMetric(f"{flow} {quantity}", percentile)
         for flow in flows
         for quantity, percentile in COMPARED
         if all(np.isfinite(run.times_ms.get(f"{flow} {quantity}", np.empty(0))).any() for run in runs)
     ]
 
 
-def results_of(comparisons: Sequence[MetricComparison]) -> list[GateResult]:
+def as_gate_results(comparisons: Sequence[MetricComparison]) -> list[GateResult]:
     """Each comparison as the result of a gate: `observed` and `limit` are ratios to the baseline.
 
     What is worse fails. What is not passes where the bounds rule out that it is worse by more than is tolerated, and
@@ -94,10 +94,10 @@ def results_of(comparisons: Sequence[MetricComparison]) -> list[GateResult]:
 
 
 def _result(found: MetricComparison) -> GateResult:
-    if found.standing is Standing.WORSE:
+    if found.standing is ComparisonVerdict.WORSE:
         verdict = Verdict.FAIL
     else:
-        verdict = Verdict.PASS if found.no_worse else Verdict.INCONCLUSIVE
+        verdict = Verdict.PASS if found.non_inferior else Verdict.INCONCLUSIVE
     return GateResult(
         gate=f"{found.metric} against the baseline",
         observed=found.ratio,

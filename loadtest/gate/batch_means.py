@@ -15,14 +15,14 @@ import numpy as np
 from scipy import special
 
 from loadtest.analyze.jobs import Floats
-from loadtest.gate.early_stopping import MISS, TAIL
+from loadtest.gate.early_stopping import ALPHA, TAIL
 from loadtest.gate.evidence import Window
 
 BATCHES = 20
-LEAST_IN_BATCH = 5
-LEAST_BATCH_S = 0.5
-LEAST_JOBS = BATCHES * LEAST_IN_BATCH
-LEAST_S = BATCHES * LEAST_BATCH_S
+MIN_IN_BATCH = 5
+MIN_BATCH_S = 0.5
+MIN_JOBS = BATCHES * MIN_IN_BATCH
+MIN_S = BATCHES * MIN_BATCH_S
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,20 @@ class BatchMeans:
 
     def below(self, limit: float) -> bool:
         """Whether the true mean is below the limit with 99 % confidence."""
-        return self.mean + _student(1 - MISS) * self.error < limit
+        return self.mean + _student(1 - ALPHA) * self.error < limit
 
     def above(self, limit: float) -> bool:
         """Whether the true mean is above the limit with 99 % confidence."""
-        return self.mean - _student(1 - MISS) * self.error > limit
+        return self.mean - _student(1 - ALPHA) * self.error > limit
 
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the true mean."""
         half = _student(1 - TAIL) * self.error
         return self.mean - half, self.mean + half
 
-    def stretch(self, limit: float) -> float:
+    def sample_size_factor(self, limit: float) -> float:
         """How many times as much data it takes to tell the mean from the limit, were it what it seems."""
-        return (_student(1 - MISS) * self.error / (self.mean - limit)) ** 2 if self.mean != limit else np.inf
+        return (_student(1 - ALPHA) * self.error / (self.mean - limit)) ** 2 if self.mean != limit else np.inf
 
 
 def _student(p: float) -> float:
@@ -60,7 +60,7 @@ def _of_batches(means: Floats) -> BatchMeans:
 
 def mean_of(values: Floats) -> BatchMeans | None:
     """The mean of values in the order of time; None for fewer than 100."""
-    if len(values) < LEAST_JOBS:
+    if len(values) < MIN_JOBS:
         return None
     whole = _of_batches(np.array([batch.mean() for batch in np.array_split(values, BATCHES)]))
     return BatchMeans(float(values.mean()), whole.error)
@@ -70,7 +70,7 @@ def rate_of(at_s: Floats, within: Sequence[Window]) -> BatchMeans | None:
     """Events per second in these windows, one after the other; None where they last less than 10 s together."""
     lengths_s = np.array([each.end_s - each.start_s for each in within])
     total_s = float(lengths_s.sum())
-    if total_s < LEAST_S:
+    if total_s < MIN_S:
         return None
     before_s = np.concatenate([[0.0], np.cumsum(lengths_s)])
     inside = [

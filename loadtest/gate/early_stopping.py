@@ -12,17 +12,17 @@ import math
 
 from scipy import special
 
-MISS = 0.01
+ALPHA = 0.01
 """1 − c, for MLPerf's c of 0.99: a target whose true figure is the limit passes in at most one of 100 runs."""
 TAIL = 0.025
 """Each side of a 95 % interval, as in the report; a gate fails where that interval lies beyond its limit."""
-MOST_JOBS = 100_000_000
+MAX_JOBS = 100_000_000
 """More jobs than this are not counted out."""
 
 
 def holds(over: int, n: int, share: float) -> bool:
     """Whether `over` of n jobs show that less than `share` (0 to 1) of all jobs are over; no jobs never do."""
-    return n > 0 and over < n and float(special.bdtr(over, n, share)) <= MISS
+    return n > 0 and over < n and float(special.bdtr(over, n, share)) <= ALPHA
 
 
 def refutation(over: int, n: int, share: float) -> float:
@@ -46,7 +46,7 @@ def allowed_over(n: int, share: float) -> int | None:
     return low
 
 
-def least_jobs(over: int, share: float) -> int:
+def min_jobs(over: int, share: float) -> int:
     """The fewest jobs with which `over` of them still hold."""
     low, high = over, max(1, over)
     while not holds(over, high, share):
@@ -60,13 +60,13 @@ def least_jobs(over: int, share: float) -> int:
 def more_jobs(over: int, n: int, share: float) -> int | None:
     """How many more jobs would hold if the share over stays as it is in n; None where no number would do."""
     if over == 0:
-        return max(0, least_jobs(0, share) - n)
+        return max(0, min_jobs(0, share) - n)
     if over >= share * n:
         return None
     low, high = n, n
     while not holds(_scaled(over, n, high), high, share):
         low, high = high, high * 2
-        if high > MOST_JOBS:
+        if high > MAX_JOBS:
             return None
     while high - low > 1:
         middle = (low + high) // 2

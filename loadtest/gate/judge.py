@@ -11,35 +11,35 @@ from collections.abc import Sequence
 import numpy as np
 
 from loadtest.analyze.summary import GateResult, Verdict
-from loadtest.gate.batch_means import LEAST_JOBS, LEAST_S, BatchMeans, mean_of, rate_of
+from loadtest.gate.batch_means import MIN_JOBS, MIN_S, BatchMeans, mean_of, rate_of
 from loadtest.gate.early_stopping import holds, refuted
-from loadtest.gate.evidence import Evidence, Window, narrowed, of_flow, windows
+from loadtest.gate.evidence import GateInputs, Window, of_flow, select, windows
 from loadtest.gate.measures import Count, Times, share_count, times
-from loadtest.gate.words import NO_JOBS, figure, why
+from loadtest.gate.words import NO_JOBS, explain, format_value
 from loadtest.gate.workers import judged_by_worker
 from loadtest.scenario.gates import Gate, Metric, gate_text, limit_text
 
 
-def judged(gates: Sequence[Gate], seen: Evidence) -> list[GateResult]:
+def judge_all(gates: Sequence[Gate], inputs: GateInputs) -> list[GateResult]:
     """Each gate's result, in the order of the gates."""
-    return [judge(gate, seen) for gate in gates]
+    return [judge(gate, inputs) for gate in gates]
 
 
-def judge(gate: Gate, seen: Evidence) -> GateResult:
+def judge(gate: Gate, inputs: GateInputs) -> GateResult:
     """One gate's result; `observed` and `limit` in milliseconds, as a fraction of one, or per second."""
-    within = windows(gate, seen)
+    within = windows(gate, inputs)
     if within is None:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, "No steady state was found.")
     if gate.metric is Metric.THROUGHPUT:
-        return _throughput(gate, of_flow(gate, seen), within)
-    some = narrowed(gate, seen, within)
+        return _throughput(gate, of_flow(gate, inputs), within)
+    some = select(gate, inputs, within)
     if gate.metric.is_share:
         return _share(gate, some)
     measured = times(gate.metric, some, in_order=gate.statistic == "mean")
     if len(measured) == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
     if gate.per_worker:
-        return judged_by_worker(gate, measured, seen.worker_ids)
+        return judged_by_worker(gate, measured, inputs.worker_ids)
     if gate.per_mille is not None:
         return _percentile(gate, measured, gate.per_mille)
     return _longest(gate, measured) if gate.statistic == "max" else _mean(gate, measured)
@@ -70,17 +70,17 @@ def _percentile(gate: Gate, measured: Times, per_mille: int) -> GateResult:
     count = measured.count(gate.limit * 1000)
     word = verdict_of(count, share)
     observed_ms, ci95_ms = measured.percentile_ms(per_mille)
-    return result(gate, observed_ms, count.n, word, why(gate, count, share, word), ci95_ms)
+    return result(gate, observed_ms, count.n, word, explain(gate, count, share, word), ci95_ms)
 
 
-def _share(gate: Gate, seen: Evidence) -> GateResult:
-    count = share_count(gate.metric, seen)
+def _share(gate: Gate, inputs: GateInputs) -> GateResult:
+    count = share_count(gate.metric, inputs)
     if count is None:
-        return result(gate, None, len(seen), Verdict.INCONCLUSIVE, f"The share of {gate.metric} is not known.")
+        return result(gate, None, len(inputs), Verdict.INCONCLUSIVE, f"The share of {gate.metric} is not known.")
     if count.n == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
     word = verdict_of(count, gate.limit)
-    return result(gate, count.over / count.n, count.n, word, why(gate, count, gate.limit, word), count.ci95())
+    return result(gate, count.over / count.n, count.n, word, explain(gate, count, gate.limit, word), count.ci95())
 
 
 def _longest(gate: Gate, measured: Times) -> GateResult:
@@ -101,50 +101,50 @@ def _longest(gate: Gate, measured: Times) -> GateResult:
 
 def _mean(gate: Gate, measured: Times) -> GateResult:
     limit_ms, unknown, n = gate.limit * 1000, int(np.count_nonzero(measured.unknown)), len(measured)
-    found = mean_of(np.where(measured.unknown, measured.least_ms, measured.value_ms))
+    found = mean_of(np.where(measured.unknown, measured.lower_bound_ms, measured.value_ms))
     if found is None:
-        short = f"{n:,} jobs are too few for the interval of a mean; {LEAST_JOBS - n} more are needed."
+        short = f"{n:,} jobs are too few for the interval of a mean; {MIN_JOBS - n} more are needed."
         return result(gate, None, n, Verdict.INCONCLUSIVE, short)
-    low, high = (figure(gate, edge / 1000) for edge in found.interval())
-    told = f"The 95 % interval of the mean is {low} to {high}, by batch means."
+    low, high = (format_value(gate, edge / 1000) for edge in found.interval())
+    text = f"The 95 % interval of the mean is {low} to {high}, by batch means."
     if unknown:
-        told = f"{told} It takes {unknown:,} unfinished jobs at the least that they waited."
+        text = f"{text} It takes {unknown:,} unfinished jobs at the least that they waited."
     if found.interval()[0] >= limit_ms:
-        return result(gate, found.mean, n, Verdict.FAIL, told, found.interval())
+        return result(gate, found.mean, n, Verdict.FAIL, text, found.interval())
     if unknown:
         detail = f"{unknown:,} of {n:,} jobs were unfinished; how long they took nobody knows."
         return result(gate, None, n, Verdict.INCONCLUSIVE, detail)
     if found.below(limit_ms):
-        return result(gate, found.mean, n, Verdict.PASS, told, found.interval())
+        return result(gate, found.mean, n, Verdict.PASS, text, found.interval())
     more = _more(found, limit_ms, found.mean < limit_ms, n)
     needed = "While the mean is not below the limit, no number of jobs would do."
     needed = needed if more is None else f"About {more:,.0f} more jobs would tell, if it stays as it is."
-    return result(gate, found.mean, n, Verdict.INCONCLUSIVE, f"{told} {needed}", found.interval())
+    return result(gate, found.mean, n, Verdict.INCONCLUSIVE, f"{text} {needed}", found.interval())
 
 
-def _throughput(gate: Gate, seen: Evidence, within: Sequence[Window]) -> GateResult:
+def _throughput(gate: Gate, inputs: GateInputs, within: Sequence[Window]) -> GateResult:
     """Jobs that completed in the windows, whenever they were meant to start."""
     length_s = sum(each.end_s - each.start_s for each in within)
-    if len(seen) == 0:
+    if len(inputs) == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
-    done_s = seen.jobs.finished_at[seen.jobs.completed & seen.mine] - seen.load.start_at
+    done_s = inputs.jobs.finished_at[inputs.jobs.completed & inputs.mask] - inputs.load.start_at
     found = rate_of(done_s, within)
     n = sum(int(np.count_nonzero((done_s >= each.start_s) & (done_s < each.end_s))) for each in within)
     if found is None:
-        short = f"{length_s:.3g} s are too short for the interval of a rate; it takes {LEAST_S:g} s."
+        short = f"{length_s:.3g} s are too short for the interval of a rate; it takes {MIN_S:g} s."
         return result(gate, n / length_s if length_s else None, n, Verdict.INCONCLUSIVE, short)
-    low, high = (figure(gate, edge) for edge in found.interval())
-    told = f"The 95 % interval of the rate is {low} to {high}, by batch means over {length_s:.3g} s."
+    low, high = (format_value(gate, edge) for edge in found.interval())
+    text = f"The 95 % interval of the rate is {low} to {high}, by batch means over {length_s:.3g} s."
     if found.above(gate.limit):
-        return result(gate, found.mean, n, Verdict.PASS, told, found.interval())
+        return result(gate, found.mean, n, Verdict.PASS, text, found.interval())
     if found.interval()[1] <= gate.limit:
-        return result(gate, found.mean, n, Verdict.FAIL, told, found.interval())
+        return result(gate, found.mean, n, Verdict.FAIL, text, found.interval())
     more = _more(found, gate.limit, found.mean > gate.limit, length_s)
     needed = "While the rate is not above the limit, no longer run would do."
     needed = needed if more is None else f"About {more:,.0f} s more would tell, if it stays as it is."
-    return result(gate, found.mean, n, Verdict.INCONCLUSIVE, f"{told} {needed}", found.interval())
+    return result(gate, found.mean, n, Verdict.INCONCLUSIVE, f"{text} {needed}", found.interval())
 
 
 def _more(found: BatchMeans, limit: float, right_side: bool, amount: float) -> float | None:
     """How much more of what there is `amount` of; None where no amount would do."""
-    return max(1.0, amount * (found.stretch(limit) - 1)) if right_side else None
+    return max(1.0, amount * (found.sample_size_factor(limit) - 1)) if right_side else None

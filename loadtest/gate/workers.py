@@ -12,7 +12,7 @@ from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.gate.early_stopping import TAIL, holds, refutation
 from loadtest.gate.evidence import NO_WORKER
 from loadtest.gate.measures import Count, Times
-from loadtest.gate.words import why
+from loadtest.gate.words import explain
 from loadtest.scenario.gates import Gate, gate_text
 
 
@@ -47,8 +47,8 @@ def judged_by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str]) -> 
         word, worst = Verdict.PASS, max(workers, key=lambda each: each.observed_ms or 0.0)
         detail = f"Each of {len(workers)} workers holds it."
     if worst is not None:
-        told = why(gate, worst.count, share, word, of=f" on {worst.worker_id}")
-        detail = f"{detail} {told}"
+        text = explain(gate, worst.count, share, word, of=f" on {worst.worker_id}")
+        detail = f"{detail} {text}"
     return GateResult(
         gate=gate_text(gate),
         observed=None if worst is None else worst.observed_ms,

@@ -9,15 +9,15 @@ from loadtest.record.directory import RunDirectory
 from loadtest.record.run import Audit
 from loadtest.record.sample import SAMPLES
 from loadtest.record.shards import batches
-from loadtest.record.tally import counted
-from loadtest.traffic.arrivals import fullest
+from loadtest.record.tally import read_count
+from loadtest.traffic.arrivals import max_in_window
 
 
-def fullest_of_all(directory: RunDirectory, span_s: float = 10.0) -> dict[str, int]:
+def peak_requests(directory: RunDirectory, span_s: float = 10.0) -> dict[str, int]:
     """For each operation, the most requests of all processes in any `span_s`; empty where one sent alone."""
     return {
-        str(list(Op)[place]): fullest(np.sort(np.concatenate(sent_at)), span_s)
-        for place, sent_at in directory.sends().items()
+        str(list(Op)[place]): max_in_window(np.sort(np.concatenate(sent_at)), span_s)
+        for place, sent_at in directory.send_times().items()
     }
 
 
@@ -29,8 +29,8 @@ def audit(directory: RunDirectory) -> list[Audit]:
     """
     audited = []
     for process in directory.processes():
-        tallies = [directory.tally_path(process), directory.told_path(process)]
-        sent = max((counted(path) for path in tallies if path.exists()), default=0)
+        tallies = [directory.sent_count_path(process), directory.reported_count_path(process)]
+        sent = max((read_count(path) for path in tallies if path.exists()), default=0)
         path = directory.shard_path("samples", process)
         recorded = sum(batch.num_rows for batch in batches(path, SAMPLES)) if path.exists() else 0
         audited.append(Audit(process, max(sent, recorded), recorded))

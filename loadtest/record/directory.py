@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loadtest.errors import RecordingError, RunDirectoryError
-from loadtest.record.pieces import Pieces, refuse_lacking
-from loadtest.record.run import Run
+from loadtest.record.pieces import RowGroups, require_columns
+from loadtest.record.run import RunRecord
 from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES
 from loadtest.record.shards import Shard, batches
-from loadtest.record.whole import replacing, set_aside, write_whole
+from loadtest.record.whole import atomic_replace, reserve_space, write_atomic
 
-LEAD = -1
+MASTER_PROCESS = -1
 """The number of the process that leads and sends no jobs."""
 SENDS = pa.schema([("operation", pa.int8()), ("at", pa.float64())])
 """Where many processes share a limit: when each request was sent, its operation by its place in Op."""
@@ -49,12 +49,12 @@ class RunDirectory:
             self._shards.mkdir(parents=True)
         except FileExistsError:
             raise RunDirectoryError(f"{self.path}: holds a run already; name another with --out") from None
-        except OSError as fault:
+        except OSError as error:
             raise RunDirectoryError(
-                f"{self.path}: cannot be made: {fault.strerror}; name another with --out"
-            ) from fault
+                f"{self.path}: cannot be made: {error.strerror}; name another with --out"
+            ) from error
 
-    def begin(self, run: Run) -> None:
+    def write_first_record(self, run: RunRecord) -> None:
         """Write the first record, and set room aside for the last: how a run ended is told on a full disk too.
 
         Where there is no room for that, the directory goes again and RecordingError says so.
@@ -62,12 +62,12 @@ class RunDirectory:
         content = _record(run)
         try:
             self.write(self._run, content)
-            set_aside(self._reserve, content)
+            reserve_space(self._reserve, content)
         except RecordingError:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
 
-    def write_run(self, run: Run) -> None:
+    def write_run(self, run: RunRecord) -> None:
         """Replace `run.json`, whole or not at all; once the run has ended, with the room that was set aside."""
         if run.ending is not None:
             self._reserve.unlink(missing_ok=True)
@@ -75,20 +75,20 @@ class RunDirectory:
 
     def write(self, path: Path, content: bytes) -> None:
         """Replace a file of the directory, whole or not at all; RecordingError where the disk refuses."""
-        write_whole(path, content)
+        write_atomic(path, content)
 
     def has_record(self) -> bool:
         """Whether a run has begun here."""
         return self._run.exists()
 
-    def read_run(self) -> Run:
+    def read_run(self) -> RunRecord:
         """The record of the run; RunDirectoryError where the directory holds none."""
         try:
-            return msgspec.json.decode(self._run.read_bytes(), type=Run)
+            return msgspec.json.decode(self._run.read_bytes(), type=RunRecord)
         except OSError:
             raise RunDirectoryError(f"{self.path}: is no run directory: run.json is missing") from None
-        except msgspec.MsgspecError as fault:
-            raise RunDirectoryError(f"{self._run}: cannot be read: {fault}") from None
+        except msgspec.MsgspecError as error:
+            raise RunDirectoryError(f"{self._run}: cannot be read: {error}") from None
 
     def shard(self, table: str, process: int) -> Shard:
         """A shard of a table for one process to append to."""
@@ -98,20 +98,20 @@ class RunDirectory:
         """Where a process appends its rows of a table."""
         return self._shards / f"{table}-{process}.arrow"
 
-    def tally_path(self, process: int) -> Path:
+    def sent_count_path(self, process: int) -> Path:
         """Where a process counts the jobs that it has sent."""
         return self._shards / f"sent-{process}.count"
 
-    def told_path(self, process: int) -> Path:
+    def reported_count_path(self, process: int) -> Path:
         """Where the lead notes how many jobs another process said it has sent."""
         return self._shards / f"told-{process}.count"
 
     def processes(self) -> list[int]:
         """The processes that sent jobs, as far as their shards are still there."""
         counts = (path.stem.partition("-")[2] for path in self._shards.glob("*.count"))
-        return sorted({int(process) for process in counts} - {LEAD})
+        return sorted({int(process) for process in counts} - {MASTER_PROCESS})
 
-    def sends(self) -> dict[int, list[NDArray[np.float64]]]:
+    def send_times(self) -> dict[int, list[NDArray[np.float64]]]:
         """When the requests of each operation were sent, as far as shards tell; by the operation's place in Op."""
         sent: dict[int, list[NDArray[np.float64]]] = {}
         for shard in sorted(self._shards.glob("sends-*.arrow")):
@@ -131,12 +131,12 @@ class RunDirectory:
                 return path
         raise RecordingError(f"{name}: is no shard of process {process}")
 
-    def open_elsewhere(self) -> None:
+    def create_local(self) -> None:
         """Make a place for the shards of a process that does not share the lead's disk."""
         try:
             self._shards.mkdir(parents=True, exist_ok=True)
-        except OSError as fault:
-            raise RunDirectoryError(f"{self.path}: cannot be made: {fault.strerror}") from fault
+        except OSError as error:
+            raise RunDirectoryError(f"{self.path}: cannot be made: {error.strerror}") from error
 
     def merge(self) -> None:
         """Put the shards of each table together as Parquet, batch by batch, then drop them.
@@ -155,7 +155,7 @@ class RunDirectory:
 
     def _write_parquet(self, table: str, schema: pa.Schema, shards: list[Path]) -> None:
         with (
-            replacing(self._parquet(table)) as beside,
+            atomic_replace(self._parquet(table)) as beside,
             pq.ParquetWriter(beside, schema, compression="zstd") as writer,
         ):
             for rows in _row_groups(schema, shards):
@@ -164,9 +164,9 @@ class RunDirectory:
     def _parquet(self, table: str) -> Path:
         return self.path / f"{table}.parquet"
 
-    def pieces(self, name: str, columns: Sequence[str]) -> Pieces:
+    def pieces(self, name: str, columns: Sequence[str]) -> RowGroups:
         """Some columns of a table of the merged run, a piece of its rows at a time."""
-        return Pieces(self._parquet(name), TABLES[name], columns)
+        return RowGroups(self._parquet(name), TABLES[name], columns)
 
     def table(self, name: str) -> pa.Table:
         """A table of the merged run, in its schema; empty where nothing of its kind was recorded."""
@@ -175,11 +175,11 @@ class RunDirectory:
         if not path.exists():
             return schema.empty_table()
         found = pq.read_table(path)
-        refuse_lacking(found.schema, schema)
+        require_columns(found.schema, schema)
         return found.select(schema.names).cast(schema)
 
 
-def _record(run: Run) -> bytes:
+def _record(run: RunRecord) -> bytes:
     return msgspec.json.format(msgspec.json.encode(run), indent=2)
 
 

@@ -11,19 +11,19 @@ import pyarrow.parquet as pq
 from loadtest.record.sample import SAMPLES
 
 
-class LackingError(Exception):
+class MissingColumnError(Exception):
     """A table lacks a column; its text says which."""
 
 
-class Pieces:
+class RowGroups:
     """Some columns of a Parquet file, row group by row group; `rows` is how many all of them hold.
 
     Words that come again and again are places in a dictionary of each piece, which costs a tenth of the text.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
-        refuse_lacking(pq.read_schema(path), schema)
-        self._file = pq.ParquetFile(path, read_dictionary=[name for name in columns if name in WORDS])
+        require_columns(pq.read_schema(path), schema)
+        self._file = pq.ParquetFile(path, read_dictionary=[name for name in columns if name in DICTIONARY_COLUMNS])
         self._schema = pa.schema([_encoded(schema.field(name)) for name in columns])
         self.rows: int = self._file.metadata.num_rows
 
@@ -36,16 +36,16 @@ class Pieces:
             )
 
 
-WORDS = tuple(each.name for each in SAMPLES if each.type == pa.string() and each.name != "job_id")
+DICTIONARY_COLUMNS = tuple(each.name for each in SAMPLES if each.type == pa.string() and each.name != "job_id")
 """The columns of text in which the same words come again; of ids each is another."""
 
 
 def _encoded(field: pa.Field) -> pa.Field:
-    return pa.field(field.name, pa.dictionary(pa.int32(), pa.string())) if field.name in WORDS else field
+    return pa.field(field.name, pa.dictionary(pa.int32(), pa.string())) if field.name in DICTIONARY_COLUMNS else field
 
 
-def refuse_lacking(found: pa.Schema, schema: pa.Schema) -> None:
+def require_columns(found: pa.Schema, schema: pa.Schema) -> None:
     """LackingError where columns of a schema are not among those that were found."""
     lacking = [column for column in schema.names if column not in found.names]
     if lacking:
-        raise LackingError(f'lacks the column "{lacking[0]}"')
+        raise MissingColumnError(f'lacks the column "{lacking[0]}"')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Counts(msgspec.Struct, frozen=True):
+class ProcessCounts(msgspec.Struct, frozen=True):
     """One process at one moment. `started` and `offered` are those of the last 5 s; `held` counts, for each
     operation, the requests of the last 10 s; `times` are (finished at, delay, execution; milliseconds) of jobs
     that ended since the last counts, thinned where there are many."""
@@ -17,7 +17,7 @@ class Counts(msgspec.Struct, frozen=True):
     throttled: int
     started: int
     offered: int | None
-    held: dict[str, int]
+    requests_in_window: dict[str, int]
     times: list[tuple[float, int, int]]
 
 

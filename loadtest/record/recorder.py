@@ -15,7 +15,7 @@ from loadtest.record.directory import SENDS, SHARDS, RunDirectory
 from loadtest.record.requests import RequestLog
 from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, Sample
 from loadtest.record.shards import batch_of
-from loadtest.record.tally import Tally
+from loadtest.record.tally import PersistentCounter
 from loadtest.wire import Health
 
 BATCH = 500
@@ -40,19 +40,19 @@ class Recorder:
         soon: Callable[[Callable[[], None]], object] = lambda work: work(),
     ) -> None:
         self._process = process
-        self._soon = soon
+        self._schedule = soon
         self._shards = {table: directory.shard(table, process) for table in SHARDS}
         self._samples: list[Sample] = []
-        self._refused = False
+        self._write_failed = False
         self._chunks: list[tuple[int, int, float]] = []
         self._health: list[tuple[Any, ...]] = []
-        self._heeded_by: list[Callable[[list[Sample]], None]] = []
+        self._listeners: list[Callable[[list[Sample]], None]] = []
         self.requests = {op: RequestLog(op, keep_sends) for op in Op}
-        self.tally = Tally(directory.tally_path(process))
+        self.tally = PersistentCounter(directory.sent_count_path(process))
 
-    def heeded_by(self, heed: Callable[[list[Sample]], None]) -> None:
+    def add_listener(self, listener: Callable[[list[Sample]], None]) -> None:
         """Tell of jobs as they are written, many at once: whatever is made of each of them costs the least then."""
-        self._heeded_by.append(heed)
+        self._listeners.append(listener)
 
     def sample(self, sample: Sample, chunk_seen_at: list[float]) -> None:
         """A job that is over, with the times at which its chunks were seen; `flush` tells if the disk refuses."""
@@ -60,8 +60,8 @@ class Recorder:
         self._samples.append(sample)
         if chunk_seen_at:
             self._chunks.extend((sample.seq, self._process, at) for at in chunk_seen_at)
-        if len(self._samples) == BATCH and not self._refused:
-            self._soon(self._write_batch)
+        if len(self._samples) == BATCH and not self._write_failed:
+            self._schedule(self._write_batch)
 
     def health(self, at: float, health: Health) -> None:
         """What /health said."""
@@ -93,7 +93,7 @@ class Recorder:
             rows.sort(key=lambda row: row[0])
             self._shards["requests"].append(batch_of(zip(*rows, strict=True), REQUESTS))
             for log in self.requests.values():
-                log.forget_before(now)
+                log.drop_before(now)
 
     def _write_batch(self) -> None:
         with suppress(RecordingError):
@@ -103,12 +103,12 @@ class Recorder:
         if self._samples:
             samples = self._samples
             columns = list(zip(*map(msgspec.structs.astuple, samples), strict=True))
-            self._refused = True
+            self._write_failed = True
             self._shards["samples"].append(batch_of((columns[field] for field in _SAMPLE_FIELDS), SAMPLES))
-            self._refused = False
+            self._write_failed = False
             self._samples = []
-            for heed in self._heeded_by:
-                heed(samples)
+            for listener in self._listeners:
+                listener(samples)
 
     def close(self) -> None:
         """Hand everything over and end the shards; RecordingError where the disk refuses to the last."""

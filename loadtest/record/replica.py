@@ -7,12 +7,12 @@ from pathlib import Path
 from loadtest.errors import RecordingError
 
 
-def read_from(path: Path, offset: int, most_bytes: int) -> bytes:
+def read_from(path: Path, offset: int, max_bytes: int) -> bytes:
     """What a file holds from an offset on, at most so many bytes; nothing where it is not there yet."""
     try:
         with path.open("rb") as file:
             file.seek(offset)
-            return file.read(most_bytes)
+            return file.read(max_bytes)
     except FileNotFoundError:
         return b""
 
@@ -24,5 +24,5 @@ def append_at(path: Path, offset: int, content: bytes) -> int:
             if file.tell() == offset:
                 file.write(content)
             return file.tell()
-    except OSError as fault:
-        raise RecordingError(f"{path}: cannot record: {fault.strerror or fault}; free some space") from fault
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot record: {error.strerror or error}; free some space") from error

@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 
 from loadtest.protocol import Op
-from loadtest.traffic.budget import FullestWindow
+from loadtest.traffic.budget import PeakWindow
 
 RequestRow = tuple[float, int, Op, int, int, float, float, float, float, int]
 """The columns of `requests.parquet`, in their order."""
@@ -27,11 +27,11 @@ class RequestLog:
         self._second = self._status = -1
         self._latest_s = _doubles()
         self.sends = _doubles()
-        self.fullest = FullestWindow()
+        self.peak = PeakWindow()
 
     def sent(self, at: float) -> None:
         """A request goes out."""
-        self.fullest.add(at)
+        self.peak.add(at)
         if self._keep_sends:
             self.sends.append(at)
 
@@ -47,7 +47,7 @@ class RequestLog:
         """The rows of all seconds that are over."""
         return [self._row(process, *key, self._latencies_s[key]) for key in sorted(self._over(now))]
 
-    def forget_before(self, now: float) -> None:
+    def drop_before(self, now: float) -> None:
         """Let go of all seconds that are over."""
         for key in self._over(now):
             del self._latencies_s[key]
@@ -60,7 +60,7 @@ class RequestLog:
         latencies_ms = np.sort(np.frombuffer(latencies_s)) * 1000
         n = len(latencies_ms)
         p50, p95 = (float(latencies_ms[-(-n * percent // 100) - 1]) for percent in (50, 95))
-        mean, longest, most = float(latencies_ms.mean()), float(latencies_ms[-1]), self.fullest.most
+        mean, longest, most = float(latencies_ms.mean()), float(latencies_ms[-1]), self.peak.peak
         return float(second), process, self._operation, status, n, mean, p50, p95, longest, most
 
 

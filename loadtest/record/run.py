@@ -50,7 +50,7 @@ class StageSpan(msgspec.Struct, frozen=True):
     duration_s: float
 
 
-class Run(msgspec.Struct, frozen=True):
+class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}):
     """The record of one run. Times are seconds since the epoch in the master's clock.
 
     `offered` holds, for each flow, the arrivals intended in each second from `load_started_at` on; a closed
@@ -72,7 +72,7 @@ class Run(msgspec.Struct, frozen=True):
     processes: list[ProcessInfo] = []
     lost: list[int] = []
     audit: list[Audit] = []
-    fullest: dict[str, int] = {}
+    peak_requests: dict[str, int] = {}
     payloads: dict[str, str] = {}
     stages: list[StageSpan] = []
     offered: dict[str, list[int]] = {}

@@ -39,8 +39,8 @@ class Shard:
             if self._size == 0:
                 self._put(self._file, self._schema.serialize())
             self._put(self._file, batch.serialize())
-        except OSError as fault:
-            raise RecordingError(f"{self.path}: cannot record: {fault.strerror or fault}; free some space") from fault
+        except OSError as error:
+            raise RecordingError(f"{self.path}: cannot record: {error.strerror or error}; free some space") from error
 
     def _put(self, file: FileIO, message: pa.Buffer) -> None:
         rest = memoryview(message)

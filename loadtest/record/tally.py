@@ -12,7 +12,7 @@ from loadtest.errors import RecordingError
 _COUNT = struct.Struct("<q")
 
 
-class Tally:
+class PersistentCounter:
     """A count in memory that is a file; the system writes it back whatever becomes of the process.
 
     Raises RecordingError where there is no room for it; once it is there, counting needs no more.
@@ -37,7 +37,7 @@ class Tally:
         self._file.close()
 
 
-def counted(path: Path) -> int:
+def read_count(path: Path) -> int:
     """What a tally stands at; 0 where there was no room for it."""
     content = path.read_bytes()
     return int(_COUNT.unpack(content)[0]) if len(content) == _COUNT.size else 0
@@ -54,5 +54,5 @@ def write_count(path: Path, count: int) -> None:
                 os.posix_fallocate(file, 0, _COUNT.size)
         finally:
             os.close(file)
-    except OSError as fault:
-        raise RecordingError(f"{path}: cannot record: {fault.strerror}; free some space") from fault
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot record: {error.strerror}; free some space") from error

@@ -13,7 +13,7 @@ SCRIPT = "window.vegaEmbed = vegaEmbed;"
 
 
 @cache
-def charting_script() -> str:
+def vega_bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed, which stands in `window.vegaEmbed`; from the cache where it can be kept."""
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     kept = home / "loadtest" / f"vega-{version('vl-convert-python')}.js"

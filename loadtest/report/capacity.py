@@ -10,23 +10,23 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest.capacity.calibrate import Calibration
-from loadtest.capacity.objective import Judged, Standing
+from loadtest.capacity.objective import EvaluatedSetting, ObjectiveStatus
 from loadtest.capacity.plan import Plan
 from loadtest.capacity.scalability import Scalability
-from loadtest.capacity.setting import Setting, fixed
-from loadtest.capacity.takes import Evidence, Takes
+from loadtest.capacity.setting import WorkerConfig, fixed
+from loadtest.capacity.takes import Source, TakePattern
 from loadtest.capacity.values import Estimate
-from loadtest.report.words import NOTHING, count, dollars, milliseconds, rate, share, three_digits
+from loadtest.report.words import DASH, count, dollars, milliseconds, rate, share, significant
 from loadtest.scenario.gates import Gate, parse_gate
 
-_COLOURS = {Standing.MET: "green", Standing.NOT_MET: "red", Standing.CANNOT_TELL: "yellow"}
+_COLOURS = {ObjectiveStatus.MET: "green", ObjectiveStatus.NOT_MET: "red", ObjectiveStatus.CANNOT_TELL: "yellow"}
 
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Write the plan in 80 columns; colours only where the console is a terminal."""
     console.print(Text(answer_text(plan)))
     console.print()
-    rows = (plan.fewer, plan.answer, plan.cliff.less, plan.cliff.more)
+    rows = (plan.one_fewer, plan.answer, plan.cliff.less, plan.cliff.more)
     console.print(_settings([row for row in rows if row is not None]))
     console.print()
     if plan.options:
@@ -34,12 +34,12 @@ def print_plan(plan: Plan, console: Console) -> None:
         console.print()
     for left in plan.left_out:
         console.print(Text(f"{left.scaling}, idle {milliseconds(left.idle_timeout_s * 1000)}: {left.why}."))
-    console.print(Text(near_text(plan)))
+    console.print(Text(sensitivity_text(plan)))
     console.print(Text(quick_text(plan)))
     console.print(Text(scalability_text(plan.calibration.scalability)))
-    console.print(Text(calibrated(plan.calibration)))
-    console.print(Text(takes_text(plan.calibration.takes)))
-    for sentence in unknown(plan.calibration):
+    console.print(Text(calibration_text(plan.calibration)))
+    console.print(Text(pattern_text(plan.calibration.pattern)))
+    for sentence in missing_measurements(plan.calibration):
         console.print(Text(sentence))
 
 
@@ -50,7 +50,7 @@ def print_page(page: Path, console: Console) -> None:
     console.print(Text.assemble("report  ", str(page)), soft_wrap=True)
 
 
-def unknown(calibration: Calibration) -> list[str]:
+def missing_measurements(calibration: Calibration) -> list[str]:
     """What no run showed, with what would measure it, and what was assumed."""
     missing = [f"Not known: {each.what}. To measure it: {each.measure}." for each in calibration.missing]
     return [*missing, *calibration.notes]
@@ -61,9 +61,9 @@ def answer_text(plan: Plan) -> str:
     answer = plan.answer
     meets, does, are = ("meets", "does", "is") if answer.prediction.setting == fixed(1) else ("meet", "do", "are")
     words = {
-        Standing.MET: f"{meets} {plan.slo}",
-        Standing.NOT_MET: f"{does} not meet {plan.slo}",
-        Standing.CANNOT_TELL: f"{are} too close to {plan.slo} to tell",
+        ObjectiveStatus.MET: f"{meets} {plan.slo}",
+        ObjectiveStatus.NOT_MET: f"{does} not meet {plan.slo}",
+        ObjectiveStatus.CANNOT_TELL: f"{are} too close to {plan.slo} to tell",
     }
     said = f"{workers(answer.prediction.setting)} {words[answer.standing]} at {rate(plan.rate_per_s)}"
     if not answer.prediction.settles:
@@ -71,21 +71,21 @@ def answer_text(plan: Plan) -> str:
         load, when = (
             (answer.prediction.offered_load, "all the time") if peak_load is None else (peak_load, "at the peak")
         )
-        return f"{said}: {three_digits(load)} are offered work {when}."
+        return f"{said}: {significant(load)} are offered work {when}."
     per_hour, per_1000 = answer.prediction.cost_per_hour, answer.prediction.cost_per_1000_jobs
     if per_hour is None or per_1000 is None:
         return f"{said}."
     return f"{said}: {dollars(per_hour.value)} an hour, {dollars(per_1000.value)} per 1000 jobs."
 
 
-def workers(setting: Setting) -> str:
+def workers(setting: WorkerConfig) -> str:
     """The workers of a setting, in words."""
     if setting.fixed:
         return "1 active worker" if setting.active == 1 else f"{setting.active} active workers"
-    return f"{setting.active} active of {setting.most} workers"
+    return f"{setting.active} active of {setting.max_workers} workers"
 
 
-def _settings(rows: Sequence[Judged]) -> Table:
+def _settings(rows: Sequence[EvaluatedSetting]) -> Table:
     table = columns("workers", "rate", "delay p50", "p95", "busy", "$/hour", "$/1000")
     table.add_column("", no_wrap=True)
     for row in rows:
@@ -93,7 +93,7 @@ def _settings(rows: Sequence[Judged]) -> Table:
         table.add_row(
             range_text(found.setting),
             rate(found.rate_per_s),
-            NOTHING if found.delay_ms is None else milliseconds(found.delay_ms.p50.value),
+            DASH if found.delay_ms is None else milliseconds(found.delay_ms.p50.value),
             _p95(row),
             _share(found.utilisation),
             *_money(row),
@@ -102,7 +102,7 @@ def _settings(rows: Sequence[Judged]) -> Table:
     return table
 
 
-def _options(rows: Sequence[Judged]) -> Table:
+def _options(rows: Sequence[EvaluatedSetting]) -> Table:
     table = columns("flex workers", "scaler", "idle", "p95", "cold", "$/hour", "$/1000")
     for row in rows:
         setting = row.prediction.setting
@@ -128,17 +128,17 @@ def columns(first: str, *others: str) -> Table:
     return table
 
 
-def range_text(setting: Setting) -> str:
+def range_text(setting: WorkerConfig) -> str:
     """The workers of a setting in a cell."""
-    return str(setting.active) if setting.fixed else f"{setting.active} to {setting.most}"
+    return str(setting.active) if setting.fixed else f"{setting.active} to {setting.max_workers}"
 
 
-def _p95(row: Judged) -> str:
+def _p95(row: EvaluatedSetting) -> str:
     delay_ms = row.prediction.delay_ms
-    return NOTHING if delay_ms is None else milliseconds(delay_ms.p95.value)
+    return DASH if delay_ms is None else milliseconds(delay_ms.p95.value)
 
 
-def _money(row: Judged) -> tuple[str, str]:
+def _money(row: EvaluatedSetting) -> tuple[str, str]:
     return _dollars(row.prediction.cost_per_hour), _dollars(row.prediction.cost_per_1000_jobs)
 
 
@@ -147,13 +147,13 @@ def _dollars(amount: Estimate | None) -> str:
 
 
 def _share(value: Estimate | None) -> str:
-    return NOTHING if value is None else share(value.value)
+    return DASH if value is None else share(value.value)
 
 
-def near_text(plan: Plan) -> str:
+def sensitivity_text(plan: Plan) -> str:
     """How near the answer stands to where delays run away."""
     answer = plan.answer.prediction
-    unsure = _may_never_settle(plan, answer.setting.most) if answer.settles else ""
+    unsure = _may_never_settle(plan, answer.setting.max_workers) if answer.settles else ""
     if plan.highest_rate_per_s is None:
         return f"{plan.cliff.detail} These workers meet it at no rate.{unsure}"
     return f"{plan.cliff.detail} These workers meet it up to {rate(plan.highest_rate_per_s)}.{unsure}"
@@ -161,15 +161,15 @@ def near_text(plan: Plan) -> str:
 
 def vendor_text(plan: Plan) -> str:
     """What the vendor's rule gives, and what would come of it."""
-    workers, vendor = plan.quick.vendor_workers, plan.curves.vendor
-    load = three_digits(plan.quick.vendor_load)
+    workers, vendor = plan.analytic.vendor_workers, plan.curves.vendor
+    load = significant(plan.analytic.vendor_load)
     rule = f"The vendor's rule gives {workers}, the bare offered load of {load} rounded up"
-    if plan.quick.peak > 1:
-        rule += f", on average over a day whose peak of {plan.quick.peak:.3g} times that it leaves out"
-    if plan.calibration.takes.pause_s > 0:
-        with_pause = three_digits(plan.quick.offered_load / plan.quick.peak)
+    if plan.analytic.peak > 1:
+        rule += f", on average over a day whose peak of {plan.analytic.peak:.3g} times that it leaves out"
+    if plan.calibration.pattern.pause_s > 0:
+        with_pause = significant(plan.analytic.offered_load / plan.analytic.peak)
         rule += f"; it leaves out the pause after each take, with which the load is {with_pause}"
-    if not vendor.prediction.settles and plan.quick.peak > 1:
+    if not vendor.prediction.settles and plan.analytic.peak > 1:
         return f"{rule}: at the peak they never catch up."
     if not vendor.prediction.settles:
         return f"{rule}: always at work, they never catch up, and the queue never settles."
@@ -178,14 +178,18 @@ def vendor_text(plan: Plan) -> str:
         nearly = "so nearly always at work that their queue takes longer to settle than can be simulated"
         return f"{rule}: {nearly}.{unsure}"
     found = figure_text(parse_gate(plan.slo), vendor.observed.value)
-    words = {Standing.MET: "meets it too", Standing.NOT_MET: "does not meet it", Standing.CANNOT_TELL: "is too close"}
+    words = {
+        ObjectiveStatus.MET: "meets it too",
+        ObjectiveStatus.NOT_MET: "does not meet it",
+        ObjectiveStatus.CANNOT_TELL: "is too close",
+    }
     return f"{rule}; that {words[vendor.standing]}, at {found}.{unsure}"
 
 
 def _may_never_settle(plan: Plan, workers: int) -> str:
     """A sentence where the jobs' true mean may be so long that so many workers never catch up; else nothing."""
     longest_ms = plan.calibration.execution_mean_ms.high
-    if plan.rate_per_s * plan.quick.peak * longest_ms / 1000 < workers:
+    if plan.rate_per_s * plan.analytic.peak * longest_ms / 1000 < workers:
         return ""
     return f" The mean execution may be up to {milliseconds(longest_ms)}; then their queue never settles."
 
@@ -197,12 +201,12 @@ def figure_text(slo: Gate, value: float) -> str:
 
 def quick_text(plan: Plan) -> str:
     """The vendor's rule and the formulas, each in a sentence."""
-    quick = plan.quick
+    quick = plan.analytic
     where = "By formula at the peak" if quick.peak > 1 else "By formula"
     if quick.p95_delay_ms is None:
         return f"{vendor_text(plan)} {where} the queue never settles."
     return (
-        f"{vendor_text(plan)} {where} (Erlang C, Allen–Cunneen) {share(quick.waits)} of jobs wait and delay p95 "
+        f"{vendor_text(plan)} {where} (Erlang C, Allen–Cunneen) {share(quick.wait_probability)} of jobs wait and delay p95 "
         f"is {milliseconds(quick.p95_delay_ms)}, without {quick.leaves_out[0]}."
     )
 
@@ -219,30 +223,30 @@ def scalability_text(found: Scalability) -> str:
     return f"{said}; throughput is greatest, {rate(law.peak)}, with {law.peak_n:.0f} workers at work."
 
 
-def takes_text(takes: Takes) -> str:
+def pattern_text(pattern: TakePattern) -> str:
     """How workers pace their takes, and from where that is known."""
     known = {
-        Evidence.SETTINGS: "as the endpoint's settings say",
-        Evidence.SEEN: f"seen in {count(takes.waited_for)} takes that jobs waited for",
-        Evidence.ASSUMED: "not seen, since too few jobs waited: so does the vendor's SDK at a concurrency of 1",
-        Evidence.NONE_SEEN: "too few jobs waited for a worker to tell",
-    }[takes.evidence]
-    if takes.evidence is Evidence.NONE_SEEN:
+        Source.SETTINGS: "as the endpoint's settings say",
+        Source.SEEN: f"seen in {count(pattern.waited_for)} takes that jobs waited for",
+        Source.ASSUMED: "not seen, since too few jobs waited: so does the vendor's SDK at a concurrency of 1",
+        Source.NONE_SEEN: "too few jobs waited for a worker to tell",
+    }[pattern.evidence]
+    if pattern.evidence is Source.NONE_SEEN:
         return f"No pause of workers between takes was seen; {known}."
-    if takes.pause_s <= 0:
+    if pattern.pause_s <= 0:
         return f"Workers take the next job at once, {known}."
     longer = ""
-    if takes.occupied_mean_ms > takes.pause_s * 1000:
+    if pattern.occupied_mean_ms > pattern.pause_s * 1000:
         longer = ", after a longer one " + (
-            "so long after its end" if takes.blocked else "at the next multiple of that"
+            "so long after its end" if pattern.blocked else "at the next multiple of that"
         )
     return (
-        f"Workers take a job each {takes.pause_s:.2f} s at most{longer} ({known}): one occupies a worker for "
-        f"{milliseconds(takes.occupied_mean_ms)} on average."
+        f"Workers take a job each {pattern.pause_s:.2f} s at most{longer} ({known}): one occupies a worker for "
+        f"{milliseconds(pattern.occupied_mean_ms)} on average."
     )
 
 
-def calibrated(calibration: Calibration) -> str:
+def calibration_text(calibration: Calibration) -> str:
     """What was calibrated from, in a sentence."""
     mean = calibration.execution_mean_ms
     return (

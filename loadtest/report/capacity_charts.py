@@ -7,10 +7,22 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from loadtest.capacity.objective import Judged
+from loadtest.capacity.objective import EvaluatedSetting
 from loadtest.capacity.plan import Plan
 from loadtest.capacity.values import Estimate
-from loadtest.report.charts import ACCENT, BAD, GREY, INK, Chart, Key, Row, log_domain, log_ms_y, rows_chart, styled
+from loadtest.report.charts import (
+    ACCENT,
+    BAD,
+    GREY,
+    INK,
+    Chart,
+    LegendEntry,
+    Row,
+    log_domain,
+    log_ms_y,
+    rows_chart,
+    styled_spec,
+)
 from loadtest.report.data_tables import data_table
 from loadtest.report.words import rate
 from loadtest.scenario.gates import Gate, limit_text, parse_gate
@@ -24,10 +36,10 @@ class _Along:
     """What a chart runs along: its points and their places, what is marked, and where no queue settles."""
 
     name: str
-    points: Sequence[tuple[float, Judged]]
+    points: Sequence[tuple[float, EvaluatedSetting]]
     end: float
     never: tuple[float, float]
-    marks: Sequence[tuple[float, Key]]
+    marks: Sequence[tuple[float, LegendEntry]]
     label: str
 
     def x(self, field: str) -> alt.X:
@@ -47,12 +59,12 @@ def capacity_charts(plan: Plan) -> list[Chart]:
 
 
 def _workers(plan: Plan) -> _Along:
-    points = [(float(each.prediction.setting.most), each) for each in plan.curves.by_workers]
+    points = [(float(each.prediction.setting.max_workers), each) for each in plan.curves.by_workers]
     settling = [place for place, each in points if each.prediction.settles]
-    most = plan.answer.prediction.setting.most
+    most = plan.answer.prediction.setting.max_workers
     marks = [
-        (float(plan.quick.vendor_workers), Key("the vendor’s rule", GREY, "dashed")),
-        (float(most), Key(f"these {most}" if most > 1 else "this one", INK, "dashed")),
+        (float(plan.analytic.vendor_workers), LegendEntry("the vendor’s rule", GREY, "dashed")),
+        (float(most), LegendEntry(f"these {most}" if most > 1 else "this one", INK, "dashed")),
     ]
     end = max(place for place, _ in points)
     never = (0.0, min(settling, default=end + 1.0) - 0.5)
@@ -63,7 +75,7 @@ def _rates(plan: Plan) -> _Along:
     points = [(each.prediction.rate_per_s, each) for each in plan.curves.by_rate]
     limit_per_s = plan.curves.limit_per_s
     end = 1.08 * max(limit_per_s, plan.rate_per_s)
-    marks = [(plan.rate_per_s, Key(f"asked for, {rate(plan.rate_per_s)}", INK, "dashed"))]
+    marks = [(plan.rate_per_s, LegendEntry(f"asked for, {rate(plan.rate_per_s)}", INK, "dashed"))]
     return _Along("rate", points, end, (limit_per_s, end), marks, "format(datum.value, '~g') + '/s'")
 
 
@@ -75,7 +87,7 @@ def _objective(plan: Plan, along: _Along) -> Chart:
     limit = plan.limit if slo.metric.is_share else plan.limit * 1000
     y = objective_y(slo, rows, limit)
     across = rows_chart([{"y": limit}]).mark_rule(stroke=BAD, strokeWidth=1.4).encode(y=y)
-    told = ", ".join(f"{place:g} {limit_text(slo, float(f'{each.value:.3g}'))}" for place, each in drawn)
+    text = ", ".join(f"{place:g} {limit_text(slo, float(f'{each.value:.3g}'))}" for place, each in drawn)
     figure = f"{slo.metric} {slo.statistic}".strip()
     title = {"workers": "against workers", "rate": "against the rate"}[along.name]
     held = {"workers": f"at {rate(plan.rate_per_s)}", "rate": "with the same workers"}[along.name]
@@ -85,9 +97,9 @@ def _objective(plan: Plan, along: _Along) -> Chart:
         name=f"slo-{along.name}",
         title=f"{figure[0].upper()}{figure[1:]} {title}",
         unit=f"{held}; each point with its 95 % interval",
-        words=f"{figure} {title}, {held}: {told or 'the queue settles nowhere'}.",
-        keys=[*_keys(along), Key(plan.slo, BAD)],
-        spec=styled([*_marked(along), across, *_curve(along, rows, y)], _HEIGHT),
+        alt_text=f"{figure} {title}, {held}: {text or 'the queue settles nowhere'}.",
+        keys=[*_keys(along), LegendEntry(plan.slo, BAD)],
+        spec=styled_spec([*_marked(along), across, *_curve(along, rows, y)], _HEIGHT),
         table=data_table(rows, columns),
     )
 
@@ -126,7 +138,7 @@ def _cost(along: _Along) -> Chart:
     top = max((row["high"] for row in rows), default=1.0)
     axis = alt.Axis(tickCount=5, labelExpr="'$' + format(datum.value, '~g')")
     y = alt.Y("y:Q", title=None, scale=alt.Scale(domain=[0, top * 1.1], nice=False), axis=axis)
-    told = ", ".join(f"{row['x']:g} ${row['y']:.3g}" for row in rows)
+    text = ", ".join(f"{row['x']:g} ${row['y']:.3g}" for row in rows)
     columns = {
         name: (title, ".4g") for name, title in {"x": along.name, "y": "dollars", "low": "from", "high": "to"}.items()
     }
@@ -134,15 +146,15 @@ def _cost(along: _Along) -> Chart:
         name=f"cost-{along.name}",
         title=named,
         unit="US dollars, idle time and starts included",
-        words=f"{named}: {told or 'no queue settles'}.",
+        alt_text=f"{named}: {text or 'no queue settles'}.",
         keys=_keys(along),
-        spec=styled([*_marked(along), *_curve(along, rows, y)], _HEIGHT),
+        spec=styled_spec([*_marked(along), *_curve(along, rows, y)], _HEIGHT),
         table=data_table(rows, columns),
     )
 
 
-def _keys(along: _Along) -> list[Key]:
-    never = [Key("never settles", "var(--wash)", "box")] if along.never[0] < along.never[1] else []
+def _keys(along: _Along) -> list[LegendEntry]:
+    never = [LegendEntry("never settles", "var(--wash)", "box")] if along.never[0] < along.never[1] else []
     return [*(key for _, key in along.marks), *never]
 
 

@@ -9,21 +9,25 @@ from typing import Any
 from altair.utils import schemapi
 
 from loadtest.capacity.calibrate import Calibration
-from loadtest.capacity.held_out import Figure as CheckedFigure
-from loadtest.capacity.held_out import PredictionCheck
-from loadtest.capacity.objective import Judged, Standing
-from loadtest.capacity.plan import Checked, Plan
+from loadtest.capacity.held_out import BacktestResult
+from loadtest.capacity.held_out import FigureCheck as CheckedFigure
+from loadtest.capacity.objective import EvaluatedSetting, ObjectiveStatus
+from loadtest.capacity.plan import BacktestReport, Plan
 from loadtest.capacity.values import Estimate
 from loadtest.report import capacity as told
 from loadtest.report.capacity_charts import capacity_charts
 from loadtest.report.checks import FIGURES, cause_texts, error_text, run_text
 from loadtest.report.page import page_html
-from loadtest.report.tables import Cell, Figure, QuantileRow, needs, quantile_row
-from loadtest.report.terms import PLAN_TERMS, Terms
-from loadtest.report.words import NOTHING, dollars, milliseconds, rate, share
+from loadtest.report.tables import Cell, Figure, QuantileRow, min_sample_sizes, quantile_row
+from loadtest.report.terms import PLAN_TERMS, Glossary
+from loadtest.report.words import DASH, dollars, milliseconds, rate, share
 from loadtest.scenario.gates import Gate, parse_gate
 
-STANDING_CLASSES = {Standing.MET: "pass", Standing.NOT_MET: "fail", Standing.CANNOT_TELL: "inconclusive"}
+STANDING_CLASSES = {
+    ObjectiveStatus.MET: "pass",
+    ObjectiveStatus.NOT_MET: "fail",
+    ObjectiveStatus.CANNOT_TELL: "inconclusive",
+}
 """How the page's style calls what a setting comes to."""
 
 
@@ -32,7 +36,7 @@ class SettingRow:
     """A setting in a table: why it stands there, what it is, its figures in order, and what it comes to."""
 
     label: str
-    judged: Judged
+    judged: EvaluatedSetting
     cells: Sequence[Cell]
 
 
@@ -54,7 +58,7 @@ def capacity_html(plan: Plan) -> str:
         charts = capacity_charts(plan)
     return page_html(
         "capacity.html",
-        Terms(PLAN_TERMS),
+        Glossary(PLAN_TERMS),
         charts,
         plan=plan,
         told=told,
@@ -69,11 +73,11 @@ def capacity_html(plan: Plan) -> str:
     )
 
 
-def checked_html(checked: Checked) -> str:
+def checked_html(checked: BacktestReport) -> str:
     """The page where nothing was planned: a prediction held against runs, and what it was predicted from."""
     return page_html(
         "checked.html",
-        Terms(PLAN_TERMS),
+        Glossary(PLAN_TERMS),
         [],
         **_calibration_shown(checked.calibration),
         **_checks_shown(checked.checks),
@@ -87,12 +91,12 @@ def _calibration_shown(calibration: Calibration) -> dict[str, Any]:
         "calibrated": _calibrated(calibration),
         "mean": _cell(calibration.execution_mean_ms, milliseconds),
         "law": calibration.scalability.law,
-        "needs": needs(),
-        "takes_text": told.takes_text,
+        "needs": min_sample_sizes(),
+        "takes_text": told.pattern_text,
     }
 
 
-def _checks_shown(checks: Sequence[PredictionCheck]) -> dict[str, Any]:
+def _checks_shown(checks: Sequence[BacktestResult]) -> dict[str, Any]:
     """What `held_out.html` takes."""
     return {
         "held_out": [(check, [_held_out(each) for each in check.figures]) for check in checks],
@@ -103,10 +107,10 @@ def _checks_shown(checks: Sequence[PredictionCheck]) -> dict[str, Any]:
 
 def _held_out(figure: CheckedFigure) -> HeldOutRow:
     name, text = FIGURES[figure.name]
-    measured = Figure("", figure.measured, NOTHING if figure.measured is None else text(figure.measured))
+    measured = Figure("", figure.measured, DASH if figure.measured is None else text(figure.measured))
     off = figure.predicted.value if figure.error is None and figure.measured is not None else figure.error
     error = Figure("", off, error_text(figure))
-    return HeldOutRow(name, _cell(figure.predicted, text), Cell(measured), error, figure.inside)
+    return HeldOutRow(name, _cell(figure.predicted, text), Cell(measured), error, figure.in_interval)
 
 
 def _tiles(plan: Plan, slo: Gate) -> list[tuple[str, str, Cell]]:
@@ -116,7 +120,7 @@ def _tiles(plan: Plan, slo: Gate) -> list[tuple[str, str, Cell]]:
     tiles = [
         ("slo", f"{slo.metric} {slo.statistic}".strip().capitalize(), _observed(slo, plan.answer)),
         ("utilisation", "Busy", _cell(found.utilisation, share)),
-        ("cliff", "Meets it up to", Cell(Figure("", highest, NOTHING if highest is None else rate(highest)))),
+        ("cliff", "Meets it up to", Cell(Figure("", highest, DASH if highest is None else rate(highest)))),
     ]
     if plan.price is not None:
         tiles.append(("billed", "Cost per hour", _cell(found.cost_per_hour, _dollars)))
@@ -126,7 +130,7 @@ def _tiles(plan: Plan, slo: Gate) -> list[tuple[str, str, Cell]]:
 
 def _settings(plan: Plan, slo: Gate) -> list[SettingRow]:
     """The vendor's rule, one fewer, the answer, and the answer at a tenth less and more; the same one said once."""
-    named = [("Vendor’s rule", plan.curves.vendor), ("One fewer", plan.fewer), ("The answer", plan.answer)]
+    named = [("Vendor’s rule", plan.curves.vendor), ("One fewer", plan.one_fewer), ("The answer", plan.answer)]
     named += [("10 % less", plan.cliff.less), ("10 % more", plan.cliff.more)]
     rows: list[SettingRow] = []
     for label, judged in named:
@@ -139,7 +143,7 @@ def _settings(plan: Plan, slo: Gate) -> list[SettingRow]:
     return rows
 
 
-def _figures(slo: Gate, judged: Judged) -> list[Cell]:
+def _figures(slo: Gate, judged: EvaluatedSetting) -> list[Cell]:
     """The objective's figure, delay p50 and p99, busy, waits, cold, and dollars per hour and per 1000 jobs."""
     found = judged.prediction
     delay_ms = found.delay_ms
@@ -155,14 +159,14 @@ def _figures(slo: Gate, judged: Judged) -> list[Cell]:
     ]
 
 
-def _observed(slo: Gate, judged: Judged) -> Cell:
+def _observed(slo: Gate, judged: EvaluatedSetting) -> Cell:
     return _cell(judged.observed, lambda value: told.figure_text(slo, value))
 
 
 def _cell(estimate: Estimate | None, text: Callable[[float], str]) -> Cell:
     """A figure between the ends of its interval; nothing here is less than nothing, whatever a mean's error says."""
     if estimate is None:
-        return Cell(Figure("", None, NOTHING))
+        return Cell(Figure("", None, DASH))
     low, high = (Figure("", end, text(max(0.0, end))) for end in (estimate.low, estimate.high))
     shown = Figure("", estimate.value, text(estimate.value))
     return Cell(shown, None if low.text == high.text == shown.text else (low, high))

@@ -14,18 +14,18 @@ from loadtest.report.data_tables import DataTable
 Row = dict[str, Any]
 
 ACCENT, INK, GREY, PALE = "var(--accent)", "var(--ink-2)", "var(--grey)", "var(--pale)"
-BAD, DOUBT, STEADY = "var(--bad)", "var(--doubt)", "var(--steady)"
+BAD, WARNING, STEADY = "var(--bad)", "var(--doubt)", "var(--steady)"
 """Colours are the page's own variables, so that a chart follows the page into the dark and onto paper."""
 
-FLOW_COLOURS = {"run": ACCENT, "runsync": INK, "stream": GREY, "webhook": DOUBT}
+FLOW_COLOURS = {"run": ACCENT, "runsync": INK, "stream": GREY, "webhook": WARNING}
 
-_MOST_LOG_TICKS = 7
+_MAX_LOG_TICKS = 7
 _NAME_ROOM = 0.12
 _TIME_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)
 
 
 @dataclass(frozen=True)
-class Key:
+class LegendEntry:
     """One entry of a chart's legend."""
 
     label: str
@@ -43,8 +43,8 @@ class Chart:
     name: str
     title: str
     unit: str
-    words: str
-    keys: Sequence[Key]
+    alt_text: str
+    keys: Sequence[LegendEntry]
     spec: Row
     over_time: bool = False
     term: str = ""
@@ -65,7 +65,7 @@ _CONFIG: Row = {
 }
 
 
-def styled(layers: Sequence[alt.Chart], height: int) -> Row:
+def styled_spec(layers: Sequence[alt.Chart], height: int) -> Row:
     """Layers as one specification in the page's style, as wide as its place."""
     spec: Row = alt.layer(*layers).properties(width="container", height=height).to_dict(validate=False)
     return spec | {"config": _CONFIG}
@@ -103,7 +103,7 @@ def over_time_spec(
     if steady_s is not None:
         under.append(_shade(*steady_s, STEADY))
     looked_at = [alt.param(name="from_s", value=0), alt.param(name="to_s", value=max(end_s, 0.001))]
-    return styled([*under, *layers, hover.add_params(*looked_at)], height)
+    return styled_spec([*under, *layers, hover.add_params(*looked_at)], height)
 
 
 def _shade(from_s: float, to_s: float, colour: str) -> alt.Chart:
@@ -182,7 +182,7 @@ def _log_ticks(domain: tuple[float, float]) -> list[float]:
     """1, 2, 5, 10, 20 … within the domain, or the powers of ten alone where those would be many."""
     ticks = [digit * 10.0**power for power in range(8) for digit in (1, 2, 5)]
     ticks = [tick for tick in ticks if domain[0] <= tick <= domain[1]]
-    return ticks if len(ticks) <= _MOST_LOG_TICKS else [tick for tick in ticks if log10(tick).is_integer()]
+    return ticks if len(ticks) <= _MAX_LOG_TICKS else [tick for tick in ticks if log10(tick).is_integer()]
 
 
 def _log_ms_axis(domain: tuple[float, float]) -> alt.Axis:

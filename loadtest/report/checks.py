@@ -7,31 +7,31 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from loadtest.capacity.held_out import Figure, PredictionCheck
-from loadtest.capacity.plan import Checked
-from loadtest.report.capacity import calibrated, columns, takes_text, unknown, workers
-from loadtest.report.words import NOTHING, count, milliseconds, rate, signed_share, span, three_digits
+from loadtest.capacity.held_out import BacktestResult, FigureCheck
+from loadtest.capacity.plan import BacktestReport
+from loadtest.report.capacity import calibration_text, columns, missing_measurements, pattern_text, workers
+from loadtest.report.words import DASH, count, duration, milliseconds, rate, signed_share, significant
 
 FIGURES: dict[str, tuple[str, Callable[[float], str]]] = {
     "delay_p50_ms": ("delay p50", milliseconds),
     "delay_p95_ms": ("delay p95", milliseconds),
     "throughput_per_s": ("throughput", rate),
-    "worker_s": ("worker time", lambda worker_s: f"{three_digits(worker_s)} s"),
+    "worker_s": ("worker time", lambda worker_s: f"{significant(worker_s)} s"),
 }
 """What each figure is called, and how it is written."""
 
 
-def print_checked(checked: Checked, console: Console) -> None:
+def print_backtest_report(checked: BacktestReport, console: Console) -> None:
     """Write what was predicted and measured, and what it was predicted from; 80 columns."""
-    print_checks(checked.checks, console)
+    print_backtests(checked.checks, console)
     console.print()
-    console.print(Text(calibrated(checked.calibration)))
-    console.print(Text(takes_text(checked.calibration.takes)))
-    for sentence in unknown(checked.calibration):
+    console.print(Text(calibration_text(checked.calibration)))
+    console.print(Text(pattern_text(checked.calibration.pattern)))
+    for sentence in missing_measurements(checked.calibration):
         console.print(Text(sentence))
 
 
-def print_checks(checks: Sequence[PredictionCheck], console: Console) -> None:
+def print_backtests(checks: Sequence[BacktestResult], console: Console) -> None:
     """Write the table, and under it what each run was; nothing where none was held out."""
     if not checks:
         return
@@ -48,32 +48,32 @@ def print_checks(checks: Sequence[PredictionCheck], console: Console) -> None:
             console.print(Text(note))
 
 
-def _cells(figure: Figure) -> tuple[str | Text, ...]:
+def _cells(figure: FigureCheck) -> tuple[str | Text, ...]:
     name, words = FIGURES[figure.name]
     predicted = figure.predicted
     return (
         name,
         words(predicted.value),
         f"{words(predicted.low)} to {words(predicted.high)}",
-        NOTHING if figure.measured is None else words(figure.measured),
-        Text(error_text(figure), style="red" if figure.inside is False else ""),
+        DASH if figure.measured is None else words(figure.measured),
+        Text(error_text(figure), style="red" if figure.in_interval is False else ""),
     )
 
 
-def error_text(figure: Figure) -> str:
+def error_text(figure: FigureCheck) -> str:
     """How far a prediction is off: a share of what was measured, or where that is 0 in the figure's own unit."""
     if figure.error is not None:
         return signed_share(figure.error)
-    return NOTHING if figure.measured is None else f"+{FIGURES[figure.name][1](figure.predicted.value)}"
+    return DASH if figure.measured is None else f"+{FIGURES[figure.name][1](figure.predicted.value)}"
 
 
-def cause_texts(check: PredictionCheck) -> tuple[str, ...]:
+def cause_texts(check: BacktestResult) -> tuple[str, ...]:
     """Why the figure that is furthest off is so, in a sentence; none where all are near what was measured."""
     cause = check.cause
     if cause is None:
         return ()
-    name, left, error = FIGURES[cause.figure][0], signed_share(cause.left), signed_share(cause.error)
-    chance = any(each.name == cause.figure and each.inside for each in check.figures)
+    name, left, error = FIGURES[cause.figure][0], signed_share(cause.remaining_error), signed_share(cause.error)
+    chance = any(each.name == cause.figure and each.in_interval for each in check.figures)
     beside = " (within what such runs differ by)" if chance else ""
     own = ", ".join(cause.own)
     if cause.what is None:
@@ -81,11 +81,11 @@ def cause_texts(check: PredictionCheck) -> tuple[str, ...]:
     return (f"Main cause of the error of {name}{beside}: {cause.what}. With the run's own {own} it is {left}.",)
 
 
-def run_text(check: PredictionCheck) -> str:
+def run_text(check: BacktestResult) -> str:
     """What a run that was held out was."""
     setting = check.setting
     flexible = "" if setting.fixed else f", {setting.scaling}, idle {milliseconds(setting.idle_timeout_s * 1000)}"
     return (
-        f"{check.run}: {workers(setting)}{flexible}; {count(check.jobs)} jobs in {span(check.duration_s)}, "
+        f"{check.run}: {workers(setting)}{flexible}; {count(check.jobs)} jobs in {duration(check.duration_s)}, "
         f"{count(check.replicas)} replicas."
     )

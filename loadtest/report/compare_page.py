@@ -5,25 +5,25 @@ from __future__ import annotations
 from altair.utils import schemapi
 
 from loadtest.report import contrast as told
-from loadtest.report.contrast import Contrast
+from loadtest.report.contrast import Comparison
 from loadtest.report.overlaid import overlaid_over_time, overlaid_percentiles
 from loadtest.report.page import page_html
-from loadtest.report.tables import needs
-from loadtest.report.terms import Terms
+from loadtest.report.tables import min_sample_sizes
+from loadtest.report.terms import Glossary
 
 
-def compare_html(contrast: Contrast) -> str:
+def compare_html(comparison: Comparison) -> str:
     """The whole page. Every figure is a summary's, a series' or a comparison's."""
     with schemapi.debug_mode(False):  # as in `html`
-        over_time, percentiles = overlaid_over_time(contrast), overlaid_percentiles(contrast)
+        over_time, percentiles = overlaid_over_time(comparison), overlaid_percentiles(comparison)
     return page_html(
         "compare.html",
-        Terms(),
+        Glossary(),
         [*over_time, *percentiles],
-        contrast=contrast,
-        times=told.times_beside(contrast),
+        contrast=comparison,
+        times=told.times_by_run(comparison),
         told=told,
-        needs=needs(),
+        needs=min_sample_sizes(),
         over_time=over_time,
         percentiles=percentiles,
     )

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest.report.contrast import (
-    Beside,
-    Contrast,
+    ComparedRun,
+    Comparison,
     interval_text,
     metric_text,
     ratio_text,
@@ -19,18 +19,18 @@ from loadtest.report.contrast import (
 )
 
 _COLOURS = {"better": "green", "worse": "red"}
-_MOST_DIFFERENCES = 12
+_MAX_DIFFERENCES = 12
 
 
-def print_contrast(contrast: Contrast, page: Path, console: Console) -> None:
+def print_comparison(comparison: Comparison, page: Path, console: Console) -> None:
     """Write the comparison in 80 columns, as far as names are short; colours only where the console is a terminal."""
-    for each in contrast.runs:
+    for each in comparison.runs:
         word = f"{each.summary.verdict.value}, {each.summary.jobs['completed']:,} jobs completed"
         console.print(Text.assemble((each.label, "bold"), f"  {word}"))
-    _print_differences(contrast, console)
-    for each in contrast.others:
+    _print_differences(comparison, console)
+    for each in comparison.others:
         console.print()
-        console.print(Text.assemble((each.label, "bold"), " against ", (contrast.first.label, "bold")))
+        console.print(Text.assemble((each.label, "bold"), " against ", (comparison.first.label, "bold")))
         if each.no_verdict is not None:
             console.print(Text.assemble(("no verdict: ", "yellow"), each.no_verdict))
         console.print(_table(each))
@@ -39,18 +39,18 @@ def print_contrast(contrast: Contrast, page: Path, console: Console) -> None:
     console.print(Text.assemble("compared  ", str(page)), soft_wrap=True)
 
 
-def _print_differences(contrast: Contrast, console: Console) -> None:
-    told = contrast.differences[:_MOST_DIFFERENCES]
-    if told:
+def _print_differences(comparison: Comparison, console: Console) -> None:
+    text = comparison.differences[:_MAX_DIFFERENCES]
+    if text:
         console.print()
-    for each in told:
+    for each in text:
         values = " | ".join("–" if value is None else value for value in each.values)
         console.print(Text.assemble(("differs: ", "yellow"), f"{each.what}: {values}"))
-    if len(contrast.differences) > len(told):
-        console.print(f"and {len(contrast.differences) - len(told)} more differences, all in the page")
+    if len(comparison.differences) > len(text):
+        console.print(f"and {len(comparison.differences) - len(text)} more differences, all in the page")
 
 
-def _table(beside: Beside) -> Table:
+def _table(beside: ComparedRun) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("metric")
     for header in ("first", "this", "ratio", "95 % interval"):

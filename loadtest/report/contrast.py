@@ -9,24 +9,24 @@ from loadtest.analyze.comparison import MetricComparison
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary
 from loadtest.analyze.unlike import Difference
-from loadtest.record.run import Run
+from loadtest.record.run import RunRecord
 from loadtest.report import words
 from loadtest.report.tables import QuantileRow, quantile_rows
 
 COLOURS = tuple(f"var(--run-{number})" for number in range(1, 9))
 """One a run; the page says what they are by day, by night and on paper."""
-MOST_RUNS = len(COLOURS)
+MAX_RUNS = len(COLOURS)
 
 
 @dataclass(frozen=True)
-class Beside:
+class ComparedRun:
     """One of the runs: what it is called here, its record, its figures, and how it compares with the first.
 
     `no_verdict` says why its ratios are told without better or worse; None where they have it, and of the first run.
     """
 
     label: str
-    run: Run
+    run: RunRecord
     summary: Summary
     series: Series
     compared: Sequence[MetricComparison] = ()
@@ -34,25 +34,25 @@ class Beside:
 
 
 @dataclass(frozen=True)
-class Contrast:
+class Comparison:
     """Several runs, the first of which is the baseline, in what they differ, and how much worse is not worse."""
 
-    runs: Sequence[Beside]
+    runs: Sequence[ComparedRun]
     differences: Sequence[Difference]
     tolerance: float
-    floor_ms: float
+    min_difference_ms: float
 
     @property
-    def first(self) -> Beside:
+    def first(self) -> ComparedRun:
         """The baseline."""
         return self.runs[0]
 
     @property
-    def others(self) -> Sequence[Beside]:
+    def others(self) -> Sequence[ComparedRun]:
         """All but the baseline."""
         return self.runs[1:]
 
-    def coloured(self) -> list[tuple[Beside, str]]:
+    def with_colours(self) -> list[tuple[ComparedRun, str]]:
         """Each run with its colour."""
         return list(zip(self.runs, COLOURS, strict=False))
 
@@ -69,30 +69,30 @@ def value_text(found: MetricComparison, value: float | None) -> str:
 
 def ratio_text(found: MetricComparison) -> str:
     """Candidate over baseline."""
-    return words.NOTHING if found.ratio is None else f"{found.ratio:.3f}×"
+    return words.DASH if found.ratio is None else f"{found.ratio:.3f}×"
 
 
 def interval_text(found: MetricComparison) -> str:
     """The ratio's 95 % interval."""
-    return words.NOTHING if found.ci95 is None else f"{found.ci95[0]:.3f} to {found.ci95[1]:.3f}"
+    return words.DASH if found.ci95 is None else f"{found.ci95[0]:.3f} to {found.ci95[1]:.3f}"
 
 
 def detectable_text(found: MetricComparison) -> str:
     """The ratio that would have been found worse 8 times in 10."""
-    return words.NOTHING if found.detectable is None else f"{found.detectable:.3f}×"
+    return words.DASH if found.detectable is None else f"{found.detectable:.3f}×"
 
 
-def standing_text(beside: Beside, found: MetricComparison) -> str:
+def standing_text(beside: ComparedRun, found: MetricComparison) -> str:
     """Better, worse or cannot tell; no verdict where the runs are not of one kind, whatever the figures."""
     if found.ratio is None:
         return "n too small"
     return "no verdict" if beside.no_verdict is not None else found.standing.value
 
 
-def times_beside(contrast: Contrast) -> dict[str, dict[str, list[tuple[str, str, QuantileRow]]]]:
+def times_by_run(comparison: Comparison) -> dict[str, dict[str, list[tuple[str, str, QuantileRow]]]]:
     """By flow, then by quantity, each run's line: its label, its colour, its percentiles."""
     found: dict[str, dict[str, list[tuple[str, str, QuantileRow]]]] = {}
-    for beside, colour in contrast.coloured():
+    for beside, colour in comparison.with_colours():
         for flow, figures in beside.summary.flows.items():
             for row in quantile_rows(figures):
                 found.setdefault(flow, {}).setdefault(row.label, []).append((beside.label, colour, row))

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loadtest.report.words import NOTHING
+from loadtest.report.words import DASH
 
-MOST_ROWS = 60
+MAX_ROWS = 60
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class DataTable:
 
 def data_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[str, str]]) -> DataTable:
     """Rows of a chart in columns, each a field with its title and number format; thinned where they are many."""
-    stride = max(1, -(-len(rows) // MOST_ROWS))
+    stride = max(1, -(-len(rows) // MAX_ROWS))
     shown = rows[::stride]
     note = f"Every {_ordinal(stride)} of {len(rows)} rows." if stride > 1 else ""
     texts = [[number(row.get(field), form) for field, (_, form) in columns.items()] for row in shown]
@@ -32,7 +32,7 @@ def data_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[st
 def number(value: float | str | None, form: str) -> str:
     """A value as its format has it; a dash for none, text as it is."""
     if value is None:
-        return NOTHING
+        return DASH
     return value if isinstance(value, str) else format(value, form).replace("%", " %")
 
 

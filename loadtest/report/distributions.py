@@ -14,12 +14,12 @@ from loadtest.analyze.series import Series
 from loadtest.report.charts import (
     FLOW_COLOURS,
     Chart,
-    Key,
+    LegendEntry,
     log_domain,
     log_ms_x,
     log_ms_y,
     rows_chart,
-    styled,
+    styled_spec,
 )
 from loadtest.report.data_tables import DataTable, data_table
 from loadtest.report.words import milliseconds
@@ -65,9 +65,9 @@ def _histogram(quantity: str, by_flow: dict[str, Distribution]) -> Chart:
         name=f"{_name(quantity)}-histogram",
         title=TITLES[quantity],
         unit="jobs per bar, time on a logarithmic axis",
-        words=f"{TITLES[quantity]} of completed jobs: {'; '.join(ranges)}.",
-        keys=[Key(f"{flow}, n = {each.n:,}", FLOW_COLOURS[flow], "box") for flow, each in by_flow.items()],
-        spec=styled(layers, _HEIGHT),
+        alt_text=f"{TITLES[quantity]} of completed jobs: {'; '.join(ranges)}.",
+        keys=[LegendEntry(f"{flow}, n = {each.n:,}", FLOW_COLOURS[flow], "box") for flow, each in by_flow.items()],
+        spec=styled_spec(layers, _HEIGHT),
         term=_TERMS[quantity],
         table=_bars_table(by_flow),
     )
@@ -134,9 +134,9 @@ def percentile_chart(name: str, title: str, curves: Sequence[Curve]) -> Chart:
         name=f"{name}-percentiles",
         title=title,
         unit="by percentile, as far as n supports one",
-        words=f"{title} by percentile, up to {'; '.join(tops)}.",
-        keys=[Key(f"{each.label}, n = {each.of.n:,}", each.colour) for each in curves],
-        spec=styled(layers, _HEIGHT),
+        alt_text=f"{title} by percentile, up to {'; '.join(tops)}.",
+        keys=[LegendEntry(f"{each.label}, n = {each.of.n:,}", each.colour) for each in curves],
+        spec=styled_spec(layers, _HEIGHT),
         term="percentile",
         table=_curve_table(curves),
     )

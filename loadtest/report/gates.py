@@ -24,7 +24,7 @@ def interval_texts(result: GateResult) -> tuple[str, str] | None:
 
 def _figure(result: GateResult, value: float | None) -> str:
     if value is None:
-        return words.NOTHING
+        return words.DASH
     try:
         metric = parse_gate(result.gate).metric
     except ValueError:

@@ -8,20 +8,20 @@ from typing import Any
 from altair.utils import schemapi
 from ruamel.yaml import YAML
 
-from loadtest.analyze.faults import MOST_GROUPS
+from loadtest.analyze.faults import MAX_GROUPS
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary, Verdict
-from loadtest.record.run import Run
+from loadtest.record.run import RunRecord
 from loadtest.report.distributions import distribution_charts
 from loadtest.report.gates import interval_texts, limit_text, observed_text
 from loadtest.report.over_time import over_time_charts
 from loadtest.report.page import page_html
-from loadtest.report.tables import PERCENTILES, beside_rows, needs, quantile_rows, tiles
-from loadtest.report.terms import Terms
+from loadtest.report.tables import PERCENTILES, min_sample_sizes, quantile_rows, steady_comparison, tiles
+from loadtest.report.terms import Glossary
 from loadtest.report.workers import workers_chart, workers_words
 
-MOST_WORKERS = 50
-MOST_INPUTS = 5
+MAX_WORKERS = 50
+MAX_INPUTS = 5
 
 SECTIONS = {
     "over-time": "Over time",
@@ -49,7 +49,7 @@ VERDICT_WORDS = {
 }
 
 
-def report_html(run: Run, summary: Summary, series: Series) -> str:
+def report_html(run: RunRecord, summary: Summary, series: Series) -> str:
     """The whole report. Every figure is the summary's, every chart the series'."""
     # Altair checks each part of a chart as it is made, which takes longer than all else; the tests check the whole.
     with schemapi.debug_mode(False):
@@ -59,7 +59,7 @@ def report_html(run: Run, summary: Summary, series: Series) -> str:
     charts = [*over_time, *distributions, *([by_worker] if by_worker else [])]
     return page_html(
         "report.html",
-        Terms(),
+        Glossary(),
         charts,
         run=run,
         summary=summary,
@@ -68,16 +68,16 @@ def report_html(run: Run, summary: Summary, series: Series) -> str:
         tiles=tiles(summary, series),
         contents=_contents(summary),
         quantile_rows=quantile_rows,
-        beside_rows=beside_rows,
+        beside_rows=steady_comparison,
         percentiles=PERCENTILES,
         workers_words=workers_words(summary.workers),
         workers_chart=by_worker,
         observed_text=observed_text,
         limit_text=limit_text,
         interval_texts=interval_texts,
-        most_workers=MOST_WORKERS,
-        most_faults=MOST_GROUPS,
-        needs=needs(),
+        most_workers=MAX_WORKERS,
+        most_faults=MAX_GROUPS,
+        needs=min_sample_sizes(),
         over_time={chart.name: chart for chart in over_time},
         distributions=distributions,
         scenario_yaml=_yaml(_shortened(run.scenario)),
@@ -98,9 +98,9 @@ def _shortened(scenario: dict[str, Any]) -> dict[str, Any]:
 
 def _first(inputs: dict[str, Any] | None) -> dict[str, Any] | None:
     lines = (inputs or {}).get("lines", [])
-    if inputs is None or len(lines) <= MOST_INPUTS:
+    if inputs is None or len(lines) <= MAX_INPUTS:
         return inputs
-    return {**inputs, "lines": [*lines[:MOST_INPUTS], f"and {len(lines) - MOST_INPUTS} more"]}
+    return {**inputs, "lines": [*lines[:MAX_INPUTS], f"and {len(lines) - MAX_INPUTS} more"]}
 
 
 def _yaml(value: dict[str, Any]) -> str:

@@ -49,26 +49,26 @@ def _add_counts(to: Element, suites: Iterable[Element]) -> None:
 
 
 def _gate(classname: str, result: GateResult, sound: bool) -> Element:
-    told = f"observed {observed_text(result)}, limit {limit_text(result)}, n {result.n:,}. {result.detail}"
+    text = f"observed {observed_text(result)}, limit {limit_text(result)}, n {result.n:,}. {result.detail}"
     if result.verdict is Verdict.FAIL:
-        return _case(classname, result.gate, "failure", told)
+        return _case(classname, result.gate, "failure", text)
     if result.verdict is Verdict.INCONCLUSIVE:
-        return _case(classname, result.gate, "skipped", f"inconclusive: {told}")
+        return _case(classname, result.gate, "skipped", f"inconclusive: {text}")
     if not sound:
-        return _case(classname, result.gate, "skipped", f"holds, but the measurement is not sound: {told}")
-    return _case(classname, result.gate, "system-out", told)
+        return _case(classname, result.gate, "skipped", f"holds, but the measurement is not sound: {text}")
+    return _case(classname, result.gate, "system-out", text)
 
 
 def _check(classname: str, check: Check) -> Element:
     return _case(classname, check.name, "system-out" if check.ok else "failure", check.detail)
 
 
-def _case(classname: str, name: str, kind: str, told: str) -> Element:
+def _case(classname: str, name: str, kind: str, text: str) -> Element:
     case = Element("testcase", {"classname": _text(classname), "name": _text(name), "time": "0"})
     note = ElementTree.SubElement(case, kind)
     if kind != "system-out":
-        note.set("message", _text(told))
-    note.text = _text(told)
+        note.set("message", _text(text))
+    note.text = _text(text)
     return case
 
 

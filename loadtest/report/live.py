@@ -16,7 +16,7 @@ LINE_EVERY_S = 5.0
 PHASES = {"load": "sending", "drain": "waiting for the last jobs", "cancel": "cancelling what is unfinished"}
 
 
-class LiveView:
+class ProgressDisplay:
     """Shows progress on a console; a context, since a live display must be taken down again."""
 
     def __init__(self, scenario: Scenario, console: Console) -> None:
@@ -27,7 +27,7 @@ class LiveView:
         self._next_line_s = 0.0
         self._phase = ""
 
-    def __enter__(self) -> LiveView:
+    def __enter__(self) -> ProgressDisplay:
         if self._live is not None:
             self._live.start()
             self._live.update(Text(f"{self._name}: starting"), refresh=True)

@@ -48,7 +48,7 @@ def _flow(name: str, flow: FlowSummary) -> tuple[str, ...]:
         name,
         words.count(flow.jobs),
         words.count(flow.completed),
-        words.three_digits(flow.throughput_per_s),
+        words.significant(flow.throughput_per_s),
         *(words.milliseconds(value) for each in times for value in (each.p50, each.p95)),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from loadtest.analyze.bins import OverTime
+from loadtest.analyze.bins import BinnedPercentiles
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary
 from loadtest.report.charts import (
@@ -15,7 +15,7 @@ from loadtest.report.charts import (
     PALE,
     STEADY,
     Chart,
-    Key,
+    LegendEntry,
     line,
     log_domain,
     log_ms_y,
@@ -23,8 +23,17 @@ from loadtest.report.charts import (
     time_x,
 )
 from loadtest.report.over_time_endpoint import endpoint_charts
-from loadtest.report.timed import Content, Frame, Words, bin_rows, blocks, frame_of, rate_y, stack
-from loadtest.report.words import milliseconds, rate, span
+from loadtest.report.timed import (
+    ChartData,
+    ChartText,
+    Timeline,
+    bin_rows,
+    filled_bins,
+    frame_of,
+    rate_y,
+    stacked_bars,
+)
+from loadtest.report.words import duration, milliseconds, rate
 
 _PARTS = {"send_lag": ("send lag", BAD), "delay": ("delay", ACCENT), "execution": ("execution", INK)}
 _PARTS |= {"overhead": ("overhead", GREY)}
@@ -47,7 +56,7 @@ def over_time_charts(summary: Summary, series: Series) -> list[Chart]:
     return charts + endpoint_charts(summary, frame)
 
 
-def _load(summary: Summary, frame: Frame) -> Chart:
+def _load(summary: Summary, frame: Timeline) -> Chart:
     rates, arrivals = frame.series.rates, summary.arrivals
     columns = {name: getattr(rates, name) for name in ("offered", "sent", "completed", "failed")}
     rows = bin_rows(rates.at_s, rates.bin_s, **columns)
@@ -58,27 +67,27 @@ def _load(summary: Summary, frame: Frame) -> Chart:
     ]
     if rates.offered:
         drawn = {"offered": ("offered", PALE, "box")} | drawn
-        layers.insert(0, blocks(rows, "offered", PALE, 0.55))
+        layers.insert(0, filled_bins(rows, "offered", PALE, 0.55))
     if any(rates.failed):
         drawn["failed"] = ("ended otherwise", BAD, "box")
-        layers.append(blocks(rows, "failed", BAD, 1.0))
+        layers.append(filled_bins(rows, "failed", BAD, 1.0))
     words = (
-        f"Over {span(frame.series.load_s)}, {rate(arrivals.offered_per_s)} were offered, "
+        f"Over {duration(frame.series.load_s)}, {rate(arrivals.offered_per_s)} were offered, "
         f"{rate(arrivals.achieved_per_s)} sent and {rate(frame.series.throughput_per_s)} completed."
     )
-    unit = f"jobs per second, in bins of {span(rates.bin_s)}"
-    keys = [Key(*each) for each in drawn.values()]
+    unit = f"jobs per second, in bins of {duration(rates.bin_s)}"
+    keys = [LegendEntry(*each) for each in drawn.values()]
     if frame.steady_s is not None:
-        keys.append(Key("steady window", STEADY, "box"))
+        keys.append(LegendEntry("steady window", STEADY, "box"))
     fields = {name: f"{label}, /s" for name, (label, _, _) in drawn.items()}
-    told = Words("load", "Load and throughput", unit, words, "throughput")
-    return frame.chart(told, keys, Content(layers, rows, fields, ",.2f"))
+    text = ChartText("load", "Load and throughput", unit, words, "throughput")
+    return frame.chart(text, keys, ChartData(layers, rows, fields, ",.2f"))
 
 
-def _latency(summary: Summary, frame: Frame, quantity: str) -> Chart:
+def _latency(summary: Summary, frame: Timeline, quantity: str) -> Chart:
     title, term = _TIMES[quantity]
     latencies, points = frame.series.latencies, frame.series.points
-    lines: OverTime = getattr(latencies, quantity)
+    lines: BinnedPercentiles = getattr(latencies, quantity)
     dots = [{"s": s, "ms": max(1.0, ms)} for s, ms in zip(points.at_s, getattr(points, quantity), strict=True)]
     drawn = {"p50": (lines.p50, ACCENT), "p95": (lines.p95, INK), "p99": (lines.p99, GREY)}
     drawn = {name: pair for name, pair in drawn.items() if any(value is not None for value in pair[0])}
@@ -91,12 +100,12 @@ def _latency(summary: Summary, frame: Frame, quantity: str) -> Chart:
     marks = rows_chart(dots).mark_circle(size=9 if len(dots) > 200 else 24, color=GREY, opacity=0.5, clip=True)
     layers = [marks.encode(x=time_x(), y=log_ms_y("ms", domain))]
     layers += [line(middle, name, colour, log_ms_y(name, domain)) for name, (_, colour) in reversed(drawn.items())]
-    keys = [Key(name, colour) for name, (_, colour) in drawn.items()] + [Key("one job", GREY, "dot")]
-    unit = f"of completed jobs by intended start, in bins of {span(latencies.bin_s)}; a dot is one job"
+    keys = [LegendEntry(name, colour) for name, (_, colour) in drawn.items()] + [LegendEntry("one job", GREY, "dot")]
+    unit = f"of completed jobs by intended start, in bins of {duration(latencies.bin_s)}; a dot is one job"
     name = quantity.removesuffix("_ms").replace("_", "-") + "-over-time"
-    told = Words(name, title, unit, _flow_words(summary, quantity, title), term)
+    text = ChartText(name, title, unit, _flow_words(summary, quantity, title), term)
     fields = {"jobs": "jobs"} | {name: f"{name}, ms" for name in drawn}
-    return frame.chart(told, keys, Content(layers, rows, fields, ",.0f"))
+    return frame.chart(text, keys, ChartData(layers, rows, fields, ",.0f"))
 
 
 def _drawn_ms(value_ms: float | None) -> float | None:
@@ -104,24 +113,24 @@ def _drawn_ms(value_ms: float | None) -> float | None:
 
 
 def _flow_words(summary: Summary, quantity: str, title: str) -> str:
-    told = []
+    text = []
     for flow, each in summary.flows.items():
         q = getattr(each, quantity)
-        told.append(f"{flow} p50 {milliseconds(q.p50)}, p95 {milliseconds(q.p95)}, at most {milliseconds(q.max)}")
-    return f"{title} over the whole run: {'; '.join(told)}."
+        text.append(f"{flow} p50 {milliseconds(q.p50)}, p95 {milliseconds(q.p95)}, at most {milliseconds(q.max)}")
+    return f"{title} over the whole run: {'; '.join(text)}."
 
 
-def _where_time_goes(frame: Frame) -> Chart:
+def _where_time_goes(frame: Timeline) -> Chart:
     latencies = frame.series.latencies
     rows = bin_rows(latencies.at_s, latencies.bin_s, **latencies.mean)
     axis = alt.Axis(tickCount=5, labelExpr="format(datum.value / 1000, '~r') + ' s'")
-    told = Words(
+    text = ChartText(
         "where-time-goes",
         "Where the time goes",
-        f"mean end-to-end time of completed jobs by intended start, in bins of {span(latencies.bin_s)}",
+        f"mean end-to-end time of completed jobs by intended start, in bins of {duration(latencies.bin_s)}",
         "The mean end-to-end time over the run, split into send lag, delay, execution and overhead.",
         "overhead",
     )
-    keys = [Key(label, colour, "box") for label, colour in _PARTS.values()]
+    keys = [LegendEntry(label, colour, "box") for label, colour in _PARTS.values()]
     fields = {part: f"{label}, ms" for part, (label, _) in _PARTS.items()}
-    return frame.chart(told, keys, Content([stack(rows, _PARTS, axis)], rows, fields, ",.1f"))
+    return frame.chart(text, keys, ChartData([stacked_bars(rows, _PARTS, axis)], rows, fields, ",.1f"))

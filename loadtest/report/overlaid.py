@@ -7,13 +7,13 @@ from math import ceil
 
 import altair as alt
 
-from loadtest.analyze.bins import OverTime
+from loadtest.analyze.bins import BinnedPercentiles
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary
 from loadtest.report.charts import (
     PALE,
     Chart,
-    Key,
+    LegendEntry,
     Row,
     hover_bins,
     line,
@@ -22,34 +22,34 @@ from loadtest.report.charts import (
     over_time_spec,
     stage_rules,
 )
-from loadtest.report.contrast import Beside, Contrast
+from loadtest.report.contrast import ComparedRun, Comparison
 from loadtest.report.distributions import TITLES, Curve, percentile_chart
-from loadtest.report.words import milliseconds, rate, span
+from loadtest.report.words import duration, milliseconds, rate
 
 _HEIGHT = 200
 _DASHED = (4, 3)
 _NAMES = {"delay_ms": "delay", "execution_ms": "execution", "end_to_end_ms": "end-to-end"}
 
 
-def overlaid_over_time(contrast: Contrast) -> list[Chart]:
+def overlaid_over_time(comparison: Comparison) -> list[Chart]:
     """Throughput beside what was offered, p50 and p95 of each quantity, jobs in flight; none without any job."""
-    if not any(each.series.outcomes for each in contrast.runs):
+    if not any(each.series.outcomes for each in comparison.runs):
         return []
-    charts = [_throughput(contrast)]
-    charts += [chart for quantity in TITLES if (chart := _latency(contrast, quantity)) is not None]
-    return [*charts, _in_flight(contrast)]
+    charts = [_throughput(comparison)]
+    charts += [chart for quantity in TITLES if (chart := _latency(comparison, quantity)) is not None]
+    return [*charts, _in_flight(comparison)]
 
 
-def overlaid_percentiles(contrast: Contrast) -> list[Chart]:
+def overlaid_percentiles(comparison: Comparison) -> list[Chart]:
     """A percentile chart for each quantity and flow of which any run supports a percentile."""
-    flows = dict.fromkeys(flow for each in contrast.runs for flow in each.summary.flows)
+    flows = dict.fromkeys(flow for each in comparison.runs for flow in each.summary.flows)
     several = len(flows) > 1
     charts = []
     for flow in flows:
         for quantity, title in TITLES.items():
             curves = [
                 Curve(each.label, colour, known)
-                for each, colour in contrast.coloured()
+                for each, colour in comparison.with_colours()
                 if (known := each.series.distributions[quantity].get(flow)) is not None and known.value_ms
             ]
             if curves:
@@ -58,9 +58,9 @@ def overlaid_percentiles(contrast: Contrast) -> list[Chart]:
     return charts
 
 
-def _spec(contrast: Contrast, layers: Sequence[alt.Chart], under_pointer: alt.Chart) -> Row:
+def _spec(comparison: Comparison, layers: Sequence[alt.Chart], under_pointer: alt.Chart) -> Row:
     """Layers over the longest run's time; stages are told where all runs have the same ones."""
-    all_series = [each.series for each in contrast.runs]
+    all_series = [each.series for each in comparison.runs]
     end_s = max(each.end_s for each in all_series)
     alike = all(each.stages == all_series[0].stages for each in all_series)
     stages = [(stage.name, stage.start_s) for stage in all_series[0].stages] if alike else []
@@ -87,39 +87,39 @@ def _under_pointer(drawn: Sequence[tuple[str, Sequence[Row]]], unit: str, form: 
     return hover_bins(bins, titles, form)
 
 
-def _keys(contrast: Contrast) -> list[Key]:
-    return [Key(each.label, colour) for each, colour in contrast.coloured()]
+def _keys(comparison: Comparison) -> list[LegendEntry]:
+    return [LegendEntry(each.label, colour) for each, colour in comparison.with_colours()]
 
 
-def _width(contrast: Contrast, first: bool) -> float:
+def _width(comparison: Comparison, first: bool) -> float:
     """The baseline's line is a little heavier; with many runs all are finer."""
-    return (2.2 if first else 1.6) if len(contrast.runs) <= 4 else (1.8 if first else 1.2)
+    return (2.2 if first else 1.6) if len(comparison.runs) <= 4 else (1.8 if first else 1.2)
 
 
-def _told(contrast: Contrast, text: Callable[[Summary, Series], str]) -> str:
-    return "; ".join(f"{each.label} {text(each.summary, each.series)}" for each in contrast.runs)
+def _per_run_text(comparison: Comparison, text: Callable[[Summary, Series], str]) -> str:
+    return "; ".join(f"{each.label} {text(each.summary, each.series)}" for each in comparison.runs)
 
 
 def _counts_y() -> alt.Y:
     return alt.Y("y:Q", title=None, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5))
 
 
-def _throughput(contrast: Contrast) -> Chart:
-    layers, keys, drawn = [], _keys(contrast), []
-    offered = [each.series.rates.offered for each in contrast.runs]
+def _throughput(comparison: Comparison) -> Chart:
+    layers, keys, drawn = [], _keys(comparison), []
+    offered = [each.series.rates.offered for each in comparison.runs]
     one_offer = all(each == offered[0] for each in offered)
-    for number, (each, colour) in enumerate(contrast.coloured()):
+    for number, (each, colour) in enumerate(comparison.with_colours()):
         rates = each.series.rates
         if rates.offered and (number == 0 or not one_offer):
             due = _rows(rates.at_s, rates.bin_s, [*rates.offered, *[0.0] * (len(rates.at_s) - len(rates.offered))])
             layers.append(line(due, "y", PALE if one_offer else colour, _counts_y(), step=True, dash=_DASHED))
         rows = _rows(rates.at_s, rates.bin_s, rates.completed)
-        layers.append(line(rows, "y", colour, _counts_y(), step=True, width=_width(contrast, number == 0)))
+        layers.append(line(rows, "y", colour, _counts_y(), step=True, width=_width(comparison, number == 0)))
         drawn.append((each.label, rows))
     if any(offered):
-        keys.append(Key("offered", PALE) if one_offer else Key("offered: dashed", PALE))
-    told = _told(
-        contrast,
+        keys.append(LegendEntry("offered", PALE) if one_offer else LegendEntry("offered: dashed", PALE))
+    text = _per_run_text(
+        comparison,
         lambda summary, series: (
             f"{rate(series.throughput_per_s)} of {rate(summary.arrivals.offered_per_s)} that were offered"
         ),
@@ -127,25 +127,25 @@ def _throughput(contrast: Contrast) -> Chart:
     return Chart(
         name="throughput",
         title="Throughput",
-        unit=f"jobs completed per second, in bins of {_bins(contrast, lambda series: series.rates.bin_s)}",
-        words=f"Jobs completed per second while load was offered: {told}.",
+        unit=f"jobs completed per second, in bins of {_bins(comparison, lambda series: series.rates.bin_s)}",
+        alt_text=f"Jobs completed per second while load was offered: {text}.",
         keys=keys,
-        spec=_spec(contrast, layers, _under_pointer(drawn, "/s", ",.1f")),
+        spec=_spec(comparison, layers, _under_pointer(drawn, "/s", ",.1f")),
         over_time=True,
     )
 
 
-def _bins(contrast: Contrast, width_s: Callable[[Series], float]) -> str:
+def _bins(comparison: Comparison, width_s: Callable[[Series], float]) -> str:
     """The widths of the runs' bins, the same one said once."""
-    return ", ".join(dict.fromkeys(span(width_s(each.series)) for each in contrast.runs))
+    return ", ".join(dict.fromkeys(duration(width_s(each.series)) for each in comparison.runs))
 
 
-def _latency(contrast: Contrast, quantity: str) -> Chart | None:
+def _latency(comparison: Comparison, quantity: str) -> Chart | None:
     """Both percentiles of every run; None where no bin of any run has the jobs for one."""
-    drawn: list[tuple[Beside, str, str, list[Row]]] = []
-    for each, colour in contrast.coloured():
+    drawn: list[tuple[ComparedRun, str, str, list[Row]]] = []
+    for each, colour in comparison.with_colours():
         latencies = each.series.latencies
-        lines: OverTime = getattr(latencies, quantity)
+        lines: BinnedPercentiles = getattr(latencies, quantity)
         for name, values in (("p50", lines.p50), ("p95", lines.p95)):
             floored = [None if value is None else max(1.0, value) for value in values]
             if any(value is not None for value in values):
@@ -153,49 +153,49 @@ def _latency(contrast: Contrast, quantity: str) -> Chart | None:
     if not drawn:
         return None
     y = log_ms_y("y", log_domain([row["y"] for *_, rows in drawn for row in rows if row["y"] is not None]))
-    told = _told(contrast, lambda summary, _: _flows(summary, quantity))
+    text = _per_run_text(comparison, lambda summary, _: _flows(summary, quantity))
     under = _under_pointer([(f"{each.label} {name}", rows) for each, _, name, rows in drawn], "ms", ",.0f")
     layers = []
     for each, colour, name, rows in drawn:
         middle = [row | {"s": (row["s"] + row["s2"]) / 2} for row in rows]
-        width = _width(contrast, each is contrast.first)
+        width = _width(comparison, each is comparison.first)
         layers.append(line(middle, "y", colour, y, width=width, dash=_DASHED if name == "p50" else ()))
     return Chart(
         name=f"{_NAMES[quantity]}-over-time",
         title=TITLES[quantity],
         unit=(
             f"p95 solid, p50 dashed; completed jobs of all flows by intended start, in bins of "
-            f"{_bins(contrast, lambda series: series.latencies.bin_s)}"
+            f"{_bins(comparison, lambda series: series.latencies.bin_s)}"
         ),
-        words=f"{TITLES[quantity]} over the whole run: {told}.",
-        keys=_keys(contrast),
-        spec=_spec(contrast, layers, under),
+        alt_text=f"{TITLES[quantity]} over the whole run: {text}.",
+        keys=_keys(comparison),
+        spec=_spec(comparison, layers, under),
         over_time=True,
     )
 
 
 def _flows(summary: Summary, quantity: str) -> str:
-    told = []
+    text = []
     for flow, each in summary.flows.items():
         q = getattr(each, quantity)
-        told.append(f"{flow} p50 {milliseconds(q.p50)}, p95 {milliseconds(q.p95)}")
-    return " and ".join(told)
+        text.append(f"{flow} p50 {milliseconds(q.p50)}, p95 {milliseconds(q.p95)}")
+    return " and ".join(text)
 
 
-def _in_flight(contrast: Contrast) -> Chart:
+def _in_flight(comparison: Comparison) -> Chart:
     layers, drawn = [], []
-    for number, (each, colour) in enumerate(contrast.coloured()):
+    for number, (each, colour) in enumerate(comparison.with_colours()):
         rates = each.series.rates
         rows = _rows(rates.at_s, rates.bin_s, rates.in_flight)
-        layers.append(line(rows, "y", colour, _counts_y(), step=True, width=_width(contrast, number == 0)))
+        layers.append(line(rows, "y", colour, _counts_y(), step=True, width=_width(comparison, number == 0)))
         drawn.append((each.label, rows))
-    told = _told(contrast, lambda _, series: f"{max(series.rates.in_flight, default=0)}")
+    text = _per_run_text(comparison, lambda _, series: f"{max(series.rates.in_flight, default=0)}")
     return Chart(
         name="in-flight",
         title="Jobs in flight",
         unit="jobs sent and not yet ended, as the client counts",
-        words=f"The most jobs in flight at the end of a bin: {told}.",
-        keys=_keys(contrast),
-        spec=_spec(contrast, layers, _under_pointer(drawn, "", ",.0f")),
+        alt_text=f"The most jobs in flight at the end of a bin: {text}.",
+        keys=_keys(comparison),
+        spec=_spec(comparison, layers, _under_pointer(drawn, "", ",.0f")),
         over_time=True,
     )

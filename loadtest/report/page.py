@@ -9,17 +9,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from loadtest.report import words
-from loadtest.report.bundle import charting_script
+from loadtest.report.bundle import vega_bundle
 from loadtest.report.charts import Chart
-from loadtest.report.terms import Terms
+from loadtest.report.terms import Glossary
 
 
-def page_html(template: str, terms: Terms, charts: Sequence[Chart], **shown: object) -> str:
+def page_html(template: str, terms: Glossary, charts: Sequence[Chart], **shown: object) -> str:
     """A page that shows this, draws its charts, and explains its terms."""
     return _environment(terms).get_template(template).render(shown, terms=terms, charts=charts)
 
 
-def _environment(terms: Terms) -> Environment:
+def _environment(terms: Glossary) -> Environment:
     """The templates, which know how figures are written, link terms, and refuse a name that nobody gave them."""
     made = Environment(
         loader=PackageLoader("loadtest.report"),
@@ -37,12 +37,12 @@ def _environment(terms: Terms) -> Environment:
         words.count,
         words.dollars,
         words.milliseconds,
-        words.moment,
+        words.timestamp,
         words.number,
         words.rate,
         words.share,
         words.signed_share,
-        words.span,
+        words.duration,
     ):
         made.filters[filter_.__name__] = filter_
     return made
@@ -57,4 +57,4 @@ def _specs_in_html(charts: Sequence[Chart]) -> Markup:
 
 def _charting_in_html() -> Markup:
     """The charting library, which no text inside can end early."""
-    return Markup(charting_script().replace("</script", "<\\/script"))
+    return Markup(vega_bundle().replace("</script", "<\\/script"))

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 
 from loadtest.capacity.probing import Bounds, usual_probes
 from loadtest.protocol import Limit
-from loadtest.report.words import count, dollars, share, span, three_digits
-from loadtest.scenario.doubts import doubts
-from loadtest.scenario.key import LOCAL_KEY, LOCAL_VARIABLE, key_variable
+from loadtest.report.words import count, dollars, duration, share, significant
+from loadtest.scenario.doubts import warnings
+from loadtest.scenario.key import LOCAL_KEY, LOCAL_KEY_ENV, key_variable
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import OperationPreview, Preview
-from loadtest.scenario.probes import at_rate, first_rate, obstacle
+from loadtest.scenario.probes import blocking_reason, first_rate, scaled_to
 from loadtest.scenario.search import Search
 from loadtest.scenario.target import HandlerTarget, RemoteTarget
 from loadtest.traffic.settings import ClosedLoad, Gamma, Trace
@@ -21,36 +21,38 @@ WIDTH = 80
 _LABEL_WIDTH = 12
 
 
-def preview_lines(seen: Preview) -> Iterator[str]:
+def preview_lines(preview: Preview) -> Iterator[str]:
     """The preview, line by line, doubts last."""
-    scenario = seen.scenario
+    scenario = preview.scenario
     yield from textwrap.wrap(" - ".join(filter(None, [scenario.name, scenario.question])), WIDTH)
     yield ""
     yield from _labelled("target", _target(scenario))
     yield from _labelled("key", _key(scenario))
-    yield from _labelled("load", _load(seen))
-    yield from _labelled("seed", _seed(seen))
-    yield from _labelled("time", _time(seen))
+    yield from _labelled("load", _load(preview))
+    yield from _labelled("seed", _seed(preview))
+    yield from _labelled("time", _time(preview))
     if scenario.search is not None:
         yield from _labelled("search", _search(scenario, scenario.search))
     yield ""
-    yield from _table(["stage", "for", "peak", "jobs"], [_stage(seen, index) for index in range(len(seen.stages))])
+    yield from _table(
+        ["stage", "for", "peak", "jobs"], [_stage(preview, index) for index in range(len(preview.stages))]
+    )
     yield ""
     yield from _table(
         ["flow", "share", "jobs", "polls a job"],
-        [[f.flow, share(f.share), count(f.jobs), count(f.polls_per_job)] for f in seen.flows],
+        [[f.flow, share(f.share), count(f.jobs), count(f.polls_per_job)] for f in preview.flows],
     )
     yield ""
-    yield from _table(["submits by", "fullest", "limit"], [_operation(each) for each in seen.operations])
+    yield from _table(["submits by", "fullest", "limit"], [_operation(each) for each in preview.operations])
     yield ""
-    yield from _labelled("requests", _requests(seen))
-    yield from _labelled("cost", _cost(seen))
+    yield from _labelled("requests", _requests(preview))
+    yield from _labelled("cost", _cost(preview))
     yield from _labelled("ceilings", _ceilings(scenario))
     if scenario.gates:
         yield from _labelled("gates", "; ".join(map(str, scenario.gates)))
-    for doubt in doubts(seen):
+    for warning in warnings(preview):
         yield ""
-        yield from textwrap.wrap(f"warning: {doubt}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+        yield from textwrap.wrap(f"warning: {warning}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _labelled(label: str, text: str) -> list[str]:
@@ -86,13 +88,13 @@ def _target(scenario: Scenario) -> str:
 
 def _key(scenario: Scenario) -> str:
     name = key_variable(scenario.target)
-    return f'{name}, or "{LOCAL_KEY}" where it is not set' if name == LOCAL_VARIABLE else name
+    return f'{name}, or "{LOCAL_KEY}" where it is not set' if name == LOCAL_KEY_ENV else name
 
 
-def _load(seen: Preview) -> str:
-    load = seen.scenario.load
+def _load(preview: Preview) -> str:
+    load = preview.scenario.load
     if isinstance(load, ClosedLoad):
-        return f"closed model, users think for {span(load.think)} ({load.think_spread})"
+        return f"closed model, users think for {duration(load.think)} ({load.think_distribution})"
     match load.arrivals:
         case Gamma():
             arrivals = f"gamma arrivals, CV {load.arrivals.gamma_cv:g}"
@@ -100,69 +102,71 @@ def _load(seen: Preview) -> str:
             arrivals = f"a trace of {len(load.arrivals.times):,} arrivals at speed {load.arrivals.speed:g}"
         case _:
             arrivals = f"{load.arrivals} arrivals"
-    return f"open model, {arrivals}, peak {seen.peak_per_s:.4g}/s"
+    return f"open model, {arrivals}, peak {preview.peak_per_s:.4g}/s"
 
 
-def _seed(seen: Preview) -> str:
-    schedule = "" if seen.schedule is None else f", schedule {seen.schedule}"
-    return f"{seen.scenario.seed}{schedule}, scenario {seen.scenario.hash()}"
+def _seed(preview: Preview) -> str:
+    schedule = "" if preview.schedule is None else f", schedule {preview.schedule}"
+    return f"{preview.scenario.seed}{schedule}, scenario {preview.scenario.hash()}"
 
 
-def _time(seen: Preview) -> str:
-    drain = seen.scenario.drain
+def _time(preview: Preview) -> str:
+    drain = preview.scenario.drain
     return (
-        f"{span(seen.scenario.load.duration_s)} of load, then up to {span(drain.within)} of drain and "
-        f"{span(drain.cancel_within)} of cancelling: {span(seen.longest_s)} at most"
+        f"{duration(preview.scenario.load.duration_s)} of load, then up to {duration(drain.within)} of drain and "
+        f"{duration(drain.cancel_within)} of cancelling: {duration(preview.longest_s)} at most"
     )
 
 
 def _search(scenario: Scenario, search: Search) -> str:
     """How far a search goes; all else that is told is of its first probe."""
-    first_per_s, most_per_s = first_rate(scenario), search.at_most
-    probes = usual_probes(Bounds(first_per_s, most_per_s, search.within))
-    told = (
-        f"this load, the first probe, then others up to {most_per_s:.4g}/s until a gate breaks, to within "
+    first_per_s, max_per_s = first_rate(scenario), search.max_rate
+    probes = usual_probes(Bounds(first_per_s, max_per_s, search.within))
+    text = (
+        f"this load, the first probe, then others up to {max_per_s:.4g}/s until a gate breaks, to within "
         f"{share(search.within)}: some {probes} probes, more where two disagree"
     )
-    why = obstacle(at_rate(scenario, most_per_s, 1, scenario.seed))
-    return told if why is None else f"{told}; it does not get to {most_per_s:.4g}/s: {why}"
+    why = blocking_reason(scaled_to(scenario, max_per_s, 1, scenario.seed))
+    return text if why is None else f"{text}; it does not get to {max_per_s:.4g}/s: {why}"
 
 
-def _stage(seen: Preview, index: int) -> list[str]:
-    stage = seen.stages[index]
-    closed = isinstance(seen.scenario.load, ClosedLoad)
+def _stage(preview: Preview, index: int) -> list[str]:
+    stage = preview.stages[index]
+    closed = isinstance(preview.scenario.load, ClosedLoad)
     peak = f"{stage.peak:g} users" if closed else f"{stage.peak:.4g}/s"
-    return [stage.name, span(stage.duration_s), peak, count(stage.jobs)]
+    return [stage.name, duration(stage.duration_s), peak, count(stage.jobs)]
 
 
-def _operation(seen: OperationPreview) -> list[str]:
-    if seen.limit is None:
-        return [f"/{seen.op}", count(seen.fullest), "none"]
-    fullest = "–" if seen.fullest is None else f"{seen.fullest:,} in {span(seen.limit.per_s)}"
-    return [f"/{seen.op}", fullest, _limit(seen.limit)]
+def _operation(operation: OperationPreview) -> list[str]:
+    if operation.limit is None:
+        return [f"/{operation.op}", count(operation.peak), "none"]
+    peak = "–" if operation.peak is None else f"{operation.peak:,} in {duration(operation.limit.per_s)}"
+    return [f"/{operation.op}", peak, _limit(operation.limit)]
 
 
 def _limit(limit: Limit) -> str:
     at_once = "" if limit.concurrent is None else f", {limit.concurrent:,} at once"
-    return f"{limit.requests:,} in {span(limit.per_s)}{at_once}"
+    return f"{limit.requests:,} in {duration(limit.per_s)}{at_once}"
 
 
-def _requests(seen: Preview) -> str:
-    up_to = "up to about " if isinstance(seen.scenario.load, ClosedLoad) else ""
-    jobs = "as many submissions as the users make" if seen.jobs is None else f"{up_to}{seen.jobs:,} submissions"
-    polls = "" if seen.polls is None else f", about {seen.polls:,} polls where nothing queues"
-    most = "" if seen.polls_at_most is None else f"; never more than {seen.polls_at_most:,} polls, by the limits"
+def _requests(preview: Preview) -> str:
+    up_to = "up to about " if isinstance(preview.scenario.load, ClosedLoad) else ""
+    jobs = "as many submissions as the users make" if preview.jobs is None else f"{up_to}{preview.jobs:,} submissions"
+    polls = "" if preview.polls is None else f", about {preview.polls:,} polls where nothing queues"
+    most = (
+        "" if preview.polls_at_most is None else f"; never more than {preview.polls_at_most:,} polls, by the limits"
+    )
     return f"{jobs}{polls}{most}"
 
 
-def _cost(seen: Preview) -> str:
-    price = seen.scenario.price
+def _cost(preview: Preview) -> str:
+    price = preview.scenario.price
     if price is None:
         return "not known; add price, in US dollars per worker-second"
-    if seen.cost is None or seen.jobs is None or seen.service_s is None:
+    if preview.cost is None or preview.jobs is None or preview.service_s is None:
         return f"{dollars(price)} per worker-second; not known ahead, it needs the measured time of a job"
-    time = f"{seen.jobs:,} jobs of {three_digits(seen.service_s)} s at {dollars(price)} per second"
-    return f"about {dollars(seen.cost)} of execution: {time}"
+    time = f"{preview.jobs:,} jobs of {significant(preview.service_s)} s at {dollars(price)} per second"
+    return f"about {dollars(preview.cost)} of execution: {time}"
 
 
 def _ceilings(scenario: Scenario) -> str:
@@ -170,7 +174,7 @@ def _ceilings(scenario: Scenario) -> str:
     parts = [
         None if ceilings.jobs is None else f"{ceilings.jobs:,} jobs",
         None if ceilings.cost is None else f"{dollars(ceilings.cost)} of execution",
-        None if rule is None else f"stops when more than {share(rule.errors)} fail within {span(rule.over)}",
+        None if rule is None else f"stops when more than {share(rule.errors)} fail within {duration(rule.over)}",
         *(f"or {gate} does not hold" for gate in (() if rule is None else rule.gates)),
     ]
     return ", ".join(filter(None, parts)) or "none"

@@ -10,26 +10,26 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest.analyze.summary import Verdict
-from loadtest.capacity.measured import MeasuredSearch, ProbeResult
-from loadtest.capacity.probing import Outcome
+from loadtest.capacity.measured import BreakpointResult, ProbeResult
+from loadtest.capacity.probing import ProbeOutcome
 from loadtest.report.capacity import print_page
 from loadtest.report.gates import observed_text
-from loadtest.report.words import NOTHING, count, rate
+from loadtest.report.words import DASH, count, rate
 
-_COLOURS = {Outcome.PASSES: "green", Outcome.FAILS: "red"}
+_COLOURS = {ProbeOutcome.PASSES: "green", ProbeOutcome.FAILS: "red"}
 
 
 def print_probe(number: int, probe: ProbeResult, console: Console) -> None:
     """Write one probe's outcome, as soon as it is known."""
     console.print(
         Text.assemble(
-            f"probe {number}: {rate(probe.rate_per_s)} ", (probe.outcome.value, _colour(probe)), _told(probe)
+            f"probe {number}: {rate(probe.rate_per_s)} ", (probe.outcome.value, _colour(probe)), _describe(probe)
         ),
         soft_wrap=True,
     )
 
 
-def print_search(found: MeasuredSearch, page: Path, console: Console) -> None:
+def print_search(found: BreakpointResult, page: Path, console: Console) -> None:
     """Write the result in 80 columns; colours only where the console is a terminal."""
     colour = {Verdict.PASS: "green", Verdict.FAIL: "red"}.get(found.verdict, "yellow")
     console.print(Text.assemble((found.verdict.value.upper(), f"bold {colour}"), "  ", found.reason))
@@ -52,10 +52,10 @@ def _probes(probes: Sequence[ProbeResult]) -> Table:
         table.add_row(
             rate(probe.rate_per_s),
             rate(probe.achieved_per_s),
-            count(probe.jobs) if probe.run else NOTHING,
+            count(probe.jobs) if probe.run else DASH,
             Text(probe.outcome.value, style=_colour(probe)),
-            Text(", ".join(map(observed_text, probe.gates)) or NOTHING),
-            probe.run or NOTHING,
+            Text(", ".join(map(observed_text, probe.gates)) or DASH),
+            probe.run or DASH,
         )
     return table
 
@@ -64,8 +64,8 @@ def _colour(probe: ProbeResult) -> str:
     return _COLOURS.get(probe.outcome, "yellow")
 
 
-def _told(probe: ProbeResult) -> str:
+def _describe(probe: ProbeResult) -> str:
     """What was observed, or for a probe that says nothing of the endpoint, why."""
-    if probe.outcome in (Outcome.PASSES, Outcome.FAILS, Outcome.UNTOLD) and probe.gates:
+    if probe.outcome in (ProbeOutcome.PASSES, ProbeOutcome.FAILS, ProbeOutcome.INCONCLUSIVE) and probe.gates:
         return f"; {', '.join(f'{gate.gate}: {observed_text(gate)}' for gate in probe.gates)}"
     return f": {probe.reason}"

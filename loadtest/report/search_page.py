@@ -6,34 +6,34 @@ import altair as alt
 from altair.utils import schemapi
 
 from loadtest.analyze.summary import GateResult, Verdict
-from loadtest.capacity.measured import MeasuredSearch, ProbeResult
-from loadtest.capacity.probing import Outcome
+from loadtest.capacity.measured import BreakpointResult, ProbeResult
+from loadtest.capacity.probing import ProbeOutcome
 from loadtest.report.capacity_charts import drawn_row, objective_y, same_axis
-from loadtest.report.charts import BAD, DOUBT, GREY, Chart, Key, Row, rows_chart, styled
+from loadtest.report.charts import BAD, GREY, WARNING, Chart, LegendEntry, Row, rows_chart, styled_spec
 from loadtest.report.data_tables import data_table
 from loadtest.report.gates import interval_texts, limit_text, observed_text
 from loadtest.report.html import VERDICT_WORDS
 from loadtest.report.page import page_html
-from loadtest.report.terms import Terms
+from loadtest.report.terms import Glossary
 from loadtest.scenario.gates import parse_gate
 
 GOOD = "var(--good)"
-OUTCOME_CLASSES = {Outcome.PASSES: "pass", Outcome.FAILS: "fail"}
-_COLOURS = {Outcome.PASSES: GOOD, Outcome.FAILS: BAD}
+OUTCOME_CLASSES = {ProbeOutcome.PASSES: "pass", ProbeOutcome.FAILS: "fail"}
+_COLOURS = {ProbeOutcome.PASSES: GOOD, ProbeOutcome.FAILS: BAD}
 _HEIGHT = 230
 
 
-def search_html(found: MeasuredSearch) -> str:
+def search_html(found: BreakpointResult) -> str:
     """The whole page. Every figure is the search's."""
     with schemapi.debug_mode(False):  # as in `html`
         charts = [chart for place, gate in enumerate(found.slo) if (chart := _chart(found, place, gate)) is not None]
     return page_html(
         "search.html",
-        Terms(),
+        Glossary(),
         charts,
         found=found,
         verdict_word=VERDICT_WORDS[found.verdict],
-        odd=[each for each in found.probes if not _told_by_gates(each)],
+        odd=[each for each in found.probes if not _gate_questions(each)],
         tones=OUTCOME_CLASSES,
         observed_text=observed_text,
         limit_text=limit_text,
@@ -41,14 +41,18 @@ def search_html(found: MeasuredSearch) -> str:
     )
 
 
-def _told_by_gates(probe: ProbeResult) -> bool:
+def _gate_questions(probe: ProbeResult) -> bool:
     """Whether what the gates observed says all; else the reason must be told."""
     verdicts = {gate.verdict for gate in probe.gates}
-    shown = {Outcome.PASSES: {Verdict.PASS}, Outcome.FAILS: {Verdict.FAIL}, Outcome.UNTOLD: {Verdict.INCONCLUSIVE}}
+    shown = {
+        ProbeOutcome.PASSES: {Verdict.PASS},
+        ProbeOutcome.FAILS: {Verdict.FAIL},
+        ProbeOutcome.INCONCLUSIVE: {Verdict.INCONCLUSIVE},
+    }
     return bool(shown.get(probe.outcome, set()) & verdicts)
 
 
-def _chart(found: MeasuredSearch, place: int, text: str) -> Chart | None:
+def _chart(found: BreakpointResult, place: int, text: str) -> Chart | None:
     """What a gate observed at each rate that was tried, with the limit across; None where it observed nothing."""
     slo = parse_gate(text)
     rows = [
@@ -71,8 +75,8 @@ def _chart(found: MeasuredSearch, place: int, text: str) -> Chart | None:
     if found.highest_passing_per_s is not None:
         edge = rows_chart([{"x": found.highest_passing_per_s}]).mark_rule(stroke=GREY, strokeDash=[4, 3], clip=True)
         layers.append(edge.encode(x=x))
-    for outcome in Outcome:
-        colour = _COLOURS.get(outcome, DOUBT)
+    for outcome in ProbeOutcome:
+        colour = _COLOURS.get(outcome, WARNING)
         some = rows_chart([row for row in rows if row["outcome"] == outcome.value])
         reach = some.mark_rule(stroke=colour, strokeWidth=2.5, opacity=0.45, clip=True)
         dots = some.mark_point(size=30, fill=colour, stroke=None, opacity=1, clip=True)
@@ -83,27 +87,27 @@ def _chart(found: MeasuredSearch, place: int, text: str) -> Chart | None:
         layers += [reach.encode(x=x, y=same_axis(y, "low"), y2="high:Q"), dots.encode(x=x, y=y, tooltip=tips)]
     form = ".2%" if slo.metric.is_share else ",.4g"
     columns = {"x": ("rate, /s", ".4g"), "y": ("observed", form), "low": ("from", form), "high": ("to", form)}
-    told = ", ".join(f"{row['outcome']} at {row['x']:.4g}/s" for row in rows)
+    points = ", ".join(f"{row['outcome']} at {row['x']:.4g}/s" for row in rows)
     return Chart(
         name=f"gate-{place}",
         title=f"{text.partition(' <')[0].capitalize()} against the rate",
         unit="of each probe, with its 95 % interval",
-        words=f"{text}: {told}.",
+        alt_text=f"{text}: {points}.",
         keys=_keys(found, text),
-        spec=styled(layers, _HEIGHT),
+        spec=styled_spec(layers, _HEIGHT),
         table=data_table(rows, columns | {"outcome": ("the probe", "")}),
     )
 
 
-def _row(rate_per_s: float, outcome: Outcome, gate: GateResult) -> Row:
+def _row(rate_per_s: float, outcome: ProbeOutcome, gate: GateResult) -> Row:
     assert gate.observed is not None
     low, high = gate.ci95 or (gate.observed, gate.observed)
     row = drawn_row(parse_gate(gate.gate), rate_per_s, gate.observed, low, high)
     return row | {"outcome": outcome.value}
 
 
-def _keys(found: MeasuredSearch, gate: str) -> list[Key]:
+def _keys(found: BreakpointResult, gate: str) -> list[LegendEntry]:
     there = {each.outcome for each in found.probes if each.gates}
-    keys = [Key(each.value, _COLOURS.get(each, DOUBT), "dot") for each in Outcome if each in there]
-    edge = [] if found.highest_passing_per_s is None else [Key("highest passing", GREY, "dashed")]
-    return [*keys, *edge, Key(gate, BAD)]
+    keys = [LegendEntry(each.value, _COLOURS.get(each, WARNING), "dot") for each in ProbeOutcome if each in there]
+    edge = [] if found.highest_passing_per_s is None else [LegendEntry("highest passing", GREY, "dashed")]
+    return [*keys, *edge, LegendEntry(gate, BAD)]

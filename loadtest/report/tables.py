@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from loadtest.analyze.quantiles import PER_MILLE, least_n
+from loadtest.analyze.quantiles import PER_MILLE, min_samples
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import FlowSummary, Quantiles, Summary
 from loadtest.report import words
@@ -76,7 +76,7 @@ def tiles(summary: Summary, series: Series) -> list[Tile]:
         ]
     if summary.cost is not None:
         cost = summary.cost
-        billed = Figure("execution", cost.billed_s, words.span(cost.billed_s))
+        billed = Figure("execution", cost.billed_s, words.duration(cost.billed_s))
         per_1000 = Figure("per 1000 jobs", cost.per_1000_jobs, words.dollars(cost.per_1000_jobs))
         shown.append(Tile("Cost of 1000 jobs", "cost", per_1000, [billed]))
     return shown
@@ -96,7 +96,7 @@ def _supported_ms(name: str, q: Quantiles) -> Figure:
     return Figure(name, None, f"needs {_least(name)} jobs") if value is None and q.n else _ms(name, value)
 
 
-def short_of(flows: Iterable[FlowSummary], names: Sequence[str]) -> str:
+def missing_percentiles(flows: Iterable[FlowSummary], names: Sequence[str]) -> str:
     """How many jobs those of these percentiles need that some flow's jobs are too few for; "" where they all do."""
     times = [q for flow in flows for q in (flow.delay_ms, flow.execution_ms, flow.end_to_end_ms) if q.n]
     missing = [name for name in names if any(getattr(q, name) is None for q in times)]
@@ -104,10 +104,10 @@ def short_of(flows: Iterable[FlowSummary], names: Sequence[str]) -> str:
 
 
 def _least(name: str) -> str:
-    return words.count(least_n(PER_MILLE[name]))
+    return words.count(min_samples(PER_MILLE[name]))
 
 
-def needs() -> str:
+def min_sample_sizes() -> str:
     """How many jobs the higher percentiles need, in words."""
     return ", ".join(f"{name.replace('_', '.')} {_least(name)}" for name in ("p90", "p95", "p98", "p99", "p99_9"))
 
@@ -152,7 +152,7 @@ def quantile_row(label: str, term: str, q: Quantiles) -> QuantileRow:
 
 
 @dataclass(frozen=True)
-class BesideRow:
+class SteadyComparisonRow:
     """A quantity of the whole run and of the steady window: n and the key percentiles of each."""
 
     label: str
@@ -161,14 +161,14 @@ class BesideRow:
     steady: Sequence[Figure]
 
 
-def beside_rows(whole: FlowSummary, steady: FlowSummary) -> list[BesideRow]:
+def steady_comparison(whole: FlowSummary, steady: FlowSummary) -> list[SteadyComparisonRow]:
     """One flow's key percentiles, the steady window's beside the whole run's."""
     rows = []
     for name in _BESIDE_STEADY:
         label, term = _QUANTITIES[name]
         of_whole, of_steady = getattr(whole, name), getattr(steady, name)
         if of_whole.n:
-            rows.append(BesideRow(label, term, _key_figures(of_whole), _key_figures(of_steady)))
+            rows.append(SteadyComparisonRow(label, term, _key_figures(of_whole), _key_figures(of_steady)))
     return rows
 
 

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from loadtest.analyze.summary import FlowSummary, GateResult, Quantiles, Summary, Verdict
 from loadtest.report.gates import observed_text
-from loadtest.report.tables import short_of
-from loadtest.report.words import milliseconds, three_digits
+from loadtest.report.tables import missing_percentiles
+from loadtest.report.words import milliseconds, significant
 
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red"}
 _TIME_WIDTH = 7
@@ -23,9 +23,9 @@ def print_result(summary: Summary, report: Path, console: Console) -> None:
     if any(flow.jobs for flow in summary.flows.values()):
         console.print()
         console.print(_table(summary.flows))
-        if short := short_of(summary.flows.values(), ("p50", "p95")):
+        if short := missing_percentiles(summary.flows.values(), ("p50", "p95")):
             console.print(Text(short, style="dim"))
-    _print_doubts(summary, console)
+    _print_warnings(summary, console)
     console.print()
     # A path is for copying: a break that fits it to the width would spoil it.
     console.print(Text.assemble("report  ", str(report)), soft_wrap=True)
@@ -34,7 +34,7 @@ def print_result(summary: Summary, report: Path, console: Console) -> None:
 def print_gates(summary: Summary, console: Console) -> None:
     """Write the verdict and every gate's result, and nothing else of the run."""
     print_verdict(summary, console)
-    _print_doubts(summary, console)
+    _print_warnings(summary, console)
 
 
 def print_verdict(summary: Summary, console: Console) -> None:
@@ -62,7 +62,7 @@ def _gates(gates: list[GateResult]) -> Table:
     return table
 
 
-def _print_doubts(summary: Summary, console: Console) -> None:
+def _print_warnings(summary: Summary, console: Console) -> None:
     """What is not told by the reason already: gates that did not hold or cannot be told, checks that failed."""
     open_ = [gate for gate in summary.gates if gate.verdict is not Verdict.PASS and gate.detail not in summary.reason]
     if open_:
@@ -91,7 +91,7 @@ def _table(flows: dict[str, FlowSummary]) -> Table:
             name,
             str(flow.jobs),
             str(flow.completed),
-            three_digits(flow.throughput_per_s),
+            significant(flow.throughput_per_s),
             *(_times(q) for q in (flow.delay_ms, flow.execution_ms, flow.end_to_end_ms)),
         )
     return table

@@ -210,7 +210,7 @@ PLAN_TERMS = TERMS | {
 """The same, and those of a capacity plan."""
 
 
-class Terms:
+class Glossary:
     """Links from words to their definitions; the first of each is where its definition leads back to."""
 
     def __init__(self, known: Mapping[str, tuple[str, str]] = TERMS) -> None:

@@ -9,14 +9,23 @@ import altair as alt
 
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary
-from loadtest.report.charts import Chart, Key, Row, hover_bins, over_time_spec, rows_chart, stage_rules, time_x
+from loadtest.report.charts import (
+    Chart,
+    LegendEntry,
+    Row,
+    hover_bins,
+    over_time_spec,
+    rows_chart,
+    stage_rules,
+    time_x,
+)
 from loadtest.report.data_tables import data_table
 
 HEIGHT = 190
 
 
 @dataclass(frozen=True)
-class Content:
+class ChartData:
     """What one chart shows: its layers, and its bins as rows with the fields that are told of each."""
 
     layers: Sequence[alt.Chart]
@@ -27,7 +36,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Words:
+class ChartText:
     """How one chart is named and told; `term` is the definition its title leads to."""
 
     name: str
@@ -38,13 +47,13 @@ class Words:
 
 
 @dataclass(frozen=True)
-class Frame:
+class Timeline:
     """The time that all charts share: stages, drain, steady window."""
 
     series: Series
     steady_s: tuple[float, float] | None
 
-    def chart(self, told: Words, keys: Sequence[Key], content: Content) -> Chart:
+    def chart(self, text: ChartText, keys: Sequence[LegendEntry], content: ChartData) -> Chart:
         """A chart in this frame, with its data as a table."""
         series = self.series
         stages = stage_rules([(stage.name, stage.start_s) for stage in series.stages], series.end_s)
@@ -54,22 +63,22 @@ class Frame:
             field: (title, content.form) for field, title in content.fields.items()
         }
         return Chart(
-            name=told.name,
-            title=told.title,
-            unit=told.unit,
-            words=told.words,
+            name=text.name,
+            title=text.title,
+            unit=text.unit,
+            alt_text=text.words,
             keys=keys,
             spec=over_time_spec(layers, hover, series.end_s, series.load_s, content.height, self.steady_s),
             over_time=True,
-            term=told.term,
+            term=text.term,
             table=data_table(content.rows, columns),
         )
 
 
-def frame_of(summary: Summary, series: Series) -> Frame:
+def frame_of(summary: Summary, series: Series) -> Timeline:
     """The frame of a run's charts."""
     start_s, end_s = summary.steady.start_s, summary.steady.end_s
-    return Frame(series, None if start_s is None or end_s is None else (start_s, end_s))
+    return Timeline(series, None if start_s is None or end_s is None else (start_s, end_s))
 
 
 def bin_rows(at_s: list[float], width_s: float, **columns: Sequence[float | None]) -> list[Row]:
@@ -80,7 +89,7 @@ def bin_rows(at_s: list[float], width_s: float, **columns: Sequence[float | None
     ]
 
 
-def stack(bins: Sequence[Row], parts: Mapping[str, tuple[str, str]], axis: alt.Axis) -> alt.Chart:
+def stacked_bars(bins: Sequence[Row], parts: Mapping[str, tuple[str, str]], axis: alt.Axis) -> alt.Chart:
     """In each bin its parts one upon the other; `parts` are the bins' fields with label and colour."""
     rows = []
     for row in bins:
@@ -104,7 +113,7 @@ def stack(bins: Sequence[Row], parts: Mapping[str, tuple[str, str]], axis: alt.A
     return bars
 
 
-def blocks(rows: Sequence[Row], field: str, colour: str, opacity: float) -> alt.Chart:
+def filled_bins(rows: Sequence[Row], field: str, colour: str, opacity: float) -> alt.Chart:
     """A filled block for each bin, from zero."""
     filled = rows_chart(rows).mark_rect(fill=colour, opacity=opacity, clip=True)
     chart: alt.Chart = filled.encode(x=time_x(), x2="s2:Q", y=rate_y(field), y2=alt.datum(0))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
-NOTHING = "–"
+DASH = "–"
 
 
-def three_digits(value: float) -> str:
+def significant(value: float) -> str:
     """A number with three significant digits, and thousands set apart."""
     size = abs(value)
     if size >= 99.95:
@@ -21,16 +21,16 @@ def three_digits(value: float) -> str:
 def milliseconds(value_ms: float | None) -> str:
     """A time in ms, s, min or h, whichever keeps it short."""
     if value_ms is None:
-        return NOTHING
+        return DASH
     size = abs(value_ms)
     if size < 999.5:
-        return f"{three_digits(value_ms)} ms"
+        return f"{significant(value_ms)} ms"
     if size < 599_950:
-        return f"{three_digits(value_ms / 1000)} s"
-    return f"{three_digits(value_ms / 60_000)} min" if size < 35_997_000 else f"{three_digits(value_ms / 3.6e6)} h"
+        return f"{significant(value_ms / 1000)} s"
+    return f"{significant(value_ms / 60_000)} min" if size < 35_997_000 else f"{significant(value_ms / 3.6e6)} h"
 
 
-def span(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A length of time in its two largest units."""
     if seconds < 120:
         return f"{seconds:.3g} s"
@@ -42,12 +42,12 @@ def span(seconds: float) -> str:
 
 def rate(per_s: float | None) -> str:
     """Events per second."""
-    return NOTHING if per_s is None else f"{three_digits(per_s)}/s"
+    return DASH if per_s is None else f"{significant(per_s)}/s"
 
 
 def count(n: int | None) -> str:
     """A whole number, thousands set apart."""
-    return NOTHING if n is None else f"{n:,}"
+    return DASH if n is None else f"{n:,}"
 
 
 def share(fraction: float) -> str:
@@ -65,16 +65,16 @@ def signed_share(fraction: float) -> str:
 
 def number(value: float | None) -> str:
     """A number that has no unit."""
-    return NOTHING if value is None else three_digits(value)
+    return DASH if value is None else significant(value)
 
 
 def dollars(amount: float | None) -> str:
     """US dollars, to the cent or to three digits, whichever says more."""
     if amount is None:
-        return NOTHING
+        return DASH
     return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${Decimal(f'{amount:.3g}'):f}"
 
 
-def moment(at: float) -> str:
+def timestamp(at: float) -> str:
     """A time in seconds since the epoch as a date and time of day in UTC."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import altair as alt
 
 from loadtest.analyze.summary import WorkerSummary
-from loadtest.report.charts import ACCENT, INK, Chart, Key, rows_chart, styled
+from loadtest.report.charts import ACCENT, INK, Chart, LegendEntry, rows_chart, styled_spec
 from loadtest.report.words import milliseconds
 
-MOST_DRAWN = 30
+MAX_DRAWN = 30
 _ROW_PX = 17
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 def differing(workers: Sequence[WorkerSummary]) -> list[WorkerSummary]:
@@ -34,8 +34,8 @@ def workers_words(workers: Sequence[WorkerSummary]) -> str:
     found = differing(workers)
     if not found:
         return f"None of {len(compared)} workers differs from the others in its median execution time."
-    named = "; ".join(_named(each) for each in found[:_MOST_NAMED])
-    more = f"; and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    named = "; ".join(_named(each) for each in found[:_MAX_NAMED])
+    more = f"; and {len(found) - _MAX_NAMED} more" if len(found) > _MAX_NAMED else ""
     verb = "differs" if len(found) == 1 else "differ"
     return f"{len(found)} of {len(compared)} workers {verb} in median execution time: {named}{more}."
 
@@ -49,7 +49,7 @@ def _named(worker: WorkerSummary) -> str:
 
 def workers_chart(workers: Sequence[WorkerSummary]) -> Chart | None:
     """Each worker's median execution time with its interval; None for fewer than two that have one."""
-    known = [each for each in workers if each.execution_ms.p50 is not None][:MOST_DRAWN]
+    known = [each for each in workers if each.execution_ms.p50 is not None][:MAX_DRAWN]
     if len(known) < 2:
         return None
     rows = [_row(each) for each in known]
@@ -67,14 +67,16 @@ def workers_chart(workers: Sequence[WorkerSummary]) -> Chart | None:
         if len(known) < len(workers)
         else f"{len(known)} workers"
     )
-    keys = [Key("as the others", INK, "dot")] + ([Key("differs", ACCENT, "dot")] if differing(known) else [])
+    keys = [LegendEntry("as the others", INK, "dot")] + (
+        [LegendEntry("differs", ACCENT, "dot")] if differing(known) else []
+    )
     return Chart(
         name="by-worker",
         title="Execution p50 by worker",
         unit="with its 95 % interval; the figures stand in the table below",
-        words=f"Median execution times of {of}, from {milliseconds(min(medians))} to {milliseconds(max(medians))}.",
+        alt_text=f"Median execution times of {of}, from {milliseconds(min(medians))} to {milliseconds(max(medians))}.",
         keys=keys,
-        spec=styled([intervals, dots], _ROW_PX * len(rows)),
+        spec=styled_spec([intervals, dots], _ROW_PX * len(rows)),
         term="worker",
     )
 

@@ -10,9 +10,9 @@ from pydantic import AfterValidator
 
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import Gate, GateText, Metric, gate_text, limit_text
-from loadtest.traffic.shares import Place
+from loadtest.traffic.shares import Share
 
-CERTAINTY = log(1000)
+MIN_SURPRISE_NATS = log(1000)
 """A run ends where chance explains what is seen at most once in a thousand looks; one looks again and again."""
 BUCKETS = 20
 """The time that is looked back over is kept in so many parts, of which the oldest falls out as a whole."""
@@ -49,19 +49,19 @@ class EndedJob(Protocol):
         ...
 
 
-class GateWatch:
+class GateMonitor:
     """Counts jobs as they end, in memory that does not grow with them, and says which gate does not hold."""
 
-    def __init__(self, gates: tuple[Gate, ...], over_s: float, least_jobs: int) -> None:
+    def __init__(self, gates: tuple[Gate, ...], over_s: float, min_jobs: int) -> None:
         self._over_s = over_s
-        self._least_jobs = least_jobs
+        self._min_jobs = min_jobs
         self._counted = [(gate, _Recent(over_s)) for gate in gates]
         self._looked_first_at: float | None = None
         self._of = 1
 
-    def share(self, place: Place) -> None:
+    def share(self, share: Share) -> None:
         """From now on so many processes together reach a throughput."""
-        self._of = max(1, place.of)
+        self._of = max(1, share.of)
 
     def ended(self, job: EndedJob) -> None:
         """Count a job that ended."""
@@ -94,12 +94,12 @@ class GateWatch:
         if gate.metric is Metric.THROUGHPUT:
             rate = n * self._of / self._over_s
             slow = watched_s >= self._over_s and rate <= gate.limit
-            told = f"{n} jobs completed {last}, {rate:.3g}/s"
-            told = told if self._of == 1 else f"{told} if each of {self._of} processes does as this one"
-            return told if slow else None
+            text = f"{n} jobs completed {last}, {rate:.3g}/s"
+            text = text if self._of == 1 else f"{text} if each of {self._of} processes does as this one"
+            return text if slow else None
         if gate.statistic == "max":
             return f"{over} of the {n} jobs that completed {last} took {limit_text(gate)} or more" if over else None
-        if n < self._least_jobs:
+        if n < self._min_jobs:
             return None
         if gate.statistic == "mean":
             mean_s = recent.total_s / n
@@ -107,7 +107,7 @@ class GateWatch:
             return f"the mean of the {n} jobs that completed {last} is {mean}" if mean_s >= gate.limit else None
         per_mille = gate.per_mille
         share = gate.limit if per_mille is None else (1000 - per_mille) / 1000
-        if surprise(over, n, share) < CERTAINTY:
+        if chernoff_bound(over, n, share) < MIN_SURPRISE_NATS:
             return None
         if per_mille is None:
             return f"{over} of the {n} jobs that ended {last} failed"
@@ -147,7 +147,7 @@ class _Recent:
             self.total_s -= total_s
 
 
-def surprise(over: int, n: int, share: float) -> float:
+def chernoff_bound(over: int, n: int, share: float) -> float:
     """At least −ln P(B ≥ over) for B ~ Binomial(n, share): n times the Kullback–Leibler divergence (Chernoff 1952).
 
     0 where no more than the share are over.

@@ -13,7 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from loadtest.errors import ScenarioError
-from loadtest.units import shown
+from loadtest.units import quoted
 
 Path = tuple[str | int, ...]
 """Where a value stands: keys of mappings and indices of lists, from the outside in."""
@@ -44,7 +44,7 @@ class Document:
         return line + 1, True
 
 
-def parsed(text: str, name: str) -> Document:
+def parse_yaml(text: str, name: str) -> Document:
     """A YAML 1.2 document that holds nothing but what JSON can hold.
 
     ScenarioError names `name`, the line and the fault: bad syntax, a key given twice, a foreign tag or value.
@@ -55,8 +55,8 @@ def parsed(text: str, name: str) -> Document:
         node = yaml.compose(text)
         if node is None:
             raise ScenarioError(f"{name}: the file is empty; docs/scenario.md says what it may hold")
-        for line, fault in _foreign(yaml, node, set(), ()):
-            raise ScenarioError(f"{name}:{line}: {fault}")
+        for line, error in _unsupported_nodes(yaml, node, set(), ()):
+            raise ScenarioError(f"{name}:{line}: {error}")
         return Document(yaml.constructor.construct_document(node), node)
     except RecursionError:
         raise ScenarioError(f"{name}: nested too deeply to be read") from None
@@ -92,7 +92,7 @@ _LARGEST = 2**63
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def _foreign(yaml: YAML, node: Node, seen: set[int], within: tuple[int, ...]) -> Iterator[tuple[int, str]]:
+def _unsupported_nodes(yaml: YAML, node: Node, seen: set[int], within: tuple[int, ...]) -> Iterator[tuple[int, str]]:
     """What JSON cannot hold: dates, foreign tags, keys that are not text, an anchor within itself."""
     line = node.start_mark.line + 1
     if id(node) in within:
@@ -104,15 +104,15 @@ def _foreign(yaml: YAML, node: Node, seen: set[int], within: tuple[int, ...]) ->
         kind = str(node.tag).rpartition(":")[2].lstrip("!")
         yield line, f"{_shown(node)} reads as a {kind}, which has no place here; put it in quotes for a text"
     elif isinstance(node, ScalarNode):
-        yield from ((line, fault) for fault in _foreign_scalar(yaml, node))
+        yield from ((line, error) for error in _foreign_scalar(yaml, node))
     elif isinstance(node, MappingNode):
         for key, value in node.value:
             if not (isinstance(key, ScalarNode) and str(key.tag).endswith((":str", ":merge"))):
                 yield key.start_mark.line + 1, f"the key {_shown(key)} is not a text; put it in quotes"
-            yield from _foreign(yaml, value, seen, (*within, id(node)))
+            yield from _unsupported_nodes(yaml, value, seen, (*within, id(node)))
     elif isinstance(node, SequenceNode):
         for item in node.value:
-            yield from _foreign(yaml, item, seen, (*within, id(node)))
+            yield from _unsupported_nodes(yaml, item, seen, (*within, id(node)))
 
 
 def _foreign_scalar(yaml: YAML, node: ScalarNode) -> Iterator[str]:
@@ -131,4 +131,4 @@ def _foreign_scalar(yaml: YAML, node: ScalarNode) -> Iterator[str]:
 
 
 def _shown(node: Node) -> str:
-    return shown(node.value) if isinstance(node, ScalarNode) else "that is a list or a mapping"
+    return quoted(node.value) if isinstance(node, ScalarNode) else "that is a list or a mapping"

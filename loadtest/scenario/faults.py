@@ -12,11 +12,11 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from loadtest.scenario.document import Path
-from loadtest.units import seconds, seconds_text, shown
+from loadtest.units import quoted, seconds, seconds_text
 
 
 @dataclass(frozen=True)
-class Fault:
+class Issue:
     """A path in the file and what is wrong there."""
 
     path: Path
@@ -24,39 +24,41 @@ class Fault:
     kind: Literal["unknown", "missing", "type", "rule"] = "rule"
 
     @property
-    def about(self) -> Path:
+    def subject(self) -> Path:
         """What the text speaks of: of an unknown key, the mapping that it stands in."""
         return self.path[:-1] if self.kind == "unknown" else self.path
 
 
-def faults(error: ValidationError, model: type[BaseModel], data: Any) -> list[Fault]:
+def issues(error: ValidationError, model: type[BaseModel], data: Any) -> list[Issue]:
     """Pydantic's findings about `data` as faults, in its order.
 
     A key that is missing beside one that is unknown is left out: the one is most likely the other, misspelt.
     """
-    found = [_fault(details, model, data) for details in error.errors(include_url=False) if not _echo(details)]
-    misspelt = {fault.about for fault in found if fault.kind == "unknown"}
-    return [fault for fault in found if fault.kind != "missing" or fault.about not in misspelt]
+    found = [
+        _issue(details, model, data) for details in error.errors(include_url=False) if not _is_consequence(details)
+    ]
+    misspelt = {issue.subject for issue in found if issue.kind == "unknown"}
+    return [issue for issue in found if issue.kind != "missing" or issue.subject not in misspelt]
 
 
-def _echo(details: ErrorDetails) -> bool:
+def _is_consequence(details: ErrorDetails) -> bool:
     """Whether a list counts as short only because its entries were refused."""
     return details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]
 
 
-def _fault(details: ErrorDetails, model: type[BaseModel], data: Any) -> Fault:
+def _issue(details: ErrorDetails, model: type[BaseModel], data: Any) -> Issue:
     kind = details["type"]
     whole, owners = _followed(model, details["loc"])
     owner = owners[0] if owners else None
     if kind == "extra_forbidden":
         own, others = _keys(owners[:1]), _keys(owners[1:])
-        return Fault(_present(data, whole), _unknown(str(whole[-1]), own, others), "unknown")
+        return Issue(_present(data, whole), _unknown(str(whole[-1]), own, others), "unknown")
     if details["loc"][-1] == "[key]":
         expected = details["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
-        return Fault(_present(data, whole), _unknown(str(whole[-1]), expected, []), "unknown")
+        return Issue(_present(data, whole), _unknown(str(whole[-1]), expected, []), "unknown")
     if kind == "missing":
-        return Fault(_present(data, whole[:-1]), _missing(str(whole[-1]), owner), "missing")
-    return Fault(_present(data, whole), _in_words(details, owner, whole), "rule" if kind == "value_error" else "type")
+        return Issue(_present(data, whole[:-1]), _missing(str(whole[-1]), owner), "missing")
+    return Issue(_present(data, whole), _in_words(details, owner, whole), "rule" if kind == "value_error" else "type")
 
 
 def _unknown(key: str, allowed: list[str], elsewhere: list[str]) -> str:
@@ -89,20 +91,20 @@ def _in_words(details: ErrorDetails, owner: type[BaseModel] | None, path: Path) 
     if kind == "too_short":
         return "this is empty; write at least one"
     if kind == "model_type" or kind == "dict_type":
-        return f"{shown(value)} stands where a mapping is needed"
+        return f"{quoted(value)} stands where a mapping is needed"
     if kind == "tuple_type":
-        return f'{shown(value)} stands where a list is needed; begin each entry with "- "'
+        return f'{quoted(value)} stands where a list is needed; begin each entry with "- "'
     if kind == "string_type":
-        return f"{shown(value)} is not a text; put it in quotes"
+        return f"{quoted(value)} is not a text; put it in quotes"
     if kind == "string_pattern_mismatch":
-        return f'{shown(value)} cannot stand here; write it like "{_example(owner, str(path[-1]))}"'
+        return f'{quoted(value)} cannot stand here; write it like "{_example(owner, str(path[-1]))}"'
     bounds = {"greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than",
               "less_than_equal": "at most"}  # fmt: skip
     if kind in bounds:
         bound = next(iter(context.values()))
-        return f"{shown(value)} is out of range; it must be {bounds[kind]} {_like(value, bound)}"
+        return f"{quoted(value)} is out of range; it must be {bounds[kind]} {_like(value, bound)}"
     should = details["msg"].partition(", unable")[0]
-    return should.replace("Input should", f"{shown(value)} should")
+    return should.replace("Input should", f"{quoted(value)} should")
 
 
 def _like(value: object, bound: float) -> str:
@@ -157,9 +159,9 @@ def _bare(kind: Any) -> Any:
     """A type without its annotations, and without None as the alternative."""
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
-    members = [member for member in get_args(kind) if member is not NoneType]
-    if get_origin(kind) in (Union, UnionType) and len(members) == 1:
-        return _bare(members[0])
+    generators = [member for member in get_args(kind) if member is not NoneType]
+    if get_origin(kind) in (Union, UnionType) and len(generators) == 1:
+        return _bare(generators[0])
     return kind
 
 

@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 
 from loadtest.errors import ScenarioError
-from loadtest.traffic.inputs import Function, Make
+from loadtest.traffic.inputs import Function, UserInputFunction
 
 
-def function_of(described: Function) -> Make:
+def load_input_function(described: Function) -> UserInputFunction:
     """The function of a scenario; what it makes of a job's number is JSON already.
 
     Its file is run here. ScenarioError, here or when it is called, is one line that names the file, the exception
@@ -27,12 +27,12 @@ def function_of(described: Function) -> Make:
             made = make(seq, rng)
         # It is the user's code, so whatever it raises is the user's to mend. A script's own sys.exit() is no order
         # to end a run, least of all with exit code 0; an interrupt is, and passes.
-        except (Exception, SystemExit) as fault:
-            raise _broken(f"{described.function} failed for job {seq}", fault) from fault
+        except (Exception, SystemExit) as error:
+            raise _user_error(f"{described.function} failed for job {seq}", error) from error
         try:
             return _as_json(made)
-        except (TypeError, ValueError, RecursionError) as fault:
-            raise _broken(f"{described.function} made no JSON for job {seq}", fault) from fault
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _user_error(f"{described.function} made no JSON for job {seq}", error) from error
 
     return called
 
@@ -43,8 +43,8 @@ def _found(described: Function) -> Callable[[int, np.random.Generator], Any]:
     try:
         exec(compile(described.source, file, "exec"), space)
     # As where it is called: the user's code may raise anything.
-    except (Exception, SystemExit) as fault:
-        raise _broken(f"{file} cannot be run", fault) from fault
+    except (Exception, SystemExit) as error:
+        raise _user_error(f"{file} cannot be run", error) from error
     make: Callable[[int, np.random.Generator], Any] | None = space.get(name)
     if not callable(make):
         raise ScenarioError(f'inputs: {file} has no function "{name}"; name one of its functions')
@@ -60,6 +60,6 @@ def _as_json(made: Any) -> msgspec.Raw:
     return msgspec.Raw(text)
 
 
-def _broken(what: str, fault: BaseException) -> ScenarioError:
-    why = ": ".join(part for part in (type(fault).__name__, " ".join(str(fault).split())) if part)
+def _user_error(what: str, error: BaseException) -> ScenarioError:
+    why = ": ".join(part for part in (type(error).__name__, " ".join(str(error).split())) if part)
     return ScenarioError(f"inputs: {what}: {why}; mend it")

@@ -13,7 +13,16 @@ from typing import Annotated, get_args
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from loadtest.scenario.flows import FlowName
-from loadtest.units import Frozen, fraction, fraction_text, per_second, per_second_text, seconds, seconds_text, shown
+from loadtest.units import (
+    StrictModel,
+    fraction,
+    fraction_text,
+    per_second,
+    per_second_text,
+    quoted,
+    seconds,
+    seconds_text,
+)
 
 STEADY = "steady"
 """During this: the stage of that name where the load has one, else the steady window that the analysis finds."""
@@ -46,7 +55,7 @@ class Metric(StrEnum):
         return not self.is_share and self is not Metric.THROUGHPUT
 
 
-class Gate(Frozen):
+class Gate(StrictModel):
     """One objective; `limit` in seconds, as a fraction of one, or per second, as the metric has it."""
 
     metric: Metric
@@ -101,7 +110,7 @@ def parse_gate(text: object) -> Gate:
         return text
     match = re.fullmatch(r"\s*([^<>]*?)\s*([<>])\s*(.*?)\s*", text, re.DOTALL) if isinstance(text, str) else None
     if match is None or match[3].startswith("="):
-        raise ValueError(f'{shown(text)} is not a gate; write it like "delay p95 < 2s"')
+        raise ValueError(f'{quoted(text)} is not a gate; write it like "delay p95 < 2s"')
     head, sign, tail = " ".join(match[1].split()), match[2], match[3]
     metric, statistic = _head(head, sign, tail)
     right_sign = ">" if metric is Metric.THROUGHPUT else "<"
@@ -112,7 +121,7 @@ def parse_gate(text: object) -> Gate:
     stated = found[0] if found else re.split(rf"\s+{_KEYWORD}", tail)[0]
     clauses = _clauses(tail[len(stated) :])
     gate = Gate.model_validate({"metric": metric, "statistic": statistic, "limit": _limit(stated, kind), **clauses})
-    _refuse_senseless(gate)
+    _validate_combination(gate)
     return gate
 
 
@@ -122,12 +131,12 @@ def _head(head: str, sign: str, tail: str) -> tuple[Metric, str]:
     name, _, statistic = (head, "", "") if whole else head.rpartition(" ")
     if name not in set(Metric):
         near = _nearest(head)
-        raise ValueError(f"{shown(head)} is no metric; {_near_form(near, head, sign, tail)}")
+        raise ValueError(f"{quoted(head)} is no metric; {_near_form(near, head, sign, tail)}")
     metric = Metric(name)
     if not metric.is_time:
         if statistic:
             form = f"{name} {sign} {_plain(tail)}"
-            raise ValueError(f'"{name}" has no {shown(statistic)}, it is one figure; write "{form}"')
+            raise ValueError(f'"{name}" has no {quoted(statistic)}, it is one figure; write "{form}"')
         return metric, ""
     if not statistic:
         raise ValueError(f'"{name}" of which job? write "{name} p95 {sign} {_plain(tail)}", or mean, or max')
@@ -140,7 +149,7 @@ def _statistic(text: str) -> str:
     match = _PERCENTILE.fullmatch(text)
     if match is None or int(match[1]) < 50:
         near = get_close_matches(text, ["p50", "p90", "p95", "p99", "p99.9", "mean", "max"], n=1, cutoff=0.4)
-        raise ValueError(f'{shown(text)} is neither a percentile from p50 to p99.9, nor mean, nor max; '
+        raise ValueError(f'{quoted(text)} is neither a percentile from p50 to p99.9, nor mean, nor max; '
                          f'write it like "{near[0] if near else "p95"}"')  # fmt: skip
     return text.removesuffix(".0")
 
@@ -173,7 +182,7 @@ def _limit(text: str, kind: str) -> float:
     value = _READERS[kind](" ".join(text.split()))
     if not isfinite(value) or value <= 0 or (kind == "share" and value >= 1):
         between = "between 0 % and 100 %" if kind == "share" else "more than 0"
-        raise ValueError(f'the limit {shown(text)} must be {between}; write it like "{_FORMS[kind]}"')
+        raise ValueError(f'the limit {quoted(text)} must be {between}; write it like "{_FORMS[kind]}"')
     return value
 
 
@@ -184,11 +193,11 @@ def _clauses(text: str) -> dict[str, object]:
     while rest := rest.strip():
         match = next((match for clause in _CLAUSES if (match := clause.match(rest))), None)
         if match is None:
-            raise ValueError(f"{shown(rest)} was not understood; {_near_clause(rest)}")
+            raise ValueError(f"{quoted(rest)} was not understood; {_near_clause(rest)}")
         key, value = next((key, value) for key, value in match.groupdict().items() if value is not None)
         key = "during" if key == "quoted" else key
         if key in found:
-            raise ValueError(f"{shown(match[0])} is one too many; write a gate for each")
+            raise ValueError(f"{quoted(match[0])} is one too many; write a gate for each")
         found[key] = _clause_value(key, value)
         rest = rest[match.end() :]
     return found
@@ -197,13 +206,13 @@ def _clauses(text: str) -> dict[str, object]:
 def _clause_value(key: str, value: str) -> object:
     if key == "flow" and value not in get_args(FlowName):
         near = get_close_matches(value, get_args(FlowName), n=1)
-        raise ValueError(f'"of" {shown(value)} is no flow; write "of {near[0] if near else "run"}"')
+        raise ValueError(f'"of" {quoted(value)} is no flow; write "of {near[0] if near else "run"}"')
     if value.startswith('"'):
         try:
             return json.loads(value, strict=False)
         except ValueError:
             raise ValueError(
-                f'{shown(value)} is not a name in quotes; write it like "during \\"ramp up\\""'
+                f'{quoted(value)} is not a name in quotes; write it like "during \\"ramp up\\""'
             ) from None
     return True if key == "per_worker" else _plain(value)
 
@@ -219,7 +228,7 @@ def _near_clause(rest: str) -> str:
     return f'write "{near[0]} {named}"'
 
 
-def _refuse_senseless(gate: Gate) -> None:
+def _validate_combination(gate: Gate) -> None:
     if gate.per_worker and gate.per_mille is None:
         raise ValueError('"per worker" goes with a percentile; write it like "execution p95 < 8s per worker"')
     if gate.metric is Metric.FIRST_CHUNK and gate.flow not in (None, "stream"):

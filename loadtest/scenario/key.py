@@ -6,26 +6,26 @@ from collections.abc import Mapping
 
 from loadtest.errors import UsageError
 from loadtest.scenario.model import Scenario
-from loadtest.scenario.target import RemoteTarget, Target, is_elsewhere
+from loadtest.scenario.target import RemoteTarget, Target, is_remote
 
-LOCAL_VARIABLE = "LOADTEST_API_KEY"
+LOCAL_KEY_ENV = "LOADTEST_API_KEY"
 LOCAL_KEY = "local"
-REMOTE_VARIABLE = "RUNPOD_API_KEY"
+REMOTE_KEY_ENV = "RUNPOD_API_KEY"
 
 
 def key_variable(target: Target) -> str:
     """The environment variable that the key of a target is read from."""
     if isinstance(target, RemoteTarget) and target.key_variable is not None:
         return target.key_variable
-    return REMOTE_VARIABLE if is_elsewhere(target) else LOCAL_VARIABLE
+    return REMOTE_KEY_ENV if is_remote(target) else LOCAL_KEY_ENV
 
 
-def key_of(scenario: Scenario, environment: Mapping[str, str]) -> str:
+def api_key(scenario: Scenario, environment: Mapping[str, str]) -> str:
     """The key for a scenario's target; UsageError where its variable is not set or cannot stand in a header."""
     variable = key_variable(scenario.target)
     named = isinstance(scenario.target, RemoteTarget) and scenario.target.key_variable is not None
     key = environment.get(variable, "")
-    if not key and variable == LOCAL_VARIABLE and not named:
+    if not key and variable == LOCAL_KEY_ENV and not named:
         return LOCAL_KEY
     if not key:
         raise UsageError(f"target: the environment variable {variable} is not set; put the endpoint's key into it")

@@ -11,15 +11,15 @@ from pydantic import ValidationError
 
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import ScenarioError
-from loadtest.scenario.document import Document, parsed
-from loadtest.scenario.faults import Fault, faults
-from loadtest.scenario.limits import impossible
+from loadtest.scenario.document import Document, parse_yaml
+from loadtest.scenario.faults import Issue, issues
+from loadtest.scenario.limits import find_issues
 from loadtest.scenario.model import Scenario
-from loadtest.scenario.overrides import Override, overridden, parse_override, spelled
-from loadtest.scenario.recorded import read_json_lines, read_measured, read_text, read_trace
-from loadtest.units import Frozen, shown
+from loadtest.scenario.overrides import Override, apply_override, format_path, parse_override
+from loadtest.scenario.recorded import read_json_lines, read_text, read_times, read_trace
+from loadtest.units import StrictModel, quoted
 
-Model = TypeVar("Model", bound=Frozen)
+Model = TypeVar("Model", bound=StrictModel)
 
 
 def load_scenario(
@@ -38,10 +38,10 @@ def load_scenario(
         changes.append(Override(f"--target {target}", ("target",), target))
     data = {"name": _name(path), **document.data}
     for change in changes:
-        data = overridden(data, change)
+        data = apply_override(data, change)
     scenario = _validated(Scenario, data, document, changes, path)
-    for fault in impossible(scenario):
-        raise ScenarioError(_line(fault, document, changes, path))
+    for issue in find_issues(scenario):
+        raise ScenarioError(_line(issue, document, changes, path))
     return scenario
 
 
@@ -50,17 +50,17 @@ def load_settings(path: Path | None, changes: Sequence[Override] = ()) -> Endpoi
 
     Without a file they are the default ones. ScenarioError as for a scenario.
     """
-    document = parsed("{}", "") if path is None else _document(path)
+    document = parse_yaml("{}", "") if path is None else _document(path)
     data = document.data
     for change in changes:
-        data = overridden(data, change)
+        data = apply_override(data, change)
     return _validated(EndpointSettings, data, document, changes, path or Path())
 
 
 def _document(path: Path) -> Document:
-    document = parsed(read_text(path), str(path))
+    document = parse_yaml(read_text(path), str(path))
     if not isinstance(document.data, dict):
-        raise ScenarioError(f'{path}: holds {shown(document.data)}, not a mapping; write it like "load: ..."')
+        raise ScenarioError(f'{path}: holds {quoted(document.data)}, not a mapping; write it like "load: ..."')
     return document
 
 
@@ -80,7 +80,7 @@ def _validated(
 ) -> Model:
     readers = {
         "times": lambda name: read_trace(_beside(path, name)),
-        "values": lambda name: read_measured(_beside(path, name)),
+        "values": lambda name: read_times(_beside(path, name)),
         "lines": lambda name: read_json_lines(_beside(path, name)),
         "source": lambda name: read_text(_beside(path, name)),
         "handler": lambda name: _beside(path, name).resolve(),
@@ -88,25 +88,25 @@ def _validated(
     try:
         return model.model_validate(data, context=readers)
     except ValidationError as error:
-        found = faults(error, model, data)
-    first = min(found, key=lambda fault: (_override(fault, document, changes) is not None, document.line(fault.path)))
+        found = issues(error, model, data)
+    first = min(found, key=lambda issue: (_override(issue, document, changes) is not None, document.line(issue.path)))
     raise ScenarioError(_line(first, document, changes, path))
 
 
-def _override(fault: Fault, document: Document, changes: Sequence[Override]) -> Override | None:
+def _override(issue: Issue, document: Document, changes: Sequence[Override]) -> Override | None:
     """The last override that the fault is about: at it, inside it, in what it made, or in a rule that spans it."""
     for change in reversed(changes):
-        inside = fault.path[: len(change.path)] == change.path
-        spans = change.path[: len(fault.path)] == fault.path and (
-            fault.kind == "rule" or not document.has(fault.path)
+        inside = issue.path[: len(change.path)] == change.path
+        spans = change.path[: len(issue.path)] == issue.path and (
+            issue.kind == "rule" or not document.has(issue.path)
         )
         if inside or spans:
             return change
     return None
 
 
-def _line(fault: Fault, document: Document, changes: Sequence[Override], path: Path) -> str:
-    change = _override(fault, document, changes)
-    place = f"{path}:{document.line(fault.path)}" if change is None else change.label
-    about = "" if change is not None and fault.about == change.path else spelled(fault.about)
-    return " ".join(": ".join(part for part in (place, about, fault.text) if part).splitlines())
+def _line(issue: Issue, document: Document, changes: Sequence[Override], path: Path) -> str:
+    change = _override(issue, document, changes)
+    place = f"{path}:{document.line(issue.path)}" if change is None else change.label
+    about = "" if change is not None and issue.subject == change.path else format_path(issue.subject)
+    return " ".join(": ".join(part for part in (place, about, issue.text) if part).splitlines())

@@ -18,29 +18,29 @@ from loadtest.scenario.target import HandlerTarget, RemoteTarget, Target
 from loadtest.scenario.validity import ValidityLimits
 from loadtest.traffic.inputs import Inputs
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
-from loadtest.units import Fraction, Frozen, Seconds, seconds_text
+from loadtest.units import Fraction, Seconds, StrictModel, seconds_text
 from loadtest.wire import Policy
 
-NOT_COMPARED = ("name", "question", "target", "endpoint", "seed", "gates", "search")
+HASH_EXCLUDED = ("name", "question", "target", "endpoint", "seed", "gates", "search")
 """What may differ between two runs of the same scenario: what it is called, what is under test, and what is asked of
 it; a search is no part of any of its runs. The embedded endpoint's settings are what is under test, as a target
 elsewhere is."""
-SUBMITS_BY = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN, "webhook": Op.RUN}
+SUBMIT_OPERATION = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN, "webhook": Op.RUN}
 """Which operation submits a flow's job."""
 
 
 def _within(allowed: TimeRange, what: str) -> AfterValidator:
-    least_s, most_s = allowed.least_ms / 1000, allowed.most_ms / 1000
+    min_s, max_s = allowed.min_ms / 1000, allowed.max_ms / 1000
 
     def checked(value_s: float | None) -> float | None:
-        if value_s is not None and not least_s <= value_s <= most_s:
-            raise ValueError(f"outside what {what} takes; write {seconds_text(least_s)} to {seconds_text(most_s)}")
+        if value_s is not None and not min_s <= value_s <= max_s:
+            raise ValueError(f"outside what {what} takes; write {seconds_text(min_s)} to {seconds_text(max_s)}")
         return value_s
 
     return AfterValidator(checked)
 
 
-class JobPolicy(Frozen):
+class JobPolicy(StrictModel):
     """What a flow's submissions ask for beside their input; what is not given is left to the endpoint."""
 
     execution_timeout: Annotated[Seconds | None, _within(EXECUTION_TIMEOUT, "policy.executionTimeout")] = None
@@ -50,7 +50,7 @@ class JobPolicy(Frozen):
     low_priority: bool = False
     """Whether the job makes no worker start."""
 
-    def on_the_wire(self) -> Policy | None:
+    def to_wire(self) -> Policy | None:
         """The policy as it is sent; None where nothing is asked for."""
         asked = Policy(_ms(self.execution_timeout), _ms(self.ttl), self.low_priority)
         return None if asked == Policy() else asked
@@ -60,7 +60,7 @@ def _ms(value_s: float | None) -> int | None:
     return None if value_s is None else round(value_s * 1000)
 
 
-class Notifications(Frozen):
+class WebhookReceiverSettings(StrictModel):
     """Where the `webhook` flow is told of its jobs: each sending process listens by itself.
 
     The address is this machine's own, which an endpoint on it reaches; for one elsewhere, `url` is the way here.
@@ -76,7 +76,7 @@ class Notifications(Frozen):
     """What the endpoint is to call, where that is not this address; `{port}` in it is the process's port."""
 
 
-class Flow(Frozen):
+class Flow(StrictModel):
     """One way to drive a job: its share of all jobs by weight, its input, how its status is asked for."""
 
     weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
@@ -107,13 +107,13 @@ class Flow(Frozen):
 
     @model_validator(mode="after")
     def _wait_in_range(self) -> Flow:
-        least_s, most_s = RUNSYNC_WAIT.least_ms / 1000, RUNSYNC_WAIT.most_ms / 1000
-        if not least_s <= self.wait <= most_s:
-            raise ValueError(f"wait is outside what /runsync takes; write {least_s:g}s to {most_s:g}s")
+        min_s, max_s = RUNSYNC_WAIT.min_ms / 1000, RUNSYNC_WAIT.max_ms / 1000
+        if not min_s <= self.wait <= max_s:
+            raise ValueError(f"wait is outside what /runsync takes; write {min_s:g}s to {max_s:g}s")
         return self
 
 
-class Drain(Frozen):
+class Drain(StrictModel):
     """After the last arrival: how long unfinished jobs are waited for, then how long cancelling may take."""
 
     within: Seconds = 30.0
@@ -122,7 +122,7 @@ class Drain(Frozen):
     """How long cancelling what is then left may take."""
 
 
-class AbortRule(Frozen):
+class AbortRule(StrictModel):
     """Stops the run when more than `errors` of the jobs ended in the last `over`, at least `jobs`, failed.
 
     It also stops when one of `gates` does not hold for them and chance does not explain it.
@@ -138,7 +138,7 @@ class AbortRule(Frozen):
     """Objectives such as `delay p95 < 30s`, held against the jobs that ended in the last `over`."""
 
 
-class Ceilings(Frozen):
+class Ceilings(StrictModel):
     """What a run may not exceed: jobs submitted, and US dollars spent on execution at `price`."""
 
     jobs: Annotated[int, Field(ge=1)] | None = None
@@ -158,7 +158,7 @@ def _load_model(value: object) -> str:
 Load = Annotated[Annotated[OpenLoad, Tag("open")] | Annotated[ClosedLoad, Tag("closed")], Discriminator(_load_model)]
 
 
-class Scenario(Frozen):
+class Scenario(StrictModel):
     """What the user asked for, resolved: every default filled in, every unit read."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["steady-20"])]
@@ -173,11 +173,11 @@ class Scenario(Frozen):
     """When jobs are sent: the open model (arrivals) or the closed one (users)."""
     flows: Annotated[dict[FlowName, Flow], Field(min_length=1)] = {"run": Flow()}
     """How jobs are driven: `run` and poll, `runsync`, `stream`, `webhook`."""
-    webhooks: Notifications = Notifications()
+    webhooks: WebhookReceiverSettings = WebhookReceiverSettings()
     """Where the `webhook` flow is told of its jobs."""
     limits: dict[Op, LimitText] = {}
     """What the run keeps to for an operation, where it differs from the documented limit."""
-    patience: Annotated[Seconds, Field(gt=0)] = 600.0
+    job_timeout: Annotated[Seconds, Field(gt=0)] = 600.0
     """How long one job is followed before it is given up; no request of it is waited for beyond."""
     drain: Drain = Drain()
     """What happens after the last arrival."""
@@ -208,7 +208,7 @@ class Scenario(Frozen):
                 return self.target
 
     @property
-    def scaled_here(self) -> bool:
+    def starts_endpoint(self) -> bool:
         """Whether the target is an endpoint that this scenario starts, so that `endpoint` says how it scales."""
         return not isinstance(self.target, RemoteTarget)
 
@@ -226,5 +226,5 @@ class Scenario(Frozen):
 
     def hash(self) -> str:
         """What must be equal for two runs to be compared, as hexadecimal."""
-        compared = {key: value for key, value in self.resolved().items() if key not in NOT_COMPARED}
+        compared = {key: value for key, value in self.resolved().items() if key not in HASH_EXCLUDED}
         return hashlib.sha256(msgspec.json.encode(compared, order="deterministic")).hexdigest()[:16]

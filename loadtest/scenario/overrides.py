@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadtest.errors import ScenarioError
-from loadtest.scenario.document import Path, parsed
-from loadtest.units import shown
+from loadtest.scenario.document import Path, parse_yaml
+from loadtest.units import quoted
 
 
 @dataclass(frozen=True)
@@ -27,30 +27,30 @@ def parse_override(text: str) -> Override:
     if not equals or not all(parts):
         raise ScenarioError(f'{label}: not KEY=VALUE; write it like "--set load.stages.0.rate=20/s"')
     path = tuple(int(part) if part.isascii() and part.isdigit() else part for part in parts)
-    return Override(label, path, parsed(value, label).data if value.strip() else None)
+    return Override(label, path, parse_yaml(value, label).data if value.strip() else None)
 
 
-def overridden(data: Any, override: Override, depth: int = 0) -> Any:
+def apply_override(data: Any, override: Override, depth: int = 0) -> Any:
     """A copy of the data with the override in its place; missing mappings on the way are made.
 
     ScenarioError where the path leads through something that is neither a mapping nor a list, or past a list's end.
     """
     if depth == len(override.path):
         return override.value
-    part, place = override.path[depth], spelled(override.path[:depth]) or "the scenario"
+    part, place = override.path[depth], format_path(override.path[:depth]) or "the scenario"
     if data is None:
         data = {}
     if isinstance(data, list):
         if not isinstance(part, int) or part >= len(data):
             raise ScenarioError(f'{override.label}: {place} is a list of {len(data)}; "{part}" is not an index in it')
-        return [*data[:part], overridden(data[part], override, depth + 1), *data[part + 1 :]]
+        return [*data[:part], apply_override(data[part], override, depth + 1), *data[part + 1 :]]
     if not isinstance(data, dict):
-        raise ScenarioError(f"{override.label}: {place} is {shown(data)}, which has no parts; set {place} itself")
+        raise ScenarioError(f"{override.label}: {place} is {quoted(data)}, which has no parts; set {place} itself")
     key = str(part)
-    return {**data, key: overridden(data.get(key), override, depth + 1)}
+    return {**data, key: apply_override(data.get(key), override, depth + 1)}
 
 
-def spelled(path: Path) -> str:
+def format_path(path: Path) -> str:
     """A path as messages write it: load.stages[0].rate."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")

@@ -8,13 +8,13 @@ from math import ceil, inf
 
 import numpy as np
 
-from loadtest.endpoint.settings import Constant, LogNormal, Measured
+from loadtest.endpoint.settings import Constant, Empirical, LogNormal
 from loadtest.protocol import STATUS_SYNC_WAIT, Limit, Op
 from loadtest.scenario.flows import FlowName
-from loadtest.scenario.limits import SUBMITS, peak_rates
+from loadtest.scenario.limits import FLOWS_BY_OPERATION, peak_rates
 from loadtest.scenario.model import Flow, Scenario
-from loadtest.traffic.arrivals import Schedule, fullest, schedule
-from loadtest.traffic.polling import Crowd, PollPacer
+from loadtest.traffic.arrivals import Schedule, draw_schedule, max_in_window
+from loadtest.traffic.polling import PollGroup, PollPacer
 from loadtest.traffic.settings import ClosedLoad, OpenLoad
 
 
@@ -44,7 +44,7 @@ class OperationPreview:
 
     op: Op
     limit: Limit | None
-    fullest: int | None
+    peak: int | None
 
 
 @dataclass(frozen=True)
@@ -80,19 +80,19 @@ def preview(scenario: Scenario) -> Preview:
     load = scenario.load
     drawn = None
     if isinstance(load, OpenLoad):
-        drawn = schedule(load, {flow: scenario.share(flow) for flow in scenario.flows}, scenario.seed)
+        drawn = draw_schedule(load, {flow: scenario.share(flow) for flow in scenario.flows}, scenario.seed)
     longest_s = load.duration_s + scenario.drain.within + scenario.drain.cancel_within
     service_s = mean_service_s(scenario)
-    jobs = len(drawn) if drawn is not None else _most_jobs(scenario, service_s)
+    jobs = len(drawn) if drawn is not None else _max_jobs(scenario, service_s)
     flows = tuple(_flow(scenario, flow, drawn, service_s) for flow in scenario.flows)
     return Preview(
         scenario=scenario,
         jobs=jobs,
         stages=_stages(load, drawn),
         flows=flows,
-        operations=tuple(_operation(scenario, op, drawn) for op in SUBMITS if _used(scenario, op)),
+        operations=tuple(_operation(scenario, op, drawn) for op in FLOWS_BY_OPERATION if _used(scenario, op)),
         polls=_polls(flows),
-        polls_at_most=_most_polls(scenario, longest_s),
+        polls_at_most=_max_polls(scenario, longest_s),
         longest_s=longest_s,
         service_s=service_s,
         cost=_cost(jobs, service_s, scenario.price),
@@ -110,15 +110,15 @@ def mean_service_s(scenario: Scenario) -> float | None:
     return _mean_s(scenario.endpoint.service_time)
 
 
-def _mean_s(spread: Constant | LogNormal | Measured) -> float:
+def _mean_s(distribution: Constant | LogNormal | Empirical) -> float:
     """The mean of a spread; of the log-normal one median * exp(sigma^2 / 2)."""
-    match spread:
+    match distribution:
         case Constant():
-            return spread.constant
+            return distribution.constant
         case LogNormal():
-            return float(spread.median * np.exp(spread.sigma**2 / 2))
-        case Measured():
-            return float(np.mean(spread.values))
+            return float(distribution.median * np.exp(distribution.sigma**2 / 2))
+        case Empirical():
+            return float(np.mean(distribution.values))
 
 
 def _stages(load: OpenLoad | ClosedLoad, drawn: Schedule | None) -> tuple[StagePreview, ...]:
@@ -150,11 +150,11 @@ def polls_of(name: FlowName, flow: Flow, service_s: float) -> int | None:
     if name == "runsync" and left_s <= 0:
         return 0
     if flow.polling.policy == "long":
-        return ceil(left_s / (STATUS_SYNC_WAIT.most_ms / 1000))
-    pacer, polls = PollPacer(flow.polling, inf, Crowd()), 1
-    left_s -= pacer.gap_s(0)
+        return ceil(left_s / (STATUS_SYNC_WAIT.max_ms / 1000))
+    pacer, polls = PollPacer(flow.polling, inf, PollGroup()), 1
+    left_s -= pacer.interval_s(0)
     while left_s > 0 and polls < 1_000_000:
-        left_s -= pacer.gap_s(polls)
+        left_s -= pacer.interval_s(polls)
         polls += 1
     return polls
 
@@ -173,25 +173,25 @@ def _cost(jobs: int | None, service_s: float | None, price: float | None) -> flo
 
 
 def _used(scenario: Scenario, op: Op) -> bool:
-    return any(flow in scenario.flows for flow in SUBMITS[op])
+    return any(flow in scenario.flows for flow in FLOWS_BY_OPERATION[op])
 
 
 def _operation(scenario: Scenario, op: Op, drawn: Schedule | None) -> OperationPreview:
     limit = scenario.limit(op)
     if drawn is None or limit is None:
         return OperationPreview(op, limit, None)
-    indices = [index for index, flow in enumerate(drawn.flows) if flow in SUBMITS[op]]
+    indices = [index for index, flow in enumerate(drawn.flows) if flow in FLOWS_BY_OPERATION[op]]
     # A rate that is the limit itself must not be one job over it for the rounding of two sums.
     just_under_s = limit.per_s * (1 - 1e-9)
-    return OperationPreview(op, limit, fullest(drawn.at_s[np.isin(drawn.flow, indices)], just_under_s))
+    return OperationPreview(op, limit, max_in_window(drawn.at_s[np.isin(drawn.flow, indices)], just_under_s))
 
 
-def _most_jobs(scenario: Scenario, service_s: float | None) -> int | None:
+def _max_jobs(scenario: Scenario, service_s: float | None) -> int | None:
     """What a closed load can submit: by its users' mean cycles and by the limits, whichever is less."""
     load = scenario.load
     bounds = []
-    for op, limit in ((op, scenario.limit(op)) for op in SUBMITS if _used(scenario, op)):
-        share = sum(scenario.share(flow) for flow in scenario.flows if flow in SUBMITS[op])
+    for op, limit in ((op, scenario.limit(op)) for op in FLOWS_BY_OPERATION if _used(scenario, op)):
+        share = sum(scenario.share(flow) for flow in scenario.flows if flow in FLOWS_BY_OPERATION[op])
         if limit is not None:
             bounds.append(_allowed(limit, load.duration_s) / share)
     if isinstance(load, ClosedLoad) and service_s is not None and service_s + load.think > 0:
@@ -206,7 +206,7 @@ def _allowed(limit: Limit, for_s: float) -> float:
     return limit.requests * (for_s / limit.per_s + 1)
 
 
-def _most_polls(scenario: Scenario, longest_s: float) -> int | None:
+def _max_polls(scenario: Scenario, longest_s: float) -> int | None:
     """What the limits of /status and, where they are asked, /stream and /status-sync allow; None without a limit."""
     asked = [Op.STATUS, Op.STREAM] if "stream" in scenario.flows else [Op.STATUS]
     if any(flow.polling.policy == "long" for flow in scenario.flows.values()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtest.scenario.limits import impossible, peak_rates
+from loadtest.scenario.limits import find_issues, peak_rates
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import preview
 from loadtest.traffic.settings import OpenLoad, Ramp, RateStage
@@ -14,7 +14,7 @@ def first_rate(scenario: Scenario) -> float:
     return max(peak_rates(_open(scenario)))
 
 
-def at_rate(scenario: Scenario, rate_per_s: float, stretch: int, seed: int) -> Scenario:
+def scaled_to(scenario: Scenario, rate_per_s: float, stretch: int, seed: int) -> Scenario:
     """A probe: every rate multiplied so that the highest is this one, every stage `stretch` times as long."""
     load = _open(scenario)
     factor = rate_per_s / first_rate(scenario)
@@ -23,38 +23,38 @@ def at_rate(scenario: Scenario, rate_per_s: float, stretch: int, seed: int) -> S
     return scenario.model_copy(update=changed)
 
 
-def changes(probe: Scenario) -> list[str]:
+def as_overrides(probe: Scenario) -> list[str]:
     """What `--set` takes to make a probe of the scenario that it came from, its seed apart."""
-    told = ["search="]
+    text = ["search="]
     for index, stage in enumerate(_open(probe).stages):
         start, end = per_second_text(stage.rate.start), per_second_text(stage.rate.end)
-        told.append(f"load.stages.{index}.rate={start if start == end else f'{start} to {end}'}")
-        told.append(f"load.stages.{index}.for={seconds_text(stage.duration)}")
+        text.append(f"load.stages.{index}.rate={start if start == end else f'{start} to {end}'}")
+        text.append(f"load.stages.{index}.for={seconds_text(stage.duration)}")
     for name in ("jobs", "cost"):
         most = getattr(probe.ceilings, name)
-        told += [] if most is None else [f"ceilings.{name}={most!r}"]
-    return told
+        text += [] if most is None else [f"ceilings.{name}={most!r}"]
+    return text
 
 
-def obstacle(probe: Scenario) -> str | None:
+def blocking_reason(probe: Scenario) -> str | None:
     """Why a probe must not be sent: a limit or a ceiling that its schedule would pass; None where nothing is."""
-    fault = next(impossible(probe), None)
-    if fault is not None:
-        return fault.text.partition(";")[0]
-    seen = preview(probe)
-    for operation in seen.operations:
-        limit, fullest = operation.limit, operation.fullest
-        if limit is not None and fullest is not None and fullest > limit.requests:
+    error = next(find_issues(probe), None)
+    if error is not None:
+        return error.text.partition(";")[0]
+    previewed = preview(probe)
+    for operation in previewed.operations:
+        limit, peak = operation.limit, operation.peak
+        if limit is not None and peak is not None and peak > limit.requests:
             within = seconds_text(limit.per_s)
-            return f"{fullest} jobs fall into the fullest {within} of /{operation.op}, its limit is {limit}"
+            return f"{peak} jobs fall into the fullest {within} of /{operation.op}, its limit is {limit}"
     most = probe.ceilings.jobs
-    if most is not None and seen.jobs is not None and seen.jobs > most:
-        return f"it would submit {seen.jobs} jobs, ceilings.jobs leaves {most}"
+    if most is not None and previewed.jobs is not None and previewed.jobs > most:
+        return f"it would submit {previewed.jobs} jobs, ceilings.jobs leaves {most}"
     cost = probe.ceilings.cost
     if cost is not None and cost <= 0:
         return "ceilings.cost is spent"
-    if cost is not None and seen.cost is not None and seen.cost > cost:
-        return f"it would cost about {seen.cost:.3g} US dollars, ceilings.cost leaves {cost:.3g}"
+    if cost is not None and previewed.cost is not None and previewed.cost > cost:
+        return f"it would cost about {previewed.cost:.3g} US dollars, ceilings.cost leaves {cost:.3g}"
     return None
 
 

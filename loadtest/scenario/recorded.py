@@ -12,7 +12,7 @@ import msgspec
 from loadtest.errors import ScenarioError
 from loadtest.units import seconds
 
-_MOST_PARTS = 24 * 60
+_MAX_PARTS = 24 * 60
 LARGEST_BYTES = 32 * 10**6
 """Inputs become part of the scenario, and of every run's record."""
 
@@ -30,8 +30,8 @@ def read_json_lines(path: Path) -> list[Any]:
         if whole.strip():
             try:
                 values.append(msgspec.json.decode(whole))
-            except (msgspec.MsgspecError, RecursionError) as fault:
-                raise ScenarioError(f"{path}:{line}: not JSON: {fault}; write one value a line") from None
+            except (msgspec.MsgspecError, RecursionError) as error:
+                raise ScenarioError(f"{path}:{line}: not JSON: {error}; write one value a line") from None
     if not values:
         raise ScenarioError(f"{path}: holds no inputs; write one JSON value a line")
     return values
@@ -73,12 +73,12 @@ def read_profile(path: Path) -> list[float]:
         if rate is None:
             raise ScenarioError(f'{path}:{line}: "{text}" is not a rate; write a plain number, like "12.5"')
         rates.append(rate)
-    if len(rates) > _MOST_PARTS:
-        raise ScenarioError(f"{path}: {len(rates)} parts of a day; give at most {_MOST_PARTS}, one a minute")
+    if len(rates) > _MAX_PARTS:
+        raise ScenarioError(f"{path}: {len(rates)} parts of a day; give at most {_MAX_PARTS}, one a minute")
     return rates
 
 
-def read_measured(path: Path) -> list[str]:
+def read_times(path: Path) -> list[str]:
     """Times with their units, one a line, as texts that have been checked; "#" begins a comment."""
     times: list[str] = []
     for line, text in _lines(path):

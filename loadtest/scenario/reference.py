@@ -33,11 +33,11 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`load.arrivals`, a trace", traffic.Trace),
     ("`flows.run`, `flows.runsync`, `flows.stream`, `flows.webhook`", scenario.Flow),
     ("`flows.*.inputs`, from a template", inputs.Template),
-    ("`flows.*.inputs`, from a file", inputs.Lines),
+    ("`flows.*.inputs`, from a file", inputs.JsonLines),
     ("`flows.*.inputs`, from a function", inputs.Function),
     ("`flows.*.polling`", traffic.Polling),
     ("`flows.*.policy`", scenario.JobPolicy),
-    ("`webhooks`", scenario.Notifications),
+    ("`webhooks`", scenario.WebhookReceiverSettings),
     ("`drain`", scenario.Drain),
     ("`search`", Search),
     ("`abort`", scenario.AbortRule),
@@ -56,7 +56,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`endpoint.webhooks`", endpoint.Webhooks),
     ("`endpoint.retention`", endpoint.Retention),
     ("A time that varies: log-normal", endpoint.LogNormal),
-    ("A time that varies: measured", endpoint.Measured),
+    ("A time that varies: measured", endpoint.Empirical),
 )
 
 _INTRODUCTION = """\

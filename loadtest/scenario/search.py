@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from loadtest.units import Fraction, Frozen, Seconds, per_second, per_second_text
+from loadtest.units import Fraction, Seconds, StrictModel, per_second, per_second_text
 
 PerSecond = Annotated[
     float,
@@ -16,16 +16,16 @@ PerSecond = Annotated[
 ]
 
 
-class Search(Frozen):
+class Search(StrictModel):
     """Looks for the highest rate at which the gates hold, by running the load again and again.
 
     The load as it is written is the first probe; each other one has all its rates multiplied by the same factor. A
     probe's rate is the highest of its stages.
     """
 
-    at_most: Annotated[PerSecond, Field(gt=0)]
+    max_rate: Annotated[PerSecond, Field(gt=0)]
     """No probe has a higher rate than this; limits and ceilings hold beside it."""
     within: Annotated[Fraction, Field(ge=0.02, le=0.5)] = 0.05
     """How close the highest passing and the lowest failing rate are to come."""
-    empty_within: Annotated[Seconds, Field(gt=0)] = 120.0
+    empty_timeout: Annotated[Seconds, Field(gt=0)] = 120.0
     """How long the endpoint may take to finish all its jobs between two probes."""

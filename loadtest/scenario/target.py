@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
-from loadtest.units import Frozen
+from loadtest.units import StrictModel
 
 
-class RemoteTarget(Frozen):
+class RemoteTarget(StrictModel):
     """An endpoint somewhere: its whole URL, and the environment variable that holds its key.
 
     Where none is named, it is LOADTEST_API_KEY on loopback (`local` if unset) and RUNPOD_API_KEY elsewhere.
@@ -41,7 +41,7 @@ class RemoteTarget(Frozen):
         return url.rstrip("/")
 
 
-class HandlerTarget(Frozen):
+class HandlerTarget(StrictModel):
     """A handler of the vendor's worker SDK, run in real workers on this machine, which `endpoint` scales."""
 
     handler: Annotated[Path, Field(examples=["handler.py"])]
@@ -86,6 +86,6 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def is_elsewhere(target: Target) -> TypeGuard[RemoteTarget]:
+def is_remote(target: Target) -> TypeGuard[RemoteTarget]:
     """Whether a target is on another machine, where it costs money and may belong to somebody else."""
     return isinstance(target, RemoteTarget) and not is_loopback(target.url)

@@ -6,10 +6,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from loadtest.units import Fraction, Frozen, Seconds
+from loadtest.units import Fraction, Seconds, StrictModel
 
 
-class ValidityLimits(Frozen):
+class ValidityLimits(StrictModel):
     """How far a run may be from what was asked for and its figures still be believed; beyond, it is invalid."""
 
     send_lag: Seconds = 0.025
@@ -26,7 +26,7 @@ class ValidityLimits(Frozen):
     """How much of one core a sending process may use, or wait for, in any 5 s of the load."""
     clock: Seconds = 0.005
     """By how much clocks may be uncertain, or by 5 % of the median end-to-end time where that is more."""
-    wave: Fraction = 0.2
+    cold_start_wave: Fraction = 0.2
     """By how much the share of jobs that waited for a worker to start may rise in any tenth of the steady window."""
-    little: Fraction = 0.05
+    littles_law: Fraction = 0.05
     """By how much the jobs in flight of `/health` and of the samples may differ."""

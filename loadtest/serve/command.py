@@ -17,24 +17,24 @@ import uvicorn
 
 from loadtest.clock import WallClock
 from loadtest.endpoint.model import Endpoint
-from loadtest.endpoint.staff import Staff
+from loadtest.endpoint.staff import SdkWorkerPool
 from loadtest.errors import UsageError
-from loadtest.scenario.key import LOCAL_KEY, LOCAL_VARIABLE
-from loadtest.serve.app import App
-from loadtest.serve.crew import Crew
+from loadtest.scenario.key import LOCAL_KEY, LOCAL_KEY_ENV
+from loadtest.serve.app import ClientApi
+from loadtest.serve.crew import WorkerProcesses
 from loadtest.serve.journal import Journal
 from loadtest.serve.live import LiveEndpoint
-from loadtest.serve.request import ServeRequest, handler_of, settings_of
-from loadtest.serve.staffing import Staffing
+from loadtest.serve.request import ServeOptions, handler_of, settings_of
+from loadtest.serve.staffing import WorkerService
 from loadtest.serve.webhooks import Notifier
-from loadtest.serve.worker_side import Asgi, WorkerSide
+from loadtest.serve.worker_side import Asgi, WorkerApi
 
 JOURNAL_FLUSHED_EACH_S = 0.2
 KEEP_ALIVE_S = 75
 SHUTDOWN_WITHIN_S = 2
 
 
-def serve(request: ServeRequest) -> None:
+def serve(request: ServeOptions) -> None:
     """Serve an endpoint until SIGINT, SIGTERM, or, where asked, the end of standard input; port 0 takes a free one.
 
     UsageError where the endpoint's id cannot stand in a URL, the port is taken, the journal cannot be opened or the
@@ -50,16 +50,18 @@ def serve(request: ServeRequest) -> None:
         port = listener.getsockname()[1]
         written = Journal(request.journal)
         clock = WallClock()
-        staff = None if handler is None else Staff(0.0 if settings.revival is None else settings.revival.within)
-        endpoint = Endpoint(settings, request.seed, clock.now(), staff)
+        pool = (
+            None if handler is None else SdkWorkerPool(0.0 if settings.revival is None else settings.revival.within)
+        )
+        endpoint = Endpoint(settings, request.seed, clock.now(), pool)
         notifier = Notifier(settings.webhooks, clock, written)
         live = LiveEndpoint(endpoint, clock, written, notifier)
-        app: Asgi = App(live, name, os.environ.get(LOCAL_VARIABLE) or LOCAL_KEY, settings)
+        app: Asgi = ClientApi(live, name, os.environ.get(LOCAL_KEY_ENV) or LOCAL_KEY, settings)
         staffing = None
-        if handler is not None and staff is not None:
-            app = side = WorkerSide(app, live, staff, name)
-            crew = Crew(handler, _url(_reached_at(request.host), port, name), live, staff)
-            staffing = Staffing(crew, side, live, settings.workers.active)
+        if handler is not None and pool is not None:
+            app = side = WorkerApi(app, live, pool, name)
+            processes = WorkerProcesses(handler, _url(_reached_at(request.host), port, name), live, pool)
+            staffing = WorkerService(processes, side, live, settings.workers.active)
         server = _Server(app, _url(request.host, port, name), live, staffing)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
             runner.run(_until_stopped(server, listener, written, request.until_stdin_closes))
@@ -71,7 +73,7 @@ def serve(request: ServeRequest) -> None:
 class _Server(uvicorn.Server):
     """uvicorn that says when it listens, and on a signal first ends what is held open, then itself, quietly."""
 
-    def __init__(self, app: Asgi, url: str, live: LiveEndpoint, staffing: Staffing | None) -> None:
+    def __init__(self, app: Asgi, url: str, live: LiveEndpoint, staffing: WorkerService | None) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
@@ -167,8 +169,8 @@ def _listener(host: str, port: int) -> socket.socket:
         return socket.create_server((found[0], port, *found[2:]), family=family, backlog=2048)
     except (socket.gaierror, UnicodeError):
         raise UsageError(f'cannot listen on "{host}": no such address; name another with --host') from None
-    except OSError as fault:
-        reason = os.strerror(fault.errno or 0)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
         raise UsageError(
             f"cannot listen on {host} port {port}: {reason}; name another with --port or --host"
         ) from None

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import psutil
 
-from loadtest.endpoint.member import Do, Leave
-from loadtest.endpoint.staff import Staff
+from loadtest.endpoint.member import ExitReason, ProcessAction
+from loadtest.endpoint.staff import SdkWorkerPool
 from loadtest.endpoint.workers import Worker
 from loadtest.errors import ScenarioError
-from loadtest.scenario.key import LOCAL_VARIABLE
+from loadtest.scenario.key import LOCAL_KEY_ENV
 from loadtest.serve.live import LiveEndpoint
-from loadtest.serve.worker import CONCURRENCY_VARIABLE, GUARD
+from loadtest.serve.worker import CONCURRENCY_VARIABLE, WATCHDOG
 
 PROGRAM = Path(__file__).with_name("worker.py")
 PINGS_EACH_MS = 1000
-ENDS_WITHIN_S = 3.0
+TERMINATE_TIMEOUT_S = 3.0
 """How long a worker that is told to end may take before it is killed; the SDK needs one second."""
 LOG_LINES = 8
 
@@ -38,41 +38,41 @@ class Handler:
     logs: Path
 
 
-class Crew:
+class WorkerProcesses:
     """The workers' processes, each with what it starts in a session of its own.
 
     `fault` is why there is no use in going on: the handler's first worker ended before it asked for a job.
     """
 
-    def __init__(self, handler: Handler, url: str, live: LiveEndpoint, staff: Staff) -> None:
+    def __init__(self, handler: Handler, url: str, live: LiveEndpoint, pool: SdkWorkerPool) -> None:
         self._handler = handler
         self._url = url
         self._live = live
-        self._staff = staff
+        self._pool = pool
         self._processes: dict[str, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._dismissed: set[str] = set()
         self._closing = False
         self.give_up: Callable[[], None] = lambda: None
-        self.fault: ScenarioError | None = None
+        self.error: ScenarioError | None = None
 
-    def settled(self) -> None:
+    def apply_commands(self) -> None:
         """Carries out what the endpoint has ordered."""
-        for order in self._staff.take_orders():
+        for order in self._pool.drain_commands():
             if self._closing:
                 continue
             match order.do, self._processes.get(order.worker.id):
-                case Do.LAUNCH, _:
+                case ProcessAction.LAUNCH, _:
                     self._dismissed.discard(order.worker.id)
-                    self._spawn(self._employ(order.worker))
-                case Do.SUSPEND, Process() as process:
+                    self._spawn(self._run_process(order.worker))
+                case ProcessAction.SUSPEND, Process() as process:
                     _suspend(process)
-                case Do.RESUME, Process() as process:
+                case ProcessAction.RESUME, Process() as process:
                     _signal(process, signal.SIGCONT)
-                case Do.END, _:
-                    self._dismiss(order.worker.id, order.why or Leave.IDLE)
+                case ProcessAction.END, _:
+                    self._terminate(order.worker.id, order.why or ExitReason.IDLE)
 
-    def dissolve(self) -> None:
+    def terminate_all(self) -> None:
         """Tells every worker to end, and kills those that do not."""
         if not self._closing:
             self._closing = True
@@ -81,7 +81,7 @@ class Crew:
 
     async def close(self) -> None:
         """Returns when all workers are gone."""
-        self.dissolve()
+        self.terminate_all()
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -90,12 +90,12 @@ class Crew:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _employ(self, worker: Worker) -> None:
+    async def _run_process(self, worker: Worker) -> None:
         """One worker's process, from its start to its end."""
         try:
             process = await self._launched(worker.id)
-        except OSError as fault:
-            self._tell_of_loss(worker.id, f"could not be started: {fault.strerror}")
+        except OSError as error:
+            self._report_loss(worker.id, f"could not be started: {error.strerror}")
         else:
             self._processes[worker.id] = process
             if self._closing or worker.id in self._dismissed:  # meanwhile
@@ -105,9 +105,9 @@ class Crew:
             del self._processes[worker.id]
             if self._closing or worker.id in self._dismissed:
                 return
-            self._tell_of_loss(worker.id, f"{Leave.EXITED} ({_in_words(status)})")
-        self._staff.exited(self._live.endpoint.at(self._live.clock.now()), worker.id)
-        self._live.settle()
+            self._report_loss(worker.id, f"{ExitReason.EXITED} ({_in_words(status)})")
+        self._pool.exited(self._live.endpoint.advanced_to(self._live.clock.now()), worker.id)
+        self._live.process_due()
 
     async def _launched(self, worker_id: str) -> Process:
         with self._log(worker_id).open("ab") as log:
@@ -123,24 +123,24 @@ class Crew:
                 start_new_session=True,
             )
 
-    def _dismiss(self, worker_id: str, why: Leave) -> None:
+    def _terminate(self, worker_id: str, why: ExitReason) -> None:
         self._dismissed.add(worker_id)
         process = self._processes.get(worker_id)
         if process is not None and why.lost:
-            self._tell_of_loss(worker_id, f"{why} and is killed")
+            self._report_loss(worker_id, f"{why} and is killed")
             _kill(process)
         elif process is not None:
             self._end(process)
 
-    def _tell_of_loss(self, worker_id: str, what: str) -> None:
+    def _report_loss(self, worker_id: str, what: str) -> None:
         """Shows the end of a lost worker's log; where none was ever ready, there is no use in going on."""
         log = self._log(worker_id)
         last = _tail(log)
-        if self._staff.proven:
+        if self._pool.ever_ready:
             _say(f"worker {worker_id} {what}; its log ends: {last} (all of it: {log})")
-        elif self.fault is None:
+        elif self.error is None:
             file = self._handler.file
-            self.fault = ScenarioError(f"{file}: its first worker {what} before it asked for a job: {last}")
+            self.error = ScenarioError(f"{file}: its first worker {what} before it asked for a job: {last}")
             self.give_up()
 
     def _log(self, worker_id: str) -> Path:
@@ -156,7 +156,7 @@ class Crew:
 
 def _environment(url: str, worker_id: str, concurrency: int) -> dict[str, str]:
     """What the SDK reads (`runpod` 1.12); its checks of the machine, meant for the service's own, are left out."""
-    inherited = {name: value for name, value in os.environ.items() if name != LOCAL_VARIABLE}
+    inherited = {name: value for name, value in os.environ.items() if name != LOCAL_KEY_ENV}
     return {
         "RUNPOD_LOG_LEVEL": "INFO",
         "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
@@ -177,7 +177,7 @@ def _environment(url: str, worker_id: str, concurrency: int) -> dict[str, str]:
 
 async def _killed_when_late(process: Process) -> None:
     try:
-        await asyncio.wait_for(process.wait(), ENDS_WITHIN_S)
+        await asyncio.wait_for(process.wait(), TERMINATE_TIMEOUT_S)
     except TimeoutError:
         _kill(process)
 
@@ -188,7 +188,7 @@ def _suspend(process: Process) -> None:
         worker = psutil.Process(process.pid)
         for each in (worker, *worker.children(recursive=True)):
             with suppress(psutil.Error):
-                if each.cmdline()[:1] != [GUARD]:
+                if each.cmdline()[:1] != [WATCHDOG]:
                     each.suspend()
 
 

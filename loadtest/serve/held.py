@@ -8,18 +8,18 @@ from contextlib import asynccontextmanager
 
 from starlette.requests import ClientDisconnect, Request
 
-from loadtest.serve.live import Hold
+from loadtest.serve.live import Waiter
 
 
 @asynccontextmanager
-async def held(request: Request) -> AsyncIterator[Hold]:
+async def long_poll(request: Request) -> AsyncIterator[Waiter]:
     """An answer held open; where the client hangs up meanwhile, it ends with ClientDisconnect."""
-    hold = Hold()
+    hold = Waiter()
 
     async def hang_up() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             continue
-        hold.leave()
+        hold.disconnect()
 
     hanging_up = asyncio.create_task(hang_up())
     try:

@@ -61,9 +61,9 @@ class Journal:
         if path is not None:
             try:
                 self._file = path.open("ab", buffering=0)
-            except OSError as fault:
+            except OSError as error:
                 raise UsageError(
-                    f"the journal {path} cannot be opened: {fault.strerror}; name another file"
+                    f"the journal {path} cannot be opened: {error.strerror}; name another file"
                 ) from None
 
     def request(self, op: Op | None, at: float, status: int | None) -> None:
@@ -82,9 +82,9 @@ class Journal:
                 _kept(job.finished_at),
                 job.state,
                 job.worker_id,
-                job.given_back,
+                job.requeues,
                 job.expired,
-                [round(at, 6) for at in job.chunks_came_at()],
+                [round(at, 6) for at in job.chunk_times()],
             )
             self._lines.append(msgspec.json.encode(line))
 
@@ -102,8 +102,8 @@ class Journal:
             rest = memoryview(b"\n".join(lines) + b"\n")
             while rest:
                 rest = rest[self._file.write(rest) :]
-        except OSError as fault:
-            raise RecordingError(f"the journal {self._path} cannot be written: {fault.strerror}; make room") from None
+        except OSError as error:
+            raise RecordingError(f"the journal {self._path} cannot be written: {error.strerror}; make room") from None
 
     def close(self) -> None:
         """Writes the rest and closes the file."""

@@ -14,28 +14,28 @@ from loadtest.serve.journal import Journal
 from loadtest.serve.webhooks import Notifier
 
 
-class Hold:
+class Waiter:
     """One answer that is held open, and by whom it may be ended: the endpoint, a timer, or the client who leaves."""
 
     def __init__(self) -> None:
         self.client_left = False
         self._bell: asyncio.Future[None] | None = None
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Something happened: look again."""
         if self._bell is not None and not self._bell.done():
             self._bell.set_result(None)
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """The client hung up."""
         self.client_left = True
-        self.ring()
+        self.notify()
 
-    async def rung(self, within_s: float) -> None:
+    async def wait(self, within_s: float) -> None:
         """Returns at the next ring, or after `within_s` seconds."""
         loop = asyncio.get_running_loop()
         self._bell = loop.create_future()
-        timer = loop.call_later(within_s, self.ring)
+        timer = loop.call_later(within_s, self.notify)
         try:
             await self._bell
         finally:
@@ -51,42 +51,42 @@ class LiveEndpoint:
         self.journal = journal
         self._notifier = notifier
         self.stopping = False
-        self._waiting: dict[str, list[Hold]] = {}
+        self._waiting: dict[str, list[Waiter]] = {}
         self._streams_in_queue: dict[str, Job] = {}
-        self._alarm: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._alarm_at = math.inf
-        self.after: Callable[[], None] = lambda: None
+        self.on_settled: Callable[[], None] = lambda: None
         """Called when the endpoint has settled: what is new may concern others than those who wait for a job."""
 
-    def settle(self) -> float:
+    def process_due(self) -> float:
         """Carries out what is due, tells of the jobs that ended, wakes those who wait, sets the next alarm; the time.
 
         Jobs that ended are told to the journal and to their webhooks.
         """
         now = self.clock.now()
         self.endpoint.advance(now)
-        for job in self.endpoint.take_ended():
+        for job in self.endpoint.drain_ended():
             self.journal.job(job)
-            self._notifier.tell(job)
+            self._notifier.notify(job)
             self.ring(job.id)
         if self._streams_in_queue:
             for job in [each for each in self._streams_in_queue.values() if each.state is not JobState.IN_QUEUE]:
                 self.ring(job.id)
-        self.after()
+        self.on_settled()
         at = self.endpoint.next_event_at()
         if at is not None and at < self._alarm_at:
-            if self._alarm is not None:
-                self._alarm.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
             self._alarm_at = at
-            self._alarm = asyncio.get_running_loop().call_later(self._until(at), self._wake_up)
+            self._timer = asyncio.get_running_loop().call_later(self._until(at), self._wake_up)
         return now
 
-    async def ended(self, job: Job, until: float, hold: Hold) -> None:
+    async def wait_for_end(self, job: Job, until: float, hold: Waiter) -> None:
         """Returns when the job has ended, at `until`, when the client has left, or when the server stops."""
         while self._open(job, until, hold):
             await self._rung(job, until, hold)
 
-    async def chunk_due(self, job: Job, until: float, hold: Hold) -> None:
+    async def wait_for_chunk(self, job: Job, until: float, hold: Waiter) -> None:
         """Returns when a chunk can be read, and where `ended` does."""
         while self._open(job, until, hold):
             chunk_at = job.next_chunk_at()
@@ -105,16 +105,16 @@ class LiveEndpoint:
     def write_unfinished(self) -> None:
         """Journals, once the server has stopped, what ended last and the jobs that did not end."""
         self.endpoint.advance(self.clock.now())
-        for job in self.endpoint.take_ended() + self.endpoint.unfinished():
+        for job in self.endpoint.drain_ended() + self.endpoint.unfinished():
             self.journal.job(job)
 
-    def _open(self, job: Job, until: float, hold: Hold) -> bool:
+    def _open(self, job: Job, until: float, hold: Waiter) -> bool:
         return not (job.final or hold.client_left or self.stopping or self.clock.now() >= until)
 
-    async def _rung(self, job: Job, until: float, hold: Hold) -> None:
+    async def _rung(self, job: Job, until: float, hold: Waiter) -> None:
         self._waiting.setdefault(job.id, []).append(hold)
         try:
-            await hold.rung(self._until(until))
+            await hold.wait(self._until(until))
         finally:
             self._forget(job.id, hold)
 
@@ -122,9 +122,9 @@ class LiveEndpoint:
         """Something is new about a job: those who wait for it look again."""
         self._streams_in_queue.pop(job_id, None)
         for hold in self._waiting.pop(job_id, ()):
-            hold.ring()
+            hold.notify()
 
-    def _forget(self, job_id: str, hold: Hold) -> None:
+    def _forget(self, job_id: str, hold: Waiter) -> None:
         waiting = self._waiting.get(job_id)
         if waiting is not None and hold in waiting:
             waiting.remove(hold)
@@ -133,8 +133,8 @@ class LiveEndpoint:
                 self._streams_in_queue.pop(job_id, None)
 
     def _wake_up(self) -> None:
-        self._alarm, self._alarm_at = None, math.inf
-        self.settle()
+        self._timer, self._alarm_at = None, math.inf
+        self.process_due()
 
     def _until(self, at: float) -> float:
         """Seconds until `at`, up to whole milliseconds: the loop's timers round, and one that is early spins."""

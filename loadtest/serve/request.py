@@ -12,11 +12,11 @@ from loadtest.errors import UsageError
 from loadtest.serve.crew import Handler
 from loadtest.units import seconds_text
 
-LEAST_IDLE_S = 2.0
+MIN_IDLE_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True)
-class ServeRequest:
+class ServeOptions:
     """The command's options; what is None is as the config file says, or by default."""
 
     host: str = "127.0.0.1"
@@ -26,7 +26,7 @@ class ServeRequest:
     seed: int = 1
     journal: Path | None = None
     active: int | None = None
-    most: int | None = None
+    max_workers: int | None = None
     scaler: str | None = None
     idle_timeout: str | None = None
     handler: Path | None = None
@@ -35,28 +35,28 @@ class ServeRequest:
     until_stdin_closes: bool = False
 
 
-def settings_of(request: ServeRequest) -> EndpointSettings:
+def settings_of(request: ServeOptions) -> EndpointSettings:
     """The settings of the config file, if any, with the options put in; ScenarioError where something cannot be."""
     from loadtest.scenario.load import load_settings
     from loadtest.scenario.overrides import Override
 
     options = (
         ("--active", ("workers", "active"), request.active),
-        ("--max", ("workers", "max"), request.most),
+        ("--max", ("workers", "max"), request.max_workers),
         ("--scaler", ("scaler",), request.scaler),
         ("--idle-timeout", ("idle_timeout",), request.idle_timeout),
     )
     changes = [Override(f"{name} {value}", path, value) for name, path, value in options if value is not None]
     settings = load_settings(request.config, changes)
-    if request.handler is not None and settings.idle_timeout < LEAST_IDLE_S:
+    if request.handler is not None and settings.idle_timeout < MIN_IDLE_TIMEOUT_S:
         raise UsageError(
             f"--handler: an idle timeout of {seconds_text(settings.idle_timeout)} stops workers between two jobs, "
-            f"since the vendor's SDK pauses a second before it takes the next; make it at least {LEAST_IDLE_S:g}s"
+            f"since the vendor's SDK pauses a second before it takes the next; make it at least {MIN_IDLE_TIMEOUT_S:g}s"
         )
     return settings
 
 
-def handler_of(request: ServeRequest) -> Handler | None:
+def handler_of(request: ServeOptions) -> Handler | None:
     """The handler that workers are to run, and a folder for their logs; None where workers are simulated.
 
     UsageError where there is no such file, the SDK is not installed, or the folder cannot be made.
@@ -73,6 +73,6 @@ def handler_of(request: ServeRequest) -> Handler | None:
     logs = request.logs or Path("reports", f"workers-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     try:
         logs.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise UsageError(f"--logs {logs}: cannot be made: {fault.strerror}; name another folder") from None
+    except OSError as error:
+        raise UsageError(f"--logs {logs}: cannot be made: {error.strerror}; name another folder") from None
     return Handler(request.handler.resolve(), request.concurrency, logs.resolve())

@@ -25,7 +25,7 @@ async def body_within(request: Request, limit_bytes: int) -> bytes | None:
     return b"".join(parts)
 
 
-def fault_of_webhook(submission: Submission, anywhere: bool) -> str | None:
+def webhook_error(submission: Submission, allow_remote: bool) -> str | None:
     """Why the webhook that a submission names is not called; None where it is, or none is named."""
     url = submission.webhook
     if url is None:
@@ -37,7 +37,7 @@ def fault_of_webhook(submission: Submission, anywhere: bool) -> str | None:
         usable = False
     if not usable:
         return f'webhook: "{url[:100]}" is not an http or https URL'
-    if not anywhere and not is_loopback(url):
+    if not allow_remote and not is_loopback(url):
         return "webhook: it leads to another machine, which this endpoint calls only with webhooks.anywhere"
     return None
 
@@ -50,4 +50,4 @@ def wait_s(request: Request, allowed: TimeRange) -> float | None:
     text = asked[-1]
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         return None
-    return int(text) / 1000 if allowed.least_ms <= int(text) <= allowed.most_ms else None
+    return int(text) / 1000 if allowed.min_ms <= int(text) <= allowed.max_ms else None

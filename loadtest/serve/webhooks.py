@@ -8,12 +8,12 @@ from http import HTTPStatus
 import httpx
 
 from loadtest.clock import Clock
-from loadtest.endpoint.job import Job, answer
+from loadtest.endpoint.job import Job, to_response
 from loadtest.endpoint.settings import Webhooks
 from loadtest.serve.journal import Journal
 from loadtest.wire import encode
 
-ANSWER_WITHIN_S = 10.0
+RESPONSE_TIMEOUT_S = 10.0
 
 
 class Notifier:
@@ -29,29 +29,29 @@ class Notifier:
         self._client: httpx.AsyncClient | None = None
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def tell(self, job: Job) -> None:
+    def notify(self, job: Job) -> None:
         """The job has ended; its webhook, where it has one, hears of it."""
         if job.webhook is None:
             return
-        telling = asyncio.create_task(self._told(job.id, job.webhook, encode(answer(job))))
+        telling = asyncio.create_task(self._deliver(job.id, job.webhook, encode(to_response(job))))
         self._under_way.add(telling)
         telling.add_done_callback(self._under_way.discard)
 
-    async def _told(self, job_id: str, url: str, body: bytes) -> None:
+    async def _deliver(self, job_id: str, url: str, body: bytes) -> None:
         for number in range(1, self._settings.tries + 1):
             if number > 1:
-                await asyncio.sleep(self._settings.apart)
+                await asyncio.sleep(self._settings.retry_interval)
             at = self._clock.now()
-            status = await self._posted(url, body)
+            status = await self._post(url, body)
             self._journal.webhook(job_id, at, status)
             if status == HTTPStatus.OK:
                 return
 
-    async def _posted(self, url: str, body: bytes) -> int | None:
+    async def _post(self, url: str, body: bytes) -> int | None:
         """The status of the answer; None where none came."""
         if self._client is None:
             # An endpoint of this machine has no business with the proxies that its user goes out by.
-            self._client = httpx.AsyncClient(timeout=ANSWER_WITHIN_S, trust_env=self._settings.anywhere)
+            self._client = httpx.AsyncClient(timeout=RESPONSE_TIMEOUT_S, trust_env=self._settings.allow_remote)
         try:
             answered = await self._client.post(url, content=body, headers={"Content-Type": "application/json"})
         except (httpx.HTTPError, httpx.InvalidURL):

@@ -15,13 +15,13 @@ from typing import Any
 
 CONCURRENCY_VARIABLE = "LOADTEST_CONCURRENCY"
 """How many jobs a worker takes at once, where its handler does not say so itself."""
-GUARD = "loadtest-guard"
+WATCHDOG = "loadtest-guard"
 """What the guard is called in a list of processes."""
 
 
 def main() -> None:
     """Run the handler as its own file would, until the SDK ends."""
-    guard()
+    start_watchdog()
     path = Path(sys.argv[1])
     sys.argv[:] = [str(path)]
     sys.path[0] = str(path.parent)
@@ -46,12 +46,12 @@ def main() -> None:
     start_as_asked({"handler": defined["handler"]})
 
 
-def guard() -> None:
+def start_watchdog() -> None:
     """Have all processes of this group killed at the end of standard input, which is then nobody's.
 
     The guard is a process of its own, since a handler may keep this one from ever running a thread again.
     """
-    program = [GUARD, "-c", "read _; kill -KILL 0"]
+    program = [WATCHDOG, "-c", "read _; kill -KILL 0"]
     subprocess.Popen(program, executable="/bin/sh", stdin=0, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

@@ -38,7 +38,7 @@ class Schedule:
         return [int(count) for count in np.bincount(of_flow.astype(np.int64))]
 
 
-def schedule(load: OpenLoad, shares: Mapping[str, float], seed: int) -> Schedule:
+def draw_schedule(load: OpenLoad, shares: Mapping[str, float], seed: int) -> Schedule:
     """The arrivals of a load, each given to a flow by its share; the same seed gives the same schedule.
 
     The times do not depend on the shares, so that a change of the mix leaves them as they were.
@@ -63,7 +63,7 @@ def _times(load: OpenLoad, random: np.random.Generator) -> Floats:
     else:
         cv = load.arrivals.gamma_cv if isinstance(load.arrivals, Gamma) else 1.0
         units = _unit_arrivals(expected, cv, random)
-    return _stretched(load, units)
+    return _invert_cumulative_rate(load, units)
 
 
 def _unit_arrivals(until: float, cv: float, random: np.random.Generator) -> Floats:
@@ -82,7 +82,7 @@ def _cumulative_rate(load: OpenLoad) -> Floats:
     return np.cumsum([(stage.rate.start + stage.rate.end) / 2 * stage.duration for stage in load.stages])
 
 
-def _stretched(load: OpenLoad, units: Floats) -> Floats:
+def _invert_cumulative_rate(load: OpenLoad, units: Floats) -> Floats:
     """Where the cumulative rate reaches each of these values, in seconds from the start.
 
     Within a stage the rate is a + k x, so c = a x + k x^2 / 2 gives x = 2 c / (a + sqrt(a^2 + 2 k c)).
@@ -99,7 +99,7 @@ def _stretched(load: OpenLoad, units: Floats) -> Floats:
     return np.maximum.accumulate(starts_s[stage] + into_stage_s)
 
 
-def fullest(at_s: Floats, span_s: float) -> int:
+def max_in_window(at_s: Floats, span_s: float) -> int:
     """The most events in any half-open interval of this length, wherever it starts; `at_s` in order."""
     if not len(at_s):
         return 0

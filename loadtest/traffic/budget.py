@@ -15,13 +15,13 @@ from loadtest.protocol import Limit
 MARGIN_S = 0.1
 """How far apart two requests' ways to the server may be in time before the server sees another order of
 gaps than was sent; the window that is kept is longer by this much."""
-FORGOTTEN_AT_ONCE = 65_536
+TRIM_BATCH = 65_536
 """So many times that no window holds any more are let go of together."""
 CATCH_UP_S = 0.05
 """How far an evenly spaced sender that was late may run ahead of its spacing to make up for it."""
 
 
-class RateBudget:
+class SlidingWindowLimiter:
     """Says when the next request may be sent, and remembers when each one was.
 
     `spaced` spreads requests evenly instead of letting bursts through. A closed load pushes against its limit
@@ -34,7 +34,7 @@ class RateBudget:
         self._spaced = spaced
         self._sent_at: deque[float] = deque(maxlen=limit.requests)
         self._paced_at = float("-inf")
-        self.resize(limit.requests)
+        self.set_limit(limit.requests)
 
     def __repr__(self) -> str:
         return f"<RateBudget {self._allowed} per {self._window_s:g} s>"
@@ -44,7 +44,7 @@ class RateBudget:
         """The rate that the budget can keep up."""
         return self._allowed / self._window_s
 
-    def resize(self, requests: int) -> None:
+    def set_limit(self, requests: int) -> None:
         """From now on a window may hold so many requests, at most the whole limit; 0 stops them."""
         assert self._sent_at.maxlen is not None
         self._allowed = min(requests, self._sent_at.maxlen)
@@ -59,20 +59,20 @@ class RateBudget:
             at = max(at, self._sent_at[-self._allowed] + self._window_s)
         return at
 
-    def take(self, now: float) -> None:
+    def record(self, now: float) -> None:
         """A request is sent now; times come in order."""
         self._sent_at.append(now)
         if self._spaced:
-            paced_at, least_at = self._paced_at, now - CATCH_UP_S
-            self._paced_at = (paced_at if paced_at > least_at else least_at) + self._spacing_s
+            paced_at, min_at = self._paced_at, now - CATCH_UP_S
+            self._paced_at = (paced_at if paced_at > min_at else min_at) + self._spacing_s
 
 
 @dataclass
-class FullestWindow:
+class PeakWindow:
     """How many requests the fullest window held so far; a window is half-open and starts anywhere."""
 
     span_s: float = 10.0
-    most: int = 0
+    peak: int = 0
 
     def __post_init__(self) -> None:
         # Bare numbers one after another: hundreds of thousands of objects would be as many misses of the caches.
@@ -82,18 +82,18 @@ class FullestWindow:
     def add(self, at: float) -> None:
         """Count a request sent at this time; times come in order."""
         self._times.append(at)
-        held = self.held(at)
-        if held > self.most:
-            self.most = held
+        held = self.count(at)
+        if held > self.peak:
+            self.peak = held
 
-    def held(self, now: float) -> int:
+    def count(self, now: float) -> int:
         """How many requests the window that ends now holds."""
         times, first, gone_at = self._times, self._first, now - self.span_s
         held = len(times) - first
         while held and times[first] <= gone_at:
             first += 1
             held -= 1
-        if first >= FORGOTTEN_AT_ONCE:
+        if first >= TRIM_BATCH:
             del times[:first]
             first = 0
         self._first = first

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from loadtest.traffic.arrivals import Schedule
 from loadtest.traffic.settings import ClosedLoad
-from loadtest.traffic.shares import Place
+from loadtest.traffic.shares import Share
 
 
 class Arrival(NamedTuple):
@@ -26,19 +26,19 @@ class Arrival(NamedTuple):
     stage: int
 
 
-class Deal:
+class SchedulePartition:
     """A process's arrivals of a schedule, handed out one by one, in their order."""
 
-    def __init__(self, schedule: Schedule, place: Place) -> None:
+    def __init__(self, schedule: Schedule, share: Share) -> None:
         self._schedule = schedule
-        self._mine = _every(len(schedule), place)
+        self._mine = _every(len(schedule), share)
         self._taken = np.zeros(len(schedule), dtype=bool)
         self._sort()
 
-    def redeal(self, from_s: float, place: Place) -> None:
+    def reassign(self, from_s: float, share: Share) -> None:
         """From a time on (seconds from the start) the process has another place."""
         later = self._schedule.at_s >= from_s
-        self._mine[later] = _every(len(self._schedule), place)[later]
+        self._mine[later] = _every(len(self._schedule), share)[later]
         self._sort()
 
     def _sort(self) -> None:
@@ -47,7 +47,7 @@ class Deal:
         self._next = 0
         self._mine_s = self._schedule.at_s[self._mine]
 
-    def take(self) -> Arrival | None:
+    def next(self) -> Arrival | None:
         """The next arrival; None when all have been taken."""
         if self._next == len(self._open):
             return None
@@ -57,11 +57,11 @@ class Deal:
         plan = self._schedule
         return Arrival(seq, float(plan.at_s[seq]), int(plan.flow[seq]), int(plan.stage[seq]))
 
-    def still_mine(self, seq: int) -> bool:
+    def owns(self, seq: int) -> bool:
         """Whether an arrival that was taken ahead of its time has not been dealt to another process since."""
         return bool(self._mine[seq])
 
-    def untaken_by(self, at_s: float) -> int:
+    def pending_by(self, at_s: float) -> int:
         """How many arrivals that are meant to have come by this time nobody has taken."""
         return max(0, int(np.searchsorted(self._open_s, at_s, side="right")) - self._next)
 
@@ -70,17 +70,17 @@ class Deal:
         return int(np.searchsorted(self._mine_s, at_s, side="right"))
 
 
-def _every(count: int, place: Place) -> NDArray[np.bool_]:
-    mine: NDArray[np.bool_] = np.arange(count) % max(1, place.of) == place.rank
-    return mine if place.of else np.zeros(count, dtype=bool)
+def _every(count: int, share: Share) -> NDArray[np.bool_]:
+    mine: NDArray[np.bool_] = np.arange(count) % max(1, share.of) == share.rank
+    return mine if share.of else np.zeros(count, dtype=bool)
 
 
-def closed_users(load: ClosedLoad) -> int:
+def max_users(load: ClosedLoad) -> int:
     """How many users there are when the load is at its most."""
     return math.ceil(max(max(stage.users.start, stage.users.end) for stage in load.stages))
 
 
-def in_turn(shares: Sequence[float], count: int) -> list[int]:
+def weighted_round_robin(shares: Sequence[float], count: int) -> list[int]:
     """So many turns, dealt so that after each of them everybody has had about its share; indices into `shares`."""
     had = [0] * len(shares)
     turns = []
@@ -91,7 +91,7 @@ def in_turn(shares: Sequence[float], count: int) -> list[int]:
     return turns
 
 
-def works_from(load: ClosedLoad, user: int, now_s: float) -> tuple[float, int] | None:
+def next_active_period(load: ClosedLoad, user: int, now_s: float) -> tuple[float, int] | None:
     """When the n-th user (from 0) may next begin a job, not before `now_s`, and in which stage.
 
     The user works while the load's number of users is at least n + 1/2. None: never again. Times are seconds

@@ -10,20 +10,20 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
-from loadtest.units import Frozen, byte_count, filled_from_file
+from loadtest.units import StrictModel, byte_count, filled_from_file
 
-Draw = Callable[[int], Any]
+InputSource = Callable[[int], Any]
 """The input of the job with this number."""
-Make = Callable[[int, np.random.Generator], Any]
+UserInputFunction = Callable[[int, np.random.Generator], Any]
 """A function that makes the input of the job with this number, by this generator."""
 
-_PLACE = re.compile(r"\$\{([^{}]*)\}")
+_PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 _INTEGER = re.compile(r"integer\s+(-?\d+)\s+to\s+(-?\d+)")
 _TEXT_BLOCK = 2**20
 _LETTERS = np.frombuffer(b"etaoinshrdlucmfwypvbgkjqxz", np.uint8)
 
 
-class Template(Frozen):
+class Template(StrictModel):
     """An input with places in its texts that are filled in for each job.
 
     `${seq}` is the job's number, `${integer 1 to 512}` a whole number, `${one of a | b}` one of several texts and
@@ -36,14 +36,14 @@ class Template(Frozen):
 
     @field_validator("template")
     @classmethod
-    def _places_known(cls, template: Any) -> Any:
+    def _placeholders_known(cls, template: Any) -> Any:
         for text in _texts(template):
-            for place in _PLACE.findall(text):
-                _filler(place)
+            for placeholder in _PLACEHOLDER.findall(text):
+                _filler(placeholder)
         return template
 
 
-class Lines(Frozen):
+class JsonLines(StrictModel):
     """Inputs from a file of JSON values, one a line."""
 
     file: Path | None = None
@@ -59,7 +59,7 @@ class Lines(Frozen):
         return filled_from_file(value, "lines", info.context)
 
 
-class Function(Frozen):
+class Function(StrictModel):
     """Inputs from a Python function of yours: `make(seq, rng)` is called with the job's number and numpy's Generator.
 
     The same number gets a generator in the same state. The file is part of the scenario; what it imports is not.
@@ -88,23 +88,26 @@ def _kind(value: object) -> str:
 
 
 Inputs = Annotated[
-    Annotated[Template, Tag("template")] | Annotated[Lines, Tag("lines")] | Annotated[Function, Tag("function")],
+    Annotated[Template, Tag("template")] | Annotated[JsonLines, Tag("lines")] | Annotated[Function, Tag("function")],
     Discriminator(_kind),
     BeforeValidator(lambda value: {"file": value} if isinstance(value, str) else value),
 ]
 """Inputs that differ: `{template: ...}`, `{file: prompts.jsonl}` or `{function: "inputs.py:make"}`."""
 
 
-def draw(
-    inputs: Template | Lines | Function, seed: int, function_of: Callable[[Function], Make], stream: int = 0
-) -> Draw:
+def input_source(
+    inputs: Template | JsonLines | Function,
+    seed: int,
+    function_of: Callable[[Function], UserInputFunction],
+    stream: int = 0,
+) -> InputSource:
     """The inputs of a run with this seed; streams are apart from each other.
 
     `function_of` gives a user's function, which is code of another's: what it raises, here or when an input is drawn,
     is its own.
     """
     match inputs:
-        case Lines():
+        case JsonLines():
             lines = inputs.lines
             order = np.arange(len(lines))
             if inputs.order == "shuffled":
@@ -135,7 +138,7 @@ def _filled(template: Any, words: str) -> Fill:
     """Fills a template in; what has no place in it stays the very same object."""
     if isinstance(template, str):
         return _filled_text(template, words)
-    if not any(_PLACE.search(text) for text in _texts(template)):
+    if not any(_PLACEHOLDER.search(text) for text in _texts(template)):
         return lambda seq, rng: template
     if isinstance(template, dict):
         values = {key: _filled(each, words) for key, each in template.items()}
@@ -145,8 +148,8 @@ def _filled(template: Any, words: str) -> Fill:
 
 
 def _filled_text(text: str, words: str) -> Fill:
-    parts = _PLACE.split(text)
-    fills = [_filler(place, words) for place in parts[1::2]]
+    parts = _PLACEHOLDER.split(text)
+    fills = [_filler(placeholder, words) for placeholder in parts[1::2]]
     if not fills:
         return lambda seq, rng: text
     if parts[0] == "" and parts[2:] == [""]:
@@ -156,15 +159,15 @@ def _filled_text(text: str, words: str) -> Fill:
     )
 
 
-def _filler(place: str, words: str = "") -> Fill:
+def _filler(placeholder: str, words: str = "") -> Fill:
     """What fills a place; ValueError where it is none that is known."""
-    what = place.strip()
+    what = placeholder.strip()
     if what == "seq":
         return lambda seq, rng: seq
     if match := _INTEGER.fullmatch(what):
         low, high = int(match[1]), int(match[2])
         if low > high:
-            raise ValueError(f'"${{{place}}}" has no number in it; write the smaller one first')
+            raise ValueError(f'"${{{placeholder}}}" has no number in it; write the smaller one first')
         return lambda seq, rng: int(rng.integers(low, high, endpoint=True))
     if what.startswith("one of "):
         choices = [choice.strip() for choice in what.removeprefix("one of ").split("|")]
@@ -173,7 +176,7 @@ def _filler(place: str, words: str = "") -> Fill:
         size = byte_count(what.removeprefix("text ").strip())
         return lambda seq, rng: _text(words, size, rng)
     known = "${seq}, ${integer 1 to 9}, ${one of a | b} or ${text 2 kB}"
-    raise ValueError(f'"${{{place}}}" is no place that is known; write {known}')
+    raise ValueError(f'"${{{placeholder}}}" is no place that is known; write {known}')
 
 
 def _words(seed: int) -> str:

@@ -18,17 +18,17 @@ from pydantic import (
     model_validator,
 )
 
-from loadtest.units import Frozen, Seconds, filled_from_file, per_second, per_second_text, shown
+from loadtest.units import Seconds, StrictModel, filled_from_file, per_second, per_second_text, quoted
 
 
-class Gamma(Frozen):
+class Gamma(StrictModel):
     """Gaps of a gamma distribution with this coefficient of variation: 1 is Poisson, more is burstier."""
 
     gamma_cv: Annotated[float, Field(gt=0, le=10)]
     """Coefficient of variation of the gaps: their standard deviation over their mean."""
 
 
-class Trace(Frozen):
+class Trace(StrictModel):
     """Arrivals at recorded times, as many of them as the stages have time for; the stages' rates are passed over."""
 
     file: Path | None = None
@@ -67,7 +67,7 @@ Arrivals = Annotated[
 """How gaps between jobs vary: `constant`, `poisson`, `{gamma_cv: 2}`, or `{file: times.csv}`."""
 
 
-class Ramp(Frozen):
+class Ramp(StrictModel):
     """A rate (per second) or a number of users that goes in a straight line from one value to another."""
 
     start: float
@@ -103,7 +103,7 @@ def _user_counts(text: object) -> object:
         return text
     parts = str(text).split(" to ")
     if isinstance(text, (bool, float)) or len(parts) > 2 or not all(_WHOLE.fullmatch(part) for part in parts):
-        raise ValueError(f'{shown(text)} is not a number of users; write it like "10" or "10 to 50"')
+        raise ValueError(f'{quoted(text)} is not a number of users; write it like "10" or "10 to 50"')
     return Ramp(start=int(parts[0]), end=int(parts[-1]))
 
 
@@ -125,7 +125,7 @@ UserCount = Annotated[
 ]
 
 
-class Stage(Frozen):
+class Stage(StrictModel):
     """A part of the load's time."""
 
     duration: Annotated[Seconds, Field(alias="for", gt=0, le=7 * 86_400)]
@@ -150,11 +150,11 @@ class UserStage(Stage):
 
 def _known_model(name: object) -> object:
     if name != "open":
-        raise ValueError(f'{shown(name)} is no load model; write "open" or "closed"')
+        raise ValueError(f'{quoted(name)} is no load model; write "open" or "closed"')
     return name
 
 
-class OpenLoad(Frozen):
+class OpenLoad(StrictModel):
     """Open model: jobs arrive on a schedule, whatever the endpoint does; latency counts from the schedule."""
 
     model: Annotated[Literal["open"], BeforeValidator(_known_model)] = "open"
@@ -163,7 +163,7 @@ class OpenLoad(Frozen):
     """How the gaps between jobs vary: `constant`, `poisson`, `{gamma_cv: 2}`, or a trace, `{file: times.txt}`."""
     stages: Annotated[tuple[RateStage, ...], Field(min_length=1, examples=[[{"rate": "20/s", "for": "60s"}]])]
     """One after the other, without a pause."""
-    most_in_flight: Annotated[int, Field(ge=1, le=200_000)] = 10_000
+    max_in_flight: Annotated[int, Field(ge=1, le=200_000)] = 10_000
     """How many jobs may be unfinished at once; arrivals beyond wait, which shows as send lag."""
 
     @model_validator(mode="after")
@@ -178,14 +178,14 @@ class OpenLoad(Frozen):
         return sum(stage.duration for stage in self.stages)
 
 
-class ClosedLoad(Frozen):
+class ClosedLoad(StrictModel):
     """Closed model: users who wait for their job, think (a mean where exponential), and send the next."""
 
     model: Literal["closed"]
     """`closed`: a user sends the next job after the last has ended."""
     think: Seconds = 0.0
     """The pause between a user's jobs."""
-    think_spread: Literal["constant", "exponential"] = "constant"
+    think_distribution: Literal["constant", "exponential"] = "constant"
     """Whether each pause is `think`, or `think` is the mean of exponential ones."""
     stages: Annotated[tuple[UserStage, ...], Field(min_length=1, examples=[[{"users": 10, "for": "60s"}]])]
     """One after the other, without a pause."""
@@ -202,7 +202,7 @@ class ClosedLoad(Frozen):
         return sum(stage.duration for stage in self.stages)
 
 
-class Polling(Frozen):
+class Polling(StrictModel):
     """When a job's status is asked for.
 
     `fixed`: each `every`. `backoff`: gaps grow by `factor` from `every` to `at_most`. `shared`: each `every`,
@@ -217,5 +217,5 @@ class Polling(Frozen):
     """The gap, for `backoff` the first."""
     factor: Annotated[float, Field(gt=1, le=10)] = 1.5
     """For `backoff`: by how much each gap is longer than the one before."""
-    at_most: Annotated[Seconds, Field(ge=0.001)] = 5.0
+    max_interval: Annotated[Seconds, Field(ge=0.001)] = 5.0
     """For `backoff`: the longest gap."""

@@ -12,23 +12,23 @@ from typing import NamedTuple
 from loadtest.traffic.budget import MARGIN_S
 
 
-class Place(NamedTuple):
+class Share(NamedTuple):
     """A process's place among those that share: the `rank`-th of `of`; of none, it may send nothing."""
 
     rank: int = 0
     of: int = 1
 
 
-ALONE = Place(0, 1)
-NOWHERE = Place(0, 0)
+WHOLE = Share(0, 1)
+NO_SHARE = Share(0, 0)
 
 
-def part(whole: int, place: Place) -> int:
+def share_of(whole: int, share: Share) -> int:
     """The part of a whole that belongs to a place; the first ones get what does not divide evenly."""
-    return 0 if place.of == 0 else whole // place.of + (place.rank < whole % place.of)
+    return 0 if share.of == 0 else whole // share.of + (share.rank < whole % share.of)
 
 
-class Shares:
+class ShareAllocator:
     """Who may send which part of all limits, and from when. Times are seconds in one clock.
 
     `window_s` is the longest window of any limit. A process that is told to send less confirms it.
@@ -36,39 +36,39 @@ class Shares:
 
     def __init__(self, window_s: float) -> None:
         self._window_s = window_s + MARGIN_S
-        self.held: dict[str, Place] = {}
+        self.allocated: dict[str, Share] = {}
         self._unconfirmed: set[str] = set()
         self._free_at = float("-inf")
 
     def join(self, process: str) -> None:
         """A process wants to send; it may not yet."""
-        self.held[process] = NOWHERE
+        self.allocated[process] = NO_SHARE
 
     def rejoin(self, process: str) -> None:
         """A process that was lost is back; until it confirms that it has nothing, it may keep to what it held."""
-        self.held[process] = NOWHERE
+        self.allocated[process] = NO_SHARE
         self._unconfirmed.add(process)
 
-    def lost(self, process: str, silent_at: float) -> None:
+    def remove(self, process: str, silent_at: float) -> None:
         """A process is gone; it can have sent until `silent_at`."""
-        if self.held.pop(process, NOWHERE) != NOWHERE:
+        if self.allocated.pop(process, NO_SHARE) != NO_SHARE:
             self._free_at = max(self._free_at, silent_at + self._window_s)
         self._unconfirmed.discard(process)
 
-    def confirmed(self, process: str, place: Place, now: float) -> None:
+    def confirmed(self, process: str, share: Share, now: float) -> None:
         """A process that was told this place keeps to it, since now at the latest."""
-        if process in self._unconfirmed and self.held[process] == place:
+        if process in self._unconfirmed and self.allocated[process] == share:
             self._unconfirmed.discard(process)
             self._free_at = max(self._free_at, now + self._window_s)
 
-    def due(self, now: float) -> dict[str, Place]:
+    def pending_changes(self, now: float) -> dict[str, Share]:
         """The processes that are to be told another place now: lower ones at once, higher ones when it is free."""
-        wanted = {name: Place(rank, len(self.held)) for rank, name in enumerate(self.held)}
-        lower = {name: wanted[name] for name, place in self.held.items() if 0 < place.of < wanted[name].of}
+        wanted = {name: Share(rank, len(self.allocated)) for rank, name in enumerate(self.allocated)}
+        lower = {name: wanted[name] for name, share in self.allocated.items() if 0 < share.of < wanted[name].of}
         self._unconfirmed |= lower.keys()
-        self.held |= lower
+        self.allocated |= lower
         if self._unconfirmed or now < self._free_at:
             return lower
-        higher = {name: wanted[name] for name, place in self.held.items() if place != wanted[name]}
-        self.held |= higher
+        higher = {name: wanted[name] for name, share in self.allocated.items() if share != wanted[name]}
+        self.allocated |= higher
         return higher

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from loadtest.report.capacity_page import capacity_html
-from tests.browser.conftest import Seen
+from tests.browser.conftest import Rendered
 from tests.unit.report.test_capacity_page import planned
 
 
@@ -20,13 +20,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_chart_is_drawn_and_nothing_leaves_the_file(browser: Browser, page: Path) -> None:
-    seen = Seen(browser, page)
-    assert seen.said == []
-    assert seen.asked == [page.as_uri()]
-    plots = seen.page.query_selector_all(".plot")
+    rendered = Rendered(browser, page)
+    assert rendered.said == []
+    assert rendered.asked == [page.as_uri()]
+    plots = rendered.page.query_selector_all(".plot")
     assert len(plots) == 4
     marks = "plot => plot.querySelectorAll('svg .role-mark path, svg .role-mark line').length"
     assert all(plot.evaluate(marks) > 5 for plot in plots)
     for width in (400, 820):
-        seen.page.set_viewport_size({"width": width, "height": 900})
-        assert seen.page.evaluate("document.documentElement.scrollWidth") == width
+        rendered.page.set_viewport_size({"width": width, "height": 900})
+        assert rendered.page.evaluate("document.documentElement.scrollWidth") == width

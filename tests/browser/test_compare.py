@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser
 
-from loadtest.comparing import contrast_of
+from loadtest.comparing import comparison_of
 from loadtest.record.directory import RunDirectory
 from loadtest.report.compare_page import compare_html
-from tests.browser.conftest import Seen
+from tests.browser.conftest import Rendered
 from tests.conftest import MadeUpRun
 
 
@@ -27,7 +27,7 @@ def page(steady: MadeUpRun, make_run: Callable[..., MadeUpRun], tmp_path: Path) 
         for table in ("samples", "requests", "health"):
             pq.write_table(getattr(each, table), folder / f"{table}.parquet")
     path = tmp_path / "compare.html"
-    path.write_text(compare_html(contrast_of(folders, 0.05)))
+    path.write_text(compare_html(comparison_of(folders, 0.05)))
     return path
 
 
@@ -35,15 +35,15 @@ def test_every_chart_is_drawn_in_every_run_s_colour_and_nothing_leaves_the_file(
     browser: Browser,
     page: Path,
 ) -> None:
-    seen = Seen(browser, page)
-    assert seen.said == []
-    assert seen.asked == [page.as_uri()]
-    plots = seen.page.query_selector_all(".plot")
+    rendered = Rendered(browser, page)
+    assert rendered.said == []
+    assert rendered.asked == [page.as_uri()]
+    plots = rendered.page.query_selector_all(".plot")
     assert len(plots) == 11
     marks = "plot => plot.querySelectorAll('svg .role-mark path').length"
     assert all(plot.evaluate(marks) > 0 for plot in plots)
     colours = "plot => [...plot.querySelectorAll('.mark-line path')].map(each => getComputedStyle(each).stroke)"
-    drawn = seen.page.eval_on_selector("#plot-throughput", colours)
+    drawn = rendered.page.eval_on_selector("#plot-throughput", colours)
     assert len(set(drawn)) == 4
-    seen.page.set_viewport_size({"width": 400, "height": 900})
-    assert seen.page.evaluate("document.documentElement.scrollWidth") == 400
+    rendered.page.set_viewport_size({"width": 400, "height": 900})
+    assert rendered.page.evaluate("document.documentElement.scrollWidth") == 400

@@ -15,7 +15,7 @@ from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize
 from loadtest.record.sample import HEALTH
 from loadtest.report.html import report_html
-from tests.browser.conftest import Seen
+from tests.browser.conftest import Rendered
 from tests.conftest import MadeUpRun
 
 
@@ -33,24 +33,24 @@ def written(made: MadeUpRun, directory: Path) -> Path:
 
 @pytest.mark.alone
 def test_every_chart_is_drawn_soon_without_an_error_or_a_request(browser: Browser, report: Path) -> None:
-    seen = Seen(browser, report)
-    assert seen.said == []
-    assert seen.asked == [report.as_uri()]
+    rendered = Rendered(browser, report)
+    assert rendered.said == []
+    assert rendered.asked == [report.as_uri()]
     marks = "plot => plot.querySelectorAll('svg .role-mark path, svg .role-mark line').length"
-    plots = seen.page.query_selector_all(".plot")
+    plots = rendered.page.query_selector_all(".plot")
     assert len(plots) == 17
     assert all(plot.evaluate(marks) > 0 for plot in plots)
-    assert seen.page.evaluate("Number(document.body.dataset.drawn)") < 2000
+    assert rendered.page.evaluate("Number(document.body.dataset.drawn)") < 2000
 
 
 @pytest.mark.parametrize("width", [400, 820, 1280])
 def test_nothing_stands_out_over_the_edge(browser: Browser, report: Path, width: int) -> None:
-    assert Seen(browser, report, width).page.evaluate("document.documentElement.scrollWidth") == width
+    assert Rendered(browser, report, width).page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_charts_follow_the_page_into_the_dark(browser: Browser, report: Path) -> None:
     def colours(scheme: str) -> list[str]:
-        page = Seen(browser, report, scheme=scheme).page
+        page = Rendered(browser, report, scheme=scheme).page
         line = "#plot-load .mark-line path"
         text = "#plot-load .role-axis-label text"
         return [
@@ -67,7 +67,7 @@ def test_charts_follow_the_page_into_the_dark(browser: Browser, report: Path) ->
 def test_dragging_across_one_chart_zooms_them_all_and_a_double_click_goes_back(
     browser: Browser, report: Path
 ) -> None:
-    page = Seen(browser, report).page
+    page = Rendered(browser, report).page
     labels = "plot => [...plot.querySelectorAll('.role-axis-label text')].map(each => each.textContent).sort().join()"
     before = page.eval_on_selector("#plot-delay-over-time", labels)
     box = page.locator("#plot-load svg").bounding_box()
@@ -84,7 +84,7 @@ def test_dragging_across_one_chart_zooms_them_all_and_a_double_click_goes_back(
 
 
 def test_pointing_at_one_chart_reads_all_of_them(browser: Browser, report: Path) -> None:
-    page = Seen(browser, report).page
+    page = Rendered(browser, report).page
     box = page.locator("#plot-load svg").bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 300, box["y"] + 80)
@@ -103,11 +103,11 @@ def test_pointing_at_one_chart_reads_all_of_them(browser: Browser, report: Path)
 
 
 def test_arrow_keys_move_from_bin_to_bin_and_plus_minus_and_escape_zoom(browser: Browser, report: Path) -> None:
-    page = Seen(browser, report).page
+    page = Rendered(browser, report).page
     page.focus("#plot-delay-over-time")
-    for key, told in (("ArrowRight", "0 s to 2 s"), ("ArrowRight", "2 s to 4 s"), ("ArrowLeft", "0 s to 2 s")):
+    for key, reported in (("ArrowRight", "0 s to 2 s"), ("ArrowRight", "2 s to 4 s"), ("ArrowLeft", "0 s to 2 s")):
         page.keyboard.press(key)
-        assert page.inner_text("#told").startswith(told)
+        assert page.inner_text("#told").startswith(reported)
     assert page.is_visible("#plot-workers .rule")
     page.keyboard.press("+")
     page.wait_for_selector("#whole", state="visible")
@@ -121,7 +121,7 @@ def test_arrow_keys_move_from_bin_to_bin_and_plus_minus_and_escape_zoom(browser:
 
 
 def test_a_charts_data_opens_with_the_keyboard(browser: Browser, report: Path) -> None:
-    page = Seen(browser, report).page
+    page = Rendered(browser, report).page
     page.focus("figure[aria-labelledby=title-load] summary")
     page.keyboard.press("Enter")
     rows = page.locator("figure[aria-labelledby=title-load] tbody tr")
@@ -141,7 +141,7 @@ def test_a_finger_scrolls_and_a_tap_reads(browser: Browser, report: Path) -> Non
 
 
 def test_a_word_leads_to_its_definition_and_back(browser: Browser, report: Path) -> None:
-    page = Seen(browser, report).page
+    page = Rendered(browser, report).page
     page.click("#title-delay-over-time a")
     assert page.evaluate("location.hash") == "#def-delay"
     page.click("#def-delay a.back")
@@ -188,13 +188,13 @@ CONTRASTS = """() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_texts_have_a_contrast_of_4_5_and_lines_of_3(browser: Browser, report: Path, scheme: str) -> None:
-    found = Seen(browser, report, scheme=scheme).page.evaluate(CONTRASTS)
+    found = Rendered(browser, report, scheme=scheme).page.evaluate(CONTRASTS)
     assert len(found) > 20
     assert {name: value for name, value in found.items() if value < 4.5} == {}
 
 
 def test_printed_it_is_light_and_nothing_is_cut_off(browser: Browser, report: Path) -> None:
-    page = Seen(browser, report, scheme="dark").page
+    page = Rendered(browser, report, scheme="dark").page
     page.set_viewport_size({"width": 680, "height": 900})
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(255, 255, 255)"
@@ -205,7 +205,7 @@ def test_printed_it_is_light_and_nothing_is_cut_off(browser: Browser, report: Pa
 
 
 def test_nothing_moves_for_those_who_want_it_so(browser: Browser, report: Path) -> None:
-    page = Seen(browser, report).page
+    page = Rendered(browser, report).page
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
 
@@ -229,9 +229,9 @@ ODD: dict[str, Callable[[MadeUpRun], MadeUpRun]] = {
 def test_an_odd_run_is_drawn_too(
     browser: Browser, make_run: Callable[..., MadeUpRun], tmp_path: Path, oddity: str
 ) -> None:
-    seen = Seen(browser, written(ODD[oddity](make_run(jobs=60)), tmp_path))
+    rendered = Rendered(browser, written(ODD[oddity](make_run(jobs=60)), tmp_path))
     if oddity != "no job":
-        seen.page.focus("#plot-load")
-        seen.page.keyboard.press("ArrowRight")
-        assert seen.page.inner_text("#told").startswith("0 s to ")
-    assert seen.said == []
+        rendered.page.focus("#plot-load")
+        rendered.page.keyboard.press("ArrowRight")
+        assert rendered.page.inner_text("#told").startswith("0 s to ")
+    assert rendered.said == []

@@ -7,16 +7,16 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 from loadtest.report.search_page import search_html
-from tests.browser.conftest import Seen
+from tests.browser.conftest import Rendered
 from tests.unit.report.test_search_page import FOUND
 
 
 def test_the_chart_is_drawn_and_nothing_leaves_the_file(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "search.html"
     path.write_text(search_html(FOUND))
-    seen = Seen(browser, path)
-    assert (seen.said, seen.asked) == ([], [path.as_uri()])
+    rendered = Rendered(browser, path)
+    assert (rendered.said, rendered.asked) == ([], [path.as_uri()])
     dots = "plot => plot.querySelectorAll('svg .mark-symbol path').length"
-    assert [plot.evaluate(dots) for plot in seen.page.query_selector_all(".plot")] == [4]
-    seen.page.set_viewport_size({"width": 400, "height": 900})
-    assert seen.page.evaluate("document.documentElement.scrollWidth") == 400
+    assert [plot.evaluate(dots) for plot in rendered.page.query_selector_all(".plot")] == [4]
+    rendered.page.set_viewport_size({"width": 400, "height": 900})
+    assert rendered.page.evaluate("document.documentElement.scrollWidth") == 400

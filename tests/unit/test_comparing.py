@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from loadtest.cli import app
-from loadtest.comparing import CompareRequest, compare_runs, contrast_of
+from loadtest.comparing import CompareRequest, compare_runs, comparison_of
 from loadtest.errors import UsageError
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import Ending
@@ -47,11 +47,11 @@ def save(tmp_path: Path) -> Save:
 def slower(made: MadeUpRun, times: float) -> MadeUpRun:
     """The same jobs with so many times the execution."""
     samples = made.samples
-    told = samples.column("execution_ms").to_numpy()
-    more_ms = np.round(told * times) - told
+    reported = samples.column("execution_ms").to_numpy()
+    more_ms = np.round(reported * times) - reported
     ended = samples.column("finished_at").to_numpy() + np.nan_to_num(more_ms) / 1000
     columns = {
-        "execution_ms": pa.array(told + more_ms, from_pandas=True).cast(pa.int64()),
+        "execution_ms": pa.array(reported + more_ms, from_pandas=True).cast(pa.int64()),
         "finished_at": pa.array(ended, from_pandas=True),
     }
     for name, values in columns.items():
@@ -61,9 +61,9 @@ def slower(made: MadeUpRun, times: float) -> MadeUpRun:
 
 def compared(*runs: Path, tolerance: float = 0.05) -> tuple[dict[str, str], str | None, str]:
     """The standing of each metric of the last run, why it has no verdict, and the page's text."""
-    contrast = contrast_of(runs, tolerance)
-    last = contrast.runs[-1]
-    return {each.metric: each.standing.value for each in last.compared}, last.no_verdict, compare_html(contrast)
+    comparison = comparison_of(runs, tolerance)
+    last = comparison.runs[-1]
+    return {each.metric: each.standing.value for each in last.compared}, last.no_verdict, compare_html(comparison)
 
 
 def test_twice_the_execution_is_worse_and_half_is_better(steady: MadeUpRun, save: Save) -> None:
@@ -79,13 +79,13 @@ def test_twice_the_execution_is_worse_and_half_is_better(steady: MadeUpRun, save
 
 
 def test_runs_of_unlike_kinds_are_drawn_but_have_no_verdict(steady: MadeUpRun, save: Save) -> None:
-    changed = dict(steady.run.scenario, patience="100s")
+    changed = dict(steady.run.scenario, job_timeout="100s")
     of = Scenario.model_validate(changed)
     other = replace(steady, run=msgspec.structs.replace(steady.run, scenario=changed, scenario_hash=of.hash()))
     _, why, page = compared(save(steady, "one"), save(other, "other"))
     assert why is not None
     assert why.startswith("one cannot be its baseline: its scenario is ")
-    assert 'patience is "600s" there and "100s" here' in why
+    assert 'job_timeout is "600s" there and "100s" here' in why
     text = Page(page).text
     assert "No verdict on its ratios: one cannot be its baseline" in text
     assert "cannot tell" not in text
@@ -107,7 +107,7 @@ def test_the_page_is_whole_with_empty_runs_and_names_that_need_care(
     single = make_run(jobs=1)
     none = replace(single, samples=single.samples.slice(0, 0))
     runs = [save(steady, "a<b>&"), save(single, "single"), save(none, "none"), save(none, "none-2")]
-    page = Page(compare_html(contrast_of(runs, 0.05)))
+    page = Page(compare_html(comparison_of(runs, 0.05)))
     assert page.outside == []
     assert len(page.ids) == len(set(page.ids))
     assert "a<b>&" in page.text
@@ -116,7 +116,7 @@ def test_the_page_is_whole_with_empty_runs_and_names_that_need_care(
     assert all(f"plot-{name}" in page.ids for name in specs)
     assert len(page.labels) == len(specs)
     assert all(label.endswith(".") for label in page.labels)
-    nothing = Page(compare_html(contrast_of(runs[2:], 0.05)))
+    nothing = Page(compare_html(comparison_of(runs[2:], 0.05)))
     assert "there is nothing to draw" in nothing.text
 
 
@@ -125,7 +125,7 @@ def test_runs_that_end_alike_are_called_by_their_whole_path(steady: MadeUpRun, s
     (tmp_path / "more").mkdir()
     other = one.rename(tmp_path / "more" / "one")
     again = save(steady, "one")
-    assert [each.label for each in contrast_of([again, other], 0.05).runs] == [str(again), str(other)]
+    assert [each.label for each in comparison_of([again, other], 0.05).runs] == [str(again), str(other)]
 
 
 def test_the_terminal_tells_differences_then_a_table_a_run(steady: MadeUpRun, save: Save, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import typer
 from ruamel.yaml import YAML
 
 from loadtest.cli import app
-from loadtest.gate.early_stopping import allowed_over, least_jobs
+from loadtest.gate.early_stopping import allowed_over, min_jobs
 from loadtest.scenario.gates import parse_gate
 from loadtest.scenario.load import load_scenario
 from loadtest.scenario.model import AbortRule
@@ -45,8 +45,8 @@ def test_the_table_of_least_jobs_is_what_the_rule_gives() -> None:
     ]
     shares = (0.1, 0.05, 0.01, 0.001)
     assert [[cell.strip() for cell in row] for row in rows] == [
-        [str(least_jobs(0, share)) for share in shares],
-        [str(least_jobs(1, share)) for share in shares],
+        [str(min_jobs(0, share)) for share in shares],
+        [str(min_jobs(1, share)) for share in shares],
         *([str(allowed_over(n, share) or "–") for share in shares] for n in (1000, 10_000)),
     ]
 

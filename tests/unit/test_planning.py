@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from loadtest.capacity.plan import Checked, Plan
-from loadtest.capacity.predict import Effort
+from loadtest.capacity.plan import BacktestReport, Plan
+from loadtest.capacity.predict import SimulationBudget
 from loadtest.errors import ExitCode, LoadtestError, UsageError
 from loadtest.planning import CapacityRequest, capacity
 from loadtest.record.directory import RunDirectory
@@ -67,11 +67,11 @@ def unseen(folder: Path, asked: Scenario, **changes: Any) -> Path:
 LOAD = {"stages": [{"rate": "1/s", "for": "300s"}]}
 
 
-def told(
+def reported(
     *runs: Path, rate: str | None = "1/s", slo: str | None = "delay p95 < 2s", **options: Any
 ) -> tuple[int, str]:
     said = StringIO()
-    efforts = {"look": Effort(3, 600), "confirm": Effort(4, 1500), "replicas": 39} | options
+    efforts = {"look": SimulationBudget(3, 600), "confirm": SimulationBudget(4, 1500), "replicas": 39} | options
     status = capacity(CapacityRequest(runs, rate, slo, **efforts), Console(file=said, width=100))
     return status, said.getvalue()
 
@@ -81,16 +81,16 @@ def written(path: Path) -> Plan:
 
 
 def test_the_least_workers_are_told_with_one_fewer_the_cliff_and_the_cost(warm: Path) -> None:
-    status, said = told(warm)
+    status, said = reported(warm)
     assert status == ExitCode.PASS
     plan = written(warm / "capacity.json")
     workers = plan.answer.prediction.setting.active
     assert plan.slo == "delay p95 < 2s"
     assert 3 <= workers <= 5
     assert f"{workers} active workers meet delay p95 < 2s at 1.00/s: ${workers * 3.6:.2f} an hour" in said
-    assert plan.fewer is not None
-    assert plan.fewer.prediction.setting.active == workers - 1
-    assert plan.fewer.standing != "met"
+    assert plan.one_fewer is not None
+    assert plan.one_fewer.prediction.setting.active == workers - 1
+    assert plan.one_fewer.standing != "met"
     assert plan.highest_rate_per_s is not None
     assert plan.highest_rate_per_s > 1
     assert "At 10 % more" in said
@@ -102,24 +102,24 @@ def test_the_least_workers_are_told_with_one_fewer_the_cliff_and_the_cost(warm: 
 
 def test_workers_that_are_named_are_judged(warm: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.json"
-    status, said = told(warm, workers="2", out=out)
+    status, said = reported(warm, workers="2", out=out)
     assert status == ExitCode.PASS
     assert "2 active workers do not meet delay p95 < 2s" in said
     assert json.loads(out.read_text())["fewer"] is None
 
 
 def test_workers_that_never_settle_get_no_delay(warm: Path, tmp_path: Path) -> None:
-    status, said = told(warm, workers="2", rate="3/s", out=tmp_path / "x.json")
+    status, said = reported(warm, workers="2", rate="3/s", out=tmp_path / "x.json")
     assert (status, json.loads((tmp_path / "x.json").read_text())["answer"]["observed"]) == (ExitCode.PASS, None)
     assert "are offered work all the time" in said
 
 
 def test_what_is_too_close_to_tell_ends_with_4(warm: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.json"
-    told(warm, workers="4", out=out)
+    reported(warm, workers="4", out=out)
     delay_ms = written(out).answer.prediction.delay_ms
     assert delay_ms is not None
-    status, said = told(warm, workers="4", slo=f"delay p95 < {delay_ms.p95.value:.0f}ms", out=out)
+    status, said = reported(warm, workers="4", slo=f"delay p95 < {delay_ms.p95.value:.0f}ms", out=out)
     assert status == ExitCode.INCONCLUSIVE
     assert "too close" in said
 
@@ -127,7 +127,7 @@ def test_what_is_too_close_to_tell_ends_with_4(warm: Path, tmp_path: Path) -> No
 def test_flex_workers_are_searched_by_scaler_and_idle_timeout(warm: Path, cold: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.json"
     scalers = ["request count 1", "queue delay 1s"]
-    status, said = told(warm, cold, scalers=scalers, idle_timeouts=["5s", "60s"], most_workers=8, out=out)
+    status, said = reported(warm, cold, scalers=scalers, idle_timeouts=["5s", "60s"], max_workers=8, out=out)
     assert status == ExitCode.PASS
     plan = written(out)
     assert len(plan.options) >= 2
@@ -139,31 +139,31 @@ def test_flex_workers_are_searched_by_scaler_and_idle_timeout(warm: Path, cold: 
 def test_a_prediction_is_held_against_a_run_that_it_has_not_seen(warm: Path, tmp_path: Path) -> None:
     other = unseen(tmp_path / "other", scenario(endpoint=WARM | {"workers": {"active": 3, "max": 3}}, load=LOAD))
     out = tmp_path / "x.json"
-    status, said = told(warm, rate=None, slo=None, checks=[other], out=out)
+    status, said = reported(warm, rate=None, slo=None, checks=[other], out=out)
     assert status == ExitCode.PASS
-    checked = msgspec.json.decode(out.read_bytes(), type=Checked)
+    checked = msgspec.json.decode(out.read_bytes(), type=BacktestReport)
     assert checked.calibration.jobs == 300
     figures = {figure.name: figure for figure in checked.checks[0].figures}
     assert list(figures) == ["delay_p50_ms", "delay_p95_ms", "throughput_per_s", "worker_s"]
     assert figures["worker_s"].measured == figures["worker_s"].predicted.value == 900
     assert figures["throughput_per_s"].predicted.value == pytest.approx(1, rel=0.1)
-    assert all(figure.inside for figure in figures.values())
+    assert all(figure.in_interval for figure in figures.values())
     assert "made-2: 3 active workers; 300 jobs in 5 min, 39 replicas." in said
     assert "95 % of such runs" in said
-    told(warm, checks=[other], out=out)
+    reported(warm, checks=[other], out=out)
     plan = written(out)
     assert plan.checks == checked.checks
 
 
 def test_scalers_that_no_workers_help_are_told(cold: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.json"
-    _, said = told(cold, rate="3/s", scalers=["request count 1"], idle_timeouts=["1s"], most_workers=5, out=out)
+    _, said = reported(cold, rate="3/s", scalers=["request count 1"], idle_timeouts=["1s"], max_workers=5, out=out)
     assert "request count 1, idle 1.00 s: not met up to 5 workers." in said
     assert [each.idle_timeout_s for each in written(out).left_out] == [1.0]
 
 
 def test_what_is_missing_for_the_scalability_law_is_told(warm: Path, tmp_path: Path) -> None:
-    _, said = told(warm, out=tmp_path / "x.json")
+    _, said = reported(warm, out=tmp_path / "x.json")
     assert "For the scalability law (USL) it takes 4 runs with 3 different numbers of workers" in " ".join(
         said.split()
     )
@@ -175,7 +175,7 @@ def test_the_scalability_law_is_told_with_its_intervals(tmp_path: Path) -> None:
         recorded(tmp_path / f"{rate_per_s}", asked, table_of(asked, (np.arange(300) / rate_per_s).tolist()))
         for rate_per_s in (0.5, 1.0, 2.0, 4.0)
     ]
-    _, said = told(*runs)
+    _, said = reported(*runs)
     law = written(runs[-1] / "capacity.json").calibration.scalability.law
     assert law is not None
     assert law.alpha.low <= 0.01
@@ -185,7 +185,7 @@ def test_the_scalability_law_is_told_with_its_intervals(tmp_path: Path) -> None:
 
 def test_a_run_that_is_calibrated_from_is_not_held_out(warm: Path) -> None:
     with pytest.raises(UsageError, match="is calibrated from as well"):
-        told(warm, rate=None, slo=None, checks=[warm])
+        reported(warm, rate=None, slo=None, checks=[warm])
 
 
 @pytest.mark.parametrize(
@@ -205,10 +205,10 @@ def test_a_run_that_cannot_be_predicted_is_refused(
     warm: Path, tmp_path: Path, asked: Scenario, changes: dict[str, Any], said: str
 ) -> None:
     other = unseen(tmp_path / "other", asked, **changes)
-    with pytest.raises(UsageError) as fault:
-        told(warm, rate=None, slo=None, checks=[other])
-    assert str(fault.value).startswith(f"--check {other}: ")
-    assert said in str(fault.value)
+    with pytest.raises(UsageError) as error:
+        reported(warm, rate=None, slo=None, checks=[other])
+    assert str(error.value).startswith(f"--check {other}: ")
+    assert said in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -235,10 +235,10 @@ def test_a_run_that_cannot_be_predicted_is_refused(
     ],
 )
 def test_what_cannot_be_answered_is_a_sentence_and_no_number(warm: Path, options: dict[str, Any], said: str) -> None:
-    with pytest.raises(UsageError) as fault:
-        told(warm, **options)
-    assert said in str(fault.value)
-    assert fault.value.exit_code == ExitCode.USAGE
+    with pytest.raises(UsageError) as error:
+        reported(warm, **options)
+    assert said in str(error.value)
+    assert error.value.exit_code == ExitCode.USAGE
 
 
 @pytest.mark.parametrize(
@@ -261,29 +261,29 @@ def test_a_bad_file_of_arrivals_is_one_line_and_2(
     file = tmp_path / "arrivals.txt"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(LoadtestError) as fault:
-        told(warm, arrivals=f"{kind} {file}")
-    assert said in str(fault.value)
-    assert "\n" not in str(fault.value)
-    assert fault.value.exit_code == ExitCode.USAGE
+    with pytest.raises(LoadtestError) as error:
+        reported(warm, arrivals=f"{kind} {file}")
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert error.value.exit_code == ExitCode.USAGE
 
 
 def test_a_trace_is_simulated(warm: Path, tmp_path: Path) -> None:
     (tmp_path / "times.txt").write_text("0\n1\n1.5\n4\n")
     out = tmp_path / "x.json"
-    told(warm, workers="6", arrivals=f"trace {tmp_path / 'times.txt'}", out=out)
+    reported(warm, workers="6", arrivals=f"trace {tmp_path / 'times.txt'}", out=out)
     assert written(out).calibration.arrivals == "trace of 4"
 
 
 def test_a_day_is_planned_for_its_peak_and_says_so(warm: Path, tmp_path: Path) -> None:
     (tmp_path / "day.txt").write_text("0\n10\n20  # noon\n10\n")
     out = tmp_path / "x.json"
-    status, said = told(warm, workers="6", arrivals=f"profile {tmp_path / 'day.txt'}", out=out)
+    status, said = reported(warm, workers="6", arrivals=f"profile {tmp_path / 'day.txt'}", out=out)
     assert status == ExitCode.PASS
     plan, said = written(out), " ".join(said.split())
     assert plan.calibration.arrivals == "profile of 4 parts, peak 2 times the mean"
-    assert plan.quick.offered_load == pytest.approx(2 * plan.answer.prediction.offered_load)
-    assert plan.answer.prediction.peak_load == pytest.approx(plan.quick.offered_load)
+    assert plan.analytic.offered_load == pytest.approx(2 * plan.answer.prediction.offered_load)
+    assert plan.answer.prediction.peak_load == pytest.approx(plan.analytic.offered_load)
     assert "By formula at the peak" in said
     assert "on average over a day whose peak of 2 times that it leaves out: at the peak they never catch up" in said
     assert "peak 2 times the mean" in out.with_suffix(".html").read_text()
@@ -293,11 +293,11 @@ def test_a_run_with_too_few_jobs_is_refused(tmp_path: Path) -> None:
     asked = scenario(endpoint=WARM)
     few = recorded(tmp_path, asked, table_of(asked, STEADY[:30]))
     with pytest.raises(UsageError, match="30 jobs were done by a worker, a calibration needs 100"):
-        told(few)
+        reported(few)
 
 
 def test_an_idle_timeout_that_stops_workers_in_their_pause_is_refused(tmp_path: Path) -> None:
     asked = flexible(take_pause="1s")
     paced = recorded(tmp_path, asked, table_of(asked, bursts(80)))
     with pytest.raises(UsageError, match=r"--idle-timeout 800ms: stops workers in the pause of 1\.00 s"):
-        told(paced, idle_timeouts=["5s", "800ms"])
+        reported(paced, idle_timeouts=["5s", "800ms"])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from loadtest.protocol import (
     ALIASES,
     FINAL,
-    MOVES,
     OPERATIONS,
+    TRANSITIONS,
     JobEvent,
     JobState,
     Limit,
@@ -38,15 +38,15 @@ def test_the_documented_limits_stand_in_the_table() -> None:
 
 def test_a_state_is_final_when_only_a_retry_leads_out_of_it() -> None:
     assert {JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED, JobState.TIMED_OUT} == FINAL
-    assert {was for was, event in MOVES if event is JobEvent.RETRIED} == {JobState.FAILED, JobState.TIMED_OUT}
+    assert {was for was, event in TRANSITIONS if event is JobEvent.RETRIED} == {JobState.FAILED, JobState.TIMED_OUT}
 
 
 def test_every_state_can_be_reached_from_the_queue_and_every_event_moves_something() -> None:
     reached = {JobState.IN_QUEUE}
     for _ in JobState:
-        reached |= {to for (was, _), to in MOVES.items() if was in reached}
+        reached |= {to for (was, _), to in TRANSITIONS.items() if was in reached}
     assert reached == set(JobState)
-    assert {event for _, event in MOVES} == set(JobEvent)
+    assert {event for _, event in TRANSITIONS} == set(JobEvent)
     assert ALIASES["RUNNING"] is JobState.IN_PROGRESS
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from loadtest.errors import ExitCode, RunDirectoryError
 from loadtest.record.directory import RunDirectory
-from loadtest.results import build
+from loadtest.results import build_results
 from tests.unit.analyze.rows import requests, run, scenario, ten_jobs
 
 
@@ -26,9 +26,9 @@ def recorded(tmp_path: Path) -> RunDirectory:
 
 
 def test_the_same_directory_gives_the_same_summary_again(recorded: RunDirectory) -> None:
-    first = build(recorded)
+    first = build_results(recorded)
     written = recorded.summary.read_bytes()
-    assert build(recorded) == first
+    assert build_results(recorded) == first
     assert recorded.summary.read_bytes() == written
     assert first.jobs["completed"] == 10
 
@@ -47,7 +47,7 @@ def gated(folder: Path, *gates: str) -> RunDirectory:
     [("delay max < 1s", "pass"), ("delay p50 < 1ms", "fail"), ("delay p95 < 1s", "inconclusive")],
 )
 def test_the_gates_of_the_scenario_decide_the_verdict(tmp_path: Path, gate: str, word: str) -> None:
-    summary = build(gated(tmp_path, "delay max < 2s", gate))
+    summary = build_results(gated(tmp_path, "delay max < 2s", gate))
     assert summary.verdict.value == word
     written = json.loads((tmp_path / "summary.json").read_text())
     assert [each["verdict"] for each in written["gates"]] == ["pass", word]
@@ -93,7 +93,7 @@ def test_damage_is_one_line_that_names_the_file(
 ) -> None:
     damage(recorded.path)
     with pytest.raises(RunDirectoryError) as refused:
-        build(recorded)
+        build_results(recorded)
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
     assert refused.value.exit_code is ExitCode.USAGE

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.errors import BadAnswer
+from loadtest.errors import InvalidResponse
 from loadtest.protocol import JobState
 from loadtest.wire import (
     ABSENT,
     Chunk,
     Health,
-    JobAnswer,
     JobCounts,
+    JobResponse,
     Problem,
     Purged,
-    StreamAnswer,
+    StreamResponse,
     Tokens,
     WorkerCounts,
     decode_health,
@@ -39,7 +39,7 @@ TIMES = st.none() | st.integers(0, 2**40)
 def test_a_job_reads_back_as_it_was_written(
     status: str, delay: int | None, execution: int | None, out: object
 ) -> None:
-    job = JobAnswer("a", status, delay, execution, None, msgspec.Raw(msgspec.json.encode(out)))
+    job = JobResponse("a", status, delay, execution, None, msgspec.Raw(msgspec.json.encode(out)))
     again = decode_job(encode(job))
     assert (again.id, again.status, again.delay_ms, again.execution_ms) == ("a", status, delay, execution)
     assert msgspec.json.decode(again.output) == out
@@ -47,7 +47,7 @@ def test_a_job_reads_back_as_it_was_written(
 
 
 def test_what_is_not_known_yet_is_left_out() -> None:
-    assert encode(JobAnswer("a", "IN_QUEUE")) == b'{"id":"a","status":"IN_QUEUE"}'
+    assert encode(JobResponse("a", "IN_QUEUE")) == b'{"id":"a","status":"IN_QUEUE"}'
     assert decode_job(b'{"id":"a","status":"IN_QUEUE"}').output is ABSENT
     assert encode(Chunk(msgspec.Raw(b"1"))) == b'{"output":1}'
 
@@ -82,7 +82,7 @@ def test_running_is_another_word_for_in_progress() -> None:
     ],
 )
 def test_an_answer_that_the_protocol_does_not_allow_is_a_fault_of_the_target(body: bytes) -> None:
-    with pytest.raises(BadAnswer):
+    with pytest.raises(InvalidResponse):
         decode_job(body)
 
 
@@ -98,12 +98,12 @@ def test_both_forms_of_a_stream_are_understood() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"[", b"[1]", b'{"status": "LOST", "stream": []}', b'{"stream": []}', b"{}"])
 def test_a_stream_that_is_none_is_a_fault_of_the_target(body: bytes) -> None:
-    with pytest.raises(BadAnswer):
+    with pytest.raises(InvalidResponse):
         decode_stream(body)
 
 
 def test_a_stream_reads_back_as_it_was_written() -> None:
-    answer = StreamAnswer([Chunk(msgspec.Raw(b'"a"'), msgspec.Raw(b'{"output_tokens":1}'))], "IN_PROGRESS")
+    answer = StreamResponse([Chunk(msgspec.Raw(b'"a"'), msgspec.Raw(b'{"output_tokens":1}'))], "IN_PROGRESS")
     assert encode(decode_stream(encode(answer))) == encode(answer)
 
 
@@ -115,7 +115,7 @@ def test_health_is_understood_with_and_without_the_later_workers_states() -> Non
     assert decode_health(seed) == Health(JobCounts(completed=1, failed=5, in_queue=2), WorkerCounts())
     health = Health(JobCounts(1, 2, 3, 4, 5), WorkerCounts(1, 2, 3, 4, 5, 6))
     assert decode_health(encode(health)) == health
-    with pytest.raises(BadAnswer):
+    with pytest.raises(InvalidResponse):
         decode_health(b"[]")
 
 

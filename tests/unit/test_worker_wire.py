@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from loadtest.errors import BadAnswer
+from loadtest.errors import InvalidResponse
 from loadtest.wire import encode
 from loadtest.worker_wire import JobsToStop, Offer, decode_chunk, decode_result
 
@@ -30,13 +30,13 @@ def test_a_result_has_failed_where_it_has_an_error(body: bytes, failed: bool, st
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"no", b'{"stopPod": "yes"}'])
 def test_what_is_no_result_is_refused(body: bytes) -> None:
-    with pytest.raises(BadAnswer, match="not a result"):
+    with pytest.raises(InvalidResponse, match="not a result"):
         decode_result(body)
 
 
 def test_a_chunk_carries_its_output_as_it_came() -> None:
     assert bytes(decode_chunk(b'{"output": {"text": "a"}}').output) == b'{"text": "a"}'
-    with pytest.raises(BadAnswer, match="not a chunk"):
+    with pytest.raises(InvalidResponse, match="not a chunk"):
         decode_chunk(b'{"error": "no more"}')
 
 

@@ -19,7 +19,7 @@ from loadtest.clock import WallClock  # noqa: E402
 from loadtest.drive import dial, engine  # noqa: E402
 
 
-def shown(answer: engine.Answer) -> dict[str, object]:
+def shown(answer: engine.Response) -> dict[str, object]:
     body = answer.body if len(answer.body) < 1000 else answer.body[:10]
     return {
         "status": answer.status,
@@ -27,17 +27,17 @@ def shown(answer: engine.Answer) -> dict[str, object]:
         "bytes": len(answer.body),
         "took_s": answer.answered_at - answer.sent_at,
         "retry_after_s": answer.retry_after_s,
-        "fault": answer.fault,
-        "came": answer.came,
+        "fault": answer.error,
+        "came": answer.body_progress,
         "answered_at": answer.answered_at,
     }
 
 
 def main() -> None:
     plan = json.loads(sys.stdin.readline())
-    engine.ANSWER_WITHIN_S = plan.get("answer_within_s", engine.ANSWER_WITHIN_S)
-    dial.CONNECT_WITHIN_S = plan.get("connect_within_s", dial.CONNECT_WITHIN_S)
-    sender = engine.Engine(plan["url"], "secret", WallClock())
+    engine.RESPONSE_TIMEOUT_S = plan.get("answer_within_s", engine.RESPONSE_TIMEOUT_S)
+    dial.CONNECT_TIMEOUT_S = plan.get("connect_within_s", dial.CONNECT_TIMEOUT_S)
+    sender = engine.HttpClient(plan["url"], "secret", WallClock())
     rounds = []
     for wave in plan["rounds"]:
         gevent.sleep(wave.get("after_s", 0))

@@ -103,11 +103,11 @@ def test_refusals_are_answers(
     ids=["reset", "closed", "body cut", "head cut", "chunks cut", "garbage", "101", "bad gzip", "gzip cut", "br"],
 )
 def test_half_an_answer_is_a_fault(
-    serve: Serve, drive: Drive, act: Callable[[socket.socket], None], fault: str
+    serve: Serve, drive: Drive, act: Callable[[socket.socket], None], error: str
 ) -> None:
     [[got]] = drive(serve(after_the_request(act)).url, ONE)
     assert got["status"] == 0
-    assert fault in got["fault"]
+    assert error in got["fault"]
 
 
 def test_a_body_may_end_with_its_connection(serve: Serve, drive: Drive) -> None:

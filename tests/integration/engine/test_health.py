@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.errors import Aborted
+from loadtest.errors import RunAborted
 from loadtest.health import unfinished_jobs
 from tests.integration.engine.conftest import PROXIES, Serve, answering, read_request
 from tests.integration.engine.test_connections import certificate, tls
@@ -60,7 +60,7 @@ def test_the_certificates_of_the_system_are_trusted_and_no_others(
     serve: Serve, tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = serve(answering(HEALTH), tls=tls).url
-    with pytest.raises(Aborted, match="CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(RunAborted, match="CERTIFICATE_VERIFY_FAILED"):
         unfinished_jobs(url, "k")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     assert unfinished_jobs(url, "k") == 5
@@ -80,12 +80,12 @@ def test_what_is_no_health_is_one_line(serve: Serve, answer: bytes, why: str) ->
         read_request(connection)
         connection.sendall(answer)
 
-    with pytest.raises(Aborted) as told:
+    with pytest.raises(RunAborted) as raised:
         unfinished_jobs(serve(talk).url, "k")
-    assert why in str(told.value)
-    assert "\n" not in str(told.value)
+    assert why in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_nobody_there_is_one_line() -> None:
-    with pytest.raises(Aborted, match=r"does not tell its health between two probes: .*refused"):
+    with pytest.raises(RunAborted, match=r"does not tell its health between two probes: .*refused"):
         unfinished_jobs("http://127.0.0.1:1/v2/x", "k")

@@ -5,11 +5,11 @@ import sys
 
 
 def test_locusts_page_shows_what_locust_would_have_counted() -> None:
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-m", "tests.integration.figures.told"],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
-    assert told.returncode == 0, told.stderr
+    assert reported.returncode == 0, reported.stderr

@@ -19,9 +19,9 @@ def test_a_run_that_was_held_out_is_predicted_from_its_scenario(
         steady("60/s", "3s", seed=2, name="swamped", drain={"within": "20s"}, endpoint=swamped, **LATE_IS_SOUND)
     )
     assert (known.finish().status, other.finish().status) == (0, 0)
-    told = command("capacity", str(known.out), "--check", str(other.out))
-    assert (told.returncode, told.stderr) == (0, "")
-    assert "swamped" in told.stdout
+    reported = command("capacity", str(known.out), "--check", str(other.out))
+    assert (reported.returncode, reported.stderr) == (0, "")
+    assert "swamped" in reported.stdout
     (check,) = json.loads((known.out / "capacity.json").read_text())["checks"]
     figures = {figure["name"]: figure for figure in check["figures"]}
     # Some 60 jobs/s meet a worker for 25: of 3 s it needs 7, so that the last wait 4 s.

@@ -24,11 +24,11 @@ def test_two_runs_are_laid_over_each_other(
     assert first.is_complete()
     assert slow.is_complete()
     page = tmp_path / "page.html"
-    told = command("compare", str(first.out), str(slow.out), "--out", str(page))
-    assert (told.returncode, told.stderr) == (0, "")
-    assert 'differs: endpoint.service.constant: "30ms" | "90ms"' in told.stdout
-    assert "run1 against run0" in told.stdout
-    assert "worse" in told.stdout
+    reported = command("compare", str(first.out), str(slow.out), "--out", str(page))
+    assert (reported.returncode, reported.stderr) == (0, "")
+    assert 'differs: endpoint.service.constant: "30ms" | "90ms"' in reported.stdout
+    assert "run1 against run0" in reported.stdout
+    assert "worse" in reported.stdout
     assert page.read_text().startswith("<!doctype html>")
     again = command("compare", str(first.out), str(first.out), "--out", str(page))
     assert (again.returncode, "cannot tell" in again.stdout) == (0, True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from loadtest.traffic.arrivals import fullest
+from loadtest.traffic.arrivals import max_in_window
 from tests.integration.run.conftest import Finished, Started, read_journal, sending, steady
 from tests.integration.run.test_truth import agree
 
@@ -48,9 +48,9 @@ def test_each_process_is_told_of_its_own_jobs(run: Callable[..., Finished], serv
     }
 
 
-def under_load(begun: Started, hands: int) -> list[psutil.Process]:
+def under_load(begun: Started, generators: int) -> list[psutil.Process]:
     """The processes of a run, the lead first, once every hand has samples on disk."""
-    sending(begun, hands)
+    sending(begun, generators)
     return sorted(psutil.Process(begun.process.pid).children(), key=lambda child: "--worker" in child.cmdline())
 
 
@@ -104,15 +104,15 @@ def test_hands_stop_without_their_lead_and_leave_what_they_have(
 ) -> None:
     server = serve(FAST)
     begun = start(steady("60/s", "60s", flows=MIXED), "--target", server.url, "--processes", "2")
-    lead, *hands = under_load(begun, 2)
+    master, *generators = under_load(begun, 2)
     begun.process.send_signal(signal.SIGSTOP)
     time.sleep(1)
-    lead.kill()
+    master.kill()
     killed_at = time.time()
     time.sleep(6)
     begun.process.send_signal(signal.SIGCONT)
     finished = begun.finish()
-    assert not [hand for hand in hands if hand.is_running()]
+    assert not [generator for generator in generators if generator.is_running()]
     server.stop()
     journal = read_journal(server.journal)
     submitted = [each["at"] for each in journal.requests if each["op"] in ("run", "runsync")]
@@ -153,4 +153,4 @@ def test_all_processes_together_stay_within_the_limits(
     assert not [each for each in journal.requests if each["status"] == 429]
     at = np.sort([each["at"] for each in journal.requests if each["op"] == "runsync"])
     # of 3 s, the margin for what is under way is 0.1 s
-    assert 600 * 3 / 3.15 <= fullest(at, 3.0) <= 600
+    assert 600 * 3 / 3.15 <= max_in_window(at, 3.0) <= 600

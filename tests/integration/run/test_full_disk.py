@@ -86,7 +86,7 @@ def test_a_search_that_meets_a_full_disk_keeps_what_its_probes_came_to(
     begun = start(
         {
             "load": {"arrivals": "constant", "stages": [{"rate": "60/s", "for": "2500ms"}]},
-            "search": {"at_most": "90/s"},
+            "search": {"max_rate": "90/s"},
             "gates": ["delay p95 < 200ms"],
             "endpoint": ENDPOINT,
         },
@@ -103,10 +103,10 @@ def test_a_search_that_meets_a_full_disk_keeps_what_its_probes_came_to(
     assert "Traceback" not in finished.stderr
     assert f"loadtest: {begun.out}/search.html: cannot be written: No space left on device" in finished.stderr
     assert f"{begun.out}/search.json" in finished.stdout
-    told = json.loads((begun.out / "search.json").read_text())
-    assert [each["outcome"] for each in told["probes"]] == ["passes", "stopped"]
-    assert "The gates hold up to 60/s; the search was stopped at 90/s." in told["reason"]
-    assert told["reason"].endswith(f"loadtest recover {begun.out}/probe-02")
+    reported = json.loads((begun.out / "search.json").read_text())
+    assert [each["outcome"] for each in reported["probes"]] == ["passes", "stopped"]
+    assert "The gates hold up to 60/s; the search was stopped at 90/s." in reported["reason"]
+    assert reported["reason"].endswith(f"loadtest recover {begun.out}/probe-02")
     ballast.unlink()
     assert command("recover", str(begun.out / "probe-02")).returncode == 0
 

@@ -37,10 +37,10 @@ def assert_said(finished: Finished, command: Command, gates: list[str], verdict:
     assert (finished.status, finished.summary["verdict"]) == (status, verdict)
     assert [each["gate"] for each in finished.summary["gates"]] == gates
     assert finished.is_complete()
-    told = finished.stdout
+    reported = finished.stdout
     again = command("gate", str(finished.out))
     assert (again.returncode, again.stderr) == (status, "")
-    assert again.stdout.splitlines()[0] == told.splitlines()[0]
+    assert again.stdout.splitlines()[0] == reported.splitlines()[0]
 
 
 def test_gates_can_be_set_for_one_run_and_asked_for_afterwards(

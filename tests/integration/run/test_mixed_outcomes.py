@@ -116,8 +116,8 @@ def test_journal_and_samples_agree_on_every_job_s_outcome(mixed: Mixed) -> None:
 
 
 def agrees(row: dict[str, Any], line: dict[str, Any]) -> bool:
-    told = {line["status"].lower(), "expired"} if line["expired"] else {line["status"].lower()}
-    if row["outcome"] not in told:
+    reported = {line["status"].lower(), "expired"} if line["expired"] else {line["status"].lower()}
+    if row["outcome"] not in reported:
         return False
     if row["outcome"] == "expired" or line["taken_at"] is None:
         return row["execution_ms"] is None
@@ -132,10 +132,10 @@ def test_what_polling_costs_stands_beside_being_told(mixed: Mixed) -> None:
     assert flows["run"]["polls_per_job"] > 1
     assert flows["webhook"]["lag_ms"]["p50"] < flows["run"]["lag_ms"]["p50"]
     assert "polling lag" in (mixed.finished.out / "report.html").read_text()
-    told = [line for line in map(json.loads, mixed.served.journal.read_text().splitlines()) if "webhook" in line]
-    assert {line["status"] for line in told} == {200}
+    reported = [line for line in map(json.loads, mixed.served.journal.read_text().splitlines()) if "webhook" in line]
+    assert {line["status"] for line in reported} == {200}
     webhooks = [row for row in mixed.finished.samples if row["flow"] == "webhook"]
-    assert {row["job_id"] for row in webhooks} == {line["webhook"] for line in told}
+    assert {row["job_id"] for row in webhooks} == {line["webhook"] for line in reported}
 
 
 def test_long_polls_and_drawn_inputs_reach_the_endpoint(run: Callable[..., Finished], serve: Serve) -> None:

@@ -19,7 +19,7 @@ SIXTY_A_SECOND = {"workers": {"active": 3, "max": 3}, "service": "50ms"}
 def searching(at_most: str, **more: Any) -> dict[str, Any]:
     return {
         "load": {"arrivals": "constant", "stages": [{"rate": "52/s", "for": "2500ms"}]},
-        "search": {"at_most": at_most, "within": "50 %"},
+        "search": {"max_rate": at_most, "within": "50 %"},
         "gates": ["delay p95 < 200ms"],
         "endpoint": SIXTY_A_SECOND,
         **more,
@@ -33,12 +33,12 @@ def found(out: Path) -> dict[str, Any]:
 @pytest.mark.alone
 def test_both_edges_are_confirmed_and_every_probe_is_a_run_of_its_own(run: Callable[..., Finished]) -> None:
     finished = run(searching("75/s"), "--seed", "3")
-    told = found(finished.out)
-    assert (finished.status, told["verdict"], told["ended"]) == (0, "pass", "endpoint")
-    assert (told["highest_passing_per_s"], told["lowest_failing_per_s"]) == (52, 75)
-    assert [each["outcome"] for each in told["probes"]] == ["passes", "fails", "passes", "passes", "fails", "fails"]
-    assert [gate["gate"] for gate in told["broken"]] == ["delay p95 < 200ms"]
-    runs = [Finished(0, finished.out / each["run"], "", "") for each in told["probes"]]
+    result = found(finished.out)
+    assert (finished.status, result["verdict"], result["ended"]) == (0, "pass", "endpoint")
+    assert (result["highest_passing_per_s"], result["lowest_failing_per_s"]) == (52, 75)
+    assert [each["outcome"] for each in result["probes"]] == ["passes", "fails", "passes", "passes", "fails", "fails"]
+    assert [gate["gate"] for gate in result["broken"]] == ["delay p95 < 200ms"]
+    runs = [Finished(0, finished.out / each["run"], "", "") for each in result["probes"]]
     assert all(each.is_complete() for each in runs)
     assert [each.run["seed"] for each in runs] == [3, 4, 5, 6, 7, 8]
     assert [each.run["scenario"]["load"]["stages"][0]["rate"] for each in runs] == [
@@ -51,7 +51,7 @@ def test_both_edges_are_confirmed_and_every_probe_is_a_run_of_its_own(run: Calla
     ]
     assert {each.run["scenario"]["search"] for each in runs} == {None}
     page = (finished.out / "search.html").read_text()
-    assert all(f'href="{each["run"]}/report.html"' in page for each in told["probes"])
+    assert all(f'href="{each["run"]}/report.html"' in page for each in result["probes"])
     assert "The gates hold up to 52/s and no longer at 75/s" in " ".join(finished.stdout.split())
     assert "probe 6: 75.0/s fails" in finished.stderr
 
@@ -64,10 +64,10 @@ def test_no_limit_is_passed_and_it_is_told_that_the_limit_ended_the_search(
     scenario = searching("400/s", limits={"run": "60 per 1s"}, ceilings={"jobs": 500}, **LATE_IS_SOUND)
     finished = run(scenario, "--target", server.url)
     server.stop()
-    told = found(finished.out)
-    assert (finished.status, told["ended"], told["highest_passing_per_s"]) == (0, "limit", 52)
-    assert "The limit, not the endpoint, ends the search: at 73.5/s offers 73.5/s to /run" in told["reason"]
-    sent = [each for each in told["probes"] if each["run"]]
+    result = found(finished.out)
+    assert (finished.status, result["ended"], result["highest_passing_per_s"]) == (0, "limit", 52)
+    assert "The limit, not the endpoint, ends the search: at 73.5/s offers 73.5/s to /run" in result["reason"]
+    sent = [each for each in result["probes"] if each["run"]]
     assert [each["rate_per_s"] for each in sent] == [52, 52, 52]
     journal = read_journal(server.journal)
     submitted_at = np.sort([each["at"] for each in journal.requests if each["op"] == "run"])
@@ -80,7 +80,7 @@ def test_a_signal_ends_the_search_with_the_probe_and_what_was_found_stands(start
     sending(begun.out / "probe-01")
     begun.signal(signal.SIGINT)
     finished = begun.finish(20)
-    told = found(finished.out)
-    assert (finished.status, told["verdict"], told["ended"]) == (130, "aborted", "stopped")
-    assert [each["outcome"] for each in told["probes"]] == ["stopped"]
+    result = found(finished.out)
+    assert (finished.status, result["verdict"], result["ended"]) == (130, "aborted", "stopped")
+    assert [each["outcome"] for each in result["probes"]] == ["stopped"]
     assert Finished(0, finished.out / "probe-01", "", "").is_complete()

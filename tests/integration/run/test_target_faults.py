@@ -30,7 +30,7 @@ class Case:
     misbehave: Misbehave
     outcome: str
     error: str
-    told: str
+    message: str
     polled: tuple[str, ...] = ()
 
 
@@ -60,7 +60,7 @@ def met(start: Callable[..., Started], cases: Sequence[Case]) -> tuple[Finished,
     """A run that meets these faults one after another."""
     duration_s = (AFTER_S + FOR_S) * len(cases) + AFTER_S
     with faulty.faulty([case.misbehave for case in cases], AFTER_S, FOR_S) as endpoint:
-        scenario = steady("40/s", f"{duration_s:g}s", flows=MIXED, patience="2.5s", drain={"within": "5s"})
+        scenario = steady("40/s", f"{duration_s:g}s", flows=MIXED, job_timeout="2.5s", drain={"within": "5s"})
         return start(scenario, "--target", endpoint.url).finish(), endpoint
 
 
@@ -83,11 +83,11 @@ def shown_by_its_jobs_alone(finished: Finished, endpoint: Faulty, case: Case) ->
     assert len(after) > 30
     assert max(pq.read_table(finished.out / "health.parquet")["at"].to_pylist()) > spell.bad_until
     if case.outcome == "completed":
-        assert case.told in finished.summary["reason"]
+        assert case.message in finished.summary["reason"]
         assert sum(row["throttled"] for row in met) >= len(met)
     else:
         alike = sum(row["outcome"] == case.outcome for row in rows)
-        assert f"{alike} {case.told}" in finished.summary["reason"]
+        assert f"{alike} {case.message}" in finished.summary["reason"]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.traffic.arrivals import fullest, schedule
+from loadtest.traffic.arrivals import draw_schedule, max_in_window
 from loadtest.traffic.settings import OpenLoad
 from tests.integration.run.conftest import Finished, Journal, Started, read_journal, steady
 
@@ -78,7 +78,7 @@ def test_every_job_is_a_row_with_the_servers_own_times(watched: Watched) -> None
     for op in ("run", "runsync", "status", "stream"):
         at = np.sort([each["at"] for each in journal.requests if each["op"] == op])
         assert summary["operations"][op]["requests"] == len(at)
-        assert summary["operations"][op]["most_in_10_s"] == pytest.approx(fullest(at, 10.0), abs=3)
+        assert summary["operations"][op]["most_in_10_s"] == pytest.approx(max_in_window(at, 10.0), abs=3)
     streamed = [row for row in finished.samples if row["flow"] == "stream" and row["outcome"] == "completed"]
     assert {row["chunks"] for row in streamed} == {4}
     assert {row["output_tokens"] for row in streamed} == {8}
@@ -109,8 +109,8 @@ def test_the_same_seed_gives_the_same_schedule(run: Callable[..., Finished], ser
     start = finished.run["load_started_at"]
     sent = sorted(row["intended_at"] - start for row in finished.samples)
     load = OpenLoad.model_validate(finished.run["scenario"]["load"])
-    assert sent == pytest.approx(schedule(load, {"run": 1.0}, 5).at_s, abs=1e-5)
-    assert len(sent) != len(schedule(load, {"run": 1.0}, 6))
+    assert sent == pytest.approx(draw_schedule(load, {"run": 1.0}, 5).at_s, abs=1e-5)
+    assert len(sent) != len(draw_schedule(load, {"run": 1.0}, 6))
 
 
 @pytest.mark.alone
@@ -125,7 +125,7 @@ def test_users_who_push_stay_within_the_documented_limits(
     assert not [each for each in journal.requests if each["status"] == 429]
     for op, limit in (("run", 1000), ("runsync", 2000)):
         at = np.sort([each["at"] for each in journal.requests if each["op"] == op])
-        assert 0.97 * limit <= fullest(at, 10.0) <= limit
+        assert 0.97 * limit <= max_in_window(at, 10.0) <= limit
 
 
 def test_a_stall_of_the_server_shows_from_the_intended_start(

@@ -20,7 +20,7 @@ from tests.integration.run.conftest import Started, read_journal, steady
 
 FORWARDER = Path(__file__).with_name("forwarder.py")
 PORT, MASTER_PORT = 8000, 5557
-LEAD_ADDRESS, FAR_ADDRESS = "10.77.0.1", "10.77.0.2"
+MASTER_ADDRESS, FAR_ADDRESS = "10.77.0.1", "10.77.0.2"
 CUT_S = 12.0
 LIMIT = "400 per 2 s"
 """A short window, since it has to pass before what a lost process held is given anew."""
@@ -57,7 +57,7 @@ def hosts() -> Iterator[Hosts]:
     try:
         ip("netns", "add", made.far)
         ip("-n", made.near, "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", made.far)
-        for host, address in ((made.near, LEAD_ADDRESS), (made.far, FAR_ADDRESS)):
+        for host, address in ((made.near, MASTER_ADDRESS), (made.far, FAR_ADDRESS)):
             ip("-n", host, "address", "add", f"{address}/24", "dev", "cable")
             ip("-n", host, "link", "set", "lo", "up")
             ip("-n", host, "link", "set", "cable", "up")
@@ -98,7 +98,7 @@ def test_a_link_that_is_cut_for_a_while_costs_no_sample_of_either_side(
     endpoint.write_text(json.dumps({"workers": {"active": 20, "max": 20}, "service": "50ms"}))
     asked = ["--host", "0.0.0.0", "--port", str(PORT), "--config", str(endpoint), "--journal", str(journal)]
     server = on(hosts.near, "-m", "loadtest", "serve", *asked)
-    forwarder = on(hosts.far, str(FORWARDER), str(PORT), LEAD_ADDRESS)
+    forwarder = on(hosts.far, str(FORWARDER), str(PORT), MASTER_ADDRESS)
     for each in (server, forwarder):
         assert each.stdout is not None
         assert each.stdout.readline().startswith("listening")
@@ -109,9 +109,9 @@ def test_a_link_that_is_cut_for_a_while_costs_no_sample_of_either_side(
         limits=dict.fromkeys(("run", "runsync", "status", "status-sync", "stream", "cancel", "purge-queue"), LIMIT),
         drain={"within": "10s"},
     )
-    leading = ["--target", f"http://127.0.0.1:{PORT}/v2/local", "--expect-workers", "2", "--bind", LEAD_ADDRESS]
+    leading = ["--target", f"http://127.0.0.1:{PORT}/v2/local", "--expect-workers", "2", "--bind", MASTER_ADDRESS]
     begun = start(scenario, *leading, prefix=hosts.inside(hosts.near))
-    address = f"{LEAD_ADDRESS}:{MASTER_PORT}"
+    address = f"{MASTER_ADDRESS}:{MASTER_PORT}"
     own = [tmp_path / "own0", tmp_path / "own1"]
     workers = [on(hosts.far, "-m", "loadtest", "worker", "--master", address, "--keep", str(keep)) for keep in own]
     by = time.monotonic() + 30
@@ -124,7 +124,7 @@ def test_a_link_that_is_cut_for_a_while_costs_no_sample_of_either_side(
     cut_at = time.time()
     time.sleep(CUT_S)
     hosts.link("up")
-    mended_at = time.time()
+    repaired_at = time.time()
     finished = begun.finish()
     assert [worker.wait(20) for worker in workers] == [0, 0]
     server.terminate()
@@ -145,7 +145,7 @@ def test_a_link_that_is_cut_for_a_while_costs_no_sample_of_either_side(
     assert len(known) <= len(rows)
     assert len(known) >= len(rows) - len(without_answer)
     before = [row for row in rows if row["sent_at"] < cut_at - 1]
-    after = [row for row in rows if row["sent_at"] > mended_at + 5]
+    after = [row for row in rows if row["sent_at"] > repaired_at + 5]
     assert {row["outcome"] for row in before} == {row["outcome"] for row in after} == {"completed"}
     assert {row["process"] for row in after} == {0, 1}
     assert len(after) > 20

@@ -37,9 +37,9 @@ def assert_invalid(finished: Finished, reason: str) -> None:
     said = " ".join(finished.stdout.split())
     assert (finished.status, finished.summary["verdict"]) == (3, "invalid"), said
     assert finished.summary["validity"]["valid"] is False
-    told = f"The measurement is not sound. {reason}"
-    assert re.match(told, finished.summary["reason"]), finished.summary["reason"]
-    assert re.match(f"INVALID {told}", said), said
+    reported = f"The measurement is not sound. {reason}"
+    assert re.match(reported, finished.summary["reason"]), finished.summary["reason"]
+    assert re.match(f"INVALID {reported}", said), said
     assert finished.is_complete()
 
 
@@ -62,7 +62,7 @@ def test_a_ramp_that_never_comes_to_its_rate_is_invalid_whatever_its_gates_say(
     run: Callable[..., Finished],
 ) -> None:
     stages = [{"name": "up", "rate": "1/s to 120/s", "for": "3s"}, {"name": "steady", "rate": "120/s", "for": "1s"}]
-    load = {"stages": stages, "most_in_flight": 6}
+    load = {"stages": stages, "max_in_flight": 6}
     finished = run({**constant("", "", load=load), "endpoint": SLOW, "gates": ["execution p50 < 5s during steady"]})
     reason = (
         r"Stage 1 \(up\), a ramp to 120/s, never came to it: at its end 1\d\d/s was offered and [56]\d/s achieved"

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from loadtest.embedded import Embedded
+from loadtest.embedded import EmbeddedEndpoint
 from loadtest.endpoint.settings import EndpointSettings
 
 HEADERS = {"Authorization": "Bearer local"}
@@ -21,7 +21,7 @@ def _local_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("output", ["a\x7fb", "\x85\x9f\u2028\ufffe", "😀"])
 def test_its_settings_reach_it_whatever_characters_they_hold(output: str) -> None:
-    embedded = Embedded(EndpointSettings(output=output, service={"constant": "0s"}), seed=1)
+    embedded = EmbeddedEndpoint(EndpointSettings(output=output, service={"constant": "0s"}), seed=1)
     try:
         said = httpx.post(f"{embedded.url}/runsync", json={"input": 1}, headers=HEADERS).json()
         assert said["output"] == output
@@ -30,7 +30,7 @@ def test_its_settings_reach_it_whatever_characters_they_hold(output: str) -> Non
 
 
 def test_it_answers_on_however_much_it_complained() -> None:
-    embedded = Embedded(EndpointSettings(), seed=1)
+    embedded = EmbeddedEndpoint(EndpointSettings(), seed=1)
     address = (urlsplit(embedded.url).hostname, urlsplit(embedded.url).port)
     try:
         for _ in range(2_500):  # each is a line of its log, together more than a pipe holds

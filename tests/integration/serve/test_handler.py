@@ -232,5 +232,5 @@ def test_a_worker_paces_its_takes_as_the_model_of_it_says(opened: Open) -> None:
     done = sorted(client.served.jobs(), key=lambda job: job["taken_at"])
     for (_, awaits), job, later in zip(asked, done, done[1:], strict=False):
         paced = TakePause.model_construct(lasts=SDK_PAUSE_S, blocked=not awaits)
-        occupied_s = paced.occupied_s(job["finished_at"] - job["taken_at"])
+        occupied_s = paced.occupancy_s(job["finished_at"] - job["taken_at"])
         assert later["taken_at"] - job["taken_at"] == pytest.approx(occupied_s, abs=0.15)

@@ -24,9 +24,9 @@ def served(serve_module: Serve) -> Served:
             "service": "300ms",
             "failure_rate": "50 %",
             "policy": {"execution_timeout": "200ms"},
-            "webhooks": {"apart": "100ms"},
-            "lacks": ["purge-queue"],
-            "payloads": {"run": "1 kB", "refused_with": 413},
+            "webhooks": {"retry_interval": "100ms"},
+            "unsupported_operations": ["purge-queue"],
+            "payloads": {"run": "1 kB", "too_large_status": 413},
         }
     )
 

@@ -16,7 +16,7 @@ import pytest
 
 from loadtest.errors import UsageError
 from loadtest.serve.command import serve as listen_and_serve
-from loadtest.serve.request import ServeRequest
+from loadtest.serve.request import ServeOptions
 from tests.integration.conftest import KEY, Serve, Served
 
 ENDS_WITHIN_S = 3.0
@@ -80,13 +80,13 @@ def test_a_port_that_is_taken_is_one_line_of_usage_error(serve: Serve) -> None:
 )  # fmt: skip
 def test_an_address_that_cannot_be_had_is_a_usage_error_that_names_the_option(host: str, port: int) -> None:
     with pytest.raises(UsageError, match=r"^cannot listen on .*; name another with --[^\n]*$"):
-        listen_and_serve(ServeRequest(host, port))
+        listen_and_serve(ServeOptions(host, port))
 
 
 @pytest.mark.parametrize("endpoint_id", ["", "a/b", "a b", "ü", "a?b"])
 def test_an_id_that_no_url_could_name_is_refused(endpoint_id: str) -> None:
     with pytest.raises(UsageError, match="cannot stand in a URL"):
-        listen_and_serve(ServeRequest(port=0, endpoint_id=endpoint_id))
+        listen_and_serve(ServeOptions(port=0, endpoint_id=endpoint_id))
 
 
 def test_the_same_seed_gives_the_same_ids_and_times(serve: Serve) -> None:

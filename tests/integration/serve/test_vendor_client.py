@@ -76,7 +76,7 @@ CHUNKS = [{"text": [f" {index}"], "output_tokens": 2, "input_tokens": 0} for ind
 
 
 @pytest.fixture(scope="module")
-def told(serve_module: Serve) -> dict[str, Any]:
+def answers(serve_module: Serve) -> dict[str, Any]:
     """What the client was told by each of its two forms, and the ids of all jobs in the server's journal."""
     chunks = {"count": 3, "first": "300ms", "gap": "100ms", "tokens": 2}
     served = serve_module({"workers": {"active": 1, "max": 1}, "chunks": chunks})
@@ -93,8 +93,8 @@ def told(serve_module: Serve) -> dict[str, Any]:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("form", ["sync", "asyncio"])
-def test_every_call_of_the_vendor_s_client_works_unchanged(told: dict[str, Any], form: str) -> None:
-    said = told[form]
+def test_every_call_of_the_vendor_s_client_works_unchanged(answers: dict[str, Any], form: str) -> None:
+    said = answers[form]
     assert said["early"] in ("IN_QUEUE", "IN_PROGRESS")
     assert said["streamed"] == CHUNKS
     assert said["late"] == "COMPLETED"
@@ -107,8 +107,8 @@ def test_every_call_of_the_vendor_s_client_works_unchanged(told: dict[str, Any],
     assert said["cancelled"]["status"] == said["after cancel"] == "CANCELLED"
 
 
-def test_the_vendor_s_client_is_told_what_it_may_not(told: dict[str, Any]) -> None:
-    sync, asynchronous = told["sync"], told["asyncio"]
+def test_the_vendor_s_client_is_told_what_it_may_not(answers: dict[str, Any]) -> None:
+    sync, asynchronous = answers["sync"], answers["asyncio"]
     assert sync["401"].startswith("401")
     assert sync["404"].startswith("404 Client Error")
     assert sync["429"].startswith("429 Client Error")
@@ -116,6 +116,6 @@ def test_the_vendor_s_client_is_told_what_it_may_not(told: dict[str, Any]) -> No
     assert [asynchronous["401"]["status"], asynchronous["404"], asynchronous["429"]["status"]] == [401, 404, 429]
 
 
-def test_the_journal_has_every_job_of_the_vendor_s_client(told: dict[str, Any]) -> None:
-    assert told["sync"]["id"] in told["journal"]
-    assert len(told["journal"]) == 7 + 5
+def test_the_journal_has_every_job_of_the_vendor_s_client(answers: dict[str, Any]) -> None:
+    assert answers["sync"]["id"] in answers["journal"]
+    assert len(answers["journal"]) == 7 + 5

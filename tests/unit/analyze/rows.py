@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from loadtest.record.run import Ending, ProcessInfo, Run, StageSpan
+from loadtest.record.run import Ending, ProcessInfo, RunRecord, StageSpan
 from loadtest.record.sample import REQUESTS, SAMPLES
 from loadtest.scenario.model import Scenario
 
@@ -18,7 +18,7 @@ def scenario(**changes: Any) -> Scenario:
     return Scenario.model_validate(plain)
 
 
-def run(asked: Scenario | None = None, **changes: Any) -> Run:
+def run(asked: Scenario | None = None, **changes: Any) -> RunRecord:
     asked = asked or scenario()
     plain: dict[str, Any] = {
         "id": "made-1",
@@ -37,7 +37,7 @@ def run(asked: Scenario | None = None, **changes: Any) -> Run:
         "ended_at": START_AT + 15,
         "ending": Ending.COMPLETE,
     }
-    return Run(**plain | changes)
+    return RunRecord(**plain | changes)
 
 
 def job(seq: int, at: float, **changes: Any) -> dict[str, Any]:

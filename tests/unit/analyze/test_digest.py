@@ -10,21 +10,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loadtest.analyze.digest import COLUMNS, Digest, digest_of, digest_of_pieces
+from loadtest.analyze.digest import COLUMNS, JobTable, job_table, read_job_table
 from loadtest.analyze.distributions import distribution
-from loadtest.analyze.jobs import Jobs
+from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.quantiles import PER_MILLE, nearest_rank, quantiles
 from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize
-from loadtest.record.pieces import Pieces
+from loadtest.record.pieces import RowGroups
 from loadtest.record.sample import SAMPLES
 from tests.conftest import MadeUpRun
 from tests.unit.analyze.rows import job, samples
 
 
-def same(one: Digest, other: Digest) -> bool:
-    columns = (field.name for field in fields(Jobs))
-    return (one.worker_names, one.faults) == (other.worker_names, other.faults) and all(
+def same(one: JobTable, other: JobTable) -> bool:
+    columns = (field.name for field in fields(JobColumns))
+    return (one.worker_names, one.error_groups) == (other.worker_names, other.error_groups) and all(
         np.array_equal(getattr(one.jobs, name), getattr(other.jobs, name), equal_nan=name not in ("accepted",))
         for name in columns
     )
@@ -36,13 +36,13 @@ def test_row_groups_of_any_size_give_what_the_whole_table_gives(
 ) -> None:
     table = steady.samples if group > 1 else steady.samples.slice(0, 50)
     pq.write_table(table, tmp_path / "samples.parquet", row_group_size=group)
-    pieces = Pieces(tmp_path / "samples.parquet", SAMPLES, COLUMNS)
-    assert same(digest_of_pieces(pieces, pieces.rows), digest_of(table))
+    pieces = RowGroups(tmp_path / "samples.parquet", SAMPLES, COLUMNS)
+    assert same(read_job_table(pieces, pieces.rows), job_table(table))
 
 
 def test_summary_and_series_of_a_digest_are_those_of_its_table(steady: MadeUpRun) -> None:
-    digest = digest_of(steady.samples)
-    assert digest_of(digest) is digest
+    digest = job_table(steady.samples)
+    assert job_table(digest) is digest
     assert summarize(steady.run, digest, steady.requests, None, steady.health) == summarize(
         steady.run, steady.samples, steady.requests, None, steady.health
     )
@@ -51,9 +51,9 @@ def test_summary_and_series_of_a_digest_are_those_of_its_table(steady: MadeUpRun
 
 
 def test_no_rows_and_no_workers_are_a_digest_too() -> None:
-    for empty in (digest_of(SAMPLES.empty_table()), digest_of_pieces([], 0)):
-        assert (len(empty.jobs), empty.worker_names, empty.faults) == (0, [], [])
-    assert digest_of(samples(job(0, 0.0, worker_id=None))).jobs.worker.tolist() == [-1]
+    for empty in (job_table(SAMPLES.empty_table()), read_job_table([], 0)):
+        assert (len(empty.jobs), empty.worker_names, empty.error_groups) == (0, [], [])
+    assert job_table(samples(job(0, 0.0, worker_id=None))).jobs.worker.tolist() == [-1]
 
 
 def test_faults_of_all_pieces_are_counted_together_and_the_first_named() -> None:
@@ -62,8 +62,8 @@ def test_faults_of_all_pieces_are_counted_together_and_the_first_named() -> None
         samples(job(0, 0.0), job(1, 1.0, **failed, job_id=None)),
         samples(job(2, 2.0, outcome="censored", error=None), job(3, 3.0, **failed)),
     ]
-    assert digest_of_pieces(pieces, 4).faults == digest_of(pa.concat_tables(pieces)).faults
-    first = digest_of_pieces(pieces, 4).faults[0]
+    assert read_job_table(pieces, 4).error_groups == job_table(pa.concat_tables(pieces)).error_groups
+    first = read_job_table(pieces, 4).error_groups[0]
     assert (first.jobs, first.seq, first.job_id) == (2, 1, "id-3")
 
 
@@ -73,10 +73,10 @@ def test_percentiles_are_those_of_a_full_sort(n: int) -> None:
     ordered, q = np.sort(values), quantiles(np.append(values, np.nan))
     assert (q.n, q.min, q.max, q.mean) == (n, ordered[0], ordered[-1], pytest.approx(values.mean()))
     for name, per_mille in PER_MILLE.items():
-        told = getattr(q, name)
-        assert told is None or told == ordered[nearest_rank(n, per_mille) - 1]
+        reported = getattr(q, name)
+        assert reported is None or reported == ordered[nearest_rank(n, per_mille) - 1]
         low, high = q.ci95.get(name, (0.0, np.inf))
-        assert told is None or low <= told <= high
+        assert reported is None or low <= reported <= high
 
 
 def test_bars_count_what_a_histogram_counts() -> None:

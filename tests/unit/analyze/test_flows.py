@@ -6,14 +6,14 @@ import pytest
 from loadtest.analyze.flows import censored_bounds
 from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import FlowSummary
-from loadtest.record.run import Run
+from loadtest.record.run import RunRecord
 from loadtest.record.sample import REQUESTS
 from tests.unit.analyze.rows import START_AT, job, run, samples, scenario
 
 ms = pytest.approx
 
 
-def flow(*rows: dict[str, object], of: Run | None = None) -> FlowSummary:
+def flow(*rows: dict[str, object], of: RunRecord | None = None) -> FlowSummary:
     return summarize(of or run(), samples(*rows), REQUESTS.empty_table(), None).flows["run"]
 
 
@@ -49,7 +49,7 @@ def test_a_job_was_followed_until_patience_or_the_run_was_over() -> None:
     rows = [job(seq, 0.0, **unfinished) for seq in range(80)]
     ends = {None: 15_000, "4s": 4000, "60s": 15_000}
     for patience, low_ms in ends.items():
-        asked = scenario(**({} if patience is None else {"patience": patience}))
+        asked = scenario(**({} if patience is None else {"job_timeout": patience}))
         bounds = flow(*rows, of=run(asked)).censored.end_to_end_ms_bounds
         assert bounds["p95"] == (ms(low_ms), None)
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from loadtest.analyze.jobs import LoadWindow, jobs_of
-from loadtest.analyze.littles_law import entered_at, littles_law
+from loadtest.analyze.littles_law import arrival_times, littles_law
 from loadtest.analyze.summarize import summarize
 from loadtest.record.sample import HEALTH, REQUESTS
 from tests.unit.analyze.rows import START_AT, job, run, samples
@@ -89,7 +89,7 @@ def test_a_job_enters_halfway_through_its_submission_or_at_the_send_where_that_i
         job(1, 0.0, sent_at=START_AT, accepted_at=START_AT + 90, flow="runsync"),
         job(2, 0.0, job_id=None, accepted_at=None),
     ]
-    assert entered_at(jobs_of(samples(*rows))) == pytest.approx([START_AT + 0.005, START_AT, np.nan], nan_ok=True)
+    assert arrival_times(jobs_of(samples(*rows))) == pytest.approx([START_AT + 0.005, START_AT, np.nan], nan_ok=True)
 
 
 def test_from_the_samples_alone_the_law_is_told_and_not_checked() -> None:

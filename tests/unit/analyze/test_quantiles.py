@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from loadtest.analyze.quantiles import PER_MILLE, interval_ranks, least_n, nearest_rank, quantiles, supported
+from loadtest.analyze.quantiles import PER_MILLE, interval_ranks, is_supported, min_samples, nearest_rank, quantiles
 
 finite = st.floats(-1e9, 1e9, allow_nan=False)
 
@@ -26,14 +26,14 @@ def test_a_percentile_stands_from_the_least_n_that_bounds_it(name: str, least: i
     short = quantiles(np.arange(least - 1, dtype=float))
     assert getattr(short, name) is None
     assert name not in short.ci95
-    assert least_n(PER_MILLE[name]) == least
+    assert min_samples(PER_MILLE[name]) == least
 
 
 @given(per_mille=st.sampled_from(sorted(PER_MILLE.values())))
 def test_the_least_n_is_where_support_begins(per_mille: int) -> None:
-    least = least_n(per_mille)
-    assert supported(least, per_mille)
-    assert not supported(least - 1, per_mille)
+    least = min_samples(per_mille)
+    assert is_supported(least, per_mille)
+    assert not is_supported(least - 1, per_mille)
 
 
 @pytest.mark.parametrize(("per_mille", "ranks"), [(990, (983, 997)), (950, (936, 964))])
@@ -57,7 +57,7 @@ def test_the_interval_is_the_binomial_one(n: int, per_mille: int) -> None:
     p = per_mille / 1000
     low, high = int(binom.ppf(0.025, n, p)), int(binom.ppf(0.975, n, p)) + 1
     assert interval_ranks(n, per_mille) == ((low, high) if low >= 1 and high <= n else None)
-    assert supported(n, per_mille) == (p**n <= 0.025 and (1 - p) ** n <= 0.025)
+    assert is_supported(n, per_mille) == (p**n <= 0.025 and (1 - p) ** n <= 0.025)
 
 
 @given(st.lists(finite | st.just(math.nan), max_size=400))
@@ -66,7 +66,7 @@ def test_against_a_naive_reference(values: list[float]) -> None:
     q = quantiles(np.array(values, dtype=float))
     assert q.n == len(known)
     for name, per_mille in PER_MILLE.items():
-        expected = known[math.ceil(Fraction(per_mille, 1000) * q.n) - 1] if supported(q.n, per_mille) else None
+        expected = known[math.ceil(Fraction(per_mille, 1000) * q.n) - 1] if is_supported(q.n, per_mille) else None
         assert getattr(q, name) == expected
     if known:
         assert (q.min, q.max) == (known[0], known[-1])

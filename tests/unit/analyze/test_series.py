@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from loadtest.analyze.bins import bins_over
 from loadtest.analyze.distributions import distribution, highest_supported, histogram_edges_ms
-from loadtest.analyze.series import MOST_BINS, Series, series
+from loadtest.analyze.series import MAX_BINS, Series, series
 from loadtest.record.run import Ending, StageSpan
 from loadtest.record.sample import HEALTH, REQUESTS, SAMPLES
 from tests.unit.analyze.rows import START_AT, job, requests, run, samples, ten_jobs
@@ -65,9 +65,9 @@ def test_requests_stand_where_their_second_of_the_epoch_overlaps_a_bin(into_seco
     starts_at = START_AT + into_second_s
     asked = requests(*((START_AT + second, 0, "status", 200, 100, 0) for second in range(11)))
     shifted = run(load_started_at=starts_at, load_ended_at=starts_at + 10, ended_at=starts_at + 10)
-    told = series(shifted, SAMPLES.empty_table(), asked, None).rates.requests["status"]
-    assert told[1:9] == [100] * 8
-    assert sum(told) == 1100
+    reported = series(shifted, SAMPLES.empty_table(), asked, None).rates.requests["status"]
+    assert reported[1:9] == [100] * 8
+    assert sum(reported) == 1100
 
 
 def test_times_stand_in_the_bin_of_their_intended_start() -> None:
@@ -88,8 +88,8 @@ def test_the_parts_of_the_mean_make_up_the_whole() -> None:
 
 @given(st.floats(0.01, 1e7))
 def test_bins_are_few_and_cover_the_span(span_s: float) -> None:
-    bins = bins_over(START_AT, span_s, MOST_BINS)
-    assert 1 <= bins.count <= MOST_BINS
+    bins = bins_over(START_AT, span_s, MAX_BINS)
+    assert 1 <= bins.count <= MAX_BINS
     assert bins.count * bins.width_s >= span_s - 0.01 * bins.width_s
     assert bins.lengths_s.min() > 0
 
@@ -109,8 +109,8 @@ def test_what_went_wrong_is_grouped_with_the_commonest_first() -> None:
         job(2, 2.0, **bad),
         job(3, 3.0, **bad),
     )
-    faults = series(run(), table, NO_REQUESTS, None).faults
-    assert [(f.outcome, f.http_status, f.error, f.jobs, f.seq, f.job_id) for f in faults] == [
+    error_groups = series(run(), table, NO_REQUESTS, None).error_groups
+    assert [(f.outcome, f.http_status, f.error, f.jobs, f.seq, f.job_id) for f in error_groups] == [
         ("failed", 200, "out of memory", 2, 2, "id-2"),
         ("rejected", 413, "", 1, 1, None),
     ]
@@ -136,7 +136,7 @@ def test_starts_stand_in_the_bin_of_their_jobs_intended_start() -> None:
 
 def test_nothing_recorded_can_still_be_written() -> None:
     drawn = series(run(), SAMPLES.empty_table(), NO_REQUESTS, HEALTH.empty_table())
-    assert (drawn.outcomes, drawn.faults, drawn.health, drawn.throughput_per_s) == ({}, [], None, 0)
+    assert (drawn.outcomes, drawn.error_groups, drawn.health, drawn.throughput_per_s) == ({}, [], None, 0)
     assert msgspec.json.decode(msgspec.json.encode(drawn), type=Series) == drawn
 
 

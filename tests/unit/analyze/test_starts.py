@@ -12,24 +12,24 @@ import pyarrow as pa
 import pytest
 
 from loadtest.analyze.jobs import jobs_of
-from loadtest.analyze.starts import CLASSES, UNKNOWN, Classed, start_kinds, start_summary
+from loadtest.analyze.starts import CLASSES, UNKNOWN, StartClassification, start_kinds, start_summary
 from loadtest.endpoint.job import Job as ServerJob
-from loadtest.endpoint.model import PLAIN, Endpoint
+from loadtest.endpoint.model import EMPTY_SUBMISSION, Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.flows.job import Job
+from loadtest.flows.job import JobFlow
 from loadtest.flows.run import run_and_poll, run_submission
 from loadtest.protocol import Op
 from loadtest.record.sample import SAMPLES, Sample
 from loadtest.scenario.load import load_scenario
-from loadtest.traffic.arrivals import schedule
-from loadtest.traffic.polling import Crowd, PollPacer
+from loadtest.traffic.arrivals import draw_schedule
+from loadtest.traffic.polling import PollGroup, PollPacer
 from loadtest.traffic.settings import OpenLoad, Polling
 from loadtest.wire import Submission
 from tests.unit.analyze.rows import job, samples
 from tests.unit.flows.virtual import VirtualWire
 
 WARM, REVIVED, COLD = range(3)
-REVIVAL = {"takes": {"median": "500ms", "sigma": 0.3}, "within": "60s"}
+REVIVAL = {"duration": {"median": "500ms", "sigma": 0.3}, "within": "60s"}
 BY_COUNT = {"scaler": {"request_count": 1}, "idle_timeout": "5s", "service": "1s"}
 BURST = {
     "workers": {"active": 0, "max": 8}, "scaler": {"request_count": 4}, "cold_start": {"median": "6s", "sigma": 0.2},
@@ -44,7 +44,7 @@ class KeepingEndpoint(Endpoint):
         super().__init__(EndpointSettings.model_validate(settings), 1, 0.0)
         self.kept: dict[str, ServerJob] = {}
 
-    def submit(self, op: Op, now: float, submission: Submission = PLAIN) -> ServerJob:
+    def submit(self, op: Op, now: float, submission: Submission = EMPTY_SUBMISSION) -> ServerJob:
         submitted = super().submit(op, now, submission)
         self.kept[submitted.id] = submitted
         return submitted
@@ -76,10 +76,10 @@ def driven(settings: dict[str, Any], arrivals_s: list[float]) -> tuple[pa.Table,
     """The samples of jobs that were run and polled at these times, and each one's true kind."""
     endpoint = KeepingEndpoint(settings)
     wire = VirtualWire(endpoint)
-    pacer = PollPacer(Polling(), math.inf, Crowd())
+    pacer = PollPacer(Polling(), math.inf, PollGroup())
     rows = [Sample(seq, "run", at) for seq, at in enumerate(sorted(arrivals_s))]
     for row in rows:
-        wire.drive(run_and_poll(Job(row, run_submission({}), pacer, 1e5)), row)
+        wire.drive(run_and_poll(JobFlow(row, run_submission({}), pacer, 1e5)), row)
     wire.run()
     table = pa.Table.from_pylist([msgspec.to_builtins(row) for row in rows], SAMPLES)
     return table, [endpoint.kind(row.job_id) for row in rows if row.job_id is not None]
@@ -151,7 +151,7 @@ def test_a_job_behind_others_waited_in_the_queue_however_long() -> None:
 
 def test_cost_is_not_told_without_a_price() -> None:
     jobs = jobs_of(samples(job(0, 0.0)))
-    starts = start_summary(jobs, Classed(np.zeros(1, np.int8), 100.0, None), None)
+    starts = start_summary(jobs, StartClassification(np.zeros(1, np.int8), 100.0, None), None)
     assert starts is not None
     assert starts.classes["warm"].cost_share is None
 
@@ -159,7 +159,7 @@ def test_cost_is_not_told_without_a_price() -> None:
 def test_the_scenario_for_cold_starts_meets_all_three_and_they_are_told_apart() -> None:
     scenario = load_scenario(Path(__file__).parents[3] / "scenarios" / "cold-start.yaml")
     assert isinstance(scenario.load, OpenLoad)
-    arrivals_s = schedule(scenario.load, {"run": 1.0}, scenario.seed).at_s
+    arrivals_s = draw_schedule(scenario.load, {"run": 1.0}, scenario.seed).at_s
     table, truth = driven(scenario.resolved()["endpoint"], (arrivals_s + 1.0).tolist())
     found = start_kinds(jobs_of(table)).kind
     assert np.bincount(truth, minlength=3).min() >= 3

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from loadtest.analyze.jobs import Jobs, LoadWindow, jobs_of
-from loadtest.analyze.steady import SteadyWindow, steady_window, warm_up
+from loadtest.analyze.jobs import JobColumns, LoadWindow, jobs_of
+from loadtest.analyze.steady import SteadyWindow, steady_window, warm_up_length
 from loadtest.analyze.summarize import summarize
 from loadtest.analyze.trend import trend
 from loadtest.record.sample import REQUESTS, SAMPLES
@@ -20,7 +20,7 @@ SEEDS = 200
 STEADY = scenario(load={"stages": [{"rate": "20/s", "for": "100s"}]})
 
 
-def jobs_with(times_ms: NDArray[np.float64], length_s: float = LENGTH_S) -> Jobs:
+def jobs_with(times_ms: NDArray[np.float64], length_s: float = LENGTH_S) -> JobColumns:
     """Completed jobs, evenly spaced over the load, that took so long from their intended start."""
     empty = jobs_of(SAMPLES.empty_table())
     n = len(times_ms)
@@ -33,7 +33,7 @@ def jobs_with(times_ms: NDArray[np.float64], length_s: float = LENGTH_S) -> Jobs
     }
     columns["intended_at"] = START_AT + np.arange(n) * length_s / n
     columns["finished_at"] = columns["intended_at"] + times_ms / 1000
-    return Jobs(**columns)
+    return JobColumns(**columns)
 
 
 def found(times_ms: NDArray[np.float64], asked: Scenario = STEADY) -> SteadyWindow:
@@ -125,7 +125,7 @@ def test_the_cut_is_where_the_squared_standard_error_is_least() -> None:
     values = np.concatenate([np.linspace(9, 1, 50), np.tile([0.9, 1.1], 75)])
     means = values.reshape(-1, 5).mean(axis=1)
     errors = [np.var(means[d:]) / (len(means) - d) for d in range(24)]
-    assert warm_up(values) == 5 * int(np.argmin(errors))
+    assert warm_up_length(values) == 5 * int(np.argmin(errors))
 
 
 def test_a_trend_is_told_with_its_size() -> None:

@@ -112,7 +112,7 @@ def test_requests_per_completed_job_are_not_known_where_none_completed() -> None
 
 def test_the_fullest_10_s_of_many_processes_is_that_of_all_their_requests() -> None:
     table = requests((1000, 0, "run", 200, 9, 9), (1000, 1, "run", 200, 8, 8))
-    known = msgspec.structs.replace(run(), fullest={"run": 11})
+    known = msgspec.structs.replace(run(), peak_requests={"run": 11})
     assert summarize(known, ten_jobs(), table, None).operations["run"].most_in_10_s == 11
 
 

@@ -23,8 +23,8 @@ def test_a_scenario_s_values_that_differ_are_told_with_both_and_so_is_its_hash()
 
 def test_what_only_one_run_has_is_missing_in_the_other() -> None:
     more = scenario(load={"stages": [{"rate": "1/s", "for": "10s"}, {"rate": "3/s", "for": "5s"}]})
-    told = {each.what: each.values for each in differences([run(), run(more), run()])}
-    assert told["load.stages.1.rate"] == (None, '"3/s"', None)
+    found = {each.what: each.values for each in differences([run(), run(more), run()])}
+    assert found["load.stages.1.rate"] == (None, '"3/s"', None)
 
 
 def test_seed_target_versions_processes_and_end_are_told() -> None:
@@ -37,8 +37,8 @@ def test_seed_target_versions_processes_and_end_are_told() -> None:
         processes=[ProcessInfo(0, 1, "here"), ProcessInfo(1, 2, "there")],
         ending=Ending.INTERRUPTED,
     )
-    told = {each.what: each.values for each in differences([run(versions={"numpy": "2.3"}), other])}
-    assert told == {
+    found = {each.what: each.values for each in differences([run(versions={"numpy": "2.3"}), other])}
+    assert found == {
         "seed": ("1", "2"),
         "target": ("embedded", "https://host.example/v2/e"),
         "processes": ("1", "2"),

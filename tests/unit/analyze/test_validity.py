@@ -10,13 +10,13 @@ import pytest
 from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import Check, GateResult, Validity, Verdict
 from loadtest.analyze.verdict import verdict
-from loadtest.record.run import Ending, ProcessInfo, Run, StageSpan
+from loadtest.record.run import Ending, ProcessInfo, RunRecord, StageSpan
 from tests.unit.analyze.rows import START_AT, job, requests, run, samples, scenario, ten_jobs
 
 FEW_REQUESTS = requests((1000, 0, "run", 200, 10, 10))
 
 
-def failing(of: Run, table: pa.Table, asked: pa.Table = FEW_REQUESTS, **more: Any) -> list[str]:
+def failing(of: RunRecord, table: pa.Table, asked: pa.Table = FEW_REQUESTS, **more: Any) -> list[str]:
     checked = summarize(of, table, asked, None, **more).validity
     names = [check.name for check in checked.checks if not check.ok]
     assert checked.valid == (not names)
@@ -39,7 +39,7 @@ def test_a_load_that_was_not_delivered_is_invalid() -> None:
 
 def at_rate(
     per_s: int, length_s: int, sent_per_s: float, stages: list[StageSpan] | None = None
-) -> tuple[Run, pa.Table]:
+) -> tuple[RunRecord, pa.Table]:
     """A run of so many jobs a second whose sender manages only `sent_per_s`, and sends the rest when it can."""
     asked = scenario(load={"stages": [{"rate": f"{per_s}/s", "for": f"{length_s}s"}]})
     of = run(
@@ -81,7 +81,7 @@ def test_a_ramp_that_was_cut_before_its_end_is_invalid() -> None:
     assert "10 s of the 60 s that the stages last" in summarize(cut, ten_jobs(), FEW_REQUESTS, None).reason
 
 
-def ramped(sent_per_s: float) -> tuple[Run, pa.Table]:
+def ramped(sent_per_s: float) -> tuple[RunRecord, pa.Table]:
     """A ramp to 100/s, of which no second is sent faster than this."""
     load = {"arrivals": "constant", "stages": [{"name": "up", "rate": "0/s to 100/s", "for": "10s"}]}
     asked = scenario(load=load)
@@ -111,9 +111,9 @@ def test_a_ramp_that_never_came_to_its_rate_says_so_before_what_follows_from_it(
 @pytest.mark.parametrize(
     ("bound", "named"),
     [
-        ({"load": {"most_in_flight": 4}}, ", with no more than 4 at once (load.most_in_flight): "),
+        ({"load": {"max_in_flight": 4}}, ", with no more than 4 at once (load.max_in_flight): "),
         ({"limits": {"runsync": "100 per 1 s, 4 at once"}}, ", with no more than 4 at once (limits.runsync): "),
-        ({"load": {"most_in_flight": 5}, "limits": {"runsync": "100 per 1 s, 5 at once"}}, "/s achieved: "),
+        ({"load": {"max_in_flight": 5}, "limits": {"runsync": "100 per 1 s, 5 at once"}}, "/s achieved: "),
     ],
 )
 def test_a_bound_on_jobs_under_way_is_named_where_it_was_come_to(bound: dict[str, Any], named: str) -> None:
@@ -255,6 +255,6 @@ def test_the_reason_names_the_first_doubt_and_counts_the_rest() -> None:
 
 
 def test_jobs_that_did_not_complete_are_told_by_what_became_of_them() -> None:
-    told = verdict(run(), SOUND, [], {**JOBS, "submitted": 14, "unreachable": 4, "bad_answer": 1})[1]
-    assert told.startswith("9 of 14 jobs completed (4 unreachable, 1 bad answer) and the measurement is sound")
+    reported = verdict(run(), SOUND, [], {**JOBS, "submitted": 14, "unreachable": 4, "bad_answer": 1})[1]
+    assert reported.startswith("9 of 14 jobs completed (4 unreachable, 1 bad answer) and the measurement is sound")
     assert verdict(run(), SOUND, [], JOBS)[1].startswith("9 of 10 jobs completed and the measurement is sound")

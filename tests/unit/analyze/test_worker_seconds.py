@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from loadtest.analyze.jobs import LoadWindow
-from loadtest.analyze.worker_seconds import workers_up
+from loadtest.analyze.worker_seconds import worker_uptime
 from loadtest.record.sample import HEALTH
 
 WINDOW = LoadWindow(100.0, 120.0)
@@ -22,29 +22,29 @@ def health(*rows: tuple[float, int | None, int, int]) -> pa.Table:
     )
 
 
-def worker_s(told: pa.Table) -> float:
-    found = workers_up(told, WINDOW)
+def worker_s(known: pa.Table) -> float:
+    found = worker_uptime(known, WINDOW)
     assert found is not None
     return found.worker_s
 
 
 def test_workers_that_start_idle_and_run_count_and_others_do_not() -> None:
-    told = health(*((100.0 + each, 1, 2, 3) for each in range(21)))
-    assert worker_s(told) == pytest.approx(6 * 20)
+    known = health(*((100.0 + each, 1, 2, 3) for each in range(21)))
+    assert worker_s(known) == pytest.approx(6 * 20)
 
 
 def test_a_change_between_two_askings_counts_for_half_of_that_time() -> None:
-    told = health(*((100.5 + each, 0, 0, 1 if each < 10 else 3) for each in range(20)))
-    assert worker_s(told) == pytest.approx(1 * 9.5 + 2 * 1 + 3 * 9.5)
+    known = health(*((100.5 + each, 0, 0, 1 if each < 10 else 3) for each in range(20)))
+    assert worker_s(known) == pytest.approx(1 * 9.5 + 2 * 1 + 3 * 9.5)
 
 
 def test_what_lies_outside_the_load_does_not_count() -> None:
-    told = health(*((90.0 + each, 0, 0, 100 if each < 10 or each > 30 else 1) for each in range(41)))
-    assert worker_s(told) == pytest.approx(20)
+    known = health(*((90.0 + each, 0, 0, 100 if each < 10 or each > 30 else 1) for each in range(41)))
+    assert worker_s(known) == pytest.approx(20)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "known",
     [
         health(),
         health(*((100.0 + 3 * each, 0, 0, 1) for each in range(7))),
@@ -53,5 +53,5 @@ def test_what_lies_outside_the_load_does_not_count() -> None:
     ],
     ids=["none", "seldom", "a gap at the end", "starting is not told"],
 )
-def test_too_little_is_no_number(told: pa.Table) -> None:
-    assert workers_up(told, WINDOW) is None
+def test_too_little_is_no_number(known: pa.Table) -> None:
+    assert worker_uptime(known, WINDOW) is None

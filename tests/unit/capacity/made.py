@@ -8,17 +8,17 @@ import numpy as np
 import pyarrow as pa
 
 from loadtest.analyze.jobs import LoadWindow, jobs_of
-from loadtest.analyze.worker_seconds import WorkersUp
+from loadtest.analyze.worker_seconds import WorkerUptime
 from loadtest.capacity.calibrate import MeasuredRun
 from loadtest.capacity.held_out import HeldOut
 from loadtest.capacity.setting import setting_of
-from loadtest.capacity.simulate import up_at
+from loadtest.capacity.simulate import workers_up_at
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.workers import Worker
 from loadtest.protocol import Op
 from loadtest.scenario.model import Scenario
-from loadtest.traffic.arrivals import schedule
+from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import OpenLoad
 from tests.unit.analyze.rows import START_AT, job, samples, scenario
 
@@ -27,14 +27,14 @@ COLD_AND_REVIVED = {
     "scaler": {"request_count": 1},
     "idle_timeout": "5s",
     "cold_start": ["8s", "10s"],
-    "revival": {"takes": "500ms", "within": "60s"},
+    "revival": {"duration": "500ms", "within": "60s"},
     "service": ["1s", "1500ms", "2s"],
 }
 
 
 def table_of(asked: Scenario, at_s: list[float], seed: int = 1) -> pa.Table:
     """What a client with 50 ms of overhead would have seen of this scenario's endpoint."""
-    return _seen(at_s, _carried_out(asked, at_s, seed)[0])
+    return _observed(at_s, _carried_out(asked, at_s, seed)[0])
 
 
 def _carried_out(asked: Scenario, at_s: list[float], seed: int) -> tuple[list[Job], list[Worker]]:
@@ -44,7 +44,7 @@ def _carried_out(asked: Scenario, at_s: list[float], seed: int) -> tuple[list[Jo
     return jobs, model.workers
 
 
-def _seen(at_s: list[float], jobs: list[Job]) -> pa.Table:
+def _observed(at_s: list[float], jobs: list[Job]) -> pa.Table:
     rows = []
     for seq, (at, done) in enumerate(zip(at_s, jobs, strict=True)):
         delay_s, execution_s = (
@@ -75,17 +75,17 @@ def held_out(asked: Scenario, seed: int, **changes: Any) -> HeldOut:
     """A run of a scenario as it would have been with this seed, its health asked each second."""
     assert isinstance(asked.load, OpenLoad)
     asked_at_s = np.arange(0.5, asked.load.duration_s)
-    at_s = schedule(asked.load, {"run": 1.0}, seed).at_s.tolist()
+    at_s = draw_schedule(asked.load, {"run": 1.0}, seed).at_s.tolist()
     jobs, workers = _carried_out(asked, at_s, seed)
     end_at = START_AT + asked.load.duration_s
     plain = {
         "name": f"made-{seed}",
         "scenario": asked,
         "setting": setting_of(asked.endpoint),
-        "jobs": jobs_of(_seen(at_s, jobs)),
+        "jobs": jobs_of(_observed(at_s, jobs)),
         "window": LoadWindow(START_AT, end_at),
         "complete": True,
-        "workers": WorkersUp(asked_at_s, up_at(workers, START_AT + asked_at_s), end_at - START_AT),
+        "workers": WorkerUptime(asked_at_s, workers_up_at(workers, START_AT + asked_at_s), end_at - START_AT),
     }
     return HeldOut(**plain | changes)
 

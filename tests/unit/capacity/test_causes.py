@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from loadtest.capacity.causes import Cause
-from loadtest.capacity.held_out import HeldOut, check
-from loadtest.capacity.setting import Setting, Workload, constant, fixed, measured
-from loadtest.endpoint.settings import Measured
+from loadtest.capacity.held_out import HeldOut, backtest
+from loadtest.capacity.setting import WorkerConfig, Workload, constant, fixed, measured
+from loadtest.endpoint.settings import Empirical
 from loadtest.scenario.model import Scenario
 from tests.unit.analyze.rows import scenario
 from tests.unit.capacity.made import held_out
@@ -25,7 +25,7 @@ def asked(rate: str, length: str = "150s", **endpoint: Any) -> Scenario:
 
 
 def cause(work: Workload, run: HeldOut, replicas: int = 39) -> Cause:
-    found = check(work, run, replicas=replicas).cause
+    found = backtest(work, run, replicas=replicas).cause
     assert found is not None
     return found
 
@@ -35,7 +35,7 @@ def test_a_run_whose_arrivals_lie_unlike_most_says_so() -> None:
     found = cause(WORK, run)
     assert found.what is not None
     assert found.what.startswith(f"when its jobs arrived, {len(run.jobs)} of them where ")
-    assert abs(found.left) < 0.2 * abs(found.error)
+    assert abs(found.remaining_error) < 0.2 * abs(found.error)
 
 
 def test_executions_that_took_longer_say_so() -> None:
@@ -43,7 +43,7 @@ def test_executions_that_took_longer_say_so() -> None:
     assert found.what is not None
     assert found.what.startswith("its executions, ")
     assert "where 500 ms were calibrated" in found.what
-    assert abs(found.left) < 0.5 * abs(found.error)
+    assert abs(found.remaining_error) < 0.5 * abs(found.error)
 
 
 def test_takes_that_are_paced_otherwise_say_so() -> None:
@@ -53,12 +53,12 @@ def test_takes_that_are_paced_otherwise_say_so() -> None:
     found = cause(work, held_out(paced, 2, scenario=handler))
     assert found.what is not None
     assert "a pause of 1.00 s and not of 0.00 s" in found.what
-    assert abs(found.left) < 0.5 * abs(found.error)
+    assert abs(found.remaining_error) < 0.5 * abs(found.error)
 
 
 def test_cold_starts_that_took_longer_say_so() -> None:
     flex = asked("0.1/s", "3000s", workers={"active": 0, "max": 3}, cold_start="9s", revival=None)
-    work = replace(WORK, cold_start=Measured.model_construct(values=(3.0,) * 10))
+    work = replace(WORK, cold_start=Empirical.model_construct(values=(3.0,) * 10))
     found = cause(work, held_out(flex, 2))
     assert found.what == "its cold starts, 8.82 s on average where 3 s were calibrated"
 
@@ -75,6 +75,6 @@ def test_what_is_near_needs_no_cause() -> None:
         endpoint={"workers": {"active": 1, "max": 1}, "service": "500ms"},
         load={"arrivals": "constant", "stages": [{"rate": "1/s", "for": "100s"}]},
     )
-    found = check(Workload("constant", constant(0.5)), held_out(steady, 1), replicas=39)
+    found = backtest(Workload("constant", constant(0.5)), held_out(steady, 1), replicas=39)
     assert found.cause is None
-    assert found.setting == Setting(1, 1)
+    assert found.setting == WorkerConfig(1, 1)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import pytest
 
 from loadtest.capacity.curves import curves
-from loadtest.capacity.objective import Standing
-from loadtest.capacity.predict import Effort
-from loadtest.capacity.search import Question
-from loadtest.capacity.setting import Scaling, Setting, Workload, constant, fixed
+from loadtest.capacity.objective import ObjectiveStatus
+from loadtest.capacity.predict import SimulationBudget
+from loadtest.capacity.search import Problem
+from loadtest.capacity.setting import ScalerConfig, WorkerConfig, Workload, constant, fixed
 from loadtest.scenario.gates import parse_gate
 
 WORK = Workload("poisson", constant(1.0), cold_start=constant(5.0))
-QUESTION = Question(parse_gate("delay p95 < 2s"), WORK, 0.001, Effort(3, 400), Effort(3, 800))
+QUESTION = Problem(parse_gate("delay p95 < 2s"), WORK, 0.001, SimulationBudget(3, 400), SimulationBudget(3, 800))
 
 
-@pytest.mark.parametrize("setting", [fixed(5), Setting(1, 5, Scaling(request_count=1), 5.0)])
-def test_both_curves_go_through_the_answer_to_the_cliff(setting: Setting) -> None:
+@pytest.mark.parametrize("setting", [fixed(5), WorkerConfig(1, 5, ScalerConfig(request_count=1), 5.0)])
+def test_both_curves_go_through_the_answer_to_the_cliff(setting: WorkerConfig) -> None:
     answer = QUESTION.judged(setting, 3.0)
     found = curves(QUESTION, 3.0, 3, [answer])
     assert answer in found.by_workers
     assert answer in found.by_rate
-    most = [each.prediction.setting.most for each in found.by_workers]
+    most = [each.prediction.setting.max_workers for each in found.by_workers]
     assert (most, most[-1]) == (sorted(most), 10)
     rates = [each.prediction.rate_per_s for each in found.by_rate]
     assert rates == sorted(rates)
@@ -37,5 +37,5 @@ def test_what_would_take_too_long_to_settle_has_no_figure_and_is_not_said_never_
     answer = QUESTION.judged(fixed(5), 2.97)
     found = curves(QUESTION, 2.97, 3, [answer])
     assert found.vendor.prediction.settles
-    assert (found.vendor.observed, found.vendor.standing) == (None, Standing.CANNOT_TELL)
-    assert 3 not in [each.prediction.setting.most for each in found.by_workers]
+    assert (found.vendor.observed, found.vendor.standing) == (None, ObjectiveStatus.CANNOT_TELL)
+    assert 3 not in [each.prediction.setting.max_workers for each in found.by_workers]

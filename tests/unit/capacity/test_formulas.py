@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from loadtest.capacity.formulas import (
+    analytic_estimate,
     erlang_c,
     mean_wait_s,
-    quick_answer,
     vendor_workers,
     wait_percentile_s,
     waits_longer,
@@ -54,7 +54,7 @@ def test_no_number_of_workers_overflows() -> None:
 
 
 def test_the_quick_answer_says_nothing_of_delays_that_grow_for_ever() -> None:
-    full, ample = quick_answer(3, 0.1, 30, 1, 1), quick_answer(5, 0.1, 30, 1, 1)
+    full, ample = analytic_estimate(3, 0.1, 30, 1, 1), analytic_estimate(5, 0.1, 30, 1, 1)
     assert (full.utilisation, full.mean_delay_ms, full.p95_delay_ms) == (1.0, None, None)
     assert ample.mean_delay_ms == pytest.approx(mean_wait_s(5, 0.1, 30) * 1000)
     assert ample.leaves_out

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from loadtest.capacity.calibrate import calibrate
-from loadtest.capacity.held_out import check
-from loadtest.capacity.setting import Scaling, Setting, measured, setting_of
+from loadtest.capacity.held_out import backtest
+from loadtest.capacity.setting import ScalerConfig, WorkerConfig, measured, setting_of
 from loadtest.scenario.model import Scenario
 from tests.unit.analyze.rows import scenario
 from tests.unit.capacity.made import bursts, flexible, held_out, measured_run
@@ -30,18 +30,18 @@ def test_what_was_measured_lies_in_the_interval_as_often_as_it_says() -> None:
     inside = {"delay_p50_ms": 0, "delay_p95_ms": 0, "throughput_per_s": 0, "worker_s": 0}
     errors = []
     for seed in range(30):
-        found = check(WORK, held_out(asked(), seed), seed, replicas=39)
+        found = backtest(WORK, held_out(asked(), seed), seed, replicas=39)
         errors += [figure.error for figure in found.figures if figure.name != "delay_p50_ms"]
         for figure in found.figures:
-            inside[figure.name] += bool(figure.inside)
+            inside[figure.name] += bool(figure.in_interval)
     assert all(26 <= count <= 30 for count in inside.values())
     assert abs(np.mean([error for error in errors if error is not None])) < 0.05
 
 
 def test_a_check_says_what_it_was_of() -> None:
-    found = check(WORK, held_out(asked(), 3, doubts=("The run is not sound.",)))
+    found = backtest(WORK, held_out(asked(), 3, warnings=("The run is not sound.",)))
     assert (found.run, found.scenario, found.duration_s, found.replicas) == ("made-3", "made", 180, 199)
-    assert found.setting == Setting(0, 4, Scaling(1.0), 5.0)
+    assert found.setting == WorkerConfig(0, 4, ScalerConfig(1.0), 5.0)
     assert found.notes == ("The run is not sound.",)
 
 
@@ -50,25 +50,25 @@ def test_a_calibration_from_few_times_gives_a_wider_interval() -> None:
     widths = []
     for often in (1, 50):
         work = replace(WARM, service=measured(np.array([1.0, 2.0, 3.0] * often)))
-        p95_ms = check(work, run, replicas=79).figures[1].predicted
+        p95_ms = backtest(work, run, replicas=79).figures[1].predicted
         widths.append(p95_ms.high - p95_ms.low)
     assert widths[0] > 1.5 * widths[1]
 
 
 def test_workers_of_an_endpoint_are_read_from_its_settings() -> None:
     by_count = flexible(workers={"active": 1, "max": 7}, scaler={"request_count": 3}, idle_timeout="2s").endpoint
-    assert setting_of(by_count) == Setting(1, 7, Scaling(request_count=3), 2.0)
+    assert setting_of(by_count) == WorkerConfig(1, 7, ScalerConfig(request_count=3), 2.0)
 
 
 def test_what_was_not_measured_is_no_number() -> None:
-    figure = check(WORK, held_out(asked(), 1, workers=None), replicas=39).figures[3]
-    assert (figure.name, figure.measured, figure.error, figure.inside) == ("worker_s", None, None, None)
+    figure = backtest(WORK, held_out(asked(), 1, workers=None), replicas=39).figures[3]
+    assert (figure.name, figure.measured, figure.error, figure.in_interval) == ("worker_s", None, None, None)
 
 
 def test_jobs_that_the_run_gave_up_are_told() -> None:
     swamped = asked({"stages": [{"rate": "8/s", "for": "30s"}]}, workers={"active": 1, "max": 1})
-    run = held_out(swamped.model_copy(update={"patience": 20.0}), 1)
-    assert "end after patience or drain have" in " ".join(check(WARM, run, replicas=39).notes)
+    run = held_out(swamped.model_copy(update={"job_timeout": 20.0}), 1)
+    assert "end after patience or drain have" in " ".join(backtest(WARM, run, replicas=39).notes)
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_jobs_that_the_run_gave_up_are_told() -> None:
 )
 def test_a_run_that_cannot_be_predicted_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        check(WARM, held_out(asked(), 1, **changes))
+        backtest(WARM, held_out(asked(), 1, **changes))
 
 
 def test_a_run_with_too_few_jobs_is_refused() -> None:
     short = asked({"stages": [{"rate": "1/s", "for": "20s"}]})
     with pytest.raises(ValueError, match=r"jobs completed with a delay, a p95 needs 72"):
-        check(WORK, held_out(short, 1))
+        backtest(WORK, held_out(short, 1))

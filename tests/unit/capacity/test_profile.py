@@ -7,16 +7,18 @@ import pytest
 
 from loadtest.capacity.arrivals import Process, peak, profile
 from loadtest.capacity.formulas import mean_wait_s
-from loadtest.capacity.predict import Effort, Prediction, predict, replications, settles
-from loadtest.capacity.setting import Scaling, Setting, Workload, constant, fixed, measured
-from loadtest.capacity.simulate import can_settle, jobs_to_settle, replication
+from loadtest.capacity.predict import Prediction, SimulationBudget, predict, replications, settles
+from loadtest.capacity.setting import ScalerConfig, WorkerConfig, Workload, constant, fixed, measured
+from loadtest.capacity.simulate import can_reach_steady_state, jobs_for_steady_state, replication
 
 EXPONENTIAL = measured(-np.log1p(-(np.arange(20_000) + 0.5) / 20_000))
 
 
 def predicted(arrivals: Process, rate_per_s: float = 3.0) -> Prediction:
     work = Workload(arrivals, EXPONENTIAL)
-    return predict(work, fixed(5), rate_per_s, replications(work, fixed(5), rate_per_s, Effort(8, 8000)), 0.001)
+    return predict(
+        work, fixed(5), rate_per_s, replications(work, fixed(5), rate_per_s, SimulationBudget(8, 8000)), 0.001
+    )
 
 
 def test_only_proportions_count() -> None:
@@ -51,7 +53,7 @@ def test_a_part_without_jobs_costs_what_its_idle_workers_do() -> None:
     assert run.billed_s == pytest.approx(3 * run.window_s)
     assert run.busy_s == pytest.approx(run.window_s, rel=0.1)
     assert len(run) == pytest.approx(run.window_s, rel=0.1)
-    flexible = Setting(0, 5, Scaling(request_count=1), 5.0)
+    flexible = WorkerConfig(0, 5, ScalerConfig(request_count=1), 5.0)
     assert replication(Workload(profile([0, 1]), constant(1.0), constant(3.0)), flexible, 1.0, 2000, 1).up_s > 0
 
 
@@ -59,13 +61,13 @@ def test_a_peak_beyond_what_workers_can_do_never_settles() -> None:
     work = Workload(profile([1, 1, 4]), constant(1.0))
     assert not settles(work, fixed(5), 3.0)
     assert settles(work, fixed(7), 3.0)
-    assert not can_settle(work, fixed(6), 3.0)
-    found = predict(work, fixed(5), 3.0, replications(work, fixed(5), 3.0, Effort(2, 100)))
+    assert not can_reach_steady_state(work, fixed(6), 3.0)
+    found = predict(work, fixed(5), 3.0, replications(work, fixed(5), 3.0, SimulationBudget(2, 100)))
     assert (found.settles, found.offered_load, found.peak_load, found.delay_ms) == (False, 3.0, 6.0, None)
 
 
 def test_a_day_is_as_long_as_its_peak_needs_to_settle() -> None:
-    steady = jobs_to_settle(Workload("poisson", EXPONENTIAL), fixed(5), 4.0, 1)
-    day = jobs_to_settle(Workload(profile([1, 1, 1, 2]), EXPONENTIAL), fixed(5), 4.0 / 1.6, 1)
+    steady = jobs_for_steady_state(Workload("poisson", EXPONENTIAL), fixed(5), 4.0, 1)
+    day = jobs_for_steady_state(Workload(profile([1, 1, 1, 2]), EXPONENTIAL), fixed(5), 4.0 / 1.6, 1)
     # The peak is a quarter of the day and two fifths of its jobs.
     assert day == pytest.approx(steady / 0.4, rel=0.01)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.capacity import HELD_OUT, SCENARIO, Outcome
-from loadtest.capacity.held_out import Figure
+from loadtest.capacity.held_out import FigureCheck
 from loadtest.capacity.setting import setting_of
 from loadtest.capacity.values import Estimate
 from loadtest.scenario.load import load_scenario
@@ -36,5 +36,5 @@ def test_what_is_held_out_differs_in_its_workers_and_in_nothing_that_jobs_and_st
     ],
 )
 def test_what_holds(name: str, predicted: float, measured: float | None, inside: bool | None, holds: bool) -> None:
-    figure = Figure(name, Estimate(predicted, 0, 0), measured, None, inside)
+    figure = FigureCheck(name, Estimate(predicted, 0, 0), measured, None, inside)
     assert Outcome("burst", figure).holds is holds

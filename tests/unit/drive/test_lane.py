@@ -6,9 +6,9 @@ import gevent
 import pytest
 from gevent import Greenlet
 
-from loadtest.drive.lane import Lane
+from loadtest.drive.lane import OperationLimiter
 from loadtest.protocol import Limit
-from loadtest.traffic.shares import NOWHERE, Place
+from loadtest.traffic.shares import NO_SHARE, Share
 
 
 class StillClock:
@@ -24,9 +24,9 @@ def clock() -> StillClock:
     return StillClock()
 
 
-def entering(lane: Lane) -> Greenlet[[], float]:
+def entering(limiter: OperationLimiter) -> Greenlet[[], float]:
     """Somebody who has come as far as the lane lets them, this moment."""
-    greenlet: Greenlet[[], float] = gevent.spawn(lane.enter)
+    greenlet: Greenlet[[], float] = gevent.spawn(limiter.acquire)
     _let_all_go_on()
     return greenlet
 
@@ -38,34 +38,34 @@ def _let_all_go_on() -> None:
 
 @pytest.mark.parametrize("limit", [None, Limit(1000, 10.0)], ids=["without a limit", "within a limit"])
 def test_nobody_enters_from_until_on_before_it_is_moved(limit: Limit | None, clock: StillClock) -> None:
-    lane = Lane(limit, clock)
-    lane.allow(101.0)
-    assert entering(lane).value == 100.0
+    limiter = OperationLimiter(limit, clock)
+    limiter.extend_lease(101.0)
+    assert entering(limiter).value == 100.0
     clock.at = 101.0
-    waiting = [entering(lane) for _ in range(3)]
-    lane.allow(100.5)
+    waiting = [entering(limiter) for _ in range(3)]
+    limiter.extend_lease(100.5)
     _let_all_go_on()
     assert not any(each.ready() for each in waiting)
-    lane.allow(102.0)
+    limiter.extend_lease(102.0)
     _let_all_go_on()
     assert [each.value for each in waiting] == [101.0] * 3
 
 
 def test_one_without_a_share_enters_when_it_has_one(clock: StillClock) -> None:
-    lane = Lane(Limit(10, 10.0), clock, place=NOWHERE)
-    waiting = entering(lane)
+    limiter = OperationLimiter(Limit(10, 10.0), clock, share=NO_SHARE)
+    waiting = entering(limiter)
     assert not waiting.ready()
-    lane.resize(Place(1, 2))
+    limiter.set_share(Share(1, 2))
     _let_all_go_on()
     assert waiting.value == 100.0
 
 
 def test_a_place_among_the_concurrent_is_free_when_one_leaves(clock: StillClock) -> None:
-    lane = Lane(Limit(1000, 10.0, 2), clock)
-    first, second, third = (entering(lane) for _ in range(3))
+    limiter = OperationLimiter(Limit(1000, 10.0, 2), clock)
+    first, second, third = (entering(limiter) for _ in range(3))
     assert first.ready()
     assert second.ready()
     assert not third.ready()
-    lane.leave()
+    limiter.release()
     _let_all_go_on()
     assert third.value == 100.0

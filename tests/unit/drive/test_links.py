@@ -9,18 +9,18 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.drive.crew import LEASE_S, LOST_AFTER_S, Crew
-from loadtest.drive.messages import Alive, Report, Turn
-from loadtest.traffic.arrivals import Schedule, schedule
-from loadtest.traffic.deal import Arrival, Deal
+from loadtest.drive.crew import LEASE_S, LOST_AFTER_S, Membership
+from loadtest.drive.messages import Assignment, Lease, StatusReport
+from loadtest.traffic.arrivals import Schedule, draw_schedule
+from loadtest.traffic.deal import Arrival, SchedulePartition
 from loadtest.traffic.settings import OpenLoad
-from loadtest.traffic.shares import NOWHERE, Place
+from loadtest.traffic.shares import NO_SHARE, Share
 from tests.unit.drive.test_crew import QUIET
 
 WINDOW_S, LOAD_S, END_S = 2.0, 60, 150
-STEPS_PER_S, BEAT = 4, 2
+STEPS_PER_S, HEARTBEAT = 4, 2
 """Time goes in steps; the lead and its hands beat at every second one."""
-PLAN: Schedule = schedule(
+PLAN: Schedule = draw_schedule(
     OpenLoad.model_validate({"arrivals": "poisson", "stages": [{"rate": "8/s", "for": f"{LOAD_S}s"}]}),
     {"run": 1.0},
     5,
@@ -31,52 +31,52 @@ PLAN: Schedule = schedule(
 class Link:
     """A queue of messages each way; what waits while it is down comes in order when it is up."""
 
-    to_hand: deque[msgspec.Struct] = field(default_factory=deque)
-    to_lead: deque[Report | Place] = field(default_factory=deque)
+    to_generator: deque[msgspec.Struct] = field(default_factory=deque)
+    to_master: deque[StatusReport | Share] = field(default_factory=deque)
 
 
 @dataclass
-class HandModel:
+class GeneratorModel:
     """What a hand does with what it hears; jobs that it took and may not send wait."""
 
-    deal: Deal
-    share: Place
+    partition: SchedulePartition
+    share: Share
     until: float
     waiting: list[Arrival] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
 
     def hear(self, message: msgspec.Struct, link: Link) -> None:
         match message:
-            case Alive():
+            case Lease():
                 self.until = message.until
-            case Turn():
+            case Assignment():
                 self.share = self.share if message.share is None else message.share
                 if message.part is not None:
-                    self.deal.redeal(message.from_at, message.part)
-                link.to_lead.append(self.share)
+                    self.partition.reassign(message.from_at, message.part)
+                link.to_master.append(self.share)
 
     def send_due(self, now: float) -> None:
-        while self.deal.untaken_by(now) and (arrival := self.deal.take()) is not None:
+        while self.partition.pending_by(now) and (arrival := self.partition.next()) is not None:
             self.waiting.append(arrival)
-        if now < self.until and self.share != NOWHERE:
-            self.sent += [arrival.seq for arrival in self.waiting if self.deal.still_mine(arrival.seq)]
+        if now < self.until and self.share != NO_SHARE:
+            self.sent += [arrival.seq for arrival in self.waiting if self.partition.owns(arrival.seq)]
             self.waiting.clear()
 
 
-def hear(crew: Crew, name: str, message: Report | Place, now: float) -> None:
-    if isinstance(message, Report):
-        crew.report(name, message, now)
+def hear(membership: Membership, name: str, message: StatusReport | Share, now: float) -> None:
+    if isinstance(message, StatusReport):
+        membership.record_report(name, message, now)
     else:
-        crew.confirm(name, message, now)
+        membership.confirm(name, message, now)
 
 
-def beat(crew: Crew, links: dict[str, Link], now: float) -> None:
+def heartbeat(membership: Membership, links: dict[str, Link], now: float) -> None:
     """As the lead does it: who is lost, who is told what, and who may go on."""
-    crew.newly_lost(now)
-    for name, turn in crew.turns(now).items():
-        links[name].to_hand.append(turn)
-    for name in crew.at_work():
-        links[name].to_hand.append(Alive(crew.may_send_until(name)))
+    membership.newly_lost(now)
+    for name, assignment in membership.pending_assignments(now).items():
+        links[name].to_generator.append(assignment)
+    for name in membership.at_work():
+        links[name].to_generator.append(Lease(membership.lease_expires_at(name)))
 
 
 Outage = tuple[int, str, float, float]
@@ -92,44 +92,49 @@ OUTAGES = st.lists(
 """Which hand's link, which way, from when, for how long."""
 
 
-def is_up(outages: list[Outage], hand: int, way: str, now: float) -> bool:
-    return not any(hand == of and ways in (way, "both") and at <= now < at + for_s for of, ways, at, for_s in outages)
+def is_up(outages: list[Outage], generator: int, way: str, now: float) -> bool:
+    return not any(
+        generator == of and ways in (way, "both") and at <= now < at + for_s for of, ways, at, for_s in outages
+    )
 
 
-def run(outages: list[Outage]) -> list[HandModel]:
+def run(outages: list[Outage]) -> list[GeneratorModel]:
     names = ["a", "b", "c"]
-    crew = Crew(WINDOW_S, LOST_AFTER_S, LEASE_S)
+    membership = Membership(WINDOW_S, LOST_AFTER_S, LEASE_S)
     for name in names:
-        crew.join(name, 0.0)
-    places = crew.begin(names, 0.0)
-    hands = [HandModel(Deal(PLAN, places[name]), places[name], crew.may_send_until(name)) for name in names]
+        membership.add(name, 0.0)
+    shares = membership.start_all(names, 0.0)
+    generators = [
+        GeneratorModel(SchedulePartition(PLAN, shares[name]), shares[name], membership.lease_expires_at(name))
+        for name in names
+    ]
     links = {name: Link() for name in names}
     for step in range(END_S * STEPS_PER_S):
         now = step / STEPS_PER_S
-        for number, (name, hand, link) in enumerate(zip(names, hands, links.values(), strict=True)):
+        for number, (name, generator, link) in enumerate(zip(names, generators, links.values(), strict=True)):
             # A hand that was held up sends before it reads what waits for it: the worse order of the two.
-            hand.send_due(now)
-            while link.to_hand and is_up(outages, number, "to_hand", now):
-                hand.hear(link.to_hand.popleft(), link)
-            if step % BEAT == 0:
-                link.to_lead.append(QUIET)
-            while link.to_lead and is_up(outages, number, "to_lead", now):
-                hear(crew, name, link.to_lead.popleft(), now)
-        if step % BEAT == 0:
-            beat(crew, links, now)
-    return hands
+            generator.send_due(now)
+            while link.to_generator and is_up(outages, number, "to_hand", now):
+                generator.hear(link.to_generator.popleft(), link)
+            if step % HEARTBEAT == 0:
+                link.to_master.append(QUIET)
+            while link.to_master and is_up(outages, number, "to_lead", now):
+                hear(membership, name, link.to_master.popleft(), now)
+        if step % HEARTBEAT == 0:
+            heartbeat(membership, links, now)
+    return generators
 
 
 @settings(max_examples=40, deadline=None)
 @given(OUTAGES)
 def test_whatever_links_break_and_mend_every_job_is_sent_once(outages: list[Outage]) -> None:
-    hands = run(outages)
-    sent = Counter(seq for hand in hands for seq in hand.sent)
+    generators = run(outages)
+    sent = Counter(seq for generator in generators for seq in generator.sent)
     assert max(sent.values()) == 1
     assert len(sent) == len(PLAN)
 
 
 def test_two_that_come_back_at_different_moments_do_not_send_the_same() -> None:
-    hands = run([(0, "both", 10.0, 20.0), (1, "both", 10.0, 12.0), (2, "both", 10.0, 14.5)])
-    sent = Counter(seq for hand in hands for seq in hand.sent)
+    generators = run([(0, "both", 10.0, 20.0), (1, "both", 10.0, 12.0), (2, "both", 10.0, 14.5)])
+    sent = Counter(seq for generator in generators for seq in generator.sent)
     assert sent == dict.fromkeys(range(len(PLAN)), 1)

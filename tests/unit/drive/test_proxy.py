@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from loadtest.drive.proxy import ANSWER_BYTES, Proxy, proxy_for
-from loadtest.drive.reading import NoAnswer
+from loadtest.drive.proxy import MAX_RESPONSE_BYTES, Proxy, proxy_for
+from loadtest.drive.reading import RequestError
 
 PLAIN, SECURE = "http://target.invalid/v2/x", "https://target.invalid/v2/x"
 
@@ -115,15 +115,15 @@ def test_a_tunnel_is_asked_for_by_name_with_credentials(host: str, name: str) ->
 
 
 @pytest.mark.parametrize(
-    ("pieces", "fault"),
+    ("pieces", "error"),
     [
         ([b"HTTP/1.1 403 Forbidden\r\n\r\n"], "the proxy refused CONNECT: 403 Forbidden"),
         ([b"nonsense\r\n\r\n"], "the proxy refused CONNECT"),
         ([], "the proxy did not answer CONNECT"),
         ([b"HTTP/1.1 200 OK\r\n"], "the proxy did not answer CONNECT"),
-        ([b"X" * ANSWER_BYTES] * 3, "the proxy did not answer CONNECT"),
+        ([b"X" * MAX_RESPONSE_BYTES] * 3, "the proxy did not answer CONNECT"),
     ],
 )
-def test_a_tunnel_that_does_not_come_about_says_why(pieces: list[bytes], fault: str) -> None:
-    with pytest.raises(NoAnswer, match=fault):
+def test_a_tunnel_that_does_not_come_about_says_why(pieces: list[bytes], error: str) -> None:
+    with pytest.raises(RequestError, match=error):
         Proxy(("one.invalid", 1)).open_tunnel(Wire(*pieces), "target.invalid", 443)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.endpoint.job import Job, answer, milliseconds
+from loadtest.endpoint.job import Job, milliseconds, to_response
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol import FINAL, JobState, Op
@@ -23,11 +23,11 @@ SETTINGS = st.fixed_dictionaries(
         "service": st.sampled_from(["0s", "700ms", {"median": "1s", "sigma": 0.8}]),
         "failure_rate": st.sampled_from(["0 %", "30 %"]),
         "crash_rate": st.sampled_from(["0 %", "30 %"]),
-        "policy": st.sampled_from([{}, {"execution_timeout": "1500ms", "overdue": "FAILED"}, {"ttl": "4s"}]),
+        "policy": st.sampled_from([{}, {"execution_timeout": "1500ms", "timeout_outcome": "FAILED"}, {"ttl": "4s"}]),
         "idle_timeout": st.sampled_from(["0s", "2s"]),
-        "take_pause": st.sampled_from(["0s", "1s", {"lasts": "500ms", "blocked": True}]),
+        "take_pause": st.sampled_from(["0s", "1s", {"duration": "500ms", "blocking_handler": True}]),
         "cold_start": st.sampled_from(["0s", "3s"]),
-        "revival": st.sampled_from([None, {"takes": "200ms", "within": "4s"}]),
+        "revival": st.sampled_from([None, {"duration": "200ms", "within": "4s"}]),
     }
 ).filter(lambda config: config["take_pause"] == "0s" or config["idle_timeout"] != "0s")
 GAPS_S = st.integers(0, 192).map(lambda ticks: ticks / 64)  # sums of these are exact
@@ -40,7 +40,7 @@ Ends = list[tuple[Job, JobState]]
 """Jobs in the order in which they ended, each with how it did; one that was retried ends more than once."""
 
 
-def told(config: dict[str, object], calls: list[tuple[str, float]]) -> tuple[Endpoint, list[Job], Ends]:
+def reported(config: dict[str, object], calls: list[tuple[str, float]]) -> tuple[Endpoint, list[Job], Ends]:
     """Carries the calls out; the endpoint, its jobs in order of submission, and those it said had ended."""
     model = Endpoint(EndpointSettings.model_validate(config), 3, 1.0)
     jobs: list[Job] = []
@@ -54,24 +54,24 @@ def told(config: dict[str, object], calls: list[tuple[str, float]]) -> tuple[End
             model.cancel(jobs[len(jobs) // 2].id, now)
         elif call == "retry" and jobs:
             model.advance(now)
-            ended += [(job, job.state) for job in model.take_ended()]
+            ended += [(job, job.state) for job in model.drain_ended()]
             model.retry(jobs[len(jobs) // 3].id, now)
         elif call == "purge":
             model.purge(now)
         counts = model.health(now).workers
         assert counts.idle + counts.running + counts.initializing <= config["workers"]["max"]  # type: ignore[index]
-        ended += [(job, job.state) for job in model.take_ended()]
+        ended += [(job, job.state) for job in model.drain_ended()]
     model.advance(now + 500)
-    return model, jobs, ended + [(job, job.state) for job in model.take_ended()]
+    return model, jobs, ended + [(job, job.state) for job in model.drain_ended()]
 
 
 @settings(deadline=None)
 @given(SETTINGS, CALLS)
 def test_what_holds_whatever_is_asked(config: dict[str, object], calls: list[tuple[str, float]]) -> None:
-    model, jobs, ended = told(config, calls)
+    model, jobs, ended = reported(config, calls)
     no_job_is_lost_and_each_ends_once(model, jobs, ended)
     jobs_are_taken_first_come_first_served(jobs)
-    pause_s = EndpointSettings.model_validate(config).take_pause.lasts
+    pause_s = EndpointSettings.model_validate(config).take_pause.duration
     a_worker_does_one_job_at_a_time_within_its_shifts(model, jobs, pause_s - 1e-9)
     the_answers_times_agree_with_the_rounded_truth(jobs)
 
@@ -89,7 +89,7 @@ def no_job_is_lost_and_each_ends_once(model: Endpoint, jobs: list[Job], ended: E
 
 
 def jobs_are_taken_first_come_first_served(jobs: list[Job]) -> None:
-    taken = [job.taken_at for job in jobs if job.taken_at is not None and not (job.given_back or job.retries)]
+    taken = [job.taken_at for job in jobs if job.taken_at is not None and not (job.requeues or job.retries)]
     assert taken == sorted(taken)
 
 
@@ -108,7 +108,7 @@ def a_worker_does_one_job_at_a_time_within_its_shifts(model: Endpoint, jobs: lis
 
 def the_answers_times_agree_with_the_rounded_truth(jobs: list[Job]) -> None:
     for job in jobs:
-        seen = answer(job)
+        seen = to_response(job)
         if job.taken_at is None or job.finished_at is None:
             assert seen.delay_ms is None
             continue
@@ -130,7 +130,7 @@ def test_nothing_depends_on_when_somebody_looked(
         watched += [("look", after - before) for before, after in pairwise(stops)]
         watched.append((call, gap_s - stops[-1]))
     stories = [
-        [(job.id, job.state, job.worker_id, job.taken_at, job.finished_at) for job in told(config, each)[1]]
+        [(job.id, job.state, job.worker_id, job.taken_at, job.finished_at) for job in reported(config, each)[1]]
         for each in (calls, watched)
     ]
     assert stories[0] == stories[1]

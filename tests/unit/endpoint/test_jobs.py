@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from loadtest.endpoint.job import Job, answer
+from loadtest.endpoint.job import Job, to_response
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol import JobEvent, JobState, Op
@@ -21,7 +21,7 @@ def endpoint(seed: int = 1, start_at: float = 0.0, **settings: object) -> Endpoi
 
 
 def shown(job: Job) -> tuple[str, int | None, int | None, bytes]:
-    seen = decode_job(encode(answer(job)))
+    seen = decode_job(encode(to_response(job)))
     return seen.status, seen.delay_ms, seen.execution_ms, bytes(seen.output)
 
 
@@ -47,7 +47,7 @@ def test_results_do_not_depend_on_when_somebody_looked() -> None:
             model.submit(Op.RUN, 0.0)
         for step in range(1, steps + 1):
             model.advance(20.0 * step / steps)
-    ended = [[(job.id, job.taken_at, job.finished_at) for job in each.take_ended()] for each in (looked, left_alone)]
+    ended = [[(job.id, job.taken_at, job.finished_at) for job in each.drain_ended()] for each in (looked, left_alone)]
     assert ended[0] == ended[1]
     assert [finished for _, _, finished in ended[0]] == [2.0, 4.0, 6.0, 8.0, 10.0]
 
@@ -72,8 +72,8 @@ def test_the_seed_names_the_whole_sequence() -> None:
 
 
 def test_a_changed_failure_rate_leaves_the_service_times_alone() -> None:
-    spread = {"median": "1s", "sigma": 0.5}
-    calm, faulty = endpoint(service=spread), endpoint(service=spread, failure_rate="50 %")
+    distribution = {"median": "1s", "sigma": 0.5}
+    calm, faulty = endpoint(service=distribution), endpoint(service=distribution, failure_rate="50 %")
     times = [[model.submit(Op.RUN, 0.0).service_s for _ in range(20)] for model in (calm, faulty)]
     assert times[0] == times[1]
 
@@ -83,7 +83,7 @@ def test_a_job_that_fails_carries_its_error_and_no_output() -> None:
     job = model.submit(Op.RUN, 0.0)
     model.advance(2.0)
     assert shown(job) == ("FAILED", 0, 2000, b"")
-    assert b"failure_rate" in bytes(answer(job).error)
+    assert b"failure_rate" in bytes(to_response(job).error)
     assert model.health(2.0).jobs.failed == 1
 
 
@@ -132,8 +132,8 @@ def test_take_ended_hands_out_each_job_once_in_the_order_of_their_ends() -> None
     first, second, third = (model.submit(Op.RUN, 0.0) for _ in range(3))
     model.cancel(third.id, 1.0)
     model.advance(4.0)
-    assert model.take_ended() == [third, first, second]
-    assert model.take_ended() == []
+    assert model.drain_ended() == [third, first, second]
+    assert model.drain_ended() == []
 
 
 def test_unfinished_jobs_are_those_in_queue_and_in_progress() -> None:
@@ -179,13 +179,13 @@ def test_times_on_the_wire_are_differences_of_rounded_times() -> None:
     model = endpoint(start_at=EPOCH, service="1.2346s")
     job = model.submit(Op.RUN, EPOCH + 0.0004)
     model.advance(EPOCH + 10)
-    assert (job.taken_at, answer(job).delay_ms) == (EPOCH + 0.0004, 0)
+    assert (job.taken_at, to_response(job).delay_ms) == (EPOCH + 0.0004, 0)
     assert job.finished_at is not None
     assert round(job.finished_at, 3) == pytest.approx(EPOCH + 1.235, abs=1e-6)
-    assert answer(job).execution_ms == 1235
+    assert to_response(job).execution_ms == 1235
 
 
 def test_an_illegal_move_is_refused() -> None:
     job = Job("a", Op.RUN, 0.0, 1.0)
     with pytest.raises(KeyError):
-        job.move(JobEvent.COMPLETED)
+        job.transition(JobEvent.COMPLETED)

@@ -6,27 +6,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.endpoint.limits import Gate
+from loadtest.endpoint.limits import RateLimiter
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol import Limit, Op
 
 
 def test_the_request_over_the_limit_waits_until_the_first_is_out_of_the_window() -> None:
-    gate = Gate(Limit(2, 10))
+    gate = RateLimiter(Limit(2, 10))
     assert [gate.admit(at) for at in (0.0, 4.0, 6.0, 9.5)] == [None, None, 4.0, 0.5]
     assert gate.admit(10.0) is None
     assert gate.admit(10.0) == 4.0
 
 
 def test_a_full_window_is_not_a_bucket_that_refills_while_it_empties() -> None:
-    gate = Gate(Limit(100, 10))
+    gate = RateLimiter(Limit(100, 10))
     passed = sum(gate.admit(at / 100) is None for at in range(1000))
     assert passed == 100
 
 
 def test_the_concurrent_limit_counts_requests_that_were_not_answered() -> None:
-    gate = Gate(Limit(100, 10, 2))
+    gate = RateLimiter(Limit(100, 10, 2))
     assert [gate.admit(0.0) for _ in range(3)] == [None, None, 1.0]
     gate.release()
     assert gate.admit(0.1) is None
@@ -40,7 +40,7 @@ def test_the_concurrent_limit_counts_requests_that_were_not_answered() -> None:
     st.sampled_from([0.0, 1.7e9]),
 )
 def test_no_interval_holds_more_than_the_limit(requests: int, per_s: float, gaps: list[float], now: float) -> None:
-    gate, passed = Gate(Limit(requests, per_s)), []
+    gate, passed = RateLimiter(Limit(requests, per_s)), []
     for gap in gaps:
         now += gap
         if gate.admit(now) is None:
@@ -50,7 +50,7 @@ def test_no_interval_holds_more_than_the_limit(requests: int, per_s: float, gaps
 
 @given(st.floats(0.01, 20), st.floats(0, 2e9), st.floats(0, 1))
 def test_who_waits_as_told_is_let_through(per_s: float, start: float, share: float) -> None:
-    gate = Gate(Limit(1, per_s))
+    gate = RateLimiter(Limit(1, per_s))
     assert gate.admit(start) is None
     now = start + share * per_s
     wait_s = gate.admit(now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.endpoint.job import Job, answer
+from loadtest.endpoint.job import Job, to_response
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol import JobState, Op
@@ -21,13 +21,13 @@ def asking(**policy: object) -> Submission:
 
 
 def shown(job: Job) -> tuple[str, int | None, int | None, bytes, bytes]:
-    seen = decode_job(encode(answer(job)))
+    seen = decode_job(encode(to_response(job)))
     return seen.status, seen.delay_ms, seen.execution_ms, bytes(seen.output), bytes(seen.error)
 
 
 @pytest.mark.parametrize("overdue", ["TIMED_OUT", "FAILED"])
 def test_a_job_past_its_execution_timeout_ends_and_its_worker_takes_the_next(overdue: str) -> None:
-    model = endpoint(policy={"overdue": overdue})
+    model = endpoint(policy={"timeout_outcome": overdue})
     late, next_one = model.submit(Op.RUN, 0.0, asking(executionTimeout=5000)), model.submit(Op.RUN, 0.0)
     model.advance(5.0)
     assert shown(late) == (overdue, 0, 5000, b"", b'"executionTimeout exceeded"')
@@ -56,7 +56,7 @@ def test_past_its_time_to_live_a_job_is_gone_whether_it_waited_or_ran() -> None:
     ran, waited = (model.submit(Op.RUN, 1.0, asking(ttl=10_000)) for _ in range(2))
     assert model.job(waited.id, 10.9) is waited
     model.advance(11.0)
-    assert model.take_ended() == [ran, waited]
+    assert model.drain_ended() == [ran, waited]
     assert all(job.expired and model.job(job.id, 11.0) is None for job in (ran, waited))
     assert model.submit(Op.RUN, 12.0).taken_at == 12.0
     assert model.health(12.0).jobs.in_queue == 0
@@ -83,11 +83,11 @@ def test_a_retried_job_keeps_its_id_and_begins_anew() -> None:
     model = endpoint(failure_rate="100 %", service="2s", retention={"run": "30s"})
     job = model.submit(Op.RUN, 0.0)
     model.advance(2.0)
-    assert model.take_ended() == [job]
+    assert model.drain_ended() == [job]
     assert model.retry(job.id, 10.0) is job
     assert (shown(job), job.taken_at) == (("IN_PROGRESS", 0, None, b"", b""), 10.0)
     model.advance(12.0)
-    assert model.take_ended() == [job]
+    assert model.drain_ended() == [job]
     assert model.job(job.id, 41.9) is job, "the first result's time is over, the second's is not"
     assert model.job(job.id, 42.0) is None
 
@@ -116,8 +116,8 @@ def test_a_timed_out_job_that_is_retried_is_not_ended_by_what_was_due_before() -
 
 
 def test_the_jobs_to_come_are_the_same_whether_or_not_one_was_retried() -> None:
-    spread = {"median": "1s", "sigma": 0.5}
-    models = [endpoint(service=spread, failure_rate="100 %") for _ in range(2)]
+    distribution = {"median": "1s", "sigma": 0.5}
+    models = [endpoint(service=distribution, failure_rate="100 %") for _ in range(2)]
     first = [model.submit(Op.RUN, 0.0) for model in models]
     models[0].retry(first[0].id, 100.0)
     assert len({model.submit(Op.RUN, 200.0).service_s for model in models}) == 1
@@ -129,7 +129,7 @@ def test_a_worker_that_dies_gives_its_job_back_and_an_active_one_is_replaced_col
     died_at = job.crashes_after_s
     assert 0 < died_at < 20
     model.advance(died_at)
-    assert (job.state, job.given_back, waiting.state) == (JobState.IN_QUEUE, 1, JobState.IN_QUEUE)
+    assert (job.state, job.requeues, waiting.state) == (JobState.IN_QUEUE, 1, JobState.IN_QUEUE)
     counts = model.health(died_at)
     assert (counts.jobs.retried, counts.jobs.in_queue, counts.jobs.in_progress) == (1, 2, 0)
     assert (counts.workers.initializing, counts.workers.running) == (1, 0)
@@ -139,7 +139,7 @@ def test_a_worker_that_dies_gives_its_job_back_and_an_active_one_is_replaced_col
     assert shown(job)[0] == shown(waiting)[0] == "FAILED"
     assert b"worker died" in bytes(job.error)
     assert [worker.up for worker in model.workers] == [False] * 4 + [True]
-    assert model.take_ended() == [job, waiting]
+    assert model.drain_ended() == [job, waiting]
 
 
 def test_a_flex_worker_that_died_is_not_revived() -> None:

@@ -96,7 +96,7 @@ def test_of_the_idle_an_active_worker_works_first_so_that_flex_ones_can_stop() -
 
 
 def test_a_worker_stopped_lately_is_revived_and_later_it_is_cold_again() -> None:
-    model = endpoint(scaler={"request_count": 1}, revival={"takes": "500ms", "within": "60s"}, idle_timeout="5s")
+    model = endpoint(scaler={"request_count": 1}, revival={"duration": "500ms", "within": "60s"}, idle_timeout="5s")
     first = model.submit(Op.RUN, 0.0)
     revived = model.submit(Op.RUN, 77.0)
     cold = model.submit(Op.RUN, 200.0)
@@ -135,19 +135,19 @@ def test_nothing_done_leaves_the_active_workers_idle() -> None:
 
 def test_a_job_that_came_back_starts_one_worker_and_for_its_latest_wait() -> None:
     watched = QueueDelayScaler(QueueDelay.model_validate({"queue_delay": "4s"}))
-    fleet = endpoint(workers={"active": 0, "max": 9})._floor.fleet
+    fleet = endpoint(workers={"active": 0, "max": 9})._scheduler.fleet
     first, again = Job("first", Op.RUN, 0.0), Job("again", Op.RUN, 1.0)
     for job in (first, again):
-        job.wait_anew(job.submitted_at)
+        job.requeue(job.submitted_at)
         watched.queued(job, 2, fleet)
-    watched.left(again)
-    again.wait_anew(2.0)
+    watched.dequeued(again)
+    again.requeue(2.0)
     watched.queued(again, 2, fleet)
     assert watched.due_at() == 4.0
     watched.decide(fleet)
     assert watched.due_at() == 6.0
     watched.decide(fleet)
     assert watched.due_at() == math.inf
-    watched.left(first)
-    watched.left(again)
+    watched.dequeued(first)
+    watched.dequeued(again)
     assert watched._overdue == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from loadtest.endpoint.job import Job, answer
+from loadtest.endpoint.job import Job, to_response
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol import JobState, Op
@@ -42,8 +42,8 @@ def test_the_output_is_the_list_of_the_chunks_outputs_and_the_time_is_theirs() -
     model = endpoint()
     job = model.submit(Op.RUN, 0.0)
     model.advance(5.0)
-    assert answer(job).execution_ms == 1500
-    assert msgspec.json.decode(answer(job).output) == [
+    assert to_response(job).execution_ms == 1500
+    assert msgspec.json.decode(to_response(job).output) == [
         {"text": [f" {index}"], "output_tokens": 4, "input_tokens": 0} for index in (1, 2, 3)
     ]
 

@@ -42,7 +42,7 @@ def test_a_worker_takes_a_job_each_second_at_most_and_at_once_after_that() -> No
 def test_one_still_at_work_looks_at_the_next_multiple_or_so_long_after_its_end(
     service: str, blocked: bool, second: float
 ) -> None:
-    model = endpoint(service=service, take_pause={"lasts": "1s", "blocked": blocked})
+    model = endpoint(service=service, take_pause={"duration": "1s", "blocking_handler": blocked})
     assert taken(model, 0.0, 0.0) == [0.0, second]
 
 
@@ -77,9 +77,9 @@ def test_a_revived_worker_is_in_no_pause() -> None:
         workers={"active": 0, "max": 1},
         scaler={"request_count": 1},
         cold_start="1s",
-        revival={"takes": "0s", "within": "60s"},
+        revival={"duration": "0s", "within": "60s"},
         idle_timeout="1250ms",
-        take_pause={"lasts": "1s", "blocked": True},
+        take_pause={"duration": "1s", "blocking_handler": True},
     )
     assert taken(model, 0.0, 2.5) == [1.0, 2.5]
 
@@ -94,6 +94,6 @@ def test_a_pause_that_outlasts_the_idle_timeout_is_refused_where_workers_stop() 
 def test_a_worker_is_occupied_no_less_than_job_and_pause_and_no_more_than_both(
     execution_s: float, lasts: float, blocked: bool
 ) -> None:
-    occupied_s = TakePause.model_construct(lasts=lasts, blocked=blocked).occupied_s(execution_s)
+    occupied_s = TakePause.model_construct(duration=lasts, blocking_handler=blocked).occupancy_s(execution_s)
     assert max(execution_s, lasts) - 1e-6 <= occupied_s <= execution_s + lasts + 1e-6
-    assert TakePause().occupied_s(execution_s) == execution_s
+    assert TakePause().occupancy_s(execution_s) == execution_s

@@ -7,11 +7,11 @@ import math
 import msgspec
 import pytest
 
-from loadtest.endpoint.floor import Floor
+from loadtest.endpoint.floor import JobScheduler
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.endpoint.workers import Start, Worker
+from loadtest.endpoint.workers import StartKind, Worker
 from loadtest.protocol import JobState, Op
 from loadtest.wire import Chunk, Submission
 
@@ -22,22 +22,22 @@ class Notes:
     def __init__(self) -> None:
         self.said: list[tuple[str, ...]] = []
 
-    def draw(self, job: Job, submission: Submission) -> None:
+    def prepare(self, job: Job, submission: Submission) -> None:
         job.input = submission.input
 
-    def redraw(self, job: Job) -> None:
+    def prepare_retry(self, job: Job) -> None:
         self.said.append(("again", job.id))
 
-    def started(self, floor: Floor, worker: Worker, how: Start) -> None:
+    def on_start(self, scheduler: JobScheduler, worker: Worker, how: StartKind) -> None:
         self.said.append(("start", worker.id, how.value))
 
-    def stopped(self, worker: Worker) -> None:
+    def on_stop(self, worker: Worker) -> None:
         self.said.append(("stop", worker.id))
 
-    def offered(self, floor: Floor) -> None:
+    def on_work_available(self, scheduler: JobScheduler) -> None:
         pass
 
-    def dropped(self, floor: Floor, worker: Worker, job: Job) -> None:
+    def on_job_revoked(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
         self.said.append(("drop", worker.id, job.id))
 
     def chunks(self, job: Job, now: float) -> list[Chunk]:
@@ -46,7 +46,7 @@ class Notes:
     def due_at(self) -> float:
         return math.inf
 
-    def act(self, floor: Floor) -> None:
+    def step(self, scheduler: JobScheduler) -> None:
         raise AssertionError("nothing is ever due")
 
 
@@ -64,41 +64,41 @@ def test_an_active_worker_starts_takes_and_completes() -> None:
     assert notes.said == [("start", worker.id, "warm")]
     assert model.health(1.0).workers.initializing == 1
     job = model.submit(Op.RUN, 1.0, Submission(msgspec.Raw(b'{"n":1}')))
-    model.at(3.0).ready(worker)
+    model.advanced_to(3.0).ready(worker)
     assert job.state is JobState.IN_QUEUE
-    assert model.at(3.5).take(worker) is job
+    assert model.advanced_to(3.5).assign_next(worker) is job
     assert bytes(job.input) == b'{"n":1}'
-    model.at(5.0).complete(job, DONE)
+    model.advanced_to(5.0).complete(job, DONE)
     assert (job.taken_at, job.finished_at, job.worker_id) == (3.5, 5.0, worker.id)
-    assert model.at(5.0).take(worker) is None
-    assert model.take_ended() == [job]
+    assert model.advanced_to(5.0).assign_next(worker) is None
+    assert model.drain_ended() == [job]
     assert model.next_event_at() == 5.0 + 1800
 
 
 def test_a_worker_may_have_several_jobs_in_hand_and_gives_all_back_in_order_when_it_is_lost() -> None:
     model, notes = opened(workers={"active": 1, "max": 1})
     (worker,) = model.workers
-    model.at(0.0).ready(worker)
+    model.advanced_to(0.0).ready(worker)
     jobs = [model.submit(Op.RUN, 0.0) for _ in range(3)]
-    assert [model.at(1.0).take(worker) for _ in range(2)] == jobs[:2]
+    assert [model.advanced_to(1.0).assign_next(worker) for _ in range(2)] == jobs[:2]
     assert model.health(1.0).jobs.in_progress == 2
     assert model.health(1.0).workers.running == 1
-    model.at(2.0).lose(worker)
+    model.advanced_to(2.0).worker_lost(worker)
     (_, other) = model.workers
     assert notes.said[1:] == [("start", other.id, "cold"), ("again", jobs[1].id), ("again", jobs[0].id)]
     assert model.health(2.0).jobs.retried == 2
-    model.at(4.0).ready(other)
-    assert [model.at(4.0).take(other) for _ in range(4)] == [*jobs, None]
+    model.advanced_to(4.0).ready(other)
+    assert [model.advanced_to(4.0).assign_next(other) for _ in range(4)] == [*jobs, None]
 
 
 def test_cancel_and_timeout_reach_the_worker() -> None:
     model, notes = opened(workers={"active": 1, "max": 1}, policy={"execution_timeout": "5s"})
     (worker,) = model.workers
-    model.at(0.0).ready(worker)
+    model.advanced_to(0.0).ready(worker)
     first, second = model.submit(Op.RUN, 0.0), model.submit(Op.RUN, 0.0)
-    model.at(0.0).take(worker)
+    model.advanced_to(0.0).assign_next(worker)
     model.cancel(first.id, 1.0)
-    model.at(1.0).take(worker)
+    model.advanced_to(1.0).assign_next(worker)
     model.advance(6.0)
     assert second.state is JobState.TIMED_OUT
     assert notes.said[1:] == [("drop", worker.id, first.id), ("drop", worker.id, second.id)]
@@ -110,9 +110,9 @@ def test_flex_workers_are_started_by_the_scaler_stopped_when_idle_and_revived(sc
     job = model.submit(Op.RUN, 0.0)
     model.advance(4.0)
     (worker,) = model.workers
-    model.at(10.0).ready(worker)
-    model.at(10.0).take(worker)
-    model.at(11.0).complete(job, DONE)
+    model.advanced_to(10.0).ready(worker)
+    model.advanced_to(10.0).assign_next(worker)
+    model.advanced_to(11.0).complete(job, DONE)
     model.advance(13.0)
     model.submit(Op.RUN, 20.0)
     model.advance(24.0)
@@ -124,10 +124,10 @@ def test_a_worker_lost_while_starting_or_idle_leaves_no_trace_in_the_counts() ->
     model.submit(Op.RUN, 0.0)
     model.submit(Op.RUN, 0.0)
     starting, idle = model.workers
-    floor = model.at(1.0)
-    floor.ready(idle)
-    floor.lose(idle)
-    floor.lose(starting)
+    scheduler = model.advanced_to(1.0)
+    scheduler.ready(idle)
+    scheduler.worker_lost(idle)
+    scheduler.worker_lost(starting)
     counts = model.health(1.0).workers
     assert (counts.idle, counts.running, counts.initializing) == (0, 0, 1), "another, for the jobs that wait"
     assert [starting.up, idle.up] == [False, False]

@@ -5,15 +5,15 @@ import pytest
 
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.flows.job import FAULTS_IN_A_ROW, Job
+from loadtest.flows.job import MAX_CONSECUTIVE_ERRORS, JobFlow
 from loadtest.flows.run import run_and_poll, run_submission, runsync_submission
-from loadtest.flows.steps import Answer, Send
-from loadtest.flows.stream import stream
+from loadtest.flows.steps import Response, Send
+from loadtest.flows.stream import run_and_stream
 from loadtest.protocol import Limit, Op
 from loadtest.record.sample import Outcome, Sample
-from loadtest.traffic.arrivals import fullest
-from loadtest.traffic.budget import RateBudget
-from loadtest.traffic.polling import Crowd, PollPacer
+from loadtest.traffic.arrivals import max_in_window
+from loadtest.traffic.budget import SlidingWindowLimiter
+from loadtest.traffic.polling import PollGroup, PollPacer
 from loadtest.traffic.settings import Polling
 from tests.unit.flows.virtual import TRANSPORT_S, VirtualWire
 
@@ -28,19 +28,19 @@ def job(
     at: float = 0.0,
     flow: str = "run",
     every: str = "200ms",
-    patience_s: float = 60.0,
+    job_timeout_s: float = 60.0,
     wait_s: float = 90.0,
     **polling: object,
-) -> Job:
-    submission = runsync_submission({}, wait_s, patience_s) if flow == "runsync" else run_submission({})
-    paced = PollPacer(Polling.model_validate({"every": every, **polling}), 198.0, Crowd())
+) -> JobFlow:
+    submission = runsync_submission({}, wait_s, job_timeout_s) if flow == "runsync" else run_submission({})
+    paced = PollPacer(Polling.model_validate({"every": every, **polling}), 198.0, PollGroup())
     sample = Sample(0, flow, at)  # type: ignore[arg-type]
-    return Job(sample, submission, paced, patience_s)
+    return JobFlow(sample, submission, paced, job_timeout_s)
 
 
-def driven(target: VirtualWire, one: Job) -> Sample:
+def driven(target: VirtualWire, one: JobFlow) -> Sample:
     chunk_seen_at: list[float] = []
-    steps = stream(one, chunk_seen_at) if one.sample.flow == "stream" else run_and_poll(one)
+    steps = run_and_stream(one, chunk_seen_at) if one.sample.flow == "stream" else run_and_poll(one)
     target.drive(steps, one.sample)
     target.run()
     return one.sample
@@ -67,7 +67,7 @@ def test_a_runsync_is_seen_when_it_ends() -> None:
 
 
 def test_a_runsync_is_not_held_beyond_patience() -> None:
-    one = job(flow="runsync", patience_s=2.0)
+    one = job(flow="runsync", job_timeout_s=2.0)
     sample = driven(wire(service="10s"), one)
     assert sample.outcome == Outcome.CENSORED
     assert sample.accepted_at == pytest.approx(2.0 + 2 * TRANSPORT_S)
@@ -77,7 +77,7 @@ def test_chunks_are_seen_when_they_come_though_polls_are_rare() -> None:
     target = wire(service=None, chunks={"count": 5, "first": "300ms", "gap": "30ms"})
     one = job(flow="stream", every="200ms")
     seen_at: list[float] = []
-    target.drive(stream(one, seen_at), one.sample)
+    target.drive(run_and_stream(one, seen_at), one.sample)
     target.run()
     assert np.diff(seen_at) == pytest.approx(np.full(4, 0.03), abs=0.006)
 
@@ -95,7 +95,7 @@ def test_a_stream_sees_every_chunk_when_it_comes(form: str) -> None:
     target = wire(service=None, chunks=chunks, stream={"form": form})
     one = job(flow="stream", every="10ms")
     seen_at: list[float] = []
-    target.drive(stream(one, seen_at), one.sample)
+    target.drive(run_and_stream(one, seen_at), one.sample)
     target.run()
     begun = TRANSPORT_S
     assert seen_at == pytest.approx([begun + 0.5 + 0.1 * i + TRANSPORT_S for i in range(4)])
@@ -110,7 +110,7 @@ def test_a_stream_sees_every_chunk_when_it_comes(form: str) -> None:
 
 def test_a_429_is_waited_out_as_asked_and_stays_in_the_time() -> None:
     target = wire()
-    target.misbehave = lambda step, now: Answer(429, b"", 0, 0, 3.0) if now < 1 else None
+    target.misbehave = lambda step, now: Response(429, b"", 0, 0, 3.0) if now < 1 else None
     sample = driven(target, job())
     assert sample.outcome == Outcome.COMPLETED
     assert sample.throttled == 1
@@ -121,8 +121,8 @@ def test_a_429_is_waited_out_as_asked_and_stays_in_the_time() -> None:
 
 def test_a_429_without_end_is_an_outcome_of_its_own() -> None:
     target = wire()
-    target.misbehave = lambda step, now: Answer(429, b"", 0, 0, 1.0)
-    sample = driven(target, job(patience_s=5))
+    target.misbehave = lambda step, now: Response(429, b"", 0, 0, 1.0)
+    sample = driven(target, job(job_timeout_s=5))
     assert sample.outcome == Outcome.RATE_LIMITED
     assert sample.throttled == 5
     assert sample.http_status == 429
@@ -142,7 +142,7 @@ def test_a_429_without_end_is_an_outcome_of_its_own() -> None:
 @pytest.mark.parametrize("flow", ["run", "runsync", "stream"])
 def test_a_submission_that_fails_is_sent_once(flow: str, status: int, body: bytes, outcome: Outcome) -> None:
     target = wire()
-    target.misbehave = lambda step, now: Answer(status, body, 0, 0)
+    target.misbehave = lambda step, now: Response(status, body, 0, 0)
     sample = driven(target, job(flow=flow))
     assert sample.outcome == outcome
     assert len(target.requests) == 1
@@ -153,11 +153,11 @@ def test_a_submission_that_fails_is_sent_once(flow: str, status: int, body: byte
 def failing_polls(times: int, status: int) -> object:
     left = [times]
 
-    def misbehave(step: Send, now: float) -> Answer | None:
+    def misbehave(step: Send, now: float) -> Response | None:
         if step.op is Op.RUN or not left[0]:
             return None
         left[0] -= 1
-        return Answer(status, b"gone", 0, 0)
+        return Response(status, b"gone", 0, 0)
 
     return misbehave
 
@@ -165,13 +165,13 @@ def failing_polls(times: int, status: int) -> object:
 @pytest.mark.parametrize("status", [0, 503])
 def test_a_poll_that_fails_is_asked_again_but_not_for_ever(status: int) -> None:
     target = wire()
-    target.misbehave = failing_polls(FAULTS_IN_A_ROW - 1, status)  # type: ignore[assignment]
+    target.misbehave = failing_polls(MAX_CONSECUTIVE_ERRORS - 1, status)  # type: ignore[assignment]
     assert driven(target, job()).outcome == Outcome.COMPLETED
     target = wire()
-    target.misbehave = failing_polls(FAULTS_IN_A_ROW, status)  # type: ignore[assignment]
+    target.misbehave = failing_polls(MAX_CONSECUTIVE_ERRORS, status)  # type: ignore[assignment]
     lost = driven(target, job())
     assert lost.outcome == (Outcome.REJECTED if status else Outcome.UNREACHABLE)
-    assert lost.polls == FAULTS_IN_A_ROW
+    assert lost.polls == MAX_CONSECUTIVE_ERRORS
 
 
 @pytest.mark.parametrize("flow", ["run", "stream"])
@@ -189,7 +189,7 @@ def test_a_failed_job_carries_its_error_and_times() -> None:
 
 
 def test_patience_leaves_a_job_censored() -> None:
-    sample = driven(wire(service="1h"), job(patience_s=3))
+    sample = driven(wire(service="1h"), job(job_timeout_s=3))
     assert sample.outcome == Outcome.CENSORED
     assert sample.finished_at is None
     assert sample.accepted_at is not None
@@ -198,7 +198,7 @@ def test_patience_leaves_a_job_censored() -> None:
 def test_a_cancelled_job_ends_its_stream() -> None:
     target = wire(service=None, chunks={"count": 100, "first": "100ms", "gap": "1s"})
     one = job(flow="stream")
-    target.drive(stream(one, []), one.sample)
+    target.drive(run_and_stream(one, []), one.sample)
     target.run(until=2.0)
     assert one.sample.job_id is not None
     target.endpoint.cancel(one.sample.job_id, target.now)
@@ -209,15 +209,15 @@ def test_a_cancelled_job_ends_its_stream() -> None:
 def test_shared_polling_of_a_thousand_jobs_stays_within_the_status_limit() -> None:
     target = wire(service="20s", workers={"active": 1000, "max": 1000}, limits={"run": "1000 per 10 s"})
     limit = Limit(2000, 10)
-    target.budgets = {Op.STATUS: RateBudget(limit)}
-    crowd = Crowd()
+    target.budgets = {Op.STATUS: SlidingWindowLimiter(limit)}
+    crowd = PollGroup()
     pacer = PollPacer(Polling(), target.budgets[Op.STATUS].per_second, crowd)
     samples = [Sample(i, "run", i * 0.01) for i in range(1000)]
     for sample in samples:
-        target.drive(run_and_poll(Job(sample, run_submission({}), pacer, 600)), sample)
+        target.drive(run_and_poll(JobFlow(sample, run_submission({}), pacer, 600)), sample)
     target.run()
     polls = [at for op, at, _ in target.requests if op is Op.STATUS]
-    assert fullest(np.sort(polls), 10.0) <= limit.requests
+    assert max_in_window(np.sort(polls), 10.0) <= limit.requests
     assert not [status for _, _, status in target.requests if status == 429]
     assert all(sample.outcome == Outcome.COMPLETED for sample in samples)
     assert crowd.jobs == 0
@@ -230,10 +230,10 @@ def test_shared_polling_of_a_thousand_jobs_stays_within_the_status_limit() -> No
 def test_no_request_may_be_held_or_waited_for_beyond_the_clients_patience(flow: str) -> None:
     target, asked = wire(service="20s"), []
     target.misbehave = lambda step, now: asked.append((step, now))  # type: ignore[func-returns-value]
-    driven(target, job(at=3.0, flow=flow, patience_s=8.0))
+    driven(target, job(at=3.0, flow=flow, job_timeout_s=8.0))
     assert {step.op for step, _ in asked} >= {Op.RUNSYNC if flow == "runsync" else Op.RUN}
     assert {step.give_up_at for step, _ in asked} == {11.0}
-    held_until = [now + step.hold_s for step, now in asked if step.hold_s]
+    held_until = [now + step.long_poll_s for step, now in asked if step.long_poll_s]
     assert max(held_until, default=0.0) <= 11.0 + 2 * TRANSPORT_S
     assert bool(held_until) == (flow != "run")
 
@@ -243,16 +243,16 @@ def test_chunks_of_an_answer_that_comes_in_parts_are_seen_when_their_part_comes(
     first_end, third_end = body.index(b"}"), body.rindex(b"},") + 1
     target = wire()
 
-    def in_parts(step: Send, now: float) -> Answer | None:
+    def in_parts(step: Send, now: float) -> Response | None:
         if step.op is not Op.STREAM:
             return None
         came = [(first_end - 1, now - 0.9), (first_end, now - 0.8), (third_end, now - 0.4)]
-        return Answer(200, body, 0, 0, came=came)
+        return Response(200, body, 0, 0, body_progress=came)
 
     target.misbehave = in_parts
     seen_at: list[float] = []
     one = job(flow="stream")
-    target.drive(stream(one, seen_at), one.sample)
+    target.drive(run_and_stream(one, seen_at), one.sample)
     target.run(until=0.5)
     assert np.subtract(seen_at[3], seen_at[:4]) == pytest.approx([0.8, 0.4, 0.4, 0.0], abs=0.01)
     assert one.sample.first_chunk_at == seen_at[0]

@@ -8,13 +8,13 @@ import pytest
 
 from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.flows.job import Job
+from loadtest.flows.job import JobFlow
 from loadtest.flows.run import run_and_poll, run_submission
-from loadtest.flows.steps import Answer
-from loadtest.flows.webhook import LOOK_EVERY_S, run_and_hear
+from loadtest.flows.steps import Response
+from loadtest.flows.webhook import FALLBACK_POLL_INTERVAL_S, run_and_wait_for_webhook
 from loadtest.protocol import Op
 from loadtest.record.sample import Outcome, Sample
-from loadtest.traffic.polling import Crowd, LongPolls, PollPacer
+from loadtest.traffic.polling import LongPolls, PollGroup, PollPacer
 from loadtest.traffic.settings import Polling
 from loadtest.wire import Policy
 from tests.unit.flows.virtual import TRANSPORT_S, VirtualWire
@@ -25,15 +25,15 @@ def wire(**settings: object) -> VirtualWire:
     return VirtualWire(Endpoint(EndpointSettings.model_validate(whole), seed=1, start_at=0.0))
 
 
-def long_job(long: LongPolls | None = None, at: float = 0.0, patience_s: float = 600.0) -> Job:
-    pacer = PollPacer(Polling(policy="long"), 198.0, Crowd(), long or LongPolls())
-    return Job(Sample(0, "run", at), run_submission({}), pacer, patience_s)
+def long_job(long: LongPolls | None = None, at: float = 0.0, job_timeout_s: float = 600.0) -> JobFlow:
+    pacer = PollPacer(Polling(policy="long"), 198.0, PollGroup(), long or LongPolls())
+    return JobFlow(Sample(0, "run", at), run_submission({}), pacer, job_timeout_s)
 
 
-def webhook_job(patience_s: float = 600.0, policy: Policy | None = None) -> Job:
-    pacer = PollPacer(Polling(), 198.0, Crowd())
+def webhook_job(job_timeout_s: float = 600.0, policy: Policy | None = None) -> JobFlow:
+    pacer = PollPacer(Polling(), 198.0, PollGroup())
     submission = run_submission({}, "http://127.0.0.1/told", policy)
-    return Job(Sample(0, "webhook", 0.0), submission, pacer, patience_s)
+    return JobFlow(Sample(0, "webhook", 0.0), submission, pacer, job_timeout_s)
 
 
 def asked(target: VirtualWire) -> Counter[Op]:
@@ -60,14 +60,14 @@ def test_a_long_poll_whose_wait_ends_is_asked_again_at_once() -> None:
 @pytest.mark.parametrize("status", [404, 405])
 def test_where_there_is_no_status_sync_plain_polls_do_and_it_is_asked_for_once(status: int) -> None:
     target, long = wire(workers={"active": 5, "max": 5}), LongPolls()
-    target.misbehave = lambda step, now: Answer(status, b"", 0, 0) if step.op is Op.STATUS_SYNC else None
+    target.misbehave = lambda step, now: Response(status, b"", 0, 0) if step.op is Op.STATUS_SYNC else None
     jobs = [long_job(long, at) for at in (0.0, 0.5, 0.6)]
     for one in jobs:
         target.drive(run_and_poll(one), one.sample)
     target.run()
     assert [one.sample.outcome for one in jobs] == [Outcome.COMPLETED] * 3
     assert asked(target)[Op.STATUS_SYNC] == 1
-    assert long.lacking
+    assert long.unsupported
 
 
 def test_a_job_that_is_gone_is_not_taken_for_a_lacking_operation() -> None:
@@ -76,11 +76,11 @@ def test_a_job_that_is_gone_is_not_taken_for_a_lacking_operation() -> None:
     target.run()
     assert one.sample.outcome == Outcome.EXPIRED
     assert one.pacer.long is not None
-    assert not one.pacer.long.lacking
+    assert not one.pacer.long.unsupported
 
 
 def test_no_more_answers_are_held_than_the_limit_allows_at_once() -> None:
-    target, long = wire(workers={"active": 9, "max": 9}, service="5s"), LongPolls(most=2)
+    target, long = wire(workers={"active": 9, "max": 9}, service="5s"), LongPolls(max_held=2)
     jobs = [long_job(long, 0.1 * place) for place in range(5)]
     for one in jobs:
         target.drive(run_and_poll(one), one.sample)
@@ -94,7 +94,7 @@ def test_no_more_answers_are_held_than_the_limit_allows_at_once() -> None:
 
 def test_a_long_poll_that_fails_is_paced_like_any_other() -> None:
     target, one = wire(service="10s"), long_job()
-    target.misbehave = lambda step, now: Answer(503, b"", 0, 0) if step.op is Op.STATUS_SYNC and now < 0.5 else None
+    target.misbehave = lambda step, now: Response(503, b"", 0, 0) if step.op is Op.STATUS_SYNC and now < 0.5 else None
     target.drive(run_and_poll(one), one.sample)
     target.run()
     assert one.sample.outcome == Outcome.COMPLETED
@@ -103,7 +103,7 @@ def test_a_long_poll_that_fails_is_paced_like_any_other() -> None:
 
 def test_a_webhook_is_heard_when_the_job_ends_and_costs_no_request() -> None:
     target, one = wire(service="70s"), webhook_job()
-    target.drive(run_and_hear(one), one.sample)
+    target.drive(run_and_wait_for_webhook(one), one.sample)
     target.run(until=20)
     target.run()
     sample = one.sample
@@ -115,21 +115,21 @@ def test_a_webhook_is_heard_when_the_job_ends_and_costs_no_request() -> None:
 def test_a_notification_that_gets_lost_costs_one_look() -> None:
     target, one = wire(service="1s"), webhook_job()
     target.mute = True
-    target.drive(run_and_hear(one), one.sample)
+    target.drive(run_and_wait_for_webhook(one), one.sample)
     target.run()
     assert (one.sample.outcome, one.sample.polls) == (Outcome.COMPLETED, 1)
-    assert one.sample.finished_at == pytest.approx(LOOK_EVERY_S, abs=0.02)
+    assert one.sample.finished_at == pytest.approx(FALLBACK_POLL_INTERVAL_S, abs=0.02)
 
 
 def test_a_webhook_job_is_given_up_when_patience_is_over() -> None:
-    target, one = wire(service="1h"), webhook_job(patience_s=3.0)
-    target.drive(run_and_hear(one), one.sample)
+    target, one = wire(service="1h"), webhook_job(job_timeout_s=3.0)
+    target.drive(run_and_wait_for_webhook(one), one.sample)
     target.run()
     assert (one.sample.outcome, one.sample.polls) == (Outcome.CENSORED, 0)
 
 
 def test_a_policy_reaches_the_endpoint() -> None:
     target, one = wire(service="20s"), webhook_job(policy=Policy(execution_timeout_ms=5000))
-    target.drive(run_and_hear(one), one.sample)
+    target.drive(run_and_wait_for_webhook(one), one.sample)
     target.run()
     assert (one.sample.outcome, one.sample.execution_ms) == (Outcome.TIMED_OUT, 5000)

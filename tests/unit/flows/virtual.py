@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from itertools import count
 
 from loadtest.endpoint.job import Job as ServerJob
-from loadtest.endpoint.job import answer as shown
+from loadtest.endpoint.job import to_response as shown
 from loadtest.endpoint.model import Endpoint
-from loadtest.flows.steps import NOTHING, Answer, Hear, Send, Steps, Until
+from loadtest.flows.steps import NO_RESPONSE, Flow, Response, Send, WaitForWebhook, WaitUntil
 from loadtest.protocol import Op
 from loadtest.record.sample import Sample
-from loadtest.traffic.budget import RateBudget
-from loadtest.wire import StreamAnswer, decode_submission, encode
+from loadtest.traffic.budget import SlidingWindowLimiter
+from loadtest.wire import StreamResponse, decode_submission, encode
 
 TRANSPORT_S = 0.002
 HOLD_S = 1.0
@@ -26,15 +26,15 @@ class VirtualWire:
         self.endpoint = endpoint
         self.now = start_at
         self.requests: list[tuple[Op, float, int]] = []
-        self.budgets: dict[Op, RateBudget] = {}
-        self.misbehave: Callable[[Send, float], Answer | None] = lambda step, now: None
+        self.budgets: dict[Op, SlidingWindowLimiter] = {}
+        self.misbehave: Callable[[Send, float], Response | None] = lambda step, now: None
         self.mute = False
         """Whether notifications get lost."""
         self._stream_form = stream_form
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
 
-    def drive(self, steps: Steps, sample: Sample) -> None:
+    def drive(self, steps: Flow, sample: Sample) -> None:
         """Begin a flow at its sample's intended start."""
         self._at(sample.intended_at, lambda: self._step(steps, sample, None))
 
@@ -48,32 +48,32 @@ class VirtualWire:
     def _at(self, at: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._agenda, (max(at, self.now), next(self._order), action))
 
-    def _step(self, steps: Steps, sample: Sample, handed: Answer | None) -> None:
+    def _step(self, steps: Flow, sample: Sample, handed: Response | None) -> None:
         try:
             step = next(steps) if handed is None else steps.send(handed)
         except StopIteration:
             return
-        if isinstance(step, Until):
-            self._at(step.at, lambda: self._step(steps, sample, NOTHING))
+        if isinstance(step, WaitUntil):
+            self._at(step.at, lambda: self._step(steps, sample, NO_RESPONSE))
             return
-        if isinstance(step, Hear):
+        if isinstance(step, WaitForWebhook):
             self._hear(steps, sample, step)
             return
         self._enter(steps, sample, step)
 
-    def _hear(self, steps: Steps, sample: Sample, step: Hear) -> None:
+    def _hear(self, steps: Flow, sample: Sample, step: WaitForWebhook) -> None:
         """Tell of the job's end when it has come; looks again at each event."""
         job = self.endpoint.job(step.job_id, self.now)
-        told = job is not None and job.final and job.webhook is not None and not self.mute
-        if told or self.now >= step.until:
+        reported = job is not None and job.final and job.webhook is not None and not self.mute
+        if reported or self.now >= step.until:
             at = self.now + TRANSPORT_S
-            handed = Answer(200, encode(shown(job)), at, at) if told and job is not None else NOTHING
-            self._at(at if told else self.now, lambda: self._step(steps, sample, handed))
+            handed = Response(200, encode(shown(job)), at, at) if reported and job is not None else NO_RESPONSE
+            self._at(at if reported else self.now, lambda: self._step(steps, sample, handed))
             return
         wake = min(step.until, self.endpoint.next_event_at() or step.until)
         self._at(step.until if wake <= self.now else wake, lambda: self._hear(steps, sample, step))
 
-    def _enter(self, steps: Steps, sample: Sample, step: Send) -> None:
+    def _enter(self, steps: Flow, sample: Sample, step: Send) -> None:
         """Wait in the operation's lane; whoever is late looks again."""
         budget = self.budgets.get(step.op)
         at = self.now if budget is None else budget.next_at(self.now)
@@ -81,10 +81,10 @@ class VirtualWire:
             self._at(at, lambda: self._enter(steps, sample, step))
             return
         if budget is not None:
-            budget.take(self.now)
+            budget.record(self.now)
         self._send(steps, sample, step)
 
-    def _send(self, steps: Steps, sample: Sample, step: Send) -> None:
+    def _send(self, steps: Flow, sample: Sample, step: Send) -> None:
         sent_at = self.now
         if sample.sent_at is None:
             sample.sent_at = sent_at
@@ -94,7 +94,7 @@ class VirtualWire:
         ) -> None:
             self.requests.append((step.op, sent_at, status))
             at = self.now + TRANSPORT_S
-            handed = Answer(status, body, sent_at, at, retry_after_s, None if status else "connection reset", came)
+            handed = Response(status, body, sent_at, at, retry_after_s, None if status else "connection reset", came)
             self._at(at, lambda: self._step(steps, sample, handed))
 
         self._at(sent_at + TRANSPORT_S, lambda: self._serve(step, answered))
@@ -102,7 +102,7 @@ class VirtualWire:
     def _serve(self, step: Send, answered: Callable[..., None]) -> None:
         strange = self.misbehave(step, self.now)
         if strange is not None:
-            answered(strange.status, strange.body, strange.retry_after_s, strange.came)
+            answered(strange.status, strange.body, strange.retry_after_s, strange.body_progress)
             return
         wait_s = self.endpoint.admit(step.op, self.now)
         if wait_s is not None:
@@ -116,9 +116,9 @@ class VirtualWire:
                 answered(200, encode(shown(self.endpoint.submit(Op.RUN, self.now, submission))))
             case Op.RUNSYNC:
                 job = self.endpoint.submit(Op.RUNSYNC, self.now, decode_submission(step.body))
-                self._hold(job.id, self.now + step.hold_s, answered)
+                self._hold(job.id, self.now + step.long_poll_s, answered)
             case Op.STATUS_SYNC:
-                self._hold(job_id.partition("?")[0], self.now + step.hold_s, answered)
+                self._hold(job_id.partition("?")[0], self.now + step.long_poll_s, answered)
             case Op.STREAM:
                 self._hold(job_id, self.now + HOLD_S, answered, streamed=True)
             case _:
@@ -141,4 +141,4 @@ class VirtualWire:
 
     def _stream_body(self, job: ServerJob) -> bytes:
         chunks = self.endpoint.read_stream(job.id, self.now) or []
-        return encode(chunks) if self._stream_form == "array" else encode(StreamAnswer(chunks, job.state.value))
+        return encode(chunks) if self._stream_form == "array" else encode(StreamResponse(chunks, job.state.value))

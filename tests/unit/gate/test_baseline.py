@@ -7,29 +7,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.analyze.comparison import MetricComparison, RunSeries, Standing
+from loadtest.analyze.comparison import ComparableRun, ComparisonVerdict, MetricComparison
 from loadtest.analyze.summary import Verdict
 from loadtest.errors import UsageError
-from loadtest.gate.baseline import metrics_of, refuse_unlike, results_of
-from loadtest.record.run import Ending, Run
+from loadtest.gate.baseline import as_gate_results, metrics_of, require_comparable
+from loadtest.record.run import Ending, RunRecord
 from tests.unit.analyze.rows import run, scenario
 
 
-def of(**changes: Any) -> Run:
+def of(**changes: Any) -> RunRecord:
     return run(scenario(**changes))
 
 
-def refusal(baseline: Run, candidate: Run) -> str:
+def refusal(baseline: RunRecord, candidate: RunRecord) -> str:
     with pytest.raises(UsageError) as refused:
-        refuse_unlike("v1", baseline, candidate)
+        require_comparable("v1", baseline, candidate)
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
 
 def test_runs_of_one_kind_are_compared() -> None:
-    refuse_unlike("v1", of(), of())
-    refuse_unlike("v1", of(gates=["errors < 1 %"], question="Why?"), of(target="http://127.0.0.1:1/v2/x"))
-    refuse_unlike("v1", of(), of(endpoint={"service": "1s"}))
+    require_comparable("v1", of(), of())
+    require_comparable("v1", of(gates=["errors < 1 %"], question="Why?"), of(target="http://127.0.0.1:1/v2/x"))
+    require_comparable("v1", of(), of(endpoint={"service": "1s"}))
 
 
 def test_another_scenario_is_refused_with_both_hashes_and_what_differs() -> None:
@@ -58,8 +58,8 @@ def test_a_baseline_that_did_not_come_to_its_end_is_refused(ending: Ending | Non
     assert said in refusal(run(ending=ending), run())
 
 
-def one_run(**quantities: float) -> RunSeries:
-    return RunSeries({f"run {name}": np.array([value]) for name, value in quantities.items()}, np.ones(60))
+def one_run(**quantities: float) -> ComparableRun:
+    return ComparableRun({f"run {name}": np.array([value]) for name, value in quantities.items()}, np.ones(60))
 
 
 def test_what_all_runs_have_is_compared() -> None:
@@ -82,15 +82,15 @@ def test_what_all_runs_have_is_compared() -> None:
 @pytest.mark.parametrize(
     ("standing", "no_worse", "verdict"),
     [
-        (Standing.BETTER, True, Verdict.PASS),
-        (Standing.CANNOT_TELL, True, Verdict.PASS),
-        (Standing.CANNOT_TELL, False, Verdict.INCONCLUSIVE),
-        (Standing.WORSE, False, Verdict.FAIL),
+        (ComparisonVerdict.BETTER, True, Verdict.PASS),
+        (ComparisonVerdict.CANNOT_TELL, True, Verdict.PASS),
+        (ComparisonVerdict.CANNOT_TELL, False, Verdict.INCONCLUSIVE),
+        (ComparisonVerdict.WORSE, False, Verdict.FAIL),
     ],
 )
-def test_a_comparison_reads_as_a_gate(standing: Standing, no_worse: bool, verdict: Verdict) -> None:
+def test_a_comparison_reads_as_a_gate(standing: ComparisonVerdict, no_worse: bool, verdict: Verdict) -> None:
     name = "run delay_ms p95"
     found = MetricComparison(name, 9.0, 9.0, 1.0, None, None, None, 812.4, standing, "So it is.", 1.05, no_worse)
-    (result,) = results_of([found])
+    (result,) = as_gate_results([found])
     assert (result.gate, result.observed, result.n) == (f"{name} against the baseline", 1.0, 812)
     assert (result.limit, result.verdict, result.detail) == (1.05, verdict, "So it is.")

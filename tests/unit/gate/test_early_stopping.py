@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from loadtest.analyze.quantiles import interval_ranks
-from loadtest.gate.early_stopping import allowed_over, holds, least_jobs, more_jobs, refuted
+from loadtest.gate.early_stopping import allowed_over, holds, min_jobs, more_jobs, refuted
 
 P90, P95, P99, P99_9 = 0.1, 0.05, 0.01, 0.001
 
@@ -28,7 +28,7 @@ P90, P95, P99, P99_9 = 0.1, 0.05, 0.01, 0.001
     ],
 )
 def test_the_fewest_jobs(over: int, share: float, jobs: int) -> None:
-    assert least_jobs(over, share) == jobs
+    assert min_jobs(over, share) == jobs
     assert holds(over, jobs, share)
     assert not holds(over, jobs - 1, share)
 

@@ -11,7 +11,7 @@ import pytest
 
 from loadtest.analyze.summary import GateResult, Steady, Verdict
 from loadtest.gate.batch_means import mean_of, rate_of
-from loadtest.gate.evidence import Evidence, Window, evidence_of
+from loadtest.gate.evidence import GateInputs, Window, evidence_of
 from loadtest.gate.judge import judge
 from loadtest.record.run import StageSpan
 from loadtest.scenario.gates import parse_gate
@@ -21,9 +21,9 @@ UNKNOWN = Steady(False, "Not looked for.")
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
 
-def held(gate: str, table: pa.Table, patience: str = "600s", **more: Any) -> GateResult:
+def held(gate: str, table: pa.Table, job_timeout: str = "600s", **more: Any) -> GateResult:
     seconds = 100
-    asked = scenario(patience=patience, load={"stages": [{"rate": "1/s", "for": f"{seconds}s"}]})
+    asked = scenario(job_timeout=job_timeout, load={"stages": [{"rate": "1/s", "for": f"{seconds}s"}]})
     stages = [StageSpan("warm-up", seconds / 4), StageSpan("", seconds * 3 / 4)]
     record = run(asked, stages=stages, load_ended_at=START_AT + seconds, ended_at=START_AT + seconds + 20)
     return judge(parse_gate(gate), replace(evidence_of(record, table, UNKNOWN), **more))
@@ -134,8 +134,8 @@ def test_an_unfinished_job_that_had_not_waited_so_long_is_never_taken_for_a_good
 
 def test_patience_ends_what_an_unfinished_job_had_waited() -> None:
     table = jobs((900, {}), (100, UNFINISHED))
-    assert held("end-to-end p95 < 20s", table, patience="15s").verdict is INCONCLUSIVE
-    assert held("end-to-end p95 < 15s", table, patience="15s").verdict is FAIL
+    assert held("end-to-end p95 < 20s", table, job_timeout="15s").verdict is INCONCLUSIVE
+    assert held("end-to-end p95 < 15s", table, job_timeout="15s").verdict is FAIL
 
 
 def test_a_failed_job_counts_among_errors_and_not_among_times() -> None:
@@ -291,7 +291,7 @@ def test_a_percentile_at_its_limit_passes_once_in_a_hundred_runs() -> None:
     assert passed / runs <= 0.01 + 3 * np.sqrt(0.01 / runs)
 
 
-def with_delays(base: Evidence, delay_ms: Any) -> Evidence:
+def with_delays(base: GateInputs, delay_ms: Any) -> GateInputs:
     return replace(base, jobs=replace(base.jobs, delay_ms=delay_ms))
 
 

@@ -6,13 +6,13 @@ import pytest
 
 from loadtest.errors import RecordingError
 from loadtest.protocol import Op
-from loadtest.record.audit import audit, fullest_of_all
-from loadtest.record.directory import LEAD, RunDirectory
+from loadtest.record.audit import audit, peak_requests
+from loadtest.record.directory import MASTER_PROCESS, RunDirectory
 from loadtest.record.recorder import Recorder
 from loadtest.record.replica import append_at, read_from
 from loadtest.record.run import Audit
 from loadtest.record.sample import Sample
-from loadtest.record.tally import Tally, counted, write_count
+from loadtest.record.tally import PersistentCounter, read_count, write_count
 
 
 @pytest.fixture
@@ -23,10 +23,10 @@ def directory(tmp_path: Path) -> RunDirectory:
 
 
 def test_a_tally_is_on_disk_at_every_moment(tmp_path: Path) -> None:
-    tally = Tally(tmp_path / "count")
+    tally = PersistentCounter(tmp_path / "count")
     for expected in range(1, 4):
         tally.add()
-        assert counted(tmp_path / "count") == expected
+        assert read_count(tmp_path / "count") == expected
 
 
 def test_a_count_that_found_no_room_is_none_and_says_so(tmp_path: Path) -> None:
@@ -36,12 +36,12 @@ def test_a_count_that_found_no_room_is_none_and_says_so(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="/dev/full: cannot record: No space left on device; free some space"):
         write_count(full, 1)
     (tmp_path / "count").touch()
-    assert counted(tmp_path / "count") == 0
+    assert read_count(tmp_path / "count") == 0
 
 
 def test_the_audit_names_what_was_sent_and_never_put_down(directory: RunDirectory) -> None:
     whole, torn = Recorder(directory, 0), Recorder(directory, 1)
-    Recorder(directory, LEAD).close()
+    Recorder(directory, MASTER_PROCESS).close()
     for recorder in (whole, torn):
         for seq in range(5):
             recorder.tally.add()
@@ -54,7 +54,7 @@ def test_the_audit_names_what_was_sent_and_never_put_down(directory: RunDirector
 
 
 def test_of_a_process_elsewhere_the_lead_knows_what_it_was_told(directory: RunDirectory) -> None:
-    write_count(directory.told_path(3), 12)
+    write_count(directory.reported_count_path(3), 12)
     assert audit(directory) == [Audit(3, 12, 0)]
 
 
@@ -77,7 +77,7 @@ def test_the_fullest_10_s_are_counted_over_all_processes(directory: RunDirectory
         recorder.requests[Op.HEALTH].sent(start_at)
         recorder.close()
     # from 100 to 109: six of the first process, from 104 on six of the second
-    assert fullest_of_all(directory) == {"run": 12, "health": 2}
+    assert peak_requests(directory) == {"run": 12, "health": 2}
     directory.merge()
     assert not (directory.path / "sends.parquet").exists()
 

@@ -165,7 +165,7 @@ def test_a_run_without_room_for_its_results_keeps_its_shards(directory: RunDirec
 
 
 def test_the_end_of_a_run_has_room_that_was_set_aside(directory: RunDirectory, steady: MadeUpRun) -> None:
-    directory.begin(msgspec.structs.replace(steady.run, ending=None))
+    directory.write_first_record(msgspec.structs.replace(steady.run, ending=None))
     reserved = (directory.path / "shards" / "reserve").stat().st_size
     assert reserved > 2 * (directory.path / "run.json").stat().st_size
     directory.write_run(steady.run)

@@ -12,15 +12,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from loadtest.capacity.calibrate import Missing, calibrate
-from loadtest.capacity.held_out import Figure, PredictionCheck
-from loadtest.capacity.objective import Standing
-from loadtest.capacity.plan import Checked, LeftOut, Plan, plan
-from loadtest.capacity.predict import Effort
-from loadtest.capacity.search import Alternatives, Question
-from loadtest.capacity.setting import Scaling, fixed, mean_s
+from loadtest.capacity.calibrate import MissingMeasurement, calibrate
+from loadtest.capacity.held_out import BacktestResult, FigureCheck
+from loadtest.capacity.objective import ObjectiveStatus
+from loadtest.capacity.plan import BacktestReport, Plan, RejectedOption, plan
+from loadtest.capacity.predict import SimulationBudget
+from loadtest.capacity.search import Alternatives, Problem
+from loadtest.capacity.setting import ScalerConfig, fixed, mean_s
 from loadtest.capacity.values import Estimate
-from loadtest.report.capacity import near_text, vendor_text
+from loadtest.report.capacity import sensitivity_text, vendor_text
 from loadtest.report.capacity_page import capacity_html, checked_html
 from loadtest.report.checks import error_text
 from loadtest.report.terms import PLAN_TERMS, TERMS
@@ -30,23 +30,23 @@ from tests.unit.capacity.made import bursts, flexible, measured_run
 from tests.unit.report.page import Page
 
 CALIBRATION, WORK = calibrate([measured_run(flexible(), bursts(60))])
-LITTLE = Effort(4, 800)
+LITTLE = SimulationBudget(4, 800)
 
 
-DELAY = Figure("delay_p95_ms", Estimate(900.0, 700.0, 1100.0), 1250.0, -0.28, False)
-WORKERS = Figure("worker_s", Estimate(300.0, 290.0, 310.0), None, None, None)
-CHECK = PredictionCheck("other", "burst", fixed(4), 120.0, 321, 199, (DELAY, WORKERS), ("A note of the check.",))
+DELAY = FigureCheck("delay_p95_ms", Estimate(900.0, 700.0, 1100.0), 1250.0, -0.28, False)
+WORKERS = FigureCheck("worker_s", Estimate(300.0, 290.0, 310.0), None, None, None)
+CHECK = BacktestResult("other", "burst", fixed(4), 120.0, 321, 199, (DELAY, WORKERS), ("A note of the check.",))
 
 
 def planned(slo: str = "delay p95 < 2s", price: float | None = 0.001, **options: Any) -> Plan:
-    question = Question(parse_gate(slo), WORK, price, Effort(2, 200), LITTLE)
+    question = Problem(parse_gate(slo), WORK, price, SimulationBudget(2, 200), LITTLE)
     return plan(question, CALIBRATION, 2.0, **options)
 
 
 @pytest.fixture(scope="module")
 def made() -> tuple[Plan, Page, str]:
-    found = planned(alternatives=Alternatives((Scaling(request_count=1),), (5.0, 60.0), 8))
-    left_out = (LeftOut(Scaling(9.0), 30.0, "not met up to 8 workers"),)
+    found = planned(alternatives=Alternatives((ScalerConfig(request_count=1),), (5.0, 60.0), 8))
+    left_out = (RejectedOption(ScalerConfig(9.0), 30.0, "not met up to 8 workers"),)
     found = msgspec.structs.replace(found, checks=(CHECK,), left_out=left_out)
     source = capacity_html(found)
     return found, Page(source), source
@@ -83,19 +83,21 @@ def test_key_figures_and_settings_are_the_plan_s(made: tuple[Plan, Page, str]) -
     )
     assert all(str(value) in shown for value in mains)
     rows = [row[:2] for row in page.rows["settings"] if row]
-    told = (found.fewer, found.answer, found.cliff.less, found.cliff.more)
-    expected = [[str(each.prediction.setting.most), str(each.prediction.rate_per_s)] for each in told if each]
+    reported = (found.one_fewer, found.answer, found.cliff.less, found.cliff.more)
+    expected = [
+        [str(each.prediction.setting.max_workers), str(each.prediction.rate_per_s)] for each in reported if each
+    ]
     assert rows[-4:] == expected
     options = [row[:2] for row in page.rows["options"] if row]
     settings = [each.prediction.setting for each in found.options]
-    assert options == [[str(each.idle_timeout_s), str(each.most)] for each in settings]
+    assert options == [[str(each.idle_timeout_s), str(each.max_workers)] for each in settings]
     assert page.rows["calibration"][1][0] == str(found.calibration.execution_ms.n)
 
 
 def test_what_was_held_out_stands_beside_its_prediction_on_either_page(made: tuple[Plan, Page, str]) -> None:
     _, planned_page, source = made
     assert "not met up to 8 workers" in planned_page.text
-    checked = checked_html(Checked(CALIBRATION, (CHECK,)))
+    checked = checked_html(BacktestReport(CALIBRATION, (CHECK,)))
     for page in (planned_page, Page(checked)):
         assert page.rows["held-out"][1:] == [
             ["900.0", "700.0", "1100.0", "1250.0", "-0.28"],
@@ -108,9 +110,9 @@ def test_what_was_held_out_stands_beside_its_prediction_on_either_page(made: tup
 
 
 def test_of_a_delay_that_was_nothing_the_error_is_a_time() -> None:
-    nothing = Figure("delay_p50_ms", Estimate(2.0, 0.0, 37.0), 0.0, None, True)
+    nothing = FigureCheck("delay_p50_ms", Estimate(2.0, 0.0, 37.0), 0.0, None, True)
     assert [error_text(each) for each in (nothing, DELAY, WORKERS)] == ["+2.00 ms", "−28 %", "–"]
-    page = Page(checked_html(Checked(CALIBRATION, (msgspec.structs.replace(CHECK, figures=(nothing,)),))))
+    page = Page(checked_html(BacktestReport(CALIBRATION, (msgspec.structs.replace(CHECK, figures=(nothing,)),))))
     assert page.rows["held-out"][1] == ["2.0", "0.0", "37.0", "0.0", "2.0"]
 
 
@@ -130,7 +132,7 @@ def test_one_file_that_asks_for_nothing_else_with_every_chart_legal(made: tuple[
 
 
 def test_without_a_price_there_is_no_money_and_what_is_missing_is_named() -> None:
-    missing = Missing("revival time", "some scenario")
+    missing = MissingMeasurement("revival time", "some scenario")
     found = msgspec.structs.replace(planned(price=None), slo="cold starts < 5 %", limit=0.05)
     calibration = msgspec.structs.replace(found.calibration, missing=(missing,), notes=("A note.",))
     page = Page(capacity_html(msgspec.structs.replace(found, calibration=calibration)))
@@ -150,12 +152,12 @@ def test_named_workers_that_never_settle_have_no_figure() -> None:
 
 def test_workers_that_keep_up_only_with_the_mean_as_it_was_seen_are_told_of() -> None:
     found = planned(named=fixed(4))
-    most = found.answer.prediction.setting.most
+    most = found.answer.prediction.setting.max_workers
     full_ms = most / found.rate_per_s * 1000
     for longest_ms, doubted in ((full_ms * 0.99, False), (full_ms, True)):
         mean = Estimate(300.0, 200.0, longest_ms)
         calibration = msgspec.structs.replace(found.calibration, execution_mean_ms=mean)
-        said = near_text(msgspec.structs.replace(found, calibration=calibration))
+        said = sensitivity_text(msgspec.structs.replace(found, calibration=calibration))
         assert ("then their queue never settles" in said) is doubted
 
 
@@ -169,11 +171,13 @@ def test_the_vendor_s_own_example_takes_more_than_its_rule_and_the_page_says_why
     jobs = replace(run.jobs, execution_ms=whole_ms.astype(float))
     calibration, work = calibrate([replace(run, jobs=jobs)])
     assert mean_s(work.service) == pytest.approx(30.0)
-    question = Question(parse_gate("delay p95 < 4s"), work, 0.00031, Effort(3, 600), Effort(4, 1500))
+    question = Problem(
+        parse_gate("delay p95 < 4s"), work, 0.00031, SimulationBudget(3, 600), SimulationBudget(4, 1500)
+    )
     found = plan(question, calibration, 0.1)
-    assert found.quick.vendor_workers == 3
+    assert found.analytic.vendor_workers == 3
     assert found.answer.prediction.setting.active > 3
-    assert (found.curves.vendor.observed, found.curves.vendor.standing) == (None, Standing.NOT_MET)
+    assert (found.curves.vendor.observed, found.curves.vendor.standing) == (None, ObjectiveStatus.NOT_MET)
     assert "gives 3" in vendor_text(found)
     assert "the queue never settles" in vendor_text(found)
     page = Page(capacity_html(found))

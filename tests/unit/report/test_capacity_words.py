@@ -5,30 +5,36 @@ from __future__ import annotations
 import pytest
 
 from loadtest.capacity.causes import Cause
-from loadtest.capacity.held_out import Figure, PredictionCheck
+from loadtest.capacity.held_out import BacktestResult, FigureCheck
 from loadtest.capacity.setting import fixed
-from loadtest.capacity.takes import NONE_SEEN, Evidence, Takes
+from loadtest.capacity.takes import NONE_SEEN, Source, TakePattern
 from loadtest.capacity.values import Estimate
-from loadtest.report.capacity import takes_text
+from loadtest.report.capacity import pattern_text
 from loadtest.report.checks import cause_texts
 
 
 @pytest.mark.parametrize(
-    ("takes", "said"),
+    ("pattern", "said"),
     [
         (NONE_SEEN, "No pause of workers between takes was seen; too few jobs waited for a worker to tell."),
-        (Takes(0.0, False, Evidence.SEEN, 12), "at once, seen in 12 takes that jobs waited for."),
-        (Takes(0.0, False, Evidence.SETTINGS), "at once, as the endpoint's settings say."),
-        (Takes(1.0, False, Evidence.SEEN, 12, 1000.0), "Workers take a job each 1.00 s at most (seen in 12 takes"),
+        (TakePattern(0.0, False, Source.SEEN, 12), "at once, seen in 12 takes that jobs waited for."),
+        (TakePattern(0.0, False, Source.SETTINGS), "at once, as the endpoint's settings say."),
         (
-            Takes(1.0, False, Evidence.ASSUMED, 0, 2000.0),
+            TakePattern(1.0, False, Source.SEEN, 12, 1000.0),
+            "Workers take a job each 1.00 s at most (seen in 12 takes",
+        ),
+        (
+            TakePattern(1.0, False, Source.ASSUMED, 0, 2000.0),
             "after a longer one at the next multiple of that (not seen,",
         ),
-        (Takes(1.0, True, Evidence.SEEN, 9, 2500.0), "so long after its end (seen in 9 takes that jobs waited for)"),
+        (
+            TakePattern(1.0, True, Source.SEEN, 9, 2500.0),
+            "so long after its end (seen in 9 takes that jobs waited for)",
+        ),
     ],
 )
-def test_how_takes_are_paced_is_said_with_its_evidence(takes: Takes, said: str) -> None:
-    assert said in takes_text(takes)
+def test_how_takes_are_paced_is_said_with_its_evidence(pattern: TakePattern, said: str) -> None:
+    assert said in pattern_text(pattern)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +50,7 @@ def test_how_takes_are_paced_is_said_with_its_evidence(takes: Takes, said: str) 
     ],
 )
 def test_the_main_cause_is_said_with_what_is_left(inside: bool, what: str | None, said: str) -> None:
-    figure = Figure("delay_p95_ms", Estimate(1.0, 0.5, 1.5), 2.0, -0.5, inside)
+    figure = FigureCheck("delay_p95_ms", Estimate(1.0, 0.5, 1.5), 2.0, -0.5, inside)
     cause = Cause("delay_p95_ms", what, -0.5, 0.1, ("a", "b"))
-    check = PredictionCheck("run", "made", fixed(2), 60.0, 100, 39, (figure,), cause=cause)
+    check = BacktestResult("run", "made", fixed(2), 60.0, 100, 39, (figure,), cause=cause)
     assert said in cause_texts(check)[0]

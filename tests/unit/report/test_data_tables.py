@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.report.data_tables import MOST_ROWS, data_table, number
+from loadtest.report.data_tables import MAX_ROWS, data_table, number
 
 COLUMNS = {"s": ("from, s", ",.6g"), "p50": ("p50, ms", ",.1f")}
 
@@ -19,7 +19,7 @@ def test_few_rows_stand_all_in_the_table() -> None:
 )
 def test_many_rows_are_thinned_and_that_is_said(n: int, shown: int, note: str) -> None:
     table = data_table([{"s": float(i), "p50": 1.0} for i in range(n)], COLUMNS)
-    assert len(table.rows) == shown <= MOST_ROWS
+    assert len(table.rows) == shown <= MAX_ROWS
     assert table.note == note
 
 

@@ -74,9 +74,9 @@ anything = st.text(st.characters(codec="utf-8") | st.sampled_from("\x00\x0b]]>|<
 @given(anything, anything)
 def test_any_text_gives_whole_files(name: str, detail: str) -> None:
     assume(name != "send lag")  # the name of the check that is there too
-    told = summary([GateResult(name, None, 1.0, 3, Verdict.FAIL, detail)])
-    assert len(cases(junit(told))) == 2
-    rows = [line for line in markdown(told).splitlines() if line.startswith("| fail |")]
+    reported = summary([GateResult(name, None, 1.0, 3, Verdict.FAIL, detail)])
+    assert len(cases(junit(reported))) == 2
+    rows = [line for line in markdown(reported).splitlines() if line.startswith("| fail |")]
     assert len(rows) == 1
     assert rows[0].replace("\\|", "").count("|") == 6
 

@@ -84,7 +84,7 @@ def test_operations_workers_outcomes_and_errors_are_the_summarys(steady_page: St
     assert [row[0] for row in page.rows["by-worker"] if row] == [str(worker.jobs) for worker in summary.workers]
     counts = [str(n) for by_outcome in drawn.outcomes.values() for n in by_outcome.values()]
     assert [row[0] for row in page.rows["outcomes"] if row][: len(counts)] == counts
-    assert [row[0] for row in page.rows["errors"] if row] == [str(fault.jobs) for fault in drawn.faults]
+    assert [row[0] for row in page.rows["errors"] if row] == [str(error.jobs) for error in drawn.error_groups]
 
 
 def test_what_users_wrote_is_text_and_nothing_more(steady_page: SteadyPage) -> None:

@@ -126,8 +126,10 @@ def test_what_unfinished_jobs_leave_open_stands_under_the_outcomes(steady: MadeU
 def test_a_worker_that_differs_is_named_in_words_and_marked() -> None:
     slow = WorkerSummary("w03", 100, Quantiles(100), WorkerComparison(1.61, (1.5, 1.72), True))
     like = WorkerSummary("w01", 100, Quantiles(100), WorkerComparison(0.99, (0.95, 1.04), False))
-    told = "1 of 2 workers differs in median execution time: w03 takes 1.61 times that of the others (1.50 to 1.72)."
-    assert workers_words([like, slow]) == told
+    reported = (
+        "1 of 2 workers differs in median execution time: w03 takes 1.61 times that of the others (1.50 to 1.72)."
+    )
+    assert workers_words([like, slow]) == reported
     assert workers_words([like]) == "None of 1 workers differs from the others in its median execution time."
     assert workers_words([WorkerSummary("w01", 1, Quantiles(1))]).startswith("No worker had enough jobs")
 

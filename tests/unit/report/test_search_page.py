@@ -12,18 +12,22 @@ import pytest
 from rich.console import Console
 
 from loadtest.analyze.summary import GateResult, Verdict
-from loadtest.capacity.measured import MeasuredSearch, ProbeResult, measured_search
-from loadtest.capacity.probing import Ended, Found, Outcome
+from loadtest.capacity.measured import BreakpointResult, ProbeResult, measured_search
+from loadtest.capacity.probing import EndReason, ProbeOutcome, SearchEnd
 from loadtest.report.search import print_probe, print_search
 from loadtest.report.search_page import search_html
 from tests.unit.report.page import Page
 from tests.unit.report.test_capacity_page import numbers
 from tests.unit.scenario.test_probes import scenario
 
-WORDS = {Outcome.PASSES: Verdict.PASS, Outcome.FAILS: Verdict.FAIL, Outcome.UNTOLD: Verdict.INCONCLUSIVE}
+WORDS = {
+    ProbeOutcome.PASSES: Verdict.PASS,
+    ProbeOutcome.FAILS: Verdict.FAIL,
+    ProbeOutcome.INCONCLUSIVE: Verdict.INCONCLUSIVE,
+}
 
 
-def probe(number: int, rate_per_s: float, outcome: Outcome, delay_ms: float | None = None) -> ProbeResult:
+def probe(number: int, rate_per_s: float, outcome: ProbeOutcome, delay_ms: float | None = None) -> ProbeResult:
     if outcome not in WORDS:
         return ProbeResult(rate_per_s, outcome, "offers too much")
     ci95 = None if delay_ms is None else (delay_ms * 0.9, delay_ms * 1.1)
@@ -32,19 +36,19 @@ def probe(number: int, rate_per_s: float, outcome: Outcome, delay_ms: float | No
 
 
 PROBES = [
-    probe(1, 20.0, Outcome.PASSES, 4.0),
-    probe(2, 40.0, Outcome.FAILS, 9000.0),
-    probe(3, 38.5, Outcome.PASSES, 1500.0),
-    probe(4, 38.5, Outcome.PASSES, 1400.0),
-    probe(5, 40.0, Outcome.FAILS, None),
+    probe(1, 20.0, ProbeOutcome.PASSES, 4.0),
+    probe(2, 40.0, ProbeOutcome.FAILS, 9000.0),
+    probe(3, 38.5, ProbeOutcome.PASSES, 1500.0),
+    probe(4, 38.5, ProbeOutcome.PASSES, 1400.0),
+    probe(5, 40.0, ProbeOutcome.FAILS, None),
 ]
 
 
-def told(found: Found, probes: list[ProbeResult]) -> MeasuredSearch:
+def result(found: SearchEnd, probes: list[ProbeResult]) -> BreakpointResult:
     return measured_search(scenario(), found, probes)
 
 
-FOUND = told(Found(Ended.ENDPOINT, 38.5, 40.0), PROBES)
+FOUND = result(SearchEnd(EndReason.ENDPOINT, 38.5, 40.0), PROBES)
 
 
 def test_the_page_shows_what_the_file_holds_and_leads_to_every_probe_s_report() -> None:
@@ -66,25 +70,45 @@ def test_the_page_shows_what_the_file_holds_and_leads_to_every_probe_s_report() 
     ("found", "last", "verdict", "said"),
     [
         (
-            Found(Ended.LIMIT, 20.0, None),
-            Outcome.REFUSED,
+            SearchEnd(EndReason.LIMIT, 20.0, None),
+            ProbeOutcome.REFUSED,
             Verdict.PASS,
             "The limit, not the endpoint, ends the search",
         ),
-        (Found(Ended.AT_MOST, 20.0, None), Outcome.PASSES, Verdict.PASS, "the endpoint may do more"),
-        (Found(Ended.NOTHING, None, 20.0), Outcome.FAILS, Verdict.FAIL, "No rate was found at which the gates hold"),
-        (Found(Ended.NOTHING, None, 20.0), Outcome.UNTOLD, Verdict.INCONCLUSIVE, "No rate was found"),
-        (Found(Ended.INVALID, 10.0, None), Outcome.INVALID, Verdict.INVALID, "two probes at 20/s were not sound"),
-        (Found(Ended.STOPPED, None, None), Outcome.STOPPED, Verdict.ABORTED, "was stopped at 20/s. offers too much"),
+        (SearchEnd(EndReason.AT_MOST, 20.0, None), ProbeOutcome.PASSES, Verdict.PASS, "the endpoint may do more"),
+        (
+            SearchEnd(EndReason.NOTHING, None, 20.0),
+            ProbeOutcome.FAILS,
+            Verdict.FAIL,
+            "No rate was found at which the gates hold",
+        ),
+        (
+            SearchEnd(EndReason.NOTHING, None, 20.0),
+            ProbeOutcome.INCONCLUSIVE,
+            Verdict.INCONCLUSIVE,
+            "No rate was found",
+        ),
+        (
+            SearchEnd(EndReason.INVALID, 10.0, None),
+            ProbeOutcome.INVALID,
+            Verdict.INVALID,
+            "two probes at 20/s were not sound",
+        ),
+        (
+            SearchEnd(EndReason.STOPPED, None, None),
+            ProbeOutcome.STOPPED,
+            Verdict.ABORTED,
+            "was stopped at 20/s. offers too much",
+        ),
     ],
 )
 def test_whatever_ends_a_search_is_told_in_a_sentence(
-    found: Found, last: Outcome, verdict: Verdict, said: str
+    found: SearchEnd, last: ProbeOutcome, verdict: Verdict, said: str
 ) -> None:
-    result = told(found, [probe(1, 20.0, last, 100.0)])
-    assert result.verdict is verdict
-    assert said in result.reason
-    assert said in Page(search_html(result)).text
+    outcome = result(found, [probe(1, 20.0, last, 100.0)])
+    assert outcome.verdict is verdict
+    assert said in outcome.reason
+    assert said in Page(search_html(outcome)).text
 
 
 def test_the_terminal_tells_the_answer_every_probe_and_where_the_page_is() -> None:
@@ -98,7 +122,7 @@ def test_the_terminal_tells_the_answer_every_probe_and_where_the_page_is() -> No
     assert max(map(len, said.splitlines())) <= 80
     line = StringIO()
     print_probe(3, PROBES[1], Console(file=line, width=80))
-    print_probe(4, probe(4, 80.0, Outcome.REFUSED), Console(file=line, width=80))
+    print_probe(4, probe(4, 80.0, ProbeOutcome.REFUSED), Console(file=line, width=80))
     assert line.getvalue().splitlines() == [
         "probe 3: 40.0/s fails; delay p95 < 2s: 9.00 s",
         "probe 4: 80.0/s not tried: offers too much",

@@ -45,17 +45,17 @@ def test_what_is_not_known_is_a_dash_and_what_is_doubtful_is_named(steady: MadeU
     assert lines[0].startswith("INVALID  The measurement is not sound. ")
     assert "p50 needs 6 jobs, p95 needs 72 jobs" in lines
     # The check that the reason names already is not told twice.
-    doubts = [line for line in lines if line.startswith("not sound: ")]
-    assert len(doubts) == 2
-    assert doubts[-1] == f"not sound: {limiter.detail}"
+    warnings = [line for line in lines if line.startswith("not sound: ")]
+    assert len(warnings) == 2
+    assert warnings[-1] == f"not sound: {limiter.detail}"
 
 
-@pytest.mark.parametrize(("reason", "told"), [("no answer", "no answer."), ("no answer; is it up?", "is it up?")])
-def test_a_run_without_a_job_has_no_table(steady: MadeUpRun, reason: str, told: str) -> None:
+@pytest.mark.parametrize(("reason", "message"), [("no answer", "no answer."), ("no answer; is it up?", "is it up?")])
+def test_a_run_without_a_job_has_no_table(steady: MadeUpRun, reason: str, message: str) -> None:
     empty = msgspec.structs.replace(steady.run, ending=Ending.ABORTED, reason=reason)
     lines = printed(summarize(empty, SAMPLES.empty_table(), REQUESTS.empty_table(), None))
     assert lines[0].startswith("ABORTED  The run was aborted: no answer")
-    assert lines[0].endswith(told)
+    assert lines[0].endswith(message)
     assert not any(line.startswith("run ") for line in lines)
 
 

@@ -30,7 +30,7 @@ def test_times_keep_three_digits_that_count(value_ms: float | None, text: str) -
     ],
 )
 def test_spans_name_their_two_largest_units(seconds: float, text: str) -> None:
-    assert words.span(seconds) == text
+    assert words.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_rates_counts_money_and_moments() -> None:
         "$0.137", "$12.50", "$0.00", "–",
     )  # fmt: skip
     assert words.dollars(0.0000312) == "$0.0000312"
-    assert words.moment(1_767_225_600.0) == "2026-01-01 00:00:00 UTC"
+    assert words.timestamp(1_767_225_600.0) == "2026-01-01 00:00:00 UTC"
 
 
 def test_a_signed_share_shows_its_direction() -> None:

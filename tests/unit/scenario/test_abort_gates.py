@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from scipy import stats
 
 from loadtest.record.sample import Sample
-from loadtest.scenario.abort_gates import CERTAINTY, surprise
-from loadtest.scenario.limits import impossible
+from loadtest.scenario.abort_gates import MIN_SURPRISE_NATS, chernoff_bound
+from loadtest.scenario.limits import find_issues
 from loadtest.scenario.model import Scenario
-from loadtest.scenario.stops import Stops
-from loadtest.traffic.shares import Place
+from loadtest.scenario.stops import StopRules
+from loadtest.traffic.shares import Share
 
 
 def scenario(*gates: str, **rule: Any) -> Scenario:
@@ -43,20 +43,20 @@ def job(at: float, **changes: Any) -> Sample:
     return Sample(**{**whole, **changes})
 
 
-def watched(stops: Stops, *jobs: Sample, look_at: float) -> str | None:
+def watched(stops: StopRules, *jobs: Sample, look_at: float) -> str | None:
     assert stops.watch is not None
     for each in jobs:
         stops.watch.ended(each)
-    stops.look(look_at)
+    stops.evaluate(look_at)
     return stops.reason
 
 
 def test_without_gates_there_is_nothing_to_count() -> None:
-    assert Stops(scenario()).watch is None
+    assert StopRules(scenario()).watch is None
 
 
 def test_a_percentile_that_plainly_does_not_hold_ends_the_run_and_says_by_how_much() -> None:
-    stops = Stops(scenario("delay p95 < 2s"))
+    stops = StopRules(scenario("delay p95 < 2s"))
     jobs = [job(100 + n / 10, delay_ms=2000 if n % 3 == 0 else 7) for n in range(60)]
     assert watched(stops, *jobs, look_at=106) == (
         'abort.gates: "delay p95 < 2s" does not hold: '
@@ -65,19 +65,19 @@ def test_a_percentile_that_plainly_does_not_hold_ends_the_run_and_says_by_how_mu
 
 
 def test_what_chance_explains_does_not_end_a_run() -> None:
-    stops = Stops(scenario("delay p95 < 2s"))
+    stops = StopRules(scenario("delay p95 < 2s"))
     jobs = [job(100 + n / 10, delay_ms=2000 if n % 12 == 0 else 7) for n in range(60)]
     assert watched(stops, *jobs, look_at=106) is None  # 5 of 60
 
 
 def test_with_few_jobs_it_does_not_judge() -> None:
     slow = [job(100 + n / 10, delay_ms=9000) for n in range(20)]
-    assert watched(Stops(scenario("delay p95 < 2s")), *slow[:19], look_at=102) is None
-    assert watched(Stops(scenario("delay p95 < 2s")), *slow, look_at=102) is not None
+    assert watched(StopRules(scenario("delay p95 < 2s")), *slow[:19], look_at=102) is None
+    assert watched(StopRules(scenario("delay p95 < 2s")), *slow, look_at=102) is not None
 
 
 def test_what_is_long_ago_is_forgotten() -> None:
-    stops = Stops(scenario("delay p95 < 2s"))
+    stops = StopRules(scenario("delay p95 < 2s"))
     slow = [job(100 + n / 100, delay_ms=9000) for n in range(60)]
     quick = [job(111 + n / 100) for n in range(30)]
     assert watched(stops, *slow, *quick, look_at=112) is None
@@ -106,33 +106,33 @@ def test_what_is_long_ago_is_forgotten() -> None:
     ],
 )
 def test_each_kind_of_gate(gate: str, changes: dict[str, Any], figure: str | None) -> None:
-    reason = watched(Stops(scenario(gate)), *(job(100 + n / 10, **changes) for n in range(40)), look_at=104)
+    reason = watched(StopRules(scenario(gate)), *(job(100 + n / 10, **changes) for n in range(40)), look_at=104)
     assert reason is None if figure is None else reason is not None and figure in reason
 
 
 def test_throughput_is_judged_once_a_whole_window_has_passed_and_needs_no_job_to_end() -> None:
-    stops = Stops(scenario("throughput > 2/s"))
+    stops = StopRules(scenario("throughput > 2/s"))
     for now in range(100, 110):
         assert watched(stops, job(float(now)), look_at=now) is None
-    stops.look(110)
+    stops.evaluate(110)
     assert stops.reason == ('abort.gates: "throughput > 2/s" does not hold: 10 jobs completed in the last 10 s, 1/s')
-    silent = Stops(scenario("throughput > 2/s"))
+    silent = StopRules(scenario("throughput > 2/s"))
     assert watched(silent, look_at=100) is None
     assert watched(silent, look_at=110) is not None
 
 
 def test_processes_reach_a_throughput_together() -> None:
-    stops = Stops(scenario("throughput > 2/s"))
-    stops.share(Place(1, 4))
+    stops = StopRules(scenario("throughput > 2/s"))
+    stops.set_share(Share(1, 4))
     for now in range(100, 111):
         assert watched(stops, job(float(now)), look_at=now) is None
-    stops.look(116)
+    stops.evaluate(116)
     assert stops.reason is not None
     assert stops.reason.endswith("5 jobs completed in the last 10 s, 2/s if each of 4 processes does as this one")
 
 
 def test_memory_does_not_grow_with_the_jobs() -> None:
-    stops = Stops(scenario("delay p95 < 2s", "throughput > 2/s", over="30s"))
+    stops = StopRules(scenario("delay p95 < 2s", "throughput > 2/s", over="30s"))
     assert watched(stops, *(job(100 + n / 1000) for n in range(60_000)), look_at=160) is None
     for _, recent in stops.watch._counted:  # type: ignore[union-attr]
         assert len(recent._buckets) <= 22
@@ -144,13 +144,13 @@ def test_the_surprise_is_never_more_than_the_truth(counted: tuple[int, int], sha
     over, n = counted
     truth = -stats.binom.logsf(over - 1, n, share)
     assume(truth < 700)  # beyond, the probability that scipy takes the logarithm of has hardly a digit left
-    assert surprise(over, n, share) <= truth * (1 + 1e-6) + 1e-9
+    assert chernoff_bound(over, n, share) <= truth * (1 + 1e-6) + 1e-9
 
 
 def test_a_target_at_its_limit_hardly_ever_ends_a_run() -> None:
     counts = np.random.default_rng(1).binomial(200, 0.05, 20_000)
-    assert sum(surprise(int(over), 200, 0.05) >= CERTAINTY for over in counts) <= 20
-    assert math.isinf(surprise(1, 10, 0.0))
+    assert sum(chernoff_bound(int(over), 200, 0.05) >= MIN_SURPRISE_NATS for over in counts) <= 20
+    assert math.isinf(chernoff_bound(1, 10, 0.0))
 
 
 @pytest.mark.parametrize(
@@ -168,5 +168,5 @@ def test_what_can_only_be_judged_afterwards_is_refused(gate: str, said: str) -> 
 
 
 def test_a_flow_that_the_scenario_has_not_is_named() -> None:
-    faults = list(impossible(scenario("delay p95 < 2s of runsync")))
-    assert [fault.path for fault in faults] == [("abort", "gates", 0)]
+    issues = list(find_issues(scenario("delay p95 < 2s of runsync")))
+    assert [error.path for error in issues] == [("abort", "gates", 0)]

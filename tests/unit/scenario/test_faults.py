@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.errors import ScenarioError
-from loadtest.scenario.document import parsed
+from loadtest.scenario.document import parse_yaml
 from loadtest.scenario.load import load_scenario, load_settings
-from loadtest.scenario.overrides import overridden, parse_override
+from loadtest.scenario.overrides import apply_override, parse_override
 
 SMOKE = Path(__file__).parents[3] / "scenarios" / "smoke.yaml"
 LOAD = "load:\n  stages:\n    - rate: 20/s\n      for: 15s\n"
@@ -240,12 +240,12 @@ def one_line_or_none(refused: ScenarioError | None) -> bool:
 
 @given(st.text(max_size=60) | st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 def test_any_text_is_a_document_or_one_line(text: str) -> None:
-    fault = None
+    error = None
     try:
-        parsed(text, "x.yaml")
+        parse_yaml(text, "x.yaml")
     except ScenarioError as refused:
-        fault = refused
-    assert one_line_or_none(fault)
+        error = refused
+    assert one_line_or_none(error)
 
 
 PLACES = [
@@ -276,7 +276,7 @@ PLACES += [
     "seed",
     "price",
     "load.model",
-    "patience",
+    "job_timeout",
 ]
 KEYS = [
     "a",
@@ -304,19 +304,19 @@ scalars = (
     ),
 )
 def test_any_value_in_any_place_is_taken_or_told_in_one_line(place: str, value: object) -> None:
-    fault = None
+    error = None
     try:
         load_scenario(SMOKE, [f"{place}={json.dumps(value)}"])
     except ScenarioError as refused:
-        fault = refused
-    assert one_line_or_none(fault)
+        error = refused
+    assert one_line_or_none(error)
 
 
 @given(json_values, st.lists(st.sampled_from("abc"), min_size=1, max_size=4))
 def test_an_override_is_found_again_where_it_was_put_and_leaves_the_rest(data: object, keys: list[str]) -> None:
     before = {"root": data, "other": [1, 2]}
     override = parse_override(f"--set {'.'.join(['fresh', *keys])}=7".removeprefix("--set "))
-    after = overridden(before, override)
+    after = apply_override(before, override)
     at = after
     for key in override.path:
         at = at[key]

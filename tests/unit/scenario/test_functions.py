@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from loadtest.errors import ScenarioError
-from loadtest.scenario.functions import function_of
+from loadtest.scenario.functions import load_input_function
 from loadtest.traffic.inputs import Function
 
 
-def told(source: str, function: str = "inputs.py:make") -> str:
+def reported(source: str, function: str = "inputs.py:make") -> str:
     """The fault of a file, at once or for job 7."""
     with pytest.raises(ScenarioError) as refused:
         made(source, function)
@@ -20,7 +20,7 @@ def told(source: str, function: str = "inputs.py:make") -> str:
 
 
 def made(source: str, function: str = "inputs.py:make") -> object:
-    make = function_of(Function(function=function, source=source))
+    make = load_input_function(Function(function=function, source=source))
     return msgspec.json.decode(make(7, np.random.default_rng(1)))
 
 
@@ -52,7 +52,7 @@ def test_what_it_makes_is_json(value: str, sent: object) -> None:
     ],
 )
 def test_what_json_cannot_hold_is_told_with_its_job(value: str, why: str) -> None:
-    assert f"inputs: inputs.py:make made no JSON for job 7: {why}" in told(returning(value))
+    assert f"inputs: inputs.py:make made no JSON for job 7: {why}" in reported(returning(value))
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_json_cannot_hold_is_told_with_its_job(value: str, why: str) -> Non
     ],
 )
 def test_whatever_a_call_raises_is_one_line_that_names_the_job(body: str, why: str) -> None:
-    assert f"inputs: inputs.py:make failed for job 7: {why}" in told(f"def make(seq, rng):\n    {body}")
+    assert f"inputs: inputs.py:make failed for job 7: {why}" in reported(f"def make(seq, rng):\n    {body}")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_whatever_a_call_raises_is_one_line_that_names_the_job(body: str, why: s
     ],
 )
 def test_whatever_a_file_raises_is_one_line_that_names_it(source: str, why: str) -> None:
-    assert f"inputs: inputs.py {why}" in told(source)
+    assert f"inputs: inputs.py {why}" in reported(source)
 
 
 @pytest.mark.parametrize("source", ["raise KeyboardInterrupt", "def make(seq, rng):\n    raise KeyboardInterrupt"])

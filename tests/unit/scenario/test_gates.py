@@ -64,8 +64,8 @@ def refusal(text: str) -> str:
     """The one line that refuses a text, or nothing where it is a gate that reads back as itself."""
     try:
         gate = parse_gate(text)
-    except ValueError as fault:
-        return str(fault)
+    except ValueError as error:
+        return str(error)
     return "" if parse_gate(gate_text(gate)) == gate else "reads back\nas another gate"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from loadtest.errors import UsageError
-from loadtest.scenario.key import key_of
+from loadtest.scenario.key import api_key
 from loadtest.scenario.model import Scenario
 
 
@@ -16,29 +16,29 @@ def scenario(target: Any) -> Scenario:
 
 
 def test_local_targets_have_a_key_of_their_own() -> None:
-    assert key_of(scenario("embedded"), {}) == "local"
-    assert key_of(scenario("http://localhost:1/v2/x"), {"LOADTEST_API_KEY": "k"}) == "k"
-    assert key_of(scenario("embedded"), {"RUNPOD_API_KEY": "never"}) == "local"
+    assert api_key(scenario("embedded"), {}) == "local"
+    assert api_key(scenario("http://localhost:1/v2/x"), {"LOADTEST_API_KEY": "k"}) == "k"
+    assert api_key(scenario("embedded"), {"RUNPOD_API_KEY": "never"}) == "local"
 
 
 def test_a_remote_target_needs_its_variable() -> None:
     remote = scenario("https://api.runpod.ai/v2/x")
-    assert key_of(remote, {"RUNPOD_API_KEY": "k"}) == "k"
+    assert api_key(remote, {"RUNPOD_API_KEY": "k"}) == "k"
     with pytest.raises(UsageError, match="RUNPOD_API_KEY is not set"):
-        key_of(remote, {"LOADTEST_API_KEY": "k"})
+        api_key(remote, {"LOADTEST_API_KEY": "k"})
 
 
 def test_a_named_variable_is_the_only_one() -> None:
     named = scenario({"url": "http://localhost:1/v2/x", "key_variable": "MINE"})
-    assert key_of(named, {"MINE": "k"}) == "k"
+    assert api_key(named, {"MINE": "k"}) == "k"
     with pytest.raises(UsageError, match="MINE"):
-        key_of(named, {"LOADTEST_API_KEY": "k"})
+        api_key(named, {"LOADTEST_API_KEY": "k"})
 
 
 @pytest.mark.parametrize("key", ["k\n", "two words", "k\r\nX-Other: 1", "\x00"])
 def test_a_key_that_would_break_the_header_is_refused_and_not_repeated(key: str) -> None:
     for target, name in (("embedded", "LOADTEST_API_KEY"), ("https://api.runpod.ai/v2/x", "RUNPOD_API_KEY")):
         with pytest.raises(UsageError) as refused:
-            key_of(scenario(target), {name: key})
+            api_key(scenario(target), {name: key})
         assert name in str(refused.value)
         assert key not in str(refused.value)

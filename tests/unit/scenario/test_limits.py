@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from loadtest.errors import ScenarioError
-from loadtest.scenario.limits import MOST_JOBS, refuse_over_limits
+from loadtest.scenario.limits import MAX_JOBS, refuse_over_limits
 from loadtest.scenario.model import Scenario
 
 
@@ -86,7 +86,7 @@ def test_a_closed_load_offers_no_rate_that_could_be_too_high() -> None:
 
 def test_a_schedule_that_memory_cannot_hold_is_refused() -> None:
     load = {"stages": [{"rate": "100/s", "for": "3 d"}]}
-    assert f"25920000 jobs, but a schedule holds at most {MOST_JOBS}" in refusal(scenario(load=load))
+    assert f"25920000 jobs, but a schedule holds at most {MAX_JOBS}" in refusal(scenario(load=load))
 
 
 def test_a_target_elsewhere_needs_both_ceilings_and_tls() -> None:

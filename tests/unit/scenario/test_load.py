@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.endpoint.settings import Constant, LogNormal, Measured
+from loadtest.endpoint.settings import Constant, Empirical, LogNormal
 from loadtest.errors import ScenarioError
 from loadtest.scenario.key import key_variable
 from loadtest.scenario.load import load_scenario, load_settings
@@ -70,13 +70,13 @@ def test_a_spread_is_one_time_a_distribution_a_list_or_a_file(tmp_path: Path) ->
         written(
             tmp_path,
             "cold_start: {file: measured.txt}\nservice: {median: 1s, sigma: 0.5}\n"
-            "revival: {takes: [1s, 2s]}\nidle_timeout: 7s\n",
+            "revival: {duration: [1s, 2s]}\nidle_timeout: 7s\n",
         )
     )
-    assert settings.cold_start == Measured.model_validate({"values": ["1.2s", "900ms"], "file": "measured.txt"})
+    assert settings.cold_start == Empirical.model_validate({"values": ["1.2s", "900ms"], "file": "measured.txt"})
     assert settings.service == LogNormal.model_validate({"median": "1s", "sigma": 0.5})
     assert settings.revival is not None
-    assert settings.revival.takes == Measured.model_validate({"values": ["1s", "2s"]})
+    assert settings.revival.duration == Empirical.model_validate({"values": ["1s", "2s"]})
     assert load_settings(written(tmp_path, "service: 300ms")).service == Constant.model_validate(
         {"constant": "300ms"}
     )
@@ -147,5 +147,5 @@ def test_the_hash_passes_over_the_seed_and_what_is_under_test_and_nothing_else(t
     plain = load_scenario(path).hash()
     assert load_scenario(path, seed=8, target="http://127.0.0.1:1/v2/x").hash() == plain
     assert load_scenario(path, ["endpoint.service=1s"]).hash() == plain
-    for change in ("load.stages.0.rate=21/s", "flows.run.input=1", "patience=9s"):
+    for change in ("load.stages.0.rate=21/s", "flows.run.input=1", "job_timeout=9s"):
         assert load_scenario(path, [change]).hash() != plain

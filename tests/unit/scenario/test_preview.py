@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from loadtest.protocol import Op
 from loadtest.report.preview import WIDTH, preview_lines
-from loadtest.scenario.doubts import doubts
+from loadtest.scenario.doubts import warnings
 from loadtest.scenario.load import load_scenario
 from loadtest.scenario.model import Flow, Scenario
 from loadtest.scenario.preview import polls_of, preview
-from loadtest.traffic.arrivals import schedule
+from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import OpenLoad
 
 SCENARIOS = sorted((Path(__file__).parents[3] / "scenarios").glob("*.yaml"))
@@ -33,15 +33,15 @@ def users(count: int, think: str = "1s", **more: Any) -> Scenario:
 
 
 def test_constant_arrivals_are_counted_exactly() -> None:
-    seen = preview(scenario(flows={"run": {"weight": 3}, "runsync": {}}, price=0.001))
-    assert seen.jobs == 1200
-    assert sum(flow.jobs or 0 for flow in seen.flows) == 1200
-    assert [stage.jobs for stage in seen.stages] == [1200]
-    assert seen.peak_per_s == 20
-    assert seen.longest_s == 60 + 30 + 20
-    assert seen.service_s == 0.2
-    assert seen.cost == pytest.approx(1200 * 0.2 * 0.001)
-    assert [(each.op, each.limit and each.limit.requests) for each in seen.operations] == [
+    previewed = preview(scenario(flows={"run": {"weight": 3}, "runsync": {}}, price=0.001))
+    assert previewed.jobs == 1200
+    assert sum(flow.jobs or 0 for flow in previewed.flows) == 1200
+    assert [stage.jobs for stage in previewed.stages] == [1200]
+    assert previewed.peak_per_s == 20
+    assert previewed.longest_s == 60 + 30 + 20
+    assert previewed.service_s == 0.2
+    assert previewed.cost == pytest.approx(1200 * 0.2 * 0.001)
+    assert [(each.op, each.limit and each.limit.requests) for each in previewed.operations] == [
         (Op.RUN, 1000),
         (Op.RUNSYNC, 2000),
     ]
@@ -50,24 +50,24 @@ def test_constant_arrivals_are_counted_exactly() -> None:
 def test_it_is_the_very_schedule_that_the_seed_gives() -> None:
     asked = scenario("poisson", seed=5)
     assert isinstance(asked.load, OpenLoad)
-    drawn = schedule(asked.load, {"run": 1.0}, 5)
+    drawn = draw_schedule(asked.load, {"run": 1.0}, 5)
     counts = [int(((drawn.at_s >= at) & (drawn.at_s < at + 10)).sum()) for at in drawn.at_s]
-    seen = preview(asked)
-    assert seen.jobs == len(drawn)
-    assert seen.operations[0].fullest == max(counts)
-    assert seen.schedule == preview(scenario("poisson", seed=5)).schedule
-    assert seen.schedule != preview(scenario("poisson", seed=6)).schedule
+    previewed = preview(asked)
+    assert previewed.jobs == len(drawn)
+    assert previewed.operations[0].peak == max(counts)
+    assert previewed.schedule == preview(scenario("poisson", seed=5)).schedule
+    assert previewed.schedule != preview(scenario("poisson", seed=6)).schedule
 
 
 def test_ten_seconds_over_the_limit_are_a_doubt_and_say_by_how_many() -> None:
     at_the_limit = preview(scenario("poisson", "100/s", endpoint={"workers": {"active": 99, "max": 99}}))
-    fullest = at_the_limit.operations[0].fullest or 0
-    assert fullest > 1000
+    peak = at_the_limit.operations[0].peak or 0
+    assert peak > 1000
     assert any(
-        doubt.startswith(f"{fullest} jobs fall into the fullest 10s of /run, {fullest - 1000} more")
-        for doubt in doubts(at_the_limit)
+        warning.startswith(f"{peak} jobs fall into the fullest 10s of /run, {peak - 1000} more")
+        for warning in warnings(at_the_limit)
     )
-    assert doubts(preview(scenario("constant", "100/s", endpoint={"workers": {"active": 99, "max": 99}}))) == []
+    assert warnings(preview(scenario("constant", "100/s", endpoint={"workers": {"active": 99, "max": 99}}))) == []
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_ten_seconds_over_the_limit_are_a_doubt_and_say_by_how_many() -> None:
         ({"policy": "fixed", "every": "200ms"}, 0.1, 1),
         ({"policy": "fixed", "every": "200ms"}, 0.9, 5),
         ({"policy": "shared", "every": "1s"}, 2.5, 3),
-        ({"policy": "backoff", "every": "1s", "factor": 2, "at_most": "4s"}, 10.5, 4),
+        ({"policy": "backoff", "every": "1s", "factor": 2, "max_interval": "4s"}, 10.5, 4),
     ],
 )
 def test_polls_are_counted_until_the_job_has_ended(polling: Any, service_s: float, polls: int) -> None:
@@ -108,16 +108,16 @@ def test_the_mean_of_a_spread_counts_not_its_median() -> None:
 
 
 def test_of_another_target_neither_service_nor_cost_is_known() -> None:
-    seen = preview(scenario(target="http://localhost:1/v2/x", price=0.001))
-    assert (seen.service_s, seen.cost, seen.polls) == (None, None, None)
-    assert "it needs the measured time of a job" in " ".join(" ".join(preview_lines(seen)).split())
+    previewed = preview(scenario(target="http://localhost:1/v2/x", price=0.001))
+    assert (previewed.service_s, previewed.cost, previewed.polls) == (None, None, None)
+    assert "it needs the measured time of a job" in " ".join(" ".join(preview_lines(previewed)).split())
 
 
 def test_a_closed_load_is_bounded_by_its_users_or_by_the_limits() -> None:
     assert preview(users(10, endpoint={"service": "1s"})).jobs == 10 * 60 / 2 + 10
-    seen = preview(users(5000, endpoint={"service": "1s"}))
-    assert seen.jobs == 1000 * 7
-    assert (seen.schedule, seen.peak_per_s) == (None, None)
+    previewed = preview(users(5000, endpoint={"service": "1s"}))
+    assert previewed.jobs == 1000 * 7
+    assert (previewed.schedule, previewed.peak_per_s) == (None, None)
     assert preview(users(10, target="http://localhost:1/v2/x")).jobs == 1000 * 7
 
 
@@ -131,7 +131,7 @@ def test_a_closed_load_is_bounded_by_its_users_or_by_the_limits() -> None:
         ),
         (scenario(length="1s", abort={"jobs": 50}), "abort.jobs is 50, so with 20 jobs the abort rule never judges"),
         (scenario(endpoint={"service": "1s"}), "the peak keeps 20 workers busy and there are at most 3"),
-        (scenario(patience="100ms"), "is given up after 100ms; raise patience"),
+        (scenario(job_timeout="100ms"), "is given up after 100ms; raise job_timeout"),
         (scenario(drain={"within": "0s"}), "the drain ends before the last jobs do"),
         (scenario(endpoint={"limits": {"run": "50 per 10 s"}}), "the endpoint allows 50 per 10 s; expect 429s"),
         (
@@ -141,11 +141,11 @@ def test_a_closed_load_is_bounded_by_its_users_or_by_the_limits() -> None:
     ],
 )
 def test_what_may_spoil_a_run_is_a_doubt(asked: Scenario, says: str) -> None:
-    assert any(says in doubt for doubt in doubts(preview(asked)))
+    assert any(says in warning for warning in warnings(preview(asked)))
 
 
 def test_a_sound_scenario_raises_no_doubt() -> None:
-    assert doubts(preview(scenario(endpoint={"workers": {"active": 9, "max": 9}}))) == []
+    assert warnings(preview(scenario(endpoint={"workers": {"active": 9, "max": 9}}))) == []
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
@@ -161,10 +161,10 @@ def test_long_names_are_cut_and_not_wrapped() -> None:
 
 
 def test_the_smoke_scenario_is_short_and_still_has_enough_jobs() -> None:
-    seen = preview(load_scenario(next(path for path in SCENARIOS if path.stem == "smoke")))
-    assert (seen.jobs or 0) >= 400
-    assert seen.scenario.load.duration_s <= 15
-    assert doubts(seen) == []
+    previewed = preview(load_scenario(next(path for path in SCENARIOS if path.stem == "smoke")))
+    assert (previewed.jobs or 0) >= 400
+    assert previewed.scenario.load.duration_s <= 15
+    assert warnings(previewed) == []
 
 
 @pytest.mark.parametrize(
@@ -192,4 +192,4 @@ def test_a_gate_that_cannot_pass_is_a_doubt(gate: str, rate: str, doubtful: bool
             "gates": [gate],
         }
     )
-    assert any("cannot pass" in doubt for doubt in doubts(preview(asked))) == doubtful
+    assert any("cannot pass" in warning for warning in warnings(preview(asked))) == doubtful

@@ -13,7 +13,7 @@ from loadtest.scenario.limits import refuse_over_limits
 from loadtest.scenario.load import load_scenario
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import preview
-from loadtest.scenario.probes import at_rate, changes, first_rate, obstacle
+from loadtest.scenario.probes import as_overrides, blocking_reason, first_rate, scaled_to
 
 BREAKPOINT = Path(__file__).parents[3] / "scenarios" / "breakpoint.yaml"
 
@@ -23,7 +23,7 @@ def scenario(**more: Any) -> Scenario:
     asked = {
         "name": "x",
         "load": {"arrivals": "constant", "stages": stages},
-        "search": {"at_most": "500/s"},
+        "search": {"max_rate": "500/s"},
         "gates": ["delay p95 < 2s"],
     }
     return Scenario.model_validate(asked | more)
@@ -31,23 +31,23 @@ def scenario(**more: Any) -> Scenario:
 
 def test_all_rates_are_scaled_so_that_the_highest_is_the_one_that_is_tried() -> None:
     assert first_rate(scenario()) == 20
-    probe = at_rate(scenario(), 33.3, 2, 7)
+    probe = scaled_to(scenario(), 33.3, 2, 7)
     rates = [(stage.rate.start, stage.rate.end, stage.duration) for stage in probe.load.stages]  # type: ignore[union-attr]
     assert rates == [(8.325, 33.3, 4), (33.3, 33.3, 20)]
     assert (probe.seed, probe.search) == (7, None)
-    assert probe.hash() == at_rate(scenario(search={"at_most": "90/s"}), 33.3, 2, 8).hash()
+    assert probe.hash() == scaled_to(scenario(search={"max_rate": "90/s"}), 33.3, 2, 8).hash()
 
 
 def test_set_makes_the_same_probe_of_the_file() -> None:
     asked = load_scenario(BREAKPOINT, ["ceilings.jobs=5000"])
-    probe = at_rate(asked, 47.6, 2, 4)
-    assert load_scenario(BREAKPOINT, changes(probe), seed=4) == probe
+    probe = scaled_to(asked, 47.6, 2, 4)
+    assert load_scenario(BREAKPOINT, as_overrides(probe), seed=4) == probe
 
 
 def test_once_the_money_is_spent_nothing_more_is_sent() -> None:
-    probe = at_rate(scenario(price=0.01), 20.0, 1, 1)
+    probe = scaled_to(scenario(price=0.01), 20.0, 1, 1)
     spent = probe.model_copy(update={"ceilings": probe.ceilings.model_copy(update={"cost": -0.1})})
-    assert obstacle(spent) == "ceilings.cost is spent"
+    assert blocking_reason(spent) == "ceilings.cost is spent"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_once_the_money_is_spent_nothing_more_is_sent() -> None:
 def test_what_a_limit_or_ceiling_forbids_is_not_sent(
     more: dict[str, Any], rate_per_s: float, why: str | None
 ) -> None:
-    said = obstacle(at_rate(scenario(**more), rate_per_s, 1, 1))
+    said = blocking_reason(scaled_to(scenario(**more), rate_per_s, 1, 1))
     assert (said is None) == (why is None)
     assert why is None or (said is not None and why in said)
 
@@ -73,7 +73,7 @@ def test_what_a_limit_or_ceiling_forbids_is_not_sent(
     [
         ({"gates": []}, "search: a search needs an objective; add gates"),
         ({"gates": ["throughput > 3/s"]}, 'gates[0]: "throughput > 3/s" breaks at low rates'),
-        ({"search": {"at_most": "10/s"}}, "search.at_most: 10/s is less than the load's own 20/s"),
+        ({"search": {"max_rate": "10/s"}}, "search.max_rate: 10/s is less than the load's own 20/s"),
         ({"load": {"model": "closed", "stages": [{"users": 3, "for": "5s"}]}}, "search: a search changes the rates"),
         (
             {"load": {"arrivals": {"times": [1, 2]}, "stages": [{"rate": "1/s", "for": "9s"}]}},

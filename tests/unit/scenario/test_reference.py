@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from loadtest.scenario.document import parsed
+from loadtest.scenario.document import parse_yaml
 from loadtest.scenario.reference import json_schema, reference
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +29,7 @@ def test_every_key_is_described() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_schema_takes_every_scenario_in_the_repository(path: Path) -> None:
-    jsonschema.validate(parsed(path.read_text(), path.name).data, SCHEMA)
+    jsonschema.validate(parse_yaml(path.read_text(), path.name).data, SCHEMA)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 from loadtest.scenario.model import Scenario
-from loadtest.scenario.stops import Stops
-from loadtest.traffic.shares import NOWHERE, Place
+from loadtest.scenario.stops import StopRules
+from loadtest.traffic.shares import NO_SHARE, Share
 
 
-def stops(**settings: Any) -> Stops:
+def stops(**settings: Any) -> StopRules:
     load = {"stages": [{"rate": "1/s", "for": "1s"}]}
-    return Stops(Scenario.model_validate({"name": "s", "load": load, **settings}))
+    return StopRules(Scenario.model_validate({"name": "s", "load": load, **settings}))
 
 
 def test_the_jobs_ceiling_is_exact() -> None:
@@ -20,11 +20,11 @@ def test_the_jobs_ceiling_is_exact() -> None:
 
 def test_processes_share_the_ceilings_and_one_without_a_place_has_not_reached_any() -> None:
     watched = stops(ceilings={"jobs": 5, "cost": 1.0}, price=1.0)
-    watched.share(Place(0, 2))
-    watched.share(NOWHERE)
+    watched.set_share(Share(0, 2))
+    watched.set_share(NO_SHARE)
     assert [watched.may_submit() for _ in range(4)] == [True, True, True, False]
     other = stops(ceilings={"jobs": 5, "cost": 1.0}, price=1.0)
-    other.share(Place(1, 2))
+    other.set_share(Share(1, 2))
     other.ended(0.0, True, 500)
     assert other.reason is not None
 

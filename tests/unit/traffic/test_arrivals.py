@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.traffic.arrivals import fullest, schedule
+from loadtest.traffic.arrivals import draw_schedule, max_in_window
 from loadtest.traffic.settings import OpenLoad
 
 
@@ -16,7 +16,7 @@ def load(*stages: tuple[str, str], arrivals: Any = "poisson") -> OpenLoad:
 
 
 def times(*stages: tuple[str, str], arrivals: Any = "poisson", seed: int = 1) -> Any:
-    return schedule(load(*stages, arrivals=arrivals), {"run": 1.0}, seed).at_s
+    return draw_schedule(load(*stages, arrivals=arrivals), {"run": 1.0}, seed).at_s
 
 
 def cv(gaps: Any) -> float:
@@ -59,15 +59,15 @@ def test_a_trace_is_played_at_its_speed_until_the_load_is_over() -> None:
 
 
 def test_shares_deal_the_flows_and_leave_the_times_alone() -> None:
-    one = schedule(load(("100/s", "100s")), {"run": 1.0}, seed=7)
-    two = schedule(load(("100/s", "100s")), {"run": 0.25, "runsync": 0.75}, seed=7)
+    one = draw_schedule(load(("100/s", "100s")), {"run": 1.0}, seed=7)
+    two = draw_schedule(load(("100/s", "100s")), {"run": 0.25, "runsync": 0.75}, seed=7)
     assert (one.at_s == two.at_s).all()
     assert (two.flow == 1).mean() == pytest.approx(0.75, abs=0.02)
     assert sum(two.per_second("run")) + sum(two.per_second("runsync")) == len(two)
 
 
 def test_stages_are_named_by_their_time() -> None:
-    plan = schedule(load(("10/s", "5s"), ("20/s", "5s")), {"run": 1.0}, seed=1)
+    plan = draw_schedule(load(("10/s", "5s"), ("20/s", "5s")), {"run": 1.0}, seed=1)
     assert (plan.stage == (plan.at_s >= 5)).all()
 
 
@@ -80,10 +80,10 @@ kinds = st.sampled_from(["constant", "poisson", {"gamma_cv": 0.3}, {"gamma_cv": 
 def test_a_schedule_is_in_order_within_the_load_and_drawn_from_its_seed(stages: Any, kind: Any, seed: int) -> None:
     stages = [*((f"{a} to {b}", span) for a, b, span in stages), ("1/s", "1s")]
     whole = load(*stages, arrivals=kind)
-    at_s = schedule(whole, {"run": 1.0}, seed).at_s
+    at_s = draw_schedule(whole, {"run": 1.0}, seed).at_s
     assert (np.diff(at_s) >= 0).all()
     assert not len(at_s) or (at_s[0] >= 0 and at_s[-1] < whole.duration_s + 1e-6)
-    assert (schedule(whole, {"run": 1.0}, seed).at_s == at_s).all()
+    assert (draw_schedule(whole, {"run": 1.0}, seed).at_s == at_s).all()
 
 
 def test_a_ramp_from_nothing_stays_in_order_through_rounding() -> None:
@@ -99,4 +99,4 @@ def test_another_seed_is_another_schedule() -> None:
 def test_fullest_counts_every_half_open_interval(at: list[float], span: float) -> None:
     ordered = np.sort(np.array(at, dtype=float))
     by_hand = max((sum(start <= other < start + span for other in at) for start in at), default=0)
-    assert fullest(ordered, span) == by_hand
+    assert max_in_window(ordered, span) == by_hand

@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from loadtest.errors import ScenarioError
-from loadtest.flows.submissions import drawn, fixed
-from loadtest.gate.baseline import unlike
-from loadtest.record.run import Ending, Run
-from loadtest.scenario.functions import function_of
+from loadtest.flows.submissions import fixed_submission, submission_factory
+from loadtest.gate.baseline import incomparable_reason
+from loadtest.record.run import Ending, RunRecord
+from loadtest.scenario.functions import load_input_function
 from loadtest.scenario.load import load_scenario
 from loadtest.scenario.model import Flow, Scenario
-from loadtest.traffic.inputs import draw
+from loadtest.traffic.inputs import input_source
 
 MAKE = """
 def make(seq, rng):
@@ -38,7 +38,7 @@ def flow(**inputs: object) -> Flow:
 def made(count: int = 8, seed: int = 1, stream: int = 0, **inputs: object) -> list[object]:
     described = flow(**inputs).inputs
     assert described is not None
-    input_of = draw(described, seed, function_of, stream)
+    input_of = input_source(described, seed, load_input_function, stream)
     return [input_of(seq) for seq in range(count)]
 
 
@@ -61,7 +61,7 @@ def test_seed_and_number_name_an_input_whoever_draws_it(inputs: dict[str, object
     assert made(**inputs) != made(stream=1, **inputs)
     described = flow(**inputs).inputs
     assert described is not None
-    assert draw(described, 1, function_of)(7) == made(**inputs)[7], "whatever was drawn before"
+    assert input_source(described, 1, load_input_function)(7) == made(**inputs)[7], "whatever was drawn before"
 
 
 def test_a_template_fills_its_places() -> None:
@@ -86,10 +86,10 @@ def test_texts_reach_any_length() -> None:
     assert len(text) == 9 * 10**6  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("place", ["${sequence}", "${integer 5 to 1}", "${text 5}", "${integer 1-5}", "${}"])
-def test_a_place_that_is_not_known_is_refused(place: str) -> None:
+@pytest.mark.parametrize("placeholder", ["${sequence}", "${integer 5 to 1}", "${text 5}", "${integer 1-5}", "${}"])
+def test_a_place_that_is_not_known_is_refused(placeholder: str) -> None:
     with pytest.raises(ValueError, match="write"):
-        flow(template={"deep": [place]})
+        flow(template={"deep": [placeholder]})
 
 
 def test_every_line_is_used_before_any_is_used_again() -> None:
@@ -102,19 +102,19 @@ def test_every_line_is_used_before_any_is_used_again() -> None:
 
 def test_a_fixed_input_is_one_request_and_lines_are_prepared_once() -> None:
     one = scenario(run={"input": {"a": 1}})
-    sent = fixed(one, "run")
+    sent = fixed_submission(one, "run")
     assert sent is not None
     assert sent.body == b'{"input":{"a":1}}'
     several = scenario(run={"inputs": {"lines": [{"a": 1}, {"a": 2}], "order": "in turn"}})
-    assert fixed(several, "run") is None
-    submission_of = drawn(several, "run", function_of)
+    assert fixed_submission(several, "run") is None
+    submission_of = submission_factory(several, "run", load_input_function)
     assert [submission_of(seq).body for seq in range(2)] == [b'{"input":{"a":1}}', b'{"input":{"a":2}}']
     assert submission_of(0) is submission_of(2)
 
 
 def test_a_policy_and_a_webhook_stand_beside_the_input() -> None:
     policy = {"execution_timeout": "5s", "ttl": "1 min", "low_priority": True}
-    sent = fixed(scenario(webhook={"input": 1, "policy": policy}), "webhook", "http://127.0.0.1/x")
+    sent = fixed_submission(scenario(webhook={"input": 1, "policy": policy}), "webhook", "http://127.0.0.1/x")
     assert sent is not None
     assert msgspec.json.decode(sent.body) == {
         "input": 1,
@@ -124,18 +124,18 @@ def test_a_policy_and_a_webhook_stand_beside_the_input() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "seq", "fault"),
+    ("name", "seq", "error"),
     [
         ("fails", 5, "inputs.py:fails failed for job 5: ValueError: no such prompt"),
         ("no_json", 0, "inputs.py:no_json made no JSON for job 0: TypeError"),
         ("large", 3, "that of job 3 makes 11 MB, but /run takes at most 10 MB"),
     ],
 )
-def test_what_a_function_does_wrong_is_one_line(name: str, seq: int, fault: str) -> None:
+def test_what_a_function_does_wrong_is_one_line(name: str, seq: int, error: str) -> None:
     described = scenario(run={"inputs": {"function": f"inputs.py:{name}", "source": MAKE}})
     with pytest.raises(ScenarioError) as refused:
-        drawn(described, "run", function_of)(seq)
-    assert fault in str(refused.value)
+        submission_factory(described, "run", load_input_function)(seq)
+    assert error in str(refused.value)
 
 
 def test_files_are_read_into_the_scenario_and_faults_in_them_are_named(tmp_path: Path) -> None:
@@ -150,8 +150,8 @@ def test_files_are_read_into_the_scenario_and_faults_in_them_are_named(tmp_path:
 
     both = loaded("flows: {run: {inputs: prompts.jsonl}, runsync: {inputs: {function: 'inputs.py:make'}}}")
     assert Scenario.model_validate(both.resolved()) == both
-    assert [drawn(both, "run", function_of)(seq).body for seq in range(2)] != []
-    for text, fault in {
+    assert [submission_factory(both, "run", load_input_function)(seq).body for seq in range(2)] != []
+    for text, error in {
         "flows: {run: {inputs: {file: nothing.jsonl}}}": "nothing.jsonl",
         "flows: {run: {inputs: {function: 'inputs.py:nothing'}}}": 'no function "nothing"',
         "flows: {run: {inputs: {function: 'inputs.py:no_json'}}}": "x.yaml:2: flows.run.inputs",
@@ -162,19 +162,19 @@ def test_files_are_read_into_the_scenario_and_faults_in_them_are_named(tmp_path:
     }.items():
         with pytest.raises(ScenarioError) as refused:
             loaded(text)
-        assert fault in str(refused.value)
+        assert error in str(refused.value)
     (tmp_path / "prompts.jsonl").write_text('{"n": 1}\nnot json\n')
     with pytest.raises(ScenarioError, match=r"prompts\.jsonl:2: not JSON"):
         loaded("flows: {run: {inputs: prompts.jsonl}}")
 
 
 def test_runs_with_other_inputs_are_no_baseline_and_have_another_hash() -> None:
-    def ran(lines: list[int]) -> Run:
+    def ran(lines: list[int]) -> RunRecord:
         one = scenario(run={"inputs": {"lines": lines}})
         payloads = {name: each.payload_hash for name, each in one.flows.items()}
         ends = {"started_at": 0.0, "ending": Ending.COMPLETE, "payloads": payloads}
-        return Run("a", one.resolved(), one.hash(), 1, "http://127.0.0.1", "", {}, **ends)  # type: ignore[arg-type]
+        return RunRecord("a", one.resolved(), one.hash(), 1, "http://127.0.0.1", "", {}, **ends)  # type: ignore[arg-type]
 
     assert ran([1, 2]).payloads != ran([1, 3]).payloads
-    assert unlike(ran([1, 2]), ran([1, 2])) is None
-    assert "its payloads are" in (unlike(ran([1, 2]), ran([1, 3])) or "")
+    assert incomparable_reason(ran([1, 2]), ran([1, 2])) is None
+    assert "its payloads are" in (incomparable_reason(ran([1, 2]), ran([1, 3])) or "")

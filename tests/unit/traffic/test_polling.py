@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.traffic.polling import KEPT_SHARE, Crowd, PollPacer
+from loadtest.traffic.polling import LIMIT_HEADROOM, PollGroup, PollPacer
 from loadtest.traffic.settings import Polling
 
 
 def gaps(jobs: int = 1, **settings: object) -> list[float]:
-    pacer = PollPacer(Polling.model_validate({"every": "1s", **settings}), 200.0, Crowd(jobs))
-    return [pacer.gap_s(polls) for polls in range(4)]
+    pacer = PollPacer(Polling.model_validate({"every": "1s", **settings}), 200.0, PollGroup(jobs))
+    return [pacer.interval_s(polls) for polls in range(4)]
 
 
 def test_fixed_polls_are_evenly_spaced_however_many_jobs_there_are() -> None:
@@ -16,9 +16,9 @@ def test_fixed_polls_are_evenly_spaced_however_many_jobs_there_are() -> None:
 
 
 def test_back_off_grows_to_its_most() -> None:
-    assert gaps(policy="backoff", factor=2, at_most="3s") == [1, 2, 3, 3]
+    assert gaps(policy="backoff", factor=2, max_interval="3s") == [1, 2, 3, 3]
 
 
 def test_shared_polls_slow_down_when_the_limit_would_not_hold() -> None:
     assert gaps(jobs=100, policy="shared") == [1, 1, 1, 1]
-    assert gaps(jobs=1800, policy="shared") == pytest.approx([1800 / (200 * KEPT_SHARE)] * 4)
+    assert gaps(jobs=1800, policy="shared") == pytest.approx([1800 / (200 * LIMIT_HEADROOM)] * 4)
