@@ -19,8 +19,8 @@ from statistics import fmean
 import msgspec
 
 from benchmarks.served import LOADTEST
-from loadtest.capacity.held_out import FigureCheck
-from loadtest.capacity.plan import BacktestReport
+from loadtest.capacity.backtest.backtest import FigureCheck
+from loadtest.capacity.planning.plan import BacktestReport
 from loadtest.errors import ExitCode
 
 SCENARIO = "scenarios/capacity.yaml"

@@ -61,14 +61,14 @@ def run(
     changes: Changes = None,
 ) -> None:
     """Run a scenario, and leave its measurements and a report in a directory."""
-    from loadtest import supervise
+    from loadtest.commands import run as runs
 
-    request = supervise.RunRequest(scenario, target, out, seed, processes, expect_workers, bind, changes or [])
-    asked = supervise.scenario_of(request)
+    request = runs.RunRequest(scenario, target, out, seed, processes, expect_workers, bind, changes or [])
+    asked = runs.scenario_of(request)
     if asked.search is None:
-        raise typer.Exit(supervise.run(request, asked))
+        raise typer.Exit(runs.run(request, asked))
     # Slow to import, so that an ordinary run, which needs none of it before it sends, does not wait for it.
-    from loadtest.searching import search
+    from loadtest.commands.search import search
 
     raise typer.Exit(search(request, asked))
 
@@ -81,7 +81,7 @@ def worker(
     ] = None,
 ) -> None:
     """Send for a `loadtest run` on another machine, until it ends."""
-    from loadtest.supervise import run_worker
+    from loadtest.commands.run import run_worker
 
     run_worker(master, keep)
 
@@ -97,9 +97,9 @@ def report(directory: RunDirectoryPath) -> None:
     """Build summary and report anew from what a run recorded."""
     from rich.console import Console
 
+    from loadtest.commands.results import build_results
     from loadtest.record.directory import RunDirectory
-    from loadtest.report.terminal import print_result
-    from loadtest.results import build_results
+    from loadtest.report.terminal.run import print_result
 
     recorded = RunDirectory(directory)
     print_result(build_results(recorded), recorded.report, Console())
@@ -127,7 +127,7 @@ def gate(
 
     from rich.console import Console
 
-    from loadtest.gating import GateRequest, gate
+    from loadtest.commands.gate import GateRequest, gate
 
     request = GateRequest(run, gates or [], baselines or [], tolerance, min_difference, junit, markdown)
     raise typer.Exit(gate(request, os.environ, Console()))
@@ -146,7 +146,7 @@ def compare(
     """Lay several runs over each other, each against the first."""
     from rich.console import Console
 
-    from loadtest.comparing import CompareRequest, compare_runs
+    from loadtest.commands.compare import CompareRequest, compare_runs
 
     compare_runs(CompareRequest(runs, out, tolerance, min_difference), Console())
 
@@ -191,7 +191,7 @@ def capacity(
 
     from rich.console import Console
 
-    from loadtest.planning import CapacityRequest, capacity
+    from loadtest.commands.capacity import CapacityRequest, capacity
 
     request = CapacityRequest(
         runs,
@@ -214,8 +214,8 @@ def capacity(
 @app.command()
 def check(scenario: ScenarioFile, changes: Changes = None, seed: Seed = None, target: TargetUrl = None) -> None:
     """Show what a scenario would send, and send nothing."""
-    from loadtest.report.preview import preview_lines
-    from loadtest.scenario.load import load_scenario
+    from loadtest.report.terminal.preview import preview_lines
+    from loadtest.scenario.loading.load import load_scenario
     from loadtest.scenario.preview import preview
 
     for line in preview_lines(preview(load_scenario(scenario, changes or (), seed, target))):
@@ -227,7 +227,7 @@ def schema() -> None:
     """Print the JSON Schema of scenarios, for editors."""
     import json
 
-    from loadtest.scenario.reference import json_schema
+    from loadtest.scenario.schema import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))
 
@@ -260,8 +260,8 @@ def serve(
     until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
 ) -> None:
     """Serve a local endpoint, with simulated workers or with real ones."""
-    from loadtest.serve.command import serve
-    from loadtest.serve.request import ServeOptions
+    from loadtest.serve.options import ServeOptions
+    from loadtest.serve.server import serve
 
     serve(
         ServeOptions(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from loadtest.analyze.jobs import JobColumns, LoadWindow, offered_by_second
-from loadtest.analyze.quantiles import quantiles
+from loadtest.analyze.stats.quantiles import quantiles
 from loadtest.analyze.summary import Arrivals
 from loadtest.record.run import RunRecord
 from loadtest.scenario.model import Scenario

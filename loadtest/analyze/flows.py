@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from loadtest.analyze.jobs import FLOWS, OUTCOMES, Floats, JobColumns, LoadWindow, Mask
-from loadtest.analyze.quantiles import PER_MILLE, is_supported, nearest_rank, quantiles
+from loadtest.analyze.stats.quantiles import PER_MILLE, is_supported, nearest_rank, quantiles
 from loadtest.analyze.summary import Censored, FlowSummary, OutcomeSummary, Quantiles
 from loadtest.record.run import RunRecord
 from loadtest.record.sample import Outcome

@@ -9,10 +9,8 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from loadtest.analyze.bins import BinnedPercentiles, Bins, bins_over, rounded
-from loadtest.analyze.digest import JobTable, job_table
-from loadtest.analyze.distributions import Distribution, distribution, histogram_edges_ms
-from loadtest.analyze.faults import ErrorGroup
+from loadtest.analyze.error_groups import ErrorGroup
+from loadtest.analyze.job_table import JobTable, job_table
 from loadtest.analyze.jobs import (
     FLOWS,
     OUTCOMES,
@@ -23,8 +21,10 @@ from loadtest.analyze.jobs import (
     load_window,
     offered_by_second,
 )
-from loadtest.analyze.requests_over_time import requests_over_time
-from loadtest.analyze.starts import CLASSES, UNKNOWN
+from loadtest.analyze.operations import requests_over_time
+from loadtest.analyze.start_kinds import CLASSES, UNKNOWN
+from loadtest.analyze.stats.histograms import Distribution, distribution, histogram_edges_ms
+from loadtest.analyze.stats.time_bins import BinnedPercentiles, Bins, bins_over, rounded
 from loadtest.record.run import RunRecord
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario

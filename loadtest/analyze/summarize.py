@@ -6,17 +6,17 @@ import numpy as np
 import pyarrow as pa
 
 from loadtest.analyze.arrivals import arrivals_by_part, arrivals_in, ends_of_ramps
-from loadtest.analyze.digest import JobTable, job_table
-from loadtest.analyze.evidence import CheckInputs
+from loadtest.analyze.checks.concurrency_cap import concurrency_cap_reached
+from loadtest.analyze.checks.inputs import CheckInputs
+from loadtest.analyze.checks.registry import validity
 from loadtest.analyze.flows import flow_summaries
-from loadtest.analyze.held_back import concurrency_cap_reached
+from loadtest.analyze.job_table import JobTable, job_table
 from loadtest.analyze.jobs import OUTCOMES, JobColumns, LoadWindow, load_window
 from loadtest.analyze.littles_law import littles_law
 from loadtest.analyze.operations import operation_summaries
-from loadtest.analyze.starts import cold_start_wave, start_summary
+from loadtest.analyze.start_kinds import cold_start_wave, start_summary
 from loadtest.analyze.steady import SteadyWindow, steady_window
 from loadtest.analyze.summary import Cost, RunInfo, Steady, Summary
-from loadtest.analyze.validity import validity
 from loadtest.analyze.verdict import verdict
 from loadtest.analyze.workers import worker_summaries
 from loadtest.record.run import Ending, RunRecord

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from loadtest.analyze.holm import holm_levels
 from loadtest.analyze.jobs import Floats, JobColumns
-from loadtest.analyze.quantiles import nearest_rank, quantiles
+from loadtest.analyze.stats.multiple_testing import holm_levels
+from loadtest.analyze.stats.quantiles import nearest_rank, quantiles
 from loadtest.analyze.summary import WorkerComparison, WorkerSummary
 
 ERROR_RATE = 0.05

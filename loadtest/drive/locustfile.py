@@ -14,11 +14,11 @@ from locust import events, runners
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
-from loadtest.drive import messages
-from loadtest.drive.crew import ABANDON_AFTER_S
-from loadtest.drive.hand import Generator
-from loadtest.drive.lead import Master, as_loadtest_error
-from loadtest.drive.messages import subscribe
+from loadtest.drive.cluster import messages
+from loadtest.drive.cluster.generator import Generator
+from loadtest.drive.cluster.master import Master, as_loadtest_error
+from loadtest.drive.cluster.membership import ABANDON_AFTER_S
+from loadtest.drive.cluster.messages import subscribe
 from loadtest.drive.options import RunConfig, add_options, read_plan
 from loadtest.drive.shape import StagesShape
 from loadtest.drive.users import MixedUser, RunsyncUser, RunUser, StreamUser, user_class

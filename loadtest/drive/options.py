@@ -12,7 +12,7 @@ from typing import Any
 
 from loadtest.errors import UsageError
 from loadtest.record.run import COMMAND_VARIABLE
-from loadtest.scenario.load import load_scenario
+from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import Schedule, draw_schedule
 from loadtest.traffic.settings import OpenLoad

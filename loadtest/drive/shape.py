@@ -5,11 +5,11 @@ from __future__ import annotations
 import gevent
 from locust import LoadTestShape
 
-from loadtest.drive.jobs import LOOK_AHEAD_S, SPARE_USERS
-from loadtest.drive.lead import Master
+from loadtest.drive.cluster.master import Master
+from loadtest.drive.dispatcher import LOOK_AHEAD_S, SPARE_USERS
 from loadtest.drive.options import RunConfig
 from loadtest.record.run import Ending
-from loadtest.traffic.deal import max_users
+from loadtest.traffic.partition import max_users
 from loadtest.traffic.settings import ClosedLoad
 
 TICK_S = 1.0

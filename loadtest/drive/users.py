@@ -9,7 +9,7 @@ from locust import User, task
 from locust.exception import StopUser
 from locust.user.task import LOCUST_STATE_STOPPING
 
-from loadtest.drive.jobs import JobDispatcher
+from loadtest.drive.dispatcher import JobDispatcher
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.model import Scenario
 

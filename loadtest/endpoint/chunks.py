@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from loadtest.endpoint.settings import Chunks
-from loadtest.wire import Chunk
+from loadtest.protocol.client_messages import Chunk
 
 
 class Metrics(msgspec.Struct, frozen=True):

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.protocol import FINAL, TRANSITIONS, JobEvent, JobState, Op
-from loadtest.wire import ABSENT, Chunk, JobResponse
+from loadtest.protocol.client_messages import ABSENT, Chunk, JobResponse
+from loadtest.protocol.operations import FINAL, TRANSITIONS, JobEvent, JobState, Op
 
 
 class Job(msgspec.Struct, eq=False, gc=False):

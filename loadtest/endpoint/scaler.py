@@ -6,10 +6,10 @@ import math
 from collections import deque
 from typing import Protocol
 
+from loadtest.endpoint.fleet import Fleet
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.settings import QueueDelay, RequestCount
-from loadtest.endpoint.workers import Fleet
-from loadtest.protocol import JobState
+from loadtest.protocol.operations import JobState
 
 _IN_QUEUE = JobState.IN_QUEUE  # looked up once, since an enumeration is slow at it
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
 from loadtest.endpoint.take_pause import NO_PAUSE, TakePauseText
-from loadtest.protocol import (
+from loadtest.protocol.operations import (
     CHUNK_LIMIT_BYTES,
     EXECUTION_TIMEOUT,
     JOB_TTL,

@@ -8,10 +8,10 @@ import msgspec
 
 from loadtest.errors import InvalidResponse
 from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
-from loadtest.protocol import OPERATIONS, STATUS_SYNC_WAIT, JobState, Op
+from loadtest.protocol.client_messages import JobResponse, decode_job, token_counts
+from loadtest.protocol.operations import OPERATIONS, STATUS_SYNC_WAIT, JobState, Op
 from loadtest.record.sample import Outcome, Sample
 from loadtest.traffic.polling import PollPacer
-from loadtest.wire import JobResponse, decode_job, token_counts
 
 TOO_MANY_REQUESTS = 429
 NOT_SUPPORTED = (404, 405)

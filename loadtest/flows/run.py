@@ -6,8 +6,8 @@ from typing import Any
 
 from loadtest.flows.job import JobFlow, poll_until_final, submit
 from loadtest.flows.steps import Flow, Send
-from loadtest.protocol import OPERATIONS, RUNSYNC_WAIT, Op
-from loadtest.wire import Policy, encode_submission
+from loadtest.protocol.client_messages import Policy, encode_submission
+from loadtest.protocol.operations import OPERATIONS, RUNSYNC_WAIT, Op
 
 
 def run_submission(job_input: Any, webhook: str | None = None, policy: Policy | None = None) -> Send:

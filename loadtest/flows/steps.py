@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from loadtest.protocol import Op
+from loadtest.protocol.operations import Op
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):

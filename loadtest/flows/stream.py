@@ -8,9 +8,9 @@ from collections.abc import Generator
 from loadtest.errors import InvalidResponse
 from loadtest.flows.job import TOO_MANY_REQUESTS, JobFlow, end_sample, handle_error_response, poll_until_final, submit
 from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
-from loadtest.protocol import OPERATIONS, Op
+from loadtest.protocol.client_messages import Chunk, decode_job, decode_stream, token_counts
+from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.sample import Outcome
-from loadtest.wire import Chunk, decode_job, decode_stream, token_counts
 
 LONG_POLL_S = 60.0
 """How long a server is expected to hold /stream open at the most; none documents it."""

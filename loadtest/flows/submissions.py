@@ -8,7 +8,7 @@ from typing import Any
 from loadtest.errors import ScenarioError
 from loadtest.flows.run import run_submission, runsync_submission
 from loadtest.flows.steps import Send
-from loadtest.protocol import OPERATIONS
+from loadtest.protocol.operations import OPERATIONS
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.inputs import Function, JsonLines, UserInputFunction, input_source

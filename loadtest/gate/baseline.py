@@ -9,7 +9,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from loadtest.analyze.comparison import THROUGHPUT, ComparableRun, ComparedMetric, ComparisonVerdict, MetricComparison
+from loadtest.analyze.compare.comparison import (
+    THROUGHPUT,
+    ComparableRun,
+    ComparedMetric,
+    ComparisonVerdict,
+    MetricComparison,
+)
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.errors import UsageError
 from loadtest.record.run import Ending, RunRecord

@@ -16,7 +16,7 @@ from scipy import special
 
 from loadtest.analyze.jobs import Floats
 from loadtest.gate.early_stopping import ALPHA, TAIL
-from loadtest.gate.evidence import Window
+from loadtest.gate.inputs import Window
 
 BATCHES = 20
 MIN_IN_BATCH = 5

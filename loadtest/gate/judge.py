@@ -13,9 +13,9 @@ import numpy as np
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.gate.batch_means import MIN_JOBS, MIN_S, BatchMeans, mean_of, rate_of
 from loadtest.gate.early_stopping import holds, refuted
-from loadtest.gate.evidence import GateInputs, Window, of_flow, select, windows
+from loadtest.gate.explanations import NO_JOBS, explain, format_value
+from loadtest.gate.inputs import GateInputs, Window, of_flow, select, windows
 from loadtest.gate.measures import Count, Times, share_count, times
-from loadtest.gate.words import NO_JOBS, explain, format_value
 from loadtest.gate.workers import judged_by_worker
 from loadtest.scenario.gates import Gate, Metric, gate_text, limit_text
 

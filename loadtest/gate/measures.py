@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from loadtest.analyze.jobs import Floats, Mask
-from loadtest.analyze.quantiles import interval_ranks, nearest_rank
-from loadtest.gate.evidence import GateInputs
+from loadtest.analyze.stats.quantiles import interval_ranks, nearest_rank
+from loadtest.gate.inputs import GateInputs
 from loadtest.record.sample import Outcome
 from loadtest.scenario.gates import Metric
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtest.analyze.holm import rejected
+from loadtest.analyze.stats.multiple_testing import rejected
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.gate.early_stopping import TAIL, holds, refutation
-from loadtest.gate.evidence import NO_WORKER
+from loadtest.gate.explanations import explain
+from loadtest.gate.inputs import NO_WORKER
 from loadtest.gate.measures import Count, Times
-from loadtest.gate.words import explain
 from loadtest.scenario.gates import Gate, gate_text
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadtest.protocol import Op
+from loadtest.protocol.operations import Op
+from loadtest.record.counter import read_count
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import Audit
 from loadtest.record.sample import SAMPLES
 from loadtest.record.shards import batches
-from loadtest.record.tally import read_count
 from loadtest.traffic.arrivals import max_in_window
 
 

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loadtest.errors import RecordingError, RunDirectoryError
-from loadtest.record.pieces import RowGroups, require_columns
+from loadtest.record.atomic_file import atomic_replace, reserve_space, write_atomic
+from loadtest.record.parquet import RowGroups, require_columns
 from loadtest.record.run import RunRecord
 from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES
 from loadtest.record.shards import Shard, batches
-from loadtest.record.whole import atomic_replace, reserve_space, write_atomic
 
 MASTER_PROCESS = -1
 """The number of the process that leads and sends no jobs."""

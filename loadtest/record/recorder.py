@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 
 from loadtest.errors import RecordingError
-from loadtest.protocol import Op
+from loadtest.protocol.client_messages import Health
+from loadtest.protocol.operations import Op
+from loadtest.record.counter import PersistentCounter
 from loadtest.record.directory import SENDS, SHARDS, RunDirectory
 from loadtest.record.requests import RequestLog
 from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, Sample
 from loadtest.record.shards import batch_of
-from loadtest.record.tally import PersistentCounter
-from loadtest.wire import Health
 
 BATCH = 500
 """So many samples are written at once, as soon as they are there, which takes about a millisecond; to write

@@ -7,8 +7,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from loadtest.protocol import Op
-from loadtest.traffic.budget import PeakWindow
+from loadtest.protocol.operations import Op
+from loadtest.traffic.rate_limit import PeakWindow
 
 RequestRow = tuple[float, int, Op, int, int, float, float, float, float, int]
 """The columns of `requests.parquet`, in their order."""

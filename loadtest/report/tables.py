@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from loadtest.analyze.quantiles import PER_MILLE, min_samples
 from loadtest.analyze.series import Series
+from loadtest.analyze.stats.quantiles import PER_MILLE, min_samples
 from loadtest.analyze.summary import FlowSummary, Quantiles, Summary
-from loadtest.report import words
+from loadtest.report import formatting
 
 PERCENTILES = ("p50", "p70", "p90", "p95", "p98", "p99", "p99_9")
 
@@ -59,8 +59,8 @@ def tiles(summary: Summary, series: Series) -> list[Tile]:
         Tile(
             "Completed jobs",
             "completed",
-            Figure("completed", summary.jobs["completed"], words.count(summary.jobs["completed"])),
-            [Figure("submitted", summary.jobs["submitted"], words.count(summary.jobs["submitted"]))],
+            Figure("completed", summary.jobs["completed"], formatting.count(summary.jobs["completed"])),
+            [Figure("submitted", summary.jobs["submitted"], formatting.count(summary.jobs["submitted"]))],
         ),
     ]
     if summary.flows:
@@ -76,14 +76,14 @@ def tiles(summary: Summary, series: Series) -> list[Tile]:
         ]
     if summary.cost is not None:
         cost = summary.cost
-        billed = Figure("execution", cost.billed_s, words.duration(cost.billed_s))
-        per_1000 = Figure("per 1000 jobs", cost.per_1000_jobs, words.dollars(cost.per_1000_jobs))
+        billed = Figure("execution", cost.billed_s, formatting.duration(cost.billed_s))
+        per_1000 = Figure("per 1000 jobs", cost.per_1000_jobs, formatting.dollars(cost.per_1000_jobs))
         shown.append(Tile("Cost of 1000 jobs", "cost", per_1000, [billed]))
     return shown
 
 
 def _rate(label: str, per_s: float) -> Figure:
-    return Figure(label, per_s, words.rate(per_s))
+    return Figure(label, per_s, formatting.rate(per_s))
 
 
 def _time_tile(title: str, term: str, q: Quantiles) -> Tile:
@@ -104,7 +104,7 @@ def missing_percentiles(flows: Iterable[FlowSummary], names: Sequence[str]) -> s
 
 
 def _least(name: str) -> str:
-    return words.count(min_samples(PER_MILLE[name]))
+    return formatting.count(min_samples(PER_MILLE[name]))
 
 
 def min_sample_sizes() -> str:
@@ -113,7 +113,7 @@ def min_sample_sizes() -> str:
 
 
 def _ms(label: str, value_ms: float | None) -> Figure:
-    return Figure(label, value_ms, words.milliseconds(value_ms))
+    return Figure(label, value_ms, formatting.milliseconds(value_ms))
 
 
 @dataclass(frozen=True)
@@ -173,4 +173,4 @@ def steady_comparison(whole: FlowSummary, steady: FlowSummary) -> list[SteadyCom
 
 
 def _key_figures(q: Quantiles) -> list[Figure]:
-    return [Figure("n", q.n, words.count(q.n)), *(_ms(name, getattr(q, name)) for name in _KEY_PERCENTILES)]
+    return [Figure("n", q.n, formatting.count(q.n)), *(_ms(name, getattr(q, name)) for name in _KEY_PERCENTILES)]

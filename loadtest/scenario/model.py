@@ -9,17 +9,24 @@ import msgspec
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.protocol import EXECUTION_TIMEOUT, JOB_TTL, OPERATIONS, RUNSYNC_WAIT, Limit, LimitText, Op, TimeRange
-from loadtest.scenario.abort_gates import AbortGate
+from loadtest.protocol.client_messages import Policy
+from loadtest.protocol.operations import (
+    EXECUTION_TIMEOUT,
+    JOB_TTL,
+    OPERATIONS,
+    RUNSYNC_WAIT,
+    Limit,
+    LimitText,
+    Op,
+    TimeRange,
+)
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import GateText
-from loadtest.scenario.search import Search
+from loadtest.scenario.settings import AbortRule, Ceilings, Search, ValidityLimits
 from loadtest.scenario.target import HandlerTarget, RemoteTarget, Target
-from loadtest.scenario.validity import ValidityLimits
 from loadtest.traffic.inputs import Inputs
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
-from loadtest.units import Fraction, Seconds, StrictModel, seconds_text
-from loadtest.wire import Policy
+from loadtest.units import Seconds, StrictModel, seconds_text
 
 HASH_EXCLUDED = ("name", "question", "target", "endpoint", "seed", "gates", "search")
 """What may differ between two runs of the same scenario: what it is called, what is under test, and what is asked of
@@ -120,31 +127,6 @@ class Drain(StrictModel):
     """How long unfinished jobs are waited for."""
     cancel_within: Seconds = 20.0
     """How long cancelling what is then left may take."""
-
-
-class AbortRule(StrictModel):
-    """Stops the run when more than `errors` of the jobs ended in the last `over`, at least `jobs`, failed.
-
-    It also stops when one of `gates` does not hold for them and chance does not explain it.
-    """
-
-    errors: Fraction = 0.5
-    """The share of failed jobs above which the run stops."""
-    over: Annotated[Seconds, Field(gt=0)] = 30.0
-    """How far back it looks."""
-    jobs: Annotated[int, Field(ge=1)] = 20
-    """With fewer jobs than this in that time it does not judge."""
-    gates: tuple[AbortGate, ...] = ()
-    """Objectives such as `delay p95 < 30s`, held against the jobs that ended in the last `over`."""
-
-
-class Ceilings(StrictModel):
-    """What a run may not exceed: jobs submitted, and US dollars spent on execution at `price`."""
-
-    jobs: Annotated[int, Field(ge=1)] | None = None
-    """Jobs submitted at most; needed for a target that is not on this machine."""
-    cost: Annotated[float, Field(gt=0)] | None = None
-    """US dollars at most, as execution time at `price`."""
 
 
 def _load_model(value: object) -> str:

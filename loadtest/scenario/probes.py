@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtest.scenario.limits import find_issues, peak_rates
+from loadtest.scenario.loading.feasibility import find_issues, peak_rates
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import preview
 from loadtest.traffic.settings import OpenLoad, Ramp, RateStage

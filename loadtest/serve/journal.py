@@ -9,7 +9,7 @@ import msgspec
 
 from loadtest.endpoint.job import Job, milliseconds
 from loadtest.errors import RecordingError, UsageError
-from loadtest.protocol import Op
+from loadtest.protocol.operations import Op
 
 
 class RequestLine(msgspec.Struct, frozen=True):

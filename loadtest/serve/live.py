@@ -7,9 +7,9 @@ import math
 from collections.abc import Callable
 
 from loadtest.clock import Clock
+from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job
-from loadtest.endpoint.model import Endpoint
-from loadtest.protocol import JobState
+from loadtest.protocol.operations import JobState
 from loadtest.serve.journal import Journal
 from loadtest.serve.webhooks import Notifier
 

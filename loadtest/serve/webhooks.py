@@ -10,8 +10,8 @@ import httpx
 from loadtest.clock import Clock
 from loadtest.endpoint.job import Job, to_response
 from loadtest.endpoint.settings import Webhooks
+from loadtest.protocol.client_messages import encode
 from loadtest.serve.journal import Journal
-from loadtest.wire import encode
 
 RESPONSE_TIMEOUT_S = 10.0
 

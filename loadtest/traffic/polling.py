@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from loadtest.protocol import STATUS_SYNC_WAIT
+from loadtest.protocol.operations import STATUS_SYNC_WAIT
 from loadtest.traffic.settings import Polling
 
 LIMIT_HEADROOM = 0.9

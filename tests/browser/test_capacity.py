@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from loadtest.report.capacity_page import capacity_html
+from loadtest.report.pages.capacity import capacity_html
 from tests.browser.conftest import Rendered
-from tests.unit.report.test_capacity_page import planned
+from tests.unit.report.pages.test_capacity import planned
 
 
 @pytest.fixture(scope="module")

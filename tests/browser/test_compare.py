@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from playwright.sync_api import Browser
 
-from loadtest.comparing import comparison_of
+from loadtest.commands.compare import comparison_of
 from loadtest.record.directory import RunDirectory
-from loadtest.report.compare_page import compare_html
+from loadtest.report.pages.comparison import compare_html
 from tests.browser.conftest import Rendered
 from tests.conftest import MadeUpRun
 

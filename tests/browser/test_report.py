@@ -14,7 +14,7 @@ from playwright.sync_api import Browser
 from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize
 from loadtest.record.sample import HEALTH
-from loadtest.report.html import report_html
+from loadtest.report.pages.run import report_html
 from tests.browser.conftest import Rendered
 from tests.conftest import MadeUpRun
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser
 
-from loadtest.report.search_page import search_html
+from loadtest.report.pages.search import search_html
 from tests.browser.conftest import Rendered
-from tests.unit.report.test_search_page import FOUND
+from tests.unit.report.pages.test_search import FOUND
 
 
 def test_the_chart_is_drawn_and_nothing_leaves_the_file(browser: Browser, tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ STOPS_WITHIN_S = 10.0
 _PROGRAM = """
 import json, sys
 from pathlib import Path
-from loadtest.serve.command import serve
-from loadtest.serve.request import ServeRequest
+from loadtest.serve.server import serve
+from loadtest.serve.options import ServeRequest
 asked = json.loads(sys.argv[1])
 paths = {name: Path(asked.pop(name)) for name in ("config", "journal", "handler", "logs") if name in asked}
 serve(ServeRequest(**paths, until_stdin_closes=True, **asked))

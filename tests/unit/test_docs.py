@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from loadtest.cli import app
 from loadtest.gate.early_stopping import allowed_over, min_jobs
 from loadtest.scenario.gates import parse_gate
-from loadtest.scenario.load import load_scenario
-from loadtest.scenario.model import AbortRule
+from loadtest.scenario.loading.load import load_scenario
+from loadtest.scenario.settings import AbortRule
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -14,9 +14,9 @@ import httpx
 import numpy as np
 import pytest
 
-from loadtest.endpoint.model import Endpoint
+from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.protocol import Op
+from loadtest.protocol.operations import Op
 from tests.integration.conftest import KEY, Serve, Served
 from tests.integration.run.conftest import Finished, Started, read_journal, steady
 

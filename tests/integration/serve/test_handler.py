@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from loadtest.capacity.takes import SDK_PAUSE_S
+from loadtest.capacity.calibration.take_pattern import SDK_PAUSE_S
 from loadtest.endpoint.take_pause import TakePause
 from tests.integration.conftest import KEY, Serve, Served
 

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from loadtest.errors import UsageError
-from loadtest.serve.command import serve as listen_and_serve
-from loadtest.serve.request import ServeOptions
+from loadtest.serve.options import ServeOptions
+from loadtest.serve.server import serve as listen_and_serve
 from tests.integration.conftest import KEY, Serve, Served
 
 ENDS_WITHIN_S = 3.0
@@ -32,7 +32,7 @@ def test_an_ipv6_address_is_written_as_a_url_wants_it(serve: Serve) -> None:
 def test_a_journal_that_takes_no_more_ends_the_server_with_the_reason() -> None:
     program = (
         "import sys\nfrom pathlib import Path\nfrom loadtest.errors import RecordingError\n"
-        "from loadtest.serve.command import serve\nfrom loadtest.serve.request import ServeRequest\n"
+        "from loadtest.serve.server import serve\nfrom loadtest.serve.options import ServeRequest\n"
         "try:\n    serve(ServeRequest(port=0, journal=Path('/dev/full'), until_stdin_closes=True))\n"
         "except RecordingError as fault:\n    sys.exit(str(fault))"
     )
@@ -63,8 +63,8 @@ def test_it_says_where_it_listens_and_takes_its_name_and_key(serve: Serve) -> No
 def test_a_port_that_is_taken_is_one_line_of_usage_error(serve: Serve) -> None:
     port = int(serve().url.split(":")[2].split("/")[0])
     program = (
-        "import sys\nfrom loadtest.errors import UsageError\nfrom loadtest.serve.command import serve\n"
-        "from loadtest.serve.request import ServeRequest\n"
+        "import sys\nfrom loadtest.errors import UsageError\nfrom loadtest.serve.server import serve\n"
+        "from loadtest.serve.options import ServeRequest\n"
         f"try:\n    serve(ServeRequest(port={port}))\nexcept UsageError as fault:\n    sys.exit(str(fault))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
@@ -171,7 +171,7 @@ def test_it_ends_when_its_standard_input_does(serve: Serve) -> None:
 
 def test_it_does_not_outlive_the_process_that_started_it(tmp_path: Path) -> None:
     server = (
-        "from loadtest.serve.command import serve; from loadtest.serve.request import ServeRequest; "
+        "from loadtest.serve.server import serve; from loadtest.serve.options import ServeRequest; "
         "serve(ServeRequest(port=0, until_stdin_closes=True))"
     )
     parent = (

@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from loadtest.analyze.jobs import JobColumns, LoadWindow, jobs_of
+from loadtest.analyze.stats.trend import trend
 from loadtest.analyze.steady import SteadyWindow, steady_window, warm_up_length
 from loadtest.analyze.summarize import summarize
-from loadtest.analyze.trend import trend
 from loadtest.record.sample import REQUESTS, SAMPLES
 from loadtest.scenario.model import Scenario
 from tests.unit.analyze.noise import autoregressive

@@ -8,15 +8,15 @@ import numpy as np
 import pyarrow as pa
 
 from loadtest.analyze.jobs import LoadWindow, jobs_of
-from loadtest.analyze.worker_seconds import WorkerUptime
-from loadtest.capacity.calibrate import MeasuredRun
-from loadtest.capacity.held_out import HeldOut
-from loadtest.capacity.setting import setting_of
-from loadtest.capacity.simulate import workers_up_at
+from loadtest.analyze.worker_uptime import WorkerUptime
+from loadtest.capacity.backtest.backtest import HeldOut
+from loadtest.capacity.calibration.calibrate import MeasuredRun
+from loadtest.capacity.simulation.simulate import workers_up_at
+from loadtest.capacity.simulation.workload import setting_of
+from loadtest.endpoint.endpoint import Endpoint
+from loadtest.endpoint.fleet import Worker
 from loadtest.endpoint.job import Job
-from loadtest.endpoint.model import Endpoint
-from loadtest.endpoint.workers import Worker
-from loadtest.protocol import Op
+from loadtest.protocol.operations import Op
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import OpenLoad

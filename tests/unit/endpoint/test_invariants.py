@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job, milliseconds, to_response
-from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.protocol import FINAL, JobState, Op
+from loadtest.protocol.operations import FINAL, JobState, Op
 
 SETTINGS = st.fixed_dictionaries(
     {

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
+from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job, to_response
-from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.protocol import JobEvent, JobState, Op
-from loadtest.wire import decode_job, encode
+from loadtest.protocol.client_messages import decode_job, encode
+from loadtest.protocol.operations import JobEvent, JobState, Op
 
 EPOCH = 1_700_000_000.0
 

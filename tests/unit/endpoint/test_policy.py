@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job, to_response
-from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.protocol import JobState, Op
-from loadtest.wire import Submission, decode_job, decode_submission, encode
+from loadtest.protocol.client_messages import Submission, decode_job, decode_submission, encode
+from loadtest.protocol.operations import JobState, Op
 
 
 def endpoint(**settings: object) -> Endpoint:

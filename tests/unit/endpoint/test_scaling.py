@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
+from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job
-from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.scaler import QueueDelayScaler
 from loadtest.endpoint.settings import EndpointSettings, QueueDelay
-from loadtest.protocol import Op
-from loadtest.wire import WorkerCounts
+from loadtest.protocol.client_messages import WorkerCounts
+from loadtest.protocol.operations import Op
 
 
 def endpoint(**settings: object) -> Endpoint:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job, to_response
-from loadtest.endpoint.model import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.protocol import JobState, Op
+from loadtest.protocol.operations import JobState, Op
 
 
 def endpoint(**settings: object) -> Endpoint:

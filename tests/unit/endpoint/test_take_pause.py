@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from loadtest.endpoint.model import Endpoint
+from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.endpoint.take_pause import TakePause
-from loadtest.protocol import Op
+from loadtest.protocol.operations import Op
 
 
 def endpoint(**settings: object) -> Endpoint:

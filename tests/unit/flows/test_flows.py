@@ -3,17 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loadtest.endpoint.model import Endpoint
+from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.flows.job import MAX_CONSECUTIVE_ERRORS, JobFlow
 from loadtest.flows.run import run_and_poll, run_submission, runsync_submission
 from loadtest.flows.steps import Response, Send
 from loadtest.flows.stream import run_and_stream
-from loadtest.protocol import Limit, Op
+from loadtest.protocol.operations import Limit, Op
 from loadtest.record.sample import Outcome, Sample
 from loadtest.traffic.arrivals import max_in_window
-from loadtest.traffic.budget import SlidingWindowLimiter
 from loadtest.traffic.polling import PollGroup, PollPacer
+from loadtest.traffic.rate_limit import SlidingWindowLimiter
 from loadtest.traffic.settings import Polling
 from tests.unit.flows.virtual import TRANSPORT_S, VirtualWire
 

@@ -6,17 +6,17 @@ from collections import Counter
 
 import pytest
 
-from loadtest.endpoint.model import Endpoint
+from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.flows.job import JobFlow
 from loadtest.flows.run import run_and_poll, run_submission
 from loadtest.flows.steps import Response
 from loadtest.flows.webhook import FALLBACK_POLL_INTERVAL_S, run_and_wait_for_webhook
-from loadtest.protocol import Op
+from loadtest.protocol.client_messages import Policy
+from loadtest.protocol.operations import Op
 from loadtest.record.sample import Outcome, Sample
 from loadtest.traffic.polling import LongPolls, PollGroup, PollPacer
 from loadtest.traffic.settings import Polling
-from loadtest.wire import Policy
 from tests.unit.flows.virtual import TRANSPORT_S, VirtualWire
 
 

@@ -6,14 +6,14 @@ import heapq
 from collections.abc import Callable, Sequence
 from itertools import count
 
+from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job as ServerJob
 from loadtest.endpoint.job import to_response as shown
-from loadtest.endpoint.model import Endpoint
 from loadtest.flows.steps import NO_RESPONSE, Flow, Response, Send, WaitForWebhook, WaitUntil
-from loadtest.protocol import Op
+from loadtest.protocol.client_messages import StreamResponse, decode_submission, encode
+from loadtest.protocol.operations import Op
 from loadtest.record.sample import Sample
-from loadtest.traffic.budget import SlidingWindowLimiter
-from loadtest.wire import StreamResponse, decode_submission, encode
+from loadtest.traffic.rate_limit import SlidingWindowLimiter
 
 TRANSPORT_S = 0.002
 HOLD_S = 1.0

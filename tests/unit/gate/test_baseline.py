@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.analyze.comparison import ComparableRun, ComparisonVerdict, MetricComparison
+from loadtest.analyze.compare.comparison import ComparableRun, ComparisonVerdict, MetricComparison
 from loadtest.analyze.summary import Verdict
 from loadtest.errors import UsageError
 from loadtest.gate.baseline import as_gate_results, metrics_of, require_comparable

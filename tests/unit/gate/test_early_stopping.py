@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from loadtest.analyze.quantiles import interval_ranks
+from loadtest.analyze.stats.quantiles import interval_ranks
 from loadtest.gate.early_stopping import allowed_over, holds, min_jobs, more_jobs, refuted
 
 P90, P95, P99, P99_9 = 0.1, 0.05, 0.01, 0.001

@@ -11,7 +11,7 @@ import pytest
 
 from loadtest.analyze.summary import GateResult, Steady, Verdict
 from loadtest.gate.batch_means import mean_of, rate_of
-from loadtest.gate.evidence import GateInputs, Window, evidence_of
+from loadtest.gate.inputs import GateInputs, Window, evidence_of
 from loadtest.gate.judge import judge
 from loadtest.record.run import StageSpan
 from loadtest.scenario.gates import parse_gate

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from loadtest.errors import RecordingError, RunDirectoryError
-from loadtest.protocol import Op
+from loadtest.protocol.client_messages import Health, JobCounts, WorkerCounts
+from loadtest.protocol.operations import Op
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import BATCH, Recorder
 from loadtest.record.sample import SAMPLES, Sample
-from loadtest.wire import Health, JobCounts, WorkerCounts
 from tests.conftest import MadeUpRun
 
 

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize
-from loadtest.report.html import report_html
+from loadtest.report.pages.run import report_html
 from tests.conftest import MadeUpRun
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}

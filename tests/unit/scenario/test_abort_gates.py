@@ -13,11 +13,10 @@ from pydantic import ValidationError
 from scipy import stats
 
 from loadtest.record.sample import Sample
-from loadtest.scenario.abort_gates import MIN_SURPRISE_NATS, chernoff_bound
-from loadtest.scenario.limits import find_issues
+from loadtest.scenario.abort import MIN_SURPRISE_NATS, StopRules, chernoff_bound
+from loadtest.scenario.loading.feasibility import find_issues
 from loadtest.scenario.model import Scenario
-from loadtest.scenario.stops import StopRules
-from loadtest.traffic.shares import Share
+from loadtest.traffic.limit_shares import Share
 
 
 def scenario(*gates: str, **rule: Any) -> Scenario:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from loadtest.errors import ScenarioError
 from loadtest.scenario.gates import Gate, Metric, gate_text, parse_gate
-from loadtest.scenario.load import load_scenario
+from loadtest.scenario.loading.load import load_scenario
 
 LOAD = "load:\n  stages:\n    - {name: warm-up, rate: 20/s, for: 15s}\n    - {rate: 20/s, for: 15s}\n"
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.protocol import Op
-from loadtest.report.preview import WIDTH, preview_lines
-from loadtest.scenario.doubts import warnings
-from loadtest.scenario.load import load_scenario
+from loadtest.protocol.operations import Op
+from loadtest.report.terminal.preview import WIDTH, preview_lines
+from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Flow, Scenario
 from loadtest.scenario.preview import polls_of, preview
+from loadtest.scenario.warnings import warnings
 from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import OpenLoad
 

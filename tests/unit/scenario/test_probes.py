@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from loadtest.errors import ScenarioError
-from loadtest.report.preview import preview_lines
-from loadtest.scenario.limits import refuse_over_limits
-from loadtest.scenario.load import load_scenario
+from loadtest.report.terminal.preview import preview_lines
+from loadtest.scenario.loading.feasibility import refuse_over_limits
+from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import preview
 from loadtest.scenario.probes import as_overrides, blocking_reason, first_rate, scaled_to

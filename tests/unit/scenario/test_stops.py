@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from loadtest.scenario.abort import StopRules
 from loadtest.scenario.model import Scenario
-from loadtest.scenario.stops import StopRules
-from loadtest.traffic.shares import NO_SHARE, Share
+from loadtest.traffic.limit_shares import NO_SHARE, Share
 
 
 def stops(**settings: Any) -> StopRules:

@@ -11,8 +11,8 @@ from loadtest.errors import ScenarioError
 from loadtest.flows.submissions import fixed_submission, submission_factory
 from loadtest.gate.baseline import incomparable_reason
 from loadtest.record.run import Ending, RunRecord
-from loadtest.scenario.functions import load_input_function
-from loadtest.scenario.load import load_scenario
+from loadtest.scenario.loading.load import load_scenario
+from loadtest.scenario.loading.user_functions import load_input_function
 from loadtest.scenario.model import Flow, Scenario
 from loadtest.traffic.inputs import input_source
 

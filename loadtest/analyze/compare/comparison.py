@@ -1,0 +1,320 @@
+"""How one run compares with others: ratios, how far they can be trusted, and better, worse or cannot tell.
+
+Neighbouring jobs wait in the same queue, so a percentile of n jobs is known less well than n suggests. What the
+number of jobs below a percentile would have been in other runs like this one comes from a circular block bootstrap
+of below or not below (`blocks`); the values at those ranks are the percentile's bootstrap distribution. For
+independent jobs this is the interval of order statistics that `quantiles` gives, and nothing is sorted twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from loadtest.analyze.compare.margin import MIN_DIFFERENCE_MS, TOLERANCE, NonInferiorityMargin
+from loadtest.analyze.jobs import FLOWS, Floats, JobColumns, LoadWindow
+from loadtest.analyze.stats.block_bootstrap import bootstrap_sums, serial_dependence
+from loadtest.analyze.stats.multiple_testing import holm_levels
+from loadtest.analyze.stats.quantiles import PER_MILLE, is_supported, min_samples, nearest_rank
+
+ERROR_RATE = 0.01
+"""How often, at most, any metric of a run that is only just within the tolerance is called worse."""
+POWER = 0.8
+"""How often a run that is worse by the minimum detectable effect is called worse."""
+QUANTITIES = ("end_to_end_ms", "response_ms", "delay_ms", "execution_ms", "first_chunk_ms")
+MIN_S = 10
+"""The fewest seconds of load from which a throughput's interval is drawn."""
+RESOLUTION_MS = 1.0
+"""Servers report whole milliseconds: shorter times count as one, lest 1 ms be infinitely more than 0 ms."""
+_MIN_DRAWS = 4000
+_DRAWS_EACH = 500
+"""So many draws a metric: Holm's first level is ERROR_RATE over their number, and some draws must lie beyond it."""
+_MAX_LOG_RATIO = 20.0
+"""No ratio is told beyond e²⁰: two runs that differ widely bound hardly anything."""
+
+
+class ComparisonVerdict(StrEnum):
+    """How the candidate compares with the baseline in one metric."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    CANNOT_TELL = "cannot tell"
+
+
+@dataclass(frozen=True)
+class ComparedMetric:
+    """What is compared: a percentile (such as p95) of one quantity's times, or throughput where there is none."""
+
+    quantity: str
+    percentile: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The metric in words, such as "run end_to_end_ms p95"."""
+        return self.quantity if self.percentile is None else f"{self.quantity} {self.percentile.replace('_', '.')}"
+
+
+THROUGHPUT = ComparedMetric("throughput")
+
+
+@dataclass(frozen=True)
+class ComparableRun:
+    """One run: completed jobs' times by quantity, in the order of intended starts, and completions in each second."""
+
+    times_ms: Mapping[str, Floats]
+    completed_per_s: Floats
+
+
+class MetricComparison(msgspec.Struct, frozen=True):
+    """One metric of the candidate beside the baseline; null where n is too small.
+
+    `ratio` is candidate over baseline and `ci95` its 95 % interval. `bounds` are those that decide: each is passed
+    by chance in at most 1 % of comparisons, all metrics of the comparison together (Holm). A time is WORSE where
+    the lower bound is above 1 + tolerance, and that of the difference above the floor; throughput where the upper one
+    is below 1 / (1 + tolerance). BETTER is the same with the runs' parts exchanged. `limit` is the ratio beyond which
+    the candidate would be worse, were both values known exactly; `no_worse` says that the bounds rule it out.
+    `detectable` is the ratio that would have been found worse 8 times in 10. `effective_n` counts the independent
+    jobs (for throughput, seconds) that the jobs of the smaller side are worth.
+    """
+
+    metric: str
+    baseline: float | None
+    candidate: float | None
+    ratio: float | None
+    ci95: tuple[float, float] | None
+    bounds: tuple[float, float] | None
+    detectable: float | None
+    effective_n: float | None
+    standing: ComparisonVerdict
+    detail: str
+    limit: float
+    non_inferior: bool = False
+
+
+@dataclass(frozen=True)
+class _Resampler:
+    """Where chance comes from, and how many draws of it make up a distribution."""
+
+    rng: np.random.Generator
+    draws: int
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """A metric of one run: its value, and draws of the logarithm of value* over value in other runs like it."""
+
+    value: float
+    noise: Floats
+    effective_n: float
+
+
+@dataclass(frozen=True)
+class _Ratio:
+    """Draws of log(candidate / baseline); `more` is the candidate's excess over the margin, `less` the baseline's."""
+
+    baseline: float
+    candidate: float
+    log_draws: Floats
+    worse_by: Floats
+    better_by: Floats
+    effective_n: float
+    limit: float
+
+
+def run_series(jobs: JobColumns, window: LoadWindow) -> ComparableRun:
+    """What is compared of a run: of the jobs meant to start in the window, each flow's times by quantity.
+
+    Quantities are called as in "run end_to_end_ms". For the steady window, pass that as the window.
+    """
+    due = (jobs.intended_at >= window.start_at) & (jobs.intended_at <= window.end_at)
+    done = np.flatnonzero(jobs.completed & due)
+    done = done[np.argsort(jobs.intended_at[done], kind="stable")]
+    by_flow = {flow: indices for flow in FLOWS if len(indices := done[jobs.of_flow(flow)[done]])}
+    columns = {name: getattr(jobs, name) for name in QUANTITIES}
+    times = {f"{flow} {name}": columns[name][indices] for flow, indices in by_flow.items() for name in QUANTITIES}
+    ended_s = jobs.finished_at[jobs.completed] - window.start_at
+    seconds = int(window.duration_s)
+    counts, _ = np.histogram(ended_s, np.arange(seconds + 1)) if seconds else (np.zeros(0), None)
+    return ComparableRun(times, counts.astype(np.float64))
+
+
+def compare(
+    baseline: Sequence[ComparableRun],
+    candidate: ComparableRun,
+    metrics: Sequence[ComparedMetric],
+    tolerance: float = TOLERANCE,
+    seed: int = 0,
+    min_difference_ms: float = MIN_DIFFERENCE_MS,
+) -> list[MetricComparison]:
+    """The candidate beside the baseline's runs in each metric, in the metrics' order; the same seed, the same answer.
+
+    Several runs of the baseline count as one value each, and their spread beyond what each run's own noise
+    explains counts as something that the candidate may differ by too. ValueError without any baseline run.
+    """
+    if not baseline:
+        raise ValueError("there is no baseline run to compare with")
+    noise = _Resampler(np.random.default_rng(seed), max(_MIN_DRAWS, _DRAWS_EACH * len(metrics)))
+    margins = [
+        NonInferiorityMargin(tolerance, 0.0 if metric.percentile is None else min_difference_ms) for metric in metrics
+    ]
+    ratios = [
+        _ratio(baseline, candidate, metric, margin, noise) for metric, margin in zip(metrics, margins, strict=True)
+    ]
+    known = [each for each in ratios if isinstance(each, _Ratio)]
+    lower = iter(holm_levels([_share(each.worse_by <= 0) for each in known], ERROR_RATE))
+    upper = iter(holm_levels([_share(each.better_by <= 0) for each in known], ERROR_RATE))
+    return [
+        _not_comparable(metric, each, 1 + tolerance)
+        if isinstance(each, str)
+        else _compare_metric(metric, each, next(lower), next(upper))
+        for metric, each in zip(metrics, ratios, strict=True)
+    ]
+
+
+def _share(hits: NDArray[np.bool_]) -> float:
+    """A bootstrap's p-value; never 0, which so many draws cannot show."""
+    return (int(np.count_nonzero(hits)) + 1) / (len(hits) + 1)
+
+
+def _ratio(
+    baseline: Sequence[ComparableRun],
+    candidate: ComparableRun,
+    metric: ComparedMetric,
+    margin: NonInferiorityMargin,
+    noise: _Resampler,
+) -> _Ratio | str:
+    """The draws of the logarithm of candidate over baseline, or why there are none."""
+    runs = []
+    for each in (*baseline, candidate):
+        estimate = _estimate(each, metric, noise)
+        if isinstance(estimate, str):
+            return f"n too small: {estimate}."
+        runs.append(estimate)
+    *before, after = runs
+    middle = math.exp(math.fsum(math.log(each.value) for each in before) / len(before))
+    log_ratio = math.log(after.value) - math.log(middle)
+    middle_noise: Floats = np.mean([each.noise for each in before], axis=0)
+    draws: Floats = np.clip(
+        log_ratio + after.noise - middle_noise + _between_runs(before, noise), -_MAX_LOG_RATIO, _MAX_LOG_RATIO
+    )
+    least = min(sum(each.effective_n for each in before), after.effective_n)
+    there = middle * np.exp(middle_noise)
+    more, less = margin.excess(draws, there), margin.excess(-draws, there * np.exp(draws))
+    return _Ratio(middle, after.value, draws, more, less, least, margin.as_ratio(middle))
+
+
+def _estimate(run: ComparableRun, metric: ComparedMetric, noise: _Resampler) -> _Estimate | str:
+    """A metric of one run, or which number is too small for it."""
+    if metric.percentile is None:
+        return _throughput(run.completed_per_s, noise)
+    return _percentile(run.times_ms.get(metric.quantity, np.empty(0)), metric.percentile, noise)
+
+
+def _percentile(values_ms: Floats, name: str, noise: _Resampler) -> _Estimate | str:
+    values_ms = np.maximum(values_ms[~np.isnan(values_ms)], RESOLUTION_MS)
+    n, per_mille = len(values_ms), PER_MILLE[name]
+    needed = f"{name.replace('_', '.')} needs {min_samples(per_mille)}"
+    if not is_supported(n, per_mille):
+        return f"{n} jobs, {needed}"
+    ordered, rank = np.sort(values_ms), nearest_rank(n, per_mille)
+    below = _below(values_ms, ordered, rank, noise.rng)
+    found = serial_dependence(below)
+    if not is_supported(int(found.effective_n), per_mille):
+        return f"{n} jobs so alike that they are worth {found.effective_n:.0f}, {needed}"
+    ranks = bootstrap_sums(below, found.length, noise.draws, noise.rng) + noise.rng.random(noise.draws)
+    value = float(ordered[rank - 1])
+    drawn: Floats = np.interp(ranks, np.arange(1, n + 1), np.log(ordered))
+    return _Estimate(value, drawn - math.log(value), found.effective_n)
+
+
+def _below(values: Floats, ordered: Floats, rank: int, rng: np.random.Generator) -> Floats:
+    """1 for each of the `rank` lowest values, else 0; which of equal ones are among them is drawn."""
+    edge = ordered[rank - 1]
+    below: Floats = (values < edge).astype(np.float64)
+    equal = np.flatnonzero(values == edge)
+    below[rng.permutation(equal)[: rank - int(below.sum())]] = 1.0
+    return below
+
+
+def _throughput(completed_per_s: Floats, noise: _Resampler) -> _Estimate | str:
+    seconds, total = len(completed_per_s), float(completed_per_s.sum())
+    if seconds < MIN_S or total == 0:
+        return f"{total:.0f} jobs completed in {seconds} s, throughput needs some in {MIN_S} s"
+    found = serial_dependence(completed_per_s)
+    drawn = np.maximum(bootstrap_sums(completed_per_s, found.length, noise.draws, noise.rng), 0.5)
+    return _Estimate(total / seconds, np.log(drawn / total), found.effective_n)
+
+
+def _between_runs(before: Sequence[_Estimate], noise: _Resampler) -> Floats:
+    """Draws of what differs from run to run for no reason within a run; none where only one run shows.
+
+    The variance between R runs is that of their logarithms less the mean variance within (method of moments), and
+    what it adds is a Student t of R − 1 degrees of freedom: the baseline's mean has a share 1/R of it, the candidate
+    all. Two runs that happen to be alike hide it; from four on, the error rate is kept whatever the variance.
+    """
+    runs = len(before)
+    if runs < 2:
+        return np.zeros(noise.draws)
+    within = float(np.mean([each.noise.var() for each in before]))
+    between = max(0.0, float(np.var([math.log(each.value) for each in before], ddof=1)) - within)
+    draws: Floats = math.sqrt(between * (1 + 1 / runs)) * noise.rng.standard_t(runs - 1, noise.draws)
+    return draws
+
+
+def _not_comparable(metric: ComparedMetric, why: str, limit: float) -> MetricComparison:
+    nothing = (None,) * 7
+    return MetricComparison(metric.name, *nothing, ComparisonVerdict.CANNOT_TELL, why, _limit(metric, limit))
+
+
+def _limit(metric: ComparedMetric, times: float) -> float:
+    """The ratio beyond which a metric is worse, where so many times as bad is not."""
+    return 1 / times if metric.percentile is None else times
+
+
+def _compare_metric(metric: ComparedMetric, ratio: _Ratio, lower: float, upper: float) -> MetricComparison:
+    draws = ratio.log_draws
+    low, high = (float(each) for each in np.exp(np.quantile(draws, [lower, 1 - upper])))
+    ci95 = tuple(float(each) for each in np.exp(np.quantile(draws, [0.025, 0.975])))
+    more, less = np.quantile(ratio.worse_by, lower) > 0, np.quantile(ratio.better_by, upper) > 0
+    falling = metric.percentile is None
+    worse, better = (less, more) if falling else (more, less)
+    most_lost = np.quantile(ratio.better_by, 1 - lower) if falling else np.quantile(ratio.worse_by, 1 - upper)
+    standing = (
+        ComparisonVerdict.WORSE if worse else ComparisonVerdict.BETTER if better else ComparisonVerdict.CANNOT_TELL
+    )
+    times = ratio.candidate / ratio.baseline
+    detectable = _detectable(ratio, math.log(high if falling else low))
+    detail = (
+        f"{times:.3g} times the baseline ({ci95[0]:.3g} to {ci95[1]:.3g}); "
+        f"{standing.value}, where {detectable:.3g} times would have been found."
+    )
+    return MetricComparison(
+        metric=metric.name,
+        baseline=ratio.baseline,
+        candidate=ratio.candidate,
+        ratio=times,
+        ci95=(ci95[0], ci95[1]),
+        bounds=(low, high),
+        detectable=detectable,
+        effective_n=ratio.effective_n,
+        standing=standing,
+        detail=detail,
+        limit=_limit(metric, ratio.limit),
+        non_inferior=bool(most_lost <= 0),
+    )
+
+
+def _detectable(ratio: _Ratio, log_bound: float) -> float:
+    """The ratio whose bound lies beyond the limit in POWER of all runs: both distances are those seen here."""
+    centre = math.log(ratio.candidate / ratio.baseline)
+    # Half of what the middle 68 % span is a standard deviation that a few wild draws cannot blow up.
+    deviation = float(np.subtract(*np.quantile(ratio.log_draws, [0.84, 0.16]))) / 2
+    step = math.log(ratio.limit) + abs(centre - log_bound) + float(special.ndtri(POWER)) * deviation
+    return math.exp(step if log_bound <= centre else -step)

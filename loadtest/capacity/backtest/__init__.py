@@ -1,0 +1,1 @@
+"""Predictions of recorded runs, compared with what they measured."""

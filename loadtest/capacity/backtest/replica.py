@@ -1,0 +1,127 @@
+"""A run as it may come, from its scenario alone: its arrivals from another seed, in the endpoint's model."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from loadtest.analyze.jobs import Floats
+from loadtest.analyze.worker_uptime import WorkerUptime
+from loadtest.capacity.simulation.predict import percentile
+from loadtest.capacity.simulation.simulate import simulate_jobs, uptime_and_billed_s, workers_up_at
+from loadtest.capacity.simulation.workload import (
+    Distribution,
+    WorkerConfig,
+    Workload,
+    endpoint_settings,
+    measured,
+    revival,
+)
+from loadtest.endpoint.distributions import sample
+from loadtest.endpoint.fleet import Worker
+from loadtest.endpoint.settings import Empirical
+from loadtest.scenario.model import Scenario
+from loadtest.traffic.arrivals import draw_schedule
+from loadtest.traffic.settings import OpenLoad
+
+FIGURES = ("delay_p50_ms", "delay_p95_ms", "throughput_per_s", "worker_s")
+"""What is predicted of a run, and measured."""
+_SEEDS = 1 << 42
+"""Apart from the seeds of runs, whose arrivals are not to be known."""
+
+
+@dataclass(frozen=True)
+class RunModel:
+    """All that is known of a run before it is run; and `at_s`, when its jobs arrived, where that is to be known."""
+
+    workload: Workload
+    setting: WorkerConfig
+    load: OpenLoad
+    job_timeout_s: float
+    drain_s: float
+    asked_at_s: Floats | None
+    at_s: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Replica:
+    """The figures of one draw of a run, by name; `late` is the share of its jobs that end after patience or drain."""
+
+    figures: dict[str, float]
+    late: float
+    jobs: int
+
+
+def with_endpoint_settings(workload: Workload, scenario: Scenario) -> Workload:
+    """The work with what is a setting of the scenario's own endpoint: its simulated workers' pause, its revivals."""
+    if scenario.target == "embedded":
+        workload = dataclasses.replace(workload, take_pause=scenario.endpoint.take_pause)
+    if not scenario.starts_endpoint or workload.revival is None:
+        return workload
+    known = scenario.endpoint.revival
+    revived = None if known is None else revival(workload.revival.duration, known.within)
+    return dataclasses.replace(workload, revival=revived)
+
+
+def simulate_replica(run: RunModel, seed: int, number: int) -> Replica:
+    """One draw of a run: the n-th has the same arrivals, and draws alike, whatever else is known of the run."""
+    arrivals, model, extra = np.random.SeedSequence([_SEEDS, seed, number]).generate_state(3).tolist()
+    rng = np.random.default_rng(extra)
+    load, workload = run.load, _resampled(run.workload, rng)
+    at_s = draw_schedule(load, {"run": 1.0}, arrivals).at_s if run.at_s is None else run.at_s
+    if len(at_s) == 0:
+        return Replica(_figures(0.0, 0.0, 0.0, run.setting.active * load.duration_s), 0.0, 0)
+    jobs, workers = simulate_jobs(endpoint_settings(workload, run.setting), at_s, model, load.duration_s)
+    n = len(jobs)
+    delay_s = np.fromiter((math.nan if job.taken_at is None else job.taken_at for job in jobs), float, n) - at_s
+    delay_s += sample(workload.dispatch, n, rng)
+    execution_s = np.fromiter((job.service_s for job in jobs), float, n)
+    ended_s = at_s + delay_s + execution_s + sample(workload.overhead, n, rng)
+    completes = ~np.fromiter((job.fails for job in jobs), bool, n)
+    in_time = ended_s <= np.minimum(at_s + run.job_timeout_s, load.duration_s + run.drain_s)
+    text = completes & in_time
+    delay_ms = np.round((delay_s[text] if text.any() else delay_s) * 1000)
+    return Replica(
+        figures=_figures(
+            percentile(delay_ms, 500),
+            percentile(delay_ms, 950),
+            float(np.count_nonzero(completes & (ended_s <= load.duration_s))) / load.duration_s,
+            _worker_s(run, workers),
+        ),
+        late=float(1 - np.mean(in_time)),
+        jobs=n,
+    )
+
+
+def _figures(*values: float) -> dict[str, float]:
+    return dict(zip(FIGURES, values, strict=True))
+
+
+def _worker_s(run: RunModel, workers: Sequence[Worker]) -> float:
+    """As the run's health would have told it, where it was asked: so the interval has the error of that, too."""
+    if run.asked_at_s is None:
+        return uptime_and_billed_s(workers, 0.0, run.load.duration_s)[0]
+    return WorkerUptime(run.asked_at_s, workers_up_at(workers, run.asked_at_s), run.load.duration_s).worker_s
+
+
+def _resampled(workload: Workload, rng: np.random.Generator) -> Workload:
+    """The same with each of its times drawn anew from those that were measured, as many of them (bootstrap).
+
+    So what few jobs or starts do not know well shows in the interval.
+    """
+
+    def redrawn(times: Distribution) -> Distribution:
+        return measured(rng.choice(times.values, len(times.values))) if isinstance(times, Empirical) else times
+
+    return dataclasses.replace(
+        workload,
+        service=redrawn(workload.service),
+        cold_start=None if workload.cold_start is None else redrawn(workload.cold_start),
+        revival=None
+        if workload.revival is None
+        else revival(redrawn(workload.revival.duration), workload.revival.within),
+    )

@@ -1,0 +1,128 @@
+"""What a measured search found: one value that a terminal and a page can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from loadtest.analyze.summary import GateResult, Verdict
+from loadtest.capacity.breakpoint.bisection import EndReason, ProbeOutcome, ProbeRecord, SearchEnd, bracket
+from loadtest.scenario.model import Scenario
+
+SCHEMA = 1
+
+
+class ProbeResult(msgspec.Struct, frozen=True):
+    """A rate that was tried, and what came of it; `run` names its run directory, null where that holds no results.
+
+    `achieved_per_s` and `gates` are the run's own; `reason` is its verdict's, or why nothing was sent.
+    """
+
+    rate_per_s: float
+    outcome: ProbeOutcome
+    reason: str
+    stretch: int = 1
+    run: str | None = None
+    jobs: int = 0
+    achieved_per_s: float | None = None
+    gates: list[GateResult] = []
+
+    @property
+    def tried(self) -> ProbeRecord:
+        """What the search goes by."""
+        return ProbeRecord(self.rate_per_s, self.outcome, self.stretch)
+
+
+class BreakpointResult(msgspec.Struct, frozen=True, rename={"max_rate_per_s": "at_most_per_s"}):
+    """`search.json`, whole; rates per second, null where there is none such.
+
+    `broken` holds the gates that did not hold at the lowest failing rate, or could not be shown to. While a search
+    goes on, it is as if it had been stopped after its last probe.
+    """
+
+    scenario: str
+    question: str
+    target: str
+    slo: tuple[str, ...]
+    within: float
+    max_rate_per_s: float
+    ended: EndReason
+    highest_passing_per_s: float | None
+    lowest_failing_per_s: float | None
+    broken: tuple[GateResult, ...]
+    verdict: Verdict
+    reason: str
+    probes: tuple[ProbeResult, ...]
+    schema: int = SCHEMA
+
+
+def stopped(probes: Sequence[ProbeResult]) -> SearchEnd:
+    """The end of a search that goes no further than these probes."""
+    return SearchEnd(EndReason.STOPPED, *bracket([each.tried for each in probes]))
+
+
+def measured_search(
+    scenario: Scenario, found: SearchEnd, probes: Sequence[ProbeResult], stopped_by: str = ""
+) -> BreakpointResult:
+    """The whole result, with its verdict and a sentence that says why the search ended there.
+
+    `stopped_by` is what stopped it where the last probe did not.
+    """
+    assert scenario.search is not None
+    failing = [each for each in probes if each.rate_per_s == found.lowest_failing_per_s]
+    broken = {gate.gate: gate for each in failing for gate in each.gates if gate.verdict is not Verdict.PASS}
+    return BreakpointResult(
+        scenario=scenario.name,
+        question=scenario.question,
+        target=scenario.target_name,
+        slo=tuple(map(str, scenario.gates)),
+        within=scenario.search.within,
+        max_rate_per_s=scenario.search.max_rate,
+        ended=found.ended,
+        highest_passing_per_s=found.highest_passing_per_s,
+        lowest_failing_per_s=found.lowest_failing_per_s,
+        broken=tuple(broken.values()),
+        verdict=_verdict(found, failing),
+        reason=_reason(found, list(broken), probes, stopped_by),
+        probes=tuple(probes),
+    )
+
+
+def _verdict(found: SearchEnd, failing: Sequence[ProbeResult]) -> Verdict:
+    """Pass where a rate was found; what was not sound, was stopped, or cannot be told has no answer to give."""
+    if found.ended is EndReason.INVALID:
+        return Verdict.INVALID
+    if found.ended is EndReason.STOPPED:
+        return Verdict.ABORTED
+    if found.highest_passing_per_s is not None:
+        return Verdict.PASS
+    fails = any(each.outcome is ProbeOutcome.FAILS for each in failing)
+    return Verdict.FAIL if fails else Verdict.INCONCLUSIVE
+
+
+def _reason(found: SearchEnd, broken: Sequence[str], probes: Sequence[ProbeResult], stopped_by: str) -> str:
+    last = probes[-1]
+    low, high = found.highest_passing_per_s, found.lowest_failing_per_s
+    holds = "No rate was found at which the gates hold" if low is None else f"The gates hold up to {low:.4g}/s"
+    breaks = ", ".join(broken) or "the abort rule stopped it"
+    match found.ended:
+        case EndReason.ENDPOINT:
+            return f"{holds} and no longer at {high:.4g}/s: {breaks}. Both were confirmed twice."
+        case EndReason.LIMIT:
+            refused = min(
+                (each for each in probes if each.outcome is ProbeOutcome.REFUSED), key=lambda each: each.rate_per_s
+            )
+            ends = "The limit, not the endpoint, ends the search"
+            return f"{holds}. {ends}: at {refused.rate_per_s:.4g}/s {refused.reason}."
+        case EndReason.AT_MOST:
+            return f"{holds}, the most that search.at_most allows; the endpoint may do more."
+        case EndReason.NOTHING:
+            least = min(each.rate_per_s for each in probes)
+            return f"{holds}, down to {least:.4g}/s: {breaks if broken else last.reason}."
+        case EndReason.INVALID:
+            text = f"two probes at {last.rate_per_s:.4g}/s were not sound, so nothing is told beyond"
+            return f"{holds}; {text}. {last.reason}"
+        case EndReason.STOPPED:
+            why = last.reason if last.outcome is ProbeOutcome.STOPPED else stopped_by
+            return f"{holds}; the search was stopped at {last.rate_per_s:.4g}/s. {why}".rstrip()

@@ -1,0 +1,1 @@
+"""A workload model, estimated from recorded runs."""

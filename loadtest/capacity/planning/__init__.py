@@ -1,0 +1,1 @@
+"""The search for the cheapest workers that meet an objective."""

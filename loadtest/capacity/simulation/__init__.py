@@ -1,0 +1,1 @@
+"""Simulated endpoints under a workload."""

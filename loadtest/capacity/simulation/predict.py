@@ -1,0 +1,155 @@
+"""What is predicted for a setting at a rate: delays, utilisation, money, each with the simulation's own interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtest.analyze.stats.quantiles import nearest_rank
+from loadtest.capacity.estimates import Estimate, estimate
+from loadtest.capacity.queueing_formulas import offered_load
+from loadtest.capacity.simulation.arrivals import peak
+from loadtest.capacity.simulation.simulate import COLD, REVIVED, Replication, replication
+from loadtest.capacity.simulation.workload import WorkerConfig, Workload, mean_s
+
+Floats = NDArray[np.float64]
+
+
+class SimulationBudget(msgspec.Struct, frozen=True):
+    """How much is simulated: independent replications of at least so many jobs each, from this seed on."""
+
+    replications: int = 10
+    jobs: int = 10_000
+    seed: int = 1
+
+
+class SimulateFn(Protocol):
+    """`simulate.replication`, or one that remembers."""
+
+    def __call__(
+        self, workload: Workload, setting: WorkerConfig, rate_per_s: float, jobs: int, seed: int, /
+    ) -> Replication:
+        """One stretch of so many jobs, drawn from this seed."""
+        ...
+
+
+class PredictedTimes(msgspec.Struct, frozen=True):
+    """A time of each job, in milliseconds."""
+
+    mean: Estimate
+    p50: Estimate
+    p90: Estimate
+    p95: Estimate
+    p99: Estimate
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """A setting at a rate. Intervals say how well the simulation knows itself, not how well it knows the endpoint.
+
+    Where the offered load is as much as all workers can do, the queue never settles: `settles` is false and all but
+    the loads is null; `peak_load` is of the busiest part of a daily profile. `waits` is the share of jobs that do
+    not meet an idle worker, `cold` and `revived` of those that wait for a start; `utilisation` is the time that
+    workers are occupied, at work or in the pause after a take, over worker-seconds from start to stop;
+    `billed_workers` is worker-seconds billed per second. Dollars where there is a price per worker-second.
+    """
+
+    setting: WorkerConfig
+    rate_per_s: float
+    offered_load: float
+    settles: bool
+    replications: int = 0
+    jobs: int = 0
+    delay_ms: PredictedTimes | None = None
+    end_to_end_ms: PredictedTimes | None = None
+    waits: Estimate | None = None
+    cold: Estimate | None = None
+    revived: Estimate | None = None
+    utilisation: Estimate | None = None
+    billed_workers: Estimate | None = None
+    cost_per_hour: Estimate | None = None
+    cost_per_1000_jobs: Estimate | None = None
+    peak_load: float | None = None
+
+
+def settles(workload: Workload, setting: WorkerConfig, rate_per_s: float) -> bool:
+    """Whether all workers together can do more than is offered, at the peak of a profile."""
+    return offered_load(rate_per_s * peak(workload.arrivals), mean_s(workload.occupancy)) < setting.max_workers
+
+
+def replications(
+    workload: Workload,
+    setting: WorkerConfig,
+    rate_per_s: float,
+    budget: SimulationBudget,
+    simulate: SimulateFn = replication,
+) -> list[Replication]:
+    """Independent stretches of the same; the n-th of any two settings draws the same gaps and execution times.
+
+    None where the queue never settles: the longer it is simulated, the longer jobs wait.
+    """
+    if not settles(workload, setting, rate_per_s):
+        return []
+    return [
+        simulate(workload, setting, rate_per_s, budget.jobs, budget.seed + each)
+        for each in range(budget.replications)
+    ]
+
+
+def predict(
+    workload: Workload,
+    setting: WorkerConfig,
+    rate_per_s: float,
+    runs: Sequence[Replication],
+    price: float | None = None,
+) -> Prediction:
+    """What such workers would do with such work, from `replications` of it; none where it never settles.
+
+    `price` in US dollars per worker-second.
+    """
+    load = offered_load(rate_per_s, mean_s(workload.occupancy))
+    highest = peak(workload.arrivals)
+    peak_load = None if highest == 1 else load * highest
+    if not runs:
+        return Prediction(setting, rate_per_s, load, settles=False, peak_load=peak_load)
+
+    def over(figure: Callable[[Replication], float], scale: float = 1.0) -> Estimate:
+        return estimate([figure(run) * scale for run in runs])
+
+    return Prediction(
+        setting=setting,
+        rate_per_s=rate_per_s,
+        offered_load=load,
+        settles=True,
+        replications=len(runs),
+        jobs=sum(len(run) for run in runs),
+        delay_ms=_times([run.delay_s for run in runs]),
+        end_to_end_ms=_times([run.end_to_end_s for run in runs]),
+        waits=over(lambda run: float(np.mean(run.wait_s > 0))),
+        cold=over(lambda run: float(np.mean(run.start == COLD))),
+        revived=over(lambda run: float(np.mean(run.start == REVIVED))),
+        utilisation=over(lambda run: run.busy_s / run.up_s if run.up_s else 0.0),
+        billed_workers=over(lambda run: run.billed_s / run.window_s),
+        cost_per_hour=None if price is None else over(lambda run: run.billed_s / run.window_s, 3600 * price),
+        cost_per_1000_jobs=None if price is None else over(lambda run: run.billed_s / len(run), 1000 * price),
+        peak_load=peak_load,
+    )
+
+
+def percentile(values: Floats, per_mille: int) -> float:
+    """The nearest rank, as everywhere in a report."""
+    place = nearest_rank(len(values), per_mille) - 1
+    return float(np.partition(values, place)[place])
+
+
+def _times(runs_s: Sequence[Floats]) -> PredictedTimes:
+    ordered = [np.sort(times_s) * 1000 for times_s in runs_s]
+
+    def at(per_mille: int) -> Estimate:
+        return estimate([float(each[nearest_rank(len(each), per_mille) - 1]) for each in ordered])
+
+    mean = estimate([float(each.mean()) for each in ordered])
+    return PredictedTimes(mean, at(500), at(900), at(950), at(990))

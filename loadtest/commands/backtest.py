@@ -1,0 +1,64 @@
+"""`loadtest capacity --check`: runs that were not calibrated from, as a prediction is held against them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from loadtest.analyze.jobs import load_window
+from loadtest.analyze.worker_uptime import worker_uptime
+from loadtest.capacity.backtest.backtest import HeldOut
+from loadtest.capacity.calibration.calibrate import MeasuredRun
+from loadtest.capacity.simulation.workload import WorkerConfig, setting_of
+from loadtest.commands.results import RecordedRun, read_run, summarize_and_judge
+from loadtest.errors import UsageError
+from loadtest.record.directory import RunDirectory
+from loadtest.record.run import Ending
+from loadtest.scenario.model import Scenario
+
+
+def load_held_out_run(
+    directory: RunDirectory, calibrated: Sequence[MeasuredRun], named: WorkerConfig | None
+) -> HeldOut:
+    """A run as it was measured; its workers are those of its scenario, or `named` where its endpoint is elsewhere.
+
+    Raises UsageError where they are not known; RunDirectoryError for a bad run.
+    """
+    recorded = read_run(directory)
+    run, jobs = recorded.run, recorded.samples.jobs
+    window = load_window(run, jobs)
+    return HeldOut(
+        name=run.id,
+        scenario=recorded.scenario,
+        setting=_setting(directory, recorded.scenario, named),
+        jobs=jobs,
+        window=window,
+        complete=run.ending is Ending.COMPLETE,
+        workers=worker_uptime(recorded.tables["health"], window),
+        warnings=_warnings(recorded, calibrated),
+    )
+
+
+def _setting(directory: RunDirectory, scenario: Scenario, named: WorkerConfig | None) -> WorkerConfig:
+    if scenario.starts_endpoint:
+        return setting_of(scenario.endpoint)
+    if named is None:
+        raise UsageError(
+            f"--check {directory.path}: its endpoint is elsewhere, so its workers are not known; name them with "
+            "--workers, --scaler and --idle-timeout"
+        )
+    return named
+
+
+def _warnings(recorded: RecordedRun, calibrated: Sequence[MeasuredRun]) -> tuple[str, ...]:
+    warnings = [
+        f"The run is not sound: {check.name}: {check.detail}"
+        for check in summarize_and_judge(recorded, ()).validity.checks
+        if not check.ok
+    ]
+    if any(_job_mix(each.scenario) != _job_mix(recorded.scenario) for each in calibrated):
+        warnings.append("It sent other jobs than the runs that were calibrated from.")
+    return tuple(warnings)
+
+
+def _job_mix(scenario: Scenario) -> list[tuple[str, float, str]]:
+    return sorted((name, scenario.share(name), flow.payload_hash) for name, flow in scenario.flows.items())

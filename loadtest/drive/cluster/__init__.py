@@ -1,0 +1,1 @@
+"""The processes of one run: the master, its generators, and the messages between them."""

@@ -1,0 +1,1 @@
+"""The HTTP client: connections, dialing, requests and responses."""

@@ -1,0 +1,145 @@
+"""The request engine: HTTP/1.1 to one endpoint over connections that are kept."""
+
+from __future__ import annotations
+
+import math
+from urllib.parse import urlsplit
+
+from gevent import get_hub
+
+from loadtest.clock import Clock
+from loadtest.drive.http.connection import Connection
+from loadtest.drive.http.dialer import Dialer, proxy_for
+from loadtest.drive.http.response_parser import ConnectionClosed, RequestError
+from loadtest.flows.steps import Response
+from loadtest.protocol.operations import authorization
+
+RESPONSE_TIMEOUT_S = 30.0
+GRACE_S = 1.0
+"""So long after the end of a client's patience an answer may come that is on its way."""
+DEADLINE_CHECK_INTERVAL_S = 0.25
+"""How often the deadlines of all exchanges are looked at: one timer for all, since hardly any is ever met."""
+REQUEST_CACHE_SIZE = 64
+"""So many different requests with a body are kept ready."""
+CACHEABLE_BODY_BYTES = 64 * 1024
+"""A larger body is put behind its head each time it is sent, which is little beside the sending."""
+
+
+class HttpClient:
+    """Sends requests to one endpoint, each over a free kept connection or a new one."""
+
+    def __init__(self, url: str, key: str, clock: Clock) -> None:
+        parts = urlsplit(url)
+        proxy = proxy_for(url)
+        host = parts.netloc.rpartition("@")[2]
+        self._dialer = Dialer(parts, proxy, clock)
+        self._base = parts.path.rstrip("/")
+        credentials = ""
+        if proxy is not None and parts.scheme == "http":
+            self._base = f"http://{host}{self._base}"
+            credentials = proxy.credentials
+        self._headers = (
+            f" HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n"
+            f"User-Agent: loadtest\r\nAuthorization: {authorization(key)}\r\n{credentials}"
+        ).encode("latin-1")
+        self._clock = clock
+        self._idle: list[Connection] = []
+        self._connections: set[Connection] = set()
+        self._prepared: dict[tuple[str, str, bytes], bytes] = {}
+        self._sweep = get_hub().loop.timer(DEADLINE_CHECK_INTERVAL_S, DEADLINE_CHECK_INTERVAL_S, ref=False)
+        self._sweep.start(self._expire_overdue)
+
+    def send(
+        self, method: str, path: str, body: bytes = b"", long_poll_s: float = 0.0, deadline: float = math.inf
+    ) -> Response:
+        """One request and what came of it; a server may hold its answer for `hold_s` on top of ANSWER_WITHIN_S.
+
+        Past `give_up_at` (seconds since the epoch), and what the server may hold, it has LAST_MOMENT_S. A kept
+        connection that the server had closed in the meantime is opened anew, once. What it takes to open a
+        connection counts as the server's time.
+        """
+        now = self._clock.now
+        request = self._request(method, path, body)
+        sent_at = now()
+        within_s = long_poll_s + RESPONSE_TIMEOUT_S
+        if deadline < sent_at + within_s:
+            within_s = min(within_s, max(deadline - sent_at, long_poll_s) + GRACE_S)
+        connection = self._acquire()
+        try:
+            if connection is not None:
+                try:
+                    connection.exchange(request, sent_at + within_s)
+                    sent_at = connection.sent_at
+                except ConnectionClosed:
+                    if connection.reader.received_any:
+                        raise
+                    self._close_idle()
+                    connection = None
+            if connection is None:
+                connection = self._open_connection()
+                connection.exchange(request, now() + within_s)
+            answered_at, reader = connection.answered_at, connection.reader
+            retry_after_s = None if reader.status == 200 else reader.retry_after_s(answered_at)
+            return Response(
+                reader.status, reader.body(), sent_at, answered_at, retry_after_s, body_progress=reader.body_progress
+            )
+        except RequestError as error:
+            return Response(0, b"", sent_at, now(), error=str(error))
+        finally:
+            if connection is not None:
+                self._release(connection)
+
+    def _acquire(self) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.alive:
+                return connection
+            self._connections.discard(connection)
+        return None
+
+    def _open_connection(self) -> Connection:
+        connection = self._dialer.dial()
+        self._connections.add(connection)
+        return connection
+
+    def _release(self, connection: Connection) -> None:
+        if not connection.alive:
+            self._connections.discard(connection)
+            return
+        if connection.tls is not None and connection.exchanges == 1:
+            self._dialer.session = connection.tls.session
+        self._idle.append(connection)
+
+    def _request(self, method: str, path: str, body: bytes) -> bytes:
+        """The whole request; one with a body is often the same for all jobs of a flow, and then made once."""
+        if not body:
+            length = b"Content-Length: 0\r\n" if method == "POST" else b""
+            return f"{method} {self._base}{path}".encode() + self._headers + length + b"\r\n"
+        kept = len(body) <= CACHEABLE_BODY_BYTES
+        request = self._prepared.get((method, path, body)) if kept else None
+        if request is None:
+            if len(self._prepared) >= REQUEST_CACHE_SIZE:
+                self._prepared.clear()
+            head = f"{method} {self._base}{path}".encode() + self._headers
+            length = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+            request = b"".join((head, length, body))
+            if kept:
+                self._prepared[method, path, body] = request
+        return request
+
+    def _expire_overdue(self) -> None:
+        now = self._clock.now()
+        for connection in [each for each in self._connections if each.deadline < now]:
+            connection.expire()
+
+    def _close_idle(self) -> None:
+        """What was kept as long as a stale connection is as stale."""
+        while self._idle:
+            connection = self._idle.pop()
+            self._connections.discard(connection)
+            connection.close()
+
+    def close(self) -> None:
+        """Close every kept connection."""
+        self._sweep.stop()
+        self._close_idle()

@@ -1,0 +1,1 @@
+"""Live figures of a run: counters, Locust statistics, CPU use."""

@@ -1,0 +1,191 @@
+"""Simulated workers: an idle one takes a job at once, or after its pause, and is done with it in a drawn time."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+from itertools import count
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtest.endpoint.chunks import ChunkBodies
+from loadtest.endpoint.distributions import BLOCK, sample, sample_stream
+from loadtest.endpoint.fleet import StartKind, Worker
+from loadtest.endpoint.job import Job
+from loadtest.endpoint.scheduler import JobScheduler
+from loadtest.endpoint.settings import Chunks, EndpointSettings
+from loadtest.protocol.client_messages import Chunk, Submission
+
+_HYPHEN, _VERSION = b"-4"
+_VARIANTS = np.frombuffer(b"89ab", dtype=np.uint8)
+_CHUNK_TIMES_AT_ONCE = 2**16
+
+
+def uuids(rng: np.random.Generator) -> Iterator[str]:
+    """Random UUIDs (version 4) as text."""
+    text = np.full((BLOCK, 36), _HYPHEN, dtype=np.uint8)
+    while True:
+        drawn = rng.bytes(16 * BLOCK)
+        digits = np.frombuffer(drawn.hex().encode(), dtype=np.uint8).reshape(BLOCK, 32)
+        for first, last, hyphens in ((0, 8, 0), (8, 12, 1), (12, 16, 2), (16, 20, 3), (20, 32, 4)):
+            text[:, first + hyphens : last + hyphens] = digits[:, first:last]
+        text[:, 14] = _VERSION
+        text[:, 19] = _VARIANTS[(np.frombuffer(drawn, dtype=np.uint8)[8::16] >> 4) % 4]
+        yield from text.view("S36").ravel().astype(str).tolist()
+
+
+def failures(rate: float, rng: np.random.Generator) -> Iterator[bool]:
+    """For each job whether it fails, with probability `rate`."""
+    while True:
+        yield from (rng.random(BLOCK) < rate).tolist()
+
+
+def chunk_offsets(chunks: Chunks, rng: np.random.Generator) -> Iterator[NDArray[np.float64]]:
+    """For each job when its chunks come, in seconds since a worker took it."""
+    rows = max(1, _CHUNK_TIMES_AT_ONCE // chunks.count)
+    while True:
+        gaps = sample(chunks.gap, rows * chunks.count, rng).reshape(rows, chunks.count)
+        gaps[:, 0] = sample(chunks.first, rows, rng)
+        yield from np.cumsum(gaps, axis=1)
+
+
+def crashes(rate: float, rng: np.random.Generator) -> Iterator[float]:
+    """For each job after which part of its time its worker dies, with probability `rate`; else infinite."""
+    while True:
+        dies, part = rng.random((2, BLOCK))
+        yield from np.where(dies < rate, part, np.inf).tolist()
+
+
+class JobSampler:
+    """Draws jobs: the n-th has the same service time, chunks and fate whenever it comes."""
+
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        times: np.random.SeedSequence,
+        fates: np.random.SeedSequence,
+        deaths: np.random.SeedSequence,
+    ) -> None:
+        rng = np.random.default_rng(times)
+        self._fails = failures(settings.failure_rate, np.random.default_rng(fates)) if settings.failure_rate else None
+        self._crashes = crashes(settings.crash_rate, np.random.default_rng(deaths)) if settings.crash_rate else None
+        self._service_s = sample_stream(settings.service_time, rng)
+        self._offsets = None if settings.chunks is None else chunk_offsets(settings.chunks, rng)
+
+    def draw(self, job: Job) -> None:
+        """Fills in what the next job will be."""
+        if self._fails is not None:
+            job.fails = next(self._fails)
+        if self._offsets is None:
+            job.service_s = next(self._service_s)
+        else:
+            job.chunk_offsets_s = next(self._offsets)
+            job.service_s = float(job.chunk_offsets_s[-1])
+        if self._crashes is not None:
+            job.crashes_after_s = next(self._crashes) * job.service_s
+
+
+_FAILURE = msgspec.Raw(b'"the simulated handler failed, as failure_rate asks"')
+
+
+class SimulatedWorkers:
+    """The hands of an endpoint that is a model through and through: all it will do is known when it begins."""
+
+    def __init__(self, settings: EndpointSettings, seeds: Sequence[np.random.SeedSequence]) -> None:
+        times, fates, crashes, again, cold, revivals = seeds
+        self._work = JobSampler(settings, times, fates, crashes)
+        self._again = JobSampler(settings, *again.spawn(3))
+        self._cold_start_s = sample_stream(settings.cold_start, np.random.default_rng(cold))
+        revival = settings.cold_start if settings.revival is None else settings.revival.duration
+        self._revival_s = sample_stream(revival, np.random.default_rng(revivals))
+        self._chunks = None if settings.chunks is None else ChunkBodies(settings.chunks)
+        self._output = msgspec.Raw(msgspec.json.encode(settings.output)) if self._chunks is None else self._chunks.all
+        self._take_pause = settings.take_pause
+        self._pauses = settings.take_pause.duration > 0
+        self._due: list[tuple[float, int, Worker, Job | None]] = []
+        self._order = count()
+
+    def prepare(self, job: Job, submission: Submission) -> None:
+        """The n-th job submitted takes the same time and has the same fate whenever it comes."""
+        self._work.draw(job)
+
+    def prepare_retry(self, job: Job) -> None:
+        """What is tried once more is drawn apart, so that the jobs to come are what they would have been."""
+        self._again.draw(job)
+
+    def on_start(self, scheduler: JobScheduler, worker: Worker, how: StartKind) -> None:
+        """It will be ready when its drawn start is over."""
+        worker.pauses_until = -math.inf
+        if how is StartKind.WARM:
+            scheduler.ready(worker)
+            return
+        duration_s = next(self._revival_s if how is StartKind.REVIVED else self._cold_start_s)
+        self._will_act(worker, None, scheduler.now + duration_s)
+
+    def on_stop(self, worker: Worker) -> None:
+        """A worker that stops was idle."""
+
+    def on_work_available(self, scheduler: JobScheduler) -> None:
+        """Idle workers that are in no pause take what waits until either run out."""
+        while scheduler.waiting:
+            worker = scheduler.fleet.first_polling(scheduler.now) if self._pauses else scheduler.fleet.first_idle()
+            job = None if worker is None else scheduler.assign_next(worker)
+            if worker is None or job is None:
+                return
+            self._begin(worker, job, scheduler.now)
+
+    def on_job_revoked(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
+        """It stops at once, and takes the next as if it were done with this one."""
+        worker.due = -1
+        self._on_free(scheduler, worker, job)
+
+    def chunks(self, job: Job, now: float) -> list[Chunk]:
+        """The chunks whose time has come."""
+        if job.chunk_at is None or self._chunks is None:
+            return []
+        until = now if job.finished_at is None else job.finished_at
+        first, job.chunks_read = job.chunks_read, int(job.chunk_at.searchsorted(until, side="right"))
+        return self._chunks.between(first, job.chunks_read)
+
+    def due_at(self) -> float:
+        """When the next start or job is over."""
+        due = self._due
+        while due and due[0][2].due != due[0][1]:
+            heapq.heappop(due)
+        return due[0][0] if due else math.inf
+
+    def step(self, scheduler: JobScheduler) -> None:
+        """A worker gets ready, is done with its job, dies of it, or looks for the next."""
+        _, _, worker, job = heapq.heappop(self._due)
+        if job is None:
+            scheduler.ready(worker) if worker.starting else self.on_work_available(scheduler)
+        elif job.crashes_after_s < job.service_s:
+            scheduler.worker_lost(worker)
+        else:
+            scheduler.fail(job, _FAILURE) if job.fails else scheduler.complete(job, self._output)
+            self._on_free(scheduler, worker, job)
+
+    def _on_free(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
+        """It has nothing in hand any more: it looks for the next job when its pause is over."""
+        if self._pauses and job.taken_at is not None:
+            worker.pauses_until = job.taken_at + self._take_pause.occupancy_s(scheduler.now - job.taken_at)
+            if worker.pauses_until > scheduler.now:
+                self._will_act(worker, None, worker.pauses_until)
+        self.on_work_available(scheduler)
+
+    def _begin(self, worker: Worker, job: Job, now: float) -> None:
+        ends_at = now + job.service_s
+        if job.chunk_offsets_s is not None:
+            job.chunk_at = now + job.chunk_offsets_s
+            job.chunk_offsets_s = None
+            ends_at = float(job.chunk_at[-1])
+        if job.crashes_after_s < job.service_s:
+            ends_at = now + job.crashes_after_s
+        self._will_act(worker, job, ends_at)
+
+    def _will_act(self, worker: Worker, job: Job | None, at: float) -> None:
+        worker.due = next(self._order)
+        heapq.heappush(self._due, (at, worker.due, worker, job))

@@ -1,0 +1,200 @@
+"""The bodies of the wire, decoded and encoded side by side; unknown fields are passed over.
+
+All times here are integer milliseconds, as on the wire. A missing or negative time is a fault of the
+answer (`BadAnswer`), never a zero.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from loadtest.errors import InvalidResponse
+from loadtest.protocol.operations import ALIASES, EXECUTION_TIMEOUT, FINAL, JOB_TTL, JobState
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
+ABSENT = msgspec.Raw()
+"""What a field that is not there holds; only this very object is left out again when encoding."""
+_STATES: dict[str, JobState] = {**{state.value: state for state in JobState}, **ALIASES}
+_FINAL_WORDS = frozenset(word for word, state in _STATES.items() if state in FINAL)
+
+
+class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a submission may ask for beside its input; what is None is as the endpoint has it by default."""
+
+    execution_timeout_ms: (
+        Annotated[int, msgspec.Meta(ge=EXECUTION_TIMEOUT.min_ms, le=EXECUTION_TIMEOUT.max_ms)] | None
+    ) = msgspec.field(default=None, name="executionTimeout")
+    ttl_ms: Annotated[int, msgspec.Meta(ge=JOB_TTL.min_ms, le=JOB_TTL.max_ms)] | None = msgspec.field(
+        default=None, name="ttl"
+    )
+    low_priority: bool = msgspec.field(default=False, name="lowPriority")
+
+
+class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of `/run` and `/runsync`; `input` must be there and may be anything."""
+
+    input: msgspec.Raw
+    webhook: str | None = None
+    policy: Policy | None = None
+
+
+class JobResponse(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A job as an answer shows it; `output` stays as it came, undecoded."""
+
+    id: str
+    status: str
+    delay_ms: Milliseconds | None = msgspec.field(default=None, name="delayTime")
+    execution_ms: Milliseconds | None = msgspec.field(default=None, name="executionTime")
+    worker_id: str | None = msgspec.field(default=None, name="workerId")
+    output: msgspec.Raw = ABSENT
+    error: msgspec.Raw = ABSENT
+
+    @property
+    def state(self) -> JobState:
+        """The state, whichever of its words the answer used."""
+        return _STATES[self.status]
+
+    @property
+    def final(self) -> bool:
+        """Whether the job will not move again by itself."""
+        return self.status in _FINAL_WORDS
+
+
+class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One part of a streamed output."""
+
+    output: msgspec.Raw
+    metrics: msgspec.Raw = ABSENT
+
+
+class StreamResponse(msgspec.Struct, frozen=True):
+    """The chunks since the last read; `status` is None in the older form, a bare array."""
+
+    stream: list[Chunk]
+    status: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether a reader may stop: the state is final and nothing more was waiting."""
+        return self.status in _FINAL_WORDS and not self.stream
+
+
+class JobCounts(msgspec.Struct, frozen=True, rename="camel"):
+    """Jobs by what became of them, as `/health` counts them."""
+
+    completed: int = 0
+    failed: int = 0
+    in_progress: int = 0
+    in_queue: int = 0
+    retried: int = 0
+
+
+class WorkerCounts(msgspec.Struct, frozen=True):
+    """Workers by state, as `/health` counts them; the last four came later and may be missing."""
+
+    idle: int = 0
+    running: int = 0
+    initializing: int = 0
+    ready: int = 0
+    throttled: int = 0
+    unhealthy: int = 0
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The answer of `/health`."""
+
+    jobs: JobCounts
+    workers: WorkerCounts
+
+
+class Purged(msgspec.Struct, frozen=True):
+    """The answer of `/purge-queue`."""
+
+    removed: int
+    status: str = "completed"
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A refusal, as the live service words it."""
+
+    status: int
+    title: str
+    detail: str
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    """Token counts where an output or a chunk's metrics carry them."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+_submission_decoder = msgspec.json.Decoder(Submission)
+_job_decoder = msgspec.json.Decoder(JobResponse)
+_stream_decoder = msgspec.json.Decoder(StreamResponse)
+_chunks_decoder = msgspec.json.Decoder(list[Chunk])
+_health_decoder = msgspec.json.Decoder(Health)
+_tokens_decoder = msgspec.json.Decoder(Tokens)
+
+
+def decode_job(body: bytes) -> JobResponse:
+    """A job's answer; BadAnswer where it is no such thing or a completed job lacks its times."""
+    try:
+        job = _job_decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise InvalidResponse(f"not a job: {error}") from None
+    state = _STATES.get(job.status)
+    if state is None:
+        raise InvalidResponse(f'unknown job status "{job.status}"')
+    if state is JobState.COMPLETED and (job.delay_ms is None or job.execution_ms is None):
+        raise InvalidResponse("a completed job without delayTime and executionTime")
+    return job
+
+
+def decode_stream(body: bytes) -> StreamResponse:
+    """The chunks of `/stream` in either of its two forms; BadAnswer where it is neither."""
+    try:
+        if body.lstrip().startswith(b"["):
+            return StreamResponse(_chunks_decoder.decode(body))
+        answer = _stream_decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise InvalidResponse(f"not a stream: {error}") from None
+    if answer.status not in _STATES:
+        raise InvalidResponse(f'unknown job status "{answer.status}"')
+    return answer
+
+
+def decode_health(body: bytes) -> Health:
+    """The answer of `/health`; BadAnswer where it is no such thing."""
+    try:
+        return _health_decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise InvalidResponse(f"not a health answer: {error}") from None
+
+
+def token_counts(raw: msgspec.Raw) -> Tokens:
+    """Token counts in an output or in metrics; both None where there are none."""
+    try:
+        return _tokens_decoder.decode(raw)
+    except msgspec.MsgspecError:
+        return Tokens()
+
+
+def decode_submission(body: bytes) -> Submission:
+    """What a client submits; BadAnswer where it is no such thing."""
+    try:
+        return _submission_decoder.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidResponse(str(error)) from None
+
+
+def encode_submission(job_input: Any, webhook: str | None = None, policy: Policy | None = None) -> bytes:
+    """The body of `/run` and `/runsync`."""
+    return msgspec.json.encode(Submission(msgspec.Raw(msgspec.json.encode(job_input)), webhook, policy))
+
+
+def encode(answer: Any) -> bytes:
+    """Any of the answers above as JSON."""
+    return msgspec.json.encode(answer)

@@ -1,0 +1,77 @@
+"""A run's verdict as JUnit XML, which every CI system shows: one suite of gates, one of the measurement's checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+from loadtest.analyze.summary import Check, GateResult, Summary, Verdict
+from loadtest.report.gate_text import limit_text, observed_text
+
+_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit(summary: Summary) -> bytes:
+    """One test case a gate and a check; skipped are gates that are inconclusive, or hold in an unsound run."""
+    name, sound = summary.run.scenario, summary.validity.valid
+    suites = [
+        _suite(f"{name}: gates", (_gate(f"{name}.gates", each, sound) for each in summary.gates)),
+        _suite(f"{name}: measurement", (_check(f"{name}.measurement", each) for each in summary.validity.checks)),
+    ]
+    root = Element("testsuites", {"name": _text(f"loadtest {summary.run.id}")})
+    _add_counts(root, suites)
+    root.set("time", f"{summary.run.duration_s:.3f}")
+    root.extend(suites)
+    ElementTree.indent(root)
+    content: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return content + b"\n"
+
+
+def _suite(name: str, cases: Iterable[Element]) -> Element:
+    suite = Element("testsuite", {"name": _text(name)})
+    suite.extend(cases)
+    _add_counts(suite, [suite])
+    return suite
+
+
+def _add_counts(to: Element, suites: Iterable[Element]) -> None:
+    cases = [case for suite in suites for case in suite.iter("testcase")]
+    kinds: dict[str, Callable[[Element], bool]] = {
+        "tests": lambda case: True,
+        "failures": lambda case: case.find("failure") is not None,
+        "errors": lambda case: False,
+        "skipped": lambda case: case.find("skipped") is not None,
+    }
+    for kind, counts in kinds.items():
+        to.set(kind, str(sum(map(counts, cases))))
+
+
+def _gate(classname: str, result: GateResult, sound: bool) -> Element:
+    text = f"observed {observed_text(result)}, limit {limit_text(result)}, n {result.n:,}. {result.detail}"
+    if result.verdict is Verdict.FAIL:
+        return _case(classname, result.gate, "failure", text)
+    if result.verdict is Verdict.INCONCLUSIVE:
+        return _case(classname, result.gate, "skipped", f"inconclusive: {text}")
+    if not sound:
+        return _case(classname, result.gate, "skipped", f"holds, but the measurement is not sound: {text}")
+    return _case(classname, result.gate, "system-out", text)
+
+
+def _check(classname: str, check: Check) -> Element:
+    return _case(classname, check.name, "system-out" if check.ok else "failure", check.detail)
+
+
+def _case(classname: str, name: str, kind: str, text: str) -> Element:
+    case = Element("testcase", {"classname": _text(classname), "name": _text(name), "time": "0"})
+    note = ElementTree.SubElement(case, kind)
+    if kind != "system-out":
+        note.set("message", _text(text))
+    note.text = _text(text)
+    return case
+
+
+def _text(text: str) -> str:
+    """A text without the characters that XML cannot hold at all."""
+    return _NO_XML.sub("\ufffd", text)

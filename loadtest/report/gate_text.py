@@ -1,0 +1,34 @@
+"""How gates and their results are written for people."""
+
+from __future__ import annotations
+
+from loadtest.analyze.summary import GateResult
+from loadtest.report import formatting
+from loadtest.scenario.gates import parse_gate
+
+
+def observed_text(result: GateResult) -> str:
+    """What was observed, in the unit of the gate."""
+    return _figure(result, result.observed)
+
+
+def limit_text(result: GateResult) -> str:
+    """The limit, in the unit of the gate."""
+    return _figure(result, result.limit)
+
+
+def interval_texts(result: GateResult) -> tuple[str, str] | None:
+    """Both ends of the interval of what was observed, in the unit of the gate."""
+    return None if result.ci95 is None else (_figure(result, result.ci95[0]), _figure(result, result.ci95[1]))
+
+
+def _figure(result: GateResult, value: float | None) -> str:
+    if value is None:
+        return formatting.DASH
+    try:
+        metric = parse_gate(result.gate).metric
+    except ValueError:
+        return f"{value:.3f}×"  # against a baseline: a ratio
+    if metric.is_time:
+        return formatting.milliseconds(value)
+    return formatting.share(value) if metric.is_share else formatting.rate(value)

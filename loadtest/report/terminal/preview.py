@@ -1,0 +1,180 @@
+"""What `loadtest check` prints: a preview in words, within 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from loadtest.capacity.breakpoint.bisection import Bounds, usual_probes
+from loadtest.protocol.operations import Limit
+from loadtest.report.formatting import count, dollars, duration, share, significant
+from loadtest.scenario.credentials import LOCAL_KEY, LOCAL_KEY_ENV, key_variable
+from loadtest.scenario.model import Scenario
+from loadtest.scenario.preview import OperationPreview, Preview
+from loadtest.scenario.probes import blocking_reason, first_rate, scaled_to
+from loadtest.scenario.settings import Search
+from loadtest.scenario.target import HandlerTarget, RemoteTarget
+from loadtest.scenario.warnings import warnings
+from loadtest.traffic.settings import ClosedLoad, Gamma, Trace
+
+WIDTH = 80
+_LABEL_WIDTH = 12
+
+
+def preview_lines(preview: Preview) -> Iterator[str]:
+    """The preview, line by line, doubts last."""
+    scenario = preview.scenario
+    yield from textwrap.wrap(" - ".join(filter(None, [scenario.name, scenario.question])), WIDTH)
+    yield ""
+    yield from _labelled("target", _target(scenario))
+    yield from _labelled("key", _key(scenario))
+    yield from _labelled("load", _load(preview))
+    yield from _labelled("seed", _seed(preview))
+    yield from _labelled("time", _time(preview))
+    if scenario.search is not None:
+        yield from _labelled("search", _search(scenario, scenario.search))
+    yield ""
+    yield from _table(
+        ["stage", "for", "peak", "jobs"], [_stage(preview, index) for index in range(len(preview.stages))]
+    )
+    yield ""
+    yield from _table(
+        ["flow", "share", "jobs", "polls a job"],
+        [[f.flow, share(f.share), count(f.jobs), count(f.polls_per_job)] for f in preview.flows],
+    )
+    yield ""
+    yield from _table(["submits by", "fullest", "limit"], [_operation(each) for each in preview.operations])
+    yield ""
+    yield from _labelled("requests", _requests(preview))
+    yield from _labelled("cost", _cost(preview))
+    yield from _labelled("ceilings", _ceilings(scenario))
+    if scenario.gates:
+        yield from _labelled("gates", "; ".join(map(str, scenario.gates)))
+    for warning in warnings(preview):
+        yield ""
+        yield from textwrap.wrap(f"warning: {warning}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _labelled(label: str, text: str) -> list[str]:
+    indent = " " * _LABEL_WIDTH
+    first = f"{label:<{_LABEL_WIDTH}}"
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The first column to the left, the others to the right; a first column too long for the width is cut."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    widths[0] = min(max(widths[0], _LABEL_WIDTH - 2), WIDTH - sum(widths[1:]) - 2 * (len(head) - 1))
+    for row in (head, *rows):
+        name = textwrap.shorten(row[0], widths[0], placeholder="…")
+        cells = [
+            f"{name:<{widths[0]}}",
+            *(f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)),
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def _target(scenario: Scenario) -> str:
+    if isinstance(scenario.target, RemoteTarget):
+        return scenario.target.url
+    workers = scenario.endpoint.workers
+    what = "embedded endpoint"
+    if isinstance(scenario.target, HandlerTarget):
+        what = f"{scenario.target.handler.name} in real workers"
+    return f"{what}, {workers.active} active workers, {workers.max} at most"
+
+
+def _key(scenario: Scenario) -> str:
+    name = key_variable(scenario.target)
+    return f'{name}, or "{LOCAL_KEY}" where it is not set' if name == LOCAL_KEY_ENV else name
+
+
+def _load(preview: Preview) -> str:
+    load = preview.scenario.load
+    if isinstance(load, ClosedLoad):
+        return f"closed model, users think for {duration(load.think)} ({load.think_distribution})"
+    match load.arrivals:
+        case Gamma():
+            arrivals = f"gamma arrivals, CV {load.arrivals.gamma_cv:g}"
+        case Trace():
+            arrivals = f"a trace of {len(load.arrivals.times):,} arrivals at speed {load.arrivals.speed:g}"
+        case _:
+            arrivals = f"{load.arrivals} arrivals"
+    return f"open model, {arrivals}, peak {preview.peak_per_s:.4g}/s"
+
+
+def _seed(preview: Preview) -> str:
+    schedule = "" if preview.schedule is None else f", schedule {preview.schedule}"
+    return f"{preview.scenario.seed}{schedule}, scenario {preview.scenario.hash()}"
+
+
+def _time(preview: Preview) -> str:
+    drain = preview.scenario.drain
+    return (
+        f"{duration(preview.scenario.load.duration_s)} of load, then up to {duration(drain.within)} of drain and "
+        f"{duration(drain.cancel_within)} of cancelling: {duration(preview.longest_s)} at most"
+    )
+
+
+def _search(scenario: Scenario, search: Search) -> str:
+    """How far a search goes; all else that is told is of its first probe."""
+    first_per_s, max_per_s = first_rate(scenario), search.max_rate
+    probes = usual_probes(Bounds(first_per_s, max_per_s, search.within))
+    text = (
+        f"this load, the first probe, then others up to {max_per_s:.4g}/s until a gate breaks, to within "
+        f"{share(search.within)}: some {probes} probes, more where two disagree"
+    )
+    why = blocking_reason(scaled_to(scenario, max_per_s, 1, scenario.seed))
+    return text if why is None else f"{text}; it does not get to {max_per_s:.4g}/s: {why}"
+
+
+def _stage(preview: Preview, index: int) -> list[str]:
+    stage = preview.stages[index]
+    closed = isinstance(preview.scenario.load, ClosedLoad)
+    peak = f"{stage.peak:g} users" if closed else f"{stage.peak:.4g}/s"
+    return [stage.name, duration(stage.duration_s), peak, count(stage.jobs)]
+
+
+def _operation(operation: OperationPreview) -> list[str]:
+    if operation.limit is None:
+        return [f"/{operation.op}", count(operation.peak), "none"]
+    peak = "–" if operation.peak is None else f"{operation.peak:,} in {duration(operation.limit.per_s)}"
+    return [f"/{operation.op}", peak, _limit(operation.limit)]
+
+
+def _limit(limit: Limit) -> str:
+    at_once = "" if limit.concurrent is None else f", {limit.concurrent:,} at once"
+    return f"{limit.requests:,} in {duration(limit.per_s)}{at_once}"
+
+
+def _requests(preview: Preview) -> str:
+    up_to = "up to about " if isinstance(preview.scenario.load, ClosedLoad) else ""
+    jobs = "as many submissions as the users make" if preview.jobs is None else f"{up_to}{preview.jobs:,} submissions"
+    polls = "" if preview.polls is None else f", about {preview.polls:,} polls where nothing queues"
+    most = (
+        "" if preview.polls_at_most is None else f"; never more than {preview.polls_at_most:,} polls, by the limits"
+    )
+    return f"{jobs}{polls}{most}"
+
+
+def _cost(preview: Preview) -> str:
+    price = preview.scenario.price
+    if price is None:
+        return "not known; add price, in US dollars per worker-second"
+    if preview.cost is None or preview.jobs is None or preview.service_s is None:
+        return f"{dollars(price)} per worker-second; not known ahead, it needs the measured time of a job"
+    time = f"{preview.jobs:,} jobs of {significant(preview.service_s)} s at {dollars(price)} per second"
+    return f"about {dollars(preview.cost)} of execution: {time}"
+
+
+def _ceilings(scenario: Scenario) -> str:
+    ceilings, rule = scenario.ceilings, scenario.abort
+    parts = [
+        None if ceilings.jobs is None else f"{ceilings.jobs:,} jobs",
+        None if ceilings.cost is None else f"{dollars(ceilings.cost)} of execution",
+        None if rule is None else f"stops when more than {share(rule.errors)} fail within {duration(rule.over)}",
+        *(f"or {gate} does not hold" for gate in (() if rule is None else rule.gates)),
+    ]
+    return ", ".join(filter(None, parts)) or "none"

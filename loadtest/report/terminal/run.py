@@ -1,0 +1,105 @@
+"""The result of a run on a terminal: the verdict, its gates, one table, what is doubtful, where the report is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from loadtest.analyze.summary import FlowSummary, GateResult, Quantiles, Summary, Verdict
+from loadtest.report.formatting import milliseconds, significant
+from loadtest.report.gate_text import observed_text
+from loadtest.report.tables import missing_percentiles
+
+_COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red"}
+_TIME_WIDTH = 7
+
+
+def print_result(summary: Summary, report: Path, console: Console) -> None:
+    """Write the result in 80 columns; colours only where the console is a terminal."""
+    print_verdict(summary, console)
+    if any(flow.jobs for flow in summary.flows.values()):
+        console.print()
+        console.print(_table(summary.flows))
+        if short := missing_percentiles(summary.flows.values(), ("p50", "p95")):
+            console.print(Text(short, style="dim"))
+    _print_warnings(summary, console)
+    console.print()
+    # A path is for copying: a break that fits it to the width would spoil it.
+    console.print(Text.assemble("report  ", str(report)), soft_wrap=True)
+
+
+def print_gates(summary: Summary, console: Console) -> None:
+    """Write the verdict and every gate's result, and nothing else of the run."""
+    print_verdict(summary, console)
+    _print_warnings(summary, console)
+
+
+def print_verdict(summary: Summary, console: Console) -> None:
+    """Write the verdict and its reason, and where there are gates a line for each."""
+    word = Text(summary.verdict.value.upper(), style=f"bold {_colour(summary.verdict)}")
+    console.print(Text.assemble(word, "  ", summary.reason))
+    if summary.gates:
+        console.print()
+        console.print(_gates(summary.gates))
+
+
+def _colour(verdict: Verdict) -> str:
+    return _COLOURS.get(verdict, "yellow")
+
+
+def _gates(gates: list[GateResult]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("gate")
+    table.add_column("observed", justify="right", no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for gate in gates:
+        word = Text(gate.verdict.value, style=_colour(gate.verdict))
+        table.add_row(Text(gate.gate), observed_text(gate), f"{gate.n:,}", word)
+    return table
+
+
+def _print_warnings(summary: Summary, console: Console) -> None:
+    """What is not told by the reason already: gates that did not hold or cannot be told, checks that failed."""
+    open_ = [gate for gate in summary.gates if gate.verdict is not Verdict.PASS and gate.detail not in summary.reason]
+    if open_:
+        console.print()
+        for gate in open_:
+            console.print(
+                Text.assemble((f"{gate.verdict.value}: ", _colour(gate.verdict)), f"{gate.gate}. {gate.detail}")
+            )
+    # The first failing check stands in the reason already.
+    failing = [check for check in summary.validity.checks if not check.ok and check.detail not in summary.reason]
+    if failing:
+        console.print()
+        for check in failing:
+            console.print(Text.assemble(("not sound: ", "yellow"), check.detail))
+
+
+def _table(flows: dict[str, FlowSummary]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("\nflow", no_wrap=True)
+    for header in ("\njobs", "\ncompleted", "\nper s"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for title in ("delay", "execution", "end-to-end"):
+        table.add_column(f"{title}\n{_pair('p50', 'p95')}", justify="right", no_wrap=True)
+    for name, flow in flows.items():
+        table.add_row(
+            name,
+            str(flow.jobs),
+            str(flow.completed),
+            significant(flow.throughput_per_s),
+            *(_times(q) for q in (flow.delay_ms, flow.execution_ms, flow.end_to_end_ms)),
+        )
+    return table
+
+
+def _times(q: Quantiles) -> str:
+    return _pair(milliseconds(q.p50), milliseconds(q.p95))
+
+
+def _pair(first: str, second: str) -> str:
+    return f"{first:>{_TIME_WIDTH}} {second:>{_TIME_WIDTH}}"

@@ -1,0 +1,71 @@
+"""A measured search on a terminal: the answer in a sentence, a line for each probe, and where each report is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from loadtest.analyze.summary import Verdict
+from loadtest.capacity.breakpoint.bisection import ProbeOutcome
+from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult
+from loadtest.report.formatting import DASH, count, rate
+from loadtest.report.gate_text import observed_text
+from loadtest.report.terminal.capacity import print_page
+
+_COLOURS = {ProbeOutcome.PASSES: "green", ProbeOutcome.FAILS: "red"}
+
+
+def print_probe(number: int, probe: ProbeResult, console: Console) -> None:
+    """Write one probe's outcome, as soon as it is known."""
+    console.print(
+        Text.assemble(
+            f"probe {number}: {rate(probe.rate_per_s)} ", (probe.outcome.value, _colour(probe)), _describe(probe)
+        ),
+        soft_wrap=True,
+    )
+
+
+def print_search(found: BreakpointResult, page: Path, console: Console) -> None:
+    """Write the result in 80 columns; colours only where the console is a terminal."""
+    colour = {Verdict.PASS: "green", Verdict.FAIL: "red"}.get(found.verdict, "yellow")
+    console.print(Text.assemble((found.verdict.value.upper(), f"bold {colour}"), "  ", found.reason))
+    console.print()
+    console.print(_probes(found.probes))
+    for gate in found.broken:
+        console.print()
+        console.print(Text.assemble("broken: ", gate.gate, ". ", gate.detail))
+    print_page(page, console)
+
+
+def _probes(probes: Sequence[ProbeResult]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for header in ("rate", "achieved", "jobs"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("observed")
+    table.add_column("run", no_wrap=True)
+    for probe in probes:
+        table.add_row(
+            rate(probe.rate_per_s),
+            rate(probe.achieved_per_s),
+            count(probe.jobs) if probe.run else DASH,
+            Text(probe.outcome.value, style=_colour(probe)),
+            Text(", ".join(map(observed_text, probe.gates)) or DASH),
+            probe.run or DASH,
+        )
+    return table
+
+
+def _colour(probe: ProbeResult) -> str:
+    return _COLOURS.get(probe.outcome, "yellow")
+
+
+def _describe(probe: ProbeResult) -> str:
+    """What was observed, or for a probe that says nothing of the endpoint, why."""
+    if probe.outcome in (ProbeOutcome.PASSES, ProbeOutcome.FAILS, ProbeOutcome.INCONCLUSIVE) and probe.gates:
+        return f"; {', '.join(f'{gate.gate}: {observed_text(gate)}' for gate in probe.gates)}"
+    return f": {probe.reason}"

@@ -1,0 +1,1 @@
+"""Scenario files: YAML to validated models, with errors that name file, line and fix."""

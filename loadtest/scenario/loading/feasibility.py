@@ -1,0 +1,202 @@
+"""What can be known to be impossible before the first request: rates over limits, targets without ceilings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from loadtest.errors import ScenarioError
+from loadtest.protocol.operations import OPERATIONS, Limit, Op
+from loadtest.scenario.flows import FlowName
+from loadtest.scenario.gates import STEADY, Gate, Metric
+from loadtest.scenario.loading.errors import Issue
+from loadtest.scenario.loading.overrides import format_path
+from loadtest.scenario.loading.user_functions import load_input_function
+from loadtest.scenario.loading.yaml_document import Path
+from loadtest.scenario.model import SUBMIT_OPERATION, Flow, Scenario
+from loadtest.scenario.settings import Search
+from loadtest.scenario.target import is_remote
+from loadtest.traffic.inputs import JsonLines, input_source
+from loadtest.traffic.settings import OpenLoad, Trace
+
+MAX_JOBS = 20_000_000
+"""The schedule is drawn ahead and held in memory, at 11 bytes a job."""
+MAX_STAGES = 1_000
+"""More than a report can name; a sample holds its stage in 16 bits."""
+
+FLOWS_BY_OPERATION: dict[Op, tuple[str, ...]] = {
+    op: tuple(flow for flow, by in SUBMIT_OPERATION.items() if by is op)
+    for op in dict.fromkeys(SUBMIT_OPERATION.values())
+}
+"""Which flows an operation submits."""
+
+_TRIED = 3
+"""So many jobs' inputs are made beforehand, to see that they can be."""
+
+_POLLED_BY: dict[Op, tuple[str, ...]] = {Op.STATUS: ("run", "stream"), Op.STREAM: ("stream",)}
+"""Which flows need an operation at least once a job, beside the submission."""
+
+
+def refuse_over_limits(scenario: Scenario) -> None:
+    """ScenarioError, with both numbers and the mend, where a scenario cannot be sent as it is written."""
+    for error in find_issues(scenario):
+        raise ScenarioError(f"{format_path(error.path)}: {error.text}")
+
+
+def find_issues(scenario: Scenario) -> Iterator[Issue]:
+    """Everything that keeps a scenario from being sent, each with its place in the file."""
+    yield from _of_target(scenario)
+    yield from _of_flows(scenario)
+    yield from _of_gates(scenario, ("gates",), scenario.gates)
+    if scenario.abort is not None:
+        yield from _of_gates(scenario, ("abort", "gates"), scenario.abort.gates)
+    if scenario.ceilings.cost is not None and scenario.price is None:
+        yield Issue(("ceilings", "cost"), "a cost ceiling needs a price; add price, in US dollars per worker-second")
+    if scenario.search is not None:
+        yield from _of_search(scenario, scenario.search)
+    stages = len(scenario.load.stages)
+    if stages > MAX_STAGES:
+        text = f"{stages} stages, but a load has at most {MAX_STAGES}; use a ramp or a trace"
+        yield Issue(("load", "stages"), text)
+    if isinstance(scenario.load, OpenLoad):
+        yield from _of_rates(scenario, scenario.load)
+
+
+def _of_target(scenario: Scenario) -> Iterator[Issue]:
+    target = scenario.target
+    if not is_remote(target):
+        return
+    if target.url.startswith("http://"):
+        text = "the key would travel in clear to another machine; write https://"
+        yield Issue(("target",), text)
+    if scenario.ceilings.jobs is None:
+        text = "a target that is not on this machine needs a ceiling on jobs; add ceilings: {jobs: 1000}"
+        yield Issue(("target",), text)
+    if scenario.ceilings.cost is None:
+        text = "a target that is not on this machine needs a ceiling on cost; add price and ceilings: {cost: 5}"
+        yield Issue(("target",), text)
+
+
+def _of_flows(scenario: Scenario) -> Iterator[Issue]:
+    if "stream" in scenario.flows and scenario.target == "embedded" and scenario.endpoint.chunks is None:
+        text = "the embedded endpoint streams nothing; add endpoint.chunks: {count: 20, first: 200ms}"
+        yield Issue(("flows", "stream"), text)
+    if "webhook" in scenario.flows and is_remote(scenario.target) and scenario.webhooks.url is None:
+        text = "an endpoint on another machine cannot call 127.0.0.1; add webhooks: {url: ..., port: ...}"
+        yield Issue(("flows", "webhook"), text)
+    for name, flow in scenario.flows.items():
+        op = SUBMIT_OPERATION[name]
+        most = OPERATIONS[op].body_limit_bytes
+        key = "input" if flow.inputs is None else "inputs"
+        try:
+            sent = max(len(msgspec.json.encode({"input": each})) for each in _first_inputs(flow, scenario.seed))
+        except (ScenarioError, TypeError) as error:
+            yield Issue(("flows", name, key), str(error).removeprefix("inputs: "))
+            continue
+        if sent > most:
+            text = f"{sent / 1e6:.3g} MB, but /{op} takes at most {most / 1e6:g} MB; send less"
+            yield Issue(("flows", name, key), text)
+
+
+def _first_inputs(flow: Flow, seed: int) -> Sequence[Any]:
+    """The input of all jobs, or all lines, or what a template or a function makes for the first jobs."""
+    if flow.inputs is None:
+        return [flow.input]
+    if isinstance(flow.inputs, JsonLines):
+        return flow.inputs.lines
+    input_of = input_source(flow.inputs, seed, load_input_function)
+    return [input_of(seq) for seq in range(_TRIED)]
+
+
+def _of_gates(scenario: Scenario, path: Path, gates: Sequence[Gate]) -> Iterator[Issue]:
+    for index, gate in enumerate(gates):
+        unknown = unknown_reference(scenario, gate)
+        if unknown is not None:
+            yield Issue((*path, index), unknown)
+
+
+def _of_search(scenario: Scenario, search: Search) -> Iterator[Issue]:
+    """What a search cannot do without: rates to change, objectives that break when they rise, and room for them."""
+    load = scenario.load
+    if not isinstance(load, OpenLoad) or isinstance(load.arrivals, Trace):
+        text = "a search changes the rates of an open load, and this load has none; write load.stages with rates"
+        yield Issue(("search",), text)
+        return
+    if not scenario.gates:
+        yield Issue(("search",), 'a search needs an objective; add gates: ["delay p95 < 2s"]')
+    for index, gate in enumerate(scenario.gates):
+        if gate.metric is Metric.THROUGHPUT:
+            text = f'"{gate}" breaks at low rates, and a search looks for what breaks at high ones; drop it'
+            yield Issue(("gates", index), text)
+    peak = max(peak_rates(load))
+    if peak > search.max_rate:
+        text = f"{search.max_rate:g}/s is less than the load's own {peak:g}/s, where a search begins; raise it"
+        yield Issue(("search", "max_rate"), text)
+
+
+def unknown_reference(scenario: Scenario, gate: Gate) -> str | None:
+    """What a gate speaks of that the scenario does not have: a stage or a flow; None where it has all."""
+    if gate.during is not None and gate.during != STEADY and gate.during not in stage_names(scenario):
+        near = get_close_matches(gate.during, [*stage_names(scenario), STEADY], n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"use one of {', '.join([*stage_names(scenario), STEADY])}"
+        return f'no stage is called "{gate.during}"; {hint}'
+    needed = "stream" if gate.metric is Metric.FIRST_CHUNK else gate.flow
+    if needed is not None and needed not in scenario.flows:
+        return f'"{gate}" speaks of jobs of {needed}, and the scenario has none; add flows.{needed}, or drop the gate'
+    return None
+
+
+def stage_names(scenario: Scenario) -> list[str]:
+    """What reports and gates call the stages of the load: as named, else by number."""
+    return [stage.name or f"stage {number}" for number, stage in enumerate(scenario.load.stages, 1)]
+
+
+def _of_rates(scenario: Scenario, load: OpenLoad) -> Iterator[Issue]:
+    """Each stage whose highest mean rate an operation cannot keep up with."""
+    peaks = peak_rates(load)
+    for index, peak in enumerate(peaks):
+        path = ("load", "stages", index, "rate")
+        for op, flows in (*FLOWS_BY_OPERATION.items(), *_POLLED_BY.items()):
+            used = [flow for flow in scenario.flows if flow in flows]
+            limit, offered = scenario.limit(op), peak * sum(scenario.share(flow) for flow in used)
+            if limit is not None and offered > limit.per_second * (1 + 1e-9):
+                yield Issue(path, _over(offered, op, limit, used))
+    jobs = offered_jobs(load)
+    if jobs > MAX_JOBS:
+        text = f"{jobs:.0f} jobs, but a schedule holds at most {MAX_JOBS}; shorten a stage or lower its rate"
+        yield Issue(("load", "stages"), text)
+
+
+def _over(offered: float, op: Op, limit: Limit, flows: list[FlowName]) -> str:
+    named = " and ".join(f'"{flow}"' for flow in flows)
+    asks = f"{offered:.4g} jobs/s of {named} each need at least one"
+    what = f"offers {offered:.4g}/s to" if op in FLOWS_BY_OPERATION else asks
+    return (
+        f"{what} /{op}, the limit is {limit.requests} per {limit.per_s:g} s ({limit.per_second:.4g}/s); "
+        f"lower the rate or the share of {named}, or raise limits.{op} if your endpoint allows more"
+    )
+
+
+def peak_rates(load: OpenLoad) -> list[float]:
+    """The highest mean rate of each stage, in jobs per second; of a trace the rate that it has in the stage."""
+    if not isinstance(load.arrivals, Trace):
+        return [max(stage.rate.start, stage.rate.end) for stage in load.stages]
+    lengths_s = np.array([stage.duration for stage in load.stages])
+    counts, _ = np.histogram(_trace_s(load, load.arrivals), np.concatenate([[0.0], np.cumsum(lengths_s)]))
+    return [float(rate) for rate in counts / lengths_s]
+
+
+def offered_jobs(load: OpenLoad) -> float:
+    """How many jobs are expected to arrive, all stages together."""
+    if isinstance(load.arrivals, Trace):
+        return float(len(_trace_s(load, load.arrivals)))
+    return sum((stage.rate.start + stage.rate.end) / 2 * stage.duration for stage in load.stages)
+
+
+def _trace_s(load: OpenLoad, trace: Trace) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    at_s = np.asarray(trace.times, dtype=np.float64) / trace.speed
+    return at_s[at_s < load.duration_s]

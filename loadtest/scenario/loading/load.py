@@ -1,0 +1,137 @@
+"""A scenario's file → Scenario: read, overridden, validated; every fault is one line that names its place."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from loadtest.endpoint.settings import EndpointSettings
+from loadtest.errors import ScenarioError
+from loadtest.scenario.loading.errors import Issue, issues
+from loadtest.scenario.loading.feasibility import find_issues
+from loadtest.scenario.loading.files import read_json_lines, read_text, read_times, read_trace
+from loadtest.scenario.loading.overrides import Override, apply_override, format_path, parse_override
+from loadtest.scenario.loading.yaml_document import Document, parse_yaml
+from loadtest.scenario.model import Scenario
+from loadtest.scenario.renamed_keys import new_key, with_new_keys
+from loadtest.units import StrictModel, quoted
+
+Model = TypeVar("Model", bound=StrictModel)
+
+
+def _print_warning(text: str) -> None:
+    sys.stderr.write(f"warning: {text}\n")
+
+
+def load_scenario(
+    path: Path,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    target: str | None = None,
+    warn: Callable[[str], None] = _print_warning,
+) -> Scenario:
+    """The scenario of a file, with `--set`, `--seed` and `--target` put in; files that it names are read into it.
+
+    A target given here replaces the file's whole target, so that its key never goes to another host.
+    `warn` gets one line for each key of an earlier release, with the name that it has now.
+    Raises ScenarioError, one line with file, line or override, path, error and fix; also for what can never be sent.
+    """
+    document = _document(path, (), warn)
+    changes = [_with_new_key(parse_override(text), warn) for text in overrides]
+    if seed is not None:
+        changes.append(Override(f"--seed {seed}", ("seed",), seed))
+    if target is not None:
+        changes.append(Override(f"--target {target}", ("target",), target))
+    data = {"name": _name(path), **document.data}
+    for change in changes:
+        data = apply_override(data, change)
+    scenario = _validated(Scenario, data, document, changes, path)
+    for issue in find_issues(scenario):
+        raise ScenarioError(_line(issue, document, changes, path))
+    return scenario
+
+
+def load_settings(
+    path: Path | None, changes: Sequence[Override] = (), warn: Callable[[str], None] = _print_warning
+) -> EndpointSettings:
+    """An endpoint's settings, from a file that holds what a scenario has under `endpoint`, with changes put in.
+
+    Without a file they are the default ones. ScenarioError as for a scenario.
+    """
+    document = parse_yaml("{}", "") if path is None else _document(path, ("endpoint",), warn)
+    data = document.data
+    for change in changes:
+        data = apply_override(data, change)
+    return _validated(EndpointSettings, data, document, changes, path or Path())
+
+
+def _document(path: Path, within: tuple[str, ...], warn: Callable[[str], None]) -> Document:
+    document = parse_yaml(read_text(path), str(path))
+    if not isinstance(document.data, dict):
+        raise ScenarioError(f'{path}: holds {quoted(document.data)}, not a mapping; write it like "load: ..."')
+    for line, old, new in document.rename_keys(new_key, within):
+        warn(f'{path}:{line}: "{old}" is now called "{new}"; the next release will refuse the old name')
+    return document
+
+
+def _with_new_key(change: Override, warn: Callable[[str], None]) -> Override:
+    """Return the override with every renamed key on its path under its present name."""
+    path = tuple(new_key(change.path[: index + 1]) or part for index, part in enumerate(change.path))
+    for old, new in zip(change.path, path, strict=True):
+        if old != new:
+            warn(f'{change.label}: "{old}" is now called "{new}"; the next release will refuse the old name')
+    return replace(change, path=path, value=with_new_keys(change.value, change.path))
+
+
+def _beside(path: Path, name: str) -> Path:
+    found = path.parent / name
+    if not found.is_file():
+        raise ValueError(f'there is no file "{name}" in {path.parent}; a file is named from the scenario\'s folder')
+    return found
+
+
+def _name(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-") or "scenario"
+
+
+def _validated(
+    model: type[Model], data: dict[str, Any], document: Document, changes: Sequence[Override], path: Path
+) -> Model:
+    readers = {
+        "times": lambda name: read_trace(_beside(path, name)),
+        "values": lambda name: read_times(_beside(path, name)),
+        "lines": lambda name: read_json_lines(_beside(path, name)),
+        "source": lambda name: read_text(_beside(path, name)),
+        "handler": lambda name: _beside(path, name).resolve(),
+    }
+    try:
+        return model.model_validate(data, context=readers)
+    except ValidationError as error:
+        found = issues(error, model, data)
+    first = min(found, key=lambda issue: (_override(issue, document, changes) is not None, document.line(issue.path)))
+    raise ScenarioError(_line(first, document, changes, path))
+
+
+def _override(issue: Issue, document: Document, changes: Sequence[Override]) -> Override | None:
+    """The last override that the fault is about: at it, inside it, in what it made, or in a rule that spans it."""
+    for change in reversed(changes):
+        inside = issue.path[: len(change.path)] == change.path
+        spans = change.path[: len(issue.path)] == issue.path and (
+            issue.kind == "rule" or not document.has(issue.path)
+        )
+        if inside or spans:
+            return change
+    return None
+
+
+def _line(issue: Issue, document: Document, changes: Sequence[Override], path: Path) -> str:
+    change = _override(issue, document, changes)
+    place = f"{path}:{document.line(issue.path)}" if change is None else change.label
+    about = "" if change is not None and issue.subject == change.path else format_path(issue.subject)
+    return " ".join(": ".join(part for part in (place, about, issue.text) if part).splitlines())

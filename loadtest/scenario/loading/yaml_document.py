@@ -1,0 +1,162 @@
+"""YAML text → plain values, and the line that each of them stands on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from loadtest.errors import ScenarioError
+from loadtest.units import quoted
+
+Path = tuple[str | int, ...]
+"""Where a value stands: keys of mappings and indices of lists, from the outside in."""
+
+
+class RenamedKey(NamedTuple):
+    """A key of an earlier release: its line (from 1), its name then, and its name now."""
+
+    line: int
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML document: its plain values, and its nodes, which know their lines."""
+
+    data: Any
+    node: Node
+
+    def line(self, path: Path) -> int:
+        """The line (from 1) of the key or list item at a path, or of the nearest that encloses it."""
+        return self._followed(path)[0]
+
+    def has(self, path: Path) -> bool:
+        """Whether the document holds something at this path."""
+        return self._followed(path)[1]
+
+    def rename_keys(self, new_key: Callable[[Path], str | None], within: Path = ()) -> Iterator[RenamedKey]:
+        """Give each key for which `new_key` returns a name that name, and yield its line and both names.
+
+        A key whose new name is given next to it keeps its old one, and so is refused as unknown.
+        """
+        yield from _renamed(self.node, self.data, new_key, within)
+
+    def _followed(self, path: Path) -> tuple[int, bool]:
+        at, line = self.node, int(self.node.start_mark.line)
+        for part in path:
+            found = _child(at, part)
+            if found is None:
+                return line + 1, False
+            at, line = found
+        return line + 1, True
+
+
+def parse_yaml(text: str, name: str) -> Document:
+    """A YAML 1.2 document that holds nothing but what JSON can hold.
+
+    ScenarioError names `name`, the line and the fault: bad syntax, a key given twice, a foreign tag or value.
+    """
+    yaml = YAML(typ="safe", pure=True)
+    yaml.composer.warn_double_anchors = False  # YAML 1.2 allows them, and a warning would be lines of its own
+    try:
+        node = yaml.compose(text)
+        if node is None:
+            raise ScenarioError(f"{name}: the file is empty; docs/scenario.md says what it may hold")
+        for line, error in _unsupported_nodes(yaml, node, set(), ()):
+            raise ScenarioError(f"{name}:{line}: {error}")
+        return Document(yaml.constructor.construct_document(node), node)
+    except RecursionError:
+        raise ScenarioError(f"{name}: nested too deeply to be read") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ScenarioError(f"{name}:{mark.line + 1}: {_in_words(error)}") from None
+    except YAMLError as error:
+        raise ScenarioError(f"{name}: {' '.join(str(error).split())}") from None
+
+
+def _in_words(error: MarkedYAMLError) -> str:
+    problem = " ".join(str(error.problem).split())
+    if problem.startswith("found duplicate key"):
+        key = problem.split('"')[1]
+        return f'"{key}" is given twice; keep one of them'
+    if "mapping values are not allowed" in problem:
+        return "not YAML: a second colon on one line; put the value in quotes"
+    return f"not YAML: {problem}"
+
+
+def _child(node: Node, part: str | int) -> tuple[Node, int] | None:
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            if key.value == part:
+                return value, int(key.start_mark.line)
+    if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part], int(node.value[part].start_mark.line)
+    return None
+
+
+def _renamed(node: Node, data: Any, new_key: Callable[[Path], str | None], path: Path) -> Iterator[RenamedKey]:
+    if not isinstance(node, MappingNode) or not isinstance(data, dict):
+        return
+    for key, value in node.value:
+        old = key.value
+        new = new_key((*path, old))
+        yield from _renamed(value, data.get(old), new_key, (*path, old))
+        if new is not None and old in data and new not in data:
+            data[new] = data.pop(old)
+            key.value = new
+            yield RenamedKey(int(key.start_mark.line) + 1, old, new)
+
+
+_PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
+_LARGEST = 2**63
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _unsupported_nodes(yaml: YAML, node: Node, seen: set[int], within: tuple[int, ...]) -> Iterator[tuple[int, str]]:
+    """What JSON cannot hold: dates, foreign tags, keys that are not text, an anchor within itself."""
+    line = node.start_mark.line + 1
+    if id(node) in within:
+        yield line, "an anchor contains itself; write the values out"
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if node.tag not in _PLAIN:
+        kind = str(node.tag).rpartition(":")[2].lstrip("!")
+        yield line, f"{_shown(node)} reads as a {kind}, which has no place here; put it in quotes for a text"
+    elif isinstance(node, ScalarNode):
+        yield from ((line, error) for error in _foreign_scalar(yaml, node))
+    elif isinstance(node, MappingNode):
+        for key, value in node.value:
+            if not (isinstance(key, ScalarNode) and str(key.tag).endswith((":str", ":merge"))):
+                yield key.start_mark.line + 1, f"the key {_shown(key)} is not a text; put it in quotes"
+            yield from _unsupported_nodes(yaml, value, seen, (*within, id(node)))
+    elif isinstance(node, SequenceNode):
+        for item in node.value:
+            yield from _unsupported_nodes(yaml, item, seen, (*within, id(node)))
+
+
+def _foreign_scalar(yaml: YAML, node: ScalarNode) -> Iterator[str]:
+    try:
+        value = yaml.constructor.construct_object(node)
+    except (ValueError, LookupError):
+        kind = str(node.tag).rpartition(":")[2]
+        yield f"{_shown(node)} cannot be read as {kind}; put it in quotes for a text"
+        return
+    if isinstance(value, float) and not isfinite(value):
+        yield f"{_shown(node)} is not a finite number; put it in quotes for a text"
+    if isinstance(value, int) and abs(value) >= _LARGEST:
+        yield f"{_shown(node)} is too large a number; put it in quotes for a text"
+    if isinstance(value, str) and _SURROGATE.search(value):
+        yield "half of a surrogate pair is no character; write the character itself"
+
+
+def _shown(node: Node) -> str:
+    return quoted(node.value) if isinstance(node, ScalarNode) else "that is a list or a mapping"

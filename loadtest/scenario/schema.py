@@ -1,0 +1,161 @@
+"""The reference of a scenario's keys, made from the model: `python -m loadtest.scenario.schema`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from loadtest.endpoint import settings as endpoint
+from loadtest.endpoint.take_pause import TakePause
+from loadtest.protocol.operations import Op
+from loadtest.scenario import model as scenario
+from loadtest.scenario import target
+from loadtest.scenario.settings import AbortRule, Ceilings, Search, ValidityLimits
+from loadtest.traffic import inputs
+from loadtest.traffic import settings as traffic
+
+_SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
+    ("The file", scenario.Scenario),
+    ("`target`, an endpoint somewhere", target.RemoteTarget),
+    ("`target`, a handler", target.HandlerTarget),
+    ("`load`, open model", traffic.OpenLoad),
+    ("`load.stages[]`, open model", traffic.RateStage),
+    ("`load`, closed model", traffic.ClosedLoad),
+    ("`load.stages[]`, closed model", traffic.UserStage),
+    ("`load.arrivals`, gamma", traffic.Gamma),
+    ("`load.arrivals`, a trace", traffic.Trace),
+    ("`flows.run`, `flows.runsync`, `flows.stream`, `flows.webhook`", scenario.Flow),
+    ("`flows.*.inputs`, from a template", inputs.Template),
+    ("`flows.*.inputs`, from a file", inputs.JsonLines),
+    ("`flows.*.inputs`, from a function", inputs.Function),
+    ("`flows.*.polling`", traffic.Polling),
+    ("`flows.*.policy`", scenario.JobPolicy),
+    ("`webhooks`", scenario.WebhookReceiverSettings),
+    ("`drain`", scenario.Drain),
+    ("`search`", Search),
+    ("`abort`", AbortRule),
+    ("`ceilings`", Ceilings),
+    ("`validity`", ValidityLimits),
+    ("`endpoint`, and the file of `loadtest serve --config`", endpoint.EndpointSettings),
+    ("`endpoint.workers`", endpoint.Workers),
+    ("`endpoint.scaler`, by queue delay", endpoint.QueueDelay),
+    ("`endpoint.scaler`, by request count", endpoint.RequestCount),
+    ("`endpoint.revival`", endpoint.Revival),
+    ("`endpoint.take_pause`", TakePause),
+    ("`endpoint.chunks`", endpoint.Chunks),
+    ("`endpoint.stream`", endpoint.StreamAnswers),
+    ("`endpoint.policy`", endpoint.Policy),
+    ("`endpoint.payloads`", endpoint.Payloads),
+    ("`endpoint.webhooks`", endpoint.Webhooks),
+    ("`endpoint.retention`", endpoint.Retention),
+    ("A time that varies: log-normal", endpoint.LogNormal),
+    ("A time that varies: measured", endpoint.Empirical),
+)
+
+_INTRODUCTION = """\
+# Scenario reference
+
+Made from the model by `python -m loadtest.scenario.schema > docs/scenario.md`; change the model, not this file.
+
+A scenario is one YAML 1.2 file. Numbers carry their units: `200ms`, `30s`, `5 min`, `20/s`, `6/min`,
+`1000 per 10 s`, `1 %`; a number without one is refused. A key that is not listed here is refused too.
+`loadtest check FILE` shows what a scenario would send, `loadtest schema` prints its JSON Schema for editors, and
+`--set load.stages.0.rate=20/s` changes one value for one run.
+
+A time that varies is written as one time (`200ms`), as a log-normal spread (`{median: 200ms, sigma: 0.3}`), as a list
+of measured times (`["1.2s", "0.9s"]`) or as a file of them (`{file: measured.txt}`, one a line). A gate is an
+objective in words, `delay p95 < 2s of runsync`; all its forms are in [gates.md](gates.md). A limit is written
+`1000 per 10 s, 200 at once`; the operations that can have one are """
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a scenario's file, where the name may be left out."""
+    schema = scenario.Scenario.model_json_schema(by_alias=True)
+    schema["required"].remove("name")
+    for model in (each for _, each in _SECTIONS):
+        properties = schema["$defs"].get(model.__name__, schema)["properties"]
+        for name, field in model.model_fields.items():
+            if field.default is not PydanticUndefined:
+                properties[field.alias or name]["default"] = _plain(field)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def reference() -> str:
+    """The reference in Markdown."""
+    return "\n".join(_lines())
+
+
+def _lines() -> Iterator[str]:
+    yield _INTRODUCTION + ", ".join(f"`{op}`" for op in Op) + "."
+    for title, model in _SECTIONS:
+        yield f"\n## {title}\n\n{_cell(model.__doc__ or '')}\n"
+        yield "| key | default | |\n|---|---|---|"
+        properties = model.model_json_schema(by_alias=True)["properties"]
+        for name, field in model.model_fields.items():
+            key = field.alias or name
+            default = "the file's name" if model is scenario.Scenario and key == "name" else _default(field)
+            yield f"| `{key}` | {default} | {_cell(field.description or '')}{_range(properties[key])} |"
+    yield ""
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "needed"
+    if any(type(field.default) is model for _, model in _SECTIONS[1:]) and len(type(field.default).model_fields) > 1:
+        return "below"
+    plain = _plain(field)
+    return "–" if plain in (None, "", {}, []) else f"`{_yaml(plain)}`"
+
+
+def _plain(field: FieldInfo) -> Any:
+    """A default as its file would write it."""
+    default = list(field.default) if isinstance(field.default, tuple) else field.default
+    if isinstance(default, BaseModel):
+        changed = default.model_dump(mode="json", by_alias=True)
+        return changed["constant"] if set(changed) == {"constant"} else changed
+    if isinstance(default, dict):
+        return {str(key): {} if isinstance(value, BaseModel) else value for key, value in default.items()}
+    serializer = next(
+        (note for note in field.metadata if hasattr(note, "func") and hasattr(note, "return_type")), None
+    )
+    return default if serializer is None else serializer.func(default)
+
+
+def _yaml(value: Any) -> str:
+    """A value in YAML's flow form, without quotes that it does not need."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_yaml(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+_BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "more than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
+
+
+def _range(schema: dict[str, Any]) -> str:
+    """What a field may hold: its choices, or its bounds, from its JSON Schema."""
+    choices = schema.get("enum", [])
+    if choices:
+        return " One of " + ", ".join(f"`{choice}`" for choice in choices) + "."
+    bounds = [f"{word} {_yaml(schema[name])}" for name, word in _BOUNDS.items() if name in schema]
+    return f" {', '.join(bounds).capitalize()}." if bounds and schema.get("type") != "string" else ""
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

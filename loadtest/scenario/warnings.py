@@ -1,0 +1,107 @@
+"""What may spoil a run without making it impossible: doubts as values, each a line with what could be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil, log
+
+from loadtest.protocol.operations import Op
+from loadtest.scenario.gates import Gate, Metric
+from loadtest.scenario.preview import Preview
+from loadtest.traffic.settings import OpenLoad
+from loadtest.units import seconds_text
+
+
+def warnings(preview: Preview) -> list[str]:
+    """Every doubt about what a scenario would send."""
+    return [
+        *_of_budget(preview),
+        *_of_stops(preview),
+        *_of_gates(preview),
+        *_of_endpoint(preview),
+        *_of_polling(preview),
+    ]
+
+
+def _of_budget(preview: Preview) -> Iterator[str]:
+    for operation in preview.operations:
+        limit = operation.limit
+        if limit is not None and operation.peak is not None and operation.peak > limit.requests:
+            late = operation.peak - limit.requests
+            yield (
+                f"{operation.peak} jobs fall into the fullest {seconds_text(limit.per_s)} of /{operation.op}, "
+                f"{late} more than its limit; they wait for the budget and show as send lag"
+            )
+
+
+def _of_stops(preview: Preview) -> Iterator[str]:
+    scenario, ceilings = preview.scenario, preview.scenario.ceilings
+    if preview.jobs is not None and ceilings.jobs is not None and ceilings.jobs < preview.jobs:
+        yield f"ceilings.jobs stops the run after {ceilings.jobs} of {preview.jobs} jobs"
+    if preview.cost is not None and ceilings.cost is not None and ceilings.cost < preview.cost:
+        yield f"ceilings.cost is {ceilings.cost:g} US dollars, but execution would cost about {preview.cost:.4g}"
+    if preview.jobs is not None and scenario.abort is not None and scenario.abort.jobs > preview.jobs:
+        yield f"abort.jobs is {scenario.abort.jobs}, so with {preview.jobs} jobs the abort rule never judges"
+
+
+def _of_gates(preview: Preview) -> Iterator[str]:
+    """Gates that cannot pass: too low a rate, or so few jobs that even with none over pⁿ is more than 1 %."""
+    for gate in preview.scenario.gates:
+        if gate.metric is Metric.THROUGHPUT and preview.peak_per_s is not None:
+            offered_per_s = preview.peak_per_s * (1.0 if gate.flow is None else preview.scenario.share(gate.flow))
+            if offered_per_s <= gate.limit:
+                yield f'"{gate}" cannot pass, at most {offered_per_s:.4g}/s are offered; lower it or raise the rate'
+        jobs = _jobs_of(preview, gate)
+        share = gate.limit if gate.metric.is_share else (1000 - (gate.per_mille or 0)) / 1000
+        if jobs is None or (gate.per_mille is None and not gate.metric.is_share):
+            continue
+        least = ceil(log(0.01) / log(1 - share))
+        if jobs < least:
+            yield f'"{gate}" cannot pass with {jobs} jobs, it takes {least}; it will be inconclusive or fail'
+
+
+def _jobs_of(preview: Preview, gate: Gate) -> int | None:
+    """How many jobs a gate speaks of at most; None where that is not known ahead."""
+    counts = [preview.jobs]
+    counts += [flow.jobs for flow in preview.flows if flow.flow == gate.flow]
+    named = [stage.jobs for stage in preview.stages if stage.name == gate.during]
+    counts += [None if None in named else sum(filter(None, named))] if named else []
+    return min((count for count in counts if count is not None), default=None)
+
+
+def _of_endpoint(preview: Preview) -> Iterator[str]:
+    """What the embedded endpoint's settings foretell."""
+    scenario, service_s = preview.scenario, preview.service_s
+    if service_s is None:
+        return
+    if preview.peak_per_s is not None:
+        busy, workers = preview.peak_per_s * service_s, scenario.endpoint.workers.max
+        if busy >= workers:
+            yield f"the peak keeps {busy:.3g} workers busy and there are at most {workers}, so the queue grows"
+        if isinstance(scenario.load, OpenLoad) and busy > scenario.load.max_in_flight:
+            yield f"about {busy:.3g} jobs would be in flight at the peak, load.max_in_flight is less"
+    text = f"a job takes about {seconds_text(round(service_s, 3))}"
+    if service_s >= scenario.job_timeout:
+        yield f"{text} and is given up after {seconds_text(scenario.job_timeout)}; raise job_timeout"
+    if service_s >= scenario.drain.within:
+        yield f"{text}, so the drain ends before the last jobs do; raise drain.within"
+    for op in Op:
+        kept, allowed = scenario.limit(op), scenario.endpoint.limit(op)
+        if kept is not None and allowed is not None and kept.per_second > allowed.per_second:
+            yield f"the run keeps to {kept} of /{op}, the endpoint allows {allowed}; expect 429s"
+
+
+def _of_polling(preview: Preview) -> Iterator[str]:
+    """Polls of all jobs in flight, by Little's law, against the limit of /status."""
+    limit = preview.scenario.limit(Op.STATUS)
+    if limit is None or preview.peak_per_s is None or preview.service_s is None:
+        return
+    for flow in preview.flows:
+        polling = preview.scenario.flows[flow.flow].polling
+        if flow.flow == "run" and polling.policy == "fixed":
+            polls_per_s = preview.peak_per_s * flow.share * max(preview.service_s / polling.every, 1.0)
+            if polls_per_s > limit.per_second:
+                yield (
+                    f"fixed polling asks {polls_per_s:.4g} times a second at the peak, /status allows "
+                    f'{limit.per_second:.4g}; polls will be late, write "policy: shared" or a longer every'
+                )

@@ -1,0 +1,79 @@
+"""What `loadtest serve` was asked for, and the endpoint's settings that follow."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from loadtest.endpoint.settings import EndpointSettings
+from loadtest.errors import UsageError
+from loadtest.serve.worker_processes import Handler
+from loadtest.units import seconds_text
+
+MIN_IDLE_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """The command's options; what is None is as the config file says, or by default."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    endpoint_id: str = "local"
+    config: Path | None = None
+    seed: int = 1
+    journal: Path | None = None
+    active: int | None = None
+    max_workers: int | None = None
+    scaler: str | None = None
+    idle_timeout: str | None = None
+    handler: Path | None = None
+    concurrency: int = 1
+    logs: Path | None = None
+    until_stdin_closes: bool = False
+
+
+def settings_of(request: ServeOptions) -> EndpointSettings:
+    """The settings of the config file, if any, with the options put in; ScenarioError where something cannot be."""
+    from loadtest.scenario.loading.load import load_settings
+    from loadtest.scenario.loading.overrides import Override
+
+    options = (
+        ("--active", ("workers", "active"), request.active),
+        ("--max", ("workers", "max"), request.max_workers),
+        ("--scaler", ("scaler",), request.scaler),
+        ("--idle-timeout", ("idle_timeout",), request.idle_timeout),
+    )
+    changes = [Override(f"{name} {value}", path, value) for name, path, value in options if value is not None]
+    settings = load_settings(request.config, changes)
+    if request.handler is not None and settings.idle_timeout < MIN_IDLE_TIMEOUT_S:
+        raise UsageError(
+            f"--handler: an idle timeout of {seconds_text(settings.idle_timeout)} stops workers between two jobs, "
+            f"since the vendor's SDK pauses a second before it takes the next; make it at least "
+            f"{MIN_IDLE_TIMEOUT_S:g}s"
+        )
+    return settings
+
+
+def handler_of(request: ServeOptions) -> Handler | None:
+    """The handler that workers are to run, and a folder for their logs; None where workers are simulated.
+
+    UsageError where there is no such file, the SDK is not installed, or the folder cannot be made.
+    """
+    if request.handler is None:
+        for option, given in (("--concurrency", request.concurrency > 1), ("--logs", request.logs is not None)):
+            if given:
+                raise UsageError(f"{option}: simulated workers have none; it goes with --handler")
+        return None
+    if not request.handler.is_file():
+        raise UsageError(f"--handler {request.handler}: there is no such file; name the one that holds the handler")
+    if importlib.util.find_spec("runpod") is None:
+        raise UsageError('--handler: the vendor\'s worker SDK is not installed; run: pip install "loadtest[handler]"')
+    logs = request.logs or Path("reports", f"workers-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--logs {logs}: cannot be made: {error.strerror}; name another folder") from None
+    return Handler(request.handler.resolve(), request.concurrency, logs.resolve())

@@ -1,0 +1,100 @@
+"""The promise to stay within a limit: no interval of its length, wherever it starts, holds more requests.
+
+A token bucket would not do: full at the start, it lets almost twice the limit through in its first window.
+Here the n-th request waits until a whole window has passed since the (n - limit)-th was sent.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from dataclasses import dataclass
+
+from loadtest.protocol.operations import Limit
+
+MARGIN_S = 0.1
+"""How far apart two requests' ways to the server may be in time before the server sees another order of
+gaps than was sent; the window that is kept is longer by this much."""
+TRIM_BATCH = 65_536
+"""So many times that no window holds any more are let go of together."""
+CATCH_UP_S = 0.05
+"""How far an evenly spaced sender that was late may run ahead of its spacing to make up for it."""
+
+
+class SlidingWindowLimiter:
+    """Says when the next request may be sent, and remembers when each one was.
+
+    `spaced` spreads requests evenly instead of letting bursts through. A closed load pushes against its limit
+    for as long as it runs: without spacing it would send a window's worth at once and then nothing until the
+    window is over. A process that shares a limit with others is given less than all of it by `resize`.
+    """
+
+    def __init__(self, limit: Limit, spaced: bool = False, margin_s: float = MARGIN_S) -> None:
+        self._window_s = limit.per_s + margin_s
+        self._spaced = spaced
+        self._sent_at: deque[float] = deque(maxlen=limit.requests)
+        self._paced_at = float("-inf")
+        self.set_limit(limit.requests)
+
+    def __repr__(self) -> str:
+        return f"<RateBudget {self._allowed} per {self._window_s:g} s>"
+
+    @property
+    def per_second(self) -> float:
+        """The rate that the budget can keep up."""
+        return self._allowed / self._window_s
+
+    def set_limit(self, requests: int) -> None:
+        """From now on a window may hold so many requests, at most the whole limit; 0 stops them."""
+        assert self._sent_at.maxlen is not None
+        self._allowed = min(requests, self._sent_at.maxlen)
+        self._spacing_s = self._window_s / max(1, self._allowed)
+
+    def next_at(self, now: float) -> float:
+        """The earliest time, not before `now`, at which one more request may be sent; infinite where none may."""
+        if self._allowed == 0:
+            return float("inf")
+        at = self._paced_at if self._paced_at > now else now
+        if len(self._sent_at) >= self._allowed:
+            at = max(at, self._sent_at[-self._allowed] + self._window_s)
+        return at
+
+    def record(self, now: float) -> None:
+        """A request is sent now; times come in order."""
+        self._sent_at.append(now)
+        if self._spaced:
+            paced_at, min_at = self._paced_at, now - CATCH_UP_S
+            self._paced_at = (paced_at if paced_at > min_at else min_at) + self._spacing_s
+
+
+@dataclass
+class PeakWindow:
+    """How many requests the fullest window held so far; a window is half-open and starts anywhere."""
+
+    span_s: float = 10.0
+    peak: int = 0
+
+    def __post_init__(self) -> None:
+        # Bare numbers one after another: hundreds of thousands of objects would be as many misses of the caches.
+        self._times = array("d")
+        self._first = 0
+
+    def add(self, at: float) -> None:
+        """Count a request sent at this time; times come in order."""
+        self._times.append(at)
+        held = self.count(at)
+        if held > self.peak:
+            self.peak = held
+
+    def count(self, now: float) -> int:
+        """How many requests the window that ends now holds."""
+        times, first, gone_at = self._times, self._first, now - self.span_s
+        held = len(times) - first
+        while held and times[first] <= gone_at:
+            first += 1
+            held -= 1
+        if first >= TRIM_BATCH:
+            del times[:first]
+            first = 0
+        self._first = first
+        return held

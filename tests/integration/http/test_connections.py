@@ -1,0 +1,159 @@
+"""How connections come about, are kept, and are opened anew."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.http.conftest import OK, Drive, Serve, answering, read_request
+
+ONE: list[dict[str, Any]] = [{}]
+
+
+def test_a_connection_that_was_closed_in_the_meantime_is_no_failure(serve: Serve, drive: Drive) -> None:
+    def once(connection: socket.socket, _: int) -> None:
+        read_request(connection)
+        connection.sendall(OK)
+
+    server = serve(once)
+    later = {"requests": ONE, "after_s": 0.2}
+    assert [got["status"] for [got] in drive(server.url, ONE, later, later)] == [200, 200, 200]
+    assert len(server.connections) == 3
+
+
+def test_a_connection_that_closes_on_the_next_request_is_opened_anew_once(serve: Serve, drive: Drive) -> None:
+    seen: list[bytes] = []
+
+    def talk(connection: socket.socket, number: int) -> None:
+        seen.append(read_request(connection))
+        if number == 0:
+            connection.sendall(OK)
+            seen.append(read_request(connection))
+
+    [[first], [second]] = drive(serve(talk).url, ONE, ONE)
+    assert first["status"] == 200
+    assert second["fault"] == "connection closed before the answer was whole"
+    assert len([each for each in seen if each]) == 3
+
+
+def test_silence_on_a_kept_connection_is_not_sent_again(serve: Serve, drive: Drive) -> None:
+    seen: list[bytes] = []
+
+    def talk(connection: socket.socket, _: int) -> None:
+        seen.append(read_request(connection))
+        connection.sendall(OK)
+        seen.append(read_request(connection))
+        connection.recv(1)
+
+    [[_], [second]] = drive(serve(talk).url, ONE, ONE, answer_within_s=0.5)
+    assert second["fault"] == "no whole answer in time"
+    assert len(seen) == 2
+
+
+@pytest.mark.alone
+def test_refused_connections_are_told_and_come_back(drive: Drive) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    begun: list[socket.socket] = []
+
+    def begin_late() -> None:
+        time.sleep(1.0)
+        begun.append(socket.create_server(("127.0.0.1", port)))
+        connection, _ = begun[0].accept()
+        with connection:
+            read_request(connection)
+            connection.sendall(OK)
+
+    server = threading.Thread(target=begin_late)
+    server.start()
+    [[early], [late]] = drive(f"http://127.0.0.1:{port}/v2/x", ONE, {"requests": ONE, "after_s": 2.0})
+    server.join()
+    begun[0].close()
+    assert early["fault"] == "no connection: Connection refused"
+    assert late["status"] == 200
+
+
+def test_a_server_that_never_accepts_is_given_up(drive: Drive) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        [[got]] = drive(f"http://127.0.0.1:{full.getsockname()[1]}/v2/x", ONE, connect_within_s=0.5)
+        for filler in fillers:
+            filler.close()
+    assert got["fault"] == "no connection within 0.5 s"
+    assert 0.4 < got["took_s"] < 2
+
+
+def test_ipv6(serve: Serve, drive: Drive) -> None:
+    heads: list[bytes] = []
+
+    def talk(connection: socket.socket, _: int) -> None:
+        heads.append(read_request(connection))
+        connection.sendall(OK)
+
+    server = serve(talk, address="::1")
+    [[got]] = drive(server.url, ONE)
+    assert got["status"] == 200
+    assert f"Host: [::1]:{server.port}\r\n".encode() in heads[0]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate for localhost that only those trust who are told to."""
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    asked = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    names = "subjectAltName=DNS:localhost,DNS:target.invalid"
+    command = ["openssl", *asked.split(), "-addext", names, "-keyout", str(path), "-out", f"{path}.crt"]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+@pytest.fixture
+def tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(serve: Serve, drive: Drive, tls: ssl.SSLContext) -> None:
+    [[got]] = drive(serve(answering(OK), tls).url, ONE)
+    assert got["fault"] == "certificate not trusted: self-signed certificate"
+
+
+def test_tls_is_verified_and_its_session_taken_up(
+    serve: Serve, drive: Drive, tls: ssl.SSLContext, certificate: Path
+) -> None:
+    reused: list[bool | None] = []
+
+    def talk(connection: socket.socket, _: int) -> None:
+        assert isinstance(connection, ssl.SSLSocket)
+        reused.append(connection.session_reused)
+        while request := read_request(connection):
+            connection.sendall(
+                OK if b"close" not in request else OK.replace(b"200 OK", b"200 OK\r\nConnection: close")
+            )
+
+    server = serve(talk, tls)
+    closing = [{"body": "close", "path": "/close"}]
+    answers = drive(server.url, ONE, ONE, closing, ONE, env={"SSL_CERT_FILE": str(certificate)})
+    assert [got["status"] for [got] in answers] == [200] * 4
+    assert reused == [False, True]
+
+
+def test_20_mb_over_tls(serve: Serve, drive: Drive, tls: ssl.SSLContext, certificate: Path) -> None:
+    size = 20 * 10**6
+    body = b"[" * size
+    server = serve(answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + body), tls)
+    [[got]] = drive(server.url, [{"bytes": size}], env={"SSL_CERT_FILE": str(certificate)})
+    assert (got["status"], got["bytes"]) == (200, size)
+    assert got["took_s"] < 5

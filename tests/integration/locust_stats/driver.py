@@ -1,0 +1,75 @@
+"""What Locust's page shows, held against what Locust itself would have shown; run in a process of its own.
+
+Importing Locust patches the process, which no other test is to notice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from locust.env import Environment
+from locust.stats import RequestStats
+
+from loadtest.drive.stats.locust_stats import BATCH, JOB, BatchedLocustStats
+from loadtest.record.sample import Outcome, Sample
+
+TIMES_MS = st.lists(st.floats(0, 90_000), min_size=1, max_size=60)
+
+
+def figures() -> tuple[BatchedLocustStats, RequestStats]:
+    environment = Environment()
+    return BatchedLocustStats(environment, lambda work: work()), environment.stats
+
+
+def shown(stats: RequestStats, name: str, method: str) -> dict[str, Any]:
+    entry = stats.entries[name, method]
+    figures = ("num_requests", "min_response_time", "max_response_time", "total_content_length", "response_times")
+    return {figure: getattr(entry, figure) for figure in figures}
+
+
+@given(TIMES_MS)
+def a_batch_adds_up_to_what_locust_counts_one_by_one(times_ms: list[float]) -> None:
+    ours, reported = figures()
+    alone = Environment().stats
+    for time_ms in times_ms:
+        ours.log_request("POST", "/run", time_ms, 7)
+        alone.log_request("POST", "/run", time_ms, 7)
+    ours.flush()
+    assert shown(reported, "/run", "POST") == shown(alone, "/run", "POST")
+    assert reported.total.response_times == alone.total.response_times
+    assert abs(reported.total.total_response_time - alone.total.total_response_time) < 1e-6
+
+
+def a_full_batch_is_told_at_once_and_the_rest_at_the_end() -> None:
+    ours, reported = figures()
+    for _ in range(BATCH + 1):
+        ours.log_request("POST", "/run", 5.0, 7)
+    assert reported.total.num_requests == BATCH
+    ours.flush()
+    assert reported.total.num_requests == BATCH + 1
+
+
+def jobs_stand_beside_their_requests() -> None:
+    ours, reported = figures()
+    done = Sample(0, "run", 10.0, sent_at=10.0, finished_at=10.3, delay_ms=100, execution_ms=150)
+    done.outcome = Outcome.COMPLETED
+    failed = Sample(1, "run", 10.0, sent_at=10.0, finished_at=10.1, outcome=Outcome.FAILED, error="boom")
+    ours.add_jobs([done, failed, Sample(2, "run", 10.0)])
+    ours.add_chunks("stream", [1.0, 1.05, 1.2])
+    ours.flush()
+    assert {name: reported.entries[name, JOB].num_requests for name, method in reported.entries if method == JOB} == {
+        "run end-to-end": 2,
+        "run delay": 1,
+        "run execution": 1,
+        "stream chunk gap": 2,
+    }
+    assert round(reported.entries["run end-to-end", JOB].max_response_time) == 300
+    assert [str(error.error) for error in reported.errors.values()] == ["failed: boom"]
+
+
+if __name__ == "__main__":
+    a_batch_adds_up_to_what_locust_counts_one_by_one()
+    a_full_batch_is_told_at_once_and_the_rest_at_the_end()
+    jobs_stand_beside_their_requests()

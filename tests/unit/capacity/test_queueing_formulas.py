@@ -1,0 +1,92 @@
+"""Queueing formulas, held to published figures."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from loadtest.capacity.calibration.usl import fit_usl, throughput
+from loadtest.capacity.queueing_formulas import (
+    analytic_estimate,
+    erlang_c,
+    mean_wait_s,
+    vendor_workers,
+    wait_percentile_s,
+    waits_longer,
+)
+
+
+def test_erlang_c_of_the_textbook_s_call_centre() -> None:
+    rate_per_s, call_s = 100 / 1800, 180.0
+    assert erlang_c(14, rate_per_s * call_s) == pytest.approx(0.174132, abs=5e-7)
+    assert 1 - waits_longer(14, rate_per_s, call_s, 20) == pytest.approx(0.888350, abs=5e-7)
+
+
+def test_the_vendor_s_own_example_never_settles() -> None:
+    assert vendor_workers(6 / 60, 30) == 3
+    assert waits_longer(3, 6 / 60, 30, 4) == 1
+    assert mean_wait_s(3, 6 / 60, 30) == math.inf
+    longer = [waits_longer(workers, 6 / 60, 30, 4) for workers in (4, 5, 6, 7)]
+    assert longer == pytest.approx([0.45, 0.18, 0.066, 0.022], abs=0.006)
+
+
+def test_one_worker_is_the_m_m_1_queue() -> None:
+    assert erlang_c(1, 0.8) == pytest.approx(0.8)
+    assert mean_wait_s(1, 0.8, 1.0) == pytest.approx(0.8 / 0.2)
+    assert wait_percentile_s(1, 0.8, 1.0, 0.95) == pytest.approx(math.log(0.8 / 0.05) / 0.2)
+
+
+def test_executions_all_alike_halve_the_mean_wait() -> None:
+    assert mean_wait_s(5, 4, 1.0, cs=0.0) == pytest.approx(mean_wait_s(5, 4, 1.0) / 2)
+
+
+def test_a_percentile_agrees_with_the_share_that_waits_longer() -> None:
+    at_s = wait_percentile_s(4, 0.1, 30, 0.9)
+    assert waits_longer(4, 0.1, 30, at_s) == pytest.approx(0.1)
+    assert wait_percentile_s(40, 0.1, 30, 0.9) == 0
+
+
+def test_no_number_of_workers_overflows() -> None:
+    assert 0 < erlang_c(2000, 1900.0) < 1
+    assert erlang_c(10, 0.0) == 0
+
+
+def test_the_quick_answer_says_nothing_of_delays_that_grow_for_ever() -> None:
+    full, ample = analytic_estimate(3, 0.1, 30, 1, 1), analytic_estimate(5, 0.1, 30, 1, 1)
+    assert (full.utilisation, full.mean_delay_ms, full.p95_delay_ms) == (1.0, None, None)
+    assert ample.mean_delay_ms == pytest.approx(mean_wait_s(5, 0.1, 30) * 1000)
+    assert ample.leaves_out
+
+
+POINTS = [(1, 64.9), (18, 995.9), (36, 1652.4), (72, 1853.2), (108, 1828.9), (144, 1775.0), (216, 1702.2)]
+
+
+def test_the_scalability_law_of_the_published_measurements() -> None:
+    law = fit_usl(POINTS)
+    assert law.alpha.value == pytest.approx(0.0277285, abs=5e-7)
+    assert law.beta.value == pytest.approx(0.0001044, abs=5e-8)
+    assert law.peak_n == pytest.approx(96.52, abs=0.005)
+    assert law.peak == pytest.approx(1884, abs=0.5)
+    assert law.alpha.low < 0.0277285 < law.alpha.high
+
+
+def test_the_intervals_of_the_law_cover_the_truth_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(3)
+    n = np.array([1, 2, 4, 8, 16, 32, 64, 96], dtype=np.float64)
+    truth, covered = (50.0, 0.03, 0.0004), 0
+    for _ in range(200):
+        law = fit_usl(list(zip(n, throughput(n, *truth) + rng.normal(0, 8, len(n)), strict=True)))
+        covered += law.alpha.low <= truth[1] <= law.alpha.high
+    assert 0.9 <= covered / 200 <= 0.99
+
+
+def test_a_law_that_never_turns_has_no_peak() -> None:
+    law = fit_usl([(n, 10.0 * n) for n in (1, 2, 4, 8)])
+    assert (law.peak_n, law.peak) == (None, None)
+
+
+def test_too_few_points_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs 4 points, 3 are there"):
+        fit_usl(POINTS[:3])

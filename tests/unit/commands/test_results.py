@@ -1,0 +1,100 @@
+"""Results are built from a run directory, or one line says what is damaged about it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from loadtest.commands.results import build_results
+from loadtest.errors import ExitCode, RunDirectoryError
+from loadtest.record.directory import RunDirectory
+from tests.unit.analyze.rows import requests, run, scenario, ten_jobs
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(tmp_path)
+    directory.write_run(run())
+    pq.write_table(ten_jobs(), tmp_path / "samples.parquet")
+    pq.write_table(requests((1000, 0, "run", 200, 10, 10)), tmp_path / "requests.parquet")
+    return directory
+
+
+def test_the_same_directory_gives_the_same_summary_again(recorded: RunDirectory) -> None:
+    first = build_results(recorded)
+    written = recorded.summary.read_bytes()
+    assert build_results(recorded) == first
+    assert recorded.summary.read_bytes() == written
+    assert first.jobs["completed"] == 10
+
+
+def gated(folder: Path, *gates: str) -> RunDirectory:
+    """A run of ten jobs whose scenario has these gates."""
+    directory = RunDirectory(folder)
+    directory.write_run(run(scenario(gates=gates)))
+    pq.write_table(ten_jobs(), folder / "samples.parquet")
+    pq.write_table(requests((1000, 0, "run", 200, 10, 10)), folder / "requests.parquet")
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("gate", "word"),
+    [("delay max < 1s", "pass"), ("delay p50 < 1ms", "fail"), ("delay p95 < 1s", "inconclusive")],
+)
+def test_the_gates_of_the_scenario_decide_the_verdict(tmp_path: Path, gate: str, word: str) -> None:
+    summary = build_results(gated(tmp_path, "delay max < 2s", gate))
+    assert summary.verdict.value == word
+    written = json.loads((tmp_path / "summary.json").read_text())
+    assert [each["verdict"] for each in written["gates"]] == ["pass", word]
+    assert written["verdict"] == word
+    assert gate.replace("<", "&lt;") in (tmp_path / "gate.xml").read_text()
+    assert gate.replace("<", "&lt;") in (tmp_path / "report.html").read_text()
+
+
+def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        said = json.loads((folder / "run.json").read_text())
+        change(said)
+        (folder / "run.json").write_text(json.dumps(said))
+
+    return edit
+
+
+def torn(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:200]) and None
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: (folder / "run.json").unlink(), "run.json is missing"),
+        (torn("run.json"), "run.json: cannot be read"),
+        (edited(lambda said: said.update(schema=2)), "run.json: has schema 2, this version reads 1"),
+        (edited(lambda said: said["scenario"].update(later=1)), "run.json: scenario.later: Extra inputs are not"),
+        (edited(lambda said: said.update(scenario={})), "run.json: scenario.name: Field required"),
+        (lambda folder: (folder / "samples.parquet").unlink(), "samples.parquet: is missing"),
+        (lambda folder: (folder / "requests.parquet").unlink(), "requests.parquet: is missing"),
+        (torn("samples.parquet"), "samples.parquet: cannot be read"),
+        (torn("requests.parquet"), "requests.parquet: cannot be read"),
+        (lambda folder: (folder / "health.parquet").write_bytes(b""), "health.parquet: cannot be read"),
+        (
+            lambda folder: pq.write_table(requests(), folder / "samples.parquet"),
+            'samples.parquet: lacks the column "seq"',
+        ),
+    ],
+)
+def test_damage_is_one_line_that_names_the_file(
+    recorded: RunDirectory, damage: Callable[[Path], object], said: str
+) -> None:
+    damage(recorded.path)
+    with pytest.raises(RunDirectoryError) as refused:
+        build_results(recorded)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert refused.value.exit_code is ExitCode.USAGE
+    assert not recorded.report.exists()

@@ -1,0 +1,45 @@
+"""What workers post, as the vendor's SDK writes it, and what they are given."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from loadtest.errors import InvalidResponse
+from loadtest.protocol.client_messages import encode
+from loadtest.protocol.worker_messages import JobsToStop, Offer, decode_chunk, decode_result
+
+
+@pytest.mark.parametrize(
+    ("body", "failed", "stops"),
+    [
+        (b'{"output": {"a": 1}}', False, False),
+        (b'{"output": []}', False, False),
+        (b'{"error": "{\\"error_type\\": \\"ValueError\\"}"}', True, False),
+        (b'{"output": {"detail": 1}, "error": {"code": 3}}', True, False),
+        (b'{"output": 1, "error": null}', False, False),
+        (b'{"output": 1, "stopPod": true}', False, True),
+        (b'{"status": "IN_PROGRESS", "output": "half"}', False, False),
+        (b"{}", False, False),
+    ],
+)
+def test_a_result_has_failed_where_it_has_an_error(body: bytes, failed: bool, stops: bool) -> None:
+    result = decode_result(body)
+    assert (result.failed, result.stop_worker) == (failed, stops)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"no", b'{"stopPod": "yes"}'])
+def test_what_is_no_result_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidResponse, match="not a result"):
+        decode_result(body)
+
+
+def test_a_chunk_carries_its_output_as_it_came() -> None:
+    assert bytes(decode_chunk(b'{"output": {"text": "a"}}').output) == b'{"text": "a"}'
+    with pytest.raises(InvalidResponse, match="not a chunk"):
+        decode_chunk(b'{"error": "no more"}')
+
+
+def test_workers_are_given_what_the_sdk_reads() -> None:
+    assert encode([Offer("a", msgspec.Raw(b'{"n":1}'))]) == b'[{"id":"a","input":{"n":1}}]'
+    assert encode(JobsToStop(["a", "b"])) == b'{"jobsToStop":["a","b"]}'

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from loadtest.analyze.summarize import summarize
+from loadtest.analyze.summary import Check, Summary, Validity
+from loadtest.record.run import Ending
+from loadtest.record.sample import REQUESTS, SAMPLES
+from loadtest.report.formatting import milliseconds
+from loadtest.report.terminal.run import print_result
+from tests.conftest import MadeUpRun
+
+
+def printed(summary: Summary, report: str = "reports/a/report.html") -> list[str]:
+    out = StringIO()
+    print_result(summary, Path(report), Console(file=out, width=80))
+    return out.getvalue().splitlines()
+
+
+def test_verdict_table_and_report_in_80_columns_without_colour(steady: MadeUpRun) -> None:
+    summary = summarize(steady.run, steady.samples, steady.requests, None)
+    lines = printed(summary)
+    assert lines[0].startswith("PASS  ")
+    row = next(line for line in lines if line.startswith("runsync")).split()
+    flow = summary.flows["runsync"]
+    assert row[1:3] == [str(flow.jobs), str(flow.completed)]
+    for q in (flow.delay_ms, flow.execution_ms, flow.end_to_end_ms):
+        assert f"{milliseconds(q.p50):>7} {milliseconds(q.p95):>7}" in " ".join(lines)
+    assert lines[-1] == "report  reports/a/report.html"
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in "".join(lines)
+
+
+def test_what_is_not_known_is_a_dash_and_what_is_doubtful_is_named(steady: MadeUpRun) -> None:
+    few = summarize(steady.run, steady.samples.slice(0, 5), REQUESTS.empty_table(), None)
+    limiter = Check("rate limited", False, 1, 0.01, "Half of all requests were answered 429.")
+    few = msgspec.structs.replace(few, validity=Validity(False, [*few.validity.checks, limiter]))
+    lines = printed(few)
+    assert next(line for line in lines if line.startswith("run ")).split().count("–") == 6
+    assert lines[0].startswith("INVALID  The measurement is not sound. ")
+    assert "p50 needs 6 jobs, p95 needs 72 jobs" in lines
+    # The check that the reason names already is not told twice.
+    warnings = [line for line in lines if line.startswith("not sound: ")]
+    assert len(warnings) == 2
+    assert warnings[-1] == f"not sound: {limiter.detail}"
+
+
+@pytest.mark.parametrize(("reason", "message"), [("no answer", "no answer."), ("no answer; is it up?", "is it up?")])
+def test_a_run_without_a_job_has_no_table(steady: MadeUpRun, reason: str, message: str) -> None:
+    empty = msgspec.structs.replace(steady.run, ending=Ending.ABORTED, reason=reason)
+    lines = printed(summarize(empty, SAMPLES.empty_table(), REQUESTS.empty_table(), None))
+    assert lines[0].startswith("ABORTED  The run was aborted: no answer")
+    assert lines[0].endswith(message)
+    assert not any(line.startswith("run ") for line in lines)
+
+
+def test_a_path_is_never_broken(steady: MadeUpRun) -> None:
+    summary = summarize(steady.run, steady.samples, steady.requests, None)
+    path = "reports/" + "long/" * 30 + "report.html"
+    assert printed(summary, path)[-1] == f"report  {path}"
