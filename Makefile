@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run handler test lint serve clean format bench capacity
+.PHONY: run handler test lint serve clean format bench capacity docs
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: $(PYTHON) is Python %d.%d; 3.11 or newer is needed, name it with PYTHON=..." % sys.version_info[:2])'
@@ -26,6 +26,10 @@ $(VENV)/.installed-handler: $(VENV)/.made pyproject.toml constraints.txt
 	$(PIP) -e '.[handler]'
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-docs: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) -e '.[docs]'
+	@touch $@ $(VENV)/.installed
+
 run: $(VENV)/.installed  ## load-test the embedded endpoint and leave a report
 	$(VENV)/bin/loadtest run scenarios/smoke.yaml
 
@@ -44,6 +48,10 @@ test: $(VENV)/.installed-dev  ## every test, two files at a time but for those t
 
 bench: $(VENV)/.installed-bench  ## the harness beside its peers, in some five minutes; needs nginx, takes wrk and hey if there
 	$(VENV)/bin/python -m benchmarks
+
+docs: $(VENV)/.installed-docs  ## build the documentation into build/site
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
+	@echo "open build/site/index.html"
 
 lint: $(VENV)/.installed-dev  ## format, style, types and the walls between the rooms
 	$(VENV)/bin/ruff format --check .
