@@ -14,7 +14,7 @@ from loadtest.drive.limiter import apply_share, pacers
 from loadtest.drive.stats.live import LiveCounters
 from loadtest.drive.timer import sleep_until
 from loadtest.errors import ScenarioError
-from loadtest.flows.job import JobFlow
+from loadtest.flows.job_flow import JobFlow
 from loadtest.flows.run import run_and_poll
 from loadtest.flows.steps import Flow, Send
 from loadtest.flows.stream import run_and_stream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadtest.flows.job import JobFlow, poll_until_final, submit
+from loadtest.flows.job_flow import JobFlow, poll_until_final, submit
 from loadtest.flows.steps import Flow, Send
 from loadtest.protocol.client_messages import Policy, encode_submission
 from loadtest.protocol.operations import OPERATIONS, RUNSYNC_WAIT, Op

@@ -6,7 +6,14 @@ from bisect import bisect_left
 from collections.abc import Generator
 
 from loadtest.errors import InvalidResponse
-from loadtest.flows.job import TOO_MANY_REQUESTS, JobFlow, end_sample, handle_error_response, poll_until_final, submit
+from loadtest.flows.job_flow import (
+    TOO_MANY_REQUESTS,
+    JobFlow,
+    end_sample,
+    handle_error_response,
+    poll_until_final,
+    submit,
+)
 from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
 from loadtest.protocol.client_messages import Chunk, decode_job, decode_stream, token_counts
 from loadtest.protocol.operations import OPERATIONS, Op

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtest.flows.job import JobFlow, poll_status, process_poll, submit
+from loadtest.flows.job_flow import JobFlow, poll_status, process_poll, submit
 from loadtest.flows.steps import NO_RESPONSE, Flow, WaitForWebhook
 
 FALLBACK_POLL_INTERVAL_S = 30.0

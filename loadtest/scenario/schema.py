@@ -61,7 +61,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
 _INTRODUCTION = """\
 # Scenario reference
 
-Made from the model by `python -m loadtest.scenario.schema > docs/scenario.md`; change the model, not this file.
+Made from the model by `python -m loadtest.scenario.schema > docs/reference/scenario.md`. Change the model, not this
+file.
 
 A scenario is one YAML 1.2 file. Numbers carry their units: `200ms`, `30s`, `5 min`, `20/s`, `6/min`,
 `1000 per 10 s`, `1 %`; a number without one is refused. A key that is not listed here is refused too.

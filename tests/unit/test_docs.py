@@ -12,10 +12,11 @@ from ruamel.yaml import YAML
 
 from loadtest.cli import app
 from loadtest.errors import ExitCode
-from loadtest.gate.early_stopping import allowed_over, least_jobs
+from loadtest.gate.early_stopping import allowed_over, min_jobs
 from loadtest.scenario.gates import parse_gate
-from loadtest.scenario.load import load_scenario
-from loadtest.scenario.model import AbortRule, Scenario
+from loadtest.scenario.loading.load import load_scenario
+from loadtest.scenario.model import Scenario
+from loadtest.scenario.settings import AbortRule
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -76,7 +77,7 @@ def test_every_part_of_a_scenario_that_is_shown_loads(page: str, text: str, tmp_
     assert load_scenario(path).flows
 
 
-def test_the_table_of_least_jobs_is_what_the_rule_gives() -> None:
+def test_the_table_of_min_jobs_is_what_the_rule_gives() -> None:
     rows = [line.split("|")[2:-1] for line in GATES.read_text().splitlines() if "over |" in line]
     shares = (0.1, 0.05, 0.01, 0.001)
     assert [[cell.strip() for cell in row] for row in rows] == [

@@ -61,7 +61,7 @@ def no_cold_wave(inputs: CheckInputs) -> Check:
         why = "Too few jobs" if inputs.steady.found else "There is no steady window in which jobs could have"
         return Check("cold starts", True, None, most, f"{why} waited for a worker to start.")
     detail = (
-        f"In the worst tenth of the steady window, {100 * inputs.cold_start_wave:.1f} % more of the jobs than usual waited "
-        f"for a worker to start; up to {100 * most:g} % is sound."
+        f"In the worst tenth of the steady window, {100 * inputs.cold_start_wave:.1f} % more of the jobs than usual "
+        f"waited for a worker to start; up to {100 * most:g} % is sound."
     )
     return Check("cold starts", inputs.cold_start_wave <= most, inputs.cold_start_wave, most, detail)

@@ -69,7 +69,7 @@ def parse_yaml(text: str, name: str) -> Document:
     try:
         node = yaml.compose(text)
         if node is None:
-            raise ScenarioError(f"{name}: the file is empty; docs/scenario.md says what it may hold")
+            raise ScenarioError(f"{name}: the file is empty; docs/reference/scenario.md says what it may hold")
         for line, error in _unsupported_nodes(yaml, node, set(), ()):
             raise ScenarioError(f"{name}:{line}: {error}")
         return Document(yaml.constructor.construct_document(node), node)

@@ -16,7 +16,7 @@ from loadtest.analyze.start_kinds import CLASSES, UNKNOWN, StartClassification, 
 from loadtest.endpoint.endpoint import EMPTY_SUBMISSION, Endpoint
 from loadtest.endpoint.job import Job as ServerJob
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.flows.job import JobFlow
+from loadtest.flows.job_flow import JobFlow
 from loadtest.flows.run import run_and_poll, run_submission
 from loadtest.protocol.client_messages import Submission
 from loadtest.protocol.operations import Op

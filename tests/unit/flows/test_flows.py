@@ -5,7 +5,7 @@ import pytest
 
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.flows.job import MAX_CONSECUTIVE_ERRORS, JobFlow
+from loadtest.flows.job_flow import MAX_CONSECUTIVE_ERRORS, JobFlow
 from loadtest.flows.run import run_and_poll, run_submission, runsync_submission
 from loadtest.flows.steps import Response, Send
 from loadtest.flows.stream import run_and_stream

@@ -8,7 +8,7 @@ import pytest
 
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.flows.job import JobFlow
+from loadtest.flows.job_flow import JobFlow
 from loadtest.flows.run import run_and_poll, run_submission
 from loadtest.flows.steps import Response
 from loadtest.flows.webhook import FALLBACK_POLL_INTERVAL_S, run_and_wait_for_webhook

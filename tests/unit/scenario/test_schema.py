@@ -16,8 +16,8 @@ SCHEMA = json_schema()
 
 
 def test_the_reference_in_the_repository_is_what_the_model_gives() -> None:
-    assert (ROOT / "docs/scenario.md").read_text() == reference(), (
-        "write it anew: python -m loadtest.scenario.schema > docs/scenario.md"
+    assert (ROOT / "docs/reference/scenario.md").read_text() == reference(), (
+        "regenerate it: python -m loadtest.scenario.schema > docs/reference/scenario.md"
     )
 
 
