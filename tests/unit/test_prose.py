@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-PRIVATE = r"""(?x)\b(crew|hands?|lead|books|lanes?|outset|aftermath|pulse|paces|effort|heed|heeded|told|untold|staff|shelf
-    |takes|takings|dealt|deal|redeal|floors?|rooms|beat|whoever|mend|mended|anew|doubts|fault)\b"""
+PRIVATE = r"""(?x)\b(crew|hands?|lead|books|lanes?|outset|aftermath|pulse|paces|effort|heed|heeded|told|untold|staff
+    |shelf|takes|takings|dealt|deal|redeal|floors?|rooms|beat|whoever|mend|mended|anew|doubts|fault)\b"""
 NEVER = r"\b(told|tells?|telling|held\s+against|stands|stood|beside|anew|mend(ed|s)?|passed\s+over|whoever|nobody)\b"
 RARELY = {
     "so late": r"\bso\s+(many|long|late|often|far)\b(?!\s+as)",
