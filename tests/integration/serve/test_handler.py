@@ -231,6 +231,6 @@ def test_worker_pauses_between_takes_as_modelled(opened: Open) -> None:
     client.served.stop()
     done = sorted(client.served.jobs(), key=lambda job: job["taken_at"])
     for (_, awaits), job, later in zip(asked, done, done[1:], strict=False):
-        paced = TakePause.model_construct(lasts=SDK_PAUSE_S, blocked=not awaits)
+        paced = TakePause.model_construct(duration=SDK_PAUSE_S, blocking_handler=not awaits)
         occupied_s = paced.occupancy_s(job["finished_at"] - job["taken_at"])
         assert later["taken_at"] - job["taken_at"] == pytest.approx(occupied_s, abs=0.15)
