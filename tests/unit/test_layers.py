@@ -1,4 +1,4 @@
-"""Rules of import that the contracts do not show: importing a module has no effect, and no command is slow to start."""
+"""Import rules that the contracts do not show: importing a module has no effect, and no command is slow to start."""
 
 from __future__ import annotations
 
