@@ -1,4 +1,4 @@
-"""What `loadtest serve` was asked for, and the endpoint's settings that follow."""
+"""The options of `loadtest serve`, and the endpoint's settings and handler that follow from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIN_IDLE_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """The command's options; what is None is as the config file says, or by default."""
+    """The command's options; None keeps the value of the config file, or the default."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -36,7 +36,7 @@ class ServeOptions:
 
 
 def settings_of(request: ServeOptions) -> EndpointSettings:
-    """The settings of the config file, if any, with the options put in; ScenarioError where something cannot be."""
+    """Return the config file's settings, if any, with the options applied. Raises ScenarioError if one is invalid."""
     from loadtest.scenario.loading.load import load_settings
     from loadtest.scenario.loading.overrides import Override
 
@@ -58,17 +58,17 @@ def settings_of(request: ServeOptions) -> EndpointSettings:
 
 
 def handler_of(request: ServeOptions) -> Handler | None:
-    """The handler that workers are to run, and a folder for their logs; None where workers are simulated.
+    """Return the handler that workers run, and a folder for their logs; None if workers are simulated.
 
-    UsageError where there is no such file, the SDK is not installed, or the folder cannot be made.
+    Raises UsageError if the file is missing, the SDK is not installed, or the folder cannot be made.
     """
     if request.handler is None:
         for option, given in (("--concurrency", request.concurrency > 1), ("--logs", request.logs is not None)):
             if given:
-                raise UsageError(f"{option}: simulated workers have none; it goes with --handler")
+                raise UsageError(f"{option}: simulated workers have none; use it with --handler")
         return None
     if not request.handler.is_file():
-        raise UsageError(f"--handler {request.handler}: there is no such file; name the one that holds the handler")
+        raise UsageError(f"--handler {request.handler}: no such file; name the file that holds the handler")
     if importlib.util.find_spec("runpod") is None:
         raise UsageError('--handler: the vendor\'s worker SDK is not installed; run: pip install "loadtest[handler]"')
     logs = request.logs or Path("reports", f"workers-{datetime.now(UTC):%Y%m%d-%H%M%S}")
