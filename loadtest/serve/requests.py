@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
@@ -44,12 +44,9 @@ def webhook_error(submission: Submission, allow_remote: bool) -> str | None:
 
 def wait_s(request: Request, allowed: TimeRange) -> float | None:
     """Return how long the client is willing to wait (`?wait=` in milliseconds), in seconds; None if out of range."""
-    values = (
-        parse_qs(request.url.query, keep_blank_values=True).get("wait") if request.scope["query_string"] else None
-    )
-    if values is None:
+    text = request.query_params.get("wait")
+    if text is None:
         return allowed.default_ms / 1000
-    text = values[-1]
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         return None
     return int(text) / 1000 if allowed.min_ms <= int(text) <= allowed.max_ms else None

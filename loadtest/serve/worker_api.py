@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import parse_qs
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -79,36 +78,34 @@ class WorkerApi:
             async with long_poll(request) as waiter:
                 await waiter.wait(UNKNOWN_WORKER_HOLD_S)
             return responses.UNKNOWN_WORKER
-        match call.op:
-            case WorkerOp.TAKE | WorkerOp.TAKE_BATCH:
-                return await self._take(call, request)
-            case WorkerOp.STOP:
-                return await self._jobs_to_stop(call, request)
-            case WorkerOp.PING:
-                running = _parameter(request, "job_id", "")
-                self._pool.ping(call.worker_id, running.split(","), self._scheduler().now)
-            case WorkerOp.DONE | WorkerOp.STREAM:
-                try:
-                    self._post(call, await request.body())
-                except InvalidResponse as error:
-                    return responses.bad_request(str(error))
+        try:
+            match call.op:
+                case WorkerOp.TAKE | WorkerOp.TAKE_BATCH:
+                    return await self._take(call, request)
+                case WorkerOp.STOP:
+                    return await self._jobs_to_stop(call, request)
+                case WorkerOp.PING:
+                    running = request.query_params.get("job_id", "").split(",")
+                    self._pool.ping(call.worker_id, running, self._scheduler().now)
+                case WorkerOp.DONE:
+                    result = decode_result(await request.body())
+                    self._pool.job_result(self._scheduler(), call.worker_id, call.job_id, result)
+                case WorkerOp.STREAM:
+                    chunk = decode_chunk(await request.body())
+                    self._pool.add_chunk(self._scheduler(), call.worker_id, call.job_id, chunk)
+                    self._live.wake(call.job_id)
+        except InvalidResponse as error:
+            return responses.bad_request(str(error))
         self._live.process_due()
         return responses.json_response({})
 
     def _scheduler(self) -> JobScheduler:
         return self._live.endpoint.advanced_to(self._live.clock.now())
 
-    def _post(self, call: WorkerRequest, body: bytes) -> None:
-        if call.op is WorkerOp.DONE:
-            self._pool.job_result(self._scheduler(), call.worker_id, call.job_id, decode_result(body))
-        else:
-            self._pool.add_chunk(self._scheduler(), call.worker_id, call.job_id, decode_chunk(body))
-            self._live.wake(call.job_id)
-
     async def _take(self, call: WorkerRequest, request: Request) -> Response:
         batch = call.op is WorkerOp.TAKE_BATCH
-        jobs = int(_parameter(request, "batch_size", "1")) if batch else 1
-        busy = _parameter(request, "job_in_progress", "1") != "0"
+        jobs = int(request.query_params.get("batch_size", "1")) if batch else 1
+        busy = request.query_params.get("job_in_progress", "1") != "0"
         self._pool.open_take(self._scheduler(), call.worker_id, jobs, busy)
         self._live.process_due()
         try:
@@ -155,10 +152,6 @@ class WorkerApi:
             for worker_id, waiter in waiting.items():
                 if self._live.stopping or ready(worker_id):
                     waiter.notify()
-
-
-def _parameter(request: Request, name: str, default: str) -> str:
-    return parse_qs(request.url.query).get(name, [default])[-1]
 
 
 def _is_local(scope: Scope) -> bool:
