@@ -23,7 +23,7 @@ from loadtest.scenario.credentials import LOCAL_KEY, LOCAL_KEY_ENV
 from loadtest.serve.client_api import ClientApi
 from loadtest.serve.journal import Journal
 from loadtest.serve.live import LiveEndpoint
-from loadtest.serve.options import ServeOptions, handler_of, settings_of
+from loadtest.serve.options import ServeOptions, endpoint_settings, worker_handler
 from loadtest.serve.webhooks import Notifier
 from loadtest.serve.worker_api import Asgi, WorkerApi
 from loadtest.serve.worker_processes import WorkerProcesses
@@ -43,7 +43,7 @@ def serve(request: ServeOptions) -> None:
     name = request.endpoint_id
     if not re.fullmatch(r"[A-Za-z0-9._~-]+", name):
         raise UsageError(f'--endpoint: "{name}" cannot be part of a URL; use letters, digits, ".", "_" and "-"')
-    settings, handler = settings_of(request), handler_of(request)
+    settings, handler = endpoint_settings(request), worker_handler(request)
     listener = _listener(request.host, request.port)
     with listener:
         port = listener.getsockname()[1]
