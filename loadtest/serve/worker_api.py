@@ -47,8 +47,8 @@ class WorkerApi:
         self._live = live
         self._pool = pool
         self._prefix = f"/v2/{endpoint_id}/"
-        self._takes: dict[str, Waiter] = {}
-        self._stop_channels: dict[str, Waiter] = {}
+        self._take_waiters: dict[str, Waiter] = {}
+        self._stop_waiters: dict[str, Waiter] = {}
         live.on_settled.append(self._notify_waiters)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,7 +109,7 @@ class WorkerApi:
         self._pool.open_take(self._scheduler(), call.worker_id, jobs, busy)
         self._live.process_due()
         try:
-            await self._long_poll(self._takes, self._pool.has_jobs_or_left, call, request)
+            await self._long_poll(self._take_waiters, self._pool.has_jobs_or_left, call, request)
         except ClientDisconnect:
             self._pool.take_disconnected(self._scheduler(), call.worker_id)
             self._live.process_due()
@@ -120,7 +120,7 @@ class WorkerApi:
         return responses.json_response(offers if batch else offers[0])
 
     async def _jobs_to_stop(self, call: WorkerRequest, request: Request) -> Response:
-        await self._long_poll(self._stop_channels, self._pool.has_stop_requests, call, request)
+        await self._long_poll(self._stop_waiters, self._pool.has_stop_requests, call, request)
         job_ids = self._pool.jobs_to_stop(call.worker_id)
         if not job_ids:
             return Response(status_code=HTTPStatus.NO_CONTENT)
@@ -146,8 +146,8 @@ class WorkerApi:
     def _notify_waiters(self) -> None:
         """Wake the requests of workers for which there is something new, or all when the server stops."""
         for waiting, ready in (
-            (self._takes, self._pool.has_jobs_or_left),
-            (self._stop_channels, self._pool.has_stop_requests),
+            (self._take_waiters, self._pool.has_jobs_or_left),
+            (self._stop_waiters, self._pool.has_stop_requests),
         ):
             for worker_id, waiter in waiting.items():
                 if self._live.stopping or ready(worker_id):
