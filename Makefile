@@ -1,9 +1,9 @@
-# Every target makes the environment it needs by itself; only Python 3.11 or newer and make are taken for granted.
+# Every target builds the environment that it needs; you need only Python 3.11 or newer, and make.
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run handler test lint serve clean format bench capacity docs
+.PHONY: run handler capacity serve check test bench docs lint format clean
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: $(PYTHON) is Python %d.%d; 3.11 or newer is needed, name it with PYTHON=..." % sys.version_info[:2])'
@@ -33,37 +33,42 @@ $(VENV)/.installed-docs: $(VENV)/.made pyproject.toml constraints.txt
 run: $(VENV)/.installed  ## load-test the embedded endpoint and leave a report
 	$(VENV)/bin/loadtest run scenarios/smoke.yaml
 
-handler: $(VENV)/.installed-handler  ## load-test a handler in real workers of the vendor's SDK, in a minute
+handler: $(VENV)/.installed-handler  ## load-test a handler in real workers of the vendor's SDK, in about a minute
 	$(VENV)/bin/loadtest run scenarios/handler.yaml
 
-capacity: $(VENV)/.installed  ## predict three settings from a run at a fourth, run them, print the errors; some six minutes
+capacity: $(VENV)/.installed  ## predict three settings from a run at a fourth, run them, print the errors; about six minutes
 	$(VENV)/bin/python -m benchmarks.capacity
 
-serve: $(VENV)/.installed  ## a local endpoint with simulated workers
+serve: $(VENV)/.installed  ## serve a local endpoint with simulated workers
 	$(VENV)/bin/loadtest serve
 
-test: $(VENV)/.installed-dev  ## every test, two files at a time but for those that want the machine to themselves
+check: lint  ## lint and the fast tests: before each commit
+	$(VENV)/bin/pytest tests/unit -n 2 --dist loadfile
+
+test: $(VENV)/.installed-dev  ## run every test: two files at a time, then those marked alone
 	$(VENV)/bin/pytest -m 'not alone' -n 2 --dist loadfile --no-loadscope-reorder
 	$(VENV)/bin/pytest -m alone
 
-bench: $(VENV)/.installed-bench  ## the harness beside its peers, in some five minutes; needs nginx, takes wrk and hey if there
+bench: $(VENV)/.installed-bench  ## compare loadtest with other clients, in about five minutes; needs nginx, uses wrk and hey if installed
 	$(VENV)/bin/python -m benchmarks
 
 docs: $(VENV)/.installed-docs  ## build the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
 	@echo "open build/site/index.html"
 
-lint: $(VENV)/.installed-dev  ## format, style, types and the walls between the rooms
+# Vulture's variables and attributes are fields that other programs read, so they may stay without a reader here.
+lint: $(VENV)/.installed-dev  ## check format, style, types, import contracts and dead code
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	! $(VENV)/bin/vulture | grep -v 'unused \(variable\|attribute\)'
 
-format: $(VENV)/.installed-dev  ## put the code into its format
+format: $(VENV)/.installed-dev  ## format the code, and fix what ruff can fix
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-clean:  ## remove everything that was made, runs included
+clean:  ## remove everything that was built, runs included
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find reports -mindepth 1 -maxdepth 1 ! -name baselines -exec rm -rf {} +
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

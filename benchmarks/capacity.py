@@ -1,7 +1,7 @@
-"""`make capacity`: predicts three settings from a run at a fourth, runs them, and prints how far off it was.
+"""`make capacity`: predicts three settings from a run at a fourth, runs them, and prints the errors.
 
-`python -m benchmarks.capacity --seeds 10` does ten such rounds, each from other seeds, and prints the errors over all
-of them. Runs that are there already in the directory are not run anew, so that a round which was broken off goes on.
+`python -m benchmarks.capacity --seeds 10` does ten such rounds, each with other seeds, and prints the errors over all
+of them. Runs that exist in the directory are not repeated, so an interrupted round continues.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HELD_OUT = {
     ),
 }
 SHARE, MILLISECONDS = 0.1, 20.0
-"""What a prediction may be off by, where the run's own interval does not allow for more."""
+"""The error that a prediction may have, if the interval of the run does not allow more."""
 MEAN_SHARE = 0.05
 
 
@@ -54,9 +54,9 @@ class Outcome:
 
     @property
     def holds(self) -> bool:
-        """Whether it is within 10 %, for a delay 20 ms; else what was measured is to lie in its interval.
+        """Return whether the prediction is within 10 %, or 20 ms of a delay, or its interval holds the measurement.
 
-        Worker time has to be within 10 %.
+        Worker time must be within 10 %.
         """
         figure = self.figure
         if figure.measured is None:
@@ -67,14 +67,14 @@ class Outcome:
 
 
 def main() -> int:
-    """Run the rounds that were asked for; 0 where all figures of all rounds hold, else 1."""
+    """Run the rounds; return 0 if all figures of all rounds hold, else 1."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="so many rounds, each from other seeds")
-    parser.add_argument("--into", type=Path, metavar="DIR", help="where runs are left, and looked for")
-    asked = parser.parse_args()
-    moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    into = asked.into or Path("reports", f"capacity-{moment}")
-    rounds = [one_round(into / f"round-{number}", number) for number in range(1, asked.seeds + 1)]
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="number of rounds, each with other seeds")
+    parser.add_argument("--into", type=Path, metavar="DIR", help="the directory of the runs; those in it are reused")
+    options = parser.parse_args()
+    timestamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    into = options.into or Path("reports", f"capacity-{timestamp}")
+    rounds = [one_round(into / f"round-{number}", number) for number in range(1, options.seeds + 1)]
     if len(rounds) > 1:
         _print_all(rounds)
     print(f"\nruns and {CALIBRATION}/capacity.json of each round: {into}")
@@ -85,11 +85,11 @@ def main() -> int:
 
 
 def one_round(directory: Path, number: int) -> list[Outcome]:
-    """Calibrate, run what is held out, and print predicted, measured and error."""
+    """Calibrate, run the held-out settings, and print predicted, measured and error."""
     first_seed = 10 * number
     _run(directory / CALIBRATION, first_seed, ())
-    for place, (name, changes) in enumerate(HELD_OUT.items(), 1):
-        _run(directory / name, first_seed + place, (f"name={name}", *changes))
+    for offset, (name, changes) in enumerate(HELD_OUT.items(), 1):
+        _run(directory / name, first_seed + offset, (f"name={name}", *changes))
     checks = [option for name in HELD_OUT for option in ("--check", str(directory / name))]
     subprocess.run([*LOADTEST, "capacity", str(directory / CALIBRATION), *checks], check=True)
     written = (directory / CALIBRATION / "capacity.json").read_bytes()
@@ -106,14 +106,14 @@ def _run(directory: Path, seed: int, changes: Sequence[str]) -> None:
     command = [*LOADTEST, "run", SCENARIO, "--out", str(directory), "--seed", str(seed), *options]
     status = subprocess.run(command, stdout=subprocess.PIPE, check=False).returncode
     if status != ExitCode.PASS:
-        sys.exit(f"{directory}: the run ended with {status}; its report says why")
+        sys.exit(f"{directory}: the run ended with exit code {status}; its report shows why")
 
 
 def _print_all(rounds: Sequence[Sequence[Outcome]]) -> None:
     print(f"\n{len(rounds)} rounds      figure            mean error     smallest      largest   inside")
     for outcomes in zip(*rounds, strict=True):
         errors = [outcome.figure.error for outcome in outcomes if outcome.figure.error is not None]
-        inside = sum(bool(outcome.figure.inside) for outcome in outcomes)
+        inside = sum(bool(outcome.figure.in_interval) for outcome in outcomes)
         mean = fmean(errors) if errors else float("nan")
         over = "" if abs(mean) <= MEAN_SHARE else "  more than 5 %"
         print(

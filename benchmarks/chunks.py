@@ -1,8 +1,8 @@
-"""`python -m benchmarks.chunks`: how late chunks are seen, of simulated workers and of a generator in real ones.
+"""`python -m benchmarks.chunks`: how late chunks arrive, from simulated workers and from a generator in real ones.
 
-Rows: from a worker's posting of a chunk to its arrival here (all chunks, and the first of each job), how far the gaps
-between chunks are from those in the server's journal, and, of real workers, from the moment at which the handler gave
-the chunk to the SDK. Milliseconds.
+The rows, in milliseconds: from the post of a chunk to its arrival here, for all chunks and for the first of each job;
+the error of the gaps between chunks, compared with the server's journal; and for real workers, from the time at which
+the handler yielded the chunk.
 """
 
 from __future__ import annotations
@@ -27,47 +27,47 @@ HEAD = ("", "n", "p50", "p99", "largest")
 
 
 def main() -> None:
-    """Stream from both kinds of workers, and print how late chunks are."""
+    """Stream from both kinds of workers, and print how late chunks arrive."""
     with tempfile.TemporaryDirectory() as name:
         _streamed(Path(name), "simulated", "4/s", ENDPOINT)
     with tempfile.TemporaryDirectory() as name, tempfile.TemporaryDirectory() as notes:
         os.environ[chunky_handler.NOTES_VARIABLE] = notes
         options = ("--handler", chunky_handler.__file__, "--logs", str(Path(name, "logs")))
-        given = _streamed(Path(name), "real", "40/min", HANDLER_ENDPOINT, *options)
-        _print_row("given to the SDK → seen", _late_ms(given, _noted(Path(notes))))
+        arrivals = _streamed(Path(name), "real", "40/min", HANDLER_ENDPOINT, *options)
+        _print_row("given to the SDK → seen", _lateness_ms(arrivals, _noted(Path(notes))))
 
 
 def _streamed(
     directory: Path, kind: str, rate: str, endpoint: Mapping[str, Any], *options: str
 ) -> dict[str, Sequence[float]]:
-    """One run of a minute; prints its rows and returns when the chunks of each job were seen.
+    """Run for a minute, print the rows, and return when the chunks of each job arrived.
 
-    So few jobs stream at once that the limit of /stream lets each chunk be read as it comes.
+    Few jobs stream at once, so the limit of /stream lets each chunk be read when it is posted.
     """
     load = {"arrivals": "constant", "stages": [{"rate": rate, "for": "60s"}]}
     flows = {"stream": {"input": {"count": CHUNKS, "gap_s": GAP_S}}}
     with served(directory, dict(endpoint), *options) as target:
         run = Run(directory, {"load": load, "flows": flows}, target.url)
         status = run.wait()
-    jobs, seen = target.jobs(), _observed(run)
-    came = {job_id: jobs[job_id]["chunks_at"] for job_id in seen}
-    print(f"\n{kind} workers: {len(seen)} jobs, exit code {status}")
+    jobs, arrived = target.jobs(), _arrivals(run)
+    posted = {job_id: jobs[job_id]["chunks_at"] for job_id in arrived}
+    print(f"\n{kind} workers: {len(arrived)} jobs, exit code {status}")
     print(f"{HEAD[0]:28}" + "".join(f"{title:>10}" for title in HEAD[1:]))
-    _print_row("posted → seen", _late_ms(seen, came))
-    _print_row("posted → seen, first chunk", _late_ms(_firsts(seen), _firsts(came)))
-    gaps = [np.diff(seen[job_id]) - np.diff(came[job_id]) for job_id in seen]
-    _print_row("gap, off by", np.abs(np.concatenate(gaps)) * 1000)
-    return seen
+    _print_row("posted → seen", _lateness_ms(arrived, posted))
+    _print_row("posted → seen, first chunk", _lateness_ms(_firsts(arrived), _firsts(posted)))
+    gaps = [np.diff(arrived[job_id]) - np.diff(posted[job_id]) for job_id in arrived]
+    _print_row("error of the gap", np.abs(np.concatenate(gaps)) * 1000)
+    return arrived
 
 
-def _observed(run: Run) -> dict[str, Sequence[float]]:
-    """When each chunk was seen, by job; only of jobs that completed."""
+def _arrivals(run: Run) -> dict[str, Sequence[float]]:
+    """Return when each chunk arrived, by job, for the jobs that completed."""
     jobs = {row["seq"]: row["job_id"] for row in run.rows() if row["outcome"] == "completed"}
-    seen: dict[str, list[float]] = {job_id: [] for job_id in jobs.values()}
+    arrived: dict[str, list[float]] = {job_id: [] for job_id in jobs.values()}
     for chunk in pq.read_table(run.out / "chunks.parquet").to_pylist():
         if chunk["seq"] in jobs:
-            seen[jobs[chunk["seq"]]].append(chunk["at"])
-    return {job_id: sorted(times) for job_id, times in seen.items()}
+            arrived[jobs[chunk["seq"]]].append(chunk["at"])
+    return {job_id: sorted(times) for job_id, times in arrived.items()}
 
 
 def _noted(folder: Path) -> dict[str, Sequence[float]]:
@@ -78,8 +78,8 @@ def _firsts(times: Mapping[str, Sequence[float]]) -> dict[str, Sequence[float]]:
     return {job_id: at[:1] for job_id, at in times.items()}
 
 
-def _late_ms(seen: Mapping[str, Sequence[float]], came: Mapping[str, Sequence[float]]) -> np.ndarray:
-    return np.concatenate([np.subtract(at, came[job_id]) * 1000 for job_id, at in seen.items()])
+def _lateness_ms(arrived: Mapping[str, Sequence[float]], posted: Mapping[str, Sequence[float]]) -> np.ndarray:
+    return np.concatenate([np.subtract(at, posted[job_id]) * 1000 for job_id, at in arrived.items()])
 
 
 def _print_row(title: str, values_ms: np.ndarray) -> None:

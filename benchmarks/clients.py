@@ -1,4 +1,4 @@
-"""How each client is told to post to /runsync over 64 connections, on one core, for as long as it is let."""
+"""The command of each client: post to /runsync over 64 connections on one core, until it is stopped."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ LOCUSTFILE = HERE.parent / "loadtest" / "drive" / "locustfile.py"
 LOCUST = [sys.executable, "-m", "locust", "--headless", "--only-summary", "--loglevel", "ERROR"]
 BODY = '{"input":{"prompt":"hello"}}'
 USERS = 64
-LONGER_S = 60
+MAX_DURATION_S = 60
 UNLIMITED = "20000 per 100 ms"
 
 
 @dataclass(frozen=True)
 class Client:
-    """A command, and what it needs in its environment."""
+    """A command, and the variables that it needs in its environment."""
 
     name: str
     command: list[str]
     env: dict[str, str] = field(default_factory=dict)
 
 
-def ours(url: str, directory: Path, certificate: Path, load: object = None, **more: object) -> Client:
-    """This harness, through its Locust users, with every job recorded; a closed load unless told otherwise."""
-    closed = {"model": "closed", "stages": [{"users": USERS, "for": f"{LONGER_S}s"}]}
+def loadtest(url: str, directory: Path, certificate: Path, load: object = None, **more: object) -> Client:
+    """Return loadtest with its Locust users and every job recorded; the load is closed by default."""
+    closed = {"model": "closed", "stages": [{"users": USERS, "for": f"{MAX_DURATION_S}s"}]}
     scenario = {
         "name": "bench",
         "target": url,
@@ -45,32 +45,32 @@ def ours(url: str, directory: Path, certificate: Path, load: object = None, **mo
 
 
 def fast_http_user(url: str) -> Client:
-    """Locust's FastHttpUser, which verifies no certificate."""
+    """Return Locust's FastHttpUser, which verifies no certificate."""
     users = ["-u", str(USERS), "-r", str(USERS), "--host", url]
     return Client("FastHttpUser", [*LOCUST, "-f", str(HERE / "fast_http_user.py"), *users])
 
 
-def k6(url: str, rate_per_s: int = 0, for_s: int = LONGER_S) -> Client:
-    """k6, closed, or open at a constant rate."""
+def k6(url: str, rate_per_s: int = 0, for_s: int = MAX_DURATION_S) -> Client:
+    """Return k6, closed, or open at a constant rate."""
     env = {"URL": url, "RATE": str(rate_per_s), "FOR": f"{for_s}s", "GOMAXPROCS": "1"}
-    return Client("k6", [_found("k6"), "run", "--quiet", "--no-usage-report", str(HERE / "k6.js")], env)
+    return Client("k6", [_path_of("k6"), "run", "--quiet", "--no-usage-report", str(HERE / "k6.js")], env)
 
 
 def wrk(url: str, directory: Path) -> Client:
-    """wrk, in C: about as fast as a client can be."""
+    """Return wrk, in C: about as fast as a client can be."""
     script = directory / "wrk.lua"
     script.write_text(f"wrk.method = 'POST'; wrk.body = '{BODY}'; wrk.headers['Content-Type'] = 'application/json'")
-    wanted = ["-t1", f"-c{USERS}", f"-d{LONGER_S}", "-s", str(script)]
-    return Client("wrk", [_found("wrk"), *wanted, f"{url}/runsync"])
+    options = ["-t1", f"-c{USERS}", f"-d{MAX_DURATION_S}", "-s", str(script)]
+    return Client("wrk", [_path_of("wrk"), *options, f"{url}/runsync"])
 
 
 def hey(url: str) -> Client:
-    """hey, in Go."""
-    wanted = ["-cpus", "1", "-z", f"{LONGER_S}s", "-c", str(USERS), "-m", "POST", "-T", "application/json"]
-    return Client("hey", [_found("hey"), *wanted, "-d", BODY, f"{url}/runsync"], {"GOMAXPROCS": "1"})
+    """Return hey, in Go."""
+    options = ["-cpus", "1", "-z", f"{MAX_DURATION_S}s", "-c", str(USERS), "-m", "POST", "-T", "application/json"]
+    return Client("hey", [_path_of("hey"), *options, "-d", BODY, f"{url}/runsync"], {"GOMAXPROCS": "1"})
 
 
-def _found(program: str) -> str:
-    """Where a program is: beside this Python, or anywhere on the path; empty where it is not."""
+def _path_of(program: str) -> str:
+    """Return the path of a program, next to this Python or on the search path; empty if it is not installed."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     return shutil.which(program, path=path) or ""

@@ -1,4 +1,4 @@
-"""What most people would write: Locust's faster user, nothing recorded but Locust's own statistics."""
+"""A usual Locust test: its faster user, which records only Locust's own statistics."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ HEADERS = {"Authorization": "Bearer local", "Content-Type": "application/json"}
 
 
 class Plain(FastHttpUser):
-    """Posts to /runsync again and again."""
+    """A user that posts to /runsync without a pause."""
 
     @task
     def post(self) -> None:
-        """One request."""
+        """Post one request."""
         self.client.post("/runsync", data=b'{"input":{"prompt":"hello"}}', headers=HEADERS)

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.push`: users who push as hard as they can, against the documented limits, for a minute.
+"""`python -m benchmarks.push`: users without think time, against the documented limits, for a minute.
 
-On one, two and four processes, and on four of which one is killed after 30 s and another joins after 40 s. A row
-an operation: its requests in the server's fullest 10 s, wherever they start, and in the last 10 s of the load,
-beside the limit; and how many requests of any operation the server answered 429.
+On one, two and four generators, and on four with one killed after 30 s and another joining after 40 s. One row per
+operation: its limit, its requests in the server's fullest 10 s, wherever they start, and in the last 10 s of the
+load, and how many requests of any operation the server answered 429.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import time
 from pathlib import Path
 
 import numpy as np
-from loadtest.protocol.operations.operations import OPERATIONS, Op
 
 from benchmarks.served import LOADTEST, Run, Served, served
+from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.traffic.arrivals import max_in_window
 
 USERS = 100
-FOR_S = 60
-KILLED_AFTER_S = 30
-JOINS_AFTER_S = 40
+DURATION_S = 60
+KILL_AFTER_S = 30
+JOIN_AFTER_S = 40
 FLOWS = {"run": {"weight": 1, "polling": {"every": "100ms"}}, "runsync": {"weight": 1}}
 ENDPOINT = {"workers": {"active": 200, "max": 200}, "service": "10ms"}
-HEAD = ("processes", "operation", "limit", "fullest 10 s", "of limit", "last 10 s", "429s", "exit")
+HEAD = ("generators", "operation", "limit", "fullest 10 s", "of limit", "last 10 s", "429s", "exit")
 
 
 def main() -> None:
-    """Push, and print what the server saw."""
+    """Run the loads, and print what the server counted."""
     print("".join(f"{title:>20}" for title in HEAD), flush=True)
     for processes in (1, 2, 4):
         with tempfile.TemporaryDirectory() as name:
@@ -38,46 +38,46 @@ def main() -> None:
         _push_with_losses(Path(name))
 
 
-def _scenario(for_s: int) -> dict[str, object]:
-    return {"load": {"model": "closed", "stages": [{"users": USERS, "for": f"{for_s}s"}]}, "flows": FLOWS}
+def _scenario(duration_s: int) -> dict[str, object]:
+    return {"load": {"model": "closed", "stages": [{"users": USERS, "for": f"{duration_s}s"}]}, "flows": FLOWS}
 
 
 def _push(directory: Path, title: str, *arguments: str) -> None:
     with served(directory, ENDPOINT) as target:
-        run = Run(directory, _scenario(FOR_S), target.url, *arguments)
+        run = Run(directory, _scenario(DURATION_S), target.url, *arguments)
         status = run.wait()
     _print(title, target, run, status)
 
 
 def _push_with_losses(directory: Path) -> None:
-    """As `_push` on four processes, of which one dies and another comes; 20 s longer, for it to have its share."""
+    """Push on four generators, kill one, and add another; 20 s longer, so that the new one gets its share."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    worker = [*LOADTEST, "worker", "--master", address]
+    command = [*LOADTEST, "worker", "--master", address]
     with served(directory, ENDPOINT) as target:
-        run = Run(directory, _scenario(FOR_S + 20), target.url, "--expect-workers", "4", "--bind", address)
-        workers = [subprocess.Popen(worker, stderr=subprocess.DEVNULL) for _ in range(4)]
-        run.sending(4)
-        time.sleep(KILLED_AFTER_S)
-        workers[0].kill()
-        time.sleep(JOINS_AFTER_S - KILLED_AFTER_S)
-        workers.append(subprocess.Popen(worker, stderr=subprocess.DEVNULL))
+        run = Run(directory, _scenario(DURATION_S + 20), target.url, "--expect-workers", "4", "--bind", address)
+        generators = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(4)]
+        run.wait_until_sending(4)
+        time.sleep(KILL_AFTER_S)
+        generators[0].kill()
+        time.sleep(JOIN_AFTER_S - KILL_AFTER_S)
+        generators.append(subprocess.Popen(command, stderr=subprocess.DEVNULL))
         status = run.wait()
-        for each in workers:
-            each.wait()
+        for generator in generators:
+            generator.wait()
     _print("4, -1 at 30 s, +1", target, run, status)
 
 
 def _print(title: str, target: Served, run: Run, status: int) -> None:
     requests, ended_at = target.requests(), run.record()["load_ended_at"]
-    throttled = sum(each["status"] == 429 for each in requests)
+    throttled = sum(request["status"] == 429 for request in requests)
     for op in (Op.RUN, Op.RUNSYNC, Op.STATUS):
         limit = OPERATIONS[op].limit
         assert limit is not None
-        at = np.sort([each["at"] for each in requests if each["op"] == op])
-        most, last = max_in_window(at, limit.per_s), int(((at > ended_at - limit.per_s) & (at <= ended_at)).sum())
-        row = (title, op, limit.requests, most, f"{100 * most / limit.requests:.1f} %", last, throttled, status)
+        at = np.sort([request["at"] for request in requests if request["op"] == op])
+        peak, last = max_in_window(at, limit.per_s), int(((at > ended_at - limit.per_s) & (at <= ended_at)).sum())
+        row = (title, op, limit.requests, peak, f"{100 * peak / limit.requests:.1f} %", last, throttled, status)
         print("".join(f"{value!s:>20}" for value in row), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""What it costs to record a sample: CPU while it runs, bytes once it is merged, the longest hold of the loop."""
+"""The cost of recording a sample: CPU time, bytes once it is merged, and the longest time that blocks the loop."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.protocol.operations.operations import Op
-
+from loadtest.protocol.operations import Op
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import Recorder
 from loadtest.record.sample import Outcome, Sample
 
 SAMPLES = 150_000
 PER_S = 30_000
-FLUSH_EVERY_S = 0.5
+FLUSH_INTERVAL_S = 0.5
 
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU microseconds and bytes a sample; the longest call, in milliseconds."""
+    """CPU microseconds and bytes per sample, and the longest call in milliseconds."""
 
     cpu_us: float
     bytes: float
@@ -30,25 +29,25 @@ class Cost:
 
 
 def recording_cost(directory: Path) -> Cost:
-    """What it costs at PER_S jobs a second, of one request each, with flushes as in a run."""
+    """Return the cost at PER_S jobs per second, of one request each, with flushes as in a run."""
     run = RunDirectory(directory / "recorded")
     run.create()
     recorder = Recorder(run)
     samples = _samples()
-    # As a process that sends does before its run: what is there for good is not looked through for cycles.
+    # A generator does the same before its run, so that lasting objects are not searched for cycles.
     gc.collect()
     gc.freeze()
     longest_s, flush_at, before = 0.0, 0.0, time.process_time()
     for sample in samples:
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         sent_at, answered_at = sample.sent_at or 0.0, sample.finished_at or 0.0
         recorder.requests[Op.RUNSYNC].sent(sent_at)
         recorder.requests[Op.RUNSYNC].answered(200, sent_at, answered_at)
         recorder.sample(sample, [])
         if sent_at >= flush_at:
-            flush_at = sent_at + FLUSH_EVERY_S
+            flush_at = sent_at + FLUSH_INTERVAL_S
             recorder.flush(sent_at)
-        longest_s = max(longest_s, time.perf_counter() - began)
+        longest_s = max(longest_s, time.perf_counter() - started_at)
     recorder.close()
     cpu_s = time.process_time() - before
     run.merge()
@@ -57,7 +56,7 @@ def recording_cost(directory: Path) -> Cost:
 
 
 def _samples() -> list[Sample]:
-    """Jobs that differ as real ones do."""
+    """Return jobs that differ as real ones do."""
     drawn = random.Random(1)
     return [
         Sample(

@@ -1,4 +1,4 @@
-"""An endpoint of our own with a journal, and runs against it: what `kill_a_worker` and `push` have in common."""
+"""A local endpoint with a journal and runs against it, for `kill_a_generator`, `push` and `chunks`."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ import psutil
 import pyarrow.parquet as pq
 
 LOADTEST = [sys.executable, "-m", "loadtest"]
-BEGINS_WITHIN_S = 60.0
+START_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
 class Served:
-    """A running endpoint; its journal is whole once it has been stopped."""
+    """A running endpoint; its journal is complete once it has stopped."""
 
     url: str
     journal: Path
 
     def requests(self) -> list[dict[str, Any]]:
-        """Every request, with its operation, time and status."""
+        """Return every request, with its operation, time and status."""
         return [line for line in self._lines() if "op" in line]
 
     def jobs(self) -> dict[str, dict[str, Any]]:
-        """Every job by its id."""
+        """Return every job by its id."""
         return {line["id"]: line for line in self._lines() if "id" in line}
 
     def _lines(self) -> list[dict[str, Any]]:
@@ -40,7 +40,7 @@ class Served:
 
 @contextmanager
 def served(directory: Path, settings: dict[str, Any], *options: str) -> Iterator[Served]:
-    """An endpoint that answers until the block ends; with a handler, once all active workers have asked for a job."""
+    """Serve an endpoint until the block ends; with a handler, the block starts when all active workers are ready."""
     config, journal = directory / "endpoint.yaml", directory / "journal.jsonl"
     config.write_text(json.dumps(settings))
     command = [*LOADTEST, "serve", "--port", "0", "--config", str(config), "--journal", str(journal), *options]
@@ -57,7 +57,7 @@ def served(directory: Path, settings: dict[str, Any], *options: str) -> Iterator
 
 
 class Run:
-    """`loadtest run` while it goes on, and what it left."""
+    """A `loadtest run` and its run directory."""
 
     def __init__(self, directory: Path, scenario: dict[str, Any], url: str, *arguments: str) -> None:
         self.out = directory / "run"
@@ -66,29 +66,29 @@ class Run:
         command = [*LOADTEST, "run", str(path), "--target", url, "--out", str(self.out), *arguments]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def sending(self, processes: int) -> None:
-        """Wait until so many processes have samples on disk; RuntimeError where they do not."""
-        by = time.monotonic() + BEGINS_WITHIN_S
-        while len(list((self.out / "shards").glob("samples-*"))) < processes:
-            if time.monotonic() > by or self._process.poll() is not None:
-                raise RuntimeError(f"{self.out}: the run does not begin")
+    def wait_until_sending(self, generators: int) -> None:
+        """Wait until this many generators have samples on disk. Raises RuntimeError if they do not."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while len(list((self.out / "shards").glob("samples-*"))) < generators:
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError(f"{self.out}: the run does not start")
             time.sleep(0.02)
 
     def generators(self) -> list[psutil.Process]:
-        """The processes of this run that only send."""
+        """Return the processes of this run that only send."""
         children = psutil.Process(self._process.pid).children()
         return [child for child in children if "--worker" in child.cmdline()]
 
     def wait(self) -> int:
-        """Wait for the end; the exit code."""
+        """Wait for the end, and return the exit code."""
         return self._process.wait()
 
     def record(self) -> dict[str, Any]:
-        """What `run.json` says."""
+        """Return `run.json`."""
         record: dict[str, Any] = json.loads((self.out / "run.json").read_text())
         return record
 
     def rows(self) -> list[dict[str, Any]]:
-        """The samples."""
+        """Return the samples."""
         rows: list[dict[str, Any]] = pq.read_table(self.out / "samples.parquet").to_pylist()
         return rows

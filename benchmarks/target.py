@@ -1,4 +1,4 @@
-"""The server that all clients are measured against, on a core of its own."""
+"""The server that all clients send to, on a core of its own."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ class Target:
 
     @property
     def url(self) -> str:
-        """The endpoint's URL."""
+        """Return the endpoint's URL."""
         return f"http://127.0.0.1:{self.port}/v2/bench"
 
     @property
     def tls_url(self) -> str:
-        """The same over TLS; `certificate` vouches for it."""
+        """Return the endpoint's URL over TLS, with `certificate`."""
         return f"https://localhost:{self.tls_port}/v2/bench"
 
     @property
     def certificate(self) -> Path:
-        """The certificate, self-signed."""
+        """Return the path of the self-signed certificate."""
         return self.directory / "certificate.pem"
 
     def requests(self) -> int:
-        """How many requests it has answered, this one not counted."""
-        answer = httpx.get(f"http://127.0.0.1:{self.port}/counts", trust_env=False).raise_for_status()
-        counts = re.search(rb"\n (\d+) (\d+) (\d+)", answer.content)
+        """Return how many requests it has answered, without this one."""
+        response = httpx.get(f"http://127.0.0.1:{self.port}/counts", trust_env=False).raise_for_status()
+        counts = re.search(rb"\n (\d+) (\d+) (\d+)", response.content)
         assert counts is not None
         return int(counts[3]) - 1
 
 
 @contextmanager
 def target(directory: Path) -> Iterator[Target]:
-    """A target that answers, until the block ends."""
+    """Run nginx until the block ends."""
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     served = Target(directory, _free_port(), _free_port())
-    wanted = shlex.split("-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost")
+    options = shlex.split("-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost")
     files = ["-keyout", str(directory / "key.pem"), "-out", str(served.certificate)]
     names = ["-addext", "subjectAltName=DNS:localhost"]
-    subprocess.run(["openssl", "req", "-x509", *wanted, *names, *files], check=True, capture_output=True)
+    subprocess.run(["openssl", "req", "-x509", *options, *names, *files], check=True, capture_output=True)
     conf = CONF.read_text()
     for name, value in {"dir": directory, "port": served.port, "tls_port": served.tls_port}.items():
         conf = conf.replace(f"@{name}@", str(value))
@@ -80,8 +80,8 @@ def _free_port() -> int:
 
 
 def _wait_for(port: int) -> None:
-    by = time.monotonic() + 5
-    while time.monotonic() < by:
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return

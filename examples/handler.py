@@ -1,6 +1,6 @@
-"""A handler like one that is shipped: it works for a while on a CPU, and needs nothing but the vendor's SDK.
+"""A handler like a real one: it keeps a CPU busy for a while, and needs only the vendor's SDK.
 
-Its input may hold `work_ms`, how long it works (50 by default), and `text`, which it gives back as a digest.
+Its input may hold `work_ms`, the time to work (50 by default), and `text`, which it returns as a digest.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ WARM_UP_S = 0.5
 
 
 def load_model():
-    """Stands for what makes a cold start long: here it takes half a second."""
+    """Load the model, which makes a cold start long; this one takes half a second."""
     time.sleep(WARM_UP_S)
     return hashlib.sha256
 
@@ -21,10 +21,10 @@ MODEL = load_model()
 
 
 def handler(job):
-    """Digests the text over and over until the time is up, as an inference would keep the device busy."""
-    asked = job["input"] or {}
-    digest = MODEL(str(asked.get("text", "")).encode())
-    until = time.perf_counter() + asked.get("work_ms", 50) / 1000
+    """Hash the text repeatedly until the time is up, like an inference that keeps the device busy."""
+    job_input = job["input"] or {}
+    digest = MODEL(str(job_input.get("text", "")).encode())
+    until = time.perf_counter() + job_input.get("work_ms", 50) / 1000
     rounds = 0
     while time.perf_counter() < until:
         digest.update(digest.digest())

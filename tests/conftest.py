@@ -1,4 +1,4 @@
-"""A run that never was: arrivals, a queue with cold workers, a few faults; drawn from a seed."""
+"""Made-up runs, drawn from a seed: arrivals, a queue with cold workers, and a few failures."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ def _row(
         "worker_id": f"w{worker:02d}k3jx9qpmzd2", "delay_ms": round(delay * 1000),
         "execution_ms": round(execution * 1000),
     }  # fmt: skip
-    luck = rng.random()
-    if luck < 0.010:
+    chance = rng.random()
+    if chance < 0.010:
         return row | {"outcome": "failed", "error": "CUDA out of memory. Tried to allocate 2.00 GiB </script>"}
-    if luck < 0.013:
+    if chance < 0.013:
         return row | {"outcome": "unreachable", "http_status": None, "job_id": None, "worker_id": None,
                       "delay_ms": None, "execution_ms": None, "accepted_at": None,
                       "error": "connection reset by peer"}  # fmt: skip
-    if luck < 0.015:
+    if chance < 0.015:
         return row | {"outcome": "censored", "finished_at": None, "delay_ms": None, "execution_ms": None}
     return row
 

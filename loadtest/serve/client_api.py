@@ -19,19 +19,18 @@ from loadtest.serve.live import LiveEndpoint
 from loadtest.serve.long_poll import long_poll
 from loadtest.serve.requests import body_within, wait_s, webhook_error
 
+_BY_PATH = {operation.path: op for op, operation in OPERATIONS.items()}
+
 
 class ClientApi:
-    """One endpoint as an ASGI application. Every request is answered from the model and noted in the journal."""
+    """One endpoint as an ASGI application. Every request is answered from the model and journalled."""
 
     def __init__(self, live: LiveEndpoint, endpoint_id: str, key: str, settings: EndpointSettings) -> None:
         self._live = live
-        self._endpoint_id = endpoint_id
+        self._prefix = f"/v2/{endpoint_id}/"
         self._key = key.encode()
-        self._stream_answers = settings.stream
-        self._anywhere = settings.webhooks.allow_remote
-        self._payloads = settings.payloads
-        self._body_limit_bytes = {Op.RUN: settings.payloads.run, Op.RUNSYNC: settings.payloads.runsync}
-        operations: dict[str, Callable[[Request, str], Awaitable[Response]]] = {
+        self._settings = settings
+        self._operations: dict[Op, Callable[[Request, str], Awaitable[Response]]] = {
             Op.RUN: self._run,
             Op.RUNSYNC: self._runsync,
             Op.STATUS: self._status,
@@ -42,88 +41,88 @@ class ClientApi:
             Op.CANCEL: self._cancel,
             Op.RETRY: self._retry,
         }
-        self._operations = {
-            op: answered for op, answered in operations.items() if op not in settings.unsupported_operations
-        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+        """Answer one request."""
         at = self._live.clock.now()
         request = Request(scope, receive)
         op, job_id = self._route(scope["path"])
         status = None
         try:
             if op is None:
-                status = await _sent(responses.UNKNOWN_PATH, request, send)
-            elif (refused := self._rejection(op, request, at)) is not None:
-                status = await _sent(refused, request, send)
+                status = await _send(responses.UNKNOWN_PATH, request, send)
+            elif (rejection := self._rejection(op, request, at)) is not None:
+                status = await _send(rejection, request, send)
             else:
                 status = await self._handle(op, job_id, request, send)
         except ClientDisconnect:
-            pass  # there is nobody to answer, and the journal says so
+            pass  # the journal shows a request without a status
         finally:
             self._live.journal.request(op, at, status)
 
     def _route(self, path: str) -> tuple[Op | None, str]:
-        """The operation that a path names, None where it names none of this endpoint's, and the job's id in it."""
-        parts = path.split("/")
-        if len(parts) not in (4, 5) or parts[0] or parts[1] != "v2" or parts[2] != self._endpoint_id:
+        """Return the operation that a path names, None if the endpoint does not have it, and the job id in it."""
+        if not path.startswith(self._prefix):
             return None, ""
-        if parts[3] not in self._operations:
-            return None, ""
-        op, job_id = Op(parts[3]), "".join(parts[4:])
-        needs_job_id = OPERATIONS[op].path.endswith("/{id}")
-        return (op, job_id) if len(parts) == 4 + needs_job_id and needs_job_id == bool(job_id) else (None, "")
+        name, slash, job_id = path.removeprefix(self._prefix).partition("/")
+        has_id = job_id and "/" not in job_id
+        op = _BY_PATH.get(f"/{name}/{{id}}" if has_id else f"/{name}{slash}{job_id}")
+        return (None, "") if op in self._settings.unsupported_operations else (op, job_id)
 
     def _rejection(self, op: Op, request: Request, at: float) -> Response | None:
-        """Why the request is turned away; None where it was admitted."""
+        """Return why the request is refused, or None if it is admitted."""
         method = OPERATIONS[op].method
         if request.method != method:
             return responses.wrong_method(method)
         presented = presented_key(request.headers.get("authorization", ""))
         if not hmac.compare_digest(presented.encode("latin-1"), self._key):
             return responses.BAD_KEY
-        over_s = self._live.endpoint.admit(op, at)
-        return None if over_s is None else responses.too_many(over_s)
+        retry_after_s = self._live.endpoint.admit(op, at)
+        return None if retry_after_s is None else responses.too_many(retry_after_s)
 
     async def _handle(self, op: Op, job_id: str, request: Request, send: Send) -> int:
-        """Carries an admitted request out; it counts as concurrent until its answer is sent."""
+        """Answer an admitted request, which counts as concurrent until its answer is sent."""
         try:
             response = await self._operations[op](request, job_id)
             self._live.process_due()
-            return await _sent(response, request, send)
+            return await _send(response, request, send)
         finally:
             self._live.endpoint.release(op)
 
     async def _run(self, request: Request, _: str) -> Response:
-        job = await self._submitted(Op.RUN, request)
+        job = await self._submit(Op.RUN, request)
         return job if isinstance(job, Response) else responses.json_response(JobResponse(job.id, JobState.IN_QUEUE))
 
     async def _runsync(self, request: Request, _: str) -> Response:
         wait = wait_s(request, RUNSYNC_WAIT)
         if wait is None:
             return responses.bad_wait(RUNSYNC_WAIT)
-        job = await self._submitted(Op.RUNSYNC, request)
+        job = await self._submit(Op.RUNSYNC, request)
         if isinstance(job, Response):
             return job
-        self._live.process_due()
-        async with long_poll(request) as hold:
-            await self._live.wait_for_end(job, job.submitted_at + wait, hold)
+        await self._hold(request, job, job.submitted_at + wait)
         return responses.json_response(to_response(job))
 
-    async def _submitted(self, op: Op, request: Request) -> Job | Response:
-        limit_bytes = self._body_limit_bytes[op]
+    async def _submit(self, op: Op, request: Request) -> Job | Response:
+        payloads = self._settings.payloads
+        limit_bytes = payloads.run if op is Op.RUN else payloads.runsync
         body = await body_within(request, limit_bytes)
         if body is None:
-            return responses.too_large(self._payloads.too_large_status, limit_bytes)
+            return responses.too_large(payloads.too_large_status, limit_bytes)
         try:
             submission = decode_submission(body)
         except InvalidResponse as error:
             return responses.bad_request(f"body: {error}")
-        error_there = webhook_error(submission, self._anywhere)
-        if error_there is not None:
-            return responses.bad_request(error_there)
+        problem = webhook_error(submission, self._settings.webhooks.allow_remote)
+        if problem is not None:
+            return responses.bad_request(problem)
         return self._live.endpoint.submit(op, self._live.clock.now(), submission)
+
+    async def _hold(self, request: Request, job: Job, until: float) -> None:
+        """Return when the job has ended or at `until`. Raises ClientDisconnect if the client left meanwhile."""
+        self._live.process_due()
+        async with long_poll(request) as waiter:
+            await self._live.wait_for_end(job, until, waiter)
 
     async def _status(self, request: Request, job_id: str) -> Response:
         job = self._live.endpoint.job(job_id, self._live.clock.now())
@@ -136,23 +135,21 @@ class ClientApi:
         job = self._live.endpoint.job(job_id, now)
         if job is None:
             return responses.UNKNOWN_JOB
-        self._live.process_due()
-        async with long_poll(request) as hold:
-            await self._live.wait_for_end(job, now + wait, hold)
+        await self._hold(request, job, now + wait)
         return await self._status(request, job_id)
 
     async def _stream(self, request: Request, job_id: str) -> Response:
-        endpoint, now = self._live.endpoint, self._live.clock.now()
+        endpoint, now, settings = self._live.endpoint, self._live.clock.now(), self._settings.stream
         job, chunks = endpoint.job(job_id, now), endpoint.read_stream(job_id, now)
         if job is None:
             return responses.UNKNOWN_JOB
         if not chunks and not job.final:
-            async with long_poll(request) as hold:
-                await self._live.wait_for_chunk(job, now + self._stream_answers.hold, hold)
+            async with long_poll(request) as waiter:
+                await self._live.wait_for_chunk(job, now + settings.hold, waiter)
             chunks = endpoint.read_stream(job_id, self._live.clock.now())
-        if self._stream_answers.form == "array":
-            return responses.json_response(chunks or [])
-        return responses.json_response(StreamResponse(chunks or [], job.state))
+        return responses.json_response(
+            (chunks or []) if settings.form == "array" else StreamResponse(chunks or [], job.state)
+        )
 
     async def _health(self, request: Request, _: str) -> Response:
         return responses.json_response(self._live.endpoint.health(self._live.clock.now()))
@@ -175,6 +172,6 @@ class ClientApi:
         return responses.json_response(JobResponse(job.id, JobState.IN_QUEUE))
 
 
-async def _sent(response: Response, request: Request, send: Send) -> int:
+async def _send(response: Response, request: Request, send: Send) -> int:
     await response(request.scope, request.receive, send)
     return response.status_code

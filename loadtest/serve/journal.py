@@ -1,4 +1,4 @@
-"""The server's own account of what happened, which a harness can be checked against: one JSON line each."""
+"""The server's own record of what happened, to check a client's results against: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from loadtest.protocol.operations import Op
 
 
 class RequestLine(msgspec.Struct, frozen=True):
-    """A request: `op` is None where its path names no operation, `status` where the client left before its answer."""
+    """A request; `op` is None if its path names no operation, `status` if the client left before the answer."""
 
     op: str | None
     at: float
@@ -21,11 +21,11 @@ class RequestLine(msgspec.Struct, frozen=True):
 
 
 class JobLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A job that has ended, or as the stopping server left it; what did not happen is None.
+    """A job that has ended, or as the server left it when it stopped; times that do not apply are None.
 
-    A job that a client had done once more has a line for each end. `given_back` counts the workers that died of it,
-    `expired` says that its time to live was over before it had ended, `chunks_at` when the chunks of a job that
-    streams were there.
+    A job that a client retried has one line for each end. `given_back` counts the workers that were lost with it,
+    `expired` marks a job whose time to live was over before it ended, and `chunks_at` lists when its chunks were
+    posted.
     """
 
     id: str
@@ -40,7 +40,7 @@ class JobLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class WebhookLine(msgspec.Struct, frozen=True):
-    """One try to tell a job to its webhook; `status` is None where no answer came."""
+    """One try to notify a job's webhook; `status` is None if no answer arrived."""
 
     webhook: str
     at: float
@@ -48,7 +48,7 @@ class WebhookLine(msgspec.Struct, frozen=True):
 
 
 class Journal:
-    """Appends lines to a file; without a path it keeps nothing. UsageError where the file cannot be opened.
+    """A file that lines are appended to; without a path, nothing is kept. Raises UsageError if it cannot be opened.
 
     Times are seconds since the epoch: arrivals to the microsecond, a job's times to the millisecond, so
     that their differences are exactly the times on the wire.
@@ -67,34 +67,34 @@ class Journal:
                 ) from None
 
     def request(self, op: Op | None, at: float, status: int | None) -> None:
-        """Notes a request that arrived at `at` and was answered with `status`."""
-        if self._file is not None:
-            self._lines.append(msgspec.json.encode(RequestLine(op, round(at, 6), status)))
+        """Add a request that arrived at `at` and was answered with `status`."""
+        self._add(RequestLine(op, round(at, 6), status))
 
     def job(self, job: Job) -> None:
-        """Notes a job as it now is."""
-        if self._file is not None:
-            submitted_at = milliseconds(job.submitted_at) / 1000
-            line = JobLine(
-                job.id,
-                submitted_at,
-                _kept(job.taken_at),
-                _kept(job.finished_at),
-                job.state,
-                job.worker_id,
-                job.requeues,
-                job.expired,
-                [round(at, 6) for at in job.chunk_times()],
-            )
-            self._lines.append(msgspec.json.encode(line))
+        """Add a job in its present state."""
+        line = JobLine(
+            job.id,
+            milliseconds(job.submitted_at) / 1000,
+            _to_milliseconds(job.taken_at),
+            _to_milliseconds(job.finished_at),
+            job.state,
+            job.worker_id,
+            job.requeues,
+            job.expired,
+            [round(at, 6) for at in job.chunk_times()],
+        )
+        self._add(line)
 
     def webhook(self, job_id: str, at: float, status: int | None) -> None:
-        """Notes that a job's webhook was called at `at` and answered with `status`."""
+        """Add a call of a job's webhook at `at` that was answered with `status`."""
+        self._add(WebhookLine(job_id, round(at, 6), status))
+
+    def _add(self, line: RequestLine | JobLine | WebhookLine) -> None:
         if self._file is not None:
-            self._lines.append(msgspec.json.encode(WebhookLine(job_id, round(at, 6), status)))
+            self._lines.append(msgspec.json.encode(line))
 
     def flush(self) -> None:
-        """Writes what was noted since the last time; RecordingError where the file takes no more."""
+        """Write the lines added since the last call. Raises RecordingError if the disk refuses them."""
         if self._file is None or not self._lines:
             return
         lines, self._lines = self._lines, []
@@ -106,11 +106,11 @@ class Journal:
             raise RecordingError(f"the journal {self._path} cannot be written: {error.strerror}; make room") from None
 
     def close(self) -> None:
-        """Writes the rest and closes the file."""
+        """Write the remaining lines and close the file."""
         self.flush()
         if self._file is not None:
             self._file.close()
 
 
-def _kept(at: float | None) -> float | None:
+def _to_milliseconds(at: float | None) -> float | None:
     return None if at is None else milliseconds(at) / 1000

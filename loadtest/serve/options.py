@@ -1,4 +1,4 @@
-"""What `loadtest serve` was asked for, and the endpoint's settings that follow."""
+"""The options of `loadtest serve`, and the endpoint's settings and handler that follow from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIN_IDLE_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """The command's options; what is None is as the config file says, or by default."""
+    """The command's options; None keeps the value of the config file, or the default."""
 
     host: str = "127.0.0.1"
     port: int = 8000
@@ -35,20 +35,23 @@ class ServeOptions:
     until_stdin_closes: bool = False
 
 
-def settings_of(request: ServeOptions) -> EndpointSettings:
-    """The settings of the config file, if any, with the options put in; ScenarioError where something cannot be."""
+def endpoint_settings(options: ServeOptions) -> EndpointSettings:
+    """Return the config file's settings, if any, with the options applied.
+
+    Raises ScenarioError if a setting is invalid, UsageError if the idle timeout is too short for real workers.
+    """
     from loadtest.scenario.loading.load import load_settings
     from loadtest.scenario.loading.overrides import Override
 
-    options = (
-        ("--active", ("workers", "active"), request.active),
-        ("--max", ("workers", "max"), request.max_workers),
-        ("--scaler", ("scaler",), request.scaler),
-        ("--idle-timeout", ("idle_timeout",), request.idle_timeout),
+    overrides = (
+        ("--active", ("workers", "active"), options.active),
+        ("--max", ("workers", "max"), options.max_workers),
+        ("--scaler", ("scaler",), options.scaler),
+        ("--idle-timeout", ("idle_timeout",), options.idle_timeout),
     )
-    changes = [Override(f"{name} {value}", path, value) for name, path, value in options if value is not None]
-    settings = load_settings(request.config, changes)
-    if request.handler is not None and settings.idle_timeout < MIN_IDLE_TIMEOUT_S:
+    changes = [Override(f"{name} {value}", path, value) for name, path, value in overrides if value is not None]
+    settings = load_settings(options.config, changes)
+    if options.handler is not None and settings.idle_timeout < MIN_IDLE_TIMEOUT_S:
         raise UsageError(
             f"--handler: an idle timeout of {seconds_text(settings.idle_timeout)} stops workers between two jobs, "
             f"since the vendor's SDK pauses a second before it takes the next; make it at least "
@@ -57,23 +60,23 @@ def settings_of(request: ServeOptions) -> EndpointSettings:
     return settings
 
 
-def handler_of(request: ServeOptions) -> Handler | None:
-    """The handler that workers are to run, and a folder for their logs; None where workers are simulated.
+def worker_handler(options: ServeOptions) -> Handler | None:
+    """Return the handler that workers run, and a folder for their logs; None if workers are simulated.
 
-    UsageError where there is no such file, the SDK is not installed, or the folder cannot be made.
+    Raises UsageError if the file is missing, the SDK is not installed, or the folder cannot be made.
     """
-    if request.handler is None:
-        for option, given in (("--concurrency", request.concurrency > 1), ("--logs", request.logs is not None)):
+    if options.handler is None:
+        for option, given in (("--concurrency", options.concurrency > 1), ("--logs", options.logs is not None)):
             if given:
-                raise UsageError(f"{option}: simulated workers have none; it goes with --handler")
+                raise UsageError(f"{option}: simulated workers have none; use it with --handler")
         return None
-    if not request.handler.is_file():
-        raise UsageError(f"--handler {request.handler}: there is no such file; name the one that holds the handler")
+    if not options.handler.is_file():
+        raise UsageError(f"--handler {options.handler}: no such file; name the file that holds the handler")
     if importlib.util.find_spec("runpod") is None:
         raise UsageError('--handler: the vendor\'s worker SDK is not installed; run: pip install "loadtest[handler]"')
-    logs = request.logs or Path("reports", f"workers-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    logs = options.logs or Path("reports", f"workers-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     try:
         logs.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--logs {logs}: cannot be made: {error.strerror}; name another folder") from None
-    return Handler(request.handler.resolve(), request.concurrency, logs.resolve())
+    return Handler(options.handler.resolve(), options.concurrency, logs.resolve())

@@ -1,8 +1,8 @@
-"""What a client sends to `/run` and `/runsync`, read no further than is allowed."""
+"""The body, webhook and `?wait=` of a client's request, checked against what the endpoint allows."""
 
 from __future__ import annotations
 
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
@@ -12,7 +12,7 @@ from loadtest.scenario.target import is_loopback
 
 
 async def body_within(request: Request, limit_bytes: int) -> bytes | None:
-    """The request's body; None where it is longer than the limit, of which no more is then read."""
+    """Return the request's body, or None if it is longer than the limit; reading stops there."""
     declared = request.headers.get("content-length")
     if declared is not None and int(declared) > limit_bytes:
         return None
@@ -26,28 +26,27 @@ async def body_within(request: Request, limit_bytes: int) -> bytes | None:
 
 
 def webhook_error(submission: Submission, allow_remote: bool) -> str | None:
-    """Why the webhook that a submission names is not called; None where it is, or none is named."""
+    """Return why the webhook of a submission cannot be called, or None if it can, or if there is none."""
     url = submission.webhook
     if url is None:
         return None
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none, a bracket too few
+    except ValueError:  # an invalid port, an unbalanced bracket
         usable = False
     if not usable:
         return f'webhook: "{url[:100]}" is not an http or https URL'
     if not allow_remote and not is_loopback(url):
-        return "webhook: it leads to another machine, which this endpoint calls only with webhooks.anywhere"
+        return "webhook: it is on another machine; set webhooks.allow_remote to let this endpoint call it"
     return None
 
 
 def wait_s(request: Request, allowed: TimeRange) -> float | None:
-    """How long the client is willing to wait (`?wait=` in milliseconds), in seconds; None where out of range."""
-    asked = parse_qs(request.url.query, keep_blank_values=True).get("wait") if request.scope["query_string"] else None
-    if asked is None:
+    """Return how long the client is willing to wait (`?wait=` in milliseconds), in seconds; None if out of range."""
+    text = request.query_params.get("wait")
+    if text is None:
         return allowed.default_ms / 1000
-    text = asked[-1]
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         return None
     return int(text) / 1000 if allowed.min_ms <= int(text) <= allowed.max_ms else None

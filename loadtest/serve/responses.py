@@ -1,4 +1,4 @@
-"""Answers as HTTP responses, and the refusals, in the service's own words."""
+"""HTTP responses: answers as JSON, and refusals as problem documents in the service's own words."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from loadtest.units import byte_count_text
 
 
 def json_response(answer: Any) -> Response:
-    """200 with one of the wire's answers."""
+    """Return 200 with a message of the protocol."""
     return Response(encode(answer), media_type="application/json")
 
 
 def problem_response(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> Response:
-    """A problem document."""
+    """Return a problem document."""
     body = encode(Problem(status.value, status.phrase, detail))
     return Response(body, status.value, headers, media_type="application/problem+json")
 
 
 UNKNOWN_PATH = problem_response(HTTPStatus.NOT_FOUND, "not found: no such endpoint or operation")
 UNKNOWN_JOB = problem_response(HTTPStatus.NOT_FOUND, "not found: no such job, or its result has expired")
-UNKNOWN_WORKER = problem_response(HTTPStatus.BAD_REQUEST, "bad request: no such worker, or it was let go")
+UNKNOWN_WORKER = problem_response(HTTPStatus.BAD_REQUEST, "bad request: no such worker, or it was stopped")
 BAD_KEY = problem_response(HTTPStatus.UNAUTHORIZED, "unauthorized: no valid API key", {"WWW-Authenticate": "Bearer"})
 
 
 def wrong_method(allowed: str) -> Response:
-    """405 with the method that the operation has."""
+    """Return 405 with the method that the operation has."""
     return problem_response(HTTPStatus.METHOD_NOT_ALLOWED, f"method not allowed: use {allowed}", {"Allow": allowed})
 
 
 def too_many(wait_s: float) -> Response:
-    """429 with `Retry-After` in whole seconds, rounded up, at least 1."""
+    """Return 429 with `Retry-After` in whole seconds, rounded up, at least 1."""
     headers = {"Retry-After": str(max(1, math.ceil(wait_s)))}
     return problem_response(
         HTTPStatus.TOO_MANY_REQUESTS, "too many requests: the operation's limit is reached", headers
@@ -44,17 +44,17 @@ def too_many(wait_s: float) -> Response:
 
 
 def bad_request(detail: str) -> Response:
-    """400 with what is wrong."""
+    """Return 400 with the reason."""
     return problem_response(HTTPStatus.BAD_REQUEST, f"bad request: {detail}")
 
 
 def bad_wait(allowed: TimeRange) -> Response:
-    """400 for a `?wait=` out of its range."""
+    """Return 400 for a `?wait=` out of its range."""
     return bad_request(f"wait: not within {allowed.min_ms} to {allowed.max_ms} ms")
 
 
 def too_large(status: int, limit_bytes: int) -> Response:
-    """400 in the live service's words, or 413."""
+    """Return 400 in the live service's words, or 413."""
     detail = f"body: exceeded max body size of {byte_count_text(limit_bytes)}"
     if status == HTTPStatus.BAD_REQUEST:
         return bad_request(detail)

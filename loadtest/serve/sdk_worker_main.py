@@ -1,7 +1,7 @@
-"""What a worker's process runs: the user's handler in the vendor's SDK, and a guard that ends it with the server.
+"""The program of a worker's process: the user's handler in the vendor's SDK, and a watchdog to end with the server.
 
-It stands alone, so that nothing of this package is loaded beside the handler. Called with the handler's file; the
-server holds the other end of its standard input, which ends when the server does, however it does.
+It imports nothing of this package, so that nothing but the handler is loaded. Its argument is the handler's file. The
+server holds the other end of its standard input, which closes when the server ends in any way.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 CONCURRENCY_VARIABLE = "LOADTEST_CONCURRENCY"
-"""How many jobs a worker takes at once, where its handler does not say so itself."""
+"""The variable with the jobs that a worker runs at once, if its handler sets no `concurrency_modifier`."""
 WATCHDOG = "loadtest-guard"
-"""What the guard is called in a list of processes."""
+"""The watchdog's name in a list of processes."""
 
 
 def main() -> None:
@@ -29,33 +29,33 @@ def main() -> None:
 
     start, started = serverless.start, False
 
-    def start_as_asked(config: dict[str, Any]) -> None:
+    def start_with_concurrency(config: dict[str, Any]) -> None:
         nonlocal started
         started = True
-        at_once = int(os.environ.get(CONCURRENCY_VARIABLE, "1"))
-        if at_once > 1:
-            config.setdefault("concurrency_modifier", lambda _: at_once)
+        concurrency = int(os.environ.get(CONCURRENCY_VARIABLE, "1"))
+        if concurrency > 1:
+            config.setdefault("concurrency_modifier", lambda _: concurrency)
         start(config)
 
-    serverless.start = start_as_asked
+    serverless.start = start_with_concurrency
     defined = runpy.run_path(str(path), run_name="__main__")
     if started:
         return
     if not callable(defined.get("handler")):
         sys.exit(f'{path.name} neither calls runpod.serverless.start nor defines "handler"; add one of them')
-    start_as_asked({"handler": defined["handler"]})
+    start_with_concurrency({"handler": defined["handler"]})
 
 
 def start_watchdog() -> None:
-    """Have all processes of this group killed at the end of standard input, which is then nobody's.
+    """Start a process that kills all of this process group when standard input closes; detach standard input here.
 
-    The guard is a process of its own, since a handler may keep this one from ever running a thread again.
+    It is a process of its own, since a handler may block every thread of this one.
     """
     program = [WATCHDOG, "-c", "read _; kill -KILL 0"]
     subprocess.Popen(program, executable="/bin/sh", stdin=0, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
 
 
 if __name__ == "__main__":

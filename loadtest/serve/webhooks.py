@@ -1,4 +1,4 @@
-"""Tells ended jobs to the URLs that their submissions named."""
+"""Notifications of ended jobs, sent to the URLs that their submissions named."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ RESPONSE_TIMEOUT_S = 10.0
 
 
 class Notifier:
-    """Posts each job as `/status` would show it, up to `tries` times until the answer is 200; each try is journalled.
+    """A client that posts each job as `/status` shows it, up to `tries` times until the answer is 200.
 
-    Redirects are not followed. What is not told when the server stops is told no more.
+    Each try is journalled. Redirects are not followed. Deliveries end when the server stops.
     """
 
     def __init__(self, settings: Webhooks, clock: Clock, journal: Journal) -> None:
@@ -27,15 +27,15 @@ class Notifier:
         self._clock = clock
         self._journal = journal
         self._client: httpx.AsyncClient | None = None
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._deliveries: set[asyncio.Task[None]] = set()
 
     def notify(self, job: Job) -> None:
-        """The job has ended; its webhook, where it has one, hears of it."""
+        """Start to deliver an ended job to its webhook, if it has one."""
         if job.webhook is None:
             return
-        telling = asyncio.create_task(self._deliver(job.id, job.webhook, encode(to_response(job))))
-        self._under_way.add(telling)
-        telling.add_done_callback(self._under_way.discard)
+        delivery = asyncio.create_task(self._deliver(job.id, job.webhook, encode(to_response(job))))
+        self._deliveries.add(delivery)
+        delivery.add_done_callback(self._deliveries.discard)
 
     async def _deliver(self, job_id: str, url: str, body: bytes) -> None:
         for number in range(1, self._settings.tries + 1):
@@ -48,19 +48,19 @@ class Notifier:
                 return
 
     async def _post(self, url: str, body: bytes) -> int | None:
-        """The status of the answer; None where none came."""
+        """Return the status of the answer, or None if none arrived."""
         if self._client is None:
-            # An endpoint of this machine has no business with the proxies that its user goes out by.
+            # A webhook on this machine is not reached through the proxies of the environment.
             self._client = httpx.AsyncClient(timeout=RESPONSE_TIMEOUT_S, trust_env=self._settings.allow_remote)
         try:
-            answered = await self._client.post(url, content=body, headers={"Content-Type": "application/json"})
+            response = await self._client.post(url, content=body, headers={"Content-Type": "application/json"})
         except (httpx.HTTPError, httpx.InvalidURL):
             return None
-        return answered.status_code
+        return response.status_code
 
     async def close(self) -> None:
-        """Give up what is under way."""
-        for telling in list(self._under_way):
-            telling.cancel()
+        """Cancel the deliveries that are not complete."""
+        for delivery in list(self._deliveries):
+            delivery.cancel()
         if self._client is not None:
             await self._client.aclose()

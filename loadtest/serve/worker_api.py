@@ -1,11 +1,10 @@
-"""What the vendor's worker SDK asks for over HTTP: jobs, the stop channel, and places for results, chunks, pings."""
+"""The requests of the vendor's worker SDK over HTTP: jobs, the stop channel, results, chunks and pings."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import parse_qs
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -16,13 +15,13 @@ from loadtest.endpoint.sdk_worker_pool import SdkWorkerPool
 from loadtest.errors import InvalidResponse
 from loadtest.protocol.worker_messages import JobsToStop, Offer, WorkerOp, decode_chunk, decode_result
 from loadtest.serve import responses
-from loadtest.serve.live import LiveEndpoint, Waiter
-from loadtest.serve.long_poll import long_poll
+from loadtest.serve.live import LiveEndpoint
+from loadtest.serve.long_poll import Waiter, long_poll
 
 LONG_POLL_S = 20.0
-"""How long a take or the stop channel is held open for something to come; the SDK gives up after 90 s."""
-LEFT_HELD_S = 1.0
-"""How long a worker that has left is kept waiting, since the SDK asks again at once."""
+"""How long a take or the stop channel is held open; the SDK gives up after 90 s."""
+UNKNOWN_WORKER_HOLD_S = 1.0
+"""How long the answer to a worker that has left is delayed, since the SDK asks again at once."""
 
 _OPS = frozenset(WorkerOp)
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -30,7 +29,7 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 @dataclass(frozen=True)
 class WorkerRequest:
-    """One request of a worker: what it asks for, who it is, and the job it speaks of."""
+    """A worker's request: its operation, the worker, and the job that it is about."""
 
     op: WorkerOp
     worker_id: str
@@ -38,9 +37,9 @@ class WorkerRequest:
 
 
 class WorkerApi:
-    """The worker's side of an endpoint; every other request goes on to the clients' side.
+    """The workers' side of an endpoint as an ASGI application; every other request goes on to the clients' side.
 
-    Only this machine's own processes are heard, and of them only those that know a worker's id.
+    Requests are accepted from this machine only, and only with the id of a worker.
     """
 
     def __init__(self, clients: Asgi, live: LiveEndpoint, pool: SdkWorkerPool, endpoint_id: str) -> None:
@@ -48,13 +47,13 @@ class WorkerApi:
         self._live = live
         self._pool = pool
         self._prefix = f"/v2/{endpoint_id}/"
-        self._taking: dict[str, Waiter] = {}
-        self._listening: dict[str, Waiter] = {}
-        self._stopping = False
+        self._take_waiters: dict[str, Waiter] = {}
+        self._stop_waiters: dict[str, Waiter] = {}
+        live.on_settled.append(self._notify_waiters)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
-        call = self._named(scope)
+        """Answer one request."""
+        call = self._route(scope)
         if call is None:
             await self._clients(scope, receive, send)
             return
@@ -65,69 +64,52 @@ class WorkerApi:
         except ClientDisconnect:
             pass  # the worker has died or was killed
 
-    def notify_waiters(self) -> None:
-        """Rings those for whom there is something new."""
-        for worker_id, hold in self._taking.items():
-            if self._pool.has_jobs_or_left(worker_id):
-                hold.notify()
-        for worker_id, hold in self._listening.items():
-            if self._pool.has_stop_requests(worker_id):
-                hold.notify()
-
-    def stop(self) -> None:
-        """Ends all waiting, now and from now on."""
-        self._stopping = True
-        for hold in (*self._taking.values(), *self._listening.values()):
-            hold.notify()
-
-    def _named(self, scope: Scope) -> WorkerRequest | None:
+    def _route(self, scope: Scope) -> WorkerRequest | None:
         path = scope["path"]
         if not path.startswith(self._prefix):
             return None
         op, *rest = path.removeprefix(self._prefix).split("/")
-        if op not in _OPS or not 1 <= len(rest) <= 2 or not _of_this_machine(scope):
+        if op not in _OPS or not 1 <= len(rest) <= 2 or not _is_local(scope):
             return None
         return WorkerRequest(WorkerOp(op), rest[0], "".join(rest[1:]))
 
     async def _answer(self, call: WorkerRequest, request: Request) -> Response:
         if not self._pool.is_registered(call.worker_id):
-            async with long_poll(request) as hold:
-                await hold.wait(LEFT_HELD_S)
+            async with long_poll(request) as waiter:
+                await waiter.wait(UNKNOWN_WORKER_HOLD_S)
             return responses.UNKNOWN_WORKER
-        match call.op:
-            case WorkerOp.TAKE | WorkerOp.TAKE_BATCH:
-                return await self._take(call, request)
-            case WorkerOp.STOP:
-                return await self._jobs_to_stop(call, request)
-            case WorkerOp.PING:
-                running = _asked(request, "job_id", "")
-                self._pool.ping(call.worker_id, running.split(","), self._scheduler().now)
-            case WorkerOp.DONE | WorkerOp.STREAM:
-                try:
-                    self._post(call, await request.body())
-                except InvalidResponse as error:
-                    return responses.bad_request(str(error))
+        try:
+            match call.op:
+                case WorkerOp.TAKE | WorkerOp.TAKE_BATCH:
+                    return await self._take(call, request)
+                case WorkerOp.STOP:
+                    return await self._jobs_to_stop(call, request)
+                case WorkerOp.PING:
+                    running = request.query_params.get("job_id", "").split(",")
+                    self._pool.ping(call.worker_id, running, self._scheduler().now)
+                case WorkerOp.DONE:
+                    result = decode_result(await request.body())
+                    self._pool.job_result(self._scheduler(), call.worker_id, call.job_id, result)
+                case WorkerOp.STREAM:
+                    chunk = decode_chunk(await request.body())
+                    self._pool.add_chunk(self._scheduler(), call.worker_id, call.job_id, chunk)
+                    self._live.wake(call.job_id)
+        except InvalidResponse as error:
+            return responses.bad_request(str(error))
         self._live.process_due()
         return responses.json_response({})
 
     def _scheduler(self) -> JobScheduler:
         return self._live.endpoint.advanced_to(self._live.clock.now())
 
-    def _post(self, call: WorkerRequest, body: bytes) -> None:
-        if call.op is WorkerOp.DONE:
-            self._pool.job_result(self._scheduler(), call.worker_id, call.job_id, decode_result(body))
-        else:
-            self._pool.add_chunk(self._scheduler(), call.worker_id, call.job_id, decode_chunk(body))
-            self._live.ring(call.job_id)
-
     async def _take(self, call: WorkerRequest, request: Request) -> Response:
         batch = call.op is WorkerOp.TAKE_BATCH
-        wanted = int(_asked(request, "batch_size", "1")) if batch else 1
-        busy = _asked(request, "job_in_progress", "1") != "0"
-        self._pool.open_take(self._scheduler(), call.worker_id, wanted, busy)
+        jobs = int(request.query_params.get("batch_size", "1")) if batch else 1
+        busy = request.query_params.get("job_in_progress", "1") != "0"
+        self._pool.open_take(self._scheduler(), call.worker_id, jobs, busy)
         self._live.process_due()
         try:
-            await self._long_poll(self._taking, self._pool.has_jobs_or_left, call, request)
+            await self._long_poll(self._take_waiters, self._pool.has_jobs_or_left, call, request)
         except ClientDisconnect:
             self._pool.take_disconnected(self._scheduler(), call.worker_id)
             self._live.process_due()
@@ -138,35 +120,41 @@ class WorkerApi:
         return responses.json_response(offers if batch else offers[0])
 
     async def _jobs_to_stop(self, call: WorkerRequest, request: Request) -> Response:
-        await self._long_poll(self._listening, self._pool.has_stop_requests, call, request)
+        await self._long_poll(self._stop_waiters, self._pool.has_stop_requests, call, request)
         job_ids = self._pool.jobs_to_stop(call.worker_id)
-        return (
-            responses.json_response(JobsToStop(job_ids)) if job_ids else Response(status_code=HTTPStatus.NO_CONTENT)
-        )
+        if not job_ids:
+            return Response(status_code=HTTPStatus.NO_CONTENT)
+        return responses.json_response(JobsToStop(job_ids))
 
     async def _long_poll(
-        self, waiting: dict[str, Waiter], come: Callable[[str], bool], call: WorkerRequest, request: Request
+        self, waiting: dict[str, Waiter], ready: Callable[[str], bool], call: WorkerRequest, request: Request
     ) -> None:
-        """Returns when something has come for the worker, after a while, or when the server stops."""
+        """Return when there is something for the worker, after LONG_POLL_S, or when the server stops."""
         until = self._live.clock.now() + LONG_POLL_S
-        async with long_poll(request) as hold:
-            waiting[call.worker_id] = hold
+        async with long_poll(request) as waiter:
+            waiting[call.worker_id] = waiter
             try:
-                while not (come(call.worker_id) or hold.client_left or self._stopping):
+                while not (ready(call.worker_id) or waiter.client_left or self._live.stopping):
                     left_s = until - self._live.clock.now()
                     if left_s <= 0:
                         return
-                    await hold.wait(left_s)
+                    await waiter.wait(left_s)
             finally:
-                if waiting.get(call.worker_id) is hold:
+                if waiting.get(call.worker_id) is waiter:
                     del waiting[call.worker_id]
 
+    def _notify_waiters(self) -> None:
+        """Wake the requests of workers for which there is something new, or all when the server stops."""
+        for waiting, ready in (
+            (self._take_waiters, self._pool.has_jobs_or_left),
+            (self._stop_waiters, self._pool.has_stop_requests),
+        ):
+            for worker_id, waiter in waiting.items():
+                if self._live.stopping or ready(worker_id):
+                    waiter.notify()
 
-def _asked(request: Request, name: str, default: str) -> str:
-    return parse_qs(request.url.query).get(name, [default])[-1]
 
-
-def _of_this_machine(scope: Scope) -> bool:
-    """Whether both ends of the connection have the same address."""
+def _is_local(scope: Scope) -> bool:
+    """Return whether both ends of the connection have the same address."""
     client, server = scope.get("client"), scope.get("server")
     return client is not None and server is not None and client[0] == server[0]

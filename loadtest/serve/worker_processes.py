@@ -1,4 +1,4 @@
-"""The processes of real workers: started and ended as the endpoint orders, all gone when the server is."""
+"""The processes of real workers: started and ended at the endpoint's command, and ended with the server."""
 
 from __future__ import annotations
 
@@ -22,18 +22,17 @@ from loadtest.errors import ScenarioError
 from loadtest.scenario.credentials import LOCAL_KEY_ENV
 from loadtest.serve.live import LiveEndpoint
 from loadtest.serve.sdk_worker_main import CONCURRENCY_VARIABLE, WATCHDOG
-from loadtest.serve.worker_api import WorkerApi
 
 PROGRAM = Path(__file__).with_name("sdk_worker_main.py")
-PINGS_EACH_MS = 1000
+PING_INTERVAL_MS = 1000
 TERMINATE_TIMEOUT_S = 3.0
-"""How long a worker that is told to end may take before it is killed; the SDK needs one second."""
+"""How long a worker may take to end after SIGTERM before it is killed; the SDK needs one second."""
 LOG_LINES = 8
 
 
 @dataclass(frozen=True)
 class Handler:
-    """What workers run: the handler's file, how many jobs at once each takes, and where their logs are kept."""
+    """The handler that workers run: its file, how many jobs each runs at once, and the folder of their logs."""
 
     file: Path
     concurrency: int
@@ -41,31 +40,53 @@ class Handler:
 
 
 class WorkerProcesses:
-    """The workers' processes, each with what it starts in a session of its own.
+    """The workers' processes, each with its children in a session of its own.
 
-    `fault` is why there is no use in going on: the handler's first worker ended before it asked for a job.
+    Call `begin` once the server listens, `terminate_all` before it stops listening, and `close` when it has.
     """
 
-    def __init__(self, handler: Handler, url: str, live: LiveEndpoint, pool: SdkWorkerPool) -> None:
+    def __init__(self, handler: Handler, url: str, live: LiveEndpoint, pool: SdkWorkerPool, active: int) -> None:
         self._handler = handler
         self._url = url
         self._live = live
         self._pool = pool
+        self._active = active
+        self._complete = False
         self._processes: dict[str, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._dismissed: set[str] = set()
+        self._terminated: set[str] = set()
         self._closing = False
-        self.give_up: Callable[[], None] = lambda: None
-        self.error: ScenarioError | None = None
+        self._give_up: Callable[[], None] = lambda: None
+        self._error: ScenarioError | None = None
 
-    def apply_commands(self) -> None:
-        """Carries out what the endpoint has ordered."""
+    def begin(self, give_up: Callable[[], None]) -> None:
+        """Start the active workers and print when all have asked for a job; call `give_up` if the first one fails."""
+        self._give_up = give_up
+        self._live.on_settled += [self._apply_commands, self._print_once_ready]
+        self._live.process_due()
+
+    def terminate_all(self) -> None:
+        """Terminate every worker; those that do not end in time are killed."""
+        if not self._closing:
+            self._closing = True
+            for process in self._processes.values():
+                self._end(process)
+
+    async def close(self) -> None:
+        """Return when all workers are gone. Raises ScenarioError if the handler could not be started at all."""
+        self.terminate_all()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._error is not None:
+            raise self._error
+
+    def _apply_commands(self) -> None:
         for order in self._pool.drain_commands():
             if self._closing:
                 continue
             match order.do, self._processes.get(order.worker.id):
                 case ProcessAction.LAUNCH, _:
-                    self._dismissed.discard(order.worker.id)
+                    self._terminated.discard(order.worker.id)
                     self._spawn(self._run_process(order.worker))
                 case ProcessAction.SUSPEND, Process() as process:
                     _suspend(process)
@@ -74,18 +95,10 @@ class WorkerProcesses:
                 case ProcessAction.END, _:
                     self._terminate(order.worker.id, order.why or ExitReason.IDLE)
 
-    def terminate_all(self) -> None:
-        """Tells every worker to end, and kills those that do not."""
-        if not self._closing:
-            self._closing = True
-            for process in self._processes.values():
-                self._end(process)
-
-    async def close(self) -> None:
-        """Returns when all workers are gone."""
-        self.terminate_all()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    def _print_once_ready(self) -> None:
+        if not self._complete and self._live.endpoint.health(self._live.clock.now()).workers.ready >= self._active:
+            self._complete = True
+            typer.echo(f"ready: {self._active} active workers")
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -93,25 +106,25 @@ class WorkerProcesses:
         task.add_done_callback(self._tasks.discard)
 
     async def _run_process(self, worker: Worker) -> None:
-        """One worker's process, from its start to its end."""
+        """Run one worker's process from its start to its end."""
         try:
-            process = await self._launched(worker.id)
+            process = await self._launch(worker.id)
         except OSError as error:
             self._report_loss(worker.id, f"could not be started: {error.strerror}")
         else:
             self._processes[worker.id] = process
-            if self._closing or worker.id in self._dismissed:  # meanwhile
+            if self._closing or worker.id in self._terminated:  # while it was starting
                 _kill(process)
             status = await process.wait()
-            _kill(process)  # what it leaves: the process that pings, the guard, whatever the handler has started
+            _kill(process)  # its children: the process that pings, the watchdog, those of the handler
             del self._processes[worker.id]
-            if self._closing or worker.id in self._dismissed:
+            if self._closing or worker.id in self._terminated:
                 return
-            self._report_loss(worker.id, f"{ExitReason.EXITED} ({_in_words(status)})")
+            self._report_loss(worker.id, f"{ExitReason.EXITED} ({_status_text(status)})")
         self._pool.exited(self._live.endpoint.advanced_to(self._live.clock.now()), worker.id)
         self._live.process_due()
 
-    async def _launched(self, worker_id: str) -> Process:
+    async def _launch(self, worker_id: str) -> Process:
         with self._log(worker_id).open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -126,7 +139,7 @@ class WorkerProcesses:
             )
 
     def _terminate(self, worker_id: str, why: ExitReason) -> None:
-        self._dismissed.add(worker_id)
+        self._terminated.add(worker_id)
         process = self._processes.get(worker_id)
         if process is not None and why.lost:
             self._report_loss(worker_id, f"{why} and is killed")
@@ -135,29 +148,29 @@ class WorkerProcesses:
             self._end(process)
 
     def _report_loss(self, worker_id: str, what: str) -> None:
-        """Shows the end of a lost worker's log; where none was ever ready, there is no use in going on."""
+        """Print the end of a lost worker's log; if no worker was ever ready, give up."""
         log = self._log(worker_id)
         last = _tail(log)
         if self._pool.ever_ready:
-            _say(f"worker {worker_id} {what}; its log ends: {last} (all of it: {log})")
-        elif self.error is None:
+            _warn(f"worker {worker_id} {what}; its log ends: {last} (whole log: {log})")
+        elif self._error is None:
             file = self._handler.file
-            self.error = ScenarioError(f"{file}: its first worker {what} before it asked for a job: {last}")
-            self.give_up()
+            self._error = ScenarioError(f"{file}: its first worker {what} before it asked for a job: {last}")
+            self._give_up()
 
     def _log(self, worker_id: str) -> Path:
         return self._handler.logs / f"{worker_id}.log"
 
     def _end(self, process: Process) -> None:
-        """Told at once, since the SDK whose open take is answered before that would ask for another job."""
+        """Send SIGTERM at once: an SDK whose open take is answered first would ask for another job."""
         _signal(process, signal.SIGCONT)
         with suppress(ProcessLookupError):
             process.terminate()
-        self._spawn(_killed_when_late(process))
+        self._spawn(_kill_if_late(process))
 
 
 def _environment(url: str, worker_id: str, concurrency: int) -> dict[str, str]:
-    """What the SDK reads (`runpod` 1.12); its checks of the machine, meant for the service's own, are left out."""
+    """Return the variables that the SDK reads (`runpod` 1.12), with its checks of the service's machines off."""
     inherited = {name: value for name, value in os.environ.items() if name != LOCAL_KEY_ENV}
     return {
         "RUNPOD_LOG_LEVEL": "INFO",
@@ -169,7 +182,7 @@ def _environment(url: str, worker_id: str, concurrency: int) -> dict[str, str]:
         "RUNPOD_WEBHOOK_POST_OUTPUT": f"{url}/job-done/$RUNPOD_POD_ID/$ID?gpu=none",
         "RUNPOD_WEBHOOK_POST_STREAM": f"{url}/job-stream/$RUNPOD_POD_ID/$ID?gpu=none",
         "RUNPOD_WEBHOOK_PING": f"{url}/ping/$RUNPOD_POD_ID?gpu=none",
-        "RUNPOD_PING_INTERVAL": str(PINGS_EACH_MS),
+        "RUNPOD_PING_INTERVAL": str(PING_INTERVAL_MS),
         "RUNPOD_AI_API_KEY": "worker",
         "RUNPOD_ENDPOINT_ID": url.rpartition("/")[2],
         "RUNPOD_POD_ID": worker_id,
@@ -177,7 +190,7 @@ def _environment(url: str, worker_id: str, concurrency: int) -> dict[str, str]:
     }
 
 
-async def _killed_when_late(process: Process) -> None:
+async def _kill_if_late(process: Process) -> None:
     try:
         await asyncio.wait_for(process.wait(), TERMINATE_TIMEOUT_S)
     except TimeoutError:
@@ -185,13 +198,13 @@ async def _killed_when_late(process: Process) -> None:
 
 
 def _suspend(process: Process) -> None:
-    """Nothing of the worker runs any more but its guard, so that it still ends with the server."""
+    """Stop every process of the worker but its watchdog, so that it still ends with the server."""
     with suppress(psutil.Error):
         worker = psutil.Process(process.pid)
-        for each in (worker, *worker.children(recursive=True)):
+        for member in (worker, *worker.children(recursive=True)):
             with suppress(psutil.Error):
-                if each.cmdline()[:1] != [WATCHDOG]:
-                    each.suspend()
+                if member.cmdline()[:1] != [WATCHDOG]:
+                    member.suspend()
 
 
 def _kill(process: Process) -> None:
@@ -199,56 +212,21 @@ def _kill(process: Process) -> None:
 
 
 def _signal(process: Process, number: signal.Signals) -> None:
-    """To all of the worker's process group; a member that is left keeps its number from being another's."""
+    """Send a signal to the worker's whole process group; its number is not reused while a member is left."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 
 
-def _in_words(status: int) -> str:
+def _status_text(status: int) -> str:
     return f"exit code {status}" if status >= 0 else signal.Signals(-status).name
 
 
 def _tail(log: Path) -> str:
-    """The end of a log, in one line."""
+    """Return the end of a log, in one line."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
     lines = text.strip().splitlines()
-    return " | ".join(lines[-LOG_LINES:]) or "it said nothing"
+    return " | ".join(lines[-LOG_LINES:]) or "no output"
 
 
-def _say(text: str) -> None:
+def _warn(text: str) -> None:
     sys.stderr.write(f"loadtest: {text}\n")
-
-
-class WorkerService:
-    """`begin` once the server listens, `stop` before it stops listening, `close` when it has."""
-
-    def __init__(self, processes: WorkerProcesses, side: WorkerApi, live: LiveEndpoint, awaited: int) -> None:
-        self._processes = processes
-        self._side = side
-        self._live = live
-        self._awaited = awaited
-        self._complete = False
-
-    def begin(self, give_up: Callable[[], None]) -> None:
-        """Start the active workers, and say so when all have asked for a job; `give_up` where that is in vain."""
-        self._processes.give_up = give_up
-        self._live.on_settled = self._settled
-        self._live.process_due()
-
-    def stop(self) -> None:
-        """Tell every worker to end, before what it has open is answered."""
-        self._processes.terminate_all()
-        self._side.stop()
-
-    async def close(self) -> None:
-        """Return when every worker is gone; ScenarioError where the handler could not be started at all."""
-        await self._processes.close()
-        if self._processes.error is not None:
-            raise self._processes.error
-
-    def _settled(self) -> None:
-        self._processes.apply_commands()
-        self._side.notify_waiters()
-        if not self._complete and self._live.endpoint.health(self._live.clock.now()).workers.ready >= self._awaited:
-            self._complete = True
-            typer.echo(f"ready: {self._awaited} active workers")

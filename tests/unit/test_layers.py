@@ -1,22 +1,22 @@
-"""The walls between the rooms that import contracts do not show: importing has no effect, and stays cheap."""
+"""Import rules that the contracts do not show: importing a module has no effect, and no command is slow to start."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-PROGRAM = """
+IMPORT_EVERY_COMMAND = """
 import sys
-for room in ("cli", "commands.results", "commands.run", "commands.gate", "commands.capacity", "commands.search",
+for name in ("cli", "commands.results", "commands.run", "commands.gate", "commands.capacity", "commands.search",
              "serve.server"):
-    __import__(f"loadtest.{room}")
+    __import__(f"loadtest.{name}")
     if {"gevent", "locust"} & set(sys.modules):
-        sys.exit(f"loadtest.{room} imports gevent or locust")
+        sys.exit(f"loadtest.{name} imports gevent or locust")
     if "scipy.stats" in sys.modules:
-        sys.exit(f"loadtest.{room} imports scipy.stats, for which every command would wait; take scipy.special")
+        sys.exit(f"loadtest.{name} imports scipy.stats, which delays every command; use scipy.special")
 """
 
-REFUSED = """
+RUN_A_MISSING_SCENARIO = """
 import sys
 from loadtest.cli import main
 sys.argv[1:] = ["run", "none.yaml"]
@@ -24,15 +24,18 @@ try:
     main()
 finally:
     if slow := {"altair", "scipy"} & set(sys.modules):
-        sys.exit(f"before it knows what to run, loadtest run imports {slow}, which nobody needs until it is over")
+        sys.exit(f"loadtest run imports {slow} before it starts; only the results need them")
 """
 
 
-def test_nothing_but_drive_imports_gevent_or_locust_and_nothing_what_is_slow() -> None:
-    ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stderr) == (0, "")
+def ended(program: str) -> tuple[int, str]:
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    return ran.returncode, ran.stderr
 
 
-def test_a_run_begins_before_what_builds_its_results_is_imported() -> None:
-    ran = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stderr) == (2, "loadtest: none.yaml: no such file; check the path\n")
+def test_only_drive_imports_gevent_or_locust_and_nothing_imports_scipy_stats() -> None:
+    assert ended(IMPORT_EVERY_COMMAND) == (0, "")
+
+
+def test_run_starts_before_it_imports_what_builds_its_results() -> None:
+    assert ended(RUN_A_MISSING_SCENARIO) == (2, "loadtest: none.yaml: no such file; check the path\n")
