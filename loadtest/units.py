@@ -43,6 +43,11 @@ def quoted(value: object) -> str:
     return f'"{text}"' if len(text) <= _SHOWN_LENGTH else f'"{text[:_SHOWN_LENGTH]}…"'
 
 
+def last_lines(text: str, count: int) -> str:
+    """Return the last lines of what a process wrote, as one line for a message."""
+    return " | ".join(text.strip().splitlines()[-count:]) or "it wrote nothing"
+
+
 def _match(pattern: re.Pattern[str], text: object, what: str, unit: str, default: str) -> re.Match[str]:
     """The parts of a quantity; ValueError says what the text lacks and how to write it."""
     plain = str(text).strip()

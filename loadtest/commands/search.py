@@ -6,7 +6,6 @@ import os
 import signal
 import ssl
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -16,16 +15,18 @@ from rich.console import Console
 from loadtest.analyze.summary import Summary
 from loadtest.capacity.breakpoint.bisection import Bounds, Probe, ProbeOutcome, SearchEnd, next_step, outcome_of
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped
-from loadtest.commands.run import SIGNAL_ENDINGS, RunRequest, choose_directory, drive
+from loadtest.commands.run import SIGNAL_ENDINGS, RunRequest, drive
 from loadtest.errors import InvalidResponse, RecordingError, RunAborted, UsageError
 from loadtest.protocol.client_messages import decode_health
 from loadtest.protocol.operations import OPERATIONS, Op, authorization
 from loadtest.record.atomic_file import reserve_space, write_atomic
+from loadtest.record.directory import make_directory
+from loadtest.record.new_run import default_path
 from loadtest.report.pages.search import search_html
 from loadtest.report.terminal.search import print_probe, print_search
 from loadtest.scenario.credentials import api_key
 from loadtest.scenario.model import Scenario
-from loadtest.scenario.probes import as_overrides, blocking_reason, first_rate, scaled_to
+from loadtest.scenario.probes import blocking_reason, first_rate, scaled_to
 from loadtest.scenario.proxies import proxy_url
 from loadtest.scenario.settings import Ceilings
 from loadtest.scenario.target import RemoteTarget
@@ -69,7 +70,7 @@ def search(request: RunRequest, scenario: Scenario) -> int:
     """
     if request.expect_workers:
         raise UsageError("--expect-workers: workers leave after one run, a search takes many; use --processes")
-    return BreakpointSearch(request, scenario, choose_directory(request, scenario)).search()
+    return BreakpointSearch(request, scenario, request.out or default_path(scenario)).search()
 
 
 class BreakpointSearch:
@@ -103,7 +104,7 @@ class BreakpointSearch:
 
     def _begin(self) -> None:
         self._note_signals()
-        self._path.mkdir(parents=True)
+        make_directory(self._path)
         try:
             reserve_space(self._reserve)
         except RecordingError:
@@ -151,9 +152,8 @@ class BreakpointSearch:
     def _sent(self, bare: ProbeResult, probe: Scenario, path: Path) -> ProbeResult:
         if self._caught:
             return msgspec.structs.replace(bare, reason=f"{self._caught[0].name} was caught.")
-        overrides = [*self._request.overrides, *as_overrides(probe)]
         try:
-            ended = drive(replace(self._request, seed=probe.seed, overrides=overrides), probe, path)
+            ended = drive(self._request, probe, path)
         except RecordingError as error:
             return msgspec.structs.replace(bare, reason=str(error))
         finally:

@@ -19,7 +19,7 @@ from loadtest.drive.cluster.generator import Generator
 from loadtest.drive.cluster.master import Master, as_loadtest_error
 from loadtest.drive.cluster.membership import ABANDON_AFTER_S
 from loadtest.drive.cluster.messages import subscribe
-from loadtest.drive.options import RunConfig, add_options, read_plan
+from loadtest.drive.options import RunConfig, add_options, read_config
 from loadtest.drive.shape import StagesShape
 from loadtest.drive.users import MixedUser, RunsyncUser, RunUser, StreamUser, user_class
 from loadtest.errors import ExitCode, LoadtestError
@@ -46,7 +46,7 @@ def prepare(environment: Environment, **_: Any) -> None:
         return
     assert environment.parsed_options is not None
     try:
-        plan = read_plan(environment.parsed_options)
+        plan = read_config(environment.parsed_options)
     except LoadtestError as error:
         sys.stderr.write(f"loadtest: {error}\n")
         raise SystemExit(error.exit_code) from None

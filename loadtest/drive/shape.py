@@ -73,5 +73,6 @@ class StagesShape(LoadTestShape):
 
     def _initial_users(self) -> int:
         """Before the run is on: users for what is due at once, and some to spare in each process."""
-        assert self._plan.schedule is not None
-        return int((self._plan.schedule.at_s <= LOOK_AHEAD_S).sum()) + SPARE_USERS * self._plan.processes
+        schedule = self._plan.scenario.schedule()
+        assert schedule is not None
+        return int((schedule.at_s <= LOOK_AHEAD_S).sum()) + SPARE_USERS * self._plan.processes

@@ -10,6 +10,7 @@ import msgspec
 from gevent.event import AsyncResult
 from gevent.pywsgi import WSGIServer
 
+from loadtest.addresses import reachable_host, url_host
 from loadtest.clock import Clock
 from loadtest.errors import UsageError
 from loadtest.flows.steps import NO_RESPONSE, Response
@@ -45,7 +46,7 @@ class WebhookReceiver:
             raise UsageError(
                 f"webhooks: cannot listen on {settings.host} port {port}: {error.strerror}; name another"
             ) from None
-        own = f"http://{_url_host(settings.host)}:{self._server.server_port}"
+        own = f"http://{url_host(reachable_host(settings.host))}:{self._server.server_port}"
         given = settings.url
         if given is not None and process > 0 and "{port}" not in given:
             raise UsageError('webhooks.url: it leads to one process of several; put "{port}" where the port belongs')
@@ -95,9 +96,3 @@ class WebhookReceiver:
         if len(self._early) >= MAX_EARLY:
             del self._early[next(iter(self._early))]
         self._early[job_id] = answer
-
-
-def _url_host(host: str) -> str:
-    """How an endpoint on this machine calls an address that is listened on, as a URL has it."""
-    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"[{own}]" if ":" in own else own

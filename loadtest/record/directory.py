@@ -44,15 +44,9 @@ class RunDirectory:
         self._reserve = self._shards / "reserve"
 
     def create(self) -> None:
-        """Make the directory; RunDirectoryError where it holds something already or cannot be made."""
-        try:
-            self._shards.mkdir(parents=True)
-        except FileExistsError:
-            raise RunDirectoryError(f"{self.path}: holds a run already; name another with --out") from None
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{self.path}: cannot be made: {error.strerror}; name another with --out"
-            ) from error
+        """Make the directory. Raises RunDirectoryError if it exists or cannot be made."""
+        make_directory(self.path)
+        self._shards.mkdir()
 
     def write_first_record(self, run: RunRecord) -> None:
         """Write the first record, and set room aside for the last: how a run ended is told on a full disk too.
@@ -64,7 +58,7 @@ class RunDirectory:
             self.write(self._run, content)
             reserve_space(self._reserve, content)
         except RecordingError:
-            shutil.rmtree(self.path, ignore_errors=True)
+            self.remove()
             raise
 
     def write_run(self, run: RunRecord) -> None:
@@ -77,9 +71,9 @@ class RunDirectory:
         """Replace a file of the directory, whole or not at all; RecordingError where the disk refuses."""
         write_atomic(path, content)
 
-    def has_record(self) -> bool:
-        """Whether a run has begun here."""
-        return self._run.exists()
+    def remove(self) -> None:
+        """Remove the directory with all its files."""
+        shutil.rmtree(self.path, ignore_errors=True)
 
     def read_run(self) -> RunRecord:
         """The record of the run; RunDirectoryError where the directory holds none."""
@@ -177,6 +171,16 @@ class RunDirectory:
         found = pq.read_table(path)
         require_columns(found.schema, schema)
         return found.select(schema.names).cast(schema)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory for results. Raises RunDirectoryError if it exists or cannot be made."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        raise RunDirectoryError(f"{path}: exists already; name another with --out") from None
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: cannot be made: {error.strerror}; name another with --out") from None
 
 
 def _record(run: RunRecord) -> bytes:

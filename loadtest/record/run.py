@@ -7,9 +7,6 @@ from typing import Any
 
 import msgspec
 
-COMMAND_VARIABLE = "LOADTEST_COMMAND"
-"""Where `loadtest run` leaves the command that the user typed, for the process that writes the record."""
-
 
 class Ending(StrEnum):
     """How the sending of a run ended."""

@@ -6,7 +6,7 @@ from loadtest.scenario.loading.feasibility import find_issues, peak_rates
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import preview
 from loadtest.traffic.settings import OpenLoad, Ramp, RateStage
-from loadtest.units import per_second_text, seconds_text
+from loadtest.units import seconds_text
 
 
 def first_rate(scenario: Scenario) -> float:
@@ -21,19 +21,6 @@ def scaled_to(scenario: Scenario, rate_per_s: float, stretch: int, seed: int) ->
     stages = tuple(_scaled(stage, factor, stretch) for stage in load.stages)
     changed = {"load": load.model_copy(update={"stages": stages}), "seed": seed, "search": None}
     return scenario.model_copy(update=changed)
-
-
-def as_overrides(probe: Scenario) -> list[str]:
-    """What `--set` takes to make a probe of the scenario that it came from, its seed apart."""
-    text = ["search="]
-    for index, stage in enumerate(_open(probe).stages):
-        start, end = per_second_text(stage.rate.start), per_second_text(stage.rate.end)
-        text.append(f"load.stages.{index}.rate={start if start == end else f'{start} to {end}'}")
-        text.append(f"load.stages.{index}.for={seconds_text(stage.duration)}")
-    for name in ("jobs", "cost"):
-        most = getattr(probe.ceilings, name)
-        text += [] if most is None else [f"ceilings.{name}={most!r}"]
-    return text
 
 
 def blocking_reason(probe: Scenario) -> str | None:

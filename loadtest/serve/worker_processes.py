@@ -23,6 +23,7 @@ from loadtest.scenario.credentials import LOCAL_KEY_ENV
 from loadtest.serve.live import LiveEndpoint
 from loadtest.serve.sdk_worker_main import CONCURRENCY_VARIABLE, WATCHDOG
 from loadtest.serve.worker_api import WorkerApi
+from loadtest.units import last_lines
 
 PROGRAM = Path(__file__).with_name("sdk_worker_main.py")
 PINGS_EACH_MS = 1000
@@ -137,7 +138,7 @@ class WorkerProcesses:
     def _report_loss(self, worker_id: str, what: str) -> None:
         """Shows the end of a lost worker's log; where none was ever ready, there is no use in going on."""
         log = self._log(worker_id)
-        last = _tail(log)
+        last = last_lines(log.read_text(encoding="utf-8", errors="replace") if log.is_file() else "", LOG_LINES)
         if self._pool.ever_ready:
             _say(f"worker {worker_id} {what}; its log ends: {last} (all of it: {log})")
         elif self.error is None:
@@ -206,13 +207,6 @@ def _signal(process: Process, number: signal.Signals) -> None:
 
 def _in_words(status: int) -> str:
     return f"exit code {status}" if status >= 0 else signal.Signals(-status).name
-
-
-def _tail(log: Path) -> str:
-    """The end of a log, in one line."""
-    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    lines = text.strip().splitlines()
-    return " | ".join(lines[-LOG_LINES:]) or "it said nothing"
 
 
 def _say(text: str) -> None:

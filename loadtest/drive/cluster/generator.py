@@ -34,9 +34,8 @@ from loadtest.record.recorder import Recorder
 from loadtest.record.sample import Sample
 from loadtest.scenario.credentials import api_key
 from loadtest.scenario.model import SUBMIT_OPERATION, Scenario
-from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.limit_shares import Share
-from loadtest.traffic.settings import ClosedLoad, OpenLoad
+from loadtest.traffic.settings import ClosedLoad
 
 CANCEL_CONCURRENCY = 20
 
@@ -217,10 +216,7 @@ def _jobs(
     begin: messages.StartRun,
     webhook: str | None,
 ) -> JobDispatcher:
-    load = scenario.load
-    shares: dict[str, float] = {flow: scenario.share(flow) for flow in scenario.flows}
-    drawn = draw_schedule(load, shares, scenario.seed) if isinstance(load, OpenLoad) else None
-    return JobDispatcher(scenario, drawn, sender, recorder, clock, begin.share, webhook, begin.process)
+    return JobDispatcher(scenario, scenario.schedule(), sender, recorder, clock, begin.share, webhook, begin.process)
 
 
 class Generator:

@@ -21,9 +21,7 @@ from loadtest.drive.cluster.messages import send
 from loadtest.drive.cluster.run_log import (
     RunLog,
     final_fields,
-    initial_run_record,
     is_running,
-    open_directory,
     preflight_check,
     process_info,
 )
@@ -32,7 +30,7 @@ from loadtest.drive.http.client import HttpClient
 from loadtest.drive.options import RunConfig
 from loadtest.drive.stats.live import ProgressAggregator
 from loadtest.errors import LoadtestError, RunAborted
-from loadtest.record.run import Ending
+from loadtest.record.run import Ending, ProcessInfo
 from loadtest.scenario.credentials import api_key
 from loadtest.scenario.target import RemoteTarget
 from loadtest.traffic.limit_shares import Share
@@ -71,9 +69,9 @@ class Master:
         A fault on the way ends the run; once there is a directory, it says so in `run.json`.
         """
         try:
-            directory = open_directory(self._plan)
-            run = initial_run_record(self._plan, directory, self._clock.now())
-            self.run_log = RunLog(directory, run, self.abort)
+            self.run_log = RunLog(self._plan.open_directory(), self.abort)
+            this = ProcessInfo(0, os.getpid(), gethostname())
+            self.run_log.update(started_at=self._clock.now(), processes=[this])
             self._engine = self._start_target(self.run_log)
             self._start_generators(self.run_log, self._engine)
         except LoadtestError as error:

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
-import socket
 from collections.abc import Callable
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from socket import gethostname
 from typing import Any
 
@@ -19,14 +14,13 @@ import psutil
 from loadtest.drive.cluster.membership import GeneratorState, Membership
 from loadtest.drive.cluster.messages import ShardBytes
 from loadtest.drive.http.client import HttpClient
-from loadtest.drive.options import RunConfig
 from loadtest.errors import InvalidResponse, RecordingError, RunAborted
 from loadtest.flows.steps import Response
 from loadtest.protocol.client_messages import decode_health
 from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.counter import write_count
 from loadtest.record.directory import RunDirectory
-from loadtest.record.run import ProcessInfo, RunRecord, StageSpan
+from loadtest.record.run import ProcessInfo
 from loadtest.record.shard_copy import append_at
 
 
@@ -37,12 +31,11 @@ class RunLog:
     not be closed.
     """
 
-    def __init__(self, directory: RunDirectory, run: RunRecord, refused: Callable[[RecordingError], None]) -> None:
-        directory.write_first_record(run)
+    def __init__(self, directory: RunDirectory, on_write_error: Callable[[RecordingError], None]) -> None:
         self.directory = directory
-        self.run = run
+        self.run = directory.read_run()
         self.close_error: RecordingError | None = None
-        self._on_write_error = refused
+        self._on_write_error = on_write_error
 
     def update(self, **changes: Any) -> None:
         """Change the record and put it down; RecordingError where the disk refuses."""
@@ -110,38 +103,6 @@ def is_running(pid: int) -> bool:
 
 
 PREFLIGHT_TIMEOUT_S = 4.0
-PACKAGES = ("loadtest", "locust", "gevent", "httptools", "numpy", "pyarrow")
-
-
-def open_directory(plan: RunConfig) -> RunDirectory:
-    """The run's own directory, made; by default one under reports/ with the scenario's name and the time."""
-    moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    directory = RunDirectory(plan.out or Path("reports", f"{plan.scenario.name}-{moment}"))
-    directory.create()
-    return directory
-
-
-def initial_run_record(plan: RunConfig, directory: RunDirectory, now: float) -> RunRecord:
-    """What is known of a run before it begins; `now` in seconds since the epoch."""
-    scenario = plan.scenario
-    return RunRecord(
-        id=directory.path.name,
-        scenario=scenario.resolved(),
-        scenario_hash=scenario.hash(),
-        seed=scenario.seed,
-        target=scenario.target_name,
-        command=plan.command,
-        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        started_at=now,
-        payloads={name: flow.payload_hash for name, flow in scenario.flows.items()},
-        processes=[ProcessInfo(0, os.getpid(), socket.gethostname())],
-        stages=[
-            StageSpan(stage.name or f"stage {n}", stage.duration) for n, stage in enumerate(scenario.load.stages, 1)
-        ],
-        offered={flow: plan.schedule.per_second(flow) for flow in scenario.flows}
-        if plan.schedule is not None
-        else {},
-    )
 
 
 def preflight_check(engine: HttpClient, url: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from itertools import accumulate
 
 import msgspec
 
@@ -131,9 +132,6 @@ def _p50_p95(values: list[int]) -> tuple[int, int] | None:
 
 def _stage_at(elapsed_s: float, scenario: Scenario) -> str:
     stages = scenario.load.stages
-    ends_s = 0.0
-    for number, stage in enumerate(stages, 1):
-        ends_s += stage.duration
-        if elapsed_s < ends_s or number == len(stages):
-            return stage.name or f"stage {number}"
-    return ""
+    ends_s = accumulate(stage.duration for stage in stages)
+    index = next((index for index, end_s in enumerate(ends_s) if elapsed_s < end_s), len(stages) - 1)
+    return stages[index].label(index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from loadtest.errors import ScenarioError
@@ -13,7 +14,7 @@ from loadtest.scenario.loading.feasibility import refuse_over_limits
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import preview
-from loadtest.scenario.probes import as_overrides, blocking_reason, first_rate, scaled_to
+from loadtest.scenario.probes import blocking_reason, first_rate, scaled_to
 
 BREAKPOINT = Path(__file__).parents[3] / "scenarios" / "breakpoint.yaml"
 
@@ -38,10 +39,10 @@ def test_all_rates_are_scaled_so_that_the_highest_is_the_one_that_is_tried() -> 
     assert probe.hash() == scaled_to(scenario(search={"max_rate": "90/s"}), 33.3, 2, 8).hash()
 
 
-def test_set_makes_the_same_probe_of_the_file() -> None:
-    asked = load_scenario(BREAKPOINT, ["ceilings.jobs=5000"])
-    probe = scaled_to(asked, 47.6, 2, 4)
-    assert load_scenario(BREAKPOINT, as_overrides(probe), seed=4) == probe
+def test_a_probe_travels_as_json_without_a_change() -> None:
+    probe = scaled_to(load_scenario(BREAKPOINT, ["ceilings.jobs=5000"]), 47.6, 2, 4)
+    sent = msgspec.json.decode(msgspec.json.encode(probe.resolved()))
+    assert Scenario.model_validate(sent) == probe
 
 
 def test_once_the_money_is_spent_nothing_more_is_sent() -> None:
