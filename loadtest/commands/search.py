@@ -16,8 +16,9 @@ from loadtest.analyze.summary import Summary
 from loadtest.capacity.breakpoint.bisection import Bounds, Probe, ProbeOutcome, SearchEnd, next_step, outcome_of
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped
 from loadtest.commands.run import SIGNAL_ENDINGS, RunRequest, drive
-from loadtest.errors import InvalidResponse, RecordingError, RunAborted, UsageError
-from loadtest.protocol.client_messages import decode_health
+from loadtest.errors import RecordingError, RunAborted, UsageError
+from loadtest.flows.health import EndpointHealth
+from loadtest.flows.steps import NO_RESPONSE, Response
 from loadtest.protocol.operations import OPERATIONS, Op, authorization
 from loadtest.record.atomic_file import reserve_space, write_atomic
 from loadtest.record.directory import make_directory
@@ -31,32 +32,28 @@ from loadtest.scenario.proxies import proxy_url
 from loadtest.scenario.settings import Ceilings
 from loadtest.scenario.target import RemoteTarget
 
-ANSWER_WITHIN_S = 10.0
-
 
 def unfinished_jobs(url: str, key: str) -> int:
-    """Jobs that wait or run at an endpoint, as its health tells; Aborted where it does not answer.
+    """Return the number of jobs that wait or run at an endpoint. Raises RunAborted if it does not report them.
 
-    It goes the way that the load goes: by the same proxy, and with the same certificates trusted.
+    The request takes the way of the load: the same proxy, and the same certificates trusted.
     """
-    # Slow to import, and no other run than a search of an endpoint that stays needs it.
+    # Slow to import, and needed only by a search of an endpoint that stays.
     import httpx
 
     operation = OPERATIONS[Op.HEALTH]
-    way = httpx.Client(
-        proxy=proxy_url(url), verify=ssl.create_default_context(), trust_env=False, timeout=ANSWER_WITHIN_S
-    )
-    try:
-        with way:
-            answer = way.request(
-                operation.method, url + operation.path, headers={"Authorization": authorization(key)}
-            )
-        if not answer.is_success:
-            raise InvalidResponse(f"HTTP {answer.status_code}")
-        jobs = decode_health(answer.content).jobs
-    except (httpx.HTTPError, InvalidResponse) as error:
-        raise RunAborted(f"target: {url} does not tell its health between two probes: {error}") from None
-    return jobs.in_queue + jobs.in_progress
+
+    def send(timeout_s: float) -> Response:
+        tls = ssl.create_default_context()
+        try:
+            with httpx.Client(proxy=proxy_url(url), verify=tls, trust_env=False, timeout=timeout_s) as client:
+                headers = {"Authorization": authorization(key)}
+                answer = client.request(operation.method, url + operation.path, headers=headers)
+        except httpx.HTTPError as error:
+            return msgspec.structs.replace(NO_RESPONSE, error=str(error))
+        return msgspec.structs.replace(NO_RESPONSE, status=answer.status_code, body=answer.content)
+
+    return EndpointHealth(url, send).unfinished_jobs()
 
 
 FILE, PAGE = "search.json", "search.html"
@@ -167,7 +164,7 @@ class BreakpointSearch:
         stopped = bool(self._caught) or ended.error is not None
         return msgspec.structs.replace(
             bare,
-            outcome=ProbeOutcome.STOPPED if stopped else outcome_of(summary, ended.directory.read_run().reason or ""),
+            outcome=ProbeOutcome.STOPPED if stopped else outcome_of(summary, ended.directory.read_run().stop),
             reason=summary.reason if ended.error is None else str(ended.error),
             run=path.name,
             jobs=summary.jobs["submitted"],

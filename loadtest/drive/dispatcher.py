@@ -18,7 +18,7 @@ from loadtest.flows.steps import Flow
 from loadtest.flows.stream import run_and_stream
 from loadtest.flows.webhook import run_and_wait_for_webhook
 from loadtest.record.sample import Outcome, Sample
-from loadtest.scenario.abort import StopRules
+from loadtest.scenario.abort import StopKind, StopRules
 from loadtest.traffic.limit_shares import Share
 from loadtest.traffic.settings import ClosedLoad
 
@@ -65,7 +65,7 @@ class JobDispatcher:
         return ClosedSource(work, submissions, self._executor.acquire, self._clock)
 
     def _stop(self, reason: str) -> None:
-        self.stops.reason = self.stops.reason or reason
+        self.stops.stop(StopKind.INPUTS, reason)
 
     def reassign(self, from_at: float, share: Share) -> None:
         """Take another share of the schedule, for arrivals from this time on."""

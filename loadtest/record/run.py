@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from loadtest.scenario.abort import StopKind
+
 
 class Ending(StrEnum):
     """How the sending of a run ended."""
@@ -55,7 +57,7 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     then cancelled on the server, `left_over` those that could not be. `lost` names, in the order in which it
     happened, the processes that fell silent while the run went on. `fullest` holds, where there were several,
     the most requests of each operation that any 10 seconds held, of all processes together. `payloads` is the hash of
-    each flow's inputs.
+    each flow's inputs. `stop` is the rule of the scenario that ended the run, if one did.
     """
 
     id: str
@@ -78,6 +80,7 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     ended_at: float | None = None
     ending: Ending | None = None
     reason: str = ""
+    stop: StopKind | None = None
     cancelled: int = 0
     left_over: int = 0
     schema: int = 1

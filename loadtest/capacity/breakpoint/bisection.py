@@ -14,6 +14,7 @@ from enum import StrEnum
 import msgspec
 
 from loadtest.analyze.summary import Summary, Verdict
+from loadtest.scenario.abort import StopKind
 
 REPEAT_FACTOR = 2
 """A probe that cannot tell is repeated so many times as long."""
@@ -24,7 +25,7 @@ _AGREE = 3
 """The probe that finds an edge, and two that confirm it."""
 _ENDPOINT_CHECKS = ("jobs completed", "censored jobs")
 """Checks that an overwhelmed endpoint fails, however sound the generator was."""
-_ABORT_RULE = "abort."
+_ABORT_RULES = (StopKind.ABORT_ERRORS, StopKind.ABORT_GATES)
 
 
 class ProbeOutcome(StrEnum):
@@ -80,13 +81,13 @@ class Bounds(msgspec.Struct, frozen=True):
     within: float = 0.05
 
 
-def outcome_of(summary: Summary, stopped_by: str) -> ProbeOutcome:
+def outcome_of(summary: Summary, stop: StopKind | None) -> ProbeOutcome:
     """What a run says of its rate; stopped, and the search with it, where it ended for a reason that is no evidence.
 
     An abort rule speaks of the endpoint. So do jobs left unfinished, where a gate fails: overload left them.
     """
     if summary.verdict is Verdict.ABORTED:
-        return ProbeOutcome.FAILS if stopped_by.startswith(_ABORT_RULE) else ProbeOutcome.STOPPED
+        return ProbeOutcome.FAILS if stop in _ABORT_RULES else ProbeOutcome.STOPPED
     failing = [check.name for check in summary.validity.checks if not check.ok]
     if failing:
         broken = any(gate.verdict is Verdict.FAIL for gate in summary.gates)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from loadtest.record.sample import Sample
-from loadtest.scenario.abort import MIN_SURPRISE_NATS, StopRules, chernoff_bound
+from loadtest.scenario.abort import MIN_SURPRISE_NATS, StopKind, StopReason, StopRules, chernoff_bound
 from loadtest.scenario.loading.feasibility import find_issues
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.limit_shares import Share
@@ -47,7 +47,8 @@ def watched(stops: StopRules, *jobs: Sample, look_at: float) -> str | None:
     for each in jobs:
         stops.watch.ended(each)
     stops.evaluate(look_at)
-    return stops.reason
+    assert stops.reason is None or stops.reason.kind is StopKind.ABORT_GATES
+    return None if stops.reason is None else stops.reason.detail
 
 
 def test_without_gates_there_is_nothing_to_count() -> None:
@@ -114,7 +115,10 @@ def test_throughput_is_judged_once_a_whole_window_has_passed_and_needs_no_job_to
     for now in range(100, 110):
         assert watched(stops, job(float(now)), look_at=now) is None
     stops.evaluate(110)
-    assert stops.reason == ('abort.gates: "throughput > 2/s" does not hold: 10 jobs completed in the last 10 s, 1/s')
+    assert stops.reason == StopReason(
+        StopKind.ABORT_GATES,
+        'abort.gates: "throughput > 2/s" does not hold: 10 jobs completed in the last 10 s, 1/s',
+    )
     silent = StopRules(scenario("throughput > 2/s"))
     assert watched(silent, look_at=100) is None
     assert watched(silent, look_at=110) is not None
@@ -127,7 +131,9 @@ def test_processes_reach_a_throughput_together() -> None:
         assert watched(stops, job(float(now)), look_at=now) is None
     stops.evaluate(116)
     assert stops.reason is not None
-    assert stops.reason.endswith("5 jobs completed in the last 10 s, 2/s if each of 4 processes does as this one")
+    assert stops.reason.detail.endswith(
+        "5 jobs completed in the last 10 s, 2/s if each of 4 processes does as this one"
+    )
 
 
 def test_memory_does_not_grow_with_the_jobs() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from loadtest.scenario.abort import StopRules
+from loadtest.scenario.abort import StopKind, StopReason, StopRules
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.limit_shares import NO_SHARE, Share
 
@@ -15,7 +15,7 @@ def stops(**settings: Any) -> StopRules:
 def test_the_jobs_ceiling_is_exact() -> None:
     watched = stops(ceilings={"jobs": 3})
     assert [watched.may_submit() for _ in range(5)] == [True, True, True, False, False]
-    assert watched.reason == "ceilings.jobs: 3 jobs have been submitted"
+    assert watched.reason == StopReason(StopKind.JOBS_CEILING, "ceilings.jobs: 3 jobs have been submitted")
 
 
 def test_processes_share_the_ceilings_and_one_without_a_place_has_not_reached_any() -> None:
@@ -35,7 +35,7 @@ def test_money_is_execution_time_at_its_price() -> None:
     assert watched.reason is None
     watched.ended(1.0, True, 1)
     assert watched.reason is not None
-    assert watched.reason.startswith("ceilings.cost")
+    assert watched.reason.kind is StopKind.COST_CEILING
     assert not watched.may_submit()
 
 
@@ -48,7 +48,9 @@ def test_errors_count_only_for_a_while_and_only_when_there_are_enough() -> None:
         watched.ended(float(at), at % 2 == 0, None)
     assert watched.reason is None
     watched.ended(24.0, False, None)
-    assert watched.reason == "abort.errors: 3 of the 5 jobs that ended in the last 10 s failed"
+    assert watched.reason == StopReason(
+        StopKind.ABORT_ERRORS, "abort.errors: 3 of the 5 jobs that ended in the last 10 s failed"
+    )
 
 
 def test_the_first_reason_stays() -> None:
@@ -58,14 +60,16 @@ def test_the_first_reason_stays() -> None:
     watched.ended(1.0, False, 1000)
     assert watched.reason == first
     assert first is not None
-    assert first.startswith("ceilings.cost")
+    assert first.kind is StopKind.COST_CEILING
 
 
 def test_a_target_elsewhere_has_a_rule_without_asking() -> None:
     remote = stops(target="https://api.runpod.ai/v2/x")
     for at in range(20):
         remote.ended(float(at), False, None)
-    assert remote.reason == "abort.errors: 20 of the 20 jobs that ended in the last 30 s failed"
+    assert remote.reason == StopReason(
+        StopKind.ABORT_ERRORS, "abort.errors: 20 of the 20 jobs that ended in the last 30 s failed"
+    )
 
 
 def test_without_rules_nothing_stops() -> None:

@@ -25,6 +25,7 @@ from loadtest.capacity.breakpoint.bisection import (
     outcome_of,
     usual_probes,
 )
+from loadtest.scenario.abort import StopKind
 from tests.conftest import MadeUpRun
 
 Endpoint = Callable[[Probe], ProbeOutcome]
@@ -170,22 +171,24 @@ def checked(*failing: str) -> Validity:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "failing", "stopped_by", "outcome"),
+    ("verdict", "failing", "stop", "outcome"),
     [
-        (Verdict.PASS, (), "", ProbeOutcome.PASSES),
-        (Verdict.FAIL, (), "", ProbeOutcome.FAILS),
-        (Verdict.INCONCLUSIVE, (), "", ProbeOutcome.INCONCLUSIVE),
-        (Verdict.INVALID, ("rate achieved",), "", ProbeOutcome.INVALID),
-        (Verdict.INVALID, ("censored jobs",), "", ProbeOutcome.FAILS),
-        (Verdict.INVALID, ("censored jobs", "rate achieved"), "", ProbeOutcome.INVALID),
-        (Verdict.ABORTED, (), "abort.gates: delay p95 < 10s", ProbeOutcome.FAILS),
-        (Verdict.ABORTED, (), "ceilings.jobs: 10 jobs have been submitted", ProbeOutcome.STOPPED),
+        (Verdict.PASS, (), None, ProbeOutcome.PASSES),
+        (Verdict.FAIL, (), None, ProbeOutcome.FAILS),
+        (Verdict.INCONCLUSIVE, (), None, ProbeOutcome.INCONCLUSIVE),
+        (Verdict.INVALID, ("rate achieved",), None, ProbeOutcome.INVALID),
+        (Verdict.INVALID, ("censored jobs",), None, ProbeOutcome.FAILS),
+        (Verdict.INVALID, ("censored jobs", "rate achieved"), None, ProbeOutcome.INVALID),
+        (Verdict.ABORTED, (), StopKind.ABORT_GATES, ProbeOutcome.FAILS),
+        (Verdict.ABORTED, (), StopKind.ABORT_ERRORS, ProbeOutcome.FAILS),
+        (Verdict.ABORTED, (), StopKind.JOBS_CEILING, ProbeOutcome.STOPPED),
+        (Verdict.ABORTED, (), None, ProbeOutcome.STOPPED),
     ],
 )
-def test_what_a_run_says_of_its_rate(
-    steady: MadeUpRun, verdict: Verdict, failing: tuple[str, ...], stopped_by: str, outcome: ProbeOutcome
+def test_the_outcome_of_a_probe_follows_from_its_run(
+    steady: MadeUpRun, verdict: Verdict, failing: tuple[str, ...], stop: StopKind | None, outcome: ProbeOutcome
 ) -> None:
     summary = summarize(steady.run, steady.samples, steady.requests, None)
     gate = GateResult("delay p95 < 2s", 5000.0, 2000.0, 100, Verdict.FAIL, "")
     said = msgspec.structs.replace(summary, gates=[gate], verdict=verdict, validity=checked(*failing))
-    assert outcome_of(said, stopped_by) is outcome
+    assert outcome_of(said, stop) is outcome
