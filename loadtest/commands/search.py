@@ -1,4 +1,4 @@
-"""`loadtest run` of a scenario with a search: probe after probe, each an ordinary run in a directory of its own."""
+"""`loadtest run` of a scenario with a search: one probe after another, each a run in a directory of its own."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def unfinished_jobs(url: str, key: str) -> int:
 
 
 FILE, PAGE = "search.json", "search.html"
-ASK_EVERY_S = 1.0
+POLL_INTERVAL_S = 1.0
 
 
 def search(request: RunRequest, scenario: Scenario) -> int:
-    """Run a scenario as often as its search takes; the contract's exit code.
+    """Run a scenario as often as its search takes; return the exit code.
 
     Raises UsageError or RunDirectoryError before anything is sent or made.
     """
@@ -71,7 +71,7 @@ def search(request: RunRequest, scenario: Scenario) -> int:
 
 
 class BreakpointSearch:
-    """A search as it goes on: what the probes came to, and the signal that asked for its end, if one did."""
+    """A search that goes on: the results of its probes, and the signal that ended it, if one did."""
 
     def __init__(self, request: RunRequest, scenario: Scenario, path: Path) -> None:
         assert scenario.search is not None
@@ -86,16 +86,16 @@ class BreakpointSearch:
         self._caught: list[signal.Signals] = []
 
     def search(self) -> int:
-        """Probe until the edges are known or something ends the search, and leave its files; the exit code."""
+        """Probe until the edges are known or the search is stopped, write its files, and return the exit code."""
         self._begin()
         progress = Console(stderr=True)
-        unkept = ""
-        while isinstance(step := self._next(), Probe) and not unkept:
+        write_error = ""
+        while isinstance(step := self._next(), Probe) and not write_error:
             self._probes.append(self._run_probe(step))
             print_probe(len(self._probes), self._probes[-1], progress)
-            unkept = self._save()
+            write_error = self._save()
         end = step if isinstance(step, SearchEnd) else stopped(self._probes)
-        found = measured_search(self._scenario, end, self._probes, unkept)
+        found = measured_search(self._scenario, end, self._probes, write_error)
         self._write_result(found)
         return SIGNAL_ENDINGS[self._caught[0]] if self._caught else found.verdict.exit_code
 
@@ -112,7 +112,7 @@ class BreakpointSearch:
         return next_step(self._bounds, [each.tried for each in self._probes])
 
     def _save(self) -> str:
-        """Keep what the probes so far came to, whatever may end this process; why it could not be kept, if so."""
+        """Write the result up to now, in case this process is killed; return why that failed, or an empty text."""
         content = _encoded(measured_search(self._scenario, stopped(self._probes), self._probes))
         try:
             write_atomic(self._path / FILE, content)
@@ -122,7 +122,7 @@ class BreakpointSearch:
         return ""
 
     def _write_result(self, found: BreakpointResult) -> None:
-        """Leave the result, with the room that was set aside, and its page; RecordingError where the disk refuses."""
+        """Write the result, in the space reserved for it, and its page. Raises RecordingError if the disk is full."""
         self._reserve.unlink(missing_ok=True)
         try:
             write_atomic(self._path / FILE, _encoded(found))
@@ -133,7 +133,7 @@ class BreakpointSearch:
         print_search(found, self._path / PAGE, Console())
 
     def _run_probe(self, step: Probe) -> ProbeResult:
-        """What a probe came to, or why it was not sent."""
+        """Run a probe; return its result, or why it was not sent."""
         number = len(self._probes) + 1
         probe = scaled_to(self._scenario, step.rate_per_s, step.stretch, self._scenario.seed + number - 1)
         probe = probe.model_copy(update={"ceilings": self._left})
@@ -142,11 +142,11 @@ class BreakpointSearch:
             return msgspec.structs.replace(bare, outcome=ProbeOutcome.REFUSED, reason=why)
         try:
             self._wait_until_empty()
-            return self._sent(bare, probe, self._path / f"probe-{number:02}")
+            return self._send(bare, probe, self._path / f"probe-{number:02}")
         except RunAborted as error:
             return msgspec.structs.replace(bare, reason=str(error))
 
-    def _sent(self, bare: ProbeResult, probe: Scenario, path: Path) -> ProbeResult:
+    def _send(self, bare: ProbeResult, probe: Scenario, path: Path) -> ProbeResult:
         if self._caught:
             return msgspec.structs.replace(bare, reason=f"{self._caught[0].name} was caught.")
         try:
@@ -173,7 +173,7 @@ class BreakpointSearch:
         )
 
     def _wait_until_empty(self) -> None:
-        """After a probe of an endpoint that stays, wait until none of its jobs is unfinished; else Aborted."""
+        """Wait until an endpoint that outlives its probes has no unfinished jobs. Raises RunAborted on timeout."""
         target = self._scenario.target
         if not isinstance(target, RemoteTarget) or not any(each.run for each in self._probes):
             return
@@ -182,12 +182,12 @@ class BreakpointSearch:
             if time.monotonic() > by:
                 raise RunAborted(
                     f"target: {target.url} has {left} unfinished jobs {self._empty_within_s:g} s after a probe; "
-                    "a search needs an endpoint to itself, or a longer search.empty_within"
+                    "a search needs an endpoint to itself, or a longer search.empty_timeout"
                 )
-            time.sleep(ASK_EVERY_S)
+            time.sleep(POLL_INTERVAL_S)
 
     def _note_signals(self) -> None:
-        """Between probes a signal ends the search; while one is driven it is passed on."""
+        """Let a signal end the search; while a probe runs, it is forwarded to it instead."""
 
         def note(number: int, _frame: FrameType | None) -> None:
             self._caught.append(signal.Signals(number))
@@ -201,7 +201,7 @@ def _encoded(found: BreakpointResult) -> bytes:
 
 
 def _remaining_ceilings(ceilings: Ceilings, summary: Summary, price: float | None) -> Ceilings:
-    """What a run leaves of the ceilings, which hold for all probes together."""
+    """Return what a run leaves of the ceilings, which hold for all probes together."""
     jobs, cost = ceilings.jobs, ceilings.cost
     if jobs is not None:
         jobs -= summary.jobs["submitted"]

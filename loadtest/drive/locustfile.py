@@ -36,7 +36,7 @@ events.init_command_line_parser.add_listener(add_options)
 
 @events.init.add_listener
 def prepare(environment: Environment, **_: Any) -> None:
-    """Make this process the master, a generator, or both if there are no others."""
+    """Make this process the master, a generator, or both if it has no others."""
     assert environment.runner is not None
     assert environment.parsed_options is not None
     logging.getLogger("locust.runners").setLevel(logging.ERROR)

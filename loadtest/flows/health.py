@@ -35,7 +35,7 @@ def read_health(url: str, answer: Response) -> Health:
 
 
 class EndpointHealth:
-    """The health of the endpoint at a URL. `send` asks for it, and waits at most so many seconds for the answer."""
+    """The health of the endpoint at a URL. `send` asks for it, and takes a timeout in seconds."""
 
     def __init__(self, url: str, send: Callable[[float], Response]) -> None:
         self._url = url

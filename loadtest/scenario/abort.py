@@ -134,7 +134,7 @@ class _Recent:
         self.total_s = 0.0
 
     def add(self, at: float, over: bool, value_s: float) -> None:
-        """Count a job; one that is reported a little late falls into the newest bucket."""
+        """Count a job; a report that arrives a little late falls into the newest bucket."""
         slot = at // self._width_s
         if not self._buckets or self._buckets[-1][0] < slot:
             self._buckets.append([slot, 0, 0, 0.0])

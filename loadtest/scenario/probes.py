@@ -1,4 +1,4 @@
-"""The probes of a search: the scenario's load at another rate, and what keeps one from being sent at all."""
+"""The probes of a search: the scenario's load at another rate, and the reasons not to send one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from loadtest.units import seconds_text
 
 
 def first_rate(scenario: Scenario) -> float:
-    """The rate of the load as it is written, in jobs per second: the highest of its stages."""
+    """Return the rate of the load as written, in jobs per second: the highest of its stages."""
     return max(peak_rates(_open(scenario)))
 
 
 def scaled_to(scenario: Scenario, rate_per_s: float, stretch: int, seed: int) -> Scenario:
-    """A probe: every rate multiplied so that the highest is this one, every stage `stretch` times as long."""
+    """Return a probe: all rates scaled so that the highest is this one, every stage `stretch` times as long."""
     load = _open(scenario)
     factor = rate_per_s / first_rate(scenario)
     stages = tuple(_scaled(stage, factor, stretch) for stage in load.stages)
@@ -24,7 +24,7 @@ def scaled_to(scenario: Scenario, rate_per_s: float, stretch: int, seed: int) ->
 
 
 def blocking_reason(probe: Scenario) -> str | None:
-    """Why a probe must not be sent: a limit or a ceiling that its schedule would pass; None where nothing is."""
+    """Return why a probe must not be sent, a limit or a ceiling that it would exceed; None if it may."""
     error = next(find_issues(probe), None)
     if error is not None:
         return error.text.partition(";")[0]
@@ -34,9 +34,9 @@ def blocking_reason(probe: Scenario) -> str | None:
         if limit is not None and peak is not None and peak > limit.requests:
             within = seconds_text(limit.per_s)
             return f"{peak} jobs fall into the fullest {within} of /{operation.op}, its limit is {limit}"
-    most = probe.ceilings.jobs
-    if most is not None and previewed.jobs is not None and previewed.jobs > most:
-        return f"it would submit {previewed.jobs} jobs, ceilings.jobs leaves {most}"
+    ceiling = probe.ceilings.jobs
+    if ceiling is not None and previewed.jobs is not None and previewed.jobs > ceiling:
+        return f"it would submit {previewed.jobs} jobs, ceilings.jobs leaves {ceiling}"
     cost = probe.ceilings.cost
     if cost is not None and cost <= 0:
         return "ceilings.cost is spent"
@@ -46,7 +46,7 @@ def blocking_reason(probe: Scenario) -> str | None:
 
 
 def _open(scenario: Scenario) -> OpenLoad:
-    assert isinstance(scenario.load, OpenLoad)  # `limits.impossible` refuses a search of any other
+    assert isinstance(scenario.load, OpenLoad)  # `find_issues` refuses a search of any other load
     return scenario.load
 
 

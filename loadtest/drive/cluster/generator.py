@@ -139,7 +139,7 @@ class GeneratorRun:
         )
 
     def cancel_unfinished(self) -> int:
-        """Cancel the jobs that were accepted and not seen final; return how many the endpoint confirmed."""
+        """Cancel the jobs that are accepted but not final; return how many the endpoint confirmed."""
         return cancel_unfinished(self.jobs.unfinished, self.executor, self.scenario.drain.cancel_within)
 
     def finish(self, cancelled: int) -> None:
@@ -265,7 +265,7 @@ class Generator:
             self._run.jobs.finished.set()
 
     def finish(self) -> None:
-        """Once all users have stopped: cancel what is unfinished, write the last samples, and report the end."""
+        """Cancel unfinished jobs, write the last samples, and report the end; call it once all users have stopped."""
         if self._run is not None and self._heartbeat is not None:
             cancelled = self._run.cancel_unfinished()
             self._heartbeat.kill()

@@ -31,7 +31,7 @@ class Heartbeat:
         self._start = start
         self._on_lost = on_lost
 
-    def beat(self, now: float) -> None:
+    def tick(self, now: float) -> None:
         """Find lost generators, admit late ones, and send what each is to do until the next heartbeat."""
         self.detect_losses(now)
         for name, generator in self._membership.generators.items():

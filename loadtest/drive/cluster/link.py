@@ -29,7 +29,7 @@ class MasterLink(Protocol):
         ...
 
     def generators(self) -> list[str]:
-        """Return the names of the generators that are connected."""
+        """Return the names of all connected generators."""
         ...
 
     def send(self, message: msgspec.Struct, to: str) -> None:
@@ -38,14 +38,14 @@ class MasterLink(Protocol):
 
 
 class LocustLink:
-    """Locust's connection, for either end; if there is no other process, messages stay within this one."""
+    """Locust's connection, for either end; the messages of a process without others stay within it."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self.alone = not isinstance(runner, MasterRunner)
 
     def generators(self) -> list[str]:
-        """Return the names of the generators that are connected."""
+        """Return the names of all connected generators."""
         if not isinstance(self._runner, MasterRunner):
             return [LOCAL]
         return sorted(client.id for client in self._runner.clients.ready)

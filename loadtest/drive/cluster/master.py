@@ -121,7 +121,7 @@ class Master:
     def _heartbeat_loop(self) -> None:
         while True:
             now = self._clock.now()
-            self._heartbeat.beat(now)
+            self._heartbeat.tick(now)
             self._write_progress(now)
             self._clock.sleep(HEARTBEAT_S)
 
@@ -217,7 +217,7 @@ class Master:
         return now >= drained_at or not self._membership.expected(now)
 
     def finish(self) -> None:
-        """Wait until every generator has finished, stop what was started, and write how the run ended."""
+        """Wait until every generator has finished, close the target, and write how the run ended."""
         ended_at = self._clock.now()
         if not self._link.alone:
             self._stop_generators()

@@ -50,7 +50,7 @@ class StartRun(msgspec.Struct, frozen=True):
 class Assignment(msgspec.Struct, frozen=True):
     """Master to generator: a new share of the limits at once, or a new part of the schedule from `from_at` on.
 
-    `from_at` may have passed: arrivals since then that the generator has not sent are no longer its own.
+    `from_at` may have passed: arrivals since then that the generator has not sent belong to others.
     """
 
     share: Share | None = None
@@ -101,7 +101,7 @@ class ShardAck(msgspec.Struct, frozen=True):
 
 
 class StopRun(msgspec.Struct, frozen=True):
-    """Master to generator: stop sending, cancel what is unfinished, send the last samples."""
+    """Master to generator: stop sending, cancel unfinished jobs, send the last samples."""
 
 
 class RunFinished(msgspec.Struct, frozen=True):
