@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from loadtest.clock import SleepingClock
 from loadtest.errors import InvalidResponse, RunAborted
@@ -56,14 +57,10 @@ class EndpointHealth:
         try:
             while True:
                 writer.sent(clock.now())
-                answer = self._send(every_s)
-                writer.answered(answer.status, answer.sent_at, answer.answered_at, self._health_in(answer))
+                answer, health = self._send(every_s), None
+                with suppress(RunAborted):
+                    health = read_health(self._url, answer)
+                writer.answered(answer.status, answer.sent_at, answer.answered_at, health)
                 clock.sleep(every_s)
         finally:
             writer.close()
-
-    def _health_in(self, answer: Response) -> Health | None:
-        try:
-            return read_health(self._url, answer)
-        except RunAborted:
-            return None

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -18,35 +17,26 @@ from loadtest.scenario.target import HandlerTarget
 STOP_TIMEOUT_S = 5.0
 
 
-@dataclass(frozen=True)
-class HandlerSpec:
-    """A handler for real workers, and the folder for their logs."""
-
-    target: HandlerTarget
-    logs: Path
-
-    @property
-    def options(self) -> list[str]:
-        """Return the options of `loadtest serve` for this handler."""
-        concurrency = str(self.target.concurrency)
-        return ["--handler", str(self.target.handler), "--concurrency", concurrency, "--logs", str(self.logs)]
-
-
 class EmbeddedEndpoint:
     """A running `loadtest serve`, which ends with this process, since it holds its standard input.
 
-    With a handler, the constructor returns once all active workers have asked for a job. Raises RunAborted if the
-    server ends before.
+    With a handler, whose workers write their logs to `logs`, the constructor returns once all active workers have
+    asked for a job. Raises RunAborted if the server ends before.
     """
 
-    def __init__(self, settings: EndpointSettings, seed: int, handler: HandlerSpec | None = None) -> None:
+    def __init__(
+        self, settings: EndpointSettings, seed: int, handler: HandlerTarget | None = None, logs: Path = Path("logs")
+    ) -> None:
         # A pipe that is not read would block the endpoint once it is full. The file stays open until `stop`.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder, "endpoint.yaml")
             config.write_text(_yaml(settings), encoding="utf-8")
             command = [sys.executable, "-P", "-m", "loadtest", "serve", "--port", "0", "--seed", str(seed)]
-            command += ["--config", str(config), "--until-stdin-closes", *(handler.options if handler else ())]
+            command += ["--config", str(config), "--until-stdin-closes"]
+            if handler is not None:
+                command += ["--handler", str(handler.handler), "--concurrency", str(handler.concurrency)]
+                command += ["--logs", str(logs)]
             self._child = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,

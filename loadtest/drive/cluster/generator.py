@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import gevent
 from gevent import Greenlet
@@ -37,7 +37,6 @@ from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.directory import RunDirectory
 from loadtest.record.progress import ProcessCounts
 from loadtest.record.recorder import Recorder
-from loadtest.record.sample import Sample
 from loadtest.scenario.credentials import api_key
 from loadtest.scenario.model import SUBMIT_OPERATION, Scenario
 from loadtest.traffic.settings import ClosedLoad
@@ -47,23 +46,6 @@ GC_THRESHOLD = 20_000
 """A search for reference cycles begins after this many new objects; a job leaves no cycle."""
 UPLOAD_TIMEOUT_S = 60.0
 """How long the master may take to confirm the last samples."""
-
-Limiters: TypeAlias = Mapping[Op, OperationLimiter]
-
-
-def cancel_unfinished(unfinished: list[Sample], executor: FlowExecutor, within_s: float) -> int:
-    """Cancel accepted jobs within the limit of that operation; return how many the endpoint confirmed."""
-    ids = [sample.job_id for sample in unfinished if sample.job_id is not None]
-    cancelled: list[str] = []
-
-    def cancel_one(job_id: str) -> None:
-        if executor.request(Op.CANCEL, OPERATIONS[Op.CANCEL].path.format(id=job_id)).status == 200:
-            cancelled.append(job_id)
-
-    pool = Pool(CANCEL_CONCURRENCY)
-    gevent.with_timeout(within_s, pool.map, cancel_one, ids, timeout_value=None)
-    pool.kill()
-    return len(cancelled)
 
 
 @dataclass
@@ -140,7 +122,17 @@ class GeneratorRun:
 
     def cancel_unfinished(self) -> int:
         """Cancel the jobs that are accepted but not final; return how many the endpoint confirmed."""
-        return cancel_unfinished(self.jobs.unfinished, self.executor, self.scenario.drain.cancel_within)
+        ids = [sample.job_id for sample in self.jobs.unfinished if sample.job_id is not None]
+        cancelled: list[str] = []
+
+        def cancel_one(job_id: str) -> None:
+            if self.executor.request(Op.CANCEL, OPERATIONS[Op.CANCEL].path.format(id=job_id)).status == 200:
+                cancelled.append(job_id)
+
+        pool = Pool(CANCEL_CONCURRENCY)
+        gevent.with_timeout(self.scenario.drain.cancel_within, pool.map, cancel_one, ids, timeout_value=None)
+        pool.kill()
+        return len(cancelled)
 
     def finish(self, cancelled: int) -> None:
         """Write the last samples, and report the end once the master has them."""
@@ -185,11 +177,20 @@ def build_generator(start: messages.StartRun, environment: Environment, link: Li
         jobs=jobs,
         executor=executor,
         recorder=recorder,
-        lease=GeneratorLease(start.until, start.share, jobs, limiters),
+        lease=build_lease(start, jobs, limiters),
         uploader=None if shared else ShardUploader(directory, start.process, link),
         flush_stats=stats.flush,
         close=close,
     )
+
+
+def build_lease(
+    start: messages.StartRun, jobs: JobDispatcher, limiters: Mapping[Op, OperationLimiter]
+) -> GeneratorLease:
+    """Return the lease that jobs and limiters follow; cancelling goes on after it, since it only relieves others."""
+    set_share = [jobs.set_share, *(limiter.set_share for limiter in limiters.values())]
+    extend = [limiter.extend_lease for op, limiter in limiters.items() if op is not Op.CANCEL]
+    return GeneratorLease(start.until, start.share, set_share, extend, jobs.reassign)
 
 
 def _directory(start: messages.StartRun, keep: str) -> tuple[RunDirectory, bool]:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import gevent
 
 from loadtest.clock import Clock
-from loadtest.drive.cluster.embedded_endpoint import EmbeddedEndpoint, HandlerSpec
+from loadtest.drive.cluster.embedded_endpoint import EmbeddedEndpoint
 from loadtest.drive.http.client import HttpClient
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import Response
@@ -39,8 +39,8 @@ def open_target(scenario: Scenario, directory: RunDirectory, clock: Clock) -> Ta
     if isinstance(scenario.target, RemoteTarget):
         url = scenario.target.url
     else:
-        handler = None if scenario.target == "embedded" else HandlerSpec(scenario.target, directory.workers)
-        embedded = EmbeddedEndpoint(scenario.endpoint, scenario.seed, handler)
+        handler = None if scenario.target == "embedded" else scenario.target
+        embedded = EmbeddedEndpoint(scenario.endpoint, scenario.seed, handler, directory.workers)
         url = embedded.url
     client = HttpClient(url, api_key(scenario, os.environ), clock)
 

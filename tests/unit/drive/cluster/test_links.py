@@ -41,15 +41,9 @@ class ScheduledJobs:
 
     def __init__(self, share: Share, until: float) -> None:
         self._partition = SchedulePartition(PLAN, share)
-        self.lease = GeneratorLease(until, share, self, {})
+        self.lease = GeneratorLease(until, share, [], [], self._partition.reassign)
         self._waiting: list[Arrival] = []
         self.sent: list[int] = []
-
-    def set_share(self, share: Share) -> None:
-        """Keep all jobs: the limits are not part of this test."""
-
-    def reassign(self, from_at: float, share: Share) -> None:
-        self._partition.reassign(from_at, share)
 
     def send_due(self, now: float) -> None:
         while self._partition.pending_by(now) and (arrival := self._partition.next()) is not None:

@@ -15,8 +15,7 @@ import msgspec
 from gevent import Greenlet
 
 from loadtest.clock import Clock, Event
-from loadtest.drive.cluster.generator import Generator, GeneratorRun, build_limiters
-from loadtest.drive.cluster.lease import GeneratorLease
+from loadtest.drive.cluster.generator import Generator, GeneratorRun, build_lease, build_limiters
 from loadtest.drive.cluster.master import Master
 from loadtest.drive.cluster.messages import StartRun
 from loadtest.drive.cluster.shard_upload import ShardUploader
@@ -143,7 +142,7 @@ class Host:
         executor = FlowExecutor(clock, Transport(self.cluster.endpoint(self.name, clock)), limiters, recorder)
         work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process)
         jobs = JobDispatcher(work, executor, clock, (recorder.sample,))
-        lease = GeneratorLease(start.until, start.share, jobs, limiters)
+        lease = build_lease(start, jobs, limiters)
         uploader = None if self.own_disk is None else ShardUploader(directory, start.process, self)
         return GeneratorRun(scenario, clock, self, jobs, executor, recorder, lease, uploader)
 
