@@ -169,4 +169,4 @@ def build_results(master: Master, config: RunConfig) -> int:
         return error.exit_code if error is not None else ExitCode.USAGE
     if config.progress_fd is not None:
         return 0
-    return subprocess.call([sys.executable, "-P", "-m", "loadtest", "report", str(master.run_log.directory.path)])
+    return subprocess.call([sys.executable, "-m", "loadtest", "report", str(master.run_log.directory.path)])
