@@ -8,11 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from gevent.event import Event
 
-from loadtest.clock import Clock
+from loadtest.clock import SleepingClock
 from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.limiter import apply_share, pacers
 from loadtest.drive.stats.live import LiveCounters
-from loadtest.drive.timer import sleep_until
 from loadtest.errors import ScenarioError
 from loadtest.flows.job_flow import JobFlow
 from loadtest.flows.run import run_and_poll
@@ -58,7 +57,7 @@ class JobDispatcher:
         schedule: Schedule | None,
         sender: FlowExecutor,
         recorder: Recorder,
-        clock: Clock,
+        clock: SleepingClock,
         share: Share = WHOLE,
         webhook: str | None = None,
         process: int = 0,
@@ -145,9 +144,9 @@ class JobDispatcher:
         try:
             submission = self._submissions[flow]
             if submission is None:
-                sleep_until(due_at - BUILD_AHEAD_S, self._clock)
+                self._clock.sleep_until(due_at - BUILD_AHEAD_S)
                 submission = self._build_submission(flow, arrival.seq)
-            sleep_until(due_at, self._clock)
+            self._clock.sleep_until(due_at)
         finally:
             self._waiting_for_start -= 1
         if submission is None or not self._partition.owns(arrival.seq):
@@ -173,7 +172,7 @@ class JobDispatcher:
             assignment = self._next_assignment(user)
             if assignment is None:
                 return False
-            sleep_until(assignment.begins_at, self._clock)
+            self._clock.sleep_until(assignment.begins_at)
         seq = next(self._seqs)
         submission = self._submissions[assignment.flow] or self._build_submission(assignment.flow, seq)
         if submission is None:

@@ -8,11 +8,10 @@ from typing import NamedTuple
 from gevent import get_hub
 from locust.env import Environment
 
-from loadtest.clock import Clock
+from loadtest.clock import SleepingClock
 from loadtest.drive.http.client import HttpClient
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.drive.stats.locust_stats import BatchedLocustStats, RequestFailed
-from loadtest.drive.timer import sleep_until
 from loadtest.drive.webhook_receiver import WebhookReceiver
 from loadtest.flows.steps import NO_RESPONSE, Flow, Response, Send, WaitUntil
 from loadtest.protocol.operations import OPERATIONS, Op
@@ -47,7 +46,7 @@ class FlowExecutor:
         engine: HttpClient,
         limiters: dict[Op, OperationLimiter],
         recorder: Recorder,
-        clock: Clock,
+        clock: SleepingClock,
         environment: Environment,
         listener: WebhookReceiver | None = None,
     ) -> None:
@@ -74,7 +73,7 @@ class FlowExecutor:
                     at = None
                     step = steps.send(answer)
                 elif isinstance(step, WaitUntil):
-                    sleep_until(step.at, self._clock)
+                    self._clock.sleep_until(step.at)
                     step = steps.send(NO_RESPONSE)
                 else:
                     assert self._listener is not None

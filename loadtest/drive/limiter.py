@@ -7,7 +7,7 @@ import math
 from gevent.event import Event
 from gevent.lock import Semaphore
 
-from loadtest.clock import Clock
+from loadtest.clock import SleepingClock
 from loadtest.protocol.operations import Limit, Op
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.model import Scenario
@@ -22,7 +22,7 @@ class OperationLimiter:
     None goes through from `until` on, which `allow` moves.
     """
 
-    def __init__(self, limit: Limit | None, clock: Clock, spaced: bool = False, share: Share = WHOLE) -> None:
+    def __init__(self, limit: Limit | None, clock: SleepingClock, spaced: bool = False, share: Share = WHOLE) -> None:
         self._clock = clock
         self._limit = limit
         self._budget = SlidingWindowLimiter(limit, spaced) if limit is not None else None
@@ -68,7 +68,7 @@ class OperationLimiter:
         with self._lock:
             while (at := self._next_at(now := self._clock.now())) > now:
                 self._changed.clear()
-                self._changed.wait(at - now if at < math.inf else None)
+                self._clock.wait(self._changed, at)
         return now
 
     def _next_at(self, now: float) -> float:

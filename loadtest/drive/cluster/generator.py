@@ -24,6 +24,7 @@ from loadtest.drive.http.client import HttpClient
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.drive.stats.cpu import CpuMonitor, cpu_demand_s
 from loadtest.drive.stats.live import RATE_SPAN_S
+from loadtest.drive.timer import GeventClock
 from loadtest.drive.users import JobUser, user_class
 from loadtest.drive.webhook_receiver import WebhookReceiver
 from loadtest.errors import LoadtestError, RecordingError, RunDirectoryError
@@ -74,7 +75,7 @@ class GeneratorRun:
         gc.set_threshold(GC_THRESHOLD)
         self.scenario = scenario = Scenario.model_validate(begin.scenario)
         self._runner = environment.runner
-        self._clock = WallClock(-begin.clock_offset_s)
+        self._clock = GeventClock(-begin.clock_offset_s)
         directory, self._shares_disk = _directory(begin, environment.parsed_options)
         self._engine = HttpClient(begin.url, api_key(scenario, os.environ), self._clock)
         self._recorder = Recorder(directory, begin.process, begin.until < float("inf"), run_on_loop)
@@ -203,7 +204,7 @@ def _directory(begin: messages.StartRun, options: Namespace | None) -> tuple[Run
     return own, False
 
 
-def _limiters(scenario: Scenario, clock: WallClock, share: Share) -> dict[Op, OperationLimiter]:
+def _limiters(scenario: Scenario, clock: GeventClock, share: Share) -> dict[Op, OperationLimiter]:
     """A lane an operation; a closed load, which pushes for as long as it runs, submits evenly spaced."""
     spaced = set(SUBMIT_OPERATION.values()) if isinstance(scenario.load, ClosedLoad) else set()
     return {op: OperationLimiter(scenario.limit(op), clock, op in spaced, share) for op in Op}
@@ -213,7 +214,7 @@ def _jobs(
     scenario: Scenario,
     sender: FlowExecutor,
     recorder: Recorder,
-    clock: WallClock,
+    clock: GeventClock,
     begin: messages.StartRun,
     webhook: str | None,
 ) -> JobDispatcher:
