@@ -165,3 +165,9 @@ def filled_from_file(value: object, key: str, readers: Mapping[str, Callable[[st
     if readers is None or not isinstance(value, dict) or key in value or not isinstance(value.get("file"), str):
         return value
     return {**value, key: readers[key](value["file"])}
+
+
+def nearest_rank(n: int, per_mille: int) -> int:
+    """Return the rank, from 1, of a percentile among n sorted values: ceil(p·n), exact in whole numbers."""
+    whole, rest = divmod(per_mille * n, 1000)
+    return max(1, whole + 1 if rest else whole)

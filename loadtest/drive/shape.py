@@ -6,7 +6,7 @@ import gevent
 from locust import LoadTestShape
 
 from loadtest.drive.cluster.master import Master
-from loadtest.drive.dispatcher import LOOK_AHEAD_S, SPARE_USERS
+from loadtest.drive.job_sources import LOOK_AHEAD_S, SPARE_USERS
 from loadtest.drive.options import RunConfig
 from loadtest.record.run import Ending
 from loadtest.traffic.partition import max_users

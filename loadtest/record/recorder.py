@@ -46,13 +46,8 @@ class Recorder:
         self._write_failed = False
         self._chunks: list[tuple[int, int, float]] = []
         self._health: list[tuple[Any, ...]] = []
-        self._listeners: list[Callable[[list[Sample]], None]] = []
         self.requests = {op: RequestLog(op, keep_sends) for op in Op}
         self.tally = PersistentCounter(directory.sent_count_path(process))
-
-    def add_listener(self, listener: Callable[[list[Sample]], None]) -> None:
-        """Tell of jobs as they are written, many at once: whatever is made of each of them costs the least then."""
-        self._listeners.append(listener)
 
     def sample(self, sample: Sample, chunk_seen_at: list[float]) -> None:
         """A job that is over, with the times at which its chunks were seen; `flush` tells if the disk refuses."""
@@ -101,14 +96,11 @@ class Recorder:
 
     def _write_samples(self) -> None:
         if self._samples:
-            samples = self._samples
-            columns = list(zip(*map(msgspec.structs.astuple, samples), strict=True))
+            columns = list(zip(*map(msgspec.structs.astuple, self._samples), strict=True))
             self._write_failed = True
             self._shards["samples"].append(batch_of((columns[field] for field in _SAMPLE_FIELDS), SAMPLES))
             self._write_failed = False
             self._samples = []
-            for listener in self._listeners:
-                listener(samples)
 
     def close(self) -> None:
         """Hand everything over and end the shards; RecordingError where the disk refuses to the last."""

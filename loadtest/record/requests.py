@@ -9,6 +9,7 @@ import numpy as np
 
 from loadtest.protocol.operations import Op
 from loadtest.traffic.rate_limit import PeakWindow
+from loadtest.units import nearest_rank
 
 RequestRow = tuple[float, int, Op, int, int, float, float, float, float, int]
 """The columns of `requests.parquet`, in their order."""
@@ -59,7 +60,7 @@ class RequestLog:
     def _row(self, process: int, second: int, status: int, latencies_s: array[float]) -> RequestRow:
         latencies_ms = np.sort(np.frombuffer(latencies_s)) * 1000
         n = len(latencies_ms)
-        p50, p95 = (float(latencies_ms[-(-n * percent // 100) - 1]) for percent in (50, 95))
+        p50, p95 = (float(latencies_ms[nearest_rank(n, per_mille) - 1]) for per_mille in (500, 950))
         mean, longest, most = float(latencies_ms.mean()), float(latencies_ms[-1]), self.peak.peak
         return float(second), process, self._operation, status, n, mean, p50, p95, longest, most
 

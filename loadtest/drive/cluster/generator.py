@@ -19,11 +19,13 @@ from loadtest.drive.cluster import messages
 from loadtest.drive.cluster.messages import send, subscribe
 from loadtest.drive.cluster.shard_upload import ShardUploader
 from loadtest.drive.dispatcher import JobDispatcher
-from loadtest.drive.executor import FlowExecutor, run_on_loop
+from loadtest.drive.executor import FlowExecutor, Transport
 from loadtest.drive.http.client import HttpClient
+from loadtest.drive.job_sources import Workload
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.drive.stats.cpu import CpuMonitor, cpu_demand_s
 from loadtest.drive.stats.live import RATE_SPAN_S
+from loadtest.drive.stats.locust_stats import BatchedLocustStats, run_on_loop
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.users import JobUser, user_class
 from loadtest.drive.webhook_receiver import WebhookReceiver
@@ -85,13 +87,18 @@ class GeneratorRun:
         if "webhook" in scenario.flows:
             self._listener = WebhookReceiver(scenario.webhooks, begin.process, self._clock)
         listener = self._listener
-        self._sender = FlowExecutor(self._engine, self._limiters, self._recorder, self._clock, environment, listener)
+        transport = Transport(self._engine.send)
+        if listener is not None:
+            transport = Transport(self._engine.send, listener.wait_for)
+        self._figures = BatchedLocustStats(environment)
+        self._sender = FlowExecutor(
+            self._clock, transport, self._limiters, self._recorder, self._figures.request_done
+        )
         webhook = None if listener is None else listener.url
-        self.jobs = _jobs(scenario, self._sender, self._recorder, self._clock, begin, webhook)
-        self.jobs.start(begin.starts_at)
+        sinks = (self._recorder.sample, self._figures.add_job)
+        self.jobs = JobDispatcher(_workload(scenario, begin, webhook), self._sender, self._clock, sinks)
         self._share = begin.share
         self._cpu = CpuMonitor()
-        self.jobs.set_share(begin.share)
         self._extend_lease(begin.until)
         self._beating: Greenlet[[], None] = gevent.spawn(self._heartbeat_loop)
         self._beating.link_exception(
@@ -136,7 +143,7 @@ class GeneratorRun:
                 self._recorder.flush(now)
             except RecordingError as error:
                 send(self._runner, messages.RunFailed(str(error)))
-            self._sender.figures.flush()
+            self._figures.flush()
             self._report(now)
 
     def _report(self, now: float) -> None:
@@ -210,18 +217,11 @@ def _limiters(scenario: Scenario, clock: GeventClock, share: Share) -> dict[Op, 
     return {op: OperationLimiter(scenario.limit(op), clock, op in spaced, share) for op in Op}
 
 
-def _jobs(
-    scenario: Scenario,
-    sender: FlowExecutor,
-    recorder: Recorder,
-    clock: GeventClock,
-    begin: messages.StartRun,
-    webhook: str | None,
-) -> JobDispatcher:
+def _workload(scenario: Scenario, begin: messages.StartRun, webhook: str | None) -> Workload:
     load = scenario.load
     shares: dict[str, float] = {flow: scenario.share(flow) for flow in scenario.flows}
     drawn = draw_schedule(load, shares, scenario.seed) if isinstance(load, OpenLoad) else None
-    return JobDispatcher(scenario, drawn, sender, recorder, clock, begin.share, webhook, begin.process)
+    return Workload(scenario, drawn, begin.starts_at, begin.share, begin.process, webhook)
 
 
 class Generator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 
 import msgspec
@@ -11,6 +12,7 @@ from loadtest.record.progress import ProcessCounts, Progress
 from loadtest.record.sample import Outcome, Sample
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.rate_limit import PeakWindow
+from loadtest.units import nearest_rank
 
 RATE_SPAN_S = 5.0
 MAX_TIMES = 500
@@ -34,16 +36,13 @@ class LiveCounters:
         self._started += 1
         self.in_flight += 1
 
-    def count(self, samples: list[Sample]) -> None:
-        """Jobs that are over and on record, however they ended."""
-        self.ended += len(samples)
-        self.not_completed += sum(sample.outcome != Outcome.COMPLETED for sample in samples)
-        self.throttled += sum(sample.throttled for sample in samples)
-        self._fresh += [
-            (sample.finished_at, sample.delay_ms, sample.execution_ms)
-            for sample in samples
-            if sample.finished_at is not None and sample.delay_ms is not None and sample.execution_ms is not None
-        ]
+    def count(self, sample: Sample, chunk_seen_at: list[float]) -> None:
+        """Count a job that was sent and is over, however it ended."""
+        self.ended += 1
+        self.not_completed += sample.outcome != Outcome.COMPLETED
+        self.throttled += sample.throttled
+        if sample.finished_at is not None and sample.delay_ms is not None and sample.execution_ms is not None:
+            self._fresh.append((sample.finished_at, sample.delay_ms, sample.execution_ms))
 
     def recent_starts(self, now: float) -> int:
         """Jobs sent since the last look that is RATE_SPAN_S ago, or since the start."""
@@ -57,7 +56,8 @@ class LiveCounters:
     def drain_times(self) -> list[tuple[float, int, int]]:
         """When jobs ended since last asked, with their delay and execution time in milliseconds."""
         fresh, self._fresh = self._fresh, []
-        return fresh[:: -(-len(fresh) // MAX_TIMES) or 1]
+        step = max(1, math.ceil(len(fresh) / MAX_TIMES))
+        return fresh[::step]
 
 
 TIMES_SPAN_S = 10.0
@@ -126,7 +126,7 @@ def _p50_p95(values: list[int]) -> tuple[int, int] | None:
         return None
     values.sort()
     n = len(values)
-    return values[-(-n * 50 // 100) - 1], values[-(-n * 95 // 100) - 1]
+    return values[nearest_rank(n, 500) - 1], values[nearest_rank(n, 950) - 1]
 
 
 def _stage_at(elapsed_s: float, scenario: Scenario) -> str:

@@ -55,9 +55,10 @@ def jobs_stand_beside_their_requests() -> None:
     ours, reported = figures()
     done = Sample(0, "run", 10.0, sent_at=10.0, finished_at=10.3, delay_ms=100, execution_ms=150)
     done.outcome = Outcome.COMPLETED
+    streamed = Sample(2, "stream", 10.0)
     failed = Sample(1, "run", 10.0, sent_at=10.0, finished_at=10.1, outcome=Outcome.FAILED, error="boom")
-    ours.add_jobs([done, failed, Sample(2, "run", 10.0)])
-    ours.add_chunks("stream", [1.0, 1.05, 1.2])
+    for sample, chunk_seen_at in ((done, []), (failed, []), (streamed, [1.0, 1.05, 1.2])):
+        ours.add_job(sample, chunk_seen_at)
     ours.flush()
     assert {name: reported.entries[name, JOB].num_requests for name, method in reported.entries if method == JOB} == {
         "run end-to-end": 2,

@@ -207,11 +207,11 @@ def test_a_cancelled_job_ends_its_stream() -> None:
 
 
 def test_shared_polling_of_a_thousand_jobs_stays_within_the_status_limit() -> None:
-    target = wire(service="20s", workers={"active": 1000, "max": 1000}, limits={"run": "1000 per 10 s"})
     limit = Limit(2000, 10)
-    target.budgets = {Op.STATUS: SlidingWindowLimiter(limit)}
-    crowd = PollGroup()
-    pacer = PollPacer(Polling(), target.budgets[Op.STATUS].per_second, crowd)
+    settings = {"service": "20s", "workers": {"active": 1000, "max": 1000}, "limits": {"run": "1000 per 10 s"}}
+    endpoint = Endpoint(EndpointSettings.model_validate(settings), seed=1, start_at=0.0)
+    target, crowd = VirtualWire(endpoint, limits={Op.STATUS: limit}), PollGroup()
+    pacer = PollPacer(Polling(), SlidingWindowLimiter(limit).per_second, crowd)
     samples = [Sample(i, "run", i * 0.01) for i in range(1000)]
     for sample in samples:
         target.drive(run_and_poll(JobFlow(sample, run_submission({}), pacer, 600)), sample)

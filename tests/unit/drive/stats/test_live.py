@@ -23,7 +23,8 @@ def test_what_started_lately_is_what_started_since_a_look_five_seconds_ago() -> 
 
 def test_jobs_on_record_are_counted_by_how_they_ended() -> None:
     counters = LiveCounters()
-    counters.count([ended(Outcome.COMPLETED), ended(Outcome.FAILED), ended(Outcome.REJECTED, delay_ms=None)])
+    for sample in (ended(Outcome.COMPLETED), ended(Outcome.FAILED), ended(Outcome.REJECTED, delay_ms=None)):
+        counters.count(sample, [])
     assert (counters.ended, counters.not_completed, counters.throttled) == (3, 2, 3)
     assert counters.drain_times() == [(2.0, 5, 7), (2.0, 5, 7)]
     assert counters.drain_times() == []
@@ -31,5 +32,6 @@ def test_jobs_on_record_are_counted_by_how_they_ended() -> None:
 
 def test_of_many_times_some_are_told() -> None:
     counters = LiveCounters()
-    counters.count([ended(Outcome.COMPLETED)] * (3 * MAX_TIMES))
+    for _ in range(3 * MAX_TIMES):
+        counters.count(ended(Outcome.COMPLETED), [])
     assert len(counters.drain_times()) == MAX_TIMES
