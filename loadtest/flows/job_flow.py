@@ -9,11 +9,10 @@ import msgspec
 from loadtest.errors import InvalidResponse
 from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
 from loadtest.protocol.client_messages import JobResponse, decode_job, token_counts
-from loadtest.protocol.operations import OPERATIONS, STATUS_SYNC_WAIT, JobState, Op
-from loadtest.record.sample import Outcome, Sample
+from loadtest.protocol.operations import OPERATIONS, STATUS_SYNC_WAIT, TOO_MANY_REQUESTS, JobState, Op
+from loadtest.record.sample import ErrorKind, Outcome, Sample
 from loadtest.traffic.polling import PollPacer
 
-TOO_MANY_REQUESTS = 429
 NOT_SUPPORTED = (404, 405)
 RETRY_AFTER_S = 1.0
 """The wait after a 429 that names none."""
@@ -178,8 +177,9 @@ def record_result(sample: Sample, job_response: JobResponse, answer: Response) -
 
 
 def end_sample(sample: Sample, outcome: Outcome, answer: Response, error: str | None) -> None:
-    """The job is over for the client, at the time of this answer."""
+    """End the job for the client, at the time of this response."""
     sample.outcome, sample.error, sample.finished_at = outcome, error, answer.answered_at
+    sample.error_kind = ErrorKind.INVALID_RESPONSE if outcome is Outcome.BAD_ANSWER else answer.error_kind
 
 
 def excerpt(body: bytes) -> str:

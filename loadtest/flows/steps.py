@@ -9,6 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from loadtest.protocol.operations import Op
+from loadtest.record.sample import ErrorKind
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
@@ -54,6 +55,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     answered_at: float
     retry_after_s: float | None = None
     error: str | None = None
+    error_kind: ErrorKind | None = None
     body_progress: Sequence[tuple[int, float]] = ()
 
 

@@ -7,7 +7,6 @@ from collections.abc import Generator
 
 from loadtest.errors import InvalidResponse
 from loadtest.flows.job_flow import (
-    TOO_MANY_REQUESTS,
     JobFlow,
     end_sample,
     handle_error_response,
@@ -16,7 +15,7 @@ from loadtest.flows.job_flow import (
 )
 from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
 from loadtest.protocol.client_messages import Chunk, decode_job, decode_stream, token_counts
-from loadtest.protocol.operations import OPERATIONS, Op
+from loadtest.protocol.operations import OPERATIONS, TOO_MANY_REQUESTS, Op
 from loadtest.record.sample import Outcome
 
 LONG_POLL_S = 60.0

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from loadtest.errors import RecordingError, RunDirectoryError
 from loadtest.record.atomic_file import atomic_replace, reserve_space, write_atomic
-from loadtest.record.parquet import RowGroups, require_columns
+from loadtest.record.parquet import RowGroups, in_schema
 from loadtest.record.run import RunRecord
 from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES
 from loadtest.record.shards import Shard, batches
@@ -174,9 +174,7 @@ class RunDirectory:
         path = self._parquet(name)
         if not path.exists():
             return schema.empty_table()
-        found = pq.read_table(path)
-        require_columns(found.schema, schema)
-        return found.select(schema.names).cast(schema)
+        return in_schema(pq.read_table(path), schema)
 
 
 def _record(run: RunRecord) -> bytes:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from loadtest.record.sample import SAMPLES
+from loadtest.record.sample import ADDED_COLUMNS, SAMPLES
+
+Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
 
 
 class MissingColumnError(Exception):
@@ -22,18 +25,16 @@ class RowGroups:
     """
 
     def __init__(self, path: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
-        require_columns(pq.read_schema(path), schema)
-        self._file = pq.ParquetFile(path, read_dictionary=[name for name in columns if name in DICTIONARY_COLUMNS])
+        found = pq.read_schema(path)
+        require_columns(found, schema)
+        encoded = [name for name in columns if name in DICTIONARY_COLUMNS and name in found.names]
+        self._file = pq.ParquetFile(path, read_dictionary=encoded)
         self._schema = pa.schema([_encoded(schema.field(name)) for name in columns])
         self.rows: int = self._file.metadata.num_rows
 
     def __iter__(self) -> Iterator[pa.Table]:
         for group in range(self._file.num_row_groups):
-            yield (
-                self._file.read_row_group(group, columns=self._schema.names)
-                .select(self._schema.names)
-                .cast(self._schema)
-            )
+            yield in_schema(self._file.read_row_group(group, columns=self._schema.names), self._schema)
 
 
 DICTIONARY_COLUMNS = tuple(each.name for each in SAMPLES if each.type == pa.string() and each.name != "job_id")
@@ -45,7 +46,21 @@ def _encoded(field: pa.Field) -> pa.Field:
 
 
 def require_columns(found: pa.Schema, schema: pa.Schema) -> None:
-    """LackingError where columns of a schema are not among those that were found."""
-    lacking = [column for column in schema.names if column not in found.names]
-    if lacking:
-        raise MissingColumnError(f'lacks the column "{lacking[0]}"')
+    """Raise MissingColumnError if a column is missing that runs of every schema have."""
+    missing = [name for name in schema.names if name not in (*found.names, *ADDED_COLUMNS)]
+    if missing:
+        raise MissingColumnError(f'lacks the column "{missing[0]}"')
+
+
+def in_schema(rows: Rows, schema: pa.Schema) -> Rows:
+    """Return a batch or a table in this schema; a column that was added after it was recorded is null.
+
+    Raises MissingColumnError if another column is missing.
+    """
+    require_columns(rows.schema, schema)
+    known = rows.schema.names
+    columns = [
+        rows.column(field.name).cast(field.type) if field.name in known else pa.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    return type(rows).from_arrays(columns, schema=schema)

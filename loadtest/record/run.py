@@ -7,6 +7,9 @@ from typing import Any
 
 import msgspec
 
+SCHEMA = 2
+READABLE_SCHEMAS = (1, 2)
+"""Schema 2 added `error_kind` to the samples."""
 COMMAND_VARIABLE = "LOADTEST_COMMAND"
 """Where `loadtest run` leaves the command that the user typed, for the process that writes the record."""
 
@@ -83,4 +86,4 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     reason: str = ""
     cancelled: int = 0
     left_over: int = 0
-    schema: int = 1
+    schema: int = SCHEMA

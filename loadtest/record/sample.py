@@ -32,6 +32,22 @@ class Outcome(StrEnum):
     """Unfinished when the run, or the client's patience, was over."""
 
 
+class ErrorKind(StrEnum):
+    """How the request that ended a job failed, if the endpoint did not answer it as the protocol says."""
+
+    CONNECT_ERROR = "connect_error"
+    CONNECT_TIMEOUT = "connect_timeout"
+    DNS_ERROR = "dns_error"
+    PROXY_ERROR = "proxy_error"
+    TLS_ERROR = "tls_error"
+    CONNECTION_CLOSED = "connection_closed"
+    READ_TIMEOUT = "read_timeout"
+    REMOTE_PROTOCOL_ERROR = "remote_protocol_error"
+    """Bytes that are not an HTTP response, or a body that cannot be decompressed."""
+    INVALID_RESPONSE = "invalid_response"
+    """An HTTP response that the protocol of the endpoint does not allow."""
+
+
 class Sample(msgspec.Struct, gc=False):
     """A job's row while it is being filled; times in epoch seconds, None for what did not happen."""
 
@@ -45,6 +61,7 @@ class Sample(msgspec.Struct, gc=False):
     outcome: Outcome = Outcome.CENSORED
     http_status: int | None = None
     error: str | None = None
+    error_kind: ErrorKind | None = None
     sent_at: float | None = None
     accepted_at: float | None = None
     first_chunk_at: float | None = None
@@ -71,6 +88,7 @@ SAMPLES = pa.schema(
         ("outcome", pa.string()),
         ("http_status", pa.int16()),
         ("error", pa.string()),
+        ("error_kind", pa.string()),
         ("intended_at", pa.float64()),
         ("sent_at", pa.float64()),
         ("accepted_at", pa.float64()),
@@ -88,6 +106,8 @@ SAMPLES = pa.schema(
     ]
 )
 """The columns of `samples.parquet`."""
+ADDED_COLUMNS = ("error_kind",)
+"""The columns that runs of schema 1 do not have; they are read as null."""
 
 CHUNKS = pa.schema([("seq", pa.int64()), ("process", pa.int16()), ("at", pa.float64())])
 """The columns of `chunks.parquet`: when each chunk of a streamed job was seen, one row a chunk."""

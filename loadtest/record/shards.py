@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from loadtest.errors import RecordingError
+from loadtest.record.parquet import in_schema
 
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
@@ -87,4 +88,4 @@ def batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
                 batch = reader.read_next_batch()
             except (StopIteration, pa.ArrowInvalid, OSError):
                 return
-            yield batch.cast(schema)
+            yield in_schema(batch, schema)

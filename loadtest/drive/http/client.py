@@ -10,7 +10,7 @@ from gevent import get_hub
 from loadtest.clock import Clock
 from loadtest.drive.http.connection import Connection
 from loadtest.drive.http.dialer import Dialer, proxy_for
-from loadtest.drive.http.response_parser import ConnectionClosed, RequestError
+from loadtest.drive.http.errors import ConnectionClosed, RequestError
 from loadtest.flows.steps import Response
 from loadtest.protocol.operations import authorization
 
@@ -84,7 +84,7 @@ class HttpClient:
                 reader.status, reader.body(), sent_at, answered_at, retry_after_s, body_progress=reader.body_progress
             )
         except RequestError as error:
-            return Response(0, b"", sent_at, now(), error=str(error))
+            return Response(0, b"", sent_at, now(), error=str(error), error_kind=error.kind)
         finally:
             if connection is not None:
                 self._release(connection)

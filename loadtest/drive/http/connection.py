@@ -15,7 +15,8 @@ from typing import Any
 from gevent import get_hub, getcurrent
 
 from loadtest.clock import Clock
-from loadtest.drive.http.response_parser import ConnectionClosed, RequestError, ResponseParser
+from loadtest.drive.http.errors import ConnectionClosed, ReadTimeout, RemoteProtocolError, RequestError
+from loadtest.drive.http.response_parser import ResponseParser
 
 READ, WRITE = 1, 2
 """What a watcher of the loop watches for, in libev's words."""
@@ -229,7 +230,7 @@ class Connection:
         if self.tls is not None and data:
             plain, ended = self.tls.decrypt(data)
         if self._waiting is None and (plain or ended):
-            raise RequestError("closed, or answered, when nothing had been asked")
+            raise RemoteProtocolError("closed, or answered, when nothing had been asked")
         if plain:
             self.reader.feed(plain)
         if ended and not self.reader.complete:
@@ -238,7 +239,7 @@ class Connection:
     def expire(self) -> None:
         """The exchange has had its time."""
         if self._waiting is not None and not self._done:
-            self._error = RequestError("no whole answer in time")
+            self._error = ReadTimeout("no whole answer in time")
             self._complete()
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from gevent.monkey import get_original
 
 from loadtest.clock import Clock
 from loadtest.drive.http.connection import READ_BYTES, Connection, IoBatcher, Tls
-from loadtest.drive.http.response_parser import RequestError
+from loadtest.drive.http.errors import ConnectTimeout, ProxyError, connect_error
 from loadtest.scenario.proxies import proxy_url
 
 MAX_RESPONSE_BYTES = 64 * 1024
@@ -37,11 +37,11 @@ class Proxy:
         while b"\r\n\r\n" not in head:
             data = connected.recv(MAX_RESPONSE_BYTES)
             if not data or len(head) > MAX_RESPONSE_BYTES:
-                raise RequestError("the proxy did not answer CONNECT")
+                raise ProxyError("the proxy did not answer CONNECT")
             head += data
         words = head.split(b"\r\n", 1)[0].split(None, 2)
         if len(words) < 2 or not words[1].startswith(b"2"):
-            raise RequestError(f"the proxy refused CONNECT: {b' '.join(words[1:]).decode('latin-1')}")
+            raise ProxyError(f"the proxy refused CONNECT: {b' '.join(words[1:]).decode('latin-1')}")
 
 
 def proxy_for(url: str) -> Proxy | None:
@@ -78,12 +78,10 @@ class Dialer:
     def dial(self) -> Connection:
         """A new connection; NoAnswer where none comes about within CONNECT_WITHIN_S."""
         try:
-            with gevent.Timeout(CONNECT_TIMEOUT_S, RequestError(f"no connection within {CONNECT_TIMEOUT_S:g} s")):
+            with gevent.Timeout(CONNECT_TIMEOUT_S, ConnectTimeout(f"no connection within {CONNECT_TIMEOUT_S:g} s")):
                 return self._connect()
-        except ssl.SSLCertVerificationError as error:
-            raise RequestError(f"certificate not trusted: {error.verify_message}") from None
         except OSError as error:
-            raise RequestError(f"no connection: {error.strerror or error}") from None
+            raise connect_error(error) from None
 
     def _connect(self) -> Connection:
         address = (self._host, self._port) if self._proxy is None else self._proxy.address

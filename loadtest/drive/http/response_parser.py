@@ -7,16 +7,10 @@ import zlib
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from loadtest.drive.http.errors import ConnectionClosed, RemoteProtocolError
+
 MAX_BODY_BYTES = 256 * 10**6
 """No answer is unpacked to more than this."""
-
-
-class RequestError(Exception):
-    """A request got no whole answer; the text says why."""
-
-
-class ConnectionClosed(RequestError):
-    """The connection ended before an answer was whole."""
 
 
 class ResponseParser:
@@ -66,7 +60,7 @@ class ResponseParser:
         except (HttpParserError, HttpParserUpgrade) as error:
             self.keep_alive = False
             if not self.complete:
-                raise RequestError(f"not HTTP: {error or type(error).__name__}") from None
+                raise RemoteProtocolError(f"not HTTP: {error or type(error).__name__}") from None
 
     def on_eof(self) -> None:
         """The connection has ended, which completes an answer that has no other end; Closed otherwise."""
@@ -131,13 +125,13 @@ class ResponseParser:
 def _decompress(content: bytes, encoding: str) -> bytes:
     """The body without its gzip or deflate; some servers send deflate without zlib's frame."""
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise RequestError(f"answer packed as {encoding}, which nobody asked for")
+        raise RemoteProtocolError(f"answer packed as {encoding}, which nobody asked for")
     framed = encoding != "deflate" or content[0] & 0x0F == zlib.DEFLATED
     unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32 if framed else -zlib.MAX_WBITS)
     try:
         plain = unpacker.decompress(content, MAX_BODY_BYTES)
     except zlib.error as error:
-        raise RequestError(f"answer cannot be unpacked: {error}") from None
+        raise RemoteProtocolError(f"answer cannot be unpacked: {error}") from None
     if not unpacker.eof:
-        raise RequestError("answer cannot be unpacked: it is cut off or too large")
+        raise RemoteProtocolError("answer cannot be unpacked: it is cut off or too large")
     return plain

@@ -10,7 +10,7 @@ from loadtest.flows.run import run_and_poll, run_submission, runsync_submission
 from loadtest.flows.steps import Response, Send
 from loadtest.flows.stream import run_and_stream
 from loadtest.protocol.operations import Limit, Op
-from loadtest.record.sample import Outcome, Sample
+from loadtest.record.sample import ErrorKind, Outcome, Sample
 from loadtest.traffic.arrivals import max_in_window
 from loadtest.traffic.polling import PollGroup, PollPacer
 from loadtest.traffic.rate_limit import SlidingWindowLimiter
@@ -129,22 +129,29 @@ def test_a_429_without_end_is_an_outcome_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "outcome"),
+    ("status", "body", "outcome", "kind"),
     [
-        (400, b'{"detail":"bad request"}', Outcome.REJECTED),
-        (500, b"oops", Outcome.REJECTED),
-        (0, b"", Outcome.UNREACHABLE),
-        (200, b"<html>", Outcome.BAD_ANSWER),
-        (200, b'{"id":"a","status":"COMPLETED","delayTime":-5,"executionTime":1}', Outcome.BAD_ANSWER),
-        (200, b'{"id":"a","status":"DREAMING"}', Outcome.BAD_ANSWER),
+        (400, b'{"detail":"bad request"}', Outcome.REJECTED, None),
+        (500, b"oops", Outcome.REJECTED, None),
+        (0, b"", Outcome.UNREACHABLE, ErrorKind.CONNECTION_CLOSED),
+        (200, b"<html>", Outcome.BAD_ANSWER, ErrorKind.INVALID_RESPONSE),
+        (
+            200,
+            b'{"id":"a","status":"COMPLETED","delayTime":-5,"executionTime":1}',
+            Outcome.BAD_ANSWER,
+            ErrorKind.INVALID_RESPONSE,
+        ),
+        (200, b'{"id":"a","status":"DREAMING"}', Outcome.BAD_ANSWER, ErrorKind.INVALID_RESPONSE),
     ],
 )
 @pytest.mark.parametrize("flow", ["run", "runsync", "stream"])
-def test_a_submission_that_fails_is_sent_once(flow: str, status: int, body: bytes, outcome: Outcome) -> None:
+def test_a_submission_that_fails_is_sent_once(
+    flow: str, status: int, body: bytes, outcome: Outcome, kind: ErrorKind | None
+) -> None:
     target = wire()
     target.misbehave = lambda step, now: Response(status, body, 0, 0)
     sample = driven(target, job(flow=flow))
-    assert sample.outcome == outcome
+    assert (sample.outcome, sample.error_kind) == (outcome, kind)
     assert len(target.requests) == 1
     assert sample.finished_at is not None
     assert sample.error

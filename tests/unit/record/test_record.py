@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,6 +16,7 @@ from loadtest.protocol.operations import Op
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import BATCH, Recorder
 from loadtest.record.sample import SAMPLES, Sample
+from loadtest.record.shards import Shard
 from tests.conftest import MadeUpRun
 
 
@@ -48,6 +50,19 @@ def test_what_is_recorded_is_what_is_read(directory: RunDirectory) -> None:
     health = directory.table("health").to_pylist()
     assert [(row["in_queue"], row["idle"], row["throttled"]) for row in health] == [(3, 1, 2)]
     assert not (directory.path / "shards").exists()
+
+
+def test_column_added_after_schema_1_reads_as_null(directory: RunDirectory) -> None:
+    old = pa.schema([field for field in SAMPLES if field.name != "error_kind"])
+    shard = Shard(directory.shard_path("samples", 0), old)
+    rows = pa.Table.from_pylist([{"seq": 7, "error": "connection lost"}], old).to_batches()
+    shard.append(rows[0])
+    shard.close()
+    directory.merge()
+    assert [(row["seq"], row["error_kind"]) for row in directory.table("samples").to_pylist()] == [(7, None)]
+    pq.write_table(pa.Table.from_batches(rows), directory.path / "samples.parquet")
+    [piece] = directory.pieces("samples", ["error_kind", "seq"])
+    assert piece.to_pylist() == [{"error_kind": None, "seq": 7}]
 
 
 def test_the_columns_are_those_of_the_row() -> None:

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from loadtest.drive.http.dialer import MAX_RESPONSE_BYTES, Proxy, proxy_for
-from loadtest.drive.http.response_parser import RequestError
+from loadtest.drive.http.errors import ProxyError
 
 PLAIN, SECURE = "http://target.invalid/v2/x", "https://target.invalid/v2/x"
 
@@ -125,5 +125,5 @@ def test_a_tunnel_is_asked_for_by_name_with_credentials(host: str, name: str) ->
     ],
 )
 def test_a_tunnel_that_does_not_come_about_says_why(pieces: list[bytes], error: str) -> None:
-    with pytest.raises(RequestError, match=error):
+    with pytest.raises(ProxyError, match=error):
         Proxy(("one.invalid", 1)).open_tunnel(Wire(*pieces), "target.invalid", 443)

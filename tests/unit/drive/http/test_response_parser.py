@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.drive.http.response_parser import ConnectionClosed, RequestError, ResponseParser
+from loadtest.drive.http.errors import ConnectionClosed, RemoteProtocolError
+from loadtest.drive.http.response_parser import ResponseParser
 
 PLAIN = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"ok":1}'
 CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"o\r\n5\r\nk":1}\r\n0\r\n\r\n'
@@ -75,6 +76,6 @@ def test_retry_after_may_be_a_date() -> None:
 def test_garbage_is_never_more_than_a_fault(garbage: bytes) -> None:
     reader = ResponseParser()
     reader.reset()
-    with suppress(RequestError):
+    with suppress(RemoteProtocolError):
         reader.feed(garbage)
     assert not reader.complete or garbage.lstrip().startswith(b"HTTP/")
