@@ -239,7 +239,7 @@ class Connection:
     def expire(self) -> None:
         """The exchange has had its time."""
         if self._waiting is not None and not self._done:
-            self._error = ReadTimeout("no whole answer in time")
+            self._error = ReadTimeout("no whole response in time")
             self._complete()
 
     def close(self) -> None:
