@@ -32,9 +32,7 @@ def reset(connection: socket.socket) -> None:
     connection.close()
 
 
-CHUNKED = (
-    b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"ok"\r\n3;x=y\r\n:1}\r\n0\r\nX-Late: 1\r\n\r\n'
-)
+CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"ok"\r\n3;x=y\r\n:1}\r\n0\r\nX-Late: 1\r\n\r\n'
 
 
 @pytest.mark.parametrize("response", [OK, CHUNKED], ids=["plain", "chunked"])

@@ -22,9 +22,7 @@ def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
 
 JSON = b'{"ok":1}'
 PLAIN = whole(JSON, b"Content-Type: application/json")
-CHUNKED = (
-    b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"o\r\n5;x=y\r\nk":1}\r\n0\r\nX-Late: 1\r\n\r\n'
-)
+CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"o\r\n5;x=y\r\nk":1}\r\n0\r\nX-Late: 1\r\n\r\n'
 GZIP = whole(gzip.compress(JSON, mtime=0), b"CONTENT-ENCODING: gzip")
 CONTINUED = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + PLAIN
 RAW_DEFLATE = whole(zlib.compress(JSON, wbits=-15), b"Content-Encoding: deflate")
