@@ -120,7 +120,7 @@ class FlowExecutor:
             if sample is not None and first:
                 sample.sent_at = at
                 self._tally.add()
-            response = self._transport.send(method, step.path, step.body, step.long_poll_s, step.give_up_at)
+            response = self._transport.send(method, step.path, step.body, step.long_poll_s, step.deadline)
             if sample is not None and first:
                 sample.sent_at = response.sent_at
         finally:

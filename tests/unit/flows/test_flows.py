@@ -239,7 +239,7 @@ def test_no_request_may_be_held_or_waited_for_beyond_the_clients_patience(flow: 
     target.misbehave = lambda step, now: asked.append((step, now))  # type: ignore[func-returns-value]
     driven(target, job(at=3.0, flow=flow, job_timeout_s=8.0))
     assert {step.op for step, _ in asked} >= {Op.RUNSYNC if flow == "runsync" else Op.RUN}
-    assert {step.give_up_at for step, _ in asked} == {11.0}
+    assert {step.deadline for step, _ in asked} == {11.0}
     held_until = [now + step.long_poll_s for step, now in asked if step.long_poll_s]
     assert max(held_until, default=0.0) <= 11.0 + 2 * TRANSPORT_S
     assert bool(held_until) == (flow != "run")
