@@ -1,4 +1,4 @@
-"""A table too large to be held: its rows come a piece at a time, as they stand in the file."""
+"""Tables of a recorded run: read one row group at a time, and in the columns of the present schema."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
 
 
 class MissingColumnError(Exception):
-    """A table lacks a column; its text says which."""
+    """A table without one of its columns; the text names it."""
 
 
 class RowGroups:
     """Some columns of a Parquet file, row group by row group; `rows` is how many all of them hold.
 
-    Words that come again and again are places in a dictionary of each piece, which costs a tenth of the text.
+    Columns of repeated text are dictionary-encoded, which takes a tenth of the memory.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
@@ -37,8 +37,8 @@ class RowGroups:
             yield in_schema(self._file.read_row_group(group, columns=self._schema.names), self._schema)
 
 
-DICTIONARY_COLUMNS = tuple(each.name for each in SAMPLES if each.type == pa.string() and each.name != "job_id")
-"""The columns of text in which the same words come again; of ids each is another."""
+DICTIONARY_COLUMNS = tuple(field.name for field in SAMPLES if field.type == pa.string() and field.name != "job_id")
+"""The text columns whose values repeat; each job id is another."""
 
 
 def _encoded(field: pa.Field) -> pa.Field:

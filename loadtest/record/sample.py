@@ -1,4 +1,4 @@
-"""One row a job: what was meant, what was sent, what came back, and how it ended."""
+"""One row per job: when it was due and sent, the responses to it, and how it ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from loadtest.scenario.flows import FlowName
 
 
 class Outcome(StrEnum):
-    """How a job ended, as the client saw it."""
+    """The end of a job, as the client saw it."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -19,21 +19,21 @@ class Outcome(StrEnum):
     TIMED_OUT = "timed_out"
     """The server ended it with TIMED_OUT."""
     RATE_LIMITED = "rate_limited"
-    """429 until the client's patience was over."""
+    """429 until the job timeout was over."""
     REJECTED = "rejected"
     """Any other status of 400 and above."""
     UNREACHABLE = "unreachable"
-    """No connection, or none that lived to the answer."""
+    """No connection, or none that lived until the response."""
     BAD_ANSWER = "bad_answer"
-    """An answer that the protocol does not allow."""
+    """A response that the protocol does not allow."""
     EXPIRED = "expired"
     """Accepted, but gone from the server before its end was seen."""
     CENSORED = "censored"
-    """Unfinished when the run, or the client's patience, was over."""
+    """Unfinished when the run, or the job timeout, was over."""
 
 
 class ErrorKind(StrEnum):
-    """How the request that ended a job failed, if the endpoint did not answer it as the protocol says."""
+    """The way in which the request that ended a job failed, unless it was answered as the protocol says."""
 
     CONNECT_ERROR = "connect_error"
     CONNECT_TIMEOUT = "connect_timeout"
@@ -49,7 +49,7 @@ class ErrorKind(StrEnum):
 
 
 class Sample(msgspec.Struct, gc=False):
-    """A job's row while it is being filled; times in epoch seconds, None for what did not happen."""
+    """A job's row while the job runs; times in epoch seconds, None if it did not happen."""
 
     seq: int
     flow: FlowName
@@ -110,7 +110,7 @@ ADDED_COLUMNS = ("error_kind",)
 """The columns that runs of schema 1 do not have; they are read as null."""
 
 CHUNKS = pa.schema([("seq", pa.int64()), ("process", pa.int16()), ("at", pa.float64())])
-"""The columns of `chunks.parquet`: when each chunk of a streamed job was seen, one row a chunk."""
+"""The columns of `chunks.parquet`: when each chunk of a streamed job was seen, one row per chunk."""
 
 REQUESTS = pa.schema(
     [
@@ -126,7 +126,7 @@ REQUESTS = pa.schema(
         ("most_in_10_s", pa.int32()),
     ]
 )
-"""The columns of `requests.parquet`, one row a second, operation and HTTP status (0: no answer).
+"""The columns of `requests.parquet`, one row per second, operation and HTTP status (0: no response).
 
 `second` is the epoch second in which the requests were answered. `most_in_10_s` is the operation's fullest
 10 seconds so far in that process, wherever they start, every status together.
@@ -148,4 +148,4 @@ HEALTH = pa.schema(
         ("unhealthy", pa.int32()),
     ]
 )
-"""The columns of `health.parquet`: what `/health` said, one row an asking."""
+"""The columns of `health.parquet`: one row per response of `/health`."""
