@@ -52,7 +52,8 @@ def submit(job: JobFlow) -> Flow:
         _count(sample, response)
         if response.status != TOO_MANY_REQUESTS:
             break
-        again_at = response.answered_at + _retry_after_s(response)
+        wait_s = RETRY_AFTER_S if response.retry_after_s is None else response.retry_after_s
+        again_at = response.answered_at + wait_s
         if again_at >= job.deadline:
             break
         yield WaitUntil(again_at)
@@ -167,11 +168,8 @@ def handle_error_response(job: JobFlow, response: Response, errors: int) -> bool
 
 def record_result(sample: Sample, job_response: JobResponse, response: Response) -> None:
     """Fill in the result of a job that has ended."""
-    sample.delay_ms, sample.execution_ms, sample.worker_id = (
-        job_response.delay_ms,
-        job_response.execution_ms,
-        job_response.worker_id,
-    )
+    sample.delay_ms, sample.execution_ms = job_response.delay_ms, job_response.execution_ms
+    sample.worker_id = job_response.worker_id
     if sample.output_tokens is None and job_response.output:
         tokens = token_counts(job_response.output)
         sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens
@@ -194,7 +192,3 @@ def _count(sample: Sample, response: Response) -> None:
     sample.http_status = response.status or None
     sample.response_bytes += len(response.body)
     sample.throttled += response.status == TOO_MANY_REQUESTS
-
-
-def _retry_after_s(response: Response) -> float:
-    return RETRY_AFTER_S if response.retry_after_s is None else response.retry_after_s

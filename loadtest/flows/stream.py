@@ -10,6 +10,7 @@ from loadtest.flows.job_flow import (
     JobFlow,
     end_sample,
     handle_error_response,
+    poll_status,
     poll_until_final,
     submit,
 )
@@ -75,9 +76,7 @@ def _read(job: JobFlow, chunk_seen_at: list[float]) -> Flow:
 
 def _is_final(job: JobFlow) -> Generator[Step, Response, bool]:
     """Poll the status after an empty array, the older form, which does not say when the stream ends."""
-    path = OPERATIONS[Op.STATUS].path.format(id=job.sample.job_id)
-    response = yield Send(Op.STATUS, path, deadline=job.deadline)
-    job.sample.polls += 1
+    response = yield from poll_status(job)
     if handle_error_response(job, response, 0):
         return False
     try:

@@ -17,12 +17,6 @@ CACHE_BYTES = 64 * 10**6
 """Submissions built of a file's lines are kept and used again, up to this size in all."""
 
 
-def fixed_submission(scenario: Scenario, name: FlowName, webhook: str | None = None) -> Send | None:
-    """Return the one submission of a flow whose jobs all have the same input; None if their inputs differ."""
-    flow = scenario.flows[name]
-    return submission(scenario, name, flow.input, webhook) if flow.inputs is None else None
-
-
 def submission_factory(
     scenario: Scenario,
     name: FlowName,
@@ -30,12 +24,14 @@ def submission_factory(
     webhook: str | None = None,
     stream: int = 0,
 ) -> Callable[[int], Send]:
-    """Return a function that builds the submission of the job with a number, of a flow whose inputs differ.
+    """Return a function that builds the submission of the job with a number; the same for all if the input is fixed.
 
     Raises ScenarioError, here or when called, if `function_of` does or an input is larger than the operation accepts.
     """
     inputs = scenario.flows[name].inputs
-    assert inputs is not None
+    if inputs is None:
+        fixed = submission(scenario, name, scenario.flows[name].input, webhook)
+        return lambda seq: fixed
     input_of = input_source(inputs, scenario.seed, function_of, stream)
     cache: dict[int, Send] = {}
     cached_bytes = 0

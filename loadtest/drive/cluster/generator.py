@@ -92,7 +92,11 @@ class GeneratorRun:
             transport = Transport(self._engine.send, listener.wait_for)
         self._figures = BatchedLocustStats(environment)
         self._sender = FlowExecutor(
-            self._clock, transport, self._limiters, self._recorder, self._figures.request_done
+            self._clock,
+            transport,
+            self._limiters,
+            self._recorder,
+            self._figures.request_done,
         )
         webhook = None if listener is None else listener.url
         sinks = (self._recorder.sample, self._figures.add_job)

@@ -25,21 +25,16 @@ TRANSPORT_S = 0.002
 HOLD_S = 1.0
 
 
-class Count:
-    """How many jobs were sent."""
-
-    count = 0
-
-    def add(self) -> None:
-        self.count += 1
-
-
 class RequestCounts:
-    """The requests of each operation, and the jobs that were sent; kept in memory."""
+    """The counts of a Recorder that an executor uses, without its files."""
 
     def __init__(self) -> None:
         self.requests = {op: RequestLog(op, keep_sends=False) for op in Op}
-        self.tally = Count()
+        self.tally = self
+        self.count = 0
+
+    def add(self) -> None:
+        self.count += 1
 
 
 class VirtualWire:
