@@ -1,7 +1,8 @@
 """A process that drives the HTTP client, since gevent patches the process that it runs in.
 
 Reads a plan as JSON, one line on standard input: the URL, timeouts to change, and rounds of requests; the requests
-of a round go out together. Prints their responses, one list per round.
+of a round go out together. A round can wait for a file (`when`) and leave one (`then`). Prints the responses, one
+list per round.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from pathlib import Path
 
 import gevent
 import gevent.monkey
@@ -42,6 +44,8 @@ def main() -> None:
     rounds = []
     for wave in plan["rounds"]:
         gevent.sleep(wave.get("after_s", 0))
+        while "when" in wave and not Path(wave["when"]).exists():
+            gevent.sleep(0.01)
         sent = [
             gevent.spawn(
                 sender.send,
@@ -54,6 +58,8 @@ def main() -> None:
             for each in wave["requests"]
         ]
         rounds.append([as_json(each.get()) for each in sent])
+        if "then" in wave:
+            Path(wave["then"]).touch()
     sender.close()
     sys.stdout.write(json.dumps(rounds))
 

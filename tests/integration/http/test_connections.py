@@ -57,25 +57,24 @@ def test_request_without_response_on_a_kept_connection_is_not_repeated(serve: Se
     assert len(seen) == 2
 
 
-@pytest.mark.alone
-def test_refused_connection_is_an_error_until_the_server_listens(drive: Drive) -> None:
+def test_refused_connection_is_an_error_until_the_server_listens(drive: Drive, tmp_path: Path) -> None:
+    refused, listening = tmp_path / "refused", tmp_path / "listening"
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    begun: list[socket.socket] = []
 
-    def begin_late() -> None:
-        time.sleep(1.0)
-        begun.append(socket.create_server(("127.0.0.1", port)))
-        connection, _ = begun[0].accept()
-        with connection:
-            read_request(connection)
-            connection.sendall(OK)
+    def listen_late() -> None:
+        while not refused.exists():
+            time.sleep(0.01)
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            listening.touch()
+            connection, _ = listener.accept()
+            with connection:
+                read_request(connection)
+                connection.sendall(OK)
 
-    server = threading.Thread(target=begin_late)
-    server.start()
-    [[early], [late]] = drive(f"http://127.0.0.1:{port}/v2/x", ONE, {"requests": ONE, "after_s": 2.0})
-    server.join()
-    begun[0].close()
+    threading.Thread(target=listen_late, daemon=True).start()
+    first, second = {"requests": ONE, "then": str(refused)}, {"requests": ONE, "when": str(listening)}
+    [[early], [late]] = drive(f"http://127.0.0.1:{port}/v2/x", first, second)
     assert (early["error"], early["error_kind"]) == ("no connection: Connection refused", "connect_error")
     assert late["status"] == 200
 
