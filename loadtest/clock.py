@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
+
+Event: TypeAlias = Any
+"""An Event or AsyncResult of gevent, which this layer does not import."""
 
 
 class Clock(Protocol):
@@ -12,28 +14,6 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Return the present time, in seconds since the epoch."""
-        ...
-
-
-class Event(Protocol):
-    """An event of gevent's: `ready` once it is set, and then each linked callback is called with it."""
-
-    def ready(self) -> bool:
-        """Return whether the event is set."""
-        ...
-
-    @property
-    def wait(self) -> Callable[..., Any]:
-        """Return what lets others run until the event is set, or for a `timeout` in seconds that is not None."""
-        ...
-
-    def rawlink(self, callback: Callable[[Any], None]) -> object:
-        """Call this once the event is set."""
-        ...
-
-    def unlink(self, callback: Callable[[Any], None]) -> object:
-        """Take a callback back."""
-        ...
 
 
 class SleepingClock(Clock, Protocol):
@@ -41,15 +21,12 @@ class SleepingClock(Clock, Protocol):
 
     def sleep_until(self, at: float) -> None:
         """Let others run until this time; return at once if it has passed."""
-        ...
 
     def sleep(self, seconds: float) -> None:
         """Let others run for this many seconds."""
-        ...
 
     def wait(self, event: Event, until: float) -> bool:
         """Let others run until the event is set or this time has passed; return whether the event is set."""
-        ...
 
 
 class WallClock:

@@ -9,16 +9,20 @@ from gevent.event import Event
 
 from loadtest.clock import SleepingClock
 from loadtest.drive.executor import FlowExecutor
-from loadtest.drive.job_sources import ClosedSource, Job, JobSource, OpenSource, Submissions, Workload
+from loadtest.drive.job_sources import ClosedSource, Job, OpenSource, Workload
 from loadtest.drive.limiter import apply_share, pacers
 from loadtest.drive.stats.live import LiveCounters
+from loadtest.errors import ScenarioError
 from loadtest.flows.job_flow import JobFlow
 from loadtest.flows.run import run_and_poll
-from loadtest.flows.steps import Flow
+from loadtest.flows.steps import Flow, Send
 from loadtest.flows.stream import run_and_stream
+from loadtest.flows.submissions import submission_factory
 from loadtest.flows.webhook import run_and_wait_for_webhook
 from loadtest.record.sample import Outcome, Sample
 from loadtest.scenario.abort import StopKind, StopRules
+from loadtest.scenario.flows import FlowName
+from loadtest.scenario.loading.user_functions import load_input_function
 from loadtest.traffic.limit_shares import Share
 from loadtest.traffic.settings import ClosedLoad
 
@@ -44,7 +48,14 @@ class JobDispatcher:
         self.stops = StopRules(scenario)
         self.counters = LiveCounters()
         self._sinks = (*sinks, self.counters.count, self._watch)
-        self._source = self._job_source(work)
+        # In the open model all processes number their jobs together; users of the closed model number their own.
+        stream = 0 if work.schedule is not None else work.process
+        self._submissions = {
+            name: submission_factory(scenario, name, load_input_function, work.webhook, stream)
+            for name in scenario.flows
+        }
+        self._open = OpenSource(work, work.schedule, self._build, clock) if work.schedule is not None else None
+        self._source = self._open or ClosedSource(work, self._build, executor.acquire, clock)
         self._users = 0
         self.unfinished: list[Sample] = []
         self.starts_at = work.starts_at
@@ -58,24 +69,25 @@ class JobDispatcher:
         counters = self.counters
         return f"<JobDispatcher {self._scenario.name}: {counters.in_flight} in flight, {counters.ended} ended>"
 
-    def _job_source(self, work: Workload) -> JobSource:
-        submissions = Submissions(work, self._stop)
-        if work.schedule is not None:
-            return OpenSource(work, work.schedule, submissions, self._clock)
-        return ClosedSource(work, submissions, self._executor.acquire, self._clock)
-
-    def _stop(self, reason: str) -> None:
-        self.stops.stop(StopKind.INPUTS, reason)
+    def _build(self, flow: FlowName, seq: int) -> Send | None:
+        """Return the submission of the job with this number; None if it cannot be built, which ends the run."""
+        try:
+            return self._submissions[flow](seq)
+        except ScenarioError as error:
+            self.stops.stop(StopKind.INPUTS, str(error))
+            return None
 
     def reassign(self, from_at: float, share: Share) -> None:
         """Take another share of the schedule, for arrivals from this time on."""
-        self._source.reassign(from_at, share)
+        if self._open is not None:
+            self._open.reassign(from_at, share)
 
     def set_share(self, share: Share) -> None:
         """Take another share of the limits, the ceilings and the users."""
         self.stops.set_share(share)
         apply_share(self._pacers, self._scenario, share)
-        self._source.set_share(share)
+        if isinstance(self._source, ClosedSource):
+            self._source.set_share(share)
 
     def register_user(self) -> int:
         """Count one more user; return its number, from 0."""
@@ -84,7 +96,7 @@ class JobDispatcher:
 
     def think_time_s(self) -> float:
         """Return how long a user pauses between two jobs."""
-        return self._source.think_time_s()
+        return self._source.think_time_s() if isinstance(self._source, ClosedSource) else 0.0
 
     def run_next(self, user: int) -> bool:
         """Run the next job of this user, from its due time to its end; return False if none is left."""
@@ -115,7 +127,7 @@ class JobDispatcher:
             acquired_at = job.acquired_at
             if acquired_at is None:
                 acquired_at = self._executor.acquire(job.submission.op)
-                if not self._source.owns(sample.seq):
+                if self._open is not None and not self._open.owns(sample.seq):
                     self._executor.release(job.submission.op)
                     return
             self._executor.run(self._steps(job, chunk_seen_at), sample, acquired_at)
@@ -149,12 +161,12 @@ class JobDispatcher:
         """Return whether the load is over and none of its jobs is in flight or waits for a user."""
         if self._clock.now() < self.ends_at or self.counters.in_flight > 0:
             return False
-        return self._source.pending_by(self.ends_at) == 0
+        return self._open is None or self._open.pending_by(self.ends_at) == 0
 
     def recent_offered(self, span_s: float) -> int | None:
         """Return how many arrivals were due in the last `span_s`; None in the closed model."""
-        return self._source.recent_offered(self._clock.now(), span_s)
+        return None if self._open is None else self._open.recent_offered(self._clock.now(), span_s)
 
     def needed_users(self) -> int:
         """Return how many users this process needs in the open model; 0 in the closed model."""
-        return self._source.needed_users(self._clock.now(), self.counters.in_flight)
+        return 0 if self._open is None else self._open.needed_users(self._clock.now(), self.counters.in_flight)

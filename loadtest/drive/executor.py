@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from loadtest.clock import SleepingClock
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.flows.steps import NO_RESPONSE, Flow, Response, Send, WaitUntil
 from loadtest.protocol.operations import OPERATIONS, Op
+from loadtest.record.recorder import Recorder
 from loadtest.record.requests import RequestLog
 from loadtest.record.sample import Sample
 
 RequestListener: TypeAlias = Callable[[str, str, Response], object]
 """Called with the method, the path template and the response of each request."""
-
-
-def no_webhook(job_id: str, until: float) -> Response:
-    """Refuse to wait for a notification in a process that has no webhook receiver."""
-    raise NotImplementedError(f"no webhook receiver to wait for {job_id}")
 
 
 @dataclass(frozen=True)
@@ -31,24 +27,7 @@ class Transport:
     """
 
     send: Callable[[str, str, bytes, float, float], Response]
-    wait_for_webhook: Callable[[str, float], Response] = no_webhook
-
-
-class Counter(Protocol):
-    """A count of jobs."""
-
-    def add(self) -> None:
-        """Count one more."""
-
-
-class RequestRecord(Protocol):
-    """The part of a Recorder that counts requests, and jobs as they are sent."""
-
-    requests: dict[Op, RequestLog]
-
-    @property
-    def tally(self) -> Counter:
-        """Return the count of jobs sent."""
+    wait_for_webhook: Callable[[str, float], Response] | None = None
 
 
 class OperationRoute(NamedTuple):
@@ -68,16 +47,16 @@ class FlowExecutor:
         clock: SleepingClock,
         transport: Transport,
         limiters: dict[Op, OperationLimiter],
-        record: RequestRecord,
+        recorder: Recorder,
         on_response: RequestListener = lambda method, name, response: None,
     ) -> None:
         self._clock = clock
         self._transport = transport
         self._routes = {
-            op: OperationRoute(limiter, record.requests[op], OPERATIONS[op].method, OPERATIONS[op].path)
+            op: OperationRoute(limiter, recorder.requests[op], OPERATIONS[op].method, OPERATIONS[op].path)
             for op, limiter in limiters.items()
         }
-        self._tally = record.tally
+        self._tally = recorder.tally
         self._on_response = on_response
 
     def run(self, steps: Flow, sample: Sample, acquired_at: float | None = None) -> None:
@@ -93,6 +72,7 @@ class FlowExecutor:
                     self._clock.sleep_until(step.at)
                     step = steps.send(NO_RESPONSE)
                 else:
+                    assert self._transport.wait_for_webhook is not None
                     step = steps.send(self._transport.wait_for_webhook(step.job_id, step.until))
         except StopIteration:
             return
@@ -120,7 +100,7 @@ class FlowExecutor:
             if sample is not None and first:
                 sample.sent_at = at
                 self._tally.add()
-            response = self._transport.send(method, step.path, step.body, step.long_poll_s, step.give_up_at)
+            response = self._transport.send(method, step.path, step.body, step.long_poll_s, step.deadline)
             if sample is not None and first:
                 sample.sent_at = response.sent_at
         finally:

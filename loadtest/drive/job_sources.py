@@ -6,20 +6,17 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
 from gevent.event import Event
 
 from loadtest.clock import SleepingClock
-from loadtest.errors import ScenarioError
 from loadtest.flows.steps import Send
-from loadtest.flows.submissions import fixed_submission, submission_factory
 from loadtest.protocol.operations import Op
 from loadtest.record.sample import Sample
 from loadtest.scenario.flows import FlowName
-from loadtest.scenario.loading.user_functions import load_input_function
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import Schedule
 from loadtest.traffic.limit_shares import WHOLE, Share
@@ -35,7 +32,7 @@ BUILD_AHEAD_S = 0.1
 
 @dataclass(frozen=True)
 class Workload:
-    """The part of a run that one process carries out; in the closed model there is no schedule.
+    """The part of a run that one process carries out; the closed model has no schedule.
 
     `starts_at` is when the load starts, in seconds since the epoch; `webhook` the URL that the endpoint notifies.
     """
@@ -48,6 +45,10 @@ class Workload:
     webhook: str | None = None
 
 
+BuildSubmission: TypeAlias = Callable[[FlowName, int], Send | None]
+"""Returns the submission of a flow's job with a number; None if it cannot be built, which ends the run."""
+
+
 class Job(msgspec.Struct, frozen=True, gc=False):
     """A job to run: its row, its submission, and when the submission acquired its limiter, if it has."""
 
@@ -56,72 +57,15 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     acquired_at: float | None = None
 
 
-class JobSource:
-    """The jobs of one process, one after another; what a source does not override does not concern its model."""
-
-    def take(self, user: int) -> Job | None:
-        """Wait until the next job of this user is due and return it; None if none is left."""
-        raise NotImplementedError
-
-    def owns(self, seq: int) -> bool:
-        """Return whether a job that was taken still belongs to this process."""
-        return True
-
-    def think_time_s(self) -> float:
-        """Return how long a user pauses before its next job."""
-        return 0.0
-
-    def set_share(self, share: Share) -> None:
-        """Take another share of the users."""
-
-    def reassign(self, from_at: float, share: Share) -> None:
-        """Take another share of the schedule, for arrivals from this time on."""
-
-    def pending_by(self, at: float) -> int:
-        """Return how many jobs that are due by this time no user has taken."""
-        return 0
-
-    def recent_offered(self, now: float, span_s: float) -> int | None:
-        """Return how many arrivals were due in the last `span_s`; None in the closed model."""
-        return None
-
-    def needed_users(self, now: float, in_flight: int) -> int:
-        """Return how many users are needed while this many jobs are in flight; 0 if the stages say so."""
-        return 0
-
-
-class Submissions:
-    """The submission requests of all flows; `refuse` is called with the reason if one cannot be built."""
-
-    def __init__(self, work: Workload, refuse: Callable[[str], object]) -> None:
-        scenario = work.scenario
-        # In the open model all processes number their jobs together; users of the closed model number their own.
-        stream = 0 if work.schedule is not None else work.process
-        self.fixed = {name: fixed_submission(scenario, name, work.webhook) for name in scenario.flows}
-        self._build = {
-            name: submission_factory(scenario, name, load_input_function, work.webhook, stream)
-            for name, fixed in self.fixed.items()
-            if fixed is None
-        }
-        self._refuse = refuse
-
-    def build(self, flow: FlowName, seq: int) -> Send | None:
-        """Return the submission of the job with this number; None if it cannot be built, which ends the run."""
-        try:
-            return self.fixed[flow] or self._build[flow](seq)
-        except ScenarioError as error:
-            self._refuse(str(error))
-            return None
-
-
-class OpenSource(JobSource):
+class OpenSource:
     """The open model: jobs are due by the schedule, whether or not a user is free."""
 
-    def __init__(self, work: Workload, schedule: Schedule, submissions: Submissions, clock: SleepingClock) -> None:
+    def __init__(self, work: Workload, schedule: Schedule, build: BuildSubmission, clock: SleepingClock) -> None:
         self._partition = SchedulePartition(schedule, work.share)
-        self._flows: tuple[FlowName, ...] = tuple(work.scenario.flows)
+        # An input that is the same for all jobs takes no time to build.
+        self._flows = [(name, flow.inputs is not None) for name, flow in work.scenario.flows.items()]
         self._starts_at = work.starts_at
-        self._submissions = submissions
+        self._build = build
         self._clock = clock
         self._waiting = 0
 
@@ -129,13 +73,12 @@ class OpenSource(JobSource):
         """Wait until the next arrival is due and return its job; None if none is left."""
         while (arrival := self._partition.next()) is not None:
             due_at = self._starts_at + arrival.at_s
-            flow = self._flows[arrival.flow]
+            flow, build_ahead = self._flows[arrival.flow]
             self._waiting += 1
             try:
-                submission = self._submissions.fixed[flow]
-                if submission is None:
+                if build_ahead:
                     self._clock.sleep_until(due_at - BUILD_AHEAD_S)
-                    submission = self._submissions.build(flow, arrival.seq)
+                submission = self._build(flow, arrival.seq)
                 self._clock.sleep_until(due_at)
             finally:
                 self._waiting -= 1
@@ -174,11 +117,11 @@ class UserAssignment(NamedTuple):
     stage: int
 
 
-class ClosedSource(JobSource):
+class ClosedSource:
     """The closed model: a job is due when its user is free and the limit of its submission allows it."""
 
     def __init__(
-        self, work: Workload, submissions: Submissions, acquire: Callable[[Op], float], clock: SleepingClock
+        self, work: Workload, build: BuildSubmission, acquire: Callable[[Op], float], clock: SleepingClock
     ) -> None:
         assert isinstance(work.scenario.load, ClosedLoad)
         self._load = work.scenario.load
@@ -186,7 +129,7 @@ class ClosedSource(JobSource):
         self._share = work.share
         self._flows = _assign_flows(work.scenario, max_users(self._load))
         self._stage_ends_s = list(itertools.accumulate(stage.duration for stage in self._load.stages))
-        self._submissions = submissions
+        self._build = build
         self._acquire = acquire
         self._clock = clock
         self._assignments: dict[int, UserAssignment] = {}
@@ -206,7 +149,7 @@ class ClosedSource(JobSource):
                 return None
             self._clock.sleep_until(assignment.begins_at)
         seq = next(self._seqs)
-        submission = self._submissions.build(assignment.flow, seq)
+        submission = self._build(assignment.flow, seq)
         if submission is None:
             return None
         now = self._acquire(submission.op)

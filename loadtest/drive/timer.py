@@ -47,7 +47,7 @@ class GeventClock(WallClock):
     def wait(self, event: Event, until: float) -> bool:
         """Let others run until the event is set or this time has passed; return whether the event is set."""
         event.wait(timeout=None if until == math.inf else max(0.0, until - self.now()))
-        return event.ready()
+        return bool(event.ready())
 
 
 class PreciseTimer:

@@ -1,4 +1,4 @@
-"""The run at one moment, put together from what its processes tell, for whoever watches it."""
+"""Live figures: the counts of one process, and the progress of the run made of all counts."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from loadtest.units import nearest_rank
 
 RATE_SPAN_S = 5.0
 MAX_TIMES = 500
-"""So many jobs' times are told at once; of more, every n-th."""
+"""The most times that are reported at once; of more, every n-th."""
 
 
 class LiveCounters:
-    """Counts jobs as they start, and again when they are on record. Who starts one takes it out of `in_flight`."""
+    """The jobs that a process has started and ended; the dispatcher takes a job out of `in_flight`."""
 
     def __init__(self) -> None:
         self._started = 0
-        self._looks: deque[tuple[float, int]] = deque()
+        self._calls: deque[tuple[float, int]] = deque()
         self._fresh: list[tuple[float, int, int]] = []
         self.in_flight = 0
         self.ended = 0
@@ -33,7 +33,7 @@ class LiveCounters:
         self.throttled = 0
 
     def started(self) -> None:
-        """A job is about to be sent."""
+        """Count a job that is about to be sent."""
         self._started += 1
         self.in_flight += 1
 
@@ -46,16 +46,16 @@ class LiveCounters:
             self._fresh.append((sample.finished_at, sample.delay_ms, sample.execution_ms))
 
     def recent_starts(self, now: float) -> int:
-        """Jobs sent since the last look that is RATE_SPAN_S ago, or since the start."""
-        looks = self._looks
-        looks.append((now, self._started))
-        while len(looks) > 1 and looks[1][0] <= now - RATE_SPAN_S:
-            looks.popleft()
-        before, count = looks[0]
+        """Return the jobs started since the last call that was RATE_SPAN_S ago, or since the start."""
+        calls = self._calls
+        calls.append((now, self._started))
+        while len(calls) > 1 and calls[1][0] <= now - RATE_SPAN_S:
+            calls.popleft()
+        before, count = calls[0]
         return self._started - (count if before <= now - RATE_SPAN_S else 0)
 
     def drain_times(self) -> list[tuple[float, int, int]]:
-        """When jobs ended since last asked, with their delay and execution time in milliseconds."""
+        """Return when jobs ended since the last call, with their delay and execution time in milliseconds."""
         fresh, self._fresh = self._fresh, []
         step = max(1, math.ceil(len(fresh) / MAX_TIMES))
         return fresh[::step]
@@ -65,7 +65,7 @@ TIMES_SPAN_S = 10.0
 
 
 class ProgressAggregator:
-    """Gathers the counts of all processes."""
+    """The latest counts of all processes, added up to the progress of the run."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
@@ -73,21 +73,21 @@ class ProgressAggregator:
         self._times: deque[tuple[float, int, int]] = deque()
 
     def update(self, process: str, counts: ProcessCounts) -> None:
-        """The latest of one process."""
+        """Take the latest counts of one process."""
         self._latest[process] = counts
         self._times.extend(counts.times)
 
     def drop(self, process: str) -> None:
-        """A process has fallen silent: what it told last is no longer so, but what it has done stays."""
-        text = self._latest.get(process)
-        if text is not None:
-            offered = None if text.offered is None else 0
+        """Drop the present figures of a lost process; its totals stay."""
+        latest = self._latest.get(process)
+        if latest is not None:
+            offered = None if latest.offered is None else 0
             self._latest[process] = msgspec.structs.replace(
-                text, in_flight=0, started=0, offered=offered, requests_in_window={}
+                latest, in_flight=0, started=0, offered=offered, requests_in_window={}
             )
 
     def progress(self, phase: str, starts_at: float, ends_at: float, now: float, lost: int) -> Progress:
-        """How the run stands at `now` (seconds since the epoch), of which `lost` processes fell silent."""
+        """Return the progress of the run at `now` (seconds since the epoch), of whose processes `lost` are lost."""
         latest = self._latest.values()
         while self._times and self._times[0][0] < now - TIMES_SPAN_S:
             self._times.popleft()
@@ -111,14 +111,14 @@ class ProgressAggregator:
         )
 
     def _limits_used(self) -> dict[str, float]:
-        held: Counter[str] = Counter()
+        requests: Counter[str] = Counter()
         for counts in self._latest.values():
-            held.update(counts.requests_in_window)
+            requests.update(counts.requests_in_window)
         used = {}
-        for op, requests in held.items():
+        for op, count in requests.items():
             limit = self._scenario.limit(Op(op))
             if limit is not None:
-                used[op] = requests / (limit.per_second * PeakWindow.span_s)
+                used[op] = count / (limit.per_second * PeakWindow.span_s)
         return used
 
 

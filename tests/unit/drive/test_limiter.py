@@ -59,6 +59,7 @@ def test_release_lets_the_next_concurrent_request_out(clock: VirtualClock) -> No
     waiting = acquiring(limiter, 3)
     clock.run(until=105.0)
     assert passed_at(waiting) == [100.0, 100.0, None]
+    assert "2 of 2 in flight, lease until inf" in repr(limiter)
     limiter.release()
     clock.run()
     assert passed_at(waiting) == [100.0, 100.0, 105.0]

@@ -36,7 +36,10 @@ class VirtualClock:
             return event.ready()
         woken = GeventEvent()
         waiter = (until, next(self._order), woken)
-        wake = lambda _: woken.set()  # noqa: E731
+
+        def wake(_: object) -> None:
+            woken.set()
+
         event.rawlink(wake)
         if until < math.inf:
             insort(self._waiting, waiter)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import gevent
 from gevent import Greenlet
+from msgspec import structs
 
 from loadtest.drive.executor import FlowExecutor, Transport
+from loadtest.drive.http.errors import ConnectionClosed
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job as ServerJob
@@ -23,21 +25,16 @@ TRANSPORT_S = 0.002
 HOLD_S = 1.0
 
 
-class Count:
-    """How many jobs were sent."""
-
-    count = 0
-
-    def add(self) -> None:
-        self.count += 1
-
-
 class RequestCounts:
-    """The requests of each operation, and the jobs that were sent; kept in memory."""
+    """The counts of a Recorder that an executor uses, without its files."""
 
     def __init__(self) -> None:
         self.requests = {op: RequestLog(op, keep_sends=False) for op in Op}
-        self.tally = Count()
+        self.tally = self
+        self.count = 0
+
+    def add(self) -> None:
+        self.count += 1
 
 
 class VirtualWire:
@@ -85,10 +82,10 @@ class VirtualWire:
         answer = self.misbehave(step, self.now) or self._answer(step)
         self.requests.append((step.op, sent_at, answer.status))
         self.clock.sleep(TRANSPORT_S)
-        error = None if answer.status else "connection reset"
-        return Response(
-            answer.status, answer.body, sent_at, self.now, answer.retry_after_s, error, answer.body_progress
-        )
+        if not answer.status:
+            error = ConnectionClosed("connection reset")
+            return Response(0, b"", sent_at, self.now, error=str(error), error_kind=error.kind)
+        return structs.replace(answer, sent_at=sent_at, answered_at=self.now)
 
     def _answer(self, step: Send) -> Response:
         wait_s = self.endpoint.admit(step.op, self.now)
