@@ -43,6 +43,11 @@ def quoted(value: object) -> str:
     return f'"{text}"' if len(text) <= _SHOWN_LENGTH else f'"{text[:_SHOWN_LENGTH]}…"'
 
 
+def last_lines(text: str, count: int) -> str:
+    """Return the last lines of what a process wrote, as one line for a message."""
+    return " | ".join(text.strip().splitlines()[-count:]) or "it wrote nothing"
+
+
 def _match(pattern: re.Pattern[str], text: object, what: str, unit: str, default: str) -> re.Match[str]:
     """The parts of a quantity; ValueError says what the text lacks and how to write it."""
     plain = str(text).strip()
@@ -165,3 +170,9 @@ def filled_from_file(value: object, key: str, readers: Mapping[str, Callable[[st
     if readers is None or not isinstance(value, dict) or key in value or not isinstance(value.get("file"), str):
         return value
     return {**value, key: readers[key](value["file"])}
+
+
+def nearest_rank(n: int, per_mille: int) -> int:
+    """Return the rank, from 1, of a percentile among n sorted values: ceil(p·n), exact in whole numbers."""
+    whole, rest = divmod(per_mille * n, 1000)
+    return max(1, whole + 1 if rest else whole)

@@ -10,11 +10,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from loadtest.analyze.jobs import FLOWS, OUTCOMES, Floats, JobColumns, LoadWindow, Mask
-from loadtest.analyze.stats.quantiles import PER_MILLE, is_supported, nearest_rank, quantiles
+from loadtest.analyze.stats.quantiles import PER_MILLE, is_supported, quantiles
 from loadtest.analyze.summary import Censored, FlowSummary, OutcomeSummary, Quantiles
 from loadtest.record.run import RunRecord
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
+from loadtest.units import nearest_rank
 
 _NOTHING: Floats = np.empty(0)
 _QUANTITIES = (

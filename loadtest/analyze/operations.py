@@ -13,10 +13,8 @@ import pyarrow.compute as pc
 from loadtest.analyze.jobs import Floats, Mask, floats
 from loadtest.analyze.stats.time_bins import Bins, rounded
 from loadtest.analyze.summary import OperationSummary
-from loadtest.protocol.operations import Limit, Op
+from loadtest.protocol.operations import TOO_MANY_REQUESTS, Limit, Op
 from loadtest.scenario.model import Scenario
-
-TOO_MANY_REQUESTS = 429
 
 
 def operation_summaries(

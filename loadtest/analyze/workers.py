@@ -11,8 +11,9 @@ from scipy import special
 
 from loadtest.analyze.jobs import Floats, JobColumns
 from loadtest.analyze.stats.multiple_testing import holm_levels
-from loadtest.analyze.stats.quantiles import nearest_rank, quantiles
+from loadtest.analyze.stats.quantiles import quantiles
 from loadtest.analyze.summary import WorkerComparison, WorkerSummary
+from loadtest.units import nearest_rank
 
 ERROR_RATE = 0.05
 """How often, at most, any of equal workers is named as different."""

@@ -21,7 +21,7 @@ from loadtest.gate.judge import judge_all
 from loadtest.record.audit import audit, peak_requests
 from loadtest.record.directory import TABLES, RunDirectory
 from loadtest.record.parquet import MissingColumnError
-from loadtest.record.run import RunRecord
+from loadtest.record.run import READABLE_SCHEMAS, RunRecord
 from loadtest.report.ci.junit import junit
 from loadtest.report.pages.run import report_html
 from loadtest.scenario.gates import Gate
@@ -88,8 +88,11 @@ def summarize_and_judge(recorded: RecordedRun, gates: Sequence[Gate], compared: 
 def _scenario_of(run: RunRecord, directory: RunDirectory) -> Scenario:
     """What a run was asked for; RunDirectoryError where another version wrote it down."""
     place = directory.path / "run.json"
-    if run.schema != 1:
-        raise RunDirectoryError(f"{place}: has schema {run.schema}, this version reads 1; use the one that wrote it")
+    if run.schema not in READABLE_SCHEMAS:
+        readable = " and ".join(map(str, READABLE_SCHEMAS))
+        raise RunDirectoryError(
+            f"{place}: has schema {run.schema}, this version reads {readable}; use the one that wrote it"
+        )
     try:
         return Scenario.model_validate(run.scenario)
     except ValidationError as error:

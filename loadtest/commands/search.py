@@ -1,4 +1,4 @@
-"""`loadtest run` of a scenario with a search: probe after probe, each an ordinary run in a directory of its own."""
+"""`loadtest run` of a scenario with a search: one probe after another, each a run in a directory of its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import signal
 import ssl
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -16,64 +15,63 @@ from rich.console import Console
 from loadtest.analyze.summary import Summary
 from loadtest.capacity.breakpoint.bisection import Bounds, Probe, ProbeOutcome, SearchEnd, next_step, outcome_of
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped
-from loadtest.commands.run import SIGNAL_ENDINGS, RunRequest, choose_directory, drive
-from loadtest.errors import InvalidResponse, RecordingError, RunAborted, UsageError
-from loadtest.protocol.client_messages import decode_health
+from loadtest.commands.run import SIGNAL_ENDINGS, RunRequest, drive
+from loadtest.errors import RecordingError, RunAborted, UsageError
+from loadtest.flows.health import EndpointHealth
+from loadtest.flows.steps import NO_RESPONSE, Response
 from loadtest.protocol.operations import OPERATIONS, Op, authorization
 from loadtest.record.atomic_file import reserve_space, write_atomic
+from loadtest.record.directory import make_directory
+from loadtest.record.new_run import default_path
 from loadtest.report.pages.search import search_html
 from loadtest.report.terminal.search import print_probe, print_search
 from loadtest.scenario.credentials import api_key
 from loadtest.scenario.model import Scenario
-from loadtest.scenario.probes import as_overrides, blocking_reason, first_rate, scaled_to
+from loadtest.scenario.probes import blocking_reason, first_rate, scaled_to
 from loadtest.scenario.proxies import proxy_url
 from loadtest.scenario.settings import Ceilings
 from loadtest.scenario.target import RemoteTarget
 
-ANSWER_WITHIN_S = 10.0
-
 
 def unfinished_jobs(url: str, key: str) -> int:
-    """Jobs that wait or run at an endpoint, as its health tells; Aborted where it does not answer.
+    """Return the number of jobs that wait or run at an endpoint. Raises RunAborted if it does not report them.
 
-    It goes the way that the load goes: by the same proxy, and with the same certificates trusted.
+    The request takes the way of the load: the same proxy, and the same certificates trusted.
     """
-    # Slow to import, and no other run than a search of an endpoint that stays needs it.
+    # Slow to import, and needed only by a search of an endpoint that stays.
     import httpx
 
     operation = OPERATIONS[Op.HEALTH]
-    way = httpx.Client(
-        proxy=proxy_url(url), verify=ssl.create_default_context(), trust_env=False, timeout=ANSWER_WITHIN_S
-    )
-    try:
-        with way:
-            answer = way.request(
-                operation.method, url + operation.path, headers={"Authorization": authorization(key)}
-            )
-        if not answer.is_success:
-            raise InvalidResponse(f"HTTP {answer.status_code}")
-        jobs = decode_health(answer.content).jobs
-    except (httpx.HTTPError, InvalidResponse) as error:
-        raise RunAborted(f"target: {url} does not tell its health between two probes: {error}") from None
-    return jobs.in_queue + jobs.in_progress
+
+    def send(timeout_s: float) -> Response:
+        tls = ssl.create_default_context()
+        try:
+            with httpx.Client(proxy=proxy_url(url), verify=tls, trust_env=False, timeout=timeout_s) as client:
+                headers = {"Authorization": authorization(key)}
+                answer = client.request(operation.method, url + operation.path, headers=headers)
+        except httpx.HTTPError as error:
+            return msgspec.structs.replace(NO_RESPONSE, error=str(error))
+        return msgspec.structs.replace(NO_RESPONSE, status=answer.status_code, body=answer.content)
+
+    return EndpointHealth(url, send).unfinished_jobs()
 
 
 FILE, PAGE = "search.json", "search.html"
-ASK_EVERY_S = 1.0
+POLL_INTERVAL_S = 1.0
 
 
 def search(request: RunRequest, scenario: Scenario) -> int:
-    """Run a scenario as often as its search takes; the contract's exit code.
+    """Run a scenario as often as its search takes; return the exit code.
 
     Raises UsageError or RunDirectoryError before anything is sent or made.
     """
     if request.expect_workers:
         raise UsageError("--expect-workers: workers leave after one run, a search takes many; use --processes")
-    return BreakpointSearch(request, scenario, choose_directory(request, scenario)).search()
+    return BreakpointSearch(request, scenario, request.out or default_path(scenario)).search()
 
 
 class BreakpointSearch:
-    """A search as it goes on: what the probes came to, and the signal that asked for its end, if one did."""
+    """A search that goes on: the results of its probes, and the signal that ended it, if one did."""
 
     def __init__(self, request: RunRequest, scenario: Scenario, path: Path) -> None:
         assert scenario.search is not None
@@ -88,22 +86,22 @@ class BreakpointSearch:
         self._caught: list[signal.Signals] = []
 
     def search(self) -> int:
-        """Probe until the edges are known or something ends the search, and leave its files; the exit code."""
+        """Probe until the edges are known or the search is stopped, write its files, and return the exit code."""
         self._begin()
         progress = Console(stderr=True)
-        unkept = ""
-        while isinstance(step := self._next(), Probe) and not unkept:
+        write_error = ""
+        while isinstance(step := self._next(), Probe) and not write_error:
             self._probes.append(self._run_probe(step))
             print_probe(len(self._probes), self._probes[-1], progress)
-            unkept = self._save()
+            write_error = self._save()
         end = step if isinstance(step, SearchEnd) else stopped(self._probes)
-        found = measured_search(self._scenario, end, self._probes, unkept)
+        found = measured_search(self._scenario, end, self._probes, write_error)
         self._write_result(found)
         return SIGNAL_ENDINGS[self._caught[0]] if self._caught else found.verdict.exit_code
 
     def _begin(self) -> None:
         self._note_signals()
-        self._path.mkdir(parents=True)
+        make_directory(self._path)
         try:
             reserve_space(self._reserve)
         except RecordingError:
@@ -114,7 +112,7 @@ class BreakpointSearch:
         return next_step(self._bounds, [each.tried for each in self._probes])
 
     def _save(self) -> str:
-        """Keep what the probes so far came to, whatever may end this process; why it could not be kept, if so."""
+        """Write the result up to now, in case this process is killed; return why that failed, or an empty text."""
         content = _encoded(measured_search(self._scenario, stopped(self._probes), self._probes))
         try:
             write_atomic(self._path / FILE, content)
@@ -124,7 +122,7 @@ class BreakpointSearch:
         return ""
 
     def _write_result(self, found: BreakpointResult) -> None:
-        """Leave the result, with the room that was set aside, and its page; RecordingError where the disk refuses."""
+        """Write the result, in the space reserved for it, and its page. Raises RecordingError if the disk is full."""
         self._reserve.unlink(missing_ok=True)
         try:
             write_atomic(self._path / FILE, _encoded(found))
@@ -135,7 +133,7 @@ class BreakpointSearch:
         print_search(found, self._path / PAGE, Console())
 
     def _run_probe(self, step: Probe) -> ProbeResult:
-        """What a probe came to, or why it was not sent."""
+        """Run a probe; return its result, or why it was not sent."""
         number = len(self._probes) + 1
         probe = scaled_to(self._scenario, step.rate_per_s, step.stretch, self._scenario.seed + number - 1)
         probe = probe.model_copy(update={"ceilings": self._left})
@@ -144,16 +142,15 @@ class BreakpointSearch:
             return msgspec.structs.replace(bare, outcome=ProbeOutcome.REFUSED, reason=why)
         try:
             self._wait_until_empty()
-            return self._sent(bare, probe, self._path / f"probe-{number:02}")
+            return self._send(bare, probe, self._path / f"probe-{number:02}")
         except RunAborted as error:
             return msgspec.structs.replace(bare, reason=str(error))
 
-    def _sent(self, bare: ProbeResult, probe: Scenario, path: Path) -> ProbeResult:
+    def _send(self, bare: ProbeResult, probe: Scenario, path: Path) -> ProbeResult:
         if self._caught:
             return msgspec.structs.replace(bare, reason=f"{self._caught[0].name} was caught.")
-        overrides = [*self._request.overrides, *as_overrides(probe)]
         try:
-            ended = drive(replace(self._request, seed=probe.seed, overrides=overrides), probe, path)
+            ended = drive(self._request, probe, path)
         except RecordingError as error:
             return msgspec.structs.replace(bare, reason=str(error))
         finally:
@@ -167,7 +164,7 @@ class BreakpointSearch:
         stopped = bool(self._caught) or ended.error is not None
         return msgspec.structs.replace(
             bare,
-            outcome=ProbeOutcome.STOPPED if stopped else outcome_of(summary, ended.directory.read_run().reason or ""),
+            outcome=ProbeOutcome.STOPPED if stopped else outcome_of(summary, ended.directory.read_run().stop),
             reason=summary.reason if ended.error is None else str(ended.error),
             run=path.name,
             jobs=summary.jobs["submitted"],
@@ -176,7 +173,7 @@ class BreakpointSearch:
         )
 
     def _wait_until_empty(self) -> None:
-        """After a probe of an endpoint that stays, wait until none of its jobs is unfinished; else Aborted."""
+        """Wait until an endpoint that outlives its probes has no unfinished jobs. Raises RunAborted on timeout."""
         target = self._scenario.target
         if not isinstance(target, RemoteTarget) or not any(each.run for each in self._probes):
             return
@@ -185,12 +182,12 @@ class BreakpointSearch:
             if time.monotonic() > by:
                 raise RunAborted(
                     f"target: {target.url} has {left} unfinished jobs {self._empty_within_s:g} s after a probe; "
-                    "a search needs an endpoint to itself, or a longer search.empty_within"
+                    "a search needs an endpoint to itself, or a longer search.empty_timeout"
                 )
-            time.sleep(ASK_EVERY_S)
+            time.sleep(POLL_INTERVAL_S)
 
     def _note_signals(self) -> None:
-        """Between probes a signal ends the search; while one is driven it is passed on."""
+        """Let a signal end the search; while a probe runs, it is forwarded to it instead."""
 
         def note(number: int, _frame: FrameType | None) -> None:
             self._caught.append(signal.Signals(number))
@@ -204,7 +201,7 @@ def _encoded(found: BreakpointResult) -> bytes:
 
 
 def _remaining_ceilings(ceilings: Ceilings, summary: Summary, price: float | None) -> Ceilings:
-    """What a run leaves of the ceilings, which hold for all probes together."""
+    """Return what a run leaves of the ceilings, which hold for all probes together."""
     jobs, cost = ceilings.jobs, ceilings.cost
     if jobs is not None:
         jobs -= summary.jobs["submitted"]

@@ -1,4 +1,4 @@
-"""What Locust is given: `locust -f loadtest/drive/locustfile.py --scenario scenarios/steady.yaml`."""
+"""The file that Locust loads: `locust -f loadtest/drive/locustfile.py --scenario scenarios/steady.yaml`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -15,13 +16,14 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.drive.cluster import messages
-from loadtest.drive.cluster.generator import Generator
+from loadtest.drive.cluster.generator import Generator, GeneratorRun, build_generator, tune_garbage_collection
+from loadtest.drive.cluster.link import LocustLink
 from loadtest.drive.cluster.master import Master, as_loadtest_error
 from loadtest.drive.cluster.membership import ABANDON_AFTER_S
-from loadtest.drive.cluster.messages import subscribe
-from loadtest.drive.options import RunConfig, add_options, read_plan
+from loadtest.drive.options import RunConfig, add_options, read_config
 from loadtest.drive.shape import StagesShape
-from loadtest.drive.users import MixedUser, RunsyncUser, RunUser, StreamUser, user_class
+from loadtest.drive.timer import GeventClock
+from loadtest.drive.users import JobUser, MixedUser, RunsyncUser, RunUser, StreamUser, user_class
 from loadtest.errors import ExitCode, LoadtestError
 from loadtest.record.run import Ending
 
@@ -34,71 +36,91 @@ events.init_command_line_parser.add_listener(add_options)
 
 @events.init.add_listener
 def prepare(environment: Environment, **_: Any) -> None:
-    """Make this process a lead, a hand, or, where it has no others, both."""
-    logging.getLogger("locust.runners").setLevel(logging.ERROR)
-    # Locust ends a run whose workers are all out of reach for 3 s; ours waits for a link that comes back.
-    runners.HEARTBEAT_LIVENESS = math.ceil(ABANDON_AFTER_S)
-    generator = None if isinstance(environment.runner, MasterRunner) else Generator(environment)
-    if generator is not None:
-        environment.events.test_stopping.add_listener(lambda **_: generator.release_users())
-    if isinstance(environment.runner, WorkerRunner):
-        set_up_generator(environment, generator)
-        return
+    """Make this process the master, a generator, or both if it has no others."""
+    assert environment.runner is not None
     assert environment.parsed_options is not None
+    logging.getLogger("locust.runners").setLevel(logging.ERROR)
+    # Locust ends a run if it has not heard of any worker for 3 s; a broken link may be repaired.
+    runners.HEARTBEAT_LIVENESS = math.ceil(ABANDON_AFTER_S)
+    link = LocustLink(environment.runner)
+    generator = None if isinstance(environment.runner, MasterRunner) else set_up_generator(environment, link)
+    if isinstance(environment.runner, WorkerRunner):
+        assert generator is not None
+        set_up_worker(environment, environment.runner, generator)
+        return
     try:
-        plan = read_plan(environment.parsed_options)
+        config = read_config(environment.parsed_options)
     except LoadtestError as error:
         sys.stderr.write(f"loadtest: {error}\n")
         raise SystemExit(error.exit_code) from None
-    environment.user_classes = [user_class(plan.scenario)]
-    shape = StagesShape(plan)
+    environment.user_classes = [user_class(config.scenario)]
+    shape = StagesShape(config)
     shape.runner = environment.runner
     environment.shape_class = shape
-    set_up_master(environment, plan, shape, generator)
+    set_up_master(environment, config, link, shape, generator)
 
 
-def set_up_generator(environment: Environment, generator: Generator | None) -> None:
-    """A process that only sends finishes its part when Locust, or its own end, stops its users."""
+def set_up_generator(environment: Environment, link: LocustLink) -> Generator:
+    """Return the generator of this process, whose users begin with its run and end with the test."""
     assert environment.runner is not None
-    assert generator is not None
+
+    def begin(run: GeneratorRun) -> None:
+        tune_garbage_collection()
+        environment.user_classes = [user_class(run.scenario)]
+        JobUser.jobs = run.jobs
+        JobUser.run_started.set()
+
+    def end_load(**_: Any) -> None:
+        JobUser.run_started.clear()
+        generator.end_load()
+
+    def build(start: messages.StartRun) -> GeneratorRun:
+        return build_generator(start, environment, link)
+
+    generator = Generator(GeventClock(), link, build, begin, environment.runner.stop)
+    link.subscribe(messages.TO_GENERATOR, generator.on_message)
+    environment.events.test_stopping.add_listener(end_load)
+    return generator
+
+
+def set_up_worker(environment: Environment, runner: WorkerRunner, generator: Generator) -> None:
+    """Let a process that only sends finish its part when its users are stopped."""
+
+    def close_link(**_: Any) -> None:
+        """Close the connection; what a master that has died did not receive is not waited for."""
+        runner.client.close(linger=LINGER_MS)
+
     environment.process_exit_code = 0
-    finishing = RunOnce(generator.finish)
-    environment.events.test_start.add_listener(lambda **_: finishing.reset())
-    environment.events.test_stop.add_listener(lambda **_: finishing())
-    environment.events.quit.add_listener(lambda **_: close_master_link(environment.runner))
-    gevent.signal_handler(signal.SIGTERM, environment.runner.quit)
+    at_test_stop(environment, generator.finish)
+    environment.events.quit.add_listener(close_link)
+    gevent.signal_handler(signal.SIGTERM, runner.quit)
 
 
-def close_master_link(runner: Any) -> None:
-    """What could not be told to a lead that has died is not waited for at the end of this process."""
-    runner.client.close(linger=LINGER_MS)
-
-
-def set_up_master(environment: Environment, plan: RunConfig, shape: StagesShape, generator: Generator | None) -> None:
-    """Tie a run to each start and stop of Locust's."""
-    assert environment.runner is not None
+def set_up_master(
+    environment: Environment, config: RunConfig, link: LocustLink, shape: StagesShape, generator: Generator | None
+) -> None:
+    """Tie a run to each test that Locust starts and stops."""
 
     def begin(**_: Any) -> None:
-        finishing.reset()
-        master = Master(plan, environment)
+        master = Master(config, GeventClock(), link)
         shape.attach(master)
         try:
             master.begin()
         except Exception as error:
-            # Locust puts it in its log, and would wait for ever for a run that never is on.
+            # Locust would log it, and wait for ever for a run that never begins.
             master.abort(as_loadtest_error(error))
             raise
 
-    def conclude() -> None:
+    def finish() -> None:
         master = shape.master
         if master is not None:
             if generator is not None:
                 generator.finish()
             master.finish()
-            environment.process_exit_code = build_results(master, plan)
+            environment.process_exit_code = build_results(master, config)
             shape.attach(None)
 
-    def hear(name: str, message: Any) -> None:
+    def on_message(name: str, message: Any) -> None:
         if shape.master is not None:
             shape.master.on_message(name, message)
 
@@ -106,48 +128,45 @@ def set_up_master(environment: Environment, plan: RunConfig, shape: StagesShape,
         if shape.master is not None:
             shape.master.on_generator_connected(client_id)
 
-    def terminated() -> None:
-        """Locust listens to SIGTERM only once a shape has ended; until then it would be death."""
+    def on_sigterm() -> None:
+        """End the run; Locust handles SIGTERM only once the shape has ended, and would be killed until then."""
         if shape.master is not None:
             shape.master.stop(Ending.TERMINATED)
 
-    def faulted(exception: Exception, **_: Any) -> None:
+    def on_user_error(exception: Exception, **_: Any) -> None:
         if shape.master is not None:
-            shape.master.abort(LoadtestError(f"a fault of ours in a user: {exception!r}"))
+            shape.master.abort(LoadtestError(f"internal error in a user: {exception!r}"))
 
-    finishing = RunOnce(conclude)
-    subscribe(environment.runner, messages.TO_MASTER, hear)
+    at_test_stop(environment, finish)
+    link.subscribe(messages.TO_MASTER, on_message)
     environment.events.worker_connect.add_listener(on_connected)
     environment.events.test_start.add_listener(begin)
-    environment.events.user_error.add_listener(faulted)
-    environment.events.test_stop.add_listener(lambda **_: finishing())
-    gevent.signal_handler(signal.SIGTERM, terminated)
+    environment.events.user_error.add_listener(on_user_error)
+    gevent.signal_handler(signal.SIGTERM, on_sigterm)
 
 
-class RunOnce:
-    """Something to be done once, though Locust asks twice when a signal comes while it stops; all wait for it."""
+def at_test_stop(environment: Environment, work: Callable[[], None]) -> None:
+    """Do this once at the end of each test; if a signal makes Locust stop the test again, it waits for the same."""
+    pending = gevent.Greenlet(work)
 
-    def __init__(self, work: Any) -> None:
-        self._work = work
-        self._doing: gevent.Greenlet[..., None] | None = None
+    def on_start(**_: Any) -> None:
+        nonlocal pending
+        pending = gevent.Greenlet(work)
 
-    def __call__(self) -> None:
-        """Do it, or wait until it is done."""
-        if self._doing is None:
-            self._doing = gevent.spawn(self._work)
-        self._doing.get()
+    def on_stop(**_: Any) -> None:
+        pending.start()
+        pending.get()
 
-    def reset(self) -> None:
-        """It may be done once more."""
-        self._doing = None
+    environment.events.test_start.add_listener(on_start)
+    environment.events.test_stop.add_listener(on_stop)
 
 
-def build_results(master: Master, plan: RunConfig) -> int:
-    """Let another process build the results, unless the one that started us will; the exit code of this one."""
+def build_results(master: Master, config: RunConfig) -> int:
+    """Build the results in another process, unless the process that started this one does; return the exit code."""
     if master.run_log is None or master.run_log.close_error is not None:
         error = master.error if master.run_log is None else master.run_log.close_error
         sys.stderr.write(f"loadtest: {error}\n")
         return error.exit_code if error is not None else ExitCode.USAGE
-    if plan.progress_fd is not None:
+    if config.progress_fd is not None:
         return 0
     return subprocess.call([sys.executable, "-m", "loadtest", "report", str(master.run_log.directory.path)])

@@ -1,35 +1,34 @@
-"""What a run is told on Locust's command line, beside what Locust itself takes."""
+"""The options that a run adds to Locust's command line, and the run that they describe."""
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loadtest.addresses import LOOPBACK
 from loadtest.errors import UsageError
-from loadtest.record.run import COMMAND_VARIABLE
+from loadtest.record.directory import RunDirectory
+from loadtest.record.new_run import create_run, default_path
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
-from loadtest.traffic.arrivals import Schedule, draw_schedule
-from loadtest.traffic.settings import OpenLoad
-
-LOOPBACK = "127.0.0.1"
 
 
 def add_options(parser: Any) -> None:
-    """Add ours to Locust's parser; whatever listens does so on loopback, unless told otherwise."""
+    """Add the options of a run to Locust's parser; servers listen on loopback unless the user names an address."""
     ours = {"include_in_web_ui": False}
     parser.add_argument("--scenario", default="", help="The scenario file", **ours)
     parser.add_argument("--target", default="", help="An endpoint's whole URL, instead of the scenario's", **ours)
-    parser.add_argument("--out", default="", help="The run directory, which must not be there yet", **ours)
+    parser.add_argument("--out", default="", help="The run directory, which must not exist yet", **ours)
     parser.add_argument("--seed", default="", help="Another seed than the scenario's", **ours)
     parser.add_argument(
         "--set", default=[], action="append", help="KEY=VALUE in the scenario; may be repeated", **ours
     )
+    parser.add_argument("--run", default="", help="A run directory that `loadtest run` has made", **ours)
     parser.add_argument("--keep", default="", help="A worker's own directory for what it records", **ours)
     parser.add_argument("--progress-fd", default="", help="File descriptor for lines of progress", **ours)
     parser.set_defaults(web_host=LOOPBACK, master_bind_host=LOOPBACK)
@@ -37,20 +36,21 @@ def add_options(parser: Any) -> None:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What is to be run. `schedule` is None for a closed load; `progress_fd` where nobody listens."""
+    """The run that this process starts. `open_directory` returns the run's directory, with its first `run.json`.
+
+    `progress_fd` is None if no process reads the progress.
+    """
 
     scenario: Scenario
-    schedule: Schedule | None
-    out: Path | None
-    progress_fd: int | None
-    command: str
+    open_directory: Callable[[], RunDirectory]
+    progress_fd: int | None = None
     processes: int = 1
 
 
-def read_plan(parsed: Namespace) -> RunConfig:
-    """What this process is asked to run.
+def read_config(parsed: Namespace) -> RunConfig:
+    """Return the run that the options describe: the scenario of a run directory, or of a file and its overrides.
 
-    ScenarioError where the scenario does not hold, UsageError for what Locust takes and only the stages can say.
+    Raises ScenarioError if the scenario is not valid, UsageError for options of Locust that only the stages can set.
     """
     for option, value in (
         ("--run-time", parsed.run_time),
@@ -61,19 +61,26 @@ def read_plan(parsed: Namespace) -> RunConfig:
             raise UsageError(
                 f"{option}: has no effect here; the stages of the scenario say how many and for how long"
             )
+    scenario, open_directory = _created_run(Path(parsed.run)) if parsed.run else _new_run(parsed)
+    return RunConfig(
+        scenario,
+        open_directory,
+        int(parsed.progress_fd) if parsed.progress_fd else None,
+        max(1, parsed.expect_workers) if parsed.master else 1,
+    )
+
+
+def _created_run(path: Path) -> tuple[Scenario, Callable[[], RunDirectory]]:
+    directory = RunDirectory(path)
+    return Scenario.model_validate(directory.read_run().scenario), lambda: directory
+
+
+def _new_run(parsed: Namespace) -> tuple[Scenario, Callable[[], RunDirectory]]:
     scenario = load_scenario(
         Path(parsed.scenario),
         parsed.set,
         seed=int(parsed.seed) if parsed.seed else None,
         target=parsed.target or None,
     )
-    load = scenario.load
-    shares: dict[str, float] = {flow: scenario.share(flow) for flow in scenario.flows}
-    return RunConfig(
-        scenario,
-        draw_schedule(load, shares, scenario.seed) if isinstance(load, OpenLoad) else None,
-        Path(parsed.out) if parsed.out else None,
-        int(parsed.progress_fd) if parsed.progress_fd else None,
-        os.environ.get(COMMAND_VARIABLE) or shlex.join(sys.argv),
-        max(1, parsed.expect_workers) if parsed.master else 1,
-    )
+    out = Path(parsed.out) if parsed.out else None
+    return scenario, lambda: create_run(scenario, out or default_path(scenario), shlex.join(sys.argv))

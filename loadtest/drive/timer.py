@@ -1,13 +1,15 @@
-"""Waiting until a time, to some ten microseconds.
+"""The clock of the load generator, whose sleep is accurate to some ten microseconds.
 
-The loop's own timers are late by up to a millisecond, since epoll counts in whole ones; at 1000 arrivals a
-second that is the gap between two of them. Linux has timers that are files and that epoll tells of at once:
-one of them is set to the earliest time that anybody waits for. Elsewhere the loop's timers do.
+The timers of the event loop are late by up to a millisecond, since epoll counts whole milliseconds; at 1000
+arrivals per second that is the gap between two of them. Linux has timers that are files (timerfd), which epoll
+reports at once: one of them is set to the earliest time that any greenlet waits for. Other systems use the
+timers of the loop.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sys
 from functools import cache
@@ -19,25 +21,37 @@ from typing import Any
 import gevent
 from gevent import get_hub, getcurrent
 
-from loadtest.clock import Clock
+from loadtest.clock import Event, WallClock
 
 READ = 1
 ABSOLUTE = 1
 NANOSECONDS = 10**9
 
 
-def sleep_until(at: float, clock: Clock) -> None:
-    """Let others run until this time."""
-    wait_s = at - clock.now()
-    if wait_s > 0:
-        if sys.platform == "linux":
-            _process_timer().wait(wait_s)
-        else:
-            gevent.sleep(wait_s)
+class GeventClock(WallClock):
+    """The wall clock of a process that runs on gevent: while one greenlet waits, others run."""
+
+    def sleep_until(self, at: float) -> None:
+        """Let others run until this time; return at once if it has passed."""
+        wait_s = at - self.now()
+        if wait_s > 0:
+            if sys.platform == "linux":
+                _process_timer().wait(wait_s)
+            else:
+                gevent.sleep(wait_s)
+
+    def sleep(self, seconds: float) -> None:
+        """Let others run for this many seconds."""
+        gevent.sleep(seconds)
+
+    def wait(self, event: Event, until: float) -> bool:
+        """Let others run until the event is set or this time has passed; return whether the event is set."""
+        event.wait(timeout=None if until == math.inf else max(0.0, until - self.now()))
+        return bool(event.ready())
 
 
 class PreciseTimer:
-    """One timer of the system for all who wait in this process."""
+    """One timer of the system for all greenlets of this process that wait until a time."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -52,7 +66,7 @@ class PreciseTimer:
         self._watcher.start(self._on_expired)
 
     def wait(self, seconds: float) -> None:
-        """Let others run for so long."""
+        """Let others run for this many seconds."""
         at = clock_gettime(CLOCK_MONOTONIC) + seconds
         waiter: list[Any] = [at, next(self._order), getcurrent()]
         heappush(self._waiting, waiter)
@@ -60,7 +74,7 @@ class PreciseTimer:
             self._arm(at)
         try:
             self._hub.switch()
-        # Whatever ends the wait, a killed user too, must not be switched to when the time has come.
+        # A greenlet whose wait was ended otherwise, by a kill for one, must not be switched to at its time.
         except BaseException:
             waiter[2] = None
             raise
@@ -71,11 +85,11 @@ class PreciseTimer:
             waiting = heappop(self._waiting)[2]
             if waiting is not None:
                 waiting.switch()
-        # Setting it, be it to never, also takes back that it has rung.
+        # Setting the timer, even to never, also clears that it has expired.
         self._arm(self._waiting[0][0] if self._waiting else 0.0)
 
     def _arm(self, at: float) -> None:
-        """Ring at this time of the monotonic clock, at once where it has passed; 0 is never."""
+        """Expire at this time of the monotonic clock, at once if it has passed; never if it is 0."""
         seconds = int(at)
         times = (ctypes.c_long * 4)(0, 0, seconds, int((at - seconds) * NANOSECONDS))
         if self._libc.timerfd_settime(self._file, ABSOLUTE, times, None) != 0:

@@ -1,4 +1,4 @@
-"""The Locust users: slots that carry jobs out; a class a flow, and one for scenarios that mix them."""
+"""The Locust users: one class per flow, and one for scenarios that mix flows."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from loadtest.scenario.model import Scenario
 
 
 class JobUser(User):
-    """A slot: it takes the next job, drives it to its end, and takes the next."""
+    """A user that runs one job after another."""
 
     abstract = True
     jobs: ClassVar[JobDispatcher]
-    """The jobs of the run that is on; the same for all users."""
+    """The jobs of the current run, the same for all users."""
     run_started: ClassVar[Event] = Event()
-    """Set while there is a run whose jobs can be carried out."""
+    """Set while there is a run."""
 
     def on_start(self) -> None:
-        """Come in, and be counted; in a process that has just joined, the run may still have to begin."""
+        """Wait until the run begins, as a process that has just connected must, and take a number."""
         self.run_started.wait()
         self._number = self.jobs.register_user()
 
     def stop(self, force: bool = False) -> bool:
-        """A user that Locust takes away ends its job first, unless the run is over."""
-        under_way = self.run_started.is_set() and not self.jobs.finished.is_set()
-        return bool(super().stop(force=force and not under_way))
+        """Stop once the current job has ended, or at once if the run is over."""
+        running = self.run_started.is_set() and not self.jobs.finished.is_set()
+        return bool(super().stop(force=force and not running))
 
     def wait_time(self) -> float:
-        """Think, in the closed model; seconds."""
+        """Return the think time of the closed model, in seconds."""
         return self.jobs.think_time_s()
 
     @task
     def run_jobs(self) -> None:
-        """Carry out jobs; when none is left, wait for the end of the run.
+        """Run jobs; when none is left, wait for the end of the run.
 
-        A pause between two jobs and the stopping of a user are left to Locust. Where there is neither, the
-        next job begins at once: by way of Locust it would begin later by about what a request costs.
+        Locust sees to the pause between two jobs, and to the stop of a user. Without either, the next job begins at
+        once: through Locust it would begin later by about the cost of a request.
         """
         while self.jobs.run_next(self._number):
             if self.jobs.has_think_time or self._state == LOCUST_STATE_STOPPING:
@@ -68,7 +68,7 @@ class WebhookUser(JobUser):
 
 
 class MixedUser(JobUser):
-    """Each job by the flow that the schedule, or its share of the users, gives it."""
+    """Each job by the flow that the schedule, or the user's number, assigns to it."""
 
 
 _CLASSES: dict[FlowName, type[JobUser]] = {
@@ -80,6 +80,6 @@ _CLASSES: dict[FlowName, type[JobUser]] = {
 
 
 def user_class(scenario: Scenario) -> type[JobUser]:
-    """The class of a scenario's users."""
+    """Return the class of a scenario's users."""
     flows = list(scenario.flows)
     return _CLASSES[flows[0]] if len(flows) == 1 else MixedUser

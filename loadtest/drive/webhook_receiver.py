@@ -1,4 +1,4 @@
-"""Where the endpoint tells a process of jobs that ended: a small HTTP server of its own."""
+"""The webhook receiver of a process: a small HTTP server that the endpoint notifies of ended jobs."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ import msgspec
 from gevent.event import AsyncResult
 from gevent.pywsgi import WSGIServer
 
-from loadtest.clock import Clock
+from loadtest.addresses import reachable_host, url_host
+from loadtest.clock import SleepingClock
 from loadtest.errors import UsageError
 from loadtest.flows.steps import NO_RESPONSE, Response
 from loadtest.scenario.model import WebhookReceiverSettings
 
 LARGEST_BYTES = 256 * 10**6
 MAX_EARLY = 10_000
-"""So many notifications are kept that nobody waits for yet: one may come before the answer to the submission does."""
+"""The most notifications kept without a waiter: one may come before the response to its submission does."""
 
 
 class NotificationId(msgspec.Struct, frozen=True):
-    """As much of a notification as says which job it is about."""
+    """The id of the job that a notification is about."""
 
     id: str
 
 
-_named = msgspec.json.Decoder(NotificationId)
+_decoder = msgspec.json.Decoder(NotificationId)
 
 
 class WebhookReceiver:
-    """Hears of jobs at `url`, whose path nobody can guess. UsageError where it cannot listen or be reached."""
+    """A receiver at `url`, whose path cannot be guessed. Raises UsageError if it cannot listen or be reached."""
 
-    def __init__(self, settings: WebhookReceiverSettings, process: int, clock: Clock) -> None:
+    def __init__(self, settings: WebhookReceiverSettings, process: int, clock: SleepingClock) -> None:
         port = settings.port + process if settings.port else 0
         self._clock = clock
         self._path = f"/{secrets.token_urlsafe(12)}"
@@ -45,7 +46,7 @@ class WebhookReceiver:
             raise UsageError(
                 f"webhooks: cannot listen on {settings.host} port {port}: {error.strerror}; name another"
             ) from None
-        own = f"http://{_url_host(settings.host)}:{self._server.server_port}"
+        own = f"http://{url_host(reachable_host(settings.host))}:{self._server.server_port}"
         given = settings.url
         if given is not None and process > 0 and "{port}" not in given:
             raise UsageError('webhooks.url: it leads to one process of several; put "{port}" where the port belongs')
@@ -54,19 +55,20 @@ class WebhookReceiver:
         ) + self._path
 
     def wait_for(self, job_id: str, until: float) -> Response:
-        """What the endpoint told of this job, at once or when it does; NOTHING where it has not by `until`."""
+        """Return the notification of this job, now or when it comes; NO_RESPONSE if there is none by `until`."""
         early = self._early.pop(job_id, None)
         if early is not None:
             return early
-        text: AsyncResult[Response] = AsyncResult()
-        self._awaited[job_id] = text
+        notification: AsyncResult[Response] = AsyncResult()
+        self._awaited[job_id] = notification
         try:
-            return text.wait(timeout=max(0.0, until - self._clock.now())) or NO_RESPONSE
+            self._clock.wait(notification, until)
+            return notification.value or NO_RESPONSE
         finally:
             del self._awaited[job_id]
 
     def close(self) -> None:
-        """Hear of nothing more."""
+        """Stop listening."""
         self._server.stop(timeout=1)
 
     def _answer(
@@ -78,7 +80,7 @@ class WebhookReceiver:
             return [b""]
         body = request["wsgi.input"].read(LARGEST_BYTES)
         try:
-            job_id = _named.decode(body).id
+            job_id = _decoder.decode(body).id
         except msgspec.MsgspecError:
             start("400 Bad Request", [])
             return [b""]
@@ -95,9 +97,3 @@ class WebhookReceiver:
         if len(self._early) >= MAX_EARLY:
             del self._early[next(iter(self._early))]
         self._early[job_id] = answer
-
-
-def _url_host(host: str) -> str:
-    """How an endpoint on this machine calls an address that is listened on, as a URL has it."""
-    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"[{own}]" if ":" in own else own

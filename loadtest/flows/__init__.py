@@ -1,1 +1,1 @@
-"""How one job is driven: each flow yields what to send and how long to wait, and fills the job's sample."""
+"""The flows of a job: each yields requests to send and times to wait for, and fills the job's sample."""

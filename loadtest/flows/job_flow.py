@@ -1,4 +1,4 @@
-"""What all flows share: submitting, following a job's status to its end, and naming how it ended."""
+"""The common part of all flows: submitting, polling a job's status to its end, and naming how it ended."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import msgspec
 from loadtest.errors import InvalidResponse
 from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
 from loadtest.protocol.client_messages import JobResponse, decode_job, token_counts
-from loadtest.protocol.operations import OPERATIONS, STATUS_SYNC_WAIT, JobState, Op
-from loadtest.record.sample import Outcome, Sample
+from loadtest.protocol.operations import OPERATIONS, STATUS_SYNC_WAIT, TOO_MANY_REQUESTS, JobState, Op
+from loadtest.record.sample import ErrorKind, Outcome, Sample
 from loadtest.traffic.polling import PollPacer
 
-TOO_MANY_REQUESTS = 429
 NOT_SUPPORTED = (404, 405)
 RETRY_AFTER_S = 1.0
-"""The wait after a 429 that names none."""
+"""The wait after a 429 without Retry-After."""
 MAX_CONSECUTIVE_ERRORS = 5
-"""So many polls in a row without a usable answer, and the job counts as lost."""
+"""After this many polls in a row without a usable response, the job counts as lost."""
 ERROR_LENGTH = 500
 
 _OUTCOMES = {
@@ -30,7 +29,7 @@ _OUTCOMES = {
 
 
 class JobFlow(msgspec.Struct, frozen=True, gc=False):
-    """A job to drive: its row, its submission, how its polls are paced, and how long it is followed."""
+    """A job to drive: its row, its submission, the pacer of its polls, and how long it is followed."""
 
     sample: Sample
     submission: Send
@@ -38,70 +37,73 @@ class JobFlow(msgspec.Struct, frozen=True, gc=False):
     job_timeout_s: float
 
     @property
-    def give_up_at(self) -> float:
-        """When the client's patience is over, in seconds since the epoch."""
+    def deadline(self) -> float:
+        """Return when the job is given up, in seconds since the epoch."""
         return self.sample.intended_at + self.job_timeout_s
 
 
 def submit(job: JobFlow) -> Flow:
-    """Submit until the job is accepted; a 429 is waited out as it asks, within the client's patience."""
+    """Submit until the job is accepted; after a 429, wait as it asks, within the job timeout."""
     sample, asked = job.sample, job.submission
-    step = Send(asked.op, asked.path, asked.body, asked.long_poll_s, job.give_up_at)
+    step = Send(asked.op, asked.path, asked.body, asked.long_poll_s, job.deadline)
     while True:
-        answer = yield step
+        response = yield step
         sample.request_bytes += len(step.body)
-        _count(sample, answer)
-        if answer.status != TOO_MANY_REQUESTS:
+        _count(sample, response)
+        if response.status != TOO_MANY_REQUESTS:
             break
-        again_at = answer.answered_at + _retry_after_s(answer)
-        if again_at >= job.give_up_at:
+        wait_s = RETRY_AFTER_S if response.retry_after_s is None else response.retry_after_s
+        again_at = response.answered_at + wait_s
+        if again_at >= job.deadline:
             break
         yield WaitUntil(again_at)
-    if answer.status == TOO_MANY_REQUESTS:
-        end_sample(sample, Outcome.RATE_LIMITED, answer, "429 until the client's patience was over")
-    elif answer.status == 0:
-        end_sample(sample, Outcome.UNREACHABLE, answer, answer.error)
-    elif answer.status >= 400:
-        end_sample(sample, Outcome.REJECTED, answer, excerpt(answer.body))
-    elif (job_response := parse_job(sample, answer)) is not None:
-        sample.job_id, sample.accepted_at = job_response.id, answer.answered_at
+    if response.status == TOO_MANY_REQUESTS:
+        end_sample(sample, Outcome.RATE_LIMITED, response, "429 until the job timeout was over")
+    elif response.status == 0:
+        end_sample(sample, Outcome.UNREACHABLE, response, response.error)
+    elif response.status >= 400:
+        end_sample(sample, Outcome.REJECTED, response, excerpt(response.body))
+    elif (job_response := parse_job(sample, response)) is not None:
+        sample.job_id, sample.accepted_at = job_response.id, response.answered_at
         if job_response.final:
-            record_result(sample, job_response, answer)
+            record_result(sample, job_response, response)
 
 
 def poll_until_final(job: JobFlow, at_once: bool = False) -> Flow:
-    """Ask for an accepted job's status, as its polls are paced, until it has ended or patience is over."""
+    """Poll an accepted job's status, as the pacer says, until it has ended or its timeout is over."""
     sample, pacer = job.sample, job.pacer
-    ask_at = sample.accepted_at or sample.intended_at
-    if not at_once and not pacer.long_poll_s(job.give_up_at - ask_at):
-        ask_at += pacer.interval_s(0)
+    poll_at = sample.accepted_at or sample.intended_at
+    if not at_once and not pacer.long_poll_s(job.deadline - poll_at):
+        poll_at += pacer.interval_s(0)
     errors = 0
     pacer.crowd.jobs += 1
     try:
-        while ask_at <= job.give_up_at:
-            yield WaitUntil(ask_at)
-            held = pacer.long_poll_s(job.give_up_at - ask_at) if pacer.long is not None else 0.0
-            answer = yield from _long_poll(job, held) if held else poll_status(job)
-            errors = process_poll(job, answer, errors)
+        while poll_at <= job.deadline:
+            yield WaitUntil(poll_at)
+            hold_s = pacer.long_poll_s(job.deadline - poll_at) if pacer.long is not None else 0.0
+            response = yield from _long_poll(job, hold_s) if hold_s else poll_status(job)
+            errors = process_poll(job, response, errors)
             if sample.finished_at is not None:
                 return
-            again_at = (answer.sent_at if held else answer.answered_at) + pacer.interval_s(sample.polls)
-            ask_at = max(again_at, answer.answered_at + (answer.retry_after_s or 0.0))
+            again_at = (response.sent_at if hold_s else response.answered_at) + pacer.interval_s(sample.polls)
+            poll_at = max(again_at, response.answered_at + (response.retry_after_s or 0.0))
     finally:
         pacer.crowd.jobs -= 1
 
 
 def poll_status(job: JobFlow) -> Generator[Step, Response, Response]:
-    """One look at an accepted job's status."""
-    answer = yield Send(Op.STATUS, OPERATIONS[Op.STATUS].path.format(id=job.sample.job_id), b"", 0.0, job.give_up_at)
+    """Ask once for an accepted job's status."""
+    path = OPERATIONS[Op.STATUS].path.format(id=job.sample.job_id)
+    response = yield Send(Op.STATUS, path, b"", 0.0, job.deadline)
     job.sample.polls += 1
-    return answer
+    return response
 
 
 def _long_poll(job: JobFlow, hold_s: float) -> Generator[Step, Response, Response]:
-    """One look whose answer is held until the job ends, for `hold_s` at the most.
+    """Ask once for a response that the server holds until the job ends, for `hold_s` at most.
 
-    Where /status-sync is unknown, /status, which every endpoint has, tells whether the operation is or the job.
+    If /status-sync is unknown, ask /status, which every endpoint has: its response shows whether the operation is
+    unknown or the job.
     """
     long = job.pacer.long
     assert long is not None
@@ -110,88 +112,83 @@ def _long_poll(job: JobFlow, hold_s: float) -> Generator[Step, Response, Respons
     path += "" if wait_ms == STATUS_SYNC_WAIT.default_ms else f"?wait={wait_ms}"
     long.held += 1
     try:
-        answer = yield Send(Op.STATUS_SYNC, path, b"", hold_s, job.give_up_at)
+        response = yield Send(Op.STATUS_SYNC, path, b"", hold_s, job.deadline)
     finally:
         long.held -= 1
     job.sample.polls += 1
-    if answer.status not in NOT_SUPPORTED:
-        return answer
-    _count(job.sample, answer)
-    answer = yield from poll_status(job)
-    long.unsupported = long.unsupported or 0 < answer.status < 400
-    return answer
+    if response.status not in NOT_SUPPORTED:
+        return response
+    _count(job.sample, response)
+    response = yield from poll_status(job)
+    long.unsupported = long.unsupported or 0 < response.status < 400
+    return response
 
 
-def process_poll(job: JobFlow, answer: Response, errors: int) -> int:
-    """Take in an answer about an accepted job after `faults` polls in a row without one; how many there are now.
+def process_poll(job: JobFlow, response: Response, errors: int) -> int:
+    """Process a poll's response, after this many errors in a row; return how many there are now.
 
-    Its end, or a lasting refusal, ends the sample.
+    The end of the job, or a lasting refusal, ends the sample.
     """
-    if handle_error_response(job, answer, errors):
-        return errors + (answer.status != TOO_MANY_REQUESTS)
-    job_response = parse_job(job.sample, answer)
+    if handle_error_response(job, response, errors):
+        return errors + (response.status != TOO_MANY_REQUESTS)
+    job_response = parse_job(job.sample, response)
     if job_response is not None and job_response.final:
-        record_result(job.sample, job_response, answer)
+        record_result(job.sample, job_response, response)
     return 0
 
 
-def parse_job(sample: Sample, answer: Response) -> JobResponse | None:
-    """The job that an answer shows; None where it shows none, which ends the sample."""
+def parse_job(sample: Sample, response: Response) -> JobResponse | None:
+    """Return the job in a response; None if there is none, which ends the sample."""
     try:
-        return decode_job(answer.body)
+        return decode_job(response.body)
     except InvalidResponse as error:
-        end_sample(sample, Outcome.BAD_ANSWER, answer, str(error))
+        end_sample(sample, Outcome.BAD_ANSWER, response, str(error))
         return None
 
 
-def handle_error_response(job: JobFlow, answer: Response, errors: int) -> bool:
-    """Whether an answer about an accepted job is none, counted; a lasting refusal ends the sample.
+def handle_error_response(job: JobFlow, response: Response, errors: int) -> bool:
+    """Count a poll's response, and return whether it is an error; a lasting refusal ends the sample.
 
-    A lost connection and a 5xx are asked again, since asking changes nothing, up to FAULTS_IN_A_ROW.
+    After a lost connection or a 5xx the job is polled again, since a poll changes nothing, up to
+    MAX_CONSECUTIVE_ERRORS.
     """
     sample = job.sample
-    _count(sample, answer)
-    if 0 < answer.status < 400 or answer.status == TOO_MANY_REQUESTS:
-        return answer.status == TOO_MANY_REQUESTS
+    _count(sample, response)
+    if 0 < response.status < 400 or response.status == TOO_MANY_REQUESTS:
+        return response.status == TOO_MANY_REQUESTS
     last = errors + 1 >= MAX_CONSECUTIVE_ERRORS
-    if answer.status == 404:
-        end_sample(sample, Outcome.EXPIRED, answer, excerpt(answer.body))
-    elif 400 <= answer.status < 500 or (answer.status >= 500 and last):
-        end_sample(sample, Outcome.REJECTED, answer, excerpt(answer.body))
+    if response.status == 404:
+        end_sample(sample, Outcome.EXPIRED, response, excerpt(response.body))
+    elif 400 <= response.status < 500 or (response.status >= 500 and last):
+        end_sample(sample, Outcome.REJECTED, response, excerpt(response.body))
     elif last:
-        end_sample(sample, Outcome.UNREACHABLE, answer, answer.error)
+        end_sample(sample, Outcome.UNREACHABLE, response, response.error)
     return True
 
 
-def record_result(sample: Sample, job_response: JobResponse, answer: Response) -> None:
-    """Fill in what a final answer says."""
-    sample.delay_ms, sample.execution_ms, sample.worker_id = (
-        job_response.delay_ms,
-        job_response.execution_ms,
-        job_response.worker_id,
-    )
+def record_result(sample: Sample, job_response: JobResponse, response: Response) -> None:
+    """Fill in the result of a job that has ended."""
+    sample.delay_ms, sample.execution_ms = job_response.delay_ms, job_response.execution_ms
+    sample.worker_id = job_response.worker_id
     if sample.output_tokens is None and job_response.output:
         tokens = token_counts(job_response.output)
         sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens
     error = excerpt(bytes(job_response.error)) if job_response.error else None
-    end_sample(sample, _OUTCOMES[job_response.state], answer, error)
+    end_sample(sample, _OUTCOMES[job_response.state], response, error)
 
 
-def end_sample(sample: Sample, outcome: Outcome, answer: Response, error: str | None) -> None:
-    """The job is over for the client, at the time of this answer."""
-    sample.outcome, sample.error, sample.finished_at = outcome, error, answer.answered_at
+def end_sample(sample: Sample, outcome: Outcome, response: Response, error: str | None) -> None:
+    """End the job for the client, at the time of this response."""
+    sample.outcome, sample.error, sample.finished_at = outcome, error, response.answered_at
+    sample.error_kind = ErrorKind.INVALID_RESPONSE if outcome is Outcome.BAD_ANSWER else response.error_kind
 
 
 def excerpt(body: bytes) -> str:
-    """The beginning of a body as text, for people."""
+    """Return the beginning of a body as text, for people."""
     return body[:ERROR_LENGTH].decode("utf-8", "replace").strip().strip('"')
 
 
-def _count(sample: Sample, answer: Response) -> None:
-    sample.http_status = answer.status or None
-    sample.response_bytes += len(answer.body)
-    sample.throttled += answer.status == TOO_MANY_REQUESTS
-
-
-def _retry_after_s(answer: Response) -> float:
-    return RETRY_AFTER_S if answer.retry_after_s is None else answer.retry_after_s
+def _count(sample: Sample, response: Response) -> None:
+    sample.http_status = response.status or None
+    sample.response_bytes += len(response.body)
+    sample.throttled += response.status == TOO_MANY_REQUESTS

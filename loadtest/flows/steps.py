@@ -1,4 +1,4 @@
-"""What a flow yields and what it is handed back: the whole of its contact with the world."""
+"""The steps that a flow yields, and the responses that it gets back: all its contact with the outside."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from typing import TypeAlias
 import msgspec
 
 from loadtest.protocol.operations import Op
+from loadtest.record.sample import ErrorKind
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
-    """Send this request; whoever drives the flow answers with an Answer.
+    """Send this request; the executor sends its Response back into the flow.
 
-    `path` counts from the endpoint's URL. `hold_s` is how long the server may hold its answer open. At
-    `give_up_at`, in seconds since the epoch, an answer is no longer of use, unless the server still holds it.
+    `path` is relative to the endpoint's URL. `long_poll_s` is how long the server may hold its response. After
+    `deadline`, in seconds since the epoch, a response is of no use, unless the server still holds it.
     """
 
     op: Op
     path: str
     body: bytes = b""
     long_poll_s: float = 0.0
-    give_up_at: float = math.inf
+    deadline: float = math.inf
 
 
 class WaitUntil(msgspec.Struct, frozen=True, gc=False):
-    """Wait until this time, in seconds since the epoch; the flow is handed nothing back."""
+    """Wait until this time, in seconds since the epoch; the flow gets NO_RESPONSE."""
 
     at: float
 
 
 class WaitForWebhook(msgspec.Struct, frozen=True, gc=False):
-    """Wait until the endpoint has told the harness's webhook of this job, or until a time, in epoch seconds.
+    """Wait until the endpoint has notified the webhook of this job, or until a time in seconds since the epoch.
 
-    The flow is handed the notification as an Answer, or NOTHING.
+    The flow gets the notification as a Response, or NO_RESPONSE.
     """
 
     job_id: str
@@ -42,10 +43,10 @@ class WaitForWebhook(msgspec.Struct, frozen=True, gc=False):
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
-    """What came of a request, with the times of its sending and its end, in seconds since the epoch.
+    """The response to a request, with the times at which the one was sent and the other whole, in epoch seconds.
 
-    Where no answer came, `status` is 0 and `fault` says why. Where its body came in several parts, `came` holds how
-    many bytes of it were there at which times, but for the last.
+    If there was none, `status` is 0, and `error` and `error_kind` say why. If the body came in several parts,
+    `body_progress` holds how many bytes of it were there at which times, except for the last.
     """
 
     status: int
@@ -54,11 +55,12 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     answered_at: float
     retry_after_s: float | None = None
     error: str | None = None
+    error_kind: ErrorKind | None = None
     body_progress: Sequence[tuple[int, float]] = ()
 
 
 NO_RESPONSE = Response(0, b"", 0.0, 0.0)
-"""What a flow is handed where it waited, and did not send or hear anything."""
+"""The result of a wait."""
 
 Step: TypeAlias = Send | WaitUntil | WaitForWebhook
 Flow: TypeAlias = Generator[Step, Response, None]

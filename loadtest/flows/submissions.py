@@ -1,4 +1,4 @@
-"""The request that submits each job of a flow: one for all where the input is fixed, else made as jobs come."""
+"""The requests that submit the jobs of a flow: one for all if the input is fixed, else one built per job."""
 
 from __future__ import annotations
 
@@ -14,13 +14,7 @@ from loadtest.scenario.model import Scenario
 from loadtest.traffic.inputs import Function, JsonLines, UserInputFunction, input_source
 
 CACHE_BYTES = 64 * 10**6
-"""Submissions made of a file's lines are kept, and used again, up to so much in all."""
-
-
-def fixed_submission(scenario: Scenario, name: FlowName, webhook: str | None = None) -> Send | None:
-    """The one submission of a flow whose jobs all have the same input; None where they have not."""
-    flow = scenario.flows[name]
-    return submission(scenario, name, flow.input, webhook) if flow.inputs is None else None
+"""Submissions built of a file's lines are kept and used again, up to this size in all."""
 
 
 def submission_factory(
@@ -30,37 +24,39 @@ def submission_factory(
     webhook: str | None = None,
     stream: int = 0,
 ) -> Callable[[int], Send]:
-    """The submission of the job with each number, of a flow whose inputs differ.
+    """Return a function that builds the submission of the job with a number; the same for all if the input is fixed.
 
-    ScenarioError, here or later, where `function_of` raises it, or an input is larger than the operation takes.
+    Raises ScenarioError, here or when called, if `function_of` does or an input is larger than the operation accepts.
     """
     inputs = scenario.flows[name].inputs
-    assert inputs is not None
+    if inputs is None:
+        fixed = submission(scenario, name, scenario.flows[name].input, webhook)
+        return lambda seq: fixed
     input_of = input_source(inputs, scenario.seed, function_of, stream)
-    kept: dict[int, Send] = {}
-    kept_bytes = 0
+    cache: dict[int, Send] = {}
+    cached_bytes = 0
 
-    def made(seq: int) -> Send:
-        nonlocal kept_bytes
+    def build(seq: int) -> Send:
+        nonlocal cached_bytes
         job_input = input_of(seq)
-        known = kept.get(id(job_input))
+        known = cache.get(id(job_input))
         if known is not None:
             return known
         made = submission(scenario, name, job_input, webhook)
-        most = OPERATIONS[made.op].body_limit_bytes
-        if len(made.body) > most:
-            size = f"{len(made.body) / 1e6:.3g} MB, but /{made.op} takes at most {most / 1e6:g} MB"
+        max_bytes = OPERATIONS[made.op].body_limit_bytes
+        if len(made.body) > max_bytes:
+            size = f"{len(made.body) / 1e6:.3g} MB, but /{made.op} takes at most {max_bytes / 1e6:g} MB"
             raise ScenarioError(f"flows.{name}.inputs: that of job {seq} makes {size}; send less")
-        if isinstance(inputs, JsonLines) and kept_bytes + len(made.body) <= CACHE_BYTES:
-            kept_bytes += len(made.body)
-            kept[id(job_input)] = made
+        if isinstance(inputs, JsonLines) and cached_bytes + len(made.body) <= CACHE_BYTES:
+            cached_bytes += len(made.body)
+            cache[id(job_input)] = made
         return made
 
-    return made
+    return build
 
 
 def submission(scenario: Scenario, name: FlowName, job_input: Any, webhook: str | None = None) -> Send:
-    """The request that submits a job of this flow with this input."""
+    """Return the request that submits a job of this flow with this input."""
     flow = scenario.flows[name]
     policy = flow.policy.to_wire()
     if name == "runsync":

@@ -1,4 +1,4 @@
-"""POST /run with a webhook, and wait to be told; /status is asked only where nothing has been told for long."""
+"""POST /run with a webhook, and wait for its notification; /status is polled only if none comes for long."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ FALLBACK_POLL_INTERVAL_S = 30.0
 
 
 def run_and_wait_for_webhook(job: JobFlow) -> Flow:
-    """Drive one job through /run until its webhook was called, or a look at its status shows its end."""
+    """Drive one job through /run until its webhook was called, or a poll of its status shows its end."""
     yield from submit(job)
     sample = job.sample
     if sample.finished_at is not None or sample.job_id is None:
         return
     since, errors = sample.accepted_at or sample.intended_at, 0
     while sample.finished_at is None:
-        look_at = since + FALLBACK_POLL_INTERVAL_S
-        answer = yield WaitForWebhook(sample.job_id, min(look_at, job.give_up_at))
-        if answer is NO_RESPONSE:
-            if look_at >= job.give_up_at:
+        poll_at = since + FALLBACK_POLL_INTERVAL_S
+        response = yield WaitForWebhook(sample.job_id, min(poll_at, job.deadline))
+        if response is NO_RESPONSE:
+            if poll_at >= job.deadline:
                 return
-            answer = yield from poll_status(job)
-        errors = process_poll(job, answer, errors)
-        since = answer.answered_at
+            response = yield from poll_status(job)
+        errors = process_poll(job, response, errors)
+        since = response.answered_at

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy import special
 
 from loadtest.analyze.jobs import Floats, Mask
-from loadtest.analyze.stats.quantiles import interval_ranks, nearest_rank
+from loadtest.analyze.stats.quantiles import interval_ranks
 from loadtest.gate.inputs import GateInputs
 from loadtest.record.sample import Outcome
 from loadtest.scenario.gates import Metric
+from loadtest.units import nearest_rank
 
 _TAIL = 0.025
 _COLUMNS = {

@@ -57,6 +57,8 @@ FINAL = frozenset(
     state for state in JobState if all(was is not state or event is JobEvent.RETRIED for was, event in TRANSITIONS)
 )
 
+TOO_MANY_REQUESTS = 429
+"""The HTTP status of a request beyond the limit of its operation."""
 ALIASES = {"RUNNING": JobState.IN_PROGRESS}
 """Other words for a state that the live service has been seen to use."""
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, however a process or its disk ends."""
+"""Files that are written whole or not at all, even if the process is killed or the disk is full."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ RESERVE_BYTES = 16 * 1024
 
 @contextmanager
 def atomic_replace(path: Path) -> Iterator[Path]:
-    """A file to write, which then takes the place of `path`, whole or not at all; RecordingError where it fails."""
-    beside = path.with_name(f".{path.name}.part")
+    """Yield a file to write, which then replaces `path`. Raises RecordingError if it cannot be written."""
+    partial = path.with_name(f".{path.name}.part")
     try:
-        yield beside
-        beside.replace(path)
+        yield partial
+        partial.replace(path)
     except OSError as error:
         with suppress(OSError):
-            beside.unlink()
-        why = os.strerror(error.errno) if error.errno else error
-        raise RecordingError(f"{path}: cannot be written: {why}; free some space") from error
+            partial.unlink()
+        reason = os.strerror(error.errno) if error.errno else error
+        raise RecordingError(f"{path}: cannot be written: {reason}; free some space") from error
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Replace a file, whole or not at all; RecordingError where the disk refuses."""
-    with atomic_replace(path) as beside:
-        beside.write_bytes(content)
+    """Replace a file, whole or not at all. Raises RecordingError if the disk is full."""
+    with atomic_replace(path) as partial:
+        partial.write_bytes(content)
 
 
 def reserve_space(reserve: Path, content: bytes = b"") -> None:
-    """Keep room for content that will have grown a little by the end: remove `reserve`, then write it.
+    """Reserve disk space for content that grows a little until the end: remove `reserve`, then write it.
 
-    RecordingError where there is no such room.
+    Raises RecordingError if there is not enough space.
     """
     write_atomic(reserve, bytes(2 * len(content) + RESERVE_BYTES))

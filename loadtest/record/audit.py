@@ -1,4 +1,4 @@
-"""Was everything that was sent put on record? Counts that outlive a process, held against the rows it left."""
+"""The audit of a run: the jobs that each process counted as sent, compared with the rows that it left."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from loadtest.traffic.arrivals import max_in_window
 
 
 def peak_requests(directory: RunDirectory, span_s: float = 10.0) -> dict[str, int]:
-    """For each operation, the most requests of all processes in any `span_s`; empty where one sent alone."""
+    """Return the most requests of each operation in any `span_s`, of all processes; empty if only one sent."""
     return {
-        str(list(Op)[place]): max_in_window(np.sort(np.concatenate(sent_at)), span_s)
-        for place, sent_at in directory.send_times().items()
+        str(list(Op)[index]): max_in_window(np.sort(np.concatenate(sent_at)), span_s)
+        for index, sent_at in directory.send_times().items()
     }
 
 
 def audit(directory: RunDirectory) -> list[Audit]:
-    """For each process that left shards, the jobs that it sent and the rows that are there.
+    """Return the jobs sent and the rows recorded of each process that left shards.
 
-    A process on the lead's disk counts in a file that survives it, so the difference is exact. Of one elsewhere
-    the lead knows what it last told: if it was lost, what it sent after that is not counted.
+    A process on the master's disk counts in a file that survives it, so the difference is exact. A process on
+    another machine reports its count: if it was lost, jobs that it sent after its last report are not counted.
     """
     audited = []
     for process in directory.processes():
-        tallies = [directory.sent_count_path(process), directory.reported_count_path(process)]
-        sent = max((read_count(path) for path in tallies if path.exists()), default=0)
+        counts = [directory.sent_count_path(process), directory.reported_count_path(process)]
+        sent = max((read_count(path) for path in counts if path.exists()), default=0)
         path = directory.shard_path("samples", process)
         recorded = sum(batch.num_rows for batch in batches(path, SAMPLES)) if path.exists() else 0
         audited.append(Audit(process, max(sent, recorded), recorded))

@@ -1,4 +1,4 @@
-"""How many jobs a process has sent, in a file that outlives it: a killed process leaves the truth behind."""
+"""The count of jobs that a process has sent, in a file that stays correct even if the process is killed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _COUNT = struct.Struct("<q")
 
 
 class PersistentCounter:
-    """A count in memory that is a file; the system writes it back whatever becomes of the process.
+    """A count in a memory-mapped file, which the system writes back even after the process was killed.
 
-    Raises RecordingError where there is no room for it; once it is there, counting needs no more.
+    Raises RecordingError if there is no space for the file; once it is there, counting needs no more.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,27 +26,27 @@ class PersistentCounter:
         self.count = 0
 
     def add(self) -> None:
-        """One more."""
+        """Count one more."""
         self.count += 1
         self._in_file[0] = self.count
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.flush()
         self._in_file.release()
         self._file.close()
 
 
 def read_count(path: Path) -> int:
-    """What a tally stands at; 0 where there was no room for it."""
+    """Return the count in a file; 0 if there was no space for it."""
     content = path.read_bytes()
     return int(_COUNT.unpack(content)[0]) if len(content) == _COUNT.size else 0
 
 
 def write_count(path: Path, count: int) -> None:
-    """Set down a count, over the one that is there; RecordingError where the disk refuses."""
+    """Write a count over the one in the file. Raises RecordingError if the disk is full."""
     try:
-        # The block that the first count took is kept, so that the later ones fit on a full disk.
+        # The block of the first count is kept, so that later ones fit on a full disk.
         file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
             os.pwrite(file, _COUNT.pack(count), 0)

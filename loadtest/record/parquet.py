@@ -1,43 +1,44 @@
-"""A table too large to be held: its rows come a piece at a time, as they stand in the file."""
+"""Tables of a recorded run: read one row group at a time, and in the columns of the present schema."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from loadtest.record.sample import SAMPLES
+from loadtest.record.sample import ADDED_COLUMNS, SAMPLES
+
+Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
 
 
 class MissingColumnError(Exception):
-    """A table lacks a column; its text says which."""
+    """A table without one of its columns; the text names it."""
 
 
 class RowGroups:
     """Some columns of a Parquet file, row group by row group; `rows` is how many all of them hold.
 
-    Words that come again and again are places in a dictionary of each piece, which costs a tenth of the text.
+    Columns of repeated text are dictionary-encoded, which takes a tenth of the memory.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
-        require_columns(pq.read_schema(path), schema)
-        self._file = pq.ParquetFile(path, read_dictionary=[name for name in columns if name in DICTIONARY_COLUMNS])
+        found = pq.read_schema(path)
+        require_columns(found, schema)
+        encoded = [name for name in columns if name in DICTIONARY_COLUMNS and name in found.names]
+        self._file = pq.ParquetFile(path, read_dictionary=encoded)
         self._schema = pa.schema([_encoded(schema.field(name)) for name in columns])
         self.rows: int = self._file.metadata.num_rows
 
     def __iter__(self) -> Iterator[pa.Table]:
         for group in range(self._file.num_row_groups):
-            yield (
-                self._file.read_row_group(group, columns=self._schema.names)
-                .select(self._schema.names)
-                .cast(self._schema)
-            )
+            yield in_schema(self._file.read_row_group(group, columns=self._schema.names), self._schema)
 
 
-DICTIONARY_COLUMNS = tuple(each.name for each in SAMPLES if each.type == pa.string() and each.name != "job_id")
-"""The columns of text in which the same words come again; of ids each is another."""
+DICTIONARY_COLUMNS = tuple(field.name for field in SAMPLES if field.type == pa.string() and field.name != "job_id")
+"""The text columns whose values repeat; each job id is another."""
 
 
 def _encoded(field: pa.Field) -> pa.Field:
@@ -45,7 +46,21 @@ def _encoded(field: pa.Field) -> pa.Field:
 
 
 def require_columns(found: pa.Schema, schema: pa.Schema) -> None:
-    """LackingError where columns of a schema are not among those that were found."""
-    lacking = [column for column in schema.names if column not in found.names]
-    if lacking:
-        raise MissingColumnError(f'lacks the column "{lacking[0]}"')
+    """Raise MissingColumnError if a column is missing that runs of every schema have."""
+    missing = [name for name in schema.names if name not in (*found.names, *ADDED_COLUMNS)]
+    if missing:
+        raise MissingColumnError(f'lacks the column "{missing[0]}"')
+
+
+def in_schema(rows: Rows, schema: pa.Schema) -> Rows:
+    """Return a batch or a table in this schema; a column that was added after it was recorded is null.
+
+    Raises MissingColumnError if another column is missing.
+    """
+    require_columns(rows.schema, schema)
+    known = rows.schema.names
+    columns = [
+        rows.column(field.name).cast(field.type) if field.name in known else pa.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    return type(rows).from_arrays(columns, schema=schema)

@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: how each process stands, and all of them together."""
+"""The progress of a run while it goes on: the counts of each process, and of all of them together."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import msgspec
 
 
 class ProcessCounts(msgspec.Struct, frozen=True):
-    """One process at one moment. `started` and `offered` are those of the last 5 s; `held` counts, for each
-    operation, the requests of the last 10 s; `times` are (finished at, delay, execution; milliseconds) of jobs
-    that ended since the last counts, thinned where there are many."""
+    """The counts of one process at one moment.
+
+    `started` and `offered` are those of the last 5 s; `requests_in_window` counts, for each operation, the requests
+    of the last 10 s; `times` are (finished at, delay, execution; milliseconds) of jobs that ended since the last
+    counts, or a sample of them if they are many.
+    """
 
     sent: int
     in_flight: int

@@ -1,35 +1,33 @@
-"""Collects what a process sees and appends it to its shards: jobs, requests by second, chunks, health."""
+"""The recorder of one process: jobs, requests by second, chunks and health, appended to its shards."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 
 from loadtest.errors import RecordingError
-from loadtest.protocol.client_messages import Health
 from loadtest.protocol.operations import Op
 from loadtest.record.counter import PersistentCounter
 from loadtest.record.directory import SENDS, SHARDS, RunDirectory
 from loadtest.record.requests import RequestLog
-from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, Sample
+from loadtest.record.sample import CHUNKS, REQUESTS, SAMPLES, Sample
 from loadtest.record.shards import batch_of
 
 BATCH = 500
-"""So many samples are written at once, as soon as they are there, which takes about a millisecond; to write
-all that came since the last flush in one go could hold up what is due to be sent."""
+"""The samples that are written at once, which takes about a millisecond; writing all that came since the last flush
+could delay jobs that are due."""
 _SAMPLE_FIELDS = [Sample.__struct_fields__.index(name) for name in SAMPLES.names]
 
 
 class Recorder:
-    """What one process saw. Nothing is on disk before `flush`, which its owner calls at least each second.
+    """The rows of one process, on disk after each `flush`, which its owner calls at least once per second.
 
-    `requests` has a log for each operation. `keep_sends` is for a process that shares its limits with others:
-    only from the times of all their requests can the fullest 10 seconds be known. `soon` is how a full batch comes
-    to be written: at once, unless the caller has a better moment for it.
+    `requests` has a log for each operation. A process that shares its limits with others keeps its send times
+    (`keep_sends`): only those of all processes together give the fullest 10 seconds. `schedule` is called to write a
+    full batch; unless given, it is written at once.
     """
 
     def __init__(
@@ -37,25 +35,19 @@ class Recorder:
         directory: RunDirectory,
         process: int = 0,
         keep_sends: bool = False,
-        soon: Callable[[Callable[[], None]], object] = lambda work: work(),
+        schedule: Callable[[Callable[[], None]], object] = lambda work: work(),
     ) -> None:
         self._process = process
-        self._schedule = soon
+        self._schedule = schedule
         self._shards = {table: directory.shard(table, process) for table in SHARDS}
         self._samples: list[Sample] = []
         self._write_failed = False
         self._chunks: list[tuple[int, int, float]] = []
-        self._health: list[tuple[Any, ...]] = []
-        self._listeners: list[Callable[[list[Sample]], None]] = []
         self.requests = {op: RequestLog(op, keep_sends) for op in Op}
         self.tally = PersistentCounter(directory.sent_count_path(process))
 
-    def add_listener(self, listener: Callable[[list[Sample]], None]) -> None:
-        """Tell of jobs as they are written, many at once: whatever is made of each of them costs the least then."""
-        self._listeners.append(listener)
-
     def sample(self, sample: Sample, chunk_seen_at: list[float]) -> None:
-        """A job that is over, with the times at which its chunks were seen; `flush` tells if the disk refuses."""
+        """Record a job that is over, with the times at which its chunks were seen; only `flush` raises errors."""
         sample.process = self._process
         self._samples.append(sample)
         if chunk_seen_at:
@@ -63,30 +55,21 @@ class Recorder:
         if len(self._samples) == BATCH and not self._write_failed:
             self._schedule(self._write_batch)
 
-    def health(self, at: float, health: Health) -> None:
-        """What /health said."""
-        jobs, workers = health.jobs, health.workers
-        counts = (getattr(jobs, name, getattr(workers, name, None)) for name in HEALTH.names[1:])
-        self._health.append((at, *counts))
-
     def flush(self, now: float) -> None:
-        """Hand all to the system, but the second that is still going on.
+        """Write everything except the requests of the second that is not over.
 
-        Raises RecordingError where it is refused; what was refused is kept and tried again by the next flush.
+        Raises RecordingError if the disk is full; rows that were not written are written by the next flush.
         """
         self._write_samples()
         if self._chunks:
             self._shards["chunks"].append(batch_of(zip(*self._chunks, strict=True), CHUNKS))
             self._chunks.clear()
-        if self._health:
-            self._shards["health"].append(batch_of(zip(*self._health, strict=True), HEALTH))
-            self._health.clear()
         self._write_requests(now)
 
     def _write_requests(self, now: float) -> None:
-        for number, log in enumerate(self.requests.values()):
+        for index, log in enumerate(self.requests.values()):
             if log.sends:
-                self._shards["sends"].append(batch_of(([number] * len(log.sends), log.sends), SENDS))
+                self._shards["sends"].append(batch_of(([index] * len(log.sends), log.sends), SENDS))
                 del log.sends[:]
         rows = [row for log in self.requests.values() for row in log.rows_before(now, self._process)]
         if rows:
@@ -101,17 +84,14 @@ class Recorder:
 
     def _write_samples(self) -> None:
         if self._samples:
-            samples = self._samples
-            columns = list(zip(*map(msgspec.structs.astuple, samples), strict=True))
+            columns = list(zip(*map(msgspec.structs.astuple, self._samples), strict=True))
             self._write_failed = True
             self._shards["samples"].append(batch_of((columns[field] for field in _SAMPLE_FIELDS), SAMPLES))
             self._write_failed = False
             self._samples = []
-            for listener in self._listeners:
-                listener(samples)
 
     def close(self) -> None:
-        """Hand everything over and end the shards; RecordingError where the disk refuses to the last."""
+        """Write everything and end the shards. Raises RecordingError if the disk is still full."""
         try:
             self.flush(math.inf)
         finally:

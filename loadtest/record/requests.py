@@ -1,4 +1,4 @@
-"""The requests of one operation in one process: how full its windows were, and latencies by second and status."""
+"""The requests of one operation in one process: its fullest window, and latencies by second and status."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import numpy as np
 
 from loadtest.protocol.operations import Op
 from loadtest.traffic.rate_limit import PeakWindow
+from loadtest.units import nearest_rank
 
 RequestRow = tuple[float, int, Op, int, int, float, float, float, float, int]
 """The columns of `requests.parquet`, in their order."""
 
 
 class RequestLog:
-    """Counts requests as they go out and as they are answered; one an operation.
+    """The requests of one operation, counted as they go out and as they are answered.
 
-    `sends` holds when they went out, since it was last emptied, where `keep_sends` asks for that.
+    With `keep_sends`, `sends` holds when they went out, since it was last emptied.
     """
 
     def __init__(self, operation: Op, keep_sends: bool) -> None:
@@ -30,13 +31,13 @@ class RequestLog:
         self.peak = PeakWindow()
 
     def sent(self, at: float) -> None:
-        """A request goes out."""
+        """Count a request that goes out."""
         self.peak.add(at)
         if self._keep_sends:
             self.sends.append(at)
 
     def answered(self, status: int, sent_at: float, answered_at: float) -> None:
-        """A request has its answer, or none (status 0)."""
+        """Count a request that has its response, or none (status 0)."""
         second = int(answered_at)
         if second != self._second or status != self._status:
             self._second, self._status = second, status
@@ -44,11 +45,11 @@ class RequestLog:
         self._latest_s.append(answered_at - sent_at)
 
     def rows_before(self, now: float, process: int) -> list[RequestRow]:
-        """The rows of all seconds that are over."""
+        """Return the rows of all seconds that are over."""
         return [self._row(process, *key, self._latencies_s[key]) for key in sorted(self._over(now))]
 
     def drop_before(self, now: float) -> None:
-        """Let go of all seconds that are over."""
+        """Drop all seconds that are over."""
         for key in self._over(now):
             del self._latencies_s[key]
         self._second = -1
@@ -59,9 +60,9 @@ class RequestLog:
     def _row(self, process: int, second: int, status: int, latencies_s: array[float]) -> RequestRow:
         latencies_ms = np.sort(np.frombuffer(latencies_s)) * 1000
         n = len(latencies_ms)
-        p50, p95 = (float(latencies_ms[-(-n * percent // 100) - 1]) for percent in (50, 95))
-        mean, longest, most = float(latencies_ms.mean()), float(latencies_ms[-1]), self.peak.peak
-        return float(second), process, self._operation, status, n, mean, p50, p95, longest, most
+        p50, p95 = (float(latencies_ms[nearest_rank(n, per_mille) - 1]) for per_mille in (500, 950))
+        mean, max_ms, peak = float(latencies_ms.mean()), float(latencies_ms[-1]), self.peak.peak
+        return float(second), process, self._operation, status, n, mean, p50, p95, max_ms, peak
 
 
 def _doubles() -> array[float]:

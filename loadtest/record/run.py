@@ -1,4 +1,4 @@
-"""What `run.json` holds: what was asked for, with what, and how it ended."""
+"""The record of a run, as in `run.json`: the scenario, the processes, and how it ended."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 
 import msgspec
 
-COMMAND_VARIABLE = "LOADTEST_COMMAND"
-"""Where `loadtest run` leaves the command that the user typed, for the process that writes the record."""
+from loadtest.scenario.abort import StopKind
+
+SCHEMA = 2
+READABLE_SCHEMAS = (1, 2)
+"""Schema 2 added `error_kind` to the samples, and `stop` to the record."""
 
 
 class Ending(StrEnum):
@@ -21,10 +24,10 @@ class Ending(StrEnum):
 
 
 class ProcessInfo(msgspec.Struct, frozen=True):
-    """A process that sent load; its clock was `clock_offset_s` ahead of the master's, and is corrected for.
+    """A process that sent load; its clock was `clock_offset_s` ahead of the master's, which is corrected.
 
     `clock_error_s` is how wrong that may be: half the shortest round trip. `cpu_share` is the greatest share of
-    one core that it used, or waited for, in any 5 s of the load. Null where it is not known.
+    one core that it used, or waited for, in any 5 s of the load. Null if unknown.
     """
 
     process: int
@@ -36,7 +39,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """One process's jobs: those that it sent, and those of which the row was found."""
+    """The jobs of one process: how many it sent, and how many rows were found."""
 
     process: int
     sent: int
@@ -56,9 +59,9 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     `offered` holds, for each flow, the arrivals intended in each second from `load_started_at` on; a closed
     load offers nothing by itself and has none. `cancelled` counts jobs that were unfinished at the end and
     then cancelled on the server, `left_over` those that could not be. `lost` names, in the order in which it
-    happened, the processes that fell silent while the run went on. `fullest` holds, where there were several,
+    happened, the processes that fell silent while the run went on. `fullest` holds, if there were several,
     the most requests of each operation that any 10 seconds held, of all processes together. `payloads` is the hash of
-    each flow's inputs.
+    each flow's inputs. `stop` is the rule of the scenario that ended the run, if one did.
     """
 
     id: str
@@ -81,6 +84,7 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     ended_at: float | None = None
     ending: Ending | None = None
     reason: str = ""
+    stop: StopKind | None = None
     cancelled: int = 0
     left_over: int = 0
-    schema: int = 1
+    schema: int = SCHEMA

@@ -1,4 +1,4 @@
-"""One row a job: what was meant, what was sent, what came back, and how it ended."""
+"""One row per job: when it was due and sent, the responses to it, and how it ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from loadtest.scenario.flows import FlowName
 
 
 class Outcome(StrEnum):
-    """How a job ended, as the client saw it."""
+    """The end of a job, as the client saw it."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -19,21 +19,37 @@ class Outcome(StrEnum):
     TIMED_OUT = "timed_out"
     """The server ended it with TIMED_OUT."""
     RATE_LIMITED = "rate_limited"
-    """429 until the client's patience was over."""
+    """429 until the job timeout was over."""
     REJECTED = "rejected"
     """Any other status of 400 and above."""
     UNREACHABLE = "unreachable"
-    """No connection, or none that lived to the answer."""
+    """No connection, or none that lived until the response."""
     BAD_ANSWER = "bad_answer"
-    """An answer that the protocol does not allow."""
+    """A response that the protocol does not allow."""
     EXPIRED = "expired"
     """Accepted, but gone from the server before its end was seen."""
     CENSORED = "censored"
-    """Unfinished when the run, or the client's patience, was over."""
+    """Unfinished when the run, or the job timeout, was over."""
+
+
+class ErrorKind(StrEnum):
+    """The way in which the request that ended a job failed, unless it was answered as the protocol says."""
+
+    CONNECT_ERROR = "connect_error"
+    CONNECT_TIMEOUT = "connect_timeout"
+    DNS_ERROR = "dns_error"
+    PROXY_ERROR = "proxy_error"
+    TLS_ERROR = "tls_error"
+    CONNECTION_CLOSED = "connection_closed"
+    READ_TIMEOUT = "read_timeout"
+    REMOTE_PROTOCOL_ERROR = "remote_protocol_error"
+    """Bytes that are not an HTTP response, or a body that cannot be decompressed."""
+    INVALID_RESPONSE = "invalid_response"
+    """An HTTP response that the protocol of the endpoint does not allow."""
 
 
 class Sample(msgspec.Struct, gc=False):
-    """A job's row while it is being filled; times in epoch seconds, None for what did not happen."""
+    """A job's row while the job runs; times in epoch seconds, None if it did not happen."""
 
     seq: int
     flow: FlowName
@@ -45,6 +61,7 @@ class Sample(msgspec.Struct, gc=False):
     outcome: Outcome = Outcome.CENSORED
     http_status: int | None = None
     error: str | None = None
+    error_kind: ErrorKind | None = None
     sent_at: float | None = None
     accepted_at: float | None = None
     first_chunk_at: float | None = None
@@ -71,6 +88,7 @@ SAMPLES = pa.schema(
         ("outcome", pa.string()),
         ("http_status", pa.int16()),
         ("error", pa.string()),
+        ("error_kind", pa.string()),
         ("intended_at", pa.float64()),
         ("sent_at", pa.float64()),
         ("accepted_at", pa.float64()),
@@ -88,9 +106,11 @@ SAMPLES = pa.schema(
     ]
 )
 """The columns of `samples.parquet`."""
+ADDED_COLUMNS = ("error_kind",)
+"""The columns that runs of schema 1 do not have; they are read as null."""
 
 CHUNKS = pa.schema([("seq", pa.int64()), ("process", pa.int16()), ("at", pa.float64())])
-"""The columns of `chunks.parquet`: when each chunk of a streamed job was seen, one row a chunk."""
+"""The columns of `chunks.parquet`: when each chunk of a streamed job was seen, one row per chunk."""
 
 REQUESTS = pa.schema(
     [
@@ -106,7 +126,7 @@ REQUESTS = pa.schema(
         ("most_in_10_s", pa.int32()),
     ]
 )
-"""The columns of `requests.parquet`, one row a second, operation and HTTP status (0: no answer).
+"""The columns of `requests.parquet`, one row per second, operation and HTTP status (0: no response).
 
 `second` is the epoch second in which the requests were answered. `most_in_10_s` is the operation's fullest
 10 seconds so far in that process, wherever they start, every status together.
@@ -128,4 +148,4 @@ HEALTH = pa.schema(
         ("unhealthy", pa.int32()),
     ]
 )
-"""The columns of `health.parquet`: what `/health` said, one row an asking."""
+"""The columns of `health.parquet`: one row per response of `/health`."""

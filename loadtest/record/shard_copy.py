@@ -1,4 +1,4 @@
-"""A shard that grows on one machine, grown again on another: the same bytes at the same places."""
+"""Copying a shard that grows to another machine: the same bytes at the same offsets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from loadtest.errors import RecordingError
 
 
 def read_from(path: Path, offset: int, max_bytes: int) -> bytes:
-    """What a file holds from an offset on, at most so many bytes; nothing where it is not there yet."""
+    """Return at most `max_bytes` of a file from an offset on; empty if the file does not exist yet."""
     try:
         with path.open("rb") as file:
             file.seek(offset)
@@ -18,7 +18,7 @@ def read_from(path: Path, offset: int, max_bytes: int) -> bytes:
 
 
 def append_at(path: Path, offset: int, content: bytes) -> int:
-    """Put bytes where they belong, unless they are there already or what comes before is missing; the size then."""
+    """Append bytes if the file ends at their offset; return its size then."""
     try:
         with path.open("ab") as file:
             if file.tell() == offset:

@@ -1,6 +1,6 @@
-"""Append-only shards: what a process recorded, on disk while the run goes, readable after any death.
+"""Append-only shards: the rows of a process, on disk while the run goes on, readable after any crash.
 
-A shard is an Arrow stream. A batch that was cut off by a crash ends it; all batches before stand.
+A shard is an Arrow stream. A batch that a crash cut off ends it; all batches before it are readable.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any
 import pyarrow as pa
 
 from loadtest.errors import RecordingError
+from loadtest.record.parquet import in_schema
 
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
 class Shard:
-    """A file of rows under one schema, open for appending; opened at the first row."""
+    """A file of rows in one schema, opened for appending at the first row."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path = path
@@ -28,10 +29,10 @@ class Shard:
         self._size = 0
 
     def append(self, batch: pa.RecordBatch) -> None:
-        """Hand rows to the system, all or none.
+        """Write rows, all or none.
 
-        Raises RecordingError where the disk refuses; what was written before stays readable, and the same rows
-        may be tried again.
+        Raises RecordingError if the disk is full; rows written before stay readable, and the same rows can be
+        written again.
         """
         try:
             if self._file is None:
@@ -48,35 +49,35 @@ class Shard:
             while rest:
                 rest = rest[file.write(rest) :]
         except OSError:
-            # A full disk takes the beginning of a message: what is torn would hide all that comes after it.
+            # A full disk takes the beginning of a message: a torn message would hide all that follows it.
             file.truncate(self._size)
             file.seek(self._size)
             raise
         self._size += len(message)
 
     def close(self) -> None:
-        """End the stream; nothing can be appended after."""
+        """End the stream; nothing can be appended after it."""
         if self._file is not None:
             with suppress(OSError), self._file:
                 self._file.write(END_OF_STREAM)
 
 
 def batch_of(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
-    """Rows, given as one sequence a column in the schema's order."""
+    """Return rows, given as one sequence per column in the schema's order, as a batch."""
     arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
     return pa.record_batch(arrays, schema=schema)
 
 
 def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
     first, n = column[0], len(column)
-    # Whole columns often hold one value (how jobs ended) or nothing, which is known faster than converted.
+    # Many columns hold one value (outcome) or only nulls, which is found faster than converted.
     if first == column[-1] and column.count(first) == n:
         return pa.nulls(n, kind) if first is None else pa.repeat(pa.scalar(first, kind), n)
     return pa.array(column, kind)
 
 
 def batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """The whole batches of a shard, in order; a torn end is left out."""
+    """Yield the whole batches of a shard, in order; a torn end is left out."""
     with path.open("rb") as file:
         try:
             reader = pa.ipc.open_stream(file)
@@ -87,4 +88,4 @@ def batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
                 batch = reader.read_next_batch()
             except (StopIteration, pa.ArrowInvalid, OSError):
                 return
-            yield batch.cast(schema)
+            yield in_schema(batch, schema)

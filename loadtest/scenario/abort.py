@@ -1,10 +1,13 @@
-"""Gates that end a run while it goes on, judged over what ended of late."""
+"""The rules that stop a run early: ceilings, a share of errors, and gates over the jobs that ended recently."""
 
 from __future__ import annotations
 
 from collections import deque
+from enum import StrEnum
 from math import inf, log
 from typing import Protocol
+
+import msgspec
 
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import Gate, Metric, limit_text
@@ -14,14 +17,31 @@ from loadtest.scenario.target import is_remote
 from loadtest.traffic.limit_shares import Share, share_of
 
 MIN_SURPRISE_NATS = log(1000)
-"""A run ends where chance explains what is seen at most once in a thousand looks; one looks again and again."""
+"""A run ends if chance alone explains the figure in at most one of a thousand looks; it is looked at repeatedly."""
 BUCKETS = 20
-"""The time that is looked back over is kept in so many parts, of which the oldest falls out as a whole."""
+"""The window is kept in this many parts, the oldest of which is dropped as a whole."""
 _COMPLETED = "completed"
 
 
+class StopKind(StrEnum):
+    """The rule that stopped a run, by its key in the scenario."""
+
+    ABORT_ERRORS = "abort.errors"
+    ABORT_GATES = "abort.gates"
+    JOBS_CEILING = "ceilings.jobs"
+    COST_CEILING = "ceilings.cost"
+    INPUTS = "inputs"
+
+
+class StopReason(msgspec.Struct, frozen=True):
+    """Why a run is stopped: the rule, and the sentence that reports show."""
+
+    kind: StopKind
+    detail: str
+
+
 class EndedJob(Protocol):
-    """What a watch looks at: a job's row; times in epoch seconds."""
+    """A job's row, as far as a gate reads it; times in epoch seconds."""
 
     flow: FlowName
     intended_at: float
@@ -34,23 +54,23 @@ class EndedJob(Protocol):
 
     @property
     def outcome(self) -> str:
-        """How it ended, in the words of `samples.parquet`."""
+        """Return how the job ended, as in `samples.parquet`."""
         ...
 
 
 class GateMonitor:
-    """Counts jobs as they end, in memory that does not grow with them, and says which gate does not hold."""
+    """The gates of an abort rule, over the jobs that ended recently; its memory does not grow with their number."""
 
     def __init__(self, gates: tuple[Gate, ...], over_s: float, min_jobs: int) -> None:
         self._over_s = over_s
         self._min_jobs = min_jobs
         self._counted = [(gate, _Recent(over_s)) for gate in gates]
-        self._looked_first_at: float | None = None
-        self._of = 1
+        self._first_evaluated_at: float | None = None
+        self._processes = 1
 
-    def share(self, share: Share) -> None:
-        """From now on so many processes together reach a throughput."""
-        self._of = max(1, share.of)
+    def set_share(self, share: Share) -> None:
+        """Take the number of processes that reach a throughput together."""
+        self._processes = max(1, share.of)
 
     def ended(self, job: EndedJob) -> None:
         """Count a job that ended."""
@@ -67,24 +87,24 @@ class GateMonitor:
                     recent.add(job.finished_at, value_s >= gate.limit, value_s)
 
     def failing(self, now: float) -> str | None:
-        """The first gate that does not hold, and the figure; None while none is known to fail."""
-        if self._looked_first_at is None:
-            self._looked_first_at = now
+        """Return the first gate that fails, with its figure; None while none is known to fail."""
+        if self._first_evaluated_at is None:
+            self._first_evaluated_at = now
         for gate, recent in self._counted:
             recent.forget(now)
-            figure = self._figure(gate, recent, now - self._looked_first_at)
+            figure = self._figure(gate, recent, now - self._first_evaluated_at)
             if figure is not None:
                 return f'"{gate}" does not hold: {figure}'
         return None
 
     def _figure(self, gate: Gate, recent: _Recent, watched_s: float) -> str | None:
-        """What is wrong, where something is."""
+        """Return the figure by which a gate fails; None if it does not."""
         n, over, last = recent.n, recent.over, f"in the last {self._over_s:g} s"
         if gate.metric is Metric.THROUGHPUT:
-            rate = n * self._of / self._over_s
+            rate = n * self._processes / self._over_s
             slow = watched_s >= self._over_s and rate <= gate.limit
             text = f"{n} jobs completed {last}, {rate:.3g}/s"
-            text = text if self._of == 1 else f"{text} if each of {self._of} processes does as this one"
+            text = text if self._processes == 1 else f"{text} if each of {self._processes} processes does as this one"
             return text if slow else None
         if gate.statistic == "max":
             return f"{over} of the {n} jobs that completed {last} took {limit_text(gate)} or more" if over else None
@@ -104,7 +124,7 @@ class GateMonitor:
 
 
 class _Recent:
-    """Jobs of the last `over_s`, in buckets: how many, how many over the limit, and the sum of their times."""
+    """The jobs of the last `over_s`, in buckets: their number, the number over the limit, the sum of their times."""
 
     def __init__(self, over_s: float) -> None:
         self._width_s = over_s / BUCKETS
@@ -114,7 +134,7 @@ class _Recent:
         self.total_s = 0.0
 
     def add(self, at: float, over: bool, value_s: float) -> None:
-        """Count one; a job that comes a little late falls into the newest bucket."""
+        """Count a job; a report that arrives a little late falls into the newest bucket."""
         slot = at // self._width_s
         if not self._buckets or self._buckets[-1][0] < slot:
             self._buckets.append([slot, 0, 0, 0.0])
@@ -127,7 +147,7 @@ class _Recent:
         self.total_s += value_s
 
     def forget(self, now: float) -> None:
-        """Drop the buckets that have passed out of the time looked back over, as a whole."""
+        """Drop the buckets that have left the window."""
         oldest = now // self._width_s - BUCKETS
         while self._buckets and self._buckets[0][0] < oldest:
             _, n, over, total_s = self._buckets.popleft()
@@ -137,19 +157,19 @@ class _Recent:
 
 
 def chernoff_bound(over: int, n: int, share: float) -> float:
-    """At least −ln P(B ≥ over) for B ~ Binomial(n, share): n times the Kullback–Leibler divergence (Chernoff 1952).
+    """Return at least −ln P(B ≥ over) for B ~ Binomial(n, share): n times the Kullback–Leibler divergence.
 
-    0 where no more than the share are over.
+    Chernoff (1952). Returns 0 if no more than the share are over.
     """
-    seen = over / n
-    if seen <= share:
+    observed = over / n
+    if observed <= share:
         return 0.0
-    rest = 0.0 if over == n else (1 - seen) * log((1 - seen) / (1 - share))
-    return n * (seen * (log(seen / share) if share else inf) + rest)
+    rest = 0.0 if over == n else (1 - observed) * log((1 - observed) / (1 - share))
+    return n * (observed * (log(observed / share) if share else inf) + rest)
 
 
 def _value_s(metric: Metric, job: EndedJob) -> float | None:
-    """A job's time in seconds; None where it has none."""
+    """Return a job's time in seconds; None if it has none."""
     if metric is Metric.DELAY or metric is Metric.EXECUTION:
         value_ms = job.delay_ms if metric is Metric.DELAY else job.execution_ms
         return None if value_ms is None else value_ms / 1000
@@ -175,14 +195,14 @@ def _between_s(from_at: float | None, to_at: float | None) -> float | None:
 
 
 def abort_rule(scenario: Scenario) -> AbortRule | None:
-    """The rule that a run keeps to: as set, else the default one where the target is not on this machine."""
+    """Return the abort rule of a run: as set, else the default one if the target is on another machine."""
     return scenario.abort or (AbortRule() if is_remote(scenario.target) else None)
 
 
 class StopRules:
-    """Watches jobs as they are sent and end; `reason` says why to stop, once there is one.
+    """The rules that stop one process's part of a run; `reason` is set once one of them applies, and stays.
 
-    Unless it is `watching`, there is nothing to watch for, and it need not be told or asked.
+    If it is not `enabled`, the scenario has no such rule, and no job needs to be counted.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -198,14 +218,14 @@ class StopRules:
         self._submitted = 0
         rule = self._rule
         self.watch = GateMonitor(rule.gates, rule.over, rule.jobs) if rule is not None and rule.gates else None
-        self.reason: str | None = None
+        self.reason: StopReason | None = None
 
     def set_share(self, share: Share) -> None:
-        """From now on this process may use this part of what the ceilings allow; without a place it sends nothing."""
+        """Take this share of the ceilings; a process without a share sends nothing, and keeps the ceilings it had."""
         if share.of == 0:
             return
         if self.watch is not None:
-            self.watch.share(share)
+            self.watch.set_share(share)
         ceilings = self._scenario.ceilings
         if ceilings.jobs is not None:
             self._max_jobs = share_of(ceilings.jobs, share)
@@ -213,10 +233,10 @@ class StopRules:
             self._max_cost = ceilings.cost / share.of
 
     def may_submit(self) -> bool:
-        """Whether one more job stays under the ceilings; the job is counted."""
-        most = self._max_jobs
-        if most is not None and self._submitted >= most:
-            self.reason = f"ceilings.jobs: {most} jobs have been submitted"
+        """Return whether one more job stays under the ceilings, and count it if so."""
+        ceiling = self._max_jobs
+        if ceiling is not None and self._submitted >= ceiling:
+            self.stop(StopKind.JOBS_CEILING, f"ceilings.jobs: {ceiling} jobs have been submitted")
         if self.reason is None:
             self._submitted += 1
         return self.reason is None
@@ -224,17 +244,20 @@ class StopRules:
     def ended(self, at: float, completed: bool, execution_ms: int | None) -> None:
         """Count a job that ended at this time."""
         self._spent += (execution_ms or 0) / 1000 * self._price
-        most = self._max_cost
-        if most is not None and self._spent >= most:
-            self.reason = self.reason or f"ceilings.cost: {self._spent:.4f} of {most:g} US dollars are spent"
+        ceiling = self._max_cost
+        if ceiling is not None and self._spent >= ceiling:
+            self.stop(StopKind.COST_CEILING, f"ceilings.cost: {self._spent:.4f} of {ceiling:g} US dollars are spent")
         if self._rule is not None:
             self._judge(at, completed)
 
     def evaluate(self, now: float) -> None:
         """Judge the abort rule's gates; to be called once or twice a second for as long as load is offered."""
-        if self.watch is not None and self.reason is None:
-            failing = self.watch.failing(now)
-            self.reason = None if failing is None else f"abort.gates: {failing}"
+        if self.watch is not None and self.reason is None and (failing := self.watch.failing(now)) is not None:
+            self.stop(StopKind.ABORT_GATES, f"abort.gates: {failing}")
+
+    def stop(self, kind: StopKind, detail: str) -> None:
+        """Set the reason, unless there is one already."""
+        self.reason = self.reason or StopReason(kind, detail)
 
     def _judge(self, at: float, completed: bool) -> None:
         rule, recent = self._rule, self._recent
@@ -245,4 +268,4 @@ class StopRules:
             self._errors -= not recent.popleft()[1]
         if len(recent) >= rule.jobs and self._errors > rule.errors * len(recent):
             share = f"{self._errors} of the {len(recent)} jobs that ended in the last {rule.over:g} s failed"
-            self.reason = self.reason or f"abort.errors: {share}"
+            self.stop(StopKind.ABORT_ERRORS, f"abort.errors: {share}")

@@ -24,6 +24,7 @@ from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import GateText
 from loadtest.scenario.settings import AbortRule, Ceilings, Search, ValidityLimits
 from loadtest.scenario.target import HandlerTarget, RemoteTarget, Target
+from loadtest.traffic.arrivals import Schedule, draw_schedule
 from loadtest.traffic.inputs import Inputs
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Seconds, StrictModel, seconds_text
@@ -201,6 +202,12 @@ class Scenario(StrictModel):
     def share(self, flow: FlowName) -> float:
         """The share (0 to 1) of all jobs that this flow carries."""
         return self.flows[flow].weight / sum(each.weight for each in self.flows.values())
+
+    def schedule(self) -> Schedule | None:
+        """Return the arrivals that the seed draws; None for a closed load, which has none."""
+        if isinstance(self.load, ClosedLoad):
+            return None
+        return draw_schedule(self.load, {flow: self.share(flow) for flow in self.flows}, self.seed)
 
     def resolved(self) -> dict[str, Any]:
         """The scenario as plain values, in the form of its file."""

@@ -13,7 +13,7 @@ from loadtest.protocol.operations import STATUS_SYNC_WAIT, Limit, Op
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.loading.feasibility import FLOWS_BY_OPERATION, peak_rates
 from loadtest.scenario.model import Flow, Scenario
-from loadtest.traffic.arrivals import Schedule, draw_schedule, max_in_window
+from loadtest.traffic.arrivals import Schedule, max_in_window
 from loadtest.traffic.polling import PollGroup, PollPacer
 from loadtest.traffic.settings import ClosedLoad, OpenLoad
 
@@ -78,9 +78,7 @@ class Preview:
 def preview(scenario: Scenario) -> Preview:
     """What a scenario would send, from the very schedule that its seed gives."""
     load = scenario.load
-    drawn = None
-    if isinstance(load, OpenLoad):
-        drawn = draw_schedule(load, {flow: scenario.share(flow) for flow in scenario.flows}, scenario.seed)
+    drawn = scenario.schedule()
     longest_s = load.duration_s + scenario.drain.within + scenario.drain.cancel_within
     service_s = mean_service_s(scenario)
     jobs = len(drawn) if drawn is not None else _max_jobs(scenario, service_s)
@@ -122,7 +120,7 @@ def _mean_s(distribution: Constant | LogNormal | Empirical) -> float:
 
 
 def _stages(load: OpenLoad | ClosedLoad, drawn: Schedule | None) -> tuple[StagePreview, ...]:
-    names = [stage.name or f"stage {index}" for index, stage in enumerate(load.stages, start=1)]
+    names = [stage.label(index) for index, stage in enumerate(load.stages)]
     if isinstance(load, ClosedLoad):
         peaks = [max(stage.users.start, stage.users.end) for stage in load.stages]
     else:

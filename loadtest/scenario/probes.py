@@ -1,4 +1,4 @@
-"""The probes of a search: the scenario's load at another rate, and what keeps one from being sent at all."""
+"""The probes of a search: the scenario's load at another rate, and the reasons not to send one."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from loadtest.scenario.loading.feasibility import find_issues, peak_rates
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import preview
 from loadtest.traffic.settings import OpenLoad, Ramp, RateStage
-from loadtest.units import per_second_text, seconds_text
+from loadtest.units import seconds_text
 
 
 def first_rate(scenario: Scenario) -> float:
-    """The rate of the load as it is written, in jobs per second: the highest of its stages."""
+    """Return the rate of the load as written, in jobs per second: the highest of its stages."""
     return max(peak_rates(_open(scenario)))
 
 
 def scaled_to(scenario: Scenario, rate_per_s: float, stretch: int, seed: int) -> Scenario:
-    """A probe: every rate multiplied so that the highest is this one, every stage `stretch` times as long."""
+    """Return a probe: all rates scaled so that the highest is this one, every stage `stretch` times as long."""
     load = _open(scenario)
     factor = rate_per_s / first_rate(scenario)
     stages = tuple(_scaled(stage, factor, stretch) for stage in load.stages)
@@ -23,21 +23,8 @@ def scaled_to(scenario: Scenario, rate_per_s: float, stretch: int, seed: int) ->
     return scenario.model_copy(update=changed)
 
 
-def as_overrides(probe: Scenario) -> list[str]:
-    """What `--set` takes to make a probe of the scenario that it came from, its seed apart."""
-    text = ["search="]
-    for index, stage in enumerate(_open(probe).stages):
-        start, end = per_second_text(stage.rate.start), per_second_text(stage.rate.end)
-        text.append(f"load.stages.{index}.rate={start if start == end else f'{start} to {end}'}")
-        text.append(f"load.stages.{index}.for={seconds_text(stage.duration)}")
-    for name in ("jobs", "cost"):
-        most = getattr(probe.ceilings, name)
-        text += [] if most is None else [f"ceilings.{name}={most!r}"]
-    return text
-
-
 def blocking_reason(probe: Scenario) -> str | None:
-    """Why a probe must not be sent: a limit or a ceiling that its schedule would pass; None where nothing is."""
+    """Return why a probe must not be sent, a limit or a ceiling that it would exceed; None if it may."""
     error = next(find_issues(probe), None)
     if error is not None:
         return error.text.partition(";")[0]
@@ -47,9 +34,9 @@ def blocking_reason(probe: Scenario) -> str | None:
         if limit is not None and peak is not None and peak > limit.requests:
             within = seconds_text(limit.per_s)
             return f"{peak} jobs fall into the fullest {within} of /{operation.op}, its limit is {limit}"
-    most = probe.ceilings.jobs
-    if most is not None and previewed.jobs is not None and previewed.jobs > most:
-        return f"it would submit {previewed.jobs} jobs, ceilings.jobs leaves {most}"
+    ceiling = probe.ceilings.jobs
+    if ceiling is not None and previewed.jobs is not None and previewed.jobs > ceiling:
+        return f"it would submit {previewed.jobs} jobs, ceilings.jobs leaves {ceiling}"
     cost = probe.ceilings.cost
     if cost is not None and cost <= 0:
         return "ceilings.cost is spent"
@@ -59,7 +46,7 @@ def blocking_reason(probe: Scenario) -> str | None:
 
 
 def _open(scenario: Scenario) -> OpenLoad:
-    assert isinstance(scenario.load, OpenLoad)  # `limits.impossible` refuses a search of any other
+    assert isinstance(scenario.load, OpenLoad)  # `find_issues` refuses a search of any other load
     return scenario.load
 
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 import typer
 import uvicorn
 
+from loadtest.addresses import reachable_host, url_host
 from loadtest.clock import WallClock
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.sdk_worker_pool import SdkWorkerPool
@@ -59,7 +60,7 @@ def serve(request: ServeOptions) -> None:
         processes = None
         if handler is not None and pool is not None:
             app = WorkerApi(app, live, pool, name)
-            worker_url = _url(_reached_at(request.host), port, name)
+            worker_url = _url(reachable_host(request.host), port, name)
             processes = WorkerProcesses(handler, worker_url, live, pool, settings.workers.active)
         server = _Server(app, _url(request.host, port, name), live, processes)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
@@ -152,12 +153,7 @@ def _at_end_of_stdin(stop: Callable[[], None]) -> None:
 
 
 def _url(host: str, port: int, endpoint_id: str) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v2/{endpoint_id}"
-
-
-def _reached_at(host: str) -> str:
-    """Return the address at which this machine's own processes reach a server that listens on `host`."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{url_host(host)}:{port}/v2/{endpoint_id}"
 
 
 def _listener(host: str, port: int) -> socket.socket:

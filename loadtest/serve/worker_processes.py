@@ -22,6 +22,7 @@ from loadtest.errors import ScenarioError
 from loadtest.scenario.credentials import LOCAL_KEY_ENV
 from loadtest.serve.live import LiveEndpoint
 from loadtest.serve.sdk_worker_main import CONCURRENCY_VARIABLE, WATCHDOG
+from loadtest.units import last_lines
 
 PROGRAM = Path(__file__).with_name("sdk_worker_main.py")
 PING_INTERVAL_MS = 1000
@@ -150,7 +151,7 @@ class WorkerProcesses:
     def _report_loss(self, worker_id: str, what: str) -> None:
         """Print the end of a lost worker's log; if no worker was ever ready, give up."""
         log = self._log(worker_id)
-        last = _tail(log)
+        last = last_lines(log.read_text(encoding="utf-8", errors="replace") if log.is_file() else "", LOG_LINES)
         if self._pool.ever_ready:
             _warn(f"worker {worker_id} {what}; its log ends: {last} (whole log: {log})")
         elif self._error is None:
@@ -219,13 +220,6 @@ def _signal(process: Process, number: signal.Signals) -> None:
 
 def _status_text(status: int) -> str:
     return f"exit code {status}" if status >= 0 else signal.Signals(-status).name
-
-
-def _tail(log: Path) -> str:
-    """Return the end of a log, in one line."""
-    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    lines = text.strip().splitlines()
-    return " | ".join(lines[-LOG_LINES:]) or "no output"
 
 
 def _warn(text: str) -> None:

@@ -133,6 +133,10 @@ class Stage(StrictModel):
     name: str = ""
     """What the report calls the stage."""
 
+    def label(self, index: int) -> str:
+        """Return what reports call the stage: its name, or its number if it has none; `index` counts from 0."""
+        return self.name or f"stage {index + 1}"
+
 
 class RateStage(Stage):
     """Jobs arrive at this rate for this long; "5/s to 20/s" ramps."""

@@ -22,7 +22,8 @@ from loadtest.analyze.compare.margin import MIN_DIFFERENCE_MS, TOLERANCE, NonInf
 from loadtest.analyze.jobs import FLOWS, Floats, JobColumns, LoadWindow
 from loadtest.analyze.stats.block_bootstrap import bootstrap_sums, serial_dependence
 from loadtest.analyze.stats.multiple_testing import holm_levels
-from loadtest.analyze.stats.quantiles import PER_MILLE, is_supported, min_samples, nearest_rank
+from loadtest.analyze.stats.quantiles import PER_MILLE, is_supported, min_samples
+from loadtest.units import nearest_rank
 
 ERROR_RATE = 0.01
 """How often, at most, any metric of a run that is only just within the tolerance is called worse."""

@@ -10,16 +10,12 @@ from numpy.typing import NDArray
 from scipy import special
 
 from loadtest.analyze.summary import Quantiles
+from loadtest.units import nearest_rank
 
 PER_MILLE = {"p50": 500, "p70": 700, "p90": 900, "p95": 950, "p98": 980, "p99": 990, "p99_9": 999}
 """The percentiles of a `Quantiles`; in thousandths, so that a rank is exact where p·n is not in floats."""
 
 _TAIL = 0.025
-
-
-def nearest_rank(n: int, per_mille: int) -> int:
-    """The rank, from 1, of a percentile among n sorted values: ceil(p·n)."""
-    return max(1, -(-per_mille * n // 1000))
 
 
 def interval_ranks(n: int, per_mille: int) -> tuple[int, int] | None:

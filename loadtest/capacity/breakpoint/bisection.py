@@ -1,8 +1,8 @@
-"""Where a live endpoint breaks: which rate to try next, from what the rates tried so far came to.
+"""The search for the rate at which a live endpoint breaks: the next rate, from the outcomes of the probes.
 
 Steps double until a rate fails, then the gap between the highest passing and the lowest failing rate is halved, in
 ratios, until it is small enough. Then both edges are confirmed twice, since a run near the edge goes either way by
-chance. What most probes of a rate overturn moves the edge, and the search goes on from there.
+chance. If most probes of a rate disagree with the first, the edge moves, and the search goes on from there.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from enum import StrEnum
 import msgspec
 
 from loadtest.analyze.summary import Summary, Verdict
+from loadtest.scenario.abort import StopKind
 
 REPEAT_FACTOR = 2
-"""A probe that cannot tell is repeated so many times as long."""
+"""An inconclusive probe is repeated with stages this many times as long."""
 MIN_SHARE = 1 / 32
-"""Where the first rate fails, lower ones are tried down to this share of it."""
+"""If the first rate fails, lower ones are tried down to this share of it."""
 _RAISE = 2.0
 _AGREE = 3
-"""The probe that finds an edge, and two that confirm it."""
+"""How many probes of an edge must agree: the one that finds it, and two that confirm it."""
 _ENDPOINT_CHECKS = ("jobs completed", "censored jobs")
-"""Checks that an overwhelmed endpoint fails, however sound the generator was."""
-_ABORT_RULE = "abort."
+"""Validity checks that an overloaded endpoint fails, however sound the generator was."""
+_ABORT_RULES = (StopKind.ABORT_ERRORS, StopKind.ABORT_GATES)
 
 
 class ProbeOutcome(StrEnum):
-    """What a probe says of its rate."""
+    """The outcome of a probe for its rate."""
 
     PASSES = "passes"
     FAILS = "fails"
@@ -39,7 +40,7 @@ class ProbeOutcome(StrEnum):
 
 
 class EndReason(StrEnum):
-    """What ended a search: the endpoint, a limit, the scenario's bound, no rate that passes, a bad probe, a stop."""
+    """The end of a search: the endpoint, a limit, the scenario's bound, no passing rate, an invalid probe, a stop."""
 
     ENDPOINT = "endpoint"
     LIMIT = "limit"
@@ -50,7 +51,7 @@ class EndReason(StrEnum):
 
 
 class ProbeRecord(msgspec.Struct, frozen=True):
-    """A rate and what a probe of it came to; its stages were `stretch` times as long as the scenario has them."""
+    """The outcome of a probe of a rate; its stages were `stretch` times as long as in the scenario."""
 
     rate_per_s: float
     outcome: ProbeOutcome
@@ -58,14 +59,14 @@ class ProbeRecord(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """What is to be tried next."""
+    """The next probe."""
 
     rate_per_s: float
     stretch: int = 1
 
 
 class SearchEnd(msgspec.Struct, frozen=True):
-    """The end of a search; rates per second, null where there is none such."""
+    """The end of a search; rates per second, null if there is none."""
 
     ended: EndReason
     highest_passing_per_s: float | None
@@ -73,40 +74,41 @@ class SearchEnd(msgspec.Struct, frozen=True):
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """Where a search begins, what it never passes, and how close its edges are to come (a share)."""
+    """The first rate of a search, the highest, and how close its edges must come (as a share)."""
 
     first_per_s: float
     max_rate_per_s: float
     within: float = 0.05
 
 
-def outcome_of(summary: Summary, stopped_by: str) -> ProbeOutcome:
-    """What a run says of its rate; stopped, and the search with it, where it ended for a reason that is no evidence.
+def outcome_of(summary: Summary, stop: StopKind | None) -> ProbeOutcome:
+    """Return the outcome of a run for its rate; STOPPED, which ends the search, if the run ended for another reason.
 
-    An abort rule speaks of the endpoint. So do jobs left unfinished, where a gate fails: overload left them.
+    An abort rule that ended the run is evidence about the endpoint. So are unfinished jobs, if a gate fails: they are
+    left over from overload.
     """
     if summary.verdict is Verdict.ABORTED:
-        return ProbeOutcome.FAILS if stopped_by.startswith(_ABORT_RULE) else ProbeOutcome.STOPPED
+        return ProbeOutcome.FAILS if stop in _ABORT_RULES else ProbeOutcome.STOPPED
     failing = [check.name for check in summary.validity.checks if not check.ok]
     if failing:
         broken = any(gate.verdict is Verdict.FAIL for gate in summary.gates)
         return ProbeOutcome.FAILS if broken and set(failing) <= set(_ENDPOINT_CHECKS) else ProbeOutcome.INVALID
-    words = {Verdict.PASS: ProbeOutcome.PASSES, Verdict.FAIL: ProbeOutcome.FAILS}
-    return words.get(summary.verdict, ProbeOutcome.INCONCLUSIVE)
+    outcomes = {Verdict.PASS: ProbeOutcome.PASSES, Verdict.FAIL: ProbeOutcome.FAILS}
+    return outcomes.get(summary.verdict, ProbeOutcome.INCONCLUSIVE)
 
 
 def usual_probes(bounds: Bounds) -> int:
-    """How many probes it takes where the endpoint breaks at one rate below the highest, and no two disagree."""
+    """Return how many probes it takes if the endpoint breaks at one rate below the highest, and no two disagree."""
     raising = math.ceil(math.log(bounds.max_rate_per_s / bounds.first_per_s, _RAISE)) + 1
     return raising + math.ceil(math.log2(math.log(_RAISE, 1 + bounds.within))) + 2 * (_AGREE - 1)
 
 
 def next_step(bounds: Bounds, tried: Sequence[ProbeRecord]) -> Probe | SearchEnd:
-    """The next probe, or what was found; from the outcomes alone, in their order.
+    """Return the next probe, or the end; from the outcomes alone, in their order.
 
-    An invalid probe is repeated once. One that cannot tell is repeated for longer; where that cannot either, the
-    rate does not pass, since what cannot be shown to hold is not promised. Where as many pass as fail, one more
-    decides. A repetition for which a limit or ceiling leaves no room ends the search.
+    An invalid probe is repeated once. An inconclusive one is repeated for longer; if that is inconclusive too, the
+    rate does not pass, since a gate that cannot be shown to hold is not promised. If as many pass as fail, one more
+    decides. A repetition that exceeds a limit or ceiling ends the search.
     """
     if not tried:
         return Probe(bounds.first_per_s)
@@ -148,9 +150,9 @@ def _beyond_or_between(bounds: Bounds, tried: Sequence[ProbeRecord]) -> Probe | 
 
 
 def bracket(tried: Sequence[ProbeRecord]) -> tuple[float | None, float | None]:
-    """The highest passing and the lowest failing rate, as most probes of each have it.
+    """Return the highest passing and the lowest failing rate, by the majority of the probes of each.
 
-    A rate that passes above one that fails is luck, and passed over.
+    A rate that passes above one that fails is luck, and ignored.
     """
     votes = {rate: each for rate, each in _votes(tried).items() if each}
     high = min((rate for rate, each in votes.items() if sum(each) * 2 < len(each)), default=None)
@@ -159,7 +161,7 @@ def bracket(tried: Sequence[ProbeRecord]) -> tuple[float | None, float | None]:
 
 
 def _votes(tried: Sequence[ProbeRecord]) -> dict[float, list[bool]]:
-    """For each rate what its probes say: passes or not; a short one that cannot tell says nothing."""
+    """Return for each rate which of its probes pass; a short one that is inconclusive does not count."""
     votes: dict[float, list[bool]] = {}
     for each in tried:
         said = votes.setdefault(each.rate_per_s, [])
@@ -171,7 +173,7 @@ def _votes(tried: Sequence[ProbeRecord]) -> dict[float, list[bool]]:
 
 
 def _confirmed(ended: EndReason, tried: Sequence[ProbeRecord], *rates: float | None) -> Probe | SearchEnd:
-    """The end, once so many probes of each of these rates agree; until then one more of them."""
+    """Return the end once _AGREE probes of each of these rates agree; until then one more probe of them."""
     votes = _votes(tried)
     for rate in rates:
         if rate is not None and max(votes[rate].count(True), votes[rate].count(False)) < _AGREE:

@@ -1,4 +1,4 @@
-"""What a measured search found: one value that a terminal and a page can read."""
+"""The result of a measured search, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCHEMA = 1
 
 
 class ProbeResult(msgspec.Struct, frozen=True):
-    """A rate that was tried, and what came of it; `run` names its run directory, null where that holds no results.
+    """The result of a probe; `run` names its run directory, null if that holds no results.
 
     `achieved_per_s` and `gates` are the run's own; `reason` is its verdict's, or why nothing was sent.
     """
@@ -30,15 +30,15 @@ class ProbeResult(msgspec.Struct, frozen=True):
 
     @property
     def tried(self) -> ProbeRecord:
-        """What the search goes by."""
+        """Return the rate and outcome, from which the next step follows."""
         return ProbeRecord(self.rate_per_s, self.outcome, self.stretch)
 
 
 class BreakpointResult(msgspec.Struct, frozen=True, rename={"max_rate_per_s": "at_most_per_s"}):
-    """`search.json`, whole; rates per second, null where there is none such.
+    """The content of `search.json`; rates per second, null if there is none.
 
     `broken` holds the gates that did not hold at the lowest failing rate, or could not be shown to. While a search
-    goes on, it is as if it had been stopped after its last probe.
+    goes on, the content is that of a search stopped after its last probe.
     """
 
     scenario: str
@@ -58,16 +58,16 @@ class BreakpointResult(msgspec.Struct, frozen=True, rename={"max_rate_per_s": "a
 
 
 def stopped(probes: Sequence[ProbeResult]) -> SearchEnd:
-    """The end of a search that goes no further than these probes."""
+    """Return the end of a search that stops after these probes."""
     return SearchEnd(EndReason.STOPPED, *bracket([each.tried for each in probes]))
 
 
 def measured_search(
     scenario: Scenario, found: SearchEnd, probes: Sequence[ProbeResult], stopped_by: str = ""
 ) -> BreakpointResult:
-    """The whole result, with its verdict and a sentence that says why the search ended there.
+    """Return the whole result, with its verdict and a sentence that says why the search ended there.
 
-    `stopped_by` is what stopped it where the last probe did not.
+    `stopped_by` is the reason of a stop that is not in the last probe's result.
     """
     assert scenario.search is not None
     failing = [each for each in probes if each.rate_per_s == found.lowest_failing_per_s]
@@ -90,7 +90,7 @@ def measured_search(
 
 
 def _verdict(found: SearchEnd, failing: Sequence[ProbeResult]) -> Verdict:
-    """Pass where a rate was found; what was not sound, was stopped, or cannot be told has no answer to give."""
+    """Return PASS if a rate was found; after a stop or an unsound probe there is none to return."""
     if found.ended is EndReason.INVALID:
         return Verdict.INVALID
     if found.ended is EndReason.STOPPED:
@@ -116,12 +116,12 @@ def _reason(found: SearchEnd, broken: Sequence[str], probes: Sequence[ProbeResul
             ends = "The limit, not the endpoint, ends the search"
             return f"{holds}. {ends}: at {refused.rate_per_s:.4g}/s {refused.reason}."
         case EndReason.AT_MOST:
-            return f"{holds}, the most that search.at_most allows; the endpoint may do more."
+            return f"{holds}, the most that search.max_rate allows; the endpoint may do more."
         case EndReason.NOTHING:
             least = min(each.rate_per_s for each in probes)
             return f"{holds}, down to {least:.4g}/s: {breaks if broken else last.reason}."
         case EndReason.INVALID:
-            text = f"two probes at {last.rate_per_s:.4g}/s were not sound, so nothing is told beyond"
+            text = f"two probes at {last.rate_per_s:.4g}/s were not sound, so no higher rate was tried"
             return f"{holds}; {text}. {last.reason}"
         case EndReason.STOPPED:
             why = last.reason if last.outcome is ProbeOutcome.STOPPED else stopped_by

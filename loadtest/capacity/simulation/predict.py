@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.analyze.stats.quantiles import nearest_rank
 from loadtest.capacity.estimates import Estimate, estimate
 from loadtest.capacity.queueing_formulas import offered_load
 from loadtest.capacity.simulation.arrivals import peak
 from loadtest.capacity.simulation.simulate import COLD, REVIVED, Replication, replication
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, mean_s
+from loadtest.units import nearest_rank
 
 Floats = NDArray[np.float64]
 

@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -15,38 +14,29 @@ from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import RunAborted
 from loadtest.scenario.target import HandlerTarget
 
-STOP_WITHIN_S = 5.0
-
-
-@dataclass(frozen=True)
-class HandlerSpec:
-    """A handler that real workers are to run, and the folder for their logs."""
-
-    target: HandlerTarget
-    logs: Path
-
-    @property
-    def options(self) -> list[str]:
-        """The options of `loadtest serve` that ask for it."""
-        concurrency = str(self.target.concurrency)
-        return ["--handler", str(self.target.handler), "--concurrency", concurrency, "--logs", str(self.logs)]
+STOP_TIMEOUT_S = 5.0
 
 
 class EmbeddedEndpoint:
-    """A running `loadtest serve`; its standard input is a lifeline: when this process ends, so does it.
+    """A running `loadtest serve`, which ends with this process, since it holds its standard input.
 
-    With `work` it is there once all active workers have asked for a job. Aborted where it ends before.
+    With a handler, whose workers write their logs to `logs`, the constructor returns once all active workers have
+    asked for a job. Raises RunAborted if the server ends before.
     """
 
-    def __init__(self, settings: EndpointSettings, seed: int, work: HandlerSpec | None = None) -> None:
-        # A pipe that nobody reads would hold the endpoint up once it is full. The file is open until `stop`, which no
-        # block of code spans.
+    def __init__(
+        self, settings: EndpointSettings, seed: int, handler: HandlerTarget | None = None, logs: Path = Path("logs")
+    ) -> None:
+        # A pipe that is not read would block the endpoint once it is full. The file stays open until `stop`.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder, "endpoint.yaml")
             config.write_text(_yaml(settings), encoding="utf-8")
             command = [sys.executable, "-m", "loadtest", "serve", "--port", "0", "--seed", str(seed)]
-            command += ["--config", str(config), "--until-stdin-closes", *(work.options if work else ())]
+            command += ["--config", str(config), "--until-stdin-closes"]
+            if handler is not None:
+                command += ["--handler", str(handler.handler), "--concurrency", str(handler.concurrency)]
+                command += ["--logs", str(logs)]
             self._child = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -54,26 +44,26 @@ class EmbeddedEndpoint:
                 stderr=self._stderr,
                 start_new_session=True,
             )
-            self.url = self._line("listening on ")
-        if work is not None:
-            self._line("ready: ")
+            self.url = self._read_line("listening on ")
+        if handler is not None:
+            self._read_line("ready: ")
 
-    def _line(self, beginning: str) -> str:
-        """The rest of the next line that it prints, which is to begin like this."""
+    def _read_line(self, prefix: str) -> str:
+        """Read the next line, which must have this prefix; return the rest of it."""
         assert self._child.stdout is not None
         line = self._child.stdout.readline().decode().strip()
-        if not line.startswith(beginning):
+        if not line.startswith(prefix):
             self._child.communicate()
             self._stderr.seek(0)
-            said = self._stderr.read().decode(errors="replace").strip()
-            raise RunAborted(f"target: the endpoint did not start: {said or line}")
-        return line.removeprefix(beginning)
+            output = self._stderr.read().decode(errors="replace").strip()
+            raise RunAborted(f"target: the endpoint did not start: {output or line}")
+        return line.removeprefix(prefix)
 
     def stop(self) -> None:
-        """End it, and wait until it is gone."""
+        """Stop the server, and wait until it has ended."""
         self._child.terminate()
         try:
-            self._child.communicate(timeout=STOP_WITHIN_S)
+            self._child.communicate(timeout=STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.communicate()
@@ -81,7 +71,7 @@ class EmbeddedEndpoint:
 
 
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufffe\uffff]")
-"""What a text in JSON may hold as it is, and YAML only as an escape (YAML 1.2, section 5.1)."""
+"""Characters that JSON allows as they are, and YAML only as an escape (YAML 1.2, section 5.1)."""
 
 
 def _yaml(settings: EndpointSettings) -> str:

@@ -1,146 +1,109 @@
-"""The process that leads a run: it opens the directory, reaches the target, deals the work, and closes the books."""
+"""The master of a run: it reaches the target, starts the generators, watches over them, and ends the run."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from math import inf
 from socket import gethostname
 from typing import Any
 
 import gevent
 import msgspec
 from gevent import Greenlet
-from locust.env import Environment
-from locust.runners import MasterRunner
 
-from loadtest.clock import WallClock
+from loadtest.clock import SleepingClock
 from loadtest.drive.cluster import messages
-from loadtest.drive.cluster.embedded_endpoint import EmbeddedEndpoint, HandlerSpec
+from loadtest.drive.cluster.clock_sync import ClockSync
+from loadtest.drive.cluster.heartbeat import Heartbeat
+from loadtest.drive.cluster.link import LOCAL, MasterLink
 from loadtest.drive.cluster.membership import membership_for
-from loadtest.drive.cluster.messages import send
-from loadtest.drive.cluster.run_log import (
-    RunLog,
-    final_fields,
-    initial_run_record,
-    is_running,
-    open_directory,
-    preflight_check,
-    process_info,
-)
-from loadtest.drive.health import poll_health
-from loadtest.drive.http.client import HttpClient
+from loadtest.drive.cluster.messages import HEARTBEAT_S
+from loadtest.drive.cluster.run_log import RunLog, final_fields, process_info
+from loadtest.drive.cluster.target import OpenTarget, Target, open_target
 from loadtest.drive.options import RunConfig
 from loadtest.drive.stats.live import ProgressAggregator
 from loadtest.errors import LoadtestError, RunAborted
-from loadtest.record.run import Ending
-from loadtest.scenario.credentials import api_key
-from loadtest.scenario.target import RemoteTarget
+from loadtest.record.health import HealthWriter
+from loadtest.record.run import Ending, ProcessInfo
+from loadtest.scenario.abort import StopReason
 from loadtest.traffic.limit_shares import Share
 
-HEARTBEAT_S = 0.5
 START_DELAY_S = 0.5
 """Between the start of the users and the first arrival."""
-CLOCK_PROBES = 8
-PING_EVERY_S = 0.03
-CLOCK_SYNC_TIMEOUT_S = 10.0
-LOCAL = "local"
-"""What Locust calls the one process of a run that has no others."""
 
 
 class Master:
-    """One run as it is led: `begin`, then `is_over` is asked until it is, then `finish`."""
+    """One run: call `begin`, ask `is_over` until it is, then `finish`.
 
-    def __init__(self, plan: RunConfig, environment: Environment) -> None:
-        assert environment.runner is not None
-        self._plan = plan
-        self._runner = environment.runner
-        self._clock = WallClock()
-        self._membership = membership_for(plan.scenario, alone=not isinstance(environment.runner, MasterRunner))
-        self._view = ProgressAggregator(plan.scenario)
+    `error` is why the run must not go on, `stop_reason` the rule of the scenario that says so, `ending` how the
+    run was asked to end.
+    """
+
+    def __init__(
+        self, config: RunConfig, clock: SleepingClock, link: MasterLink, open_target: OpenTarget = open_target
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._link = link
+        self._open_target = open_target
+        self._membership = membership_for(config.scenario, link.alone)
+        self._sync = ClockSync(link, self._membership, clock)
+        self._heartbeat = Heartbeat(link, self._membership, self._sync, self._send_start, self._on_lost)
+        self._progress = ProgressAggregator(config.scenario)
         self._greenlets: list[Greenlet[..., None]] = []
-        self._embedded: EmbeddedEndpoint | None = None
-        self._engine: HttpClient | None = None
+        self._target: Target | None = None
+        self._starts_at = self._ends_at = inf
         self.error: LoadtestError | None = None
+        self.stop_reason: StopReason | None = None
         self.ending: Ending | None = None
         self.run_log: RunLog | None = None
         self.begun = False
 
-    def begin(self) -> None:
-        """Open the run directory, start or look at the target, and deal the work.
+    def __repr__(self) -> str:
+        state = "over" if self.is_over() else "running" if self.begun else "starting"
+        return f"<Master of {self._config.scenario.name}: {state}, {self._membership!r}>"
 
-        A fault on the way ends the run; once there is a directory, it says so in `run.json`.
+    def begin(self) -> None:
+        """Open the run directory, reach the target, and start the generators.
+
+        An error on the way ends the run; once there is a directory, `run.json` says so.
         """
         try:
-            directory = open_directory(self._plan)
-            run = initial_run_record(self._plan, directory, self._clock.now())
-            self.run_log = RunLog(directory, run, self.abort)
-            self._engine = self._start_target(self.run_log)
-            self._start_generators(self.run_log, self._engine)
+            self.run_log = run_log = RunLog(self._config.open_directory(), self.abort)
+            this_process = ProcessInfo(0, os.getpid(), gethostname())
+            run_log.update(started_at=self._clock.now(), processes=[this_process])
+            self._target = target = self._open_target(self._config.scenario, run_log.directory, self._clock)
+            run_log.update(target=target.url)
+            target.health.preflight()
+            self._start_generators(run_log)
+            self._spawn(self._heartbeat_loop)
+            self._spawn(target.health.watch, HealthWriter(run_log.directory), self._clock)
+            self.begun = True
         except LoadtestError as error:
             self.abort(error)
 
-    def _start_target(self, run_log: RunLog) -> HttpClient:
-        """An engine for the target, which has been looked at."""
-        scenario = self._plan.scenario
-        if isinstance(scenario.target, RemoteTarget):
-            url = scenario.target.url
-        else:
-            work = None if scenario.target == "embedded" else HandlerSpec(scenario.target, run_log.directory.workers)
-            self._embedded = EmbeddedEndpoint(scenario.endpoint, scenario.seed, work)
-            url = self._embedded.url
-        run_log.update(target=url)
-        engine = HttpClient(url, api_key(scenario, os.environ), self._clock)
-        preflight_check(engine, url)
-        return engine
-
-    def _start_generators(self, run_log: RunLog, engine: HttpClient) -> None:
-        names = self._sync_clocks()
+    def _start_generators(self, run_log: RunLog) -> None:
+        names = self._link.generators()
+        for name in names:
+            self._membership.add(name, self._clock.now())
+        if not self._link.alone:
+            self._sync.sync(names)
         shares = self._membership.start_all(names, self._clock.now())
         self._starts_at = self._clock.now() + START_DELAY_S
-        self._ends_at = self._starts_at + self._plan.scenario.load.duration_s
+        self._ends_at = self._starts_at + self._config.scenario.load.duration_s
         processes = [process_info(each) for each in self._membership.generators.values()]
         run_log.update(load_started_at=self._starts_at, processes=processes)
         for name in names:
             self._send_start(name, shares[name])
-        self._spawn(self._heartbeat_loop)
-        self._spawn(poll_health, engine, run_log.directory, self._clock, run_log.run.target)
-        self.begun = True
-
-    def _spawn(self, work: Callable[..., None], *args: Any) -> None:
-        greenlet: Greenlet[..., None] = gevent.spawn(work, *args)
-        greenlet.link_exception(lambda failed: self.abort(as_loadtest_error(failed.exception)))
-        self._greenlets.append(greenlet)
-
-    def _sync_clocks(self) -> list[str]:
-        """The hands that are there, each having told its time."""
-        if not isinstance(self._runner, MasterRunner):
-            self._membership.add(LOCAL, self._clock.now())
-            return [LOCAL]
-        for client in sorted(self._runner.clients.ready, key=lambda client: client.id):
-            self._membership.add(client.id, self._clock.now())
-        names = list(self._membership.generators)
-        for _ in range(CLOCK_PROBES):
-            self._ping(names)
-            gevent.sleep(PING_EVERY_S)
-        by = self._clock.now() + CLOCK_SYNC_TIMEOUT_S
-        while strangers := [name for name in names if not self._membership.generators[name].clock_synced]:
-            if self._clock.now() > by:
-                raise RunAborted(f"{len(strangers)} of {len(names)} workers connected but do not answer")
-            self._ping(strangers)
-            gevent.sleep(PING_EVERY_S)
-        return names
-
-    def _ping(self, names: list[str]) -> None:
-        for name in names:
-            send(self._runner, messages.Ping(self._clock.now()), name)
 
     def _send_start(self, name: str, share: Share) -> None:
         assert self.run_log is not None
         generator = self._membership.generators[name]
-        begin = messages.StartRun(
+        start = messages.StartRun(
             run_id=self.run_log.run.id,
             directory=str(self.run_log.directory.path.resolve()),
-            scenario=self._plan.scenario.resolved(),
+            scenario=self.run_log.run.scenario,
             url=self.run_log.run.target,
             process=generator.process,
             share=share,
@@ -148,156 +111,139 @@ class Master:
             clock_offset_s=generator.clock_offset_s,
             until=self._membership.lease_expires_at(name),
         )
-        send(self._runner, begin, name)
+        self._link.send(start, name)
 
-    def on_generator_connected(self, name: str) -> None:
-        """A hand has connected while the run is on; it is asked for its time until it listens."""
-        if self.begun and name not in self._membership.generators:
-            self._membership.add(name, self._clock.now())
-
-    def on_message(self, name: str, message: Any) -> None:
-        """A message from a hand."""
-        match message:
-            case messages.Pong():
-                self._membership.record_pong(name, message, self._clock.now())
-            case messages.StatusReport():
-                self._on_report(name, message)
-            case messages.ShareConfirmed():
-                self._membership.confirm(name, message.share, self._clock.now())
-            case messages.ShardBytes():
-                self._on_shard_bytes(name, message)
-            case messages.RunFinished():
-                self._membership.generators[name].done = message
-                self._record_sent(name, message.sent)
-            case messages.RunFailed():
-                generator = self._membership.generators[name]
-                where = "" if name == LOCAL else f"process {generator.process} on {generator.host}: "
-                self.abort(RunAborted(where + message.reason))
-
-    def _on_report(self, name: str, report: messages.StatusReport) -> None:
-        self._membership.record_report(name, report, self._clock.now())
-        self._ends_at = max(
-            each.report.ends_at for each in self._membership.generators.values() if each.report is not None
-        )
-        self._view.update(name, report.counts)
-        self._record_sent(name, report.counts.sent)
-        if report.reason is not None and self.error is None:
-            self.error = RunAborted(report.reason)
-
-    def _record_sent(self, name: str, sent: int) -> None:
-        """What a hand that counts on a disk of its own has sent."""
-        if self.run_log is not None and name != LOCAL:
-            self.run_log.record_reported_count(self._membership.generators[name].process, sent)
-
-    def _on_shard_bytes(self, name: str, copy: messages.ShardBytes) -> None:
-        assert self.run_log is not None
-        self._membership.generators[name].heard_at = self._clock.now()
-        size = self.run_log.append_shard_bytes(self._membership.generators[name].process, copy)
-        send(self._runner, messages.ShardAck(copy.shard, size), name)
+    def _spawn(self, work: Callable[..., None], *args: Any) -> None:
+        greenlet: Greenlet[..., None] = gevent.spawn(work, *args)
+        greenlet.link_exception(lambda failed: self.abort(as_loadtest_error(failed.exception)))
+        self._greenlets.append(greenlet)
 
     def _heartbeat_loop(self) -> None:
-        """Watch over the hands and tell how the run goes, twice a second."""
         while True:
             now = self._clock.now()
-            self._detect_losses(now)
-            self._admit_newcomers(now)
-            for name, assignment in self._membership.pending_assignments(now).items():
-                send(self._runner, assignment, name)
-            for name in self._membership.at_work():
-                send(self._runner, messages.Lease(self._membership.lease_expires_at(name)), name)
-            self._publish_progress("load" if now < self._ends_at else "drain")
-            gevent.sleep(HEARTBEAT_S)
+            self._heartbeat.tick(now)
+            self._write_progress(now)
+            self._clock.sleep(HEARTBEAT_S)
 
-    def _admit_newcomers(self, now: float) -> None:
-        """Ask newcomers for their time, and let those begin who have told it often enough."""
-        for name, generator in self._membership.generators.items():
-            if not generator.started and generator.pongs >= CLOCK_PROBES:
-                self._send_start(name, self._membership.start_late(name, now))
-            elif not generator.started:
-                for _ in range(CLOCK_PROBES):
-                    self._ping([name])
-
-    def _detect_losses(self, now: float) -> None:
-        """Who is lost; one that ran on this machine and runs no more will not come back."""
+    def _on_lost(self, name: str) -> None:
         assert self.run_log is not None
-        for name in self._membership.suspects(now):
-            generator = self._membership.generators[name]
-            generator.dead = generator.host == gethostname() and not is_running(generator.pid)
-        for name in self._membership.newly_lost(now):
-            self._view.drop(name)
-            self.run_log.record_lost_generator(self._membership.generators[name].process)
+        self._progress.drop(name)
+        self.run_log.record_lost_generator(self._membership.generators[name].process)
 
-    def _publish_progress(self, phase: str) -> None:
-        """One line of progress to whoever listens."""
-        if self._plan.progress_fd is None:
+    def _write_progress(self, now: float) -> None:
+        """Write one line of progress for the process that started this one."""
+        if self._config.progress_fd is None:
             return
-        now = self._clock.now()
-        line = self._view.progress(phase, self._starts_at, self._ends_at, now, self._membership.lost())
+        phase = "load" if now < self._ends_at else "drain"
+        line = self._progress.progress(phase, self._starts_at, self._ends_at, now, self._membership.lost())
         try:
-            os.write(self._plan.progress_fd, msgspec.json.encode(line) + b"\n")
+            os.write(self._config.progress_fd, msgspec.json.encode(line) + b"\n")
         except BrokenPipeError:
             self.abort(RunAborted("the command that started this run has died"))
 
+    def on_generator_connected(self, name: str) -> None:
+        """Add a generator that connects while the run goes on; the heartbeat starts it."""
+        if self.begun:
+            self._membership.add(name, self._clock.now())
+
+    def on_message(self, name: str, message: Any) -> None:
+        """Follow a message of a generator."""
+        membership, now = self._membership, self._clock.now()
+        match message:
+            case messages.Pong():
+                membership.record_pong(name, message, now)
+            case messages.StatusReport():
+                self._on_report(name, message, now)
+            case messages.ShareConfirmed():
+                membership.confirm(name, message.share, now)
+            case messages.ShardBytes():
+                self._on_shard_bytes(name, message, now)
+            case messages.RunFinished():
+                membership.record_finished(name, message)
+                self._record_sent(name, message.sent)
+            case messages.RunFailed():
+                generator = membership.generators[name]
+                place = "" if name == LOCAL else f"process {generator.process} on {generator.host}: "
+                self.abort(RunAborted(place + message.reason))
+
+    def _on_report(self, name: str, report: messages.StatusReport, now: float) -> None:
+        self._membership.record_report(name, report, now)
+        generators = self._membership.generators.values()
+        self._ends_at = max(each.report.ends_at for each in generators if each.report is not None)
+        self._progress.update(name, report.counts)
+        self._record_sent(name, report.counts.sent)
+        if report.stop is not None and self.error is None:
+            self.stop_reason = report.stop
+            self.abort(RunAborted(report.stop.detail))
+
+    def _record_sent(self, name: str, sent: int) -> None:
+        """Write how many jobs another process has sent; it may count on a disk of its own."""
+        if self.run_log is not None and name != LOCAL:
+            self.run_log.record_reported_count(self._membership.generators[name].process, sent)
+
+    def _on_shard_bytes(self, name: str, copy: messages.ShardBytes, now: float) -> None:
+        assert self.run_log is not None
+        generator = self._membership.generators[name]
+        generator.heard_at = now
+        self._link.send(messages.ShardAck(copy.shard, self.run_log.append_shard_bytes(generator.process, copy)), name)
+
     def abort(self, error: LoadtestError) -> None:
-        """The run must not go on; the first fault is the one that is told."""
+        """End the run because of an error; the first one is reported."""
         self.error = self.error or error
 
     def stop(self, ending: Ending) -> None:
-        """The run is to end now, and not by itself."""
+        """End the run as asked; the first ending is recorded."""
         self.ending = self.ending or ending
 
     def needed_users(self) -> int:
-        """How many users all processes together need, each as many as the one that needs most."""
-        reports = [
-            generator.report
-            for generator in self._membership.generators.values()
-            if generator.active and generator.report
-        ]
-        return max((report.needed_users for report in reports), default=0) * max(1, len(self._membership.at_work()))
+        """Return how many users all processes together need, each as many as the one that needs most."""
+        reports = self._membership.reports()
+        needed = max((report.needed_users for report in reports if report is not None), default=0)
+        return needed * max(1, len(reports))
 
     def is_over(self) -> bool:
-        """Whether all jobs have ended, the drain is over, or the run must not go on."""
+        """Return whether all jobs have ended, the drain is over, or the run must not go on."""
         if self.ending is not None:
             return True
         if not self.begun:
             return self.error is not None
-        reports = [self._membership.generators[name].report for name in self._membership.at_work()]
+        reports = self._membership.reports()
         if self.error is not None and not any(report is not None and report.winding_down for report in reports):
             return True
         if reports and all(report is not None and report.all_ended for report in reports):
             return True
         now = self._clock.now()
-        return now >= self._ends_at + self._plan.scenario.drain.within or not self._membership.expected(now)
+        drained_at = self._ends_at + self._config.scenario.drain.within
+        return now >= drained_at or not self._membership.expected(now)
 
     def finish(self) -> None:
-        """See every hand finished, stop what was started, and say how the run ended."""
+        """Wait until every generator has finished, close the target, and write how the run ended."""
         ended_at = self._clock.now()
-        if isinstance(self._runner, MasterRunner):
+        if not self._link.alone:
             self._stop_generators()
         gevent.killall(self._greenlets)
-        if self._engine is not None:
-            self._engine.close()
-        if self._embedded is not None:
-            self._embedded.stop()
+        if self._target is not None:
+            self._target.close()
         if self.run_log is not None:
             self._close(self.run_log, ended_at)
 
     def _stop_generators(self) -> None:
-        """Tell all hands that it is over, and wait until each has handed over what it has or is lost."""
+        """Stop each generator that runs, and wait until it has finished or is given up."""
         notified: set[str] = set()
         while self._membership.expected(self._clock.now()):
-            for name in set(self._membership.at_work()) - notified:
-                send(self._runner, messages.StopRun(), name)
+            for name in set(self._membership.running()) - notified:
+                self._link.send(messages.StopRun(), name)
                 notified.add(name)
-            gevent.sleep(HEARTBEAT_S / 5)
-            self._detect_losses(self._clock.now())
+            self._clock.sleep(HEARTBEAT_S / 5)
+            self._heartbeat.detect_losses(self._clock.now())
 
     def _close(self, run_log: RunLog, ended_at: float) -> None:
         final = final_fields(self._membership) | {"load_ended_at": min(self._ends_at, ended_at)} if self.begun else {}
         ending = Ending.ABORTED if self.error is not None else self.ending or Ending.INTERRUPTED
-        run_log.close(ended_at=ended_at, ending=ending, reason=str(self.error or ""), **final)
+        stop = None if self.stop_reason is None else self.stop_reason.kind
+        run_log.close(ended_at=ended_at, ending=ending, reason=str(self.error or ""), stop=stop, **final)
 
 
 def as_loadtest_error(exception: Any) -> LoadtestError:
-    """What a part of the run died of; one that is no fault of the family is a fault of this program."""
-    return exception if isinstance(exception, LoadtestError) else LoadtestError(f"a fault of ours: {exception!r}")
+    """Return the error that ended a part of the run; any other than a LoadtestError is an error of this program."""
+    return exception if isinstance(exception, LoadtestError) else LoadtestError(f"internal error: {exception!r}")

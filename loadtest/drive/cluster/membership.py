@@ -1,8 +1,11 @@
-"""The hands of a run as their lead sees them: whose clock is how far off, who has which share, who is lost."""
+"""The generators of a run as the master sees them: clock offsets, shares, and which of them are lost."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum, auto
+from math import inf
 
 from loadtest.drive.cluster.messages import Assignment, Pong, RunFinished, StatusReport
 from loadtest.protocol.operations import Op
@@ -10,54 +13,65 @@ from loadtest.scenario.model import Scenario
 from loadtest.traffic.limit_shares import NO_SHARE, Share, ShareAllocator
 
 ABANDON_AFTER_S = 45.0
-"""A lost hand may be behind a link that is cut; after so long its return is no longer waited for."""
+"""A lost generator may be behind a link that is cut; its return is awaited for this long."""
 LOST_AFTER_S = 3.0
 SILENT_S = 1.0
-"""One that reports twice a second and has not for so long may have died."""
+"""A generator that has not reported for this long, two heartbeats, may have died."""
 LEASE_S = 4.0
 REASSIGN_DELAY_S = LEASE_S + 0.25
-"""The schedule is dealt anew from a time at which no hand may send that has not heard of it."""
+"""The schedule is reassigned from a time at which a generator that did not receive the message may not send."""
 
 
-@dataclass
+class State(Enum):
+    """The state of a generator: DEAD is lost for good, unless it reports after all."""
+
+    CONNECTED = auto()
+    RUNNING = auto()
+    LOST = auto()
+    DEAD = auto()
+    FINISHED = auto()
+
+
+@dataclass(repr=False)
 class GeneratorState:
-    """One hand. `round_trip_s` is that of the exchange from which `clock_offset_s` was taken: the shortest.
+    """One generator. `round_trip_s` is the shortest of all pings, from which `clock_offset_s` is taken.
 
-    One that is `gone` is known to have died. `dealt_away_at`: what it was to send from this time on has been dealt
-    to others, and nothing to it since.
+    `reassigned_from`: the arrivals from this time on were assigned to others, and none to it since.
     """
 
     process: int
     heard_at: float
+    state: State = State.CONNECTED
     clock_offset_s: float = 0.0
-    round_trip_s: float = float("inf")
+    round_trip_s: float = inf
     pongs: int = 0
     pid: int = 0
     host: str = ""
-    started: bool = False
-    lost: bool = False
-    dead: bool = False
-    reassigned_from: float = float("inf")
-    done: RunFinished | None = None
+    reassigned_from: float = inf
+    finished: RunFinished | None = None
     report: StatusReport | None = None
 
     @property
     def clock_synced(self) -> bool:
-        """Whether it has told its time."""
+        """Return whether the offset of its clock is known."""
         return self.pongs > 0
 
     @property
-    def active(self) -> bool:
-        """Whether it carries out a part of the run, as far as can be known."""
-        return self.started and not self.lost and self.done is None
+    def started(self) -> bool:
+        """Return whether it has had a part of the run."""
+        return self.state is not State.CONNECTED
+
+    def __repr__(self) -> str:
+        host = f" on {self.host}" if self.host else ""
+        return f"<GeneratorState {self.process}{host}: {self.state.name}, heard at {self.heard_at:.3f}>"
 
 
-@dataclass
+@dataclass(repr=False)
 class Membership:
-    """Keeps account of the hands; times are in the lead's clock, in seconds.
+    """The generators of a run by name. Times are in the master's clock, in seconds.
 
-    A hand may send for `lease_s` after it was last heard of. One that has not reported for `lost_after_s`, or is
-    known to have died, is lost until it reports.
+    A generator may send for `lease_s` after its last report. One that has not reported for `lost_after_s`, or has
+    died, is lost until it reports.
     """
 
     window_s: float
@@ -71,11 +85,11 @@ class Membership:
         self._returned: list[str] = []
 
     def add(self, name: str, now: float) -> GeneratorState:
-        """A hand has come in."""
+        """Add a generator that has connected, unless it is known; return its state."""
         return self.generators.setdefault(name, GeneratorState(len(self.generators), now))
 
     def record_pong(self, name: str, pong: Pong, now: float) -> None:
-        """A hand's answer to a ping: half way through the round trip, its clock stood at `pong.at`."""
+        """Take the clock offset from a pong: half way through the round trip, the generator's clock was at `at`."""
         generator = self.add(name, now)
         generator.pongs += 1
         generator.pid, generator.host = pong.pid, pong.host
@@ -85,102 +99,106 @@ class Membership:
             generator.clock_offset_s = pong.at - (pong.sent_at + now) / 2
 
     def start_all(self, names: list[str], now: float) -> dict[str, Share]:
-        """These hands begin together; the place of each, for its share and for its part alike."""
+        """Start these generators together; return the share of each, of the limits and of the schedule alike."""
         for name in names:
-            self._begin(name, now)
+            self._start(name, now)
         self._assigned = list(names)
         return self._shares.pending_changes(now)
 
     def start_late(self, name: str, now: float) -> Share:
-        """A hand begins while others are at work: with nothing, until they have given way."""
-        self._begin(name, now)
+        """Start a generator while others run: without a share, until they have given up a part of theirs."""
+        self._start(name, now)
         return NO_SHARE
 
-    def _begin(self, name: str, now: float) -> None:
-        self.generators[name].started, self.generators[name].heard_at = True, now
+    def _start(self, name: str, now: float) -> None:
+        generator = self.generators[name]
+        generator.state, generator.heard_at = State.RUNNING, now
         self._shares.join(name)
 
     def record_report(self, name: str, report: StatusReport, now: float) -> None:
-        """A hand is there; one that was lost comes back as a late one would."""
+        """Take a generator's report; one that was lost returns as a late one would start."""
         generator = self.generators[name]
         generator.report, generator.heard_at = report, now
-        if generator.lost:
-            generator.lost = generator.dead = False
+        if generator.state in (State.LOST, State.DEAD):
+            generator.state = State.RUNNING
             self._shares.rejoin(name)
             self._returned.append(name)
 
+    def record_finished(self, name: str, finished: RunFinished) -> None:
+        """Take a generator's last message."""
+        self.generators[name].finished = finished
+        self.generators[name].state = State.FINISHED
+
     def confirm(self, name: str, share: Share, now: float) -> None:
-        """A share that a hand was told of is in force."""
+        """Note that a share is in force at a generator."""
         self._shares.confirmed(name, share, now)
 
     def lease_expires_at(self, name: str) -> float:
-        """Until when a hand may send, as long as nothing more is heard of it."""
+        """Return until when a generator may send if it reports nothing more."""
         return self.generators[name].heard_at + self.lease_s
 
-    def newly_lost(self, now: float) -> list[str]:
-        """Hands that have fallen silent since last asked."""
-        lost = [
-            name
-            for name, generator in self.generators.items()
-            if generator.active and (generator.dead or now - generator.heard_at > self.lost_after_s)
-        ]
-        for name in lost:
-            self.generators[name].lost = True
-            self._shares.remove(name, self.lease_expires_at(name))
+    def newly_lost(self, now: float, has_died: Callable[[GeneratorState], bool] = lambda _: False) -> list[str]:
+        """Return the generators that are lost since the last call; `has_died` is asked about silent ones."""
+        lost = []
+        for name, generator in self._in_state(State.RUNNING, State.LOST):
+            silent_s = now - generator.heard_at
+            dead = silent_s > SILENT_S and has_died(generator)
+            if generator.state is State.RUNNING and (dead or silent_s > self.lost_after_s):
+                generator.state = State.LOST
+                self._shares.remove(name, self.lease_expires_at(name))
+                lost.append(name)
+            if dead:
+                generator.state = State.DEAD
         return lost
 
-    def suspects(self, now: float) -> list[str]:
-        """Hands that may have died: begun, not done, and not heard of for a while."""
-        return [name for name in self.expected(now) if now - self.generators[name].heard_at > SILENT_S]
-
     def pending_assignments(self, now: float) -> dict[str, Assignment]:
-        """What hands are to be told now: new shares, and new parts of the schedule when others are to carry it."""
+        """Return the assignments to send now: new shares, and new parts when other generators are to send them."""
         assignments = {name: Assignment(NO_SHARE, *self._revoked(name)) for name in self._returned}
         self._returned.clear()
         assignments |= {name: Assignment(share=share) for name, share in self._shares.pending_changes(now).items()}
-        able = [
-            name
-            for name, generator in self.generators.items()
-            if generator.active and self._shares.allocated[name] != NO_SHARE
-        ]
+        able = [name for name in self.running() if self._shares.allocated[name] != NO_SHARE]
         if able != self._assigned and able:
             self._assigned = able
             from_at = now + REASSIGN_DELAY_S
             for rank, name in enumerate(able):
                 share = assignments[name].share if name in assignments else None
                 assignments[name] = Assignment(share, Share(rank, len(able)), from_at)
-                self.generators[name].reassigned_from = float("inf")
+                self.generators[name].reassigned_from = inf
             for name in self.generators.keys() - set(able):
                 self.generators[name].reassigned_from = min(self.generators[name].reassigned_from, from_at)
         return assignments
 
     def _revoked(self, name: str) -> tuple[Share, float] | tuple[()]:
-        """What a hand that comes back no longer has: all that others were dealt while it was away."""
+        """Return the part and time of an assignment that revokes what others were given while this one was lost."""
         from_at = self.generators[name].reassigned_from
-        return (NO_SHARE, from_at) if from_at < float("inf") else ()
+        return (NO_SHARE, from_at) if from_at < inf else ()
+
+    def running(self) -> list[str]:
+        """Return the names of the generators that run, as far as is known."""
+        return [name for name, _ in self._in_state(State.RUNNING)]
+
+    def reports(self) -> list[StatusReport | None]:
+        """Return the last report of each generator that runs; None if it has not reported yet."""
+        return [generator.report for _, generator in self._in_state(State.RUNNING)]
 
     def expected(self, now: float) -> list[str]:
-        """The names of the hands from which something may still come: at work, or lost and not given up yet."""
-        return [
-            name
-            for name, generator in self.generators.items()
-            if generator.started
-            and generator.done is None
-            and not generator.dead
-            and now - generator.heard_at < ABANDON_AFTER_S
-        ]
-
-    def at_work(self) -> list[str]:
-        """The names of the hands that carry out a part of the run."""
-        return [name for name, generator in self.generators.items() if generator.active]
+        """Return the names of the generators that may still send something: running, or lost and not given up."""
+        generators = self._in_state(State.RUNNING, State.LOST)
+        return [name for name, generator in generators if now - generator.heard_at < ABANDON_AFTER_S]
 
     def lost(self) -> int:
-        """How many hands are lost at the moment."""
-        return sum(generator.lost for generator in self.generators.values())
+        """Return the number of generators that are lost at the moment."""
+        return len(list(self._in_state(State.LOST, State.DEAD)))
+
+    def _in_state(self, *states: State) -> Iterator[tuple[str, GeneratorState]]:
+        return ((name, each) for name, each in self.generators.items() if each.state in states)
+
+    def __repr__(self) -> str:
+        return f"<Membership: {', '.join(f'{name} {each.state.name}' for name, each in self.generators.items())}>"
 
 
 def membership_for(scenario: Scenario, alone: bool) -> Membership:
-    """Accounts for the hands; a process that is both lead and hand can neither lose itself nor miss itself."""
+    """Return an empty membership for a scenario; a process that is master and generator cannot lose itself."""
     limits = [scenario.limit(op) for op in Op]
     window_s = max((limit.per_s for limit in limits if limit is not None), default=0.0)
-    return Membership(window_s, float("inf"), float("inf")) if alone else Membership(window_s, LOST_AFTER_S, LEASE_S)
+    return Membership(window_s, inf, inf) if alone else Membership(window_s, LOST_AFTER_S, LEASE_S)

@@ -1,27 +1,27 @@
-"""What the lead of a run and its hands tell each other, over Locust's own connection or within one process."""
+"""The messages between the master of a run and its generators. Times are in the master's clock, but for `Pong.at`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from loadtest.record.progress import ProcessCounts
+from loadtest.scenario.abort import StopReason
 from loadtest.traffic.limit_shares import Share
 
-if TYPE_CHECKING:
-    from locust.runners import Runner
+HEARTBEAT_S = 0.5
+"""How often the master sends leases, and a generator reports."""
 
 
 class Ping(msgspec.Struct, frozen=True):
-    """Lead to hand: what time is it? `sent_at` in the lead's clock."""
+    """Master to generator: a question for the time of its clock."""
 
     sent_at: float
 
 
 class Pong(msgspec.Struct, frozen=True):
-    """Hand to lead: it was `at` in my clock when your ping came."""
+    """Generator to master: the time of the generator's own clock when the ping arrived."""
 
     sent_at: float
     at: float
@@ -30,9 +30,10 @@ class Pong(msgspec.Struct, frozen=True):
 
 
 class StartRun(msgspec.Struct, frozen=True):
-    """Lead to hand: a run begins. `process` numbers the hand; its clock is ahead of the lead's by `clock_offset_s`.
+    """Master to generator: a run starts. `process` numbers the generator.
 
-    It may send `until` then, in the lead's clock; infinite where lead and hand are one process.
+    The generator's clock is ahead of the master's by `clock_offset_s`. It may send until `until`; infinite if master
+    and generator are one process.
     """
 
     run_id: str
@@ -47,9 +48,9 @@ class StartRun(msgspec.Struct, frozen=True):
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """Lead to hand: send within this share from now on; carry out this part of the schedule from `from_at` on.
+    """Master to generator: a new share of the limits at once, or a new part of the schedule from `from_at` on.
 
-    `from_at` may have passed: what is due since then and not sent yet is no longer this hand's.
+    `from_at` may have passed: arrivals since then that the generator has not sent belong to others.
     """
 
     share: Share | None = None
@@ -58,34 +59,34 @@ class Assignment(msgspec.Struct, frozen=True):
 
 
 class ShareConfirmed(msgspec.Struct, frozen=True):
-    """Hand to lead: this share is in force."""
+    """Generator to master: this share is in force."""
 
     share: Share
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """Lead to hand: the run goes on, and you may send `until` then, in the lead's clock.
+    """Master to generator: the run goes on, and the generator may send until `until`.
 
-    A time, not a span: one that a broken link delivers half a minute late allows nothing.
+    A time, not a span: a lease that a broken link delivers half a minute late allows nothing.
     """
 
     until: float
 
 
 class StatusReport(msgspec.Struct, frozen=True):
-    """Hand to lead, twice a second: how its part of the run stands."""
+    """Generator to master, every HEARTBEAT_S: the state of its part of the run."""
 
     counts: ProcessCounts
     ends_at: float
     needed_users: int
     all_ended: bool
     winding_down: bool
-    reason: str | None
+    stop: StopReason | None
     cpu_share: float | None
 
 
 class ShardBytes(msgspec.Struct, frozen=True):
-    """Hand to lead, where they share no disk: bytes of a shard, from `offset` on."""
+    """Generator to master, if they share no disk: bytes of a shard, from `offset` on."""
 
     shard: str
     offset: int
@@ -93,18 +94,18 @@ class ShardBytes(msgspec.Struct, frozen=True):
 
 
 class ShardAck(msgspec.Struct, frozen=True):
-    """Lead to hand: so many bytes of a shard are on the lead's disk; None where it takes no more."""
+    """Master to generator: the size of a shard on the master's disk; None if that disk accepts no more."""
 
     shard: str
     size: int | None
 
 
 class StopRun(msgspec.Struct, frozen=True):
-    """Lead to hand: stop sending, cancel what is unfinished, hand over what is left."""
+    """Master to generator: stop sending, cancel unfinished jobs, send the last samples."""
 
 
 class RunFinished(msgspec.Struct, frozen=True):
-    """Hand to lead: all is handed over."""
+    """Generator to master: all samples are on disk, or sent."""
 
     sent: int
     ends_at: float
@@ -113,30 +114,10 @@ class RunFinished(msgspec.Struct, frozen=True):
 
 
 class RunFailed(msgspec.Struct, frozen=True):
-    """Hand to lead: this run cannot go on, because."""
+    """Generator to master: this run cannot go on, for this reason."""
 
     reason: str
 
 
 TO_GENERATOR = (Ping, StartRun, Assignment, Lease, ShardAck, StopRun)
 TO_MASTER = (Pong, StatusReport, ShareConfirmed, ShardBytes, RunFinished, RunFailed)
-
-
-def send(runner: Runner, message: msgspec.Struct, to: str | None = None) -> None:
-    """Send a message to one process, or to all on the other side."""
-    runner.send_message(_name(type(message)), msgspec.msgpack.encode(message), to)
-
-
-def subscribe(runner: Runner, kinds: tuple[type[msgspec.Struct], ...], handler: Callable[[str, Any], None]) -> None:
-    """Call `hear` with the sender's name and the message, for each message of these kinds."""
-    for kind in kinds:
-        decoder = msgspec.msgpack.Decoder(kind)
-
-        def heard(msg: Any, decoder: Any = decoder, **_: Any) -> None:
-            handler(msg.node_id, decoder.decode(msg.data))
-
-        runner.register_message(_name(kind), heard)
-
-
-def _name(kind: type[msgspec.Struct]) -> str:
-    return f"loadtest {kind.__name__.lower()}"

@@ -1,70 +1,57 @@
-"""The books of a run while it goes on: `run.json`, and on the lead's disk what its hands told and sent."""
+"""The record of a run while it goes on: `run.json`, and what generators without a shared disk report and send."""
 
 from __future__ import annotations
 
 import os
-import platform
-import socket
 from collections.abc import Callable
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from socket import gethostname
 from typing import Any
 
-import gevent
 import msgspec
-import psutil
 
 from loadtest.drive.cluster.membership import GeneratorState, Membership
 from loadtest.drive.cluster.messages import ShardBytes
-from loadtest.drive.http.client import HttpClient
-from loadtest.drive.options import RunConfig
-from loadtest.errors import InvalidResponse, RecordingError, RunAborted
-from loadtest.flows.steps import Response
-from loadtest.protocol.client_messages import decode_health
-from loadtest.protocol.operations import OPERATIONS, Op
+from loadtest.errors import RecordingError
 from loadtest.record.counter import write_count
 from loadtest.record.directory import RunDirectory
-from loadtest.record.run import ProcessInfo, RunRecord, StageSpan
+from loadtest.record.run import ProcessInfo
 from loadtest.record.shard_copy import append_at
 
 
 class RunLog:
-    """Opened with the first record of a run; RecordingError where there is no room for it.
+    """The record of a run that goes on.
 
-    What the disk refuses later is told to `refused`, which is to end the run. `unrecorded` says why the books could
-    not be closed.
+    `on_write_error` is called if the disk is full, and is to end the run. `close_error` says why the last record
+    could not be written.
     """
 
-    def __init__(self, directory: RunDirectory, run: RunRecord, refused: Callable[[RecordingError], None]) -> None:
-        directory.write_first_record(run)
+    def __init__(self, directory: RunDirectory, on_write_error: Callable[[RecordingError], None]) -> None:
         self.directory = directory
-        self.run = run
+        self.run = directory.read_run()
         self.close_error: RecordingError | None = None
-        self._on_write_error = refused
+        self._on_write_error = on_write_error
 
     def update(self, **changes: Any) -> None:
-        """Change the record and put it down; RecordingError where the disk refuses."""
+        """Change fields of the record and write it. Raises RecordingError if the disk is full."""
         self.run = msgspec.structs.replace(self.run, **changes)
         self.directory.write_run(self.run)
 
     def record_lost_generator(self, process: int) -> None:
-        """A hand has fallen silent."""
+        """Write that a generator is lost."""
         try:
             self.update(lost=[*self.run.lost, process])
         except RecordingError as error:
             self._on_write_error(error)
 
     def record_reported_count(self, process: int, sent: int) -> None:
-        """A hand has told how many jobs it has sent."""
+        """Write how many jobs a generator reports to have sent."""
         try:
             write_count(self.directory.reported_count_path(process), sent)
         except RecordingError as error:
             self._on_write_error(error)
 
     def append_shard_bytes(self, process: int, copy: ShardBytes) -> int | None:
-        """A hand has sent a part of a shard; how much of it is there now, None where the disk refuses."""
+        """Write a part of a generator's shard; return the size of the copy now, None if the disk is full."""
         try:
             return append_at(self.directory.shard_named(copy.shard, process), copy.offset, copy.content)
         except RecordingError as error:
@@ -72,7 +59,7 @@ class RunLog:
             return None
 
     def close(self, **changes: Any) -> None:
-        """Put down how the run ended."""
+        """Write how the run ended."""
         try:
             self.update(**changes)
         except RecordingError as error:
@@ -80,7 +67,7 @@ class RunLog:
 
 
 def process_info(generator: GeneratorState) -> ProcessInfo:
-    """A hand as the record names it; one that was never asked for its time is this process itself."""
+    """Return a generator as `run.json` names it; without a pong, it is this process itself."""
     return ProcessInfo(
         process=generator.process,
         pid=generator.pid or os.getpid(),
@@ -92,75 +79,11 @@ def process_info(generator: GeneratorState) -> ProcessInfo:
 
 
 def final_fields(membership: Membership) -> dict[str, Any]:
-    """What the hands said at the end, as changes to the record."""
-    done = [generator.done for generator in membership.generators.values() if generator.done is not None]
+    """Return the fields of `run.json` that the generators' last messages give."""
+    generators = membership.generators.values()
+    finished = [generator.finished for generator in generators if generator.finished is not None]
     return {
-        "processes": [process_info(generator) for generator in membership.generators.values() if generator.started],
-        "cancelled": sum(each.cancelled for each in done),
-        "left_over": sum(each.left_over for each in done),
+        "processes": [process_info(generator) for generator in generators if generator.started],
+        "cancelled": sum(each.cancelled for each in finished),
+        "left_over": sum(each.left_over for each in finished),
     }
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process of this machine runs; one that has ended and is not reaped does not."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-PREFLIGHT_TIMEOUT_S = 4.0
-PACKAGES = ("loadtest", "locust", "gevent", "httptools", "numpy", "pyarrow")
-
-
-def open_directory(plan: RunConfig) -> RunDirectory:
-    """The run's own directory, made; by default one under reports/ with the scenario's name and the time."""
-    moment = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    directory = RunDirectory(plan.out or Path("reports", f"{plan.scenario.name}-{moment}"))
-    directory.create()
-    return directory
-
-
-def initial_run_record(plan: RunConfig, directory: RunDirectory, now: float) -> RunRecord:
-    """What is known of a run before it begins; `now` in seconds since the epoch."""
-    scenario = plan.scenario
-    return RunRecord(
-        id=directory.path.name,
-        scenario=scenario.resolved(),
-        scenario_hash=scenario.hash(),
-        seed=scenario.seed,
-        target=scenario.target_name,
-        command=plan.command,
-        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        started_at=now,
-        payloads={name: flow.payload_hash for name, flow in scenario.flows.items()},
-        processes=[ProcessInfo(0, os.getpid(), socket.gethostname())],
-        stages=[
-            StageSpan(stage.name or f"stage {n}", stage.duration) for n, stage in enumerate(scenario.load.stages, 1)
-        ],
-        offered={flow: plan.schedule.per_second(flow) for flow in scenario.flows}
-        if plan.schedule is not None
-        else {},
-    )
-
-
-def preflight_check(engine: HttpClient, url: str) -> None:
-    """Ask the target for its health; Aborted where it is no endpoint that would take our jobs."""
-    operation = OPERATIONS[Op.HEALTH]
-    answer: Response | None = gevent.with_timeout(
-        PREFLIGHT_TIMEOUT_S, engine.send, operation.method, operation.path, timeout_value=None
-    )
-    if answer is None:
-        raise RunAborted(f"target: {url} did not answer within {PREFLIGHT_TIMEOUT_S:g} s; is it up?")
-    if answer.status == 0:
-        raise RunAborted(f"target: {url}: {answer.error}; is it up?")
-    if answer.status == 401:
-        raise RunAborted(f"target: {url} refuses the key (401); set its variable to a key of this endpoint")
-    if answer.status == 404:
-        raise RunAborted(f"target: {url} is no endpoint (404); give the whole URL, such as …/v2/ENDPOINT_ID")
-    if answer.status >= 400:
-        raise RunAborted(f"target: {url} answers /health with HTTP {answer.status}; is it an endpoint?")
-    try:
-        decode_health(answer.body)
-    except InvalidResponse as error:
-        raise RunAborted(f"target: {url} answers /health with something else: {error}") from None

@@ -1,18 +1,17 @@
-"""A hand's shards, copied to the lead's disk as they grow, where the two share none."""
+"""The shards of a generator that shares no disk with the master, copied to the master's disk as they grow."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from locust.runners import Runner
-
-from loadtest.drive.cluster.messages import ShardAck, ShardBytes, send
+from loadtest.drive.cluster.link import Link
+from loadtest.drive.cluster.messages import ShardAck, ShardBytes
 from loadtest.record.directory import SHARDS, RunDirectory
 from loadtest.record.shard_copy import read_from
 
 CHUNK_BYTES = 256 * 1024
 RESEND_AFTER_CALLS = 6
-"""So many calls of `send` without an answer, and everything that is not confirmed is sent again."""
+"""After this many calls of `send` without an answer, all bytes that are not confirmed are sent again."""
 
 
 @dataclass
@@ -23,38 +22,39 @@ class _Shard:
 
 
 class ShardUploader:
-    """Sends what the lead has not confirmed; a lost or repeated piece does no harm: each says where it belongs."""
+    """The copies of one generator's shards; a chunk that is lost or repeated does no harm, since it has an offset."""
 
-    def __init__(self, directory: RunDirectory, process: int, runner: Runner) -> None:
-        self._runner = runner
+    def __init__(self, directory: RunDirectory, process: int, link: Link) -> None:
+        self._link = link
         self._paths = {path.name: path for path in (directory.shard_path(table, process) for table in SHARDS)}
         self._shards = {name: _Shard() for name in self._paths}
         self._refused = False
 
     def send(self) -> None:
-        """Send the next piece of every shard that has one, as long as the lead takes any."""
+        """Send the next chunk of every shard that has one, unless the master's disk is full."""
         if self._refused:
             return
         for name, shard in self._shards.items():
-            shard.calls_without_ack += shard.sent > shard.confirmed
+            if shard.sent > shard.confirmed:
+                shard.calls_without_ack += 1
             if shard.calls_without_ack > RESEND_AFTER_CALLS:
                 shard.sent, shard.calls_without_ack = shard.confirmed, 0
             content = read_from(self._paths[name], shard.sent, CHUNK_BYTES)
             if content:
-                send(self._runner, ShardBytes(name, shard.sent, content))
+                self._link.send(ShardBytes(name, shard.sent, content))
                 shard.sent += len(content)
 
-    def on_ack(self, copied: ShardAck) -> None:
-        """The lead has so much of a shard; once its disk is full, what is here is kept here."""
-        if copied.size is None:
+    def on_ack(self, ack: ShardAck) -> None:
+        """Note what the master has of a shard; once its disk is full, the rest stays on this one."""
+        if ack.size is None:
             self._refused = True
             return
-        shard = self._shards[copied.shard]
-        shard.confirmed, shard.calls_without_ack = copied.size, 0
-        shard.sent = max(shard.sent, copied.size)
+        shard = self._shards[ack.shard]
+        shard.confirmed, shard.calls_without_ack = ack.size, 0
+        shard.sent = max(shard.sent, ack.size)
 
     def is_complete(self) -> bool:
-        """Whether the lead has all there is, or all that it will take."""
+        """Return whether the master has all bytes, or all that its disk accepts."""
         return self._refused or all(
             not read_from(self._paths[name], shard.confirmed, 1) for name, shard in self._shards.items()
         )

@@ -1,4 +1,4 @@
-"""The request engine: HTTP/1.1 to one endpoint over connections that are kept."""
+"""The HTTP/1.1 client: requests to one endpoint over connections that are kept open."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from gevent import get_hub
 from loadtest.clock import Clock
 from loadtest.drive.http.connection import Connection
 from loadtest.drive.http.dialer import Dialer, proxy_for
-from loadtest.drive.http.response_parser import ConnectionClosed, RequestError
+from loadtest.drive.http.errors import ConnectionClosed, RequestError
 from loadtest.flows.steps import Response
 from loadtest.protocol.operations import authorization
 
 RESPONSE_TIMEOUT_S = 30.0
 GRACE_S = 1.0
-"""So long after the end of a client's patience an answer may come that is on its way."""
+"""How long after its deadline a response may come that is on its way."""
 DEADLINE_CHECK_INTERVAL_S = 0.25
-"""How often the deadlines of all exchanges are looked at: one timer for all, since hardly any is ever met."""
+"""How often the deadlines of all exchanges are checked: one timer for all, since hardly any passes."""
 REQUEST_CACHE_SIZE = 64
-"""So many different requests with a body are kept ready."""
+"""How many different requests with a body are kept, head and body in one."""
 CACHEABLE_BODY_BYTES = 64 * 1024
-"""A larger body is put behind its head each time it is sent, which is little beside the sending."""
+"""A larger body is joined to its head each time it is sent, which costs little compared with the sending."""
 
 
 class HttpClient:
-    """Sends requests to one endpoint, each over a free kept connection or a new one."""
+    """A client of one endpoint that sends each request over an idle connection, or over a new one."""
 
     def __init__(self, url: str, key: str, clock: Clock) -> None:
         parts = urlsplit(url)
         proxy = proxy_for(url)
         host = parts.netloc.rpartition("@")[2]
+        self._url = f"{parts.scheme}://{host}{parts.path}"
         self._dialer = Dialer(parts, proxy, clock)
         self._base = parts.path.rstrip("/")
         credentials = ""
@@ -52,23 +53,23 @@ class HttpClient:
     def send(
         self, method: str, path: str, body: bytes = b"", long_poll_s: float = 0.0, deadline: float = math.inf
     ) -> Response:
-        """One request and what came of it; a server may hold its answer for `hold_s` on top of ANSWER_WITHIN_S.
+        """Send one request and return its response, or the error that it ended with; raises no RequestError.
 
-        Past `give_up_at` (seconds since the epoch), and what the server may hold, it has LAST_MOMENT_S. A kept
-        connection that the server had closed in the meantime is opened anew, once. What it takes to open a
-        connection counts as the server's time.
+        The server has RESPONSE_TIMEOUT_S in addition to `long_poll_s`, for which it may hold its response; after the
+        later of that hold and `deadline` (seconds since the epoch), GRACE_S. If the server has closed an idle
+        connection, the request is sent once more over a new one. The time to open one counts as the server's.
         """
         now = self._clock.now
         request = self._request(method, path, body)
         sent_at = now()
-        within_s = long_poll_s + RESPONSE_TIMEOUT_S
-        if deadline < sent_at + within_s:
-            within_s = min(within_s, max(deadline - sent_at, long_poll_s) + GRACE_S)
+        timeout_s = long_poll_s + RESPONSE_TIMEOUT_S
+        if deadline < sent_at + timeout_s:
+            timeout_s = min(timeout_s, max(deadline - sent_at, long_poll_s) + GRACE_S)
         connection = self._acquire()
         try:
             if connection is not None:
                 try:
-                    connection.exchange(request, sent_at + within_s)
+                    connection.exchange(request, sent_at + timeout_s)
                     sent_at = connection.sent_at
                 except ConnectionClosed:
                     if connection.reader.received_any:
@@ -77,19 +78,23 @@ class HttpClient:
                     connection = None
             if connection is None:
                 connection = self._open_connection()
-                connection.exchange(request, now() + within_s)
+                connection.exchange(request, now() + timeout_s)
             answered_at, reader = connection.answered_at, connection.reader
             retry_after_s = None if reader.status == 200 else reader.retry_after_s(answered_at)
             return Response(
                 reader.status, reader.body(), sent_at, answered_at, retry_after_s, body_progress=reader.body_progress
             )
         except RequestError as error:
-            return Response(0, b"", sent_at, now(), error=str(error))
+            return Response(0, b"", sent_at, now(), error=str(error), error_kind=error.kind)
         finally:
             if connection is not None:
                 self._release(connection)
 
+    def __repr__(self) -> str:
+        return f"<HttpClient {self._url}: {len(self._connections)} connections, {len(self._idle)} idle>"
+
     def _acquire(self) -> Connection | None:
+        """Return an idle connection that is alive; None if there is none."""
         while self._idle:
             connection = self._idle.pop()
             if connection.alive:
@@ -111,19 +116,19 @@ class HttpClient:
         self._idle.append(connection)
 
     def _request(self, method: str, path: str, body: bytes) -> bytes:
-        """The whole request; one with a body is often the same for all jobs of a flow, and then made once."""
+        """Return the whole request; one with a body is often the same for all jobs of a flow, and then built once."""
         if not body:
             length = b"Content-Length: 0\r\n" if method == "POST" else b""
             return f"{method} {self._base}{path}".encode() + self._headers + length + b"\r\n"
-        kept = len(body) <= CACHEABLE_BODY_BYTES
-        request = self._prepared.get((method, path, body)) if kept else None
+        cacheable = len(body) <= CACHEABLE_BODY_BYTES
+        request = self._prepared.get((method, path, body)) if cacheable else None
         if request is None:
             if len(self._prepared) >= REQUEST_CACHE_SIZE:
                 self._prepared.clear()
             head = f"{method} {self._base}{path}".encode() + self._headers
             length = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
             request = b"".join((head, length, body))
-            if kept:
+            if cacheable:
                 self._prepared[method, path, body] = request
         return request
 
@@ -133,13 +138,13 @@ class HttpClient:
             connection.expire()
 
     def _close_idle(self) -> None:
-        """What was kept as long as a stale connection is as stale."""
+        """Close all idle connections: they are as stale as the one that the server had closed."""
         while self._idle:
             connection = self._idle.pop()
             self._connections.discard(connection)
             connection.close()
 
     def close(self) -> None:
-        """Close every kept connection."""
+        """Close every idle connection."""
         self._sweep.stop()
         self._close_idle()

@@ -1,8 +1,8 @@
-"""One connection: a request goes out, the loop reads its answer, and only then wakes who waits for it.
+"""One connection: a request goes out, the event loop reads the response, and then wakes the greenlet that waits.
 
 A gevent socket starts and stops a watcher for every wait and wakes its greenlet for every part that comes.
-Here the watcher runs for as long as the connection lives and reads by itself in the loop, so that an
-exchange costs one send, one receive and one switch; and that the server has closed is known before the next.
+Here the watcher runs for as long as the connection lives and reads in the loop, so that an exchange costs one
+send, one receive and one switch; and a connection that the server has closed is known before the next request.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from typing import Any
 from gevent import get_hub, getcurrent
 
 from loadtest.clock import Clock
-from loadtest.drive.http.response_parser import ConnectionClosed, RequestError, ResponseParser
+from loadtest.drive.http.errors import ConnectionClosed, ReadTimeout, RemoteProtocolError, RequestError, TlsError
+from loadtest.drive.http.response_parser import ResponseParser
 
 READ, WRITE = 1, 2
-"""What a watcher of the loop watches for, in libev's words."""
+"""The events of a loop watcher, as libev numbers them."""
 READ_BYTES = 256 * 1024
 RECORD_BYTES = 16 * 1024
-"""The most that TLS puts into one record."""
+"""The largest payload of one TLS record."""
 
 
 class Tls:
-    """The TLS layer of a connection, between memory and memory."""
+    """The TLS layer of a connection, from memory to memory."""
 
     def __init__(self, context: ssl.SSLContext, host: str, session: ssl.SSLSession | None) -> None:
         self._incoming = ssl.MemoryBIO()
@@ -34,16 +35,16 @@ class Tls:
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """What a later connection may resume; the server sends it with its first answer."""
+        """Return the session that a later connection can resume; the server sends it with its first response."""
         return self._object.session
 
     @property
     def resumed(self) -> bool:
-        """Whether this connection took up an earlier one's session."""
+        """Return whether this connection resumed an earlier session."""
         return bool(self._object.session_reused)
 
     def do_handshake(self, connected: Any) -> None:
-        """Agree with the server over a socket that waits by itself; OSError where that fails."""
+        """Do the handshake over a gevent socket. Raises TlsError or OSError if it fails."""
         while True:
             try:
                 self._object.do_handshake()
@@ -51,25 +52,25 @@ class Tls:
                 connected.sendall(self._outgoing.read())
                 data = connected.recv(READ_BYTES)
                 if not data:
-                    raise ConnectionResetError("closed during the TLS handshake") from None
+                    raise TlsError("no connection: closed during the TLS handshake") from None
                 self._incoming.write(data)
             else:
                 connected.sendall(self._outgoing.read())
                 return
 
     def encrypt(self, data: bytes) -> bytes:
-        """What goes over the wire for these bytes."""
+        """Return these bytes as they go over the wire."""
         self._object.write(data)
         return self._outgoing.read()
 
     def decrypt(self, data: memoryview) -> tuple[bytes, bool]:
-        """What these bytes from the wire mean, and whether the server has said that nothing follows."""
+        """Return the plain bytes of these from the wire, and whether the server has ended the stream."""
         self._incoming.write(data)
         parts = []
         try:
             while part := self._object.read(RECORD_BYTES):
                 parts.append(part)
-                # To ask once more, and be told by an exception that nothing is left, would cost as much again.
+                # Reading once more, only to get the exception that nothing is left, would cost as much again.
                 if not self._incoming.pending and not self._object.pending():
                     return b"".join(parts), False
         except ssl.SSLWantReadError:
@@ -80,11 +81,11 @@ class Tls:
 
 
 class IoBatcher:
-    """What the loop does for all connections in turn: reads all that came, lets all go on who waited for it, sends.
+    """The work of the loop for all connections together: read all that came, wake all that waited for it, send.
 
-    Done for one connection after another, each would wake the server, and find the processor's caches full of
-    something else: together they take a third less of the core. `sent_at` of a connection is when its request
-    went, `answered_at` when its answer was whole.
+    Done connection by connection, each send would wake the server, and find the processor's caches full of
+    something else: batched, it takes a third less of the core. `sent_at` of a connection is when its request
+    went out, `answered_at` when its response was whole.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -94,13 +95,13 @@ class IoBatcher:
         self._to_wake: list[Connection] = []
 
     def send(self, connection: Connection) -> None:
-        """Send this connection's request at the end of the loop's turn."""
+        """Send this connection's request at the end of this iteration of the loop."""
         if not self._to_send:
             self._loop.run_callback(self._send)
         self._to_send.append(connection)
 
     def resume_waiter(self, connection: Connection) -> None:
-        """Let go on who waits for this connection, when all that came has been read."""
+        """Wake the greenlet that waits for this connection, once all that came has been read."""
         if not self._to_wake:
             self._loop.run_callback(self._wake)
         self._to_wake.append(connection)
@@ -118,10 +119,10 @@ class IoBatcher:
 
 
 class Connection:
-    """A connected socket that does not block, owned by the loop; one exchange at a time.
+    """A connected non-blocking socket, read by the loop; one exchange at a time.
 
-    `alive` says that it may be used again. `by` is when the exchange under way must be over, in seconds
-    since the epoch: whoever owns the connection calls `expire` then.
+    `alive` says that it can be used again. `deadline` is when the exchange under way must be over, in seconds
+    since the epoch: the owner of the connection calls `expire` then.
     """
 
     def __init__(self, connected: socket.socket, tls: Tls | None, buffer: memoryview, batcher: IoBatcher) -> None:
@@ -144,12 +145,17 @@ class Connection:
         self._readable.start(self._read)
         self._writable = self._hub.loop.io(connected.fileno(), WRITE)
 
-    def exchange(self, request: bytes, by: float) -> None:
-        """Send a request and wait until `reader` has its answer; NoAnswer where none comes whole by then."""
+    def __repr__(self) -> str:
+        state = "closed" if not self.alive else "idle" if self._waiting is None else "waiting"
+        layers = "TLS, " if self.tls is not None else ""
+        return f"<Connection {layers}{state}, {self.exchanges} exchanges>"
+
+    def exchange(self, request: bytes, deadline: float) -> None:
+        """Send a request and wait until `reader` has its response. Raises RequestError if none is whole by then."""
         reader = self.reader
         reader.reset()
         self.exchanges += 1
-        self.deadline = by
+        self.deadline = deadline
         try:
             self._unsent = request if self.tls is None else self.tls.encrypt(request)
             self._waiting = getcurrent()
@@ -158,7 +164,7 @@ class Connection:
             self._hub.switch()
             if self._error is not None:
                 raise self._error
-        # Whatever ends the wait, a killed user too, leaves half an exchange behind.
+        # Any error, even a kill of the user, leaves half an exchange behind.
         except BaseException:
             self.close()
             raise
@@ -169,7 +175,7 @@ class Connection:
             self.close()
 
     def send(self) -> None:
-        """The loop: send what is not sent yet, or as much of it as the socket takes."""
+        """Send the rest of the request, or as much of it as the socket takes; called by the loop."""
         if not self.alive:
             return
         unsent = self._unsent
@@ -178,7 +184,7 @@ class Connection:
         except BlockingIOError:
             sent = 0
         except OSError:
-            # A server may refuse a long body, answer and close: what it said is still to be read.
+            # A server may refuse a long body, respond and close: its response is still to be read.
             self.reader.keep_alive = False
             sent = len(unsent)
         if sent < len(unsent):
@@ -190,7 +196,7 @@ class Connection:
                 self._writable.stop()
 
     def _read(self) -> None:
-        """The loop: there is something to read."""
+        """Read what came; called by the loop."""
         try:
             data = self._buffer[: self._receive(self._buffer)]
             if self.tls is None and data and self._waiting is not None:
@@ -212,14 +218,14 @@ class Connection:
             self.reader.mark_progress(self._batcher.now())
 
     def _complete(self) -> None:
-        """The exchange is over; whoever waits for it is woken once."""
+        """End the exchange, and wake the greenlet that waits for it once."""
         if not self._done:
             self._done = True
             self.answered_at = self._batcher.now()
             self._batcher.resume_waiter(self)
 
     def wake(self) -> None:
-        """The loop: let go on who waits, if anybody still does."""
+        """Switch to the greenlet that waits, if one still does; called by the loop."""
         if self._waiting is not None:
             self._waiting.switch()
 
@@ -229,20 +235,20 @@ class Connection:
         if self.tls is not None and data:
             plain, ended = self.tls.decrypt(data)
         if self._waiting is None and (plain or ended):
-            raise RequestError("closed, or answered, when nothing had been asked")
+            raise RemoteProtocolError("closed, or sent a response, without a request")
         if plain:
             self.reader.feed(plain)
         if ended and not self.reader.complete:
             self.reader.on_eof()
 
     def expire(self) -> None:
-        """The exchange has had its time."""
+        """End an exchange whose deadline has passed."""
         if self._waiting is not None and not self._done:
-            self._error = RequestError("no whole answer in time")
+            self._error = ReadTimeout("no whole response in time")
             self._complete()
 
     def close(self) -> None:
-        """Give the connection up; a second time changes nothing."""
+        """Close the connection; a second time changes nothing."""
         if self.alive:
             self.alive = False
             for watcher in (self._readable, self._writable):

@@ -1,4 +1,4 @@
-"""How a connection to the target comes about: through a proxy or not, with TLS or without."""
+"""Opening connections to the target: through a proxy or directly, with TLS or without."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gevent.monkey import get_original
 
 from loadtest.clock import Clock
 from loadtest.drive.http.connection import READ_BYTES, Connection, IoBatcher, Tls
-from loadtest.drive.http.response_parser import RequestError
+from loadtest.drive.http.errors import ConnectTimeout, ProxyError, connect_error
 from loadtest.scenario.proxies import proxy_url
 
 MAX_RESPONSE_BYTES = 64 * 1024
@@ -22,13 +22,13 @@ MAX_RESPONSE_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Proxy:
-    """Where a proxy listens, and the header line that it wants, if any."""
+    """A proxy's address, and the header line with its credentials, if any."""
 
     address: tuple[str, int]
     credentials: str = ""
 
     def open_tunnel(self, connected: Any, host: str, port: int) -> None:
-        """Ask for a way through to a server; NoAnswer where the proxy refuses."""
+        """Open a tunnel to a server. Raises ProxyError if the proxy refuses."""
         name = f"[{host}]" if ":" in host else host
         connected.sendall(
             f"CONNECT {name}:{port} HTTP/1.1\r\nHost: {name}:{port}\r\n{self.credentials}\r\n".encode("latin-1")
@@ -37,32 +37,32 @@ class Proxy:
         while b"\r\n\r\n" not in head:
             data = connected.recv(MAX_RESPONSE_BYTES)
             if not data or len(head) > MAX_RESPONSE_BYTES:
-                raise RequestError("the proxy did not answer CONNECT")
+                raise ProxyError("the proxy did not answer CONNECT")
             head += data
         words = head.split(b"\r\n", 1)[0].split(None, 2)
         if len(words) < 2 or not words[1].startswith(b"2"):
-            raise RequestError(f"the proxy refused CONNECT: {b' '.join(words[1:]).decode('latin-1')}")
+            raise ProxyError(f"the proxy refused CONNECT: {b' '.join(words[1:]).decode('latin-1')}")
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """The proxy that requests to this URL go through; none for what is on this machine or in NO_PROXY."""
-    named = proxy_url(url)
-    if named is None:
+    """Return the proxy for requests to this URL; None for this machine and for hosts in NO_PROXY."""
+    proxy = proxy_url(url)
+    if proxy is None:
         return None
-    where = urlsplit(named)
+    parts = urlsplit(proxy)
     credentials = ""
-    if where.username is not None:
-        pair = f"{unquote(where.username)}:{unquote(where.password or '')}".encode()
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
         credentials = f"Proxy-Authorization: Basic {base64.b64encode(pair).decode()}\r\n"
-    return Proxy((where.hostname or "", where.port or 80), credentials)
+    return Proxy((parts.hostname or "", parts.port or 80), credentials)
 
 
 CONNECT_TIMEOUT_S = 5.0
-"""For all of it: name, TCP, proxy and TLS."""
+"""For name, TCP, proxy and TLS together."""
 
 
 class Dialer:
-    """Opens connections to one target; a TLS session that it has been given is taken up by those to come."""
+    """A dialer of one target; new connections resume the TLS `session` that it was given."""
 
     def __init__(self, target: SplitResult, proxy: Proxy | None, clock: Clock) -> None:
         secure = target.scheme == "https"
@@ -70,34 +70,34 @@ class Dialer:
         self._port = target.port or (443 if secure else 80)
         self._proxy = proxy
         self._context = ssl.create_default_context() if secure else None
-        # All connections read into the same memory: each hands on what it got before another may read.
+        # All connections read into the same memory: each parses what it got before another reads.
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._batcher = IoBatcher(clock)
         self.session: ssl.SSLSession | None = None
 
     def dial(self) -> Connection:
-        """A new connection; NoAnswer where none comes about within CONNECT_WITHIN_S."""
+        """Open a connection. Raises ConnectError if there is none within CONNECT_TIMEOUT_S."""
         try:
-            with gevent.Timeout(CONNECT_TIMEOUT_S, RequestError(f"no connection within {CONNECT_TIMEOUT_S:g} s")):
+            with gevent.Timeout(CONNECT_TIMEOUT_S, ConnectTimeout(f"no connection within {CONNECT_TIMEOUT_S:g} s")):
                 return self._connect()
-        except ssl.SSLCertVerificationError as error:
-            raise RequestError(f"certificate not trusted: {error.verify_message}") from None
         except OSError as error:
-            raise RequestError(f"no connection: {error.strerror or error}") from None
+            raise connect_error(error) from None
 
     def _connect(self) -> Connection:
         address = (self._host, self._port) if self._proxy is None else self._proxy.address
-        waiting = socket.create_connection(address)
+        gevent_socket = socket.create_connection(address)
         try:
-            waiting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            gevent_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             tls = None
             if self._context is not None:
                 if self._proxy is not None:
-                    self._proxy.open_tunnel(waiting, self._host, self._port)
+                    self._proxy.open_tunnel(gevent_socket, self._host, self._port)
                 tls = Tls(self._context, self._host, self.session)
-                tls.do_handshake(waiting)
-            # From here on the loop reads: a socket that neither blocks nor waits takes over.
-            plain = get_original("socket", "socket")(waiting.family, waiting.type, waiting.proto, waiting.detach())
+                tls.do_handshake(gevent_socket)
+            # From here on the loop reads: a plain socket takes over, which switches no greenlet.
+            plain = get_original("socket", "socket")(
+                gevent_socket.family, gevent_socket.type, gevent_socket.proto, gevent_socket.detach()
+            )
         finally:
-            waiting.close()
+            gevent_socket.close()
         return Connection(plain, tls, self._buffer, self._batcher)

@@ -1,4 +1,4 @@
-"""Bytes of one connection in, one answer at a time out: the llhttp parser and what it leaves to do."""
+"""Bytes of one connection in, one response at a time out: the llhttp parser and what it leaves to do."""
 
 from __future__ import annotations
 
@@ -7,24 +7,18 @@ import zlib
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from loadtest.drive.http.errors import ConnectionClosed, RemoteProtocolError
+
 MAX_BODY_BYTES = 256 * 10**6
-"""No answer is unpacked to more than this."""
-
-
-class RequestError(Exception):
-    """A request got no whole answer; the text says why."""
-
-
-class ConnectionClosed(RequestError):
-    """The connection ended before an answer was whole."""
+"""The most that a body is decompressed to."""
 
 
 class ResponseParser:
-    """Reads the answers of one connection; between two of them it holds nothing of the first.
+    """A reader of the responses of one connection; between two of them it keeps nothing of the first.
 
-    `complete` says that an answer is whole: then `status`, `content()` and `retry_after()` are its own, and
-    `keep` says whether the connection may carry another. `came` holds, for an answer that came in several parts,
-    how many bytes of its body were there at which times.
+    Once `complete`, `status`, `body()` and `retry_after_s()` are those of the response, and `keep_alive` says whether
+    the connection can carry another. `body_progress` holds, for a response that came in several parts, how many bytes
+    of its body were there at which times.
     """
 
     def __init__(self) -> None:
@@ -39,55 +33,55 @@ class ResponseParser:
         self.keep_alive = True
         self.status = 0
         self._part_count = 0
-        """How many parts are this answer's; what nobody asked for may have come with it."""
+        """The parts of this response; those of an unrequested one may follow."""
         self.body_progress: list[tuple[int, float]] = []
-        self._noted = (0, 0)
+        self._counted = (0, 0)
 
     def reset(self) -> None:
-        """A request goes out; its answer is the next."""
+        """Expect the response to a request that goes out."""
         self._headers.clear()
         self._parts.clear()
         self._in_body = self.received_any = self.complete = False
         if self.body_progress:
-            self.body_progress, self._noted = [], (0, 0)
+            self.body_progress, self._counted = [], (0, 0)
 
     def mark_progress(self, at: float) -> None:
-        """So far the answer has come by this time, and more of it is to come."""
-        parts, size = self._noted
+        """Note how much of the body is there at this time, while more is to come."""
+        parts, size = self._counted
         size += sum(map(len, self._parts[parts:]))
-        self._noted = len(self._parts), size
+        self._counted = len(self._parts), size
         self.body_progress.append((size, at))
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Bytes came; NoAnswer where they are not HTTP."""
+        """Parse bytes that came. Raises RemoteProtocolError if they are not HTTP."""
         self.received_any = True
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
             self.keep_alive = False
             if not self.complete:
-                raise RequestError(f"not HTTP: {error or type(error).__name__}") from None
+                raise RemoteProtocolError(f"not HTTP: {error or type(error).__name__}") from None
 
     def on_eof(self) -> None:
-        """The connection has ended, which completes an answer that has no other end; Closed otherwise."""
+        """End a response that has no other end than that of its connection. Raises ConnectionClosed if it has one."""
         self.keep_alive = False
         bounded = self._header(b"content-length") is not None or self._header(b"transfer-encoding") is not None
         if not self._in_body or bounded:
-            raise ConnectionClosed("connection closed before the answer was whole")
+            raise ConnectionClosed("connection closed before the response was whole")
         self.status, self._part_count = self._parser.get_status_code(), len(self._parts)
         self.complete = True
 
     def on_message_begin(self) -> None:
-        """Parser: an answer begins; where nobody asked for a second one, the connection is not to be trusted."""
+        """Distrust a connection on which an unrequested response begins; called by the parser."""
         if self.complete:
             self.keep_alive = False
 
     def on_headers_complete(self) -> None:
-        """Parser: what follows is the body."""
+        """Note that the body follows; called by the parser."""
         self._in_body = True
 
     def on_message_complete(self) -> None:
-        """Parser: an answer is whole; 1xx only announces another, and whatever nobody asked for is passed over."""
+        """Complete the response, unless it is 1xx or an unrequested one; called by the parser."""
         if self.complete:
             return
         status = self._parser.get_status_code()
@@ -99,20 +93,20 @@ class ResponseParser:
         self.keep_alive = self.keep_alive and self._parser.should_keep_alive()
 
     def body(self) -> bytes:
-        """The answer's body, unpacked where it came packed; NoAnswer where that fails."""
+        """Return the body, decompressed. Raises RemoteProtocolError if that fails."""
         content = self._parts[0] if self._part_count == 1 else b"".join(self._parts[: self._part_count])
-        # Packed data never begins like a JSON object or array, so most answers need no look at their headers.
+        # Compressed data never begins like a JSON object or array, so most responses need no look at their headers.
         if content.startswith((b"{", b"[")):
             return content
         encoding = self._header(b"content-encoding")
         if encoding is None or not content or encoding.lower() == b"identity":
             return content
-        # Where a part of the packed bytes ends says nothing of the plain ones.
+        # The end of a part of the compressed bytes says nothing of the plain ones.
         self.body_progress = []
         return _decompress(content, encoding.lower().decode("latin-1"))
 
     def retry_after_s(self, now: float) -> float | None:
-        """Retry-After in seconds from now, in either of its forms (RFC 9110, section 10.2.3)."""
+        """Return Retry-After in seconds from now, in either of its forms (RFC 9110, section 10.2.3)."""
         value = self._header(b"retry-after")
         if value is None:
             return None
@@ -129,15 +123,15 @@ class ResponseParser:
 
 
 def _decompress(content: bytes, encoding: str) -> bytes:
-    """The body without its gzip or deflate; some servers send deflate without zlib's frame."""
+    """Undo gzip or deflate; some servers send deflate without zlib's header."""
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise RequestError(f"answer packed as {encoding}, which nobody asked for")
+        raise RemoteProtocolError(f"response compressed as {encoding}, which was not accepted")
     framed = encoding != "deflate" or content[0] & 0x0F == zlib.DEFLATED
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32 if framed else -zlib.MAX_WBITS)
+    decompressor = zlib.decompressobj(zlib.MAX_WBITS | 32 if framed else -zlib.MAX_WBITS)
     try:
-        plain = unpacker.decompress(content, MAX_BODY_BYTES)
+        plain = decompressor.decompress(content, MAX_BODY_BYTES)
     except zlib.error as error:
-        raise RequestError(f"answer cannot be unpacked: {error}") from None
-    if not unpacker.eof:
-        raise RequestError("answer cannot be unpacked: it is cut off or too large")
+        raise RemoteProtocolError(f"response cannot be decompressed: {error}") from None
+    if not decompressor.eof:
+        raise RemoteProtocolError("response cannot be decompressed: it is cut off or too large")
     return plain

@@ -1,4 +1,4 @@
-"""How much of a core a process wants: one that takes all it can get, or is given too little, is late."""
+"""The CPU demand of a process: one that uses a whole core, or gets less than it wants, sends late."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections import deque
 from pathlib import Path
 
 WINDOW_S = 5.0
-"""A shorter stretch at full power is a start-up or a flush, and shows as send lag where it matters."""
-
+"""A shorter time at full load is a start-up or a flush, and shows as send lag if it matters."""
 
 _SCHEDULED = Path("/proc/self/schedstat")
-"""On Linux: for how long the process ran, and waited in vain for a core to run on, in nanoseconds."""
+"""On Linux: how long the process ran, and waited for a core to run on, in nanoseconds."""
 
 
 def cpu_demand_s() -> float:
-    """Seconds of a core that this process has had, or has waited for, where the system tells of that."""
+    """Return the seconds of a core that this process has used and, if the system reports them, has waited for."""
     try:
         waited_s = int(_SCHEDULED.read_text().split()[1]) / 1e9
     except (OSError, IndexError, ValueError):
@@ -24,18 +23,18 @@ def cpu_demand_s() -> float:
 
 
 class CpuMonitor:
-    """Remembers the greatest share of one core that any SPAN_S took; None before so long has been seen."""
+    """The largest share of one core in any WINDOW_S, as `peak_share`; None until a window is complete."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, float]] = deque()
         self.peak_share: float | None = None
 
     def add(self, now: float, cpu_s: float) -> None:
-        """At this time (seconds) the process has had so many seconds of processor time."""
-        seen = self._samples
-        seen.append((now, cpu_s))
-        while len(seen) > 1 and seen[1][0] <= now - WINDOW_S:
-            seen.popleft()
-        before, had_s = seen[0]
+        """Add the seconds of CPU demand until this time (seconds)."""
+        samples = self._samples
+        samples.append((now, cpu_s))
+        while len(samples) > 1 and samples[1][0] <= now - WINDOW_S:
+            samples.popleft()
+        before, cpu_before_s = samples[0]
         if now - before >= WINDOW_S:
-            self.peak_share = max(self.peak_share or 0.0, (cpu_s - had_s) / (now - before))
+            self.peak_share = max(self.peak_share or 0.0, (cpu_s - cpu_before_s) / (now - before))

@@ -1,8 +1,10 @@
-"""The run at one moment, put together from what its processes tell, for whoever watches it."""
+"""Live figures: the counts of one process, and the progress of the run made of all counts."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
+from itertools import accumulate
 
 import msgspec
 
@@ -11,18 +13,19 @@ from loadtest.record.progress import ProcessCounts, Progress
 from loadtest.record.sample import Outcome, Sample
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.rate_limit import PeakWindow
+from loadtest.units import nearest_rank
 
 RATE_SPAN_S = 5.0
 MAX_TIMES = 500
-"""So many jobs' times are told at once; of more, every n-th."""
+"""The most times that are reported at once; of more, every n-th."""
 
 
 class LiveCounters:
-    """Counts jobs as they start, and again when they are on record. Who starts one takes it out of `in_flight`."""
+    """The jobs that a process has started and ended; the dispatcher takes a job out of `in_flight`."""
 
     def __init__(self) -> None:
         self._started = 0
-        self._looks: deque[tuple[float, int]] = deque()
+        self._calls: deque[tuple[float, int]] = deque()
         self._fresh: list[tuple[float, int, int]] = []
         self.in_flight = 0
         self.ended = 0
@@ -30,41 +33,39 @@ class LiveCounters:
         self.throttled = 0
 
     def started(self) -> None:
-        """A job is about to be sent."""
+        """Count a job that is about to be sent."""
         self._started += 1
         self.in_flight += 1
 
-    def count(self, samples: list[Sample]) -> None:
-        """Jobs that are over and on record, however they ended."""
-        self.ended += len(samples)
-        self.not_completed += sum(sample.outcome != Outcome.COMPLETED for sample in samples)
-        self.throttled += sum(sample.throttled for sample in samples)
-        self._fresh += [
-            (sample.finished_at, sample.delay_ms, sample.execution_ms)
-            for sample in samples
-            if sample.finished_at is not None and sample.delay_ms is not None and sample.execution_ms is not None
-        ]
+    def count(self, sample: Sample, chunk_seen_at: list[float]) -> None:
+        """Count a job that was sent and is over, however it ended."""
+        self.ended += 1
+        self.not_completed += sample.outcome != Outcome.COMPLETED
+        self.throttled += sample.throttled
+        if sample.finished_at is not None and sample.delay_ms is not None and sample.execution_ms is not None:
+            self._fresh.append((sample.finished_at, sample.delay_ms, sample.execution_ms))
 
     def recent_starts(self, now: float) -> int:
-        """Jobs sent since the last look that is RATE_SPAN_S ago, or since the start."""
-        looks = self._looks
-        looks.append((now, self._started))
-        while len(looks) > 1 and looks[1][0] <= now - RATE_SPAN_S:
-            looks.popleft()
-        before, count = looks[0]
+        """Return the jobs started since the last call that was RATE_SPAN_S ago, or since the start."""
+        calls = self._calls
+        calls.append((now, self._started))
+        while len(calls) > 1 and calls[1][0] <= now - RATE_SPAN_S:
+            calls.popleft()
+        before, count = calls[0]
         return self._started - (count if before <= now - RATE_SPAN_S else 0)
 
     def drain_times(self) -> list[tuple[float, int, int]]:
-        """When jobs ended since last asked, with their delay and execution time in milliseconds."""
+        """Return when jobs ended since the last call, with their delay and execution time in milliseconds."""
         fresh, self._fresh = self._fresh, []
-        return fresh[:: -(-len(fresh) // MAX_TIMES) or 1]
+        step = max(1, math.ceil(len(fresh) / MAX_TIMES))
+        return fresh[::step]
 
 
 TIMES_SPAN_S = 10.0
 
 
 class ProgressAggregator:
-    """Gathers the counts of all processes."""
+    """The latest counts of all processes, added up to the progress of the run."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
@@ -72,21 +73,21 @@ class ProgressAggregator:
         self._times: deque[tuple[float, int, int]] = deque()
 
     def update(self, process: str, counts: ProcessCounts) -> None:
-        """The latest of one process."""
+        """Take the latest counts of one process."""
         self._latest[process] = counts
         self._times.extend(counts.times)
 
     def drop(self, process: str) -> None:
-        """A process has fallen silent: what it told last is no longer so, but what it has done stays."""
-        text = self._latest.get(process)
-        if text is not None:
-            offered = None if text.offered is None else 0
+        """Drop the present figures of a lost process; its totals stay."""
+        latest = self._latest.get(process)
+        if latest is not None:
+            offered = None if latest.offered is None else 0
             self._latest[process] = msgspec.structs.replace(
-                text, in_flight=0, started=0, offered=offered, requests_in_window={}
+                latest, in_flight=0, started=0, offered=offered, requests_in_window={}
             )
 
     def progress(self, phase: str, starts_at: float, ends_at: float, now: float, lost: int) -> Progress:
-        """How the run stands at `now` (seconds since the epoch), of which `lost` processes fell silent."""
+        """Return the progress of the run at `now` (seconds since the epoch), of whose processes `lost` are lost."""
         latest = self._latest.values()
         while self._times and self._times[0][0] < now - TIMES_SPAN_S:
             self._times.popleft()
@@ -110,14 +111,14 @@ class ProgressAggregator:
         )
 
     def _limits_used(self) -> dict[str, float]:
-        held: Counter[str] = Counter()
+        requests: Counter[str] = Counter()
         for counts in self._latest.values():
-            held.update(counts.requests_in_window)
+            requests.update(counts.requests_in_window)
         used = {}
-        for op, requests in held.items():
+        for op, count in requests.items():
             limit = self._scenario.limit(Op(op))
             if limit is not None:
-                used[op] = requests / (limit.per_second * PeakWindow.span_s)
+                used[op] = count / (limit.per_second * PeakWindow.span_s)
         return used
 
 
@@ -126,14 +127,11 @@ def _p50_p95(values: list[int]) -> tuple[int, int] | None:
         return None
     values.sort()
     n = len(values)
-    return values[-(-n * 50 // 100) - 1], values[-(-n * 95 // 100) - 1]
+    return values[nearest_rank(n, 500) - 1], values[nearest_rank(n, 950) - 1]
 
 
 def _stage_at(elapsed_s: float, scenario: Scenario) -> str:
     stages = scenario.load.stages
-    ends_s = 0.0
-    for number, stage in enumerate(stages, 1):
-        ends_s += stage.duration
-        if elapsed_s < ends_s or number == len(stages):
-            return stage.name or f"stage {number}"
-    return ""
+    ends_s = accumulate(stage.duration for stage in stages)
+    index = next((index for index, end_s in enumerate(ends_s) if elapsed_s < end_s), len(stages) - 1)
+    return stages[index].label(index)

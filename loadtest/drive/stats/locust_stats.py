@@ -1,4 +1,4 @@
-"""Locust's own statistics, told in batches: one by one they would cost as much as the requests themselves."""
+"""Locust's own statistics, updated in batches: request by request they would cost as much as the requests."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
+from gevent import get_hub
 from locust.env import Environment
 from locust.stats import RequestStats, StatsEntry
 from numpy.typing import NDArray
 
+from loadtest.flows.steps import Response
 from loadtest.record.sample import Outcome, Sample
 
 JOB = "JOB"
-"""The kind under which Locust's page lists what belongs to a job and not to one request."""
+"""The method under which Locust's page lists the times of jobs, next to those of requests."""
 BATCH = 500
-"""So many requests are held back at the most."""
+"""The most requests that wait to be added."""
 
 _STEP_EDGES_MS = np.array([100.0, 1000.0, 10_000.0])
 _STEPS_MS = np.array([1.0, 10.0, 100.0, 1000.0])
@@ -28,59 +30,85 @@ Times: TypeAlias = "defaultdict[tuple[str, str], tuple[array[float], array[int]]
 """For each name and method: times in milliseconds, and bytes."""
 
 
+def run_on_loop(work: Callable[[], None]) -> None:
+    """Let the event loop do this next, on its own stack.
+
+    Done by a user, it would leave that user's stack larger by some pages for the rest of the run; and there are
+    thousands of users.
+    """
+    get_hub().loop.run_callback(work)
+
+
 class RequestFailed(Exception):
-    """What Locust shows as the failure of a request."""
+    """The failure of a request, as Locust shows it."""
 
 
 class BatchedLocustStats:
-    """Takes the place of `log_request` of an environment's statistics, and tells them later what it was told.
+    """Fires Locust's event for each request, and adds requests and jobs to its statistics in batches.
 
-    Every request is still an event. Only what Locust itself makes of it, on two of its entries, waits for
-    its batch or for `tell`; so do the entries of jobs, which are no requests and no events. `soon` is how a full
-    batch comes to be told.
+    Its `log_request` replaces that of the environment's statistics. A batch is added when it is full, scheduled by
+    `schedule`, or by `flush`. Jobs have entries of their own, and no events.
     """
 
-    def __init__(self, environment: Environment, soon: Callable[[Callable[[], None]], object]) -> None:
-        self._run_on_loop = soon
+    def __init__(
+        self, environment: Environment, schedule: Callable[[Callable[[], None]], object] = run_on_loop
+    ) -> None:
+        self._schedule = schedule
+        self._fire = environment.events.request.fire
         self._stats: RequestStats = environment.stats
         self._pending: Times = defaultdict(_columns)
+        self._jobs: list[Sample] = []
         self._left = BATCH
-        # Locust's runner calls this very method, and has no other place where one could stand between.
+        # Locust's runner calls this method from a closure that listens to the event: no other place is left to batch.
         self._stats.log_request = self.log_request  # type: ignore[method-assign]
         environment.events.test_stop.add_listener(self._stopped)
 
+    def request_done(self, method: str, name: str, response: Response) -> None:
+        """Fire Locust's event for a request."""
+        status = response.status
+        self._fire(
+            request_type=method,
+            name=name,
+            response_time=(response.answered_at - response.sent_at) * 1000,
+            response_length=len(response.body),
+            exception=None if 0 < status < 400 else RequestFailed(f"HTTP {status}" if status else response.error),
+            context={},
+        )
+
     def log_request(self, method: str, name: str, response_time: float, content_length: int) -> None:
-        """As Locust's: one more request of this method and name, with its time in milliseconds and its bytes."""
+        """Count one more request of this method and name, with its time in milliseconds and its bytes."""
         times, sizes = self._pending[name, method]
         times.append(response_time)
         sizes.append(content_length)
         self._left -= 1
         if self._left == 0:
-            self._run_on_loop(self.flush)
+            self._schedule(self.flush)
 
-    def add_jobs(self, samples: list[Sample]) -> None:
-        """Jobs that are over: end-to-end, delay, execution and first chunk become entries beside their requests."""
-        ended = [sample for sample in samples if sample.finished_at is not None]
+    def add_job(self, sample: Sample, chunk_seen_at: list[float]) -> None:
+        """Add a job that is over: its end-to-end time, delay, execution, first chunk, and the gaps of its chunks."""
+        if sample.finished_at is not None:
+            self._jobs.append(sample)
+        for before, after in pairwise(chunk_seen_at):
+            self.log_request(JOB, f"{sample.flow} chunk gap", (after - before) * 1000, 0)
+
+    def flush(self) -> None:
+        """Add the batch, each name and method as one entry, which Locust adds up like a worker's report."""
+        self._add_jobs()
+        pending, self._pending = self._pending, defaultdict(_columns)
+        self._left, now = BATCH, time.time()
+        for (name, method), (times, sizes) in pending.items():
+            batch = _entry(self._stats, name, method, times, sizes, now)
+            self._stats.entries[name, method].extend(batch)
+            self._stats.total.extend(batch)
+
+    def _add_jobs(self) -> None:
+        ended, self._jobs = self._jobs, []
         for flow in {sample.flow for sample in ended}:
             _add_jobs(self._pending, flow, [sample for sample in ended if sample.flow == flow])
         for sample in ended:
             if sample.outcome != Outcome.COMPLETED:
                 error = RequestFailed(f"{sample.outcome}: {sample.error or ''}")
                 self._stats.log_error(JOB, f"{sample.flow} end-to-end", error)
-
-    def add_chunks(self, flow: str, seen_at: list[float]) -> None:
-        """The gaps between the chunks of a streamed job become entries too."""
-        for before, after in pairwise(seen_at):
-            self.log_request(JOB, f"{flow} chunk gap", (after - before) * 1000, 0)
-
-    def flush(self) -> None:
-        """Hand over what is held, each name and method as one entry that Locust adds up like a worker's report."""
-        held, self._pending = self._pending, defaultdict(_columns)
-        self._left, now = BATCH, time.time()
-        for (name, method), (times, sizes) in held.items():
-            batch = _entry(self._stats, name, method, times, sizes, now)
-            self._stats.entries[name, method].extend(batch)
-            self._stats.total.extend(batch)
 
     def _stopped(self, **_: Any) -> None:
         self.flush()
@@ -90,20 +118,21 @@ def _columns() -> tuple[array[float], array[int]]:
     return array("d"), array("q")
 
 
-def _add_jobs(held: Times, flow: str, jobs: list[Sample]) -> None:
-    ended = [(each, each.finished_at) for each in jobs if each.finished_at is not None]
-    _add(held, f"{flow} end-to-end", [(at - each.intended_at) * 1000 for each, at in ended])
-    held[f"{flow} end-to-end", JOB][1].extend(each.response_bytes for each in jobs)
-    _add(held, f"{flow} delay", [each.delay_ms for each in jobs])
-    _add(held, f"{flow} execution", [each.execution_ms for each in jobs])
-    first = [(each, each.first_chunk_at) for each in jobs if each.first_chunk_at is not None]
-    _add(held, f"{flow} first chunk", [(at - each.intended_at) * 1000 for each, at in first])
+def _add_jobs(pending: Times, flow: str, jobs: list[Sample]) -> None:
+    def since_intended(at: float | None, job: Sample) -> float | None:
+        return None if at is None else (at - job.intended_at) * 1000
+
+    _add(pending, f"{flow} end-to-end", [since_intended(job.finished_at, job) for job in jobs])
+    pending[f"{flow} end-to-end", JOB][1].extend(job.response_bytes for job in jobs)
+    _add(pending, f"{flow} delay", [job.delay_ms for job in jobs])
+    _add(pending, f"{flow} execution", [job.execution_ms for job in jobs])
+    _add(pending, f"{flow} first chunk", [since_intended(job.first_chunk_at, job) for job in jobs])
 
 
-def _add(held: Times, name: str, times_ms: Iterable[float | None]) -> None:
-    there = [each for each in times_ms if each is not None]
-    if there:
-        held[name, JOB][0].extend(there)
+def _add(pending: Times, name: str, times_ms: Iterable[float | None]) -> None:
+    known = [time_ms for time_ms in times_ms if time_ms is not None]
+    if known:
+        pending[name, JOB][0].extend(known)
 
 
 def _entry(
@@ -124,7 +153,7 @@ def _entry(
 
 
 def _histogram(times_ms: NDArray[np.float64]) -> dict[int, int]:
-    """How many times fall on each of Locust's marks: two significant digits, whole milliseconds below 100."""
+    """Count times by Locust's rounding: two significant digits, whole milliseconds below 100."""
     steps_ms = _STEPS_MS[np.searchsorted(_STEP_EDGES_MS, times_ms, side="right")]
     marks, counts = np.unique(np.rint(times_ms / steps_ms) * steps_ms, return_counts=True)
     return dict(zip(marks.astype(np.int64).tolist(), counts.tolist(), strict=True))

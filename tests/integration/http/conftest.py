@@ -1,4 +1,4 @@
-"""A server whose every byte a test decides, and a process that sends to it."""
+"""A server of which a test writes every byte, and a process that sends requests to it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 DRIVER = Path(__file__).with_name("driver.py")
-WITHIN_S = 30
+TIMEOUT_S = 30
 OK = b'HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{"ok":1}'
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """One whole request; nothing where the client has gone."""
+    """Read one whole request; empty if the client has closed the connection."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = connection.recv(65536)
@@ -44,20 +45,20 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 def answering(*answers: bytes) -> Callable[[socket.socket, int], None]:
-    """On every connection the same answers, one a request, the last again and again."""
+    """Send the same responses on every connection, one per request, the last one repeatedly."""
 
     def talk(connection: socket.socket, _: int) -> None:
-        place = 0
-        while read_request(connection):
-            connection.sendall(answers[min(place, len(answers) - 1)])
-            place += 1
+        for number in count():
+            if not read_request(connection):
+                return
+            connection.sendall(answers[min(number, len(answers) - 1)])
 
     return talk
 
 
 @dataclass
 class Server:
-    """Listens on a free port; each connection, numbered from 0, is talked to in a thread of its own."""
+    """A listener on a free port; each connection, numbered from 0, has a thread of its own."""
 
     port: int
     scheme: str
@@ -122,7 +123,7 @@ Drive = Callable[..., list[list[dict[str, Any]]]]
 
 @pytest.fixture
 def drive() -> Drive:
-    """`drive(url, [requests of a round], …, env={}, **plan)`: what came of each request, by rounds."""
+    """`drive(url, [requests of a round], …, env={}, **plan)`: the response to each request, by rounds."""
 
     def run(
         url: str, *rounds: list[dict[str, Any]] | dict[str, Any], env: dict[str, str] | None = None, **plan: Any
@@ -134,7 +135,7 @@ def drive() -> Drive:
             input=json.dumps({"url": url, "rounds": waves, **plan}) + "\n",
             capture_output=True,
             text=True,
-            timeout=WITHIN_S,
+            timeout=TIMEOUT_S,
             check=False,
             env={**environment, **(env or {})},
         )

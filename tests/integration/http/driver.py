@@ -1,7 +1,8 @@
-"""A process of its own that drives the engine, since importing gevent is for such processes alone.
+"""A process that drives the HTTP client, since gevent patches the process that it runs in.
 
-Takes a plan as JSON, one line on standard input: the URL, how the time allowed is changed, and rounds of
-requests; the requests of a round go out at once. Prints what came of them, one list a round.
+Reads a plan as JSON, one line on standard input: the URL, timeouts to change, and rounds of requests; the requests
+of a round go out together. A round can wait for a file (`when`) and leave one (`then`). Prints the responses, one
+list per round.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from pathlib import Path
 
 import gevent
 import gevent.monkey
@@ -19,40 +21,45 @@ from loadtest.clock import WallClock  # noqa: E402
 from loadtest.drive.http import client, dialer  # noqa: E402
 
 
-def shown(answer: client.Response) -> dict[str, object]:
-    body = answer.body if len(answer.body) < 1000 else answer.body[:10]
+def as_json(response: client.Response) -> dict[str, object]:
+    body = response.body if len(response.body) < 1000 else response.body[:10]
     return {
-        "status": answer.status,
+        "status": response.status,
         "body": body.decode("latin-1"),
-        "bytes": len(answer.body),
-        "took_s": answer.answered_at - answer.sent_at,
-        "retry_after_s": answer.retry_after_s,
-        "fault": answer.error,
-        "came": answer.body_progress,
-        "answered_at": answer.answered_at,
+        "bytes": len(response.body),
+        "took_s": response.answered_at - response.sent_at,
+        "retry_after_s": response.retry_after_s,
+        "error": response.error,
+        "error_kind": response.error_kind,
+        "body_progress": response.body_progress,
+        "answered_at": response.answered_at,
     }
 
 
 def main() -> None:
     plan = json.loads(sys.stdin.readline())
-    client.RESPONSE_TIMEOUT_S = plan.get("answer_within_s", client.RESPONSE_TIMEOUT_S)
-    dialer.CONNECT_TIMEOUT_S = plan.get("connect_within_s", dialer.CONNECT_TIMEOUT_S)
+    client.RESPONSE_TIMEOUT_S = plan.get("response_timeout_s", client.RESPONSE_TIMEOUT_S)
+    dialer.CONNECT_TIMEOUT_S = plan.get("connect_timeout_s", dialer.CONNECT_TIMEOUT_S)
     sender = client.HttpClient(plan["url"], "secret", WallClock())
     rounds = []
     for wave in plan["rounds"]:
         gevent.sleep(wave.get("after_s", 0))
+        while "when" in wave and not Path(wave["when"]).exists():
+            gevent.sleep(0.01)
         sent = [
             gevent.spawn(
                 sender.send,
                 each.get("method", "POST"),
                 each.get("path", "/run"),
                 b"x" * each["bytes"] if "bytes" in each else each.get("body", "{}").encode(),
-                each.get("hold_s", 0.0),
-                WallClock().now() + each.get("patience_s", math.inf),
+                each.get("long_poll_s", 0.0),
+                WallClock().now() + each.get("deadline_s", math.inf),
             )
             for each in wave["requests"]
         ]
-        rounds.append([shown(each.get()) for each in sent])
+        rounds.append([as_json(each.get()) for each in sent])
+        if "then" in wave:
+            Path(wave["then"]).touch()
     sender.close()
     sys.stdout.write(json.dumps(rounds))
 

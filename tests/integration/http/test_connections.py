@@ -1,4 +1,4 @@
-"""How connections come about, are kept, and are opened anew."""
+"""Connections: how they are opened, kept, and opened again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.integration.http.conftest import OK, Drive, Serve, answering, read_re
 ONE: list[dict[str, Any]] = [{}]
 
 
-def test_a_connection_that_was_closed_in_the_meantime_is_no_failure(serve: Serve, drive: Drive) -> None:
+def test_connection_closed_while_idle_is_opened_again(serve: Serve, drive: Drive) -> None:
     def once(connection: socket.socket, _: int) -> None:
         read_request(connection)
         connection.sendall(OK)
@@ -28,7 +28,7 @@ def test_a_connection_that_was_closed_in_the_meantime_is_no_failure(serve: Serve
     assert len(server.connections) == 3
 
 
-def test_a_connection_that_closes_on_the_next_request_is_opened_anew_once(serve: Serve, drive: Drive) -> None:
+def test_connection_closed_on_the_next_request_is_opened_again_once(serve: Serve, drive: Drive) -> None:
     seen: list[bytes] = []
 
     def talk(connection: socket.socket, number: int) -> None:
@@ -39,11 +39,11 @@ def test_a_connection_that_closes_on_the_next_request_is_opened_anew_once(serve:
 
     [[first], [second]] = drive(serve(talk).url, ONE, ONE)
     assert first["status"] == 200
-    assert second["fault"] == "connection closed before the answer was whole"
+    assert second["error"] == "connection closed before the response was whole"
     assert len([each for each in seen if each]) == 3
 
 
-def test_silence_on_a_kept_connection_is_not_sent_again(serve: Serve, drive: Drive) -> None:
+def test_request_without_response_on_a_kept_connection_is_not_repeated(serve: Serve, drive: Drive) -> None:
     seen: list[bytes] = []
 
     def talk(connection: socket.socket, _: int) -> None:
@@ -52,44 +52,43 @@ def test_silence_on_a_kept_connection_is_not_sent_again(serve: Serve, drive: Dri
         seen.append(read_request(connection))
         connection.recv(1)
 
-    [[_], [second]] = drive(serve(talk).url, ONE, ONE, answer_within_s=0.5)
-    assert second["fault"] == "no whole answer in time"
+    [[_], [second]] = drive(serve(talk).url, ONE, ONE, response_timeout_s=0.5)
+    assert second["error"] == "no whole response in time"
     assert len(seen) == 2
 
 
-@pytest.mark.alone
-def test_refused_connections_are_told_and_come_back(drive: Drive) -> None:
+def test_refused_connection_is_an_error_until_the_server_listens(drive: Drive, tmp_path: Path) -> None:
+    refused, listening = tmp_path / "refused", tmp_path / "listening"
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    begun: list[socket.socket] = []
 
-    def begin_late() -> None:
-        time.sleep(1.0)
-        begun.append(socket.create_server(("127.0.0.1", port)))
-        connection, _ = begun[0].accept()
-        with connection:
-            read_request(connection)
-            connection.sendall(OK)
+    def listen_late() -> None:
+        while not refused.exists():
+            time.sleep(0.01)
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            listening.touch()
+            connection, _ = listener.accept()
+            with connection:
+                read_request(connection)
+                connection.sendall(OK)
 
-    server = threading.Thread(target=begin_late)
-    server.start()
-    [[early], [late]] = drive(f"http://127.0.0.1:{port}/v2/x", ONE, {"requests": ONE, "after_s": 2.0})
-    server.join()
-    begun[0].close()
-    assert early["fault"] == "no connection: Connection refused"
+    threading.Thread(target=listen_late, daemon=True).start()
+    first, second = {"requests": ONE, "then": str(refused)}, {"requests": ONE, "when": str(listening)}
+    [[early], [late]] = drive(f"http://127.0.0.1:{port}/v2/x", first, second)
+    assert (early["error"], early["error_kind"]) == ("no connection: Connection refused", "connect_error")
     assert late["status"] == 200
 
 
-def test_a_server_that_never_accepts_is_given_up(drive: Drive) -> None:
+def test_server_that_never_accepts_is_a_connect_timeout(drive: Drive) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         fillers = [socket.socket() for _ in range(4)]
         for filler in fillers:
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
-        [[got]] = drive(f"http://127.0.0.1:{full.getsockname()[1]}/v2/x", ONE, connect_within_s=0.5)
+        [[got]] = drive(f"http://127.0.0.1:{full.getsockname()[1]}/v2/x", ONE, connect_timeout_s=0.5)
         for filler in fillers:
             filler.close()
-    assert got["fault"] == "no connection within 0.5 s"
+    assert (got["error"], got["error_kind"]) == ("no connection within 0.5 s", "connect_timeout")
     assert 0.4 < got["took_s"] < 2
 
 
@@ -108,7 +107,7 @@ def test_ipv6(serve: Serve, drive: Drive) -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for localhost that only those trust who are told to."""
+    """A key and a certificate for localhost, trusted only if SSL_CERT_FILE names it."""
     path = tmp_path_factory.mktemp("tls") / "both.pem"
     asked = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
     names = "subjectAltName=DNS:localhost,DNS:target.invalid"
@@ -125,12 +124,12 @@ def tls(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(serve: Serve, drive: Drive, tls: ssl.SSLContext) -> None:
+def test_untrusted_certificate_is_a_tls_error(serve: Serve, drive: Drive, tls: ssl.SSLContext) -> None:
     [[got]] = drive(serve(answering(OK), tls).url, ONE)
-    assert got["fault"] == "certificate not trusted: self-signed certificate"
+    assert (got["error"], got["error_kind"]) == ("certificate not trusted: self-signed certificate", "tls_error")
 
 
-def test_tls_is_verified_and_its_session_taken_up(
+def test_tls_is_verified_and_its_session_resumed(
     serve: Serve, drive: Drive, tls: ssl.SSLContext, certificate: Path
 ) -> None:
     reused: list[bool | None] = []

@@ -69,7 +69,7 @@ def test_the_certificates_of_the_system_are_trusted_and_no_others(
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", "HTTP 401"),
+        (b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n", "refuses the key (401)"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://other.invalid/\r\nContent-Length: 0\r\n\r\n", "HTTP 302"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "health"),
         (b"", "disconnected"),
@@ -87,5 +87,5 @@ def test_what_is_no_health_is_one_line(serve: Serve, answer: bytes, why: str) ->
 
 
 def test_nobody_there_is_one_line() -> None:
-    with pytest.raises(RunAborted, match=r"does not tell its health between two probes: .*refused"):
+    with pytest.raises(RunAborted, match=r"^target: http://127.0.0.1:1/v2/x: .*refused; is it up\?$"):
         unfinished_jobs("http://127.0.0.1:1/v2/x", "k")

@@ -1,4 +1,4 @@
-"""Proxies, as the environment names them."""
+"""Requests through the proxies that the environment names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ONE: list[dict[str, Any]] = [{}]
 ELSEWHERE = "http://target.invalid/v2/x"
 
 
-def test_plain_requests_go_through_the_proxy_whole(serve: Serve, drive: Drive) -> None:
+def test_plain_request_goes_through_the_proxy_with_its_whole_url(serve: Serve, drive: Drive) -> None:
     heads: list[bytes] = []
 
     def talk(connection: socket.socket, _: int) -> None:
@@ -32,13 +32,13 @@ def test_plain_requests_go_through_the_proxy_whole(serve: Serve, drive: Drive) -
     assert b"Proxy-Authorization: Basic bWU6cGFzcyB3b3Jk\r\n" in heads[0]
 
 
-def test_no_proxy_and_this_machine_are_reached_directly(serve: Serve, drive: Drive) -> None:
+def test_loopback_and_no_proxy_targets_are_reached_directly(serve: Serve, drive: Drive) -> None:
     refusing = serve(answering(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"))
     env = {"http_proxy": f"http://127.0.0.1:{refusing.port}"}
     [[got]] = drive(serve(answering(OK)).url, ONE, env=env)
     assert got["status"] == 200
     [[got]] = drive(ELSEWHERE, ONE, env={**env, "no_proxy": "example.org,target.invalid"})
-    assert got["status"] == 0
+    assert (got["status"], got["error_kind"]) == (0, "dns_error")
     assert not refusing.connections
 
 
@@ -55,10 +55,11 @@ def test_tls_goes_through_a_tunnel(serve: Serve, drive: Drive, tls: ssl.SSLConte
     env = {"https_proxy": f"127.0.0.1:{proxy.port}", "SSL_CERT_FILE": str(certificate)}
     [[got]] = drive("https://target.invalid:8443/v2/x", ONE, env=env)
     assert asked[0].startswith(b"CONNECT target.invalid:8443 HTTP/1.1\r\nHost: target.invalid:8443\r\n")
-    assert (got["status"], got["fault"]) == (200, None)
+    assert (got["status"], got["error"]) == (200, None)
 
 
-def test_a_proxy_that_refuses_is_named(serve: Serve, drive: Drive) -> None:
+def test_proxy_that_refuses_is_a_proxy_error(serve: Serve, drive: Drive) -> None:
     proxy = serve(answering(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"))
     [[got]] = drive("https://target.invalid/v2/x", ONE, env={"https_proxy": f"http://127.0.0.1:{proxy.port}"})
-    assert got["fault"] == "the proxy refused CONNECT: 407 Proxy Authentication Required"
+    assert got["error_kind"] == "proxy_error"
+    assert got["error"] == "the proxy refused CONNECT: 407 Proxy Authentication Required"

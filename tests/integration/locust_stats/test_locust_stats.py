@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 
-def test_locusts_page_shows_what_locust_would_have_counted() -> None:
+def test_batched_statistics_are_those_that_locust_would_have_counted() -> None:
     reported = subprocess.run(
         [sys.executable, "-m", "tests.integration.locust_stats.driver"],
         capture_output=True,

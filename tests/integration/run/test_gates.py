@@ -79,4 +79,4 @@ def test_an_abort_gate_ends_a_run_while_it_goes_on(run: Callable[..., Finished])
 def test_what_cannot_be_judged_is_one_line(command: Command, tmp_path: Path) -> None:
     refused = command("gate", str(tmp_path))
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
-    assert "is no run directory" in refused.stderr
+    assert "not a run directory" in refused.stderr

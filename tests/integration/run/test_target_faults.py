@@ -39,7 +39,7 @@ CASES = [
     Case(faulty.answers_with_a_page, "bad_answer", "not a job", "bad answer", polled=("bad_answer",)),
     Case(faulty.speaks_another_protocol, "unreachable", "not HTTP", "unreachable", polled=("unreachable",)),
     Case(faulty.answers_503, "rejected", "no healthy upstream", "rejected", polled=("rejected",)),
-    Case(faulty.hangs, "unreachable", "no whole answer in time", "unreachable", polled=("censored",)),
+    Case(faulty.hangs, "unreachable", "no whole response in time", "unreachable", polled=("censored",)),
 ]
 """In the order in which one run meets them; a job that hangs is still there in the next calm, so that comes last."""
 SLOW_DOWN = Case(faulty.answers_429, "completed", "", "answered 429")

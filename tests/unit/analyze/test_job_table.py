@@ -14,10 +14,11 @@ from loadtest.analyze.job_table import COLUMNS, JobTable, job_table, read_job_ta
 from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.series import series
 from loadtest.analyze.stats.histograms import distribution
-from loadtest.analyze.stats.quantiles import PER_MILLE, nearest_rank, quantiles
+from loadtest.analyze.stats.quantiles import PER_MILLE, quantiles
 from loadtest.analyze.summarize import summarize
 from loadtest.record.parquet import RowGroups
 from loadtest.record.sample import SAMPLES
+from loadtest.units import nearest_rank
 from tests.conftest import MadeUpRun
 from tests.unit.analyze.rows import job, samples
 

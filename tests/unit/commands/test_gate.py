@@ -140,7 +140,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, option: str) -> 
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RunDirectoryError, match="is no run directory") as refused:
+    with pytest.raises(RunDirectoryError, match="not a run directory") as refused:
         judged(tmp_path / "none")
     assert isinstance(refused.value, LoadtestError)
 
@@ -153,5 +153,5 @@ def test_a_baseline_of_another_kind_is_refused_and_needs_only_record_and_samples
         judged(folder, baselines=[baseline])
     with pytest.raises(UsageError, match='--tolerance 5: "5" is not a share with its sign; write it like "1 %"'):
         judged(folder, baselines=[baseline], tolerance="5")
-    with pytest.raises(RunDirectoryError, match="is no run directory"):
+    with pytest.raises(RunDirectoryError, match="not a run directory"):
         judged(folder, baselines=[tmp_path / "none"])

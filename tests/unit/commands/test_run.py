@@ -1,4 +1,4 @@
-"""What `loadtest run` refuses before it starts anything."""
+"""The refusals of `loadtest run` before it starts anything."""
 
 from __future__ import annotations
 

@@ -1,71 +1,76 @@
-"""Who enters a lane and when; the clock stands still unless it is moved, and waiting is seen without waiting."""
+"""When requests of one operation may go out, in virtual time."""
 
 from __future__ import annotations
 
 import gevent
+import numpy as np
 import pytest
 from gevent import Greenlet
 
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.protocol.operations import Limit
+from loadtest.traffic.arrivals import max_in_window
 from loadtest.traffic.limit_shares import NO_SHARE, Share
-
-
-class StillClock:
-    def __init__(self) -> None:
-        self.at = 100.0
-
-    def now(self) -> float:
-        return self.at
+from tests.unit.drive.virtual_clock import VirtualClock
 
 
 @pytest.fixture
-def clock() -> StillClock:
-    return StillClock()
+def clock() -> VirtualClock:
+    return VirtualClock(100.0)
 
 
-def entering(limiter: OperationLimiter) -> Greenlet[[], float]:
-    """Somebody who has come as far as the lane lets them, this moment."""
-    greenlet: Greenlet[[], float] = gevent.spawn(limiter.acquire)
-    _let_all_go_on()
-    return greenlet
+def acquiring(limiter: OperationLimiter, requests: int) -> list[Greenlet[[], float]]:
+    return [gevent.spawn(limiter.acquire) for _ in range(requests)]
 
 
-def _let_all_go_on() -> None:
-    for _ in range(5):
-        gevent.sleep(0)
+def passed_at(waiting: list[Greenlet[[], float]]) -> list[float | None]:
+    """When each request could go out; None while it waits."""
+    return [greenlet.value for greenlet in waiting]
 
 
 @pytest.mark.parametrize("limit", [None, Limit(1000, 10.0)], ids=["without a limit", "within a limit"])
-def test_nobody_enters_from_until_on_before_it_is_moved(limit: Limit | None, clock: StillClock) -> None:
+def test_no_request_goes_out_after_the_lease_until_it_is_extended(limit: Limit | None, clock: VirtualClock) -> None:
     limiter = OperationLimiter(limit, clock)
     limiter.extend_lease(101.0)
-    assert entering(limiter).value == 100.0
-    clock.at = 101.0
-    waiting = [entering(limiter) for _ in range(3)]
+    before = acquiring(limiter, 1)
+    clock.run(until=101.0)
+    assert passed_at(before) == [100.0]
+    after = acquiring(limiter, 3)
     limiter.extend_lease(100.5)
-    _let_all_go_on()
-    assert not any(each.ready() for each in waiting)
-    limiter.extend_lease(102.0)
-    _let_all_go_on()
-    assert [each.value for each in waiting] == [101.0] * 3
+    clock.run(until=110.0)
+    assert passed_at(after) == [None] * 3
+    limiter.extend_lease(120.0)
+    clock.run()
+    assert passed_at(after) == [110.0] * 3
 
 
-def test_one_without_a_share_enters_when_it_has_one(clock: StillClock) -> None:
+def test_process_without_a_share_sends_when_it_has_one(clock: VirtualClock) -> None:
     limiter = OperationLimiter(Limit(10, 10.0), clock, share=NO_SHARE)
-    waiting = entering(limiter)
-    assert not waiting.ready()
+    waiting = acquiring(limiter, 1)
+    clock.run(until=130.0)
+    assert passed_at(waiting) == [None]
     limiter.set_share(Share(1, 2))
-    _let_all_go_on()
-    assert waiting.value == 100.0
+    clock.run()
+    assert passed_at(waiting) == [130.0]
 
 
-def test_a_place_among_the_concurrent_is_free_when_one_leaves(clock: StillClock) -> None:
+def test_release_lets_the_next_concurrent_request_out(clock: VirtualClock) -> None:
     limiter = OperationLimiter(Limit(1000, 10.0, 2), clock)
-    first, second, third = (entering(limiter) for _ in range(3))
-    assert first.ready()
-    assert second.ready()
-    assert not third.ready()
+    waiting = acquiring(limiter, 3)
+    clock.run(until=105.0)
+    assert passed_at(waiting) == [100.0, 100.0, None]
+    assert "2 of 2 in flight, lease until inf" in repr(limiter)
     limiter.release()
-    _let_all_go_on()
-    assert third.value == 100.0
+    clock.run()
+    assert passed_at(waiting) == [100.0, 100.0, 105.0]
+
+
+def test_requests_beyond_the_limit_wait_in_order_for_the_next_window(clock: VirtualClock) -> None:
+    limiter = OperationLimiter(Limit(5, 10.0), clock)
+    waiting = acquiring(limiter, 12)
+    clock.run()
+    times = [at for at in passed_at(waiting) if at is not None]
+    assert times == sorted(times)
+    assert len(times) == 12
+    assert max_in_window(np.array(times), 10.0) == 5
+    assert times[-1] < 121.0

@@ -10,7 +10,7 @@ from loadtest.flows.run import run_and_poll, run_submission, runsync_submission
 from loadtest.flows.steps import Response, Send
 from loadtest.flows.stream import run_and_stream
 from loadtest.protocol.operations import Limit, Op
-from loadtest.record.sample import Outcome, Sample
+from loadtest.record.sample import ErrorKind, Outcome, Sample
 from loadtest.traffic.arrivals import max_in_window
 from loadtest.traffic.polling import PollGroup, PollPacer
 from loadtest.traffic.rate_limit import SlidingWindowLimiter
@@ -46,7 +46,7 @@ def driven(target: VirtualWire, one: JobFlow) -> Sample:
     return one.sample
 
 
-def test_a_run_is_seen_at_the_first_poll_after_its_end() -> None:
+def test_run_is_seen_at_the_first_poll_after_its_end() -> None:
     sample = driven(wire(), job())
     assert sample.outcome == Outcome.COMPLETED
     assert (sample.delay_ms, sample.execution_ms) == (0, 1000)
@@ -58,7 +58,7 @@ def test_a_run_is_seen_at_the_first_poll_after_its_end() -> None:
     assert sample.worker_id is not None
 
 
-def test_a_runsync_is_seen_when_it_ends() -> None:
+def test_runsync_is_seen_when_it_ends() -> None:
     sample = driven(wire(), job(flow="runsync"))
     assert sample.finished_at == pytest.approx(1 + 2 * TRANSPORT_S)
     assert sample.polls == 0
@@ -66,14 +66,14 @@ def test_a_runsync_is_seen_when_it_ends() -> None:
     assert sample.job_id.startswith("sync-")
 
 
-def test_a_runsync_is_not_held_beyond_patience() -> None:
+def test_runsync_is_not_held_beyond_the_job_timeout() -> None:
     one = job(flow="runsync", job_timeout_s=2.0)
     sample = driven(wire(service="10s"), one)
     assert sample.outcome == Outcome.CENSORED
     assert sample.accepted_at == pytest.approx(2.0 + 2 * TRANSPORT_S)
 
 
-def test_chunks_are_seen_when_they_come_though_polls_are_rare() -> None:
+def test_chunks_are_seen_when_they_come_even_if_polls_are_rare() -> None:
     target = wire(service=None, chunks={"count": 5, "first": "300ms", "gap": "30ms"})
     one = job(flow="stream", every="200ms")
     seen_at: list[float] = []
@@ -82,7 +82,7 @@ def test_chunks_are_seen_when_they_come_though_polls_are_rare() -> None:
     assert np.diff(seen_at) == pytest.approx(np.full(4, 0.03), abs=0.006)
 
 
-def test_a_runsync_whose_wait_ends_goes_on_with_status() -> None:
+def test_runsync_whose_wait_ends_is_polled() -> None:
     sample = driven(wire(service="3s"), job(flow="runsync", wait_s=1.0))
     assert sample.outcome == Outcome.COMPLETED
     assert sample.accepted_at == pytest.approx(1.0 + 2 * TRANSPORT_S)
@@ -90,7 +90,7 @@ def test_a_runsync_whose_wait_ends_goes_on_with_status() -> None:
 
 
 @pytest.mark.parametrize("form", ["status", "array"])
-def test_a_stream_sees_every_chunk_when_it_comes(form: str) -> None:
+def test_stream_sees_each_chunk_when_it_comes(form: str) -> None:
     chunks = {"count": 4, "first": "500ms", "gap": "100ms", "tokens": 3}
     target = wire(service=None, chunks=chunks, stream={"form": form})
     one = job(flow="stream", every="10ms")
@@ -108,7 +108,7 @@ def test_a_stream_sees_every_chunk_when_it_comes(form: str) -> None:
     assert sample.finished_at - seen_at[-1] < 0.05
 
 
-def test_a_429_is_waited_out_as_asked_and_stays_in_the_time() -> None:
+def test_wait_after_a_429_is_part_of_the_end_to_end_time() -> None:
     target = wire()
     target.misbehave = lambda step, now: Response(429, b"", 0, 0, 3.0) if now < 1 else None
     sample = driven(target, job())
@@ -119,7 +119,7 @@ def test_a_429_is_waited_out_as_asked_and_stays_in_the_time() -> None:
     assert sample.finished_at > 4.0
 
 
-def test_a_429_without_end_is_an_outcome_of_its_own() -> None:
+def test_job_that_only_gets_429_is_rate_limited() -> None:
     target = wire()
     target.misbehave = lambda step, now: Response(429, b"", 0, 0, 1.0)
     sample = driven(target, job(job_timeout_s=5))
@@ -129,22 +129,29 @@ def test_a_429_without_end_is_an_outcome_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "outcome"),
+    ("status", "body", "outcome", "kind"),
     [
-        (400, b'{"detail":"bad request"}', Outcome.REJECTED),
-        (500, b"oops", Outcome.REJECTED),
-        (0, b"", Outcome.UNREACHABLE),
-        (200, b"<html>", Outcome.BAD_ANSWER),
-        (200, b'{"id":"a","status":"COMPLETED","delayTime":-5,"executionTime":1}', Outcome.BAD_ANSWER),
-        (200, b'{"id":"a","status":"DREAMING"}', Outcome.BAD_ANSWER),
+        (400, b'{"detail":"bad request"}', Outcome.REJECTED, None),
+        (500, b"oops", Outcome.REJECTED, None),
+        (0, b"", Outcome.UNREACHABLE, ErrorKind.CONNECTION_CLOSED),
+        (200, b"<html>", Outcome.BAD_ANSWER, ErrorKind.INVALID_RESPONSE),
+        (
+            200,
+            b'{"id":"a","status":"COMPLETED","delayTime":-5,"executionTime":1}',
+            Outcome.BAD_ANSWER,
+            ErrorKind.INVALID_RESPONSE,
+        ),
+        (200, b'{"id":"a","status":"DREAMING"}', Outcome.BAD_ANSWER, ErrorKind.INVALID_RESPONSE),
     ],
 )
 @pytest.mark.parametrize("flow", ["run", "runsync", "stream"])
-def test_a_submission_that_fails_is_sent_once(flow: str, status: int, body: bytes, outcome: Outcome) -> None:
+def test_failed_submission_is_sent_once(
+    flow: str, status: int, body: bytes, outcome: Outcome, kind: ErrorKind | None
+) -> None:
     target = wire()
     target.misbehave = lambda step, now: Response(status, body, 0, 0)
     sample = driven(target, job(flow=flow))
-    assert sample.outcome == outcome
+    assert (sample.outcome, sample.error_kind) == (outcome, kind)
     assert len(target.requests) == 1
     assert sample.finished_at is not None
     assert sample.error
@@ -163,7 +170,7 @@ def failing_polls(times: int, status: int) -> object:
 
 
 @pytest.mark.parametrize("status", [0, 503])
-def test_a_poll_that_fails_is_asked_again_but_not_for_ever(status: int) -> None:
+def test_failed_poll_is_repeated_up_to_the_maximum(status: int) -> None:
     target = wire()
     target.misbehave = failing_polls(MAX_CONSECUTIVE_ERRORS - 1, status)  # type: ignore[assignment]
     assert driven(target, job()).outcome == Outcome.COMPLETED
@@ -175,27 +182,27 @@ def test_a_poll_that_fails_is_asked_again_but_not_for_ever(status: int) -> None:
 
 
 @pytest.mark.parametrize("flow", ["run", "stream"])
-def test_a_job_that_the_server_no_longer_knows_has_expired(flow: str) -> None:
+def test_job_unknown_to_the_server_has_expired(flow: str) -> None:
     target = wire()
     target.misbehave = failing_polls(1, 404)  # type: ignore[assignment]
     assert driven(target, job(flow=flow)).outcome == Outcome.EXPIRED
 
 
-def test_a_failed_job_carries_its_error_and_times() -> None:
+def test_failed_job_has_its_error_and_times() -> None:
     sample = driven(wire(failure_rate="100 %"), job())
     assert sample.outcome == Outcome.FAILED
     assert sample.error
     assert sample.execution_ms == 1000
 
 
-def test_patience_leaves_a_job_censored() -> None:
+def test_job_timeout_leaves_a_job_censored() -> None:
     sample = driven(wire(service="1h"), job(job_timeout_s=3))
     assert sample.outcome == Outcome.CENSORED
     assert sample.finished_at is None
     assert sample.accepted_at is not None
 
 
-def test_a_cancelled_job_ends_its_stream() -> None:
+def test_cancelled_job_ends_its_stream() -> None:
     target = wire(service=None, chunks={"count": 100, "first": "100ms", "gap": "1s"})
     one = job(flow="stream")
     target.drive(run_and_stream(one, []), one.sample)
@@ -207,11 +214,11 @@ def test_a_cancelled_job_ends_its_stream() -> None:
 
 
 def test_shared_polling_of_a_thousand_jobs_stays_within_the_status_limit() -> None:
-    target = wire(service="20s", workers={"active": 1000, "max": 1000}, limits={"run": "1000 per 10 s"})
     limit = Limit(2000, 10)
-    target.budgets = {Op.STATUS: SlidingWindowLimiter(limit)}
-    crowd = PollGroup()
-    pacer = PollPacer(Polling(), target.budgets[Op.STATUS].per_second, crowd)
+    settings = {"service": "20s", "workers": {"active": 1000, "max": 1000}, "limits": {"run": "1000 per 10 s"}}
+    endpoint = Endpoint(EndpointSettings.model_validate(settings), seed=1, start_at=0.0)
+    target, crowd = VirtualWire(endpoint, limits={Op.STATUS: limit}), PollGroup()
+    pacer = PollPacer(Polling(), SlidingWindowLimiter(limit).per_second, crowd)
     samples = [Sample(i, "run", i * 0.01) for i in range(1000)]
     for sample in samples:
         target.drive(run_and_poll(JobFlow(sample, run_submission({}), pacer, 600)), sample)
@@ -227,18 +234,18 @@ def test_shared_polling_of_a_thousand_jobs_stays_within_the_status_limit() -> No
 
 
 @pytest.mark.parametrize("flow", ["run", "runsync", "stream"])
-def test_no_request_may_be_held_or_waited_for_beyond_the_clients_patience(flow: str) -> None:
+def test_deadline_of_each_request_is_the_job_timeout(flow: str) -> None:
     target, asked = wire(service="20s"), []
     target.misbehave = lambda step, now: asked.append((step, now))  # type: ignore[func-returns-value]
     driven(target, job(at=3.0, flow=flow, job_timeout_s=8.0))
     assert {step.op for step, _ in asked} >= {Op.RUNSYNC if flow == "runsync" else Op.RUN}
-    assert {step.give_up_at for step, _ in asked} == {11.0}
+    assert {step.deadline for step, _ in asked} == {11.0}
     held_until = [now + step.long_poll_s for step, now in asked if step.long_poll_s]
     assert max(held_until, default=0.0) <= 11.0 + 2 * TRANSPORT_S
     assert bool(held_until) == (flow != "run")
 
 
-def test_chunks_of_an_answer_that_comes_in_parts_are_seen_when_their_part_comes() -> None:
+def test_chunks_of_a_response_in_parts_are_seen_when_their_part_comes() -> None:
     body = b'[{"output":"a"},{"output":"b"},{"output":"a"},{"output":"c"}]'
     first_end, third_end = body.index(b"}"), body.rindex(b"},") + 1
     target = wire()

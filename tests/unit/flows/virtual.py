@@ -1,144 +1,141 @@
-"""Flows against the endpoint model in virtual time: the wire is a function call with a transport time."""
+"""Flows against the endpoint model in virtual time: the transport is a function call with a transport time."""
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Sequence
-from itertools import count
+from collections.abc import Callable
 
+import gevent
+from gevent import Greenlet
+from msgspec import structs
+
+from loadtest.drive.executor import FlowExecutor, Transport
+from loadtest.drive.http.errors import ConnectionClosed
+from loadtest.drive.limiter import OperationLimiter
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job as ServerJob
-from loadtest.endpoint.job import to_response as shown
-from loadtest.flows.steps import NO_RESPONSE, Flow, Response, Send, WaitForWebhook, WaitUntil
+from loadtest.endpoint.job import to_response
+from loadtest.flows.steps import NO_RESPONSE, Flow, Response, Send
 from loadtest.protocol.client_messages import StreamResponse, decode_submission, encode
-from loadtest.protocol.operations import Op
+from loadtest.protocol.operations import Limit, Op
+from loadtest.record.requests import RequestLog
 from loadtest.record.sample import Sample
-from loadtest.traffic.rate_limit import SlidingWindowLimiter
+from tests.unit.drive.virtual_clock import VirtualClock
 
 TRANSPORT_S = 0.002
 HOLD_S = 1.0
 
 
-class VirtualWire:
-    """Carries requests to an endpoint model and answers back, each way taking TRANSPORT_S."""
+class RequestCounts:
+    """The counts of a Recorder that an executor uses, without its files."""
 
-    def __init__(self, endpoint: Endpoint, start_at: float = 0.0, stream_form: str = "status") -> None:
+    def __init__(self) -> None:
+        self.requests = {op: RequestLog(op, keep_sends=False) for op in Op}
+        self.tally = self
+        self.count = 0
+
+    def add(self) -> None:
+        self.count += 1
+
+
+class VirtualWire:
+    """Carries requests to an endpoint model and responses back, each way taking TRANSPORT_S."""
+
+    def __init__(
+        self, endpoint: Endpoint, stream_form: str = "status", limits: dict[Op, Limit] | None = None
+    ) -> None:
         self.endpoint = endpoint
-        self.now = start_at
+        self.clock = VirtualClock()
         self.requests: list[tuple[Op, float, int]] = []
-        self.budgets: dict[Op, SlidingWindowLimiter] = {}
         self.misbehave: Callable[[Send, float], Response | None] = lambda step, now: None
         self.mute = False
         """Whether notifications get lost."""
         self._stream_form = stream_form
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = count()
+        limiters = {op: OperationLimiter((limits or {}).get(op), self.clock) for op in Op}
+        transport = Transport(self._send, self._wait_for_webhook)
+        self.executor = FlowExecutor(self.clock, transport, limiters, RequestCounts())
+        self._flows: list[Greenlet[..., None]] = []
+
+    @property
+    def now(self) -> float:
+        return self.clock.now()
 
     def drive(self, steps: Flow, sample: Sample) -> None:
-        """Begin a flow at its sample's intended start."""
-        self._at(sample.intended_at, lambda: self._step(steps, sample, None))
+        """Run a flow from its sample's intended start."""
+
+        def run() -> None:
+            self.clock.sleep_until(sample.intended_at)
+            self.executor.run(steps, sample)
+
+        self._flows.append(gevent.spawn(run))
 
     def run(self, until: float = 1e6) -> None:
         """Go on until nothing is left to do, or until that time."""
-        while self._agenda and self._agenda[0][0] <= until:
-            self.now, _, action = heapq.heappop(self._agenda)
-            self.endpoint.advance(self.now)
-            action()
+        self.clock.run(until)
+        for flow in self._flows:
+            if flow.ready():
+                flow.get()
 
-    def _at(self, at: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self._agenda, (max(at, self.now), next(self._order), action))
+    def _send(self, method: str, path: str, body: bytes, long_poll_s: float, deadline: float) -> Response:
+        step, sent_at = Send(Op(path.split("/")[1].partition("?")[0]), path, body, long_poll_s, deadline), self.now
+        self.clock.sleep(TRANSPORT_S)
+        self.endpoint.advance(self.now)
+        answer = self.misbehave(step, self.now) or self._answer(step)
+        self.requests.append((step.op, sent_at, answer.status))
+        self.clock.sleep(TRANSPORT_S)
+        if not answer.status:
+            error = ConnectionClosed("connection reset")
+            return Response(0, b"", sent_at, self.now, error=str(error), error_kind=error.kind)
+        return structs.replace(answer, sent_at=sent_at, answered_at=self.now)
 
-    def _step(self, steps: Flow, sample: Sample, handed: Response | None) -> None:
-        try:
-            step = next(steps) if handed is None else steps.send(handed)
-        except StopIteration:
-            return
-        if isinstance(step, WaitUntil):
-            self._at(step.at, lambda: self._step(steps, sample, NO_RESPONSE))
-            return
-        if isinstance(step, WaitForWebhook):
-            self._hear(steps, sample, step)
-            return
-        self._enter(steps, sample, step)
-
-    def _hear(self, steps: Flow, sample: Sample, step: WaitForWebhook) -> None:
-        """Tell of the job's end when it has come; looks again at each event."""
-        job = self.endpoint.job(step.job_id, self.now)
-        reported = job is not None and job.final and job.webhook is not None and not self.mute
-        if reported or self.now >= step.until:
-            at = self.now + TRANSPORT_S
-            handed = Response(200, encode(shown(job)), at, at) if reported and job is not None else NO_RESPONSE
-            self._at(at if reported else self.now, lambda: self._step(steps, sample, handed))
-            return
-        wake = min(step.until, self.endpoint.next_event_at() or step.until)
-        self._at(step.until if wake <= self.now else wake, lambda: self._hear(steps, sample, step))
-
-    def _enter(self, steps: Flow, sample: Sample, step: Send) -> None:
-        """Wait in the operation's lane; whoever is late looks again."""
-        budget = self.budgets.get(step.op)
-        at = self.now if budget is None else budget.next_at(self.now)
-        if at > self.now:
-            self._at(at, lambda: self._enter(steps, sample, step))
-            return
-        if budget is not None:
-            budget.record(self.now)
-        self._send(steps, sample, step)
-
-    def _send(self, steps: Flow, sample: Sample, step: Send) -> None:
-        sent_at = self.now
-        if sample.sent_at is None:
-            sample.sent_at = sent_at
-
-        def answered(
-            status: int, body: bytes, retry_after_s: float | None = None, came: Sequence[tuple[int, float]] = ()
-        ) -> None:
-            self.requests.append((step.op, sent_at, status))
-            at = self.now + TRANSPORT_S
-            handed = Response(status, body, sent_at, at, retry_after_s, None if status else "connection reset", came)
-            self._at(at, lambda: self._step(steps, sample, handed))
-
-        self._at(sent_at + TRANSPORT_S, lambda: self._serve(step, answered))
-
-    def _serve(self, step: Send, answered: Callable[..., None]) -> None:
-        strange = self.misbehave(step, self.now)
-        if strange is not None:
-            answered(strange.status, strange.body, strange.retry_after_s, strange.body_progress)
-            return
+    def _answer(self, step: Send) -> Response:
         wait_s = self.endpoint.admit(step.op, self.now)
         if wait_s is not None:
-            answered(429, b'{"status":429}', wait_s)
-            return
+            return Response(429, b'{"status":429}', 0.0, 0.0, wait_s)
         self.endpoint.release(step.op)
-        job_id = step.path.rpartition("/")[2]
+        job_id, now = step.path.rpartition("/")[2].partition("?")[0], self.now
         match step.op:
             case Op.RUN:
-                submission = decode_submission(step.body)
-                answered(200, encode(shown(self.endpoint.submit(Op.RUN, self.now, submission))))
+                return ok(encode(to_response(self.endpoint.submit(Op.RUN, now, decode_submission(step.body)))))
             case Op.RUNSYNC:
-                job = self.endpoint.submit(Op.RUNSYNC, self.now, decode_submission(step.body))
-                self._hold(job.id, self.now + step.long_poll_s, answered)
+                job = self.endpoint.submit(Op.RUNSYNC, now, decode_submission(step.body))
+                return self._hold(job.id, now + step.long_poll_s)
             case Op.STATUS_SYNC:
-                self._hold(job_id.partition("?")[0], self.now + step.long_poll_s, answered)
+                return self._hold(job_id, now + step.long_poll_s)
             case Op.STREAM:
-                self._hold(job_id, self.now + HOLD_S, answered, streamed=True)
+                return self._hold(job_id, now + HOLD_S, streamed=True)
             case _:
-                job = self.endpoint.job(job_id, self.now)
-                answered(*((404, b"{}") if job is None else (200, encode(shown(job)))))
+                return self._hold(job_id, now)
 
-    def _hold(self, job_id: str, until: float, answered: Callable[..., None], streamed: bool = False) -> None:
-        """Answer when the job has ended, a chunk is there or the hold is over; looks again at each event."""
-        job = self.endpoint.job(job_id, self.now)
-        if job is None:
-            answered(404, b"{}")
-            return
-        chunk_at = job.next_chunk_at() if streamed else None
-        chunk_waits = chunk_at is not None and chunk_at <= self.now
-        if job.final or chunk_waits or self.now >= until:
-            answered(200, self._stream_body(job) if streamed else encode(shown(job)))
-            return
-        wakes = [until, self.endpoint.next_event_at() or until, chunk_at or until]
-        self._at(min(wakes), lambda: self._hold(job_id, until, answered, streamed))
+    def _hold(self, job_id: str, until: float, streamed: bool = False) -> Response:
+        """Answer when the job has ended, a chunk is there or the hold is over."""
+        while (job := self.endpoint.job(job_id, self.now)) is not None:
+            chunk_at = job.next_chunk_at() if streamed else None
+            if job.final or self.now >= (until if chunk_at is None else min(until, chunk_at)):
+                return ok(self._stream_body(job) if streamed else encode(to_response(job)))
+            self._sleep_until_change(until if chunk_at is None else min(until, chunk_at))
+        return Response(404, b"{}", 0.0, 0.0)
+
+    def _sleep_until_change(self, until: float) -> None:
+        """Sleep until the endpoint's next event, at most until this time."""
+        event_at = self.endpoint.next_event_at()
+        self.clock.sleep_until(until if event_at is None or event_at <= self.now else min(until, event_at))
+        self.endpoint.advance(self.now)
+
+    def _wait_for_webhook(self, job_id: str, until: float) -> Response:
+        while True:
+            job = self.endpoint.job(job_id, self.now)
+            if job is not None and job.final and job.webhook is not None and not self.mute:
+                self.clock.sleep(TRANSPORT_S)
+                return Response(200, encode(to_response(job)), self.now, self.now)
+            if self.now >= until:
+                return NO_RESPONSE
+            self._sleep_until_change(until)
 
     def _stream_body(self, job: ServerJob) -> bytes:
         chunks = self.endpoint.read_stream(job.id, self.now) or []
         return encode(chunks) if self._stream_form == "array" else encode(StreamResponse(chunks, job.state.value))
+
+
+def ok(body: bytes) -> Response:
+    """A response of status 200; its times are filled in by the transport."""
+    return Response(200, body, 0.0, 0.0)

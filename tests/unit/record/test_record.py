@@ -6,15 +6,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from loadtest.errors import RecordingError, RunDirectoryError
 from loadtest.protocol.client_messages import Health, JobCounts, WorkerCounts
 from loadtest.protocol.operations import Op
-from loadtest.record.directory import RunDirectory
+from loadtest.record.directory import MASTER_PROCESS, RunDirectory
+from loadtest.record.health import HealthWriter
 from loadtest.record.recorder import BATCH, Recorder
 from loadtest.record.sample import SAMPLES, Sample
+from loadtest.record.shards import Shard
 from tests.conftest import MadeUpRun
 
 
@@ -33,9 +36,8 @@ def recorded(directory: RunDirectory, jobs: int = 10) -> Recorder:
     return recorder
 
 
-def test_what_is_recorded_is_what_is_read(directory: RunDirectory) -> None:
+def test_recorded_rows_are_read_back(directory: RunDirectory) -> None:
     recorder = recorded(directory)
-    recorder.health(5.0, Health(JobCounts(in_queue=3), WorkerCounts(idle=1, throttled=2)))
     recorder.close()
     directory.merge()
     samples = directory.table("samples").to_pylist()
@@ -45,12 +47,39 @@ def test_what_is_recorded_is_what_is_read(directory: RunDirectory) -> None:
     assert samples[3]["execution_ms"] is None
     assert {row["process"] for row in samples} == {2}
     assert directory.table("chunks").num_rows == 20
-    health = directory.table("health").to_pylist()
-    assert [(row["in_queue"], row["idle"], row["throttled"]) for row in health] == [(3, 1, 2)]
     assert not (directory.path / "shards").exists()
 
 
-def test_the_columns_are_those_of_the_row() -> None:
+def test_health_is_written_with_the_requests_that_asked_for_it(directory: RunDirectory) -> None:
+    writer = HealthWriter(directory)
+    for at, health in ((5.0, Health(JobCounts(in_queue=3), WorkerCounts(idle=1, throttled=2))), (6.5, None)):
+        writer.sent(at)
+        writer.answered(200 if health else 0, at, at + 0.1, health)
+    writer.close()
+    directory.merge()
+    rows = directory.table("health").to_pylist()
+    assert [(row["at"], row["in_queue"], row["idle"], row["throttled"]) for row in rows] == [(5.1, 3, 1, 2)]
+    requests = directory.table("requests").to_pylist()
+    assert [(row["second"], row["process"], row["operation"], row["status"]) for row in requests] == [
+        (5.0, MASTER_PROCESS, "health", 200),
+        (6.0, MASTER_PROCESS, "health", 0),
+    ]
+
+
+def test_column_added_after_schema_1_reads_as_null(directory: RunDirectory) -> None:
+    old = pa.schema([field for field in SAMPLES if field.name != "error_kind"])
+    shard = Shard(directory.shard_path("samples", 0), old)
+    rows = pa.Table.from_pylist([{"seq": 7, "error": "connection lost"}], old).to_batches()
+    shard.append(rows[0])
+    shard.close()
+    directory.merge()
+    assert [(row["seq"], row["error_kind"]) for row in directory.table("samples").to_pylist()] == [(7, None)]
+    pq.write_table(pa.Table.from_batches(rows), directory.path / "samples.parquet")
+    [piece] = directory.pieces("samples", ["error_kind", "seq"])
+    assert piece.to_pylist() == [{"error_kind": None, "seq": 7}]
+
+
+def test_columns_are_the_fields_of_a_sample() -> None:
     assert set(SAMPLES.names) == set(Sample.__struct_fields__)
 
 
@@ -70,7 +99,7 @@ def test_requests_are_counted_by_second_operation_and_status(directory: RunDirec
 
 
 @pytest.mark.parametrize("kept", [0.99, 0.6, 0.3])
-def test_a_torn_shard_gives_all_that_was_whole(directory: RunDirectory, kept: float) -> None:
+def test_torn_shard_keeps_its_whole_batches(directory: RunDirectory, kept: float) -> None:
     recorder = Recorder(directory)
     for seq in range(100):
         recorder.sample(Sample(seq, "run", 1.0), [])
@@ -84,7 +113,7 @@ def test_a_torn_shard_gives_all_that_was_whole(directory: RunDirectory, kept: fl
     assert len(rows) >= 100 * kept - 12
 
 
-def test_a_flush_leaves_everything_on_disk(directory: RunDirectory) -> None:
+def test_flush_writes_all_rows(directory: RunDirectory) -> None:
     recorded(directory, jobs=7).flush(0.0)
     directory.merge()
     assert directory.table("samples").num_rows == 7
@@ -103,17 +132,17 @@ def test_merging_again_changes_nothing(directory: RunDirectory) -> None:
     assert directory.table("samples").num_rows == 10
 
 
-def test_a_directory_is_not_taken_twice(directory: RunDirectory) -> None:
+def test_existing_directory_is_refused(directory: RunDirectory) -> None:
     with pytest.raises(RunDirectoryError, match="name another with --out"):
         RunDirectory(directory.path).create()
 
 
-def test_a_directory_without_a_run_says_so(tmp_path: Path) -> None:
+def test_directory_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match=r"run\.json is missing"):
         RunDirectory(tmp_path).read_run()
 
 
-def test_a_disk_that_refuses_is_a_fault_of_ours(directory: RunDirectory) -> None:
+def test_missing_shard_directory_is_a_recording_error(directory: RunDirectory) -> None:
     recorder = recorded(directory)
     (directory.path / "shards").rename(directory.path / "elsewhere")
     with pytest.raises(RecordingError, match="cannot record"):
@@ -122,7 +151,7 @@ def test_a_disk_that_refuses_is_a_fault_of_ours(directory: RunDirectory) -> None
 
 @contextmanager
 def no_file_longer_than(size: int) -> Iterator[None]:
-    """As on a disk that is nearly full: of what is written, the system takes the beginning."""
+    """Limit file sizes as a disk does that is nearly full: the system writes the beginning only."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -131,13 +160,13 @@ def no_file_longer_than(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("room", [0, 1, 700, 3000])
-def test_what_a_full_disk_refuses_is_recorded_whole_once_there_is_room(directory: RunDirectory, room: int) -> None:
+@pytest.mark.parametrize("space", [0, 1, 700, 3000])
+def test_rows_refused_by_a_full_disk_are_recorded_once_there_is_space(directory: RunDirectory, space: int) -> None:
     recorder = recorded(directory, jobs=BATCH + 50)
     shard = next((directory.path / "shards").glob("samples-*"))
     size = shard.stat().st_size
     recorder.sample(Sample(BATCH + 50, "run", 1.0), [])
-    with no_file_longer_than(size + room), pytest.raises(RecordingError, match="free some space"):
+    with no_file_longer_than(size + space), pytest.raises(RecordingError, match="free some space"):
         recorder.flush(0.0)
     assert shard.stat().st_size == size
     recorder.sample(Sample(BATCH + 51, "run", 1.0), [])
@@ -147,7 +176,7 @@ def test_what_a_full_disk_refuses_is_recorded_whole_once_there_is_room(directory
     assert directory.table("chunks").num_rows == 2 * (BATCH + 50)
 
 
-def test_a_recorder_that_is_refused_to_the_last_leaves_what_it_has(directory: RunDirectory) -> None:
+def test_recorder_closed_on_a_full_disk_keeps_the_rows_written_before(directory: RunDirectory) -> None:
     recorder = recorded(directory, jobs=BATCH + 50)
     with no_file_longer_than(4096), pytest.raises(RecordingError):
         recorder.close()
@@ -155,7 +184,7 @@ def test_a_recorder_that_is_refused_to_the_last_leaves_what_it_has(directory: Ru
     assert directory.table("samples").num_rows == BATCH
 
 
-def test_a_run_without_room_for_its_results_keeps_its_shards(directory: RunDirectory) -> None:
+def test_run_keeps_its_shards_if_the_results_cannot_be_written(directory: RunDirectory) -> None:
     recorded(directory).close()
     with no_file_longer_than(100), pytest.raises(RecordingError, match=r"samples\.parquet: cannot be written"):
         directory.merge()
@@ -164,7 +193,7 @@ def test_a_run_without_room_for_its_results_keeps_its_shards(directory: RunDirec
     assert directory.table("samples").num_rows == 10
 
 
-def test_the_end_of_a_run_has_room_that_was_set_aside(directory: RunDirectory, steady: MadeUpRun) -> None:
+def test_last_record_of_a_run_uses_the_reserved_space(directory: RunDirectory, steady: MadeUpRun) -> None:
     directory.write_first_record(msgspec.structs.replace(steady.run, ending=None))
     reserved = (directory.path / "shards" / "reserve").stat().st_size
     assert reserved > 2 * (directory.path / "run.json").stat().st_size

@@ -1,4 +1,4 @@
-"""Gates that end a run while it goes on: as a story of jobs that end, and a look now and then."""
+"""Gates that end a run while it goes on: jobs that end, and an evaluation now and then."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from scipy import stats
 
 from loadtest.record.sample import Sample
-from loadtest.scenario.abort import MIN_SURPRISE_NATS, StopRules, chernoff_bound
+from loadtest.scenario.abort import MIN_SURPRISE_NATS, StopKind, StopReason, StopRules, chernoff_bound
 from loadtest.scenario.loading.feasibility import find_issues
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.limit_shares import Share
@@ -42,44 +42,45 @@ def job(at: float, **changes: Any) -> Sample:
     return Sample(**{**whole, **changes})
 
 
-def watched(stops: StopRules, *jobs: Sample, look_at: float) -> str | None:
+def reason_after(stops: StopRules, *jobs: Sample, evaluate_at: float) -> str | None:
     assert stops.watch is not None
     for each in jobs:
         stops.watch.ended(each)
-    stops.evaluate(look_at)
-    return stops.reason
+    stops.evaluate(evaluate_at)
+    assert stops.reason is None or stops.reason.kind is StopKind.ABORT_GATES
+    return None if stops.reason is None else stops.reason.detail
 
 
-def test_without_gates_there_is_nothing_to_count() -> None:
+def test_without_gates_no_job_is_counted() -> None:
     assert StopRules(scenario()).watch is None
 
 
-def test_a_percentile_that_plainly_does_not_hold_ends_the_run_and_says_by_how_much() -> None:
+def test_a_percentile_that_clearly_fails_ends_the_run_with_its_figure() -> None:
     stops = StopRules(scenario("delay p95 < 2s"))
     jobs = [job(100 + n / 10, delay_ms=2000 if n % 3 == 0 else 7) for n in range(60)]
-    assert watched(stops, *jobs, look_at=106) == (
+    assert reason_after(stops, *jobs, evaluate_at=106) == (
         'abort.gates: "delay p95 < 2s" does not hold: '
         "20 of the 60 jobs that completed in the last 10 s took 2s or more"
     )
 
 
-def test_what_chance_explains_does_not_end_a_run() -> None:
+def test_a_figure_that_chance_explains_does_not_end_a_run() -> None:
     stops = StopRules(scenario("delay p95 < 2s"))
     jobs = [job(100 + n / 10, delay_ms=2000 if n % 12 == 0 else 7) for n in range(60)]
-    assert watched(stops, *jobs, look_at=106) is None  # 5 of 60
+    assert reason_after(stops, *jobs, evaluate_at=106) is None  # 5 of 60
 
 
-def test_with_few_jobs_it_does_not_judge() -> None:
+def test_a_gate_is_not_judged_on_few_jobs() -> None:
     slow = [job(100 + n / 10, delay_ms=9000) for n in range(20)]
-    assert watched(StopRules(scenario("delay p95 < 2s")), *slow[:19], look_at=102) is None
-    assert watched(StopRules(scenario("delay p95 < 2s")), *slow, look_at=102) is not None
+    assert reason_after(StopRules(scenario("delay p95 < 2s")), *slow[:19], evaluate_at=102) is None
+    assert reason_after(StopRules(scenario("delay p95 < 2s")), *slow, evaluate_at=102) is not None
 
 
-def test_what_is_long_ago_is_forgotten() -> None:
+def test_jobs_before_the_window_do_not_count() -> None:
     stops = StopRules(scenario("delay p95 < 2s"))
     slow = [job(100 + n / 100, delay_ms=9000) for n in range(60)]
     quick = [job(111 + n / 100) for n in range(30)]
-    assert watched(stops, *slow, *quick, look_at=112) is None
+    assert reason_after(stops, *slow, *quick, evaluate_at=112) is None
 
 
 @pytest.mark.parametrize(
@@ -104,42 +105,51 @@ def test_what_is_long_ago_is_forgotten() -> None:
         ("delay mean < 400ms", {}, None),
     ],
 )
-def test_each_kind_of_gate(gate: str, changes: dict[str, Any], figure: str | None) -> None:
-    reason = watched(StopRules(scenario(gate)), *(job(100 + n / 10, **changes) for n in range(40)), look_at=104)
+def test_each_metric_is_read_from_the_jobs_that_it_concerns(
+    gate: str, changes: dict[str, Any], figure: str | None
+) -> None:
+    reason = reason_after(
+        StopRules(scenario(gate)), *(job(100 + n / 10, **changes) for n in range(40)), evaluate_at=104
+    )
     assert reason is None if figure is None else reason is not None and figure in reason
 
 
 def test_throughput_is_judged_once_a_whole_window_has_passed_and_needs_no_job_to_end() -> None:
     stops = StopRules(scenario("throughput > 2/s"))
     for now in range(100, 110):
-        assert watched(stops, job(float(now)), look_at=now) is None
+        assert reason_after(stops, job(float(now)), evaluate_at=now) is None
     stops.evaluate(110)
-    assert stops.reason == ('abort.gates: "throughput > 2/s" does not hold: 10 jobs completed in the last 10 s, 1/s')
+    assert stops.reason == StopReason(
+        StopKind.ABORT_GATES,
+        'abort.gates: "throughput > 2/s" does not hold: 10 jobs completed in the last 10 s, 1/s',
+    )
     silent = StopRules(scenario("throughput > 2/s"))
-    assert watched(silent, look_at=100) is None
-    assert watched(silent, look_at=110) is not None
+    assert reason_after(silent, evaluate_at=100) is None
+    assert reason_after(silent, evaluate_at=110) is not None
 
 
 def test_processes_reach_a_throughput_together() -> None:
     stops = StopRules(scenario("throughput > 2/s"))
     stops.set_share(Share(1, 4))
     for now in range(100, 111):
-        assert watched(stops, job(float(now)), look_at=now) is None
+        assert reason_after(stops, job(float(now)), evaluate_at=now) is None
     stops.evaluate(116)
     assert stops.reason is not None
-    assert stops.reason.endswith("5 jobs completed in the last 10 s, 2/s if each of 4 processes does as this one")
+    assert stops.reason.detail.endswith(
+        "5 jobs completed in the last 10 s, 2/s if each of 4 processes does as this one"
+    )
 
 
 def test_memory_does_not_grow_with_the_jobs() -> None:
     stops = StopRules(scenario("delay p95 < 2s", "throughput > 2/s", over="30s"))
-    assert watched(stops, *(job(100 + n / 1000) for n in range(60_000)), look_at=160) is None
+    assert reason_after(stops, *(job(100 + n / 1000) for n in range(60_000)), evaluate_at=160) is None
     for _, recent in stops.watch._counted:  # type: ignore[union-attr]
         assert len(recent._buckets) <= 22
         assert recent.n == pytest.approx(30_000, rel=0.06)
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.001, 0.9))
-def test_the_surprise_is_never_more_than_the_truth(counted: tuple[int, int], share: float) -> None:
+def test_the_bound_is_never_above_the_exact_surprise(counted: tuple[int, int], share: float) -> None:
     over, n = counted
     truth = -stats.binom.logsf(over - 1, n, share)
     assume(truth < 700)  # beyond, the probability that scipy takes the logarithm of has hardly a digit left
@@ -161,11 +171,11 @@ def test_a_target_at_its_limit_hardly_ever_ends_a_run() -> None:
         ("dealy p95 < 2s", "is no metric"),
     ],
 )
-def test_what_can_only_be_judged_afterwards_is_refused(gate: str, said: str) -> None:
+def test_a_gate_that_needs_the_whole_run_is_refused(gate: str, said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         scenario(gate)
 
 
-def test_a_flow_that_the_scenario_has_not_is_named() -> None:
+def test_a_gate_of_a_flow_that_the_scenario_lacks_is_refused_with_its_place() -> None:
     issues = list(find_issues(scenario("delay p95 < 2s of runsync")))
     assert [error.path for error in issues] == [("abort", "gates", 0)]

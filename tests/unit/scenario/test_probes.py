@@ -1,10 +1,11 @@
-"""A probe is the scenario's load at another rate, and none is sent that a limit or a ceiling forbids."""
+"""A probe is the scenario's load at another rate; a limit or a ceiling keeps it from being sent."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from loadtest.errors import ScenarioError
@@ -13,7 +14,7 @@ from loadtest.scenario.loading.feasibility import refuse_over_limits
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import preview
-from loadtest.scenario.probes import as_overrides, blocking_reason, first_rate, scaled_to
+from loadtest.scenario.probes import blocking_reason, first_rate, scaled_to
 
 BREAKPOINT = Path(__file__).parents[3] / "scenarios" / "breakpoint.yaml"
 
@@ -29,7 +30,7 @@ def scenario(**more: Any) -> Scenario:
     return Scenario.model_validate(asked | more)
 
 
-def test_all_rates_are_scaled_so_that_the_highest_is_the_one_that_is_tried() -> None:
+def test_a_probe_scales_all_rates_so_that_the_highest_is_its_own() -> None:
     assert first_rate(scenario()) == 20
     probe = scaled_to(scenario(), 33.3, 2, 7)
     rates = [(stage.rate.start, stage.rate.end, stage.duration) for stage in probe.load.stages]  # type: ignore[union-attr]
@@ -38,13 +39,13 @@ def test_all_rates_are_scaled_so_that_the_highest_is_the_one_that_is_tried() -> 
     assert probe.hash() == scaled_to(scenario(search={"max_rate": "90/s"}), 33.3, 2, 8).hash()
 
 
-def test_set_makes_the_same_probe_of_the_file() -> None:
-    asked = load_scenario(BREAKPOINT, ["ceilings.jobs=5000"])
-    probe = scaled_to(asked, 47.6, 2, 4)
-    assert load_scenario(BREAKPOINT, as_overrides(probe), seed=4) == probe
+def test_a_probe_travels_as_json_without_a_change() -> None:
+    probe = scaled_to(load_scenario(BREAKPOINT, ["ceilings.jobs=5000"]), 47.6, 2, 4)
+    sent = msgspec.json.decode(msgspec.json.encode(probe.resolved()))
+    assert Scenario.model_validate(sent) == probe
 
 
-def test_once_the_money_is_spent_nothing_more_is_sent() -> None:
+def test_no_probe_is_sent_once_the_cost_ceiling_is_spent() -> None:
     probe = scaled_to(scenario(price=0.01), 20.0, 1, 1)
     spent = probe.model_copy(update={"ceilings": probe.ceilings.model_copy(update={"cost": -0.1})})
     assert blocking_reason(spent) == "ceilings.cost is spent"
@@ -60,16 +61,16 @@ def test_once_the_money_is_spent_nothing_more_is_sent() -> None:
         ({"price": 0.01, "ceilings": {"cost": 1}}, 60.0, "US dollars, ceilings.cost leaves 1"),
     ],
 )
-def test_what_a_limit_or_ceiling_forbids_is_not_sent(
+def test_a_probe_above_a_limit_or_ceiling_is_not_sent(
     more: dict[str, Any], rate_per_s: float, why: str | None
 ) -> None:
-    said = blocking_reason(scaled_to(scenario(**more), rate_per_s, 1, 1))
-    assert (said is None) == (why is None)
-    assert why is None or (said is not None and why in said)
+    message = blocking_reason(scaled_to(scenario(**more), rate_per_s, 1, 1))
+    assert (message is None) == (why is None)
+    assert why is None or (message is not None and why in message)
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "message"),
     [
         ({"gates": []}, "search: a search needs an objective; add gates"),
         ({"gates": ["throughput > 3/s"]}, 'gates[0]: "throughput > 3/s" breaks at low rates'),
@@ -81,13 +82,13 @@ def test_what_a_limit_or_ceiling_forbids_is_not_sent(
         ),
     ],
 )
-def test_what_cannot_be_searched_is_refused_before_anything_is_sent(more: dict[str, Any], said: str) -> None:
+def test_a_scenario_that_cannot_be_searched_is_refused(more: dict[str, Any], message: str) -> None:
     with pytest.raises(ScenarioError) as refused:
         refuse_over_limits(scenario(**more))
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_check_tells_how_far_a_search_goes_and_what_keeps_it_from_there() -> None:
+def test_check_shows_how_far_a_search_goes_and_which_limit_ends_it() -> None:
     text = " ".join(" ".join(preview_lines(preview(scenario()))).split())
     assert "others up to 500/s until a gate breaks, to within 5 %: some 14 probes" in text
     assert "it does not get to 500/s: offers 500/s to /run" in text

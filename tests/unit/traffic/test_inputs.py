@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from loadtest.errors import ScenarioError
-from loadtest.flows.submissions import fixed_submission, submission_factory
+from loadtest.flows.submissions import submission_factory
 from loadtest.gate.baseline import incomparable_reason
 from loadtest.record.run import Ending, RunRecord
 from loadtest.scenario.loading.load import load_scenario
@@ -102,11 +102,8 @@ def test_every_line_is_used_before_any_is_used_again() -> None:
 
 def test_a_fixed_input_is_one_request_and_lines_are_prepared_once() -> None:
     one = scenario(run={"input": {"a": 1}})
-    sent = fixed_submission(one, "run")
-    assert sent is not None
-    assert sent.body == b'{"input":{"a":1}}'
+    assert submission_factory(one, "run", load_input_function)(0).body == b'{"input":{"a":1}}'
     several = scenario(run={"inputs": {"lines": [{"a": 1}, {"a": 2}], "order": "in turn"}})
-    assert fixed_submission(several, "run") is None
     submission_of = submission_factory(several, "run", load_input_function)
     assert [submission_of(seq).body for seq in range(2)] == [b'{"input":{"a":1}}', b'{"input":{"a":2}}']
     assert submission_of(0) is submission_of(2)
@@ -114,8 +111,8 @@ def test_a_fixed_input_is_one_request_and_lines_are_prepared_once() -> None:
 
 def test_a_policy_and_a_webhook_stand_beside_the_input() -> None:
     policy = {"execution_timeout": "5s", "ttl": "1 min", "low_priority": True}
-    sent = fixed_submission(scenario(webhook={"input": 1, "policy": policy}), "webhook", "http://127.0.0.1/x")
-    assert sent is not None
+    asked = scenario(webhook={"input": 1, "policy": policy})
+    sent = submission_factory(asked, "webhook", load_input_function, "http://127.0.0.1/x")(0)
     assert msgspec.json.decode(sent.body) == {
         "input": 1,
         "webhook": "http://127.0.0.1/x",

@@ -1,4 +1,4 @@
-"""A measured search against synthetic endpoints: it ends, near the truth, and passes no bound."""
+"""A measured search of synthetic endpoints: it ends, near the true capacity, and exceeds no bound."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ from loadtest.capacity.breakpoint.bisection import (
     outcome_of,
     usual_probes,
 )
+from loadtest.scenario.abort import StopKind
 from tests.conftest import MadeUpRun
 
 Endpoint = Callable[[Probe], ProbeOutcome]
 
 
-def searched(bounds: Bounds, endpoint: Endpoint, most: int = 200) -> tuple[SearchEnd, list[ProbeRecord]]:
+def searched(bounds: Bounds, endpoint: Endpoint, max_probes: int = 200) -> tuple[SearchEnd, list[ProbeRecord]]:
     tried: list[ProbeRecord] = []
-    for _ in range(most):
+    for _ in range(max_probes):
         step = next_step(bounds, tried)
         if isinstance(step, SearchEnd):
             return step, tried
         assert step.rate_per_s <= bounds.max_rate_per_s
         tried.append(ProbeRecord(step.rate_per_s, endpoint(step), step.stretch))
-    raise AssertionError(f"no end after {most} probes")
+    raise AssertionError(f"no end after {max_probes} probes")
 
 
 def breaks_at(capacity: float) -> Endpoint:
@@ -46,7 +47,7 @@ def breaks_at(capacity: float) -> Endpoint:
 
 
 @given(st.floats(1, 50), st.floats(0.05, 2000), st.floats(0.02, 0.5))
-def test_of_an_endpoint_that_breaks_at_one_rate_both_edges_are_found_within_the_share(
+def test_both_edges_are_found_within_the_share_if_the_endpoint_breaks_at_one_rate(
     first: float, capacity: float, within: float
 ) -> None:
     found, tried = searched(Bounds(first, 1000.0, within), breaks_at(capacity))
@@ -67,7 +68,7 @@ def test_of_an_endpoint_that_breaks_at_one_rate_both_edges_are_found_within_the_
     assert len(tried) <= 16 + math.log2(max(capacity, first) / first + 1) + math.log2(1 / math.log2(1 + within))
 
 
-def test_about_ten_probes_from_1_to_1000() -> None:
+def test_the_number_of_probes_from_1_to_1000() -> None:
     found, tried = searched(Bounds(1.0, 1000.0), breaks_at(300.0))
     assert (len(tried), usual_probes(Bounds(1.0, 1000.0))) == (18, 19)
     assert len({each.rate_per_s for each in tried}) == 14
@@ -78,10 +79,10 @@ def test_about_ten_probes_from_1_to_1000() -> None:
 
 
 @given(st.integers(0, 2**32), st.floats(5, 500), st.floats(0.01, 0.2))
-def test_a_noisy_endpoint_ends_too_with_edges_that_three_probes_agree_on(
+def test_the_search_of_a_noisy_endpoint_ends_with_edges_that_three_probes_agree_on(
     seed: int, capacity: float, width: float
 ) -> None:
-    """Near its capacity a probe goes either way, cannot tell, or is spoilt."""
+    """Near the capacity a probe passes or fails by chance, is inconclusive, or is invalid."""
     rng = random.Random(seed)
 
     def endpoint(probe: Probe) -> ProbeOutcome:
@@ -100,21 +101,23 @@ def test_a_noisy_endpoint_ends_too_with_edges_that_three_probes_agree_on(
         assert high is not None
         assert low < high <= low * 1.0501
         for rate, outcome in ((low, ProbeOutcome.PASSES), (high, ProbeOutcome.FAILS)):
-            said = [each.outcome for each in tried if each.rate_per_s == rate]
-            assert said.count(outcome) >= 3
+            outcomes = [each.outcome for each in tried if each.rate_per_s == rate]
+            assert outcomes.count(outcome) >= 3
 
 
 @given(st.floats(5, 500), st.floats(5, 500))
-def test_a_rate_that_is_refused_is_never_passed_and_told_apart(capacity: float, wall: float) -> None:
+def test_no_probe_is_sent_above_a_refused_rate_which_ends_the_search_as_a_limit(
+    capacity: float, refused_above: float
+) -> None:
     def endpoint(probe: Probe) -> ProbeOutcome:
-        return ProbeOutcome.REFUSED if probe.rate_per_s > wall else breaks_at(capacity)(probe)
+        return ProbeOutcome.REFUSED if probe.rate_per_s > refused_above else breaks_at(capacity)(probe)
 
     found, tried = searched(Bounds(4.0, 1000.0), endpoint)
     sent = [each for each in tried if each.outcome is not ProbeOutcome.REFUSED]
-    assert max(each.rate_per_s for each in sent) <= wall
+    assert max(each.rate_per_s for each in sent) <= refused_above
     assert found.highest_passing_per_s is not None
     if found.ended is EndReason.LIMIT:
-        assert found.highest_passing_per_s >= wall / 1.051
+        assert found.highest_passing_per_s >= refused_above / 1.051
         assert capacity >= found.highest_passing_per_s
     else:
         assert found.ended is EndReason.ENDPOINT
@@ -128,7 +131,7 @@ def test_an_invalid_probe_is_repeated_once_and_then_ends_the_search() -> None:
     assert found == SearchEnd(EndReason.INVALID, 10.0, None)
 
 
-def test_what_cannot_be_told_is_repeated_for_longer_and_then_does_not_pass() -> None:
+def test_an_inconclusive_probe_is_repeated_for_longer_and_then_does_not_pass() -> None:
     found, tried = searched(
         Bounds(10.0, 100.0), lambda probe: ProbeOutcome.INCONCLUSIVE if probe.rate_per_s > 15 else ProbeOutcome.PASSES
     )
@@ -141,7 +144,7 @@ def test_what_cannot_be_told_is_repeated_for_longer_and_then_does_not_pass() -> 
     assert 14 < found.highest_passing_per_s < 15.1
 
 
-def test_a_third_probe_settles_two_that_disagree_and_the_edge_moves() -> None:
+def test_a_third_probe_decides_if_two_disagree_and_the_edge_moves() -> None:
     passes, fails = ProbeOutcome.PASSES, ProbeOutcome.FAILS
     tried = [
         ProbeRecord(10.0, passes),
@@ -155,7 +158,7 @@ def test_a_third_probe_settles_two_that_disagree_and_the_edge_moves() -> None:
     assert bracket([*tried, ProbeRecord(14.14, fails), ProbeRecord(17.0, passes)]) == (10.0, 14.14)
 
 
-def test_a_repetition_that_a_ceiling_leaves_no_room_for_ends_the_search() -> None:
+def test_a_repetition_that_exceeds_a_ceiling_ends_the_search() -> None:
     tried = [
         ProbeRecord(10.0, ProbeOutcome.PASSES),
         ProbeRecord(10.4, ProbeOutcome.FAILS),
@@ -170,22 +173,24 @@ def checked(*failing: str) -> Validity:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "failing", "stopped_by", "outcome"),
+    ("verdict", "failing", "stop", "outcome"),
     [
-        (Verdict.PASS, (), "", ProbeOutcome.PASSES),
-        (Verdict.FAIL, (), "", ProbeOutcome.FAILS),
-        (Verdict.INCONCLUSIVE, (), "", ProbeOutcome.INCONCLUSIVE),
-        (Verdict.INVALID, ("rate achieved",), "", ProbeOutcome.INVALID),
-        (Verdict.INVALID, ("censored jobs",), "", ProbeOutcome.FAILS),
-        (Verdict.INVALID, ("censored jobs", "rate achieved"), "", ProbeOutcome.INVALID),
-        (Verdict.ABORTED, (), "abort.gates: delay p95 < 10s", ProbeOutcome.FAILS),
-        (Verdict.ABORTED, (), "ceilings.jobs: 10 jobs have been submitted", ProbeOutcome.STOPPED),
+        (Verdict.PASS, (), None, ProbeOutcome.PASSES),
+        (Verdict.FAIL, (), None, ProbeOutcome.FAILS),
+        (Verdict.INCONCLUSIVE, (), None, ProbeOutcome.INCONCLUSIVE),
+        (Verdict.INVALID, ("rate achieved",), None, ProbeOutcome.INVALID),
+        (Verdict.INVALID, ("censored jobs",), None, ProbeOutcome.FAILS),
+        (Verdict.INVALID, ("censored jobs", "rate achieved"), None, ProbeOutcome.INVALID),
+        (Verdict.ABORTED, (), StopKind.ABORT_GATES, ProbeOutcome.FAILS),
+        (Verdict.ABORTED, (), StopKind.ABORT_ERRORS, ProbeOutcome.FAILS),
+        (Verdict.ABORTED, (), StopKind.JOBS_CEILING, ProbeOutcome.STOPPED),
+        (Verdict.ABORTED, (), None, ProbeOutcome.STOPPED),
     ],
 )
-def test_what_a_run_says_of_its_rate(
-    steady: MadeUpRun, verdict: Verdict, failing: tuple[str, ...], stopped_by: str, outcome: ProbeOutcome
+def test_the_outcome_of_a_probe_follows_from_its_run(
+    steady: MadeUpRun, verdict: Verdict, failing: tuple[str, ...], stop: StopKind | None, outcome: ProbeOutcome
 ) -> None:
     summary = summarize(steady.run, steady.samples, steady.requests, None)
     gate = GateResult("delay p95 < 2s", 5000.0, 2000.0, 100, Verdict.FAIL, "")
-    said = msgspec.structs.replace(summary, gates=[gate], verdict=verdict, validity=checked(*failing))
-    assert outcome_of(said, stopped_by) is outcome
+    judged = msgspec.structs.replace(summary, gates=[gate], verdict=verdict, validity=checked(*failing))
+    assert outcome_of(judged, stop) is outcome

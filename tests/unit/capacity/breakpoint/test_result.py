@@ -1,4 +1,4 @@
-"""What a search that was stopped still tells."""
+"""The result of a search that was stopped."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ FAILS = ProbeResult(40.0, ProbeOutcome.FAILS, "A gate fails.", run="probe-02")
 STOPPED = ProbeResult(28.0, ProbeOutcome.STOPPED, "probe-03: cannot be written.")
 
 
-def test_after_any_probe_the_edges_so_far_stand() -> None:
+def test_a_stopped_search_keeps_the_edges_that_it_has_found() -> None:
     found = measured_search(scenario(), stopped([PASSES, FAILS]), [PASSES, FAILS])
     assert (found.ended, found.verdict) == (EndReason.STOPPED, Verdict.ABORTED)
     assert (found.highest_passing_per_s, found.lowest_failing_per_s) == (20.0, 40.0)
     assert found.reason == "The gates hold up to 20/s; the search was stopped at 40/s."
 
 
-def test_the_reason_is_the_last_probe_s_where_that_stopped_it_else_the_one_given() -> None:
+def test_the_reason_is_that_of_the_last_probe_if_it_stopped_the_search_else_the_given_one() -> None:
     own = measured_search(scenario(), stopped([PASSES, STOPPED]), [PASSES, STOPPED], "search.json: no space.")
     assert own.reason == "The gates hold up to 20/s; the search was stopped at 28/s. probe-03: cannot be written."
     given = measured_search(scenario(), stopped([PASSES]), [PASSES], "search.json: no space.")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.drive.cluster.membership import ABANDON_AFTER_S, REASSIGN_DELAY_S, Membership
+from loadtest.drive.cluster.membership import ABANDON_AFTER_S, REASSIGN_DELAY_S, SILENT_S, Membership, State
 from loadtest.drive.cluster.messages import Assignment, Pong, RunFinished, StatusReport
 from loadtest.record.progress import ProcessCounts
 from loadtest.traffic.limit_shares import NO_SHARE, Share
@@ -35,14 +35,14 @@ def test_the_clock_is_read_from_the_shortest_round_trip() -> None:
     assert made.generators["a"].clock_offset_s == pytest.approx(100.5)
 
 
-def test_nothing_is_said_while_nothing_changes() -> None:
+def test_no_assignment_is_sent_while_nothing_changes() -> None:
     made = membership("a", "b")
     report(made, 1.0, "a", "b")
     assert made.pending_assignments(1.0) == {}
     assert made.newly_lost(1.0) == []
 
 
-def test_the_others_carry_the_schedule_on_at_once_and_have_the_share_later() -> None:
+def test_the_others_get_the_schedule_of_a_lost_generator_at_once_and_its_share_a_window_later() -> None:
     made = membership("a", "b", "c")
     report(made, 5.0, "a", "c")
     assert made.newly_lost(5.0) == ["b"]
@@ -59,10 +59,10 @@ def test_the_others_carry_the_schedule_on_at_once_and_have_the_share_later() -> 
         "c": Assignment(share=Share(1, 2)),
     }
     assert made.lost() == 1
-    assert made.at_work() == ["a", "c"]
+    assert made.running() == ["a", "c"]
 
 
-def test_a_newcomer_is_dealt_in_when_it_has_its_share() -> None:
+def test_a_late_generator_gets_its_part_of_the_schedule_with_its_share() -> None:
     made = membership("a")
     made.add("b", 4.0)
     assert made.start_late("b", 4.0) == NO_SHARE
@@ -76,7 +76,7 @@ def test_a_newcomer_is_dealt_in_when_it_has_its_share() -> None:
     }
 
 
-def test_one_that_comes_back_is_as_one_that_comes_late() -> None:
+def test_a_generator_that_returns_is_treated_as_a_late_one() -> None:
     made = membership("a", "b")
     report(made, 6.0, "a")
     assert made.newly_lost(6.0) == ["b"]
@@ -84,7 +84,7 @@ def test_one_that_comes_back_is_as_one_that_comes_late() -> None:
     made.pending_assignments(29.0)
     report(made, 30.0, "a", "b")
     assert made.lost() == 0
-    assert made.at_work() == ["a", "b"]
+    assert made.running() == ["a", "b"]
     assert made.pending_assignments(30.0) == {
         "a": Assignment(share=Share(0, 2)),
         "b": Assignment(NO_SHARE, NO_SHARE, 6.0 + REASSIGN_DELAY_S),
@@ -99,21 +99,21 @@ def test_one_that_comes_back_is_as_one_that_comes_late() -> None:
     }
 
 
-def test_what_was_dealt_to_others_is_given_back_each_time_until_there_is_a_new_part() -> None:
+def test_a_generator_that_returns_gives_up_what_others_were_assigned_until_it_has_a_new_part() -> None:
     made = membership("a", "b")
     report(made, 6.0, "a")
     made.newly_lost(6.0)
     made.pending_assignments(6.0)
-    given_back = Assignment(NO_SHARE, NO_SHARE, 6.0 + REASSIGN_DELAY_S)
+    revoked = Assignment(NO_SHARE, NO_SHARE, 6.0 + REASSIGN_DELAY_S)
     report(made, 20.0, "a", "b")
-    assert made.pending_assignments(20.0)["b"] == given_back
+    assert made.pending_assignments(20.0)["b"] == revoked
     report(made, 24.0, "a")
     assert made.newly_lost(24.0) == ["b"]
     report(made, 26.0, "a", "b")
-    assert made.pending_assignments(26.0)["b"] == given_back
+    assert made.pending_assignments(26.0)["b"] == revoked
 
 
-def test_when_all_were_lost_the_first_that_is_back_keeps_its_part_until_it_has_all() -> None:
+def test_when_all_were_lost_the_first_to_return_keeps_its_part_until_it_has_all() -> None:
     made = membership("a", "b")
     assert made.newly_lost(5.0) == ["a", "b"]
     assert made.pending_assignments(5.0) == {}
@@ -127,36 +127,45 @@ def test_when_all_were_lost_the_first_that_is_back_keeps_its_part_until_it_has_a
     assert made.pending_assignments(later + 1)["b"] == Assignment(NO_SHARE, NO_SHARE, later + REASSIGN_DELAY_S)
 
 
-def test_a_hand_may_send_for_a_while_after_it_was_last_heard_of() -> None:
+def test_a_generator_may_send_for_the_lease_after_its_last_report() -> None:
     made = membership("a")
     assert made.lease_expires_at("a") == LEASE_S
     report(made, 2.5, "a")
     assert made.lease_expires_at("a") == 2.5 + LEASE_S
 
 
-def test_a_lost_one_is_awaited_for_a_while_unless_it_is_known_to_have_died() -> None:
+def test_a_lost_generator_is_expected_for_a_while_unless_it_has_died() -> None:
     made = membership("a", "b")
     made.newly_lost(10.0)
     assert made.expected(ABANDON_AFTER_S - 0.1) == ["a", "b"]
-    made.generators["a"].dead = True
+    made.newly_lost(11.0, lambda generator: generator.process == 0)
     assert made.expected(ABANDON_AFTER_S - 0.1) == ["b"]
     assert made.expected(ABANDON_AFTER_S) == []
 
 
-def test_one_that_is_known_to_have_died_is_lost_at_once() -> None:
+def test_a_generator_that_has_died_is_lost_at_once_and_returns_if_it_reports_after_all() -> None:
     made = membership("a", "b")
     report(made, 1.5, "a")
-    assert made.suspects(1.5) == ["b"]
-    assert made.newly_lost(1.5) == []
-    made.generators["b"].dead = True
-    assert made.newly_lost(1.5) == ["b"]
-    assert made.newly_lost(1.6) == []
-    report(made, 2.0, "b")
-    assert made.expected(2.0) == ["a", "b"]
+    assert made.newly_lost(1.0 + SILENT_S, lambda _: True) == ["b"], "a has just reported"
+    assert made.generators["b"].state is State.DEAD
+    assert made.newly_lost(1.5 + SILENT_S, lambda _: True) == []
+    report(made, 2.6, "b")
+    assert made.expected(2.6) == ["a", "b"]
 
 
-def test_one_that_is_done_is_neither_at_work_nor_lost() -> None:
+def test_a_generator_that_finished_neither_runs_nor_is_lost() -> None:
     made = membership("a")
-    made.generators["a"].done = RunFinished(sent=3, ends_at=9.0, cancelled=0, left_over=0)
-    assert made.at_work() == []
+    made.record_finished("a", RunFinished(sent=3, ends_at=9.0, cancelled=0, left_over=0))
+    assert made.running() == []
     assert made.newly_lost(100.0) == []
+    assert made.lost() == 0
+
+
+def test_its_representation_shows_the_state_of_each_generator() -> None:
+    made = membership("a", "b")
+    made.add("c", 1.0)
+    report(made, 6.0, "a")
+    made.newly_lost(6.0)
+    assert repr(made) == "<Membership: a RUNNING, b LOST, c CONNECTED>"
+    made.record_pong("b", Pong(sent_at=6.0, at=7.0, pid=7, host="far"), now=6.5)
+    assert repr(made.generators["b"]) == "<GeneratorState 1 on far: LOST, heard at 0.000>"

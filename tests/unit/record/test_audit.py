@@ -22,14 +22,14 @@ def directory(tmp_path: Path) -> RunDirectory:
     return made
 
 
-def test_a_tally_is_on_disk_at_every_moment(tmp_path: Path) -> None:
+def test_count_is_on_disk_after_each_job(tmp_path: Path) -> None:
     tally = PersistentCounter(tmp_path / "count")
     for expected in range(1, 4):
         tally.add()
         assert read_count(tmp_path / "count") == expected
 
 
-def test_a_count_that_found_no_room_is_none_and_says_so(tmp_path: Path) -> None:
+def test_count_on_a_full_disk_raises_and_reads_as_zero(tmp_path: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("this system has no /dev/full")
@@ -39,7 +39,7 @@ def test_a_count_that_found_no_room_is_none_and_says_so(tmp_path: Path) -> None:
     assert read_count(tmp_path / "count") == 0
 
 
-def test_the_audit_names_what_was_sent_and_never_put_down(directory: RunDirectory) -> None:
+def test_audit_counts_jobs_sent_without_a_row(directory: RunDirectory) -> None:
     whole, torn = Recorder(directory, 0), Recorder(directory, 1)
     Recorder(directory, MASTER_PROCESS).close()
     for recorder in (whole, torn):
@@ -53,12 +53,12 @@ def test_the_audit_names_what_was_sent_and_never_put_down(directory: RunDirector
     assert audit(directory) == [Audit(0, 5, 5), Audit(1, 7, 5)]
 
 
-def test_of_a_process_elsewhere_the_lead_knows_what_it_was_told(directory: RunDirectory) -> None:
+def test_audit_of_a_remote_process_uses_its_reported_count(directory: RunDirectory) -> None:
     write_count(directory.reported_count_path(3), 12)
     assert audit(directory) == [Audit(3, 12, 0)]
 
 
-def test_a_copy_takes_pieces_in_any_order_and_more_than_once(tmp_path: Path) -> None:
+def test_shard_copy_accepts_bytes_in_any_order_and_twice(tmp_path: Path) -> None:
     source, copy = tmp_path / "source", tmp_path / "copy"
     source.write_bytes(bytes(range(100)))
     assert append_at(copy, 0, read_from(source, 0, 40)) == 40
@@ -69,7 +69,7 @@ def test_a_copy_takes_pieces_in_any_order_and_more_than_once(tmp_path: Path) -> 
     assert read_from(tmp_path / "nothing", 0, 10) == b""
 
 
-def test_the_fullest_10_s_are_counted_over_all_processes(directory: RunDirectory) -> None:
+def test_fullest_10_s_are_counted_over_all_processes(directory: RunDirectory) -> None:
     for process, start_at in ((0, 100.0), (1, 104.0)):
         recorder = Recorder(directory, process, keep_sends=True)
         for n in range(6):
@@ -82,7 +82,7 @@ def test_the_fullest_10_s_are_counted_over_all_processes(directory: RunDirectory
     assert not (directory.path / "sends.parquet").exists()
 
 
-def test_shards_that_a_crash_left_over_are_not_taken_for_the_run(directory: RunDirectory) -> None:
+def test_shards_that_a_crash_left_over_are_not_read_as_the_run(directory: RunDirectory) -> None:
     recorder = Recorder(directory)
     for seq in range(5):
         recorder.sample(Sample(seq, "run", 1.0), [])

@@ -1,4 +1,4 @@
-"""Being told instead of asking: long polls and webhooks, beside plain polls, in virtual time."""
+"""Long polls and webhooks in place of polls, in virtual time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def long_job(long: LongPolls | None = None, at: float = 0.0, job_timeout_s: floa
 
 def webhook_job(job_timeout_s: float = 600.0, policy: Policy | None = None) -> JobFlow:
     pacer = PollPacer(Polling(), 198.0, PollGroup())
-    submission = run_submission({}, "http://127.0.0.1/told", policy)
+    submission = run_submission({}, "http://127.0.0.1/webhook", policy)
     return JobFlow(Sample(0, "webhook", 0.0), submission, pacer, job_timeout_s)
 
 
@@ -40,7 +40,7 @@ def asked(target: VirtualWire) -> Counter[Op]:
     return Counter(op for op, _, _ in target.requests)
 
 
-def test_a_long_poll_sees_the_end_when_it_comes_with_one_request() -> None:
+def test_long_poll_sees_the_end_with_one_request() -> None:
     target, one = wire(service="70s"), long_job()
     target.drive(run_and_poll(one), one.sample)
     target.run()
@@ -49,7 +49,7 @@ def test_a_long_poll_sees_the_end_when_it_comes_with_one_request() -> None:
     assert asked(target) == {Op.RUN: 1, Op.STATUS_SYNC: 1}
 
 
-def test_a_long_poll_whose_wait_ends_is_asked_again_at_once() -> None:
+def test_long_poll_whose_wait_ends_is_repeated_at_once() -> None:
     target, one = wire(service="200s"), long_job()
     target.drive(run_and_poll(one), one.sample)
     target.run()
@@ -58,7 +58,7 @@ def test_a_long_poll_whose_wait_ends_is_asked_again_at_once() -> None:
 
 
 @pytest.mark.parametrize("status", [404, 405])
-def test_where_there_is_no_status_sync_plain_polls_do_and_it_is_asked_for_once(status: int) -> None:
+def test_missing_status_sync_is_asked_for_once_and_replaced_by_polls(status: int) -> None:
     target, long = wire(workers={"active": 5, "max": 5}), LongPolls()
     target.misbehave = lambda step, now: Response(status, b"", 0, 0) if step.op is Op.STATUS_SYNC else None
     jobs = [long_job(long, at) for at in (0.0, 0.5, 0.6)]
@@ -70,7 +70,7 @@ def test_where_there_is_no_status_sync_plain_polls_do_and_it_is_asked_for_once(s
     assert long.unsupported
 
 
-def test_a_job_that_is_gone_is_not_taken_for_a_lacking_operation() -> None:
+def test_expired_job_is_not_mistaken_for_a_missing_operation() -> None:
     target, one = wire(service="30s", policy={"ttl": "10s"}), long_job()
     target.drive(run_and_poll(one), one.sample)
     target.run()
@@ -79,9 +79,9 @@ def test_a_job_that_is_gone_is_not_taken_for_a_lacking_operation() -> None:
     assert not one.pacer.long.unsupported
 
 
-def test_no_more_answers_are_held_than_the_limit_allows_at_once() -> None:
+def test_long_polls_stay_within_the_concurrent_limit() -> None:
     target, long = wire(workers={"active": 9, "max": 9}, service="5s"), LongPolls(max_held=2)
-    jobs = [long_job(long, 0.1 * place) for place in range(5)]
+    jobs = [long_job(long, 0.1 * number) for number in range(5)]
     for one in jobs:
         target.drive(run_and_poll(one), one.sample)
     target.run(until=4.0)
@@ -92,16 +92,16 @@ def test_no_more_answers_are_held_than_the_limit_allows_at_once() -> None:
     assert long.held == 0
 
 
-def test_a_long_poll_that_fails_is_paced_like_any_other() -> None:
+def test_failed_long_poll_is_paced_like_any_poll() -> None:
     target, one = wire(service="10s"), long_job()
     target.misbehave = lambda step, now: Response(503, b"", 0, 0) if step.op is Op.STATUS_SYNC and now < 0.5 else None
     target.drive(run_and_poll(one), one.sample)
     target.run()
     assert one.sample.outcome == Outcome.COMPLETED
-    assert one.sample.polls == 4, "some 200 ms apart until the fault is over"
+    assert one.sample.polls == 4, "some 200 ms apart until the error is over"
 
 
-def test_a_webhook_is_heard_when_the_job_ends_and_costs_no_request() -> None:
+def test_webhook_notification_ends_the_job_without_a_request() -> None:
     target, one = wire(service="70s"), webhook_job()
     target.drive(run_and_wait_for_webhook(one), one.sample)
     target.run(until=20)
@@ -109,10 +109,10 @@ def test_a_webhook_is_heard_when_the_job_ends_and_costs_no_request() -> None:
     sample = one.sample
     assert (sample.outcome, sample.delay_ms, sample.execution_ms) == (Outcome.COMPLETED, 0, 70_000)
     assert sample.finished_at == pytest.approx(70 + 2 * TRANSPORT_S, abs=0.01)
-    assert asked(target) == {Op.RUN: 1, Op.STATUS: 2}, "in 70 s it looks twice whether something got lost"
+    assert asked(target) == {Op.RUN: 1, Op.STATUS: 2}, "two polls in 70 s, in case a notification got lost"
 
 
-def test_a_notification_that_gets_lost_costs_one_look() -> None:
+def test_lost_notification_costs_one_poll() -> None:
     target, one = wire(service="1s"), webhook_job()
     target.mute = True
     target.drive(run_and_wait_for_webhook(one), one.sample)
@@ -121,14 +121,14 @@ def test_a_notification_that_gets_lost_costs_one_look() -> None:
     assert one.sample.finished_at == pytest.approx(FALLBACK_POLL_INTERVAL_S, abs=0.02)
 
 
-def test_a_webhook_job_is_given_up_when_patience_is_over() -> None:
+def test_webhook_job_is_given_up_after_the_job_timeout() -> None:
     target, one = wire(service="1h"), webhook_job(job_timeout_s=3.0)
     target.drive(run_and_wait_for_webhook(one), one.sample)
     target.run()
     assert (one.sample.outcome, one.sample.polls) == (Outcome.CENSORED, 0)
 
 
-def test_a_policy_reaches_the_endpoint() -> None:
+def test_policy_reaches_the_endpoint() -> None:
     target, one = wire(service="20s"), webhook_job(policy=Policy(execution_timeout_ms=5000))
     target.drive(run_and_wait_for_webhook(one), one.sample)
     target.run()

@@ -1,0 +1,191 @@
+"""The next job of a user: by the schedule in the open model, when the user is free in the closed model."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+import numpy as np
+from gevent.event import Event
+
+from loadtest.clock import SleepingClock
+from loadtest.flows.steps import Send
+from loadtest.protocol.operations import Op
+from loadtest.record.sample import Sample
+from loadtest.scenario.flows import FlowName
+from loadtest.scenario.model import Scenario
+from loadtest.traffic.arrivals import Schedule
+from loadtest.traffic.limit_shares import WHOLE, Share
+from loadtest.traffic.partition import SchedulePartition, max_users, next_active_period, weighted_round_robin
+from loadtest.traffic.settings import ClosedLoad
+
+LOOK_AHEAD_S = 3.0
+"""There is a user for each arrival of the next seconds; Locust asks for the number of users once a second."""
+SPARE_USERS = 5
+BUILD_AHEAD_S = 0.1
+"""A submission with an input of its own is built this long before it is due: early enough, and few at once."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The part of a run that one process carries out; the closed model has no schedule.
+
+    `starts_at` is when the load starts, in seconds since the epoch; `webhook` the URL that the endpoint notifies.
+    """
+
+    scenario: Scenario
+    schedule: Schedule | None
+    starts_at: float
+    share: Share = WHOLE
+    process: int = 0
+    webhook: str | None = None
+
+
+BuildSubmission: TypeAlias = Callable[[FlowName, int], Send | None]
+"""Returns the submission of a flow's job with a number; None if it cannot be built, which ends the run."""
+
+
+class Job(msgspec.Struct, frozen=True, gc=False):
+    """A job to run: its row, its submission, and when the submission acquired its limiter, if it has."""
+
+    sample: Sample
+    submission: Send
+    acquired_at: float | None = None
+
+
+class OpenSource:
+    """The open model: jobs are due by the schedule, whether or not a user is free."""
+
+    def __init__(self, work: Workload, schedule: Schedule, build: BuildSubmission, clock: SleepingClock) -> None:
+        self._partition = SchedulePartition(schedule, work.share)
+        # An input that is the same for all jobs takes no time to build.
+        self._flows = [(name, flow.inputs is not None) for name, flow in work.scenario.flows.items()]
+        self._starts_at = work.starts_at
+        self._build = build
+        self._clock = clock
+        self._waiting = 0
+
+    def take(self, user: int) -> Job | None:
+        """Wait until the next arrival is due and return its job; None if none is left."""
+        while (arrival := self._partition.next()) is not None:
+            due_at = self._starts_at + arrival.at_s
+            flow, build_ahead = self._flows[arrival.flow]
+            self._waiting += 1
+            try:
+                if build_ahead:
+                    self._clock.sleep_until(due_at - BUILD_AHEAD_S)
+                submission = self._build(flow, arrival.seq)
+                self._clock.sleep_until(due_at)
+            finally:
+                self._waiting -= 1
+            if submission is not None and self._partition.owns(arrival.seq):
+                return Job(Sample(arrival.seq, flow, due_at, stage=arrival.stage), submission)
+        return None
+
+    def owns(self, seq: int) -> bool:
+        """Return whether an arrival that was taken has not been reassigned to another process."""
+        return self._partition.owns(seq)
+
+    def reassign(self, from_at: float, share: Share) -> None:
+        """Take another share of the schedule, for arrivals from this time on."""
+        self._partition.reassign(from_at - self._starts_at, share)
+
+    def pending_by(self, at: float) -> int:
+        """Return how many arrivals due by this time no user has taken."""
+        return self._partition.pending_by(at - self._starts_at)
+
+    def recent_offered(self, now: float, span_s: float) -> int | None:
+        """Return the arrivals due in the last `span_s`."""
+        now_s = now - self._starts_at
+        return self._partition.due_by(now_s) - self._partition.due_by(now_s - span_s)
+
+    def needed_users(self, now: float, in_flight: int) -> int:
+        """Return the users for all jobs in flight and for all that are due within LOOK_AHEAD_S, and some spare."""
+        return in_flight + self._waiting + self.pending_by(now + LOOK_AHEAD_S) + SPARE_USERS
+
+
+class UserAssignment(NamedTuple):
+    """The work of a user in a stage: jobs of one flow, between two times in seconds since the epoch."""
+
+    flow: FlowName
+    begins_at: float
+    until: float
+    stage: int
+
+
+class ClosedSource:
+    """The closed model: a job is due when its user is free and the limit of its submission allows it."""
+
+    def __init__(
+        self, work: Workload, build: BuildSubmission, acquire: Callable[[Op], float], clock: SleepingClock
+    ) -> None:
+        assert isinstance(work.scenario.load, ClosedLoad)
+        self._load = work.scenario.load
+        self._starts_at = work.starts_at
+        self._share = work.share
+        self._flows = _assign_flows(work.scenario, max_users(self._load))
+        self._stage_ends_s = list(itertools.accumulate(stage.duration for stage in self._load.stages))
+        self._build = build
+        self._acquire = acquire
+        self._clock = clock
+        self._assignments: dict[int, UserAssignment] = {}
+        self._seqs = itertools.count()
+        self._think = np.random.default_rng([work.scenario.seed, work.share.rank])
+        self._has_share = Event()
+
+    def take(self, user: int) -> Job | None:
+        """Wait until this user works and its submission is within the limit, and return its job, due then.
+
+        Return None if the user works no more, or its submission cannot be built.
+        """
+        assignment = self._assignments.get(user)
+        if assignment is None or self._clock.now() >= assignment.until:
+            assignment = self._next_assignment(user)
+            if assignment is None:
+                return None
+            self._clock.sleep_until(assignment.begins_at)
+        seq = next(self._seqs)
+        submission = self._build(assignment.flow, seq)
+        if submission is None:
+            return None
+        now = self._acquire(submission.op)
+        return Job(Sample(seq, assignment.flow, now, stage=assignment.stage), submission, now)
+
+    def _next_assignment(self, user: int) -> UserAssignment | None:
+        """Return what a user does from now on, until a stage ends through which it does not work; None if nothing."""
+        self._clock.wait(self._has_share, math.inf)
+        load, number = self._load, user * self._share.of + self._share.rank
+        period = next_active_period(load, number, self._clock.now() - self._starts_at)
+        if period is None:
+            return None
+        begins_s, stage = period
+        works_on = load.stages[stage].users.end >= number + 0.5
+        until_s = self._stage_ends_s[stage] if works_on else begins_s
+        flow = self._flows[number % len(self._flows)]
+        assignment = UserAssignment(flow, self._starts_at + begins_s, self._starts_at + until_s, stage)
+        self._assignments[user] = assignment
+        return assignment
+
+    def think_time_s(self) -> float:
+        """Return how long a user thinks between two jobs."""
+        think_s = self._load.think
+        return float(self._think.exponential(think_s)) if self._load.think_distribution == "exponential" else think_s
+
+    def set_share(self, share: Share) -> None:
+        """Take another share of the users; with none, they wait for one."""
+        self._share = share
+        self._assignments.clear()
+        if share.of:
+            self._has_share.set()
+
+
+def _assign_flows(scenario: Scenario, users: int) -> list[FlowName]:
+    """Return the flow of each user of the closed model, by its number."""
+    names: tuple[FlowName, ...] = tuple(scenario.flows)
+    order = weighted_round_robin([scenario.share(name) for name in names], users)
+    # A process has every n-th user: a pattern that repeats after n would give it users of one flow alone.
+    return [names[index] for index in np.random.default_rng(scenario.seed).permutation(order)]
