@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from loadtest.clock import SleepingClock
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.flows.steps import NO_RESPONSE, Flow, Response, Send, WaitUntil
 from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.recorder import Recorder
-from loadtest.record.requests import RequestLog
 from loadtest.record.sample import Sample
 
 RequestListener: TypeAlias = Callable[[str, str, Response], object]
@@ -30,15 +29,6 @@ class Transport:
     wait_for_webhook: Callable[[str, float], Response] | None = None
 
 
-class OperationRoute(NamedTuple):
-    """The common part of one operation's requests."""
-
-    limiter: OperationLimiter
-    log: RequestLog
-    method: str
-    name: str
-
-
 class FlowExecutor:
     """Drives flows over a transport, within the limits of their operations; all users of a process share one."""
 
@@ -52,8 +42,9 @@ class FlowExecutor:
     ) -> None:
         self._clock = clock
         self._transport = transport
+        self._limiters = limiters
         self._routes = {
-            op: OperationRoute(limiter, recorder.requests[op], OPERATIONS[op].method, OPERATIONS[op].path)
+            op: (limiter, recorder.requests[op], OPERATIONS[op].method, OPERATIONS[op].path)
             for op, limiter in limiters.items()
         }
         self._tally = recorder.tally
@@ -81,11 +72,11 @@ class FlowExecutor:
 
     def acquire(self, op: Op) -> float:
         """Wait until one more request of this operation may go out; return the time then."""
-        return self._routes[op].limiter.acquire()
+        return self._limiters[op].acquire()
 
     def release(self, op: Op) -> None:
         """Give back an acquired request that was not sent."""
-        self._routes[op].limiter.release()
+        self._limiters[op].release()
 
     def request(self, op: Op, path: str) -> Response:
         """Send a request that belongs to no job's row, such as a cancel; within its limit, and counted."""

@@ -49,7 +49,7 @@ class WebhookReceiver:
         own = f"http://{url_host(reachable_host(settings.host))}:{self._server.server_port}"
         given = settings.url
         if given is not None and process > 0 and "{port}" not in given:
-            raise UsageError('webhooks.url: it leads to one process of several; put "{port}" where the port belongs')
+            raise UsageError('webhooks.url: it leads to one of several processes; write "{port}" for the port')
         self.url = (
             own if given is None else given.rstrip("/").replace("{port}", str(self._server.server_port))
         ) + self._path

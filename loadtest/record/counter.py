@@ -15,7 +15,7 @@ _COUNT = struct.Struct("<q")
 class PersistentCounter:
     """A count in a memory-mapped file, which the system writes back even after the process was killed.
 
-    Raises RecordingError if there is no space for the file; once it is there, counting needs no more.
+    Raises RecordingError if the disk is full; once the file exists, counting needs no more space.
     """
 
     def __init__(self, path: Path) -> None:

@@ -53,7 +53,7 @@ def require_columns(found: pa.Schema, schema: pa.Schema) -> None:
 
 
 def in_schema(rows: Rows, schema: pa.Schema) -> Rows:
-    """Return a batch or a table in this schema; a column that was added after it was recorded is null.
+    """Return a batch or a table in this schema; a column added after the recording is null.
 
     Raises MissingColumnError if another column is missing.
     """

@@ -57,7 +57,7 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     """The record of one run. Times are seconds since the epoch in the master's clock.
 
     `offered` holds, for each flow, the arrivals intended in each second from `load_started_at` on; a closed
-    load offers nothing by itself and has none. `cancelled` counts jobs that were unfinished at the end and
+    load offers nothing by itself and has none. `cancelled` counts jobs unfinished at the end and
     then cancelled on the server, `left_over` those that could not be. `lost` names, in the order in which it
     happened, the processes that fell silent while the run went on. `fullest` holds, if there were several,
     the most requests of each operation that any 10 seconds held, of all processes together. `payloads` is the hash of

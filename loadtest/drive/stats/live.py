@@ -17,7 +17,7 @@ from loadtest.units import nearest_rank
 
 RATE_SPAN_S = 5.0
 MAX_TIMES = 500
-"""The most times that are reported at once; of more, every n-th."""
+"""The most times in one report; of more, every n-th."""
 
 
 class LiveCounters:
