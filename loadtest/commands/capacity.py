@@ -21,13 +21,14 @@ from loadtest.capacity.calibration.calibrate import Calibration, MeasuredRun, ca
 from loadtest.capacity.estimates import MapFn
 from loadtest.capacity.planning.objective import ObjectiveStatus
 from loadtest.capacity.planning.optimizer import COARSE, FINE, Alternatives, Problem
-from loadtest.capacity.planning.plan import NO_ALTERNATIVES, BacktestReport, Plan, plan
+from loadtest.capacity.planning.plan import NO_ALTERNATIVES, BacktestReport, Plan, encode_plan, plan
 from loadtest.capacity.simulation.arrivals import Process, profile
 from loadtest.capacity.simulation.predict import SimulationBudget
-from loadtest.capacity.simulation.workload import ScalerConfig, WorkerConfig, Workload, fixed
+from loadtest.capacity.simulation.workload import WorkerConfig, Workload, fixed
 from loadtest.commands.backtest import load_held_out_run
 from loadtest.commands.gate import run_directory, write_output
 from loadtest.commands.results import read_run
+from loadtest.endpoint.settings import QueueDelay, parse_scaler
 from loadtest.errors import ExitCode, UsageError
 from loadtest.record.directory import RunDirectory
 from loadtest.report.pages.capacity import capacity_html, checked_html
@@ -158,16 +159,16 @@ def _checks(
 
 def _workers_asked(request: CapacityRequest, scenario: Scenario) -> tuple[WorkerConfig | None, Alternatives]:
     """The workers that are named, if any, and the scalers and idle timeouts to look for flex workers in."""
-    scalings = tuple(_parse_option("--scaler", text, _scaling) for text in request.scalers)
+    scalers = tuple(_parse_option("--scaler", text, parse_scaler) for text in request.scalers)
     idle_s = tuple(_parse_option("--idle-timeout", text, seconds) for text in request.idle_timeouts)
-    asked = bool(scalings or idle_s)
-    scalings, idle_s = scalings or (ScalerConfig(),), idle_s or (endpoint_of(scenario).idle_timeout,)
+    asked = bool(scalers or idle_s)
+    scalers, idle_s = scalers or (QueueDelay(),), idle_s or (endpoint_of(scenario).idle_timeout,)
     named = (
         None
         if request.workers is None
-        else _parse_workers(request.workers, WorkerConfig(0, 1, scalings[0], idle_s[0]))
+        else _parse_workers(request.workers, WorkerConfig(0, 1, scalers[0], idle_s[0]))
     )
-    return named, Alternatives(scalings, idle_s, request.max_workers) if asked else NO_ALTERNATIVES
+    return named, Alternatives(scalers, idle_s, request.max_workers) if asked else NO_ALTERNATIVES
 
 
 def _planned(
@@ -212,7 +213,7 @@ def _measured(directory: RunDirectory) -> MeasuredRun:
     return MeasuredRun(recorded.run.id, recorded.scenario, jobs_of(recorded.tables["samples"]))
 
 
-def _parse_option(option: str, text: str, reader: Callable[[object], T]) -> T:
+def _parse_option(option: str, text: str, reader: Callable[[str], T]) -> T:
     try:
         return reader(text)
     except ValueError as error:
@@ -232,14 +233,6 @@ def _parse_workers(text: str, usual: WorkerConfig) -> WorkerConfig:
     if match[2] is None:
         return fixed(active)
     return msgspec.structs.replace(usual, active=active, max_workers=max_workers)
-
-
-def _scaling(text: object) -> ScalerConfig:
-    """The scaler of "queue delay 4s" or "request count 4"; ValueError where it is neither."""
-    match = re.fullmatch(r"\s*(?:queue\s+delay\s+(\S+)|request\s+count\s+([1-9][0-9]{0,5}))\s*", str(text))
-    if match is None:
-        raise ValueError('is no scaler; write it like "queue delay 4s" or "request count 4"')
-    return ScalerConfig(seconds(match[1])) if match[1] else ScalerConfig(request_count=int(match[2]))
 
 
 def _arrivals(text: object) -> Process:
@@ -268,9 +261,8 @@ def _write(request: CapacityRequest, last: RunDirectory, found: Plan | BacktestR
     page = path.with_suffix(".html")
     if page == path:
         raise UsageError(f"--out {path}: is where the page would be; name a file that ends in .json")
-    content = msgspec.json.format(msgspec.json.encode(found), indent=2)
     source = capacity_html(found) if isinstance(found, Plan) else checked_html(found)
-    for place, written in ((path, content), (page, source.encode())):
+    for place, written in ((path, encode_plan(found)), (page, source.encode())):
         if request.out is None:
             last.write(place, written)
         else:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from loadtest.endpoint.fleet import Fleet
 from loadtest.endpoint.job import Job
-from loadtest.endpoint.settings import QueueDelay, RequestCount
+from loadtest.endpoint.settings import QueueDelay, RequestCount, ScalerSettings
 from loadtest.protocol.operations import JobState
 
 _IN_QUEUE = JobState.IN_QUEUE  # looked up once, since an enumeration is slow at it
@@ -103,6 +104,12 @@ class RequestCountScaler:
         return 0
 
 
-def scaler(settings: QueueDelay | RequestCount) -> Scaler:
-    """The scaler that the settings name."""
-    return RequestCountScaler(settings) if isinstance(settings, RequestCount) else QueueDelayScaler(settings)
+_SCALERS: dict[type[ScalerSettings], Callable[[Any], Scaler]] = {
+    QueueDelay: QueueDelayScaler,
+    RequestCount: RequestCountScaler,
+}
+
+
+def scaler_for(settings: ScalerSettings) -> Scaler:
+    """Return the scaler that these settings describe."""
+    return _SCALERS[type(settings)](settings)

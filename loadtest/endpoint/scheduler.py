@@ -16,7 +16,7 @@ import numpy as np
 from loadtest.endpoint.expiry import Deadlines, ResultStore
 from loadtest.endpoint.fleet import Fleet, StartKind, Worker
 from loadtest.endpoint.job import Job
-from loadtest.endpoint.scaler import scaler
+from loadtest.endpoint.scaler import scaler_for
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol.client_messages import Chunk, Health, JobCounts, Submission
 from loadtest.protocol.operations import JobEvent, JobState
@@ -90,7 +90,7 @@ class JobScheduler:
         self.fleet = Fleet(settings, ids)
         self.results = ResultStore(settings.retention)
         self.deadlines = Deadlines()
-        self.scaler = scaler(settings.scaler)
+        self.scaler = scaler_for(settings.scaler)
         self._backend = backend
         self._overdue = JobEvent.TIMED_OUT if settings.policy.timeout_outcome == "TIMED_OUT" else JobEvent.FAILED
         self._tries = settings.tries

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import re
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
 from loadtest.endpoint.take_pause import NO_PAUSE, TakePauseText
@@ -22,7 +24,7 @@ from loadtest.protocol.operations import (
     LimitText,
     Op,
 )
-from loadtest.units import Bytes, Fraction, Seconds, StrictModel, filled_from_file, quoted, seconds_text
+from loadtest.units import Bytes, Fraction, Seconds, StrictModel, filled_from_file, quoted, seconds, seconds_text
 
 
 class Constant(StrictModel):
@@ -30,6 +32,10 @@ class Constant(StrictModel):
 
     constant: Seconds
     """The time."""
+
+    def mean_s(self) -> float:
+        """Return the mean in seconds."""
+        return self.constant
 
 
 class LogNormal(StrictModel):
@@ -39,6 +45,10 @@ class LogNormal(StrictModel):
     """Half of the times are shorter."""
     sigma: Annotated[float, Field(gt=0, le=4, examples=[0.3])]
     """The standard deviation of the time's natural logarithm; 0.5 puts the p95 at 2.3 medians."""
+
+    def mean_s(self) -> float:
+        """Return the mean in seconds: median · exp(sigma² / 2)."""
+        return self.median * math.exp(self.sigma**2 / 2)
 
 
 class Empirical(StrictModel):
@@ -59,6 +69,10 @@ class Empirical(StrictModel):
         if not self.values:
             raise ValueError('no times to draw from; write them like ["1.2s", "0.9s"], or name a file of them')
         return self
+
+    def mean_s(self) -> float:
+        """Return the mean in seconds."""
+        return float(np.mean(self.values))
 
 
 def _spread(value: object) -> object:
@@ -101,29 +115,67 @@ class Workers(StrictModel):
         return self
 
 
-class QueueDelay(StrictModel):
+class ScalerSettings(StrictModel):
+    """When flex workers are started, for one kind of scaler; its class is listed in `endpoint.scaler`."""
+
+    @property
+    def threshold_s(self) -> float | None:
+        """Return how long a job waits before this scaler starts a worker for it; None if waiting does not count."""
+        return None
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return the scaler as `capacity.json` writes it: the fields of all kinds."""
+        raise NotImplementedError
+
+
+class QueueDelay(ScalerSettings):
     """Adds a worker when a job has waited longer than this."""
 
     queue_delay: Seconds = 4.0
     """How long a job may wait before a worker is added."""
 
+    def __str__(self) -> str:
+        return f"queue delay {seconds_text(self.queue_delay)}"
 
-class RequestCount(StrictModel):
-    """Wants ceil((in queue + in progress) / request_count) workers."""
+    @property
+    def threshold_s(self) -> float:
+        """Return the queue delay."""
+        return self.queue_delay
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return the delay in seconds; there is no request count."""
+        return {"queue_delay_s": self.queue_delay, "request_count": None}
+
+
+class RequestCount(ScalerSettings):
+    """Keeps ceil((jobs in queue + jobs in progress) / request_count) workers."""
 
     request_count: Annotated[int, Field(ge=1)] = 4
     """Jobs per worker."""
 
+    def __str__(self) -> str:
+        return f"request count {self.request_count}"
 
-def _scaler(value: object) -> object:
-    """A scaler in words, "queue delay 4s" or "request count 4", as its mapping."""
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*(queue\s+delay|request\s+count)\s+(\S+)\s*", value)
-    if match is None:
-        raise ValueError(f'{quoted(value)} is no scaler; write it like "queue delay 4s" or "request count 4"')
-    key = "_".join(match[1].split())
-    return {key: int(match[2]) if key == "request_count" and match[2].isdecimal() else match[2]}
+    def to_json(self) -> dict[str, float | None]:
+        """Return the request count; the queue delay is the default one, which does not count."""
+        return {"queue_delay_s": QueueDelay().queue_delay, "request_count": self.request_count}
+
+
+def scaler_from_json(fields: Mapping[str, Any]) -> ScalerSettings:
+    """Return the scaler that `to_json` wrote."""
+    if fields["request_count"] is not None:
+        return RequestCount(request_count=fields["request_count"])
+    return QueueDelay.model_construct(queue_delay=fields["queue_delay_s"])
+
+
+def parse_scaler(text: str) -> ScalerSettings:
+    """Return the scaler that a text such as "queue delay 4s" or "request count 4" names; else raise ValueError."""
+    kind, _, amount = " ".join(text.split()).rpartition(" ")
+    if kind == "queue delay":
+        return QueueDelay.model_construct(queue_delay=seconds(amount))
+    if kind == "request count" and amount.isdecimal() and int(amount) > 0:
+        return RequestCount(request_count=int(amount))
+    raise ValueError(f'{quoted(text)} is not a scaler; write it like "queue delay 4s" or "request count 4"')
 
 
 def _scaler_kind(value: object) -> str:
@@ -134,7 +186,10 @@ def _scaler_kind(value: object) -> str:
 Scaler = Annotated[
     Annotated[QueueDelay, Tag("queue delay")] | Annotated[RequestCount, Tag("request count")],
     Discriminator(_scaler_kind),
-    BeforeValidator(_scaler, json_schema_input_type=str | QueueDelay | RequestCount),
+    BeforeValidator(
+        lambda value: parse_scaler(value) if isinstance(value, str) else value,
+        json_schema_input_type=str | QueueDelay | RequestCount,
+    ),
 ]
 
 
@@ -281,14 +336,3 @@ class EndpointSettings(StrictModel):
     def limit(self, op: Op) -> Limit | None:
         """The limit of an operation: as set here, else as documented."""
         return self.limits.get(op, OPERATIONS[op].limit)
-
-
-def spread_text(distribution: Constant | LogNormal | Empirical) -> str:
-    """A spread in words, for people."""
-    match distribution:
-        case Constant():
-            return seconds_text(distribution.constant)
-        case LogNormal():
-            return f"log-normal, median {seconds_text(distribution.median)}, sigma {distribution.sigma:g}"
-        case Empirical():
-            return f"{len(distribution.values)} measured values"

@@ -16,8 +16,8 @@ from loadtest.analyze.jobs import Floats
 from loadtest.capacity.backtest.replica import RunModel
 from loadtest.capacity.calibration.calibrate import MeasuredRun, workload_of
 from loadtest.capacity.calibration.take_pattern import Source
-from loadtest.capacity.simulation.workload import Distribution, Workload, mean_s
-from loadtest.endpoint.settings import Constant
+from loadtest.capacity.simulation.workload import Workload
+from loadtest.endpoint.settings import Constant, Distribution
 from loadtest.endpoint.take_pause import TakePause
 
 _LEFT_AT_MOST = 0.5
@@ -127,7 +127,7 @@ def _of_work(name: str, what: str, change: Callable[[Workload], Workload]) -> Su
 
 
 def _means(mine: Distribution, calibrated: Distribution) -> str:
-    return f"{_short(mean_s(mine))} on average where {_short(mean_s(calibrated))} were calibrated"
+    return f"{_short(mine.mean_s())} on average where {_short(calibrated.mean_s())} were calibrated"
 
 
 def _short(value_s: float) -> str:

@@ -13,17 +13,10 @@ from loadtest.analyze.jobs import Floats
 from loadtest.analyze.worker_uptime import WorkerUptime
 from loadtest.capacity.simulation.predict import percentile
 from loadtest.capacity.simulation.simulate import simulate_jobs, uptime_and_billed_s, workers_up_at
-from loadtest.capacity.simulation.workload import (
-    Distribution,
-    WorkerConfig,
-    Workload,
-    endpoint_settings,
-    measured,
-    revival,
-)
+from loadtest.capacity.simulation.workload import WorkerConfig, Workload, endpoint_settings, measured, revival
 from loadtest.endpoint.distributions import sample
 from loadtest.endpoint.fleet import Worker
-from loadtest.endpoint.settings import Empirical
+from loadtest.endpoint.settings import Distribution, Empirical
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import OpenLoad

@@ -18,16 +18,8 @@ from loadtest.capacity.calibration.scalability import Scalability, point, scalab
 from loadtest.capacity.calibration.take_pattern import NONE_SEEN, TakePattern, estimate_pattern, pattern_from_settings
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.arrivals import Process, Profile, gap_variation, peak
-from loadtest.capacity.simulation.workload import (
-    Distribution,
-    Workload,
-    constant,
-    mean_s,
-    measured,
-    occupied_s,
-    revival,
-)
-from loadtest.endpoint.settings import EndpointSettings, QueueDelay, Revival
+from loadtest.capacity.simulation.workload import Workload, constant, measured, occupied_s, revival
+from loadtest.endpoint.settings import Distribution, EndpointSettings, Revival
 from loadtest.endpoint.take_pause import TakePause
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
@@ -113,7 +105,7 @@ def calibrate(runs: Sequence[MeasuredRun], arrivals: Process | None = None) -> t
         raise ValueError(f"{jobs} jobs were done by a worker, a calibration needs {MIN_JOBS}; run a longer scenario")
     process, notes = _arrivals(runs[-1].scenario, arrivals)
     workload = _workload(measured, process, runs[-1].scenario, patterns[-1].take_pause)
-    pattern = msgspec.structs.replace(patterns[-1], occupied_mean_ms=mean_s(workload.occupancy) * 1000)
+    pattern = msgspec.structs.replace(patterns[-1], occupied_mean_ms=workload.occupancy.mean_s() * 1000)
     if len({each.take_pause for each in patterns}) > 1:
         notes.append("Workers of these runs pace their takes differently; the last run's are simulated.")
     return _calibration(runs, each, measured, workload, pattern, notes), workload
@@ -219,8 +211,7 @@ def _start_ms(delay_ms: Floats, scenario: Scenario) -> Floats:
 
     The shortest tenth is left out, as in `analyze.starts`: jobs that came while the worker was starting.
     """
-    scaler = endpoint_of(scenario).scaler
-    threshold_ms = scaler.queue_delay * 1000 if isinstance(scaler, QueueDelay) else 0.0
+    threshold_ms = (endpoint_of(scenario).scaler.threshold_s or 0.0) * 1000
     kept = np.sort(delay_ms)[len(delay_ms) // 10 :]
     if len(kept) == 0 or float(np.median(kept)) < threshold_ms:
         return kept

@@ -20,7 +20,6 @@ from loadtest.capacity.simulation.workload import (
     Workload,
     endpoint_settings,
     longest_s,
-    mean_s,
     occupied_s,
     variation,
 )
@@ -39,6 +38,8 @@ WARM_UP = 0.25
 """The first part of each replication's time is left out: it begins with an empty queue and no flex worker."""
 _SETTLING = 4
 """So many times as long as a flex worker's start, idle time and threshold together; the first time is the warm-up."""
+_NO_THRESHOLD_S = 4.0
+"""The threshold to count with if the scaler has none: the default queue delay."""
 _RELAXATIONS = 16
 """So many times as long as the queue takes to forget how it began; the warm-up is four of them."""
 _MAX_JOBS = 100_000
@@ -165,7 +166,9 @@ def _needed(workload: Workload, setting: WorkerConfig, rate_per_s: float) -> flo
     of_queue = _relaxation_jobs(workload, setting, rate_per_s) * _RELAXATIONS
     if setting.fixed or workload.cold_start is None:
         return of_queue
-    cycle_s = longest_s(workload.cold_start) + setting.idle_timeout_s + setting.scaling.queue_delay_s
+    threshold_s = setting.scaler.threshold_s
+    waited_s = _NO_THRESHOLD_S if threshold_s is None else threshold_s
+    cycle_s = longest_s(workload.cold_start) + setting.idle_timeout_s + waited_s
     least = min(weight for _, weight in parts_of(workload.arrivals))
     return max(of_queue, _SETTLING * cycle_s * rate_per_s / least)
 
@@ -177,7 +180,7 @@ def _relaxation_jobs(workload: Workload, setting: WorkerConfig, rate_per_s: floa
     Research 31, p. 432, who give the second for other queues); infinite where it never settles. Of a profile as many
     as come in the whole day while each of its parts is that long.
     """
-    mean_busy = rate_per_s * mean_s(workload.occupancy) / setting.max_workers
+    mean_busy = rate_per_s * workload.occupancy.mean_s() / setting.max_workers
     longest = 0.0
     for share, weight in parts_of(workload.arrivals):
         if mean_busy * share >= 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -14,43 +15,30 @@ from scipy import special
 from loadtest.capacity.simulation.arrivals import Process
 from loadtest.endpoint.settings import (
     Constant,
+    Distribution,
     Empirical,
     EndpointSettings,
     LogNormal,
     QueueDelay,
-    RequestCount,
     Retention,
     Revival,
+    ScalerSettings,
     Workers,
 )
 from loadtest.endpoint.take_pause import NO_PAUSE, TakePause
 from loadtest.units import seconds_text
-
-Distribution = Constant | LogNormal | Empirical
 
 _PERCENTILES = 1000
 _NONE = Constant.model_construct(constant=0.0)
 _KEEP_FOREVER = Retention.model_construct(run=math.inf, runsync=math.inf)
 
 
-class ScalerConfig(msgspec.Struct, frozen=True):
-    """When flex workers are started: by queue delay, or where `request_count` is given by that."""
-
-    queue_delay_s: float = 4.0
-    request_count: int | None = None
-
-    def __str__(self) -> str:
-        if self.request_count is not None:
-            return f"request count {self.request_count}"
-        return f"queue delay {seconds_text(self.queue_delay_s)}"
-
-
-class WorkerConfig(msgspec.Struct, frozen=True, rename={"max_workers": "most"}):
+class WorkerConfig(msgspec.Struct, frozen=True, rename={"max_workers": "most", "scaler": "scaling"}):
     """The workers of an endpoint: `active` always run, flex workers come on demand until there are `most`."""
 
     active: int
     max_workers: int
-    scaling: ScalerConfig = ScalerConfig()
+    scaler: ScalerSettings = QueueDelay()
     idle_timeout_s: float = 5.0
 
     @property
@@ -105,24 +93,7 @@ def constant(value_s: float) -> Constant:
 
 def setting_of(endpoint: EndpointSettings) -> WorkerConfig:
     """The workers of an endpoint whose settings are known."""
-    scaler = endpoint.scaler
-    scaling = (
-        ScalerConfig(queue_delay_s=scaler.queue_delay)
-        if isinstance(scaler, QueueDelay)
-        else ScalerConfig(request_count=scaler.request_count)
-    )
-    return WorkerConfig(endpoint.workers.active, endpoint.workers.max, scaling, endpoint.idle_timeout)
-
-
-def mean_s(times: Distribution) -> float:
-    """The mean of a spread; of a log-normal one median · exp(sigma² / 2)."""
-    match times:
-        case Constant():
-            return times.constant
-        case LogNormal():
-            return times.median * math.exp(times.sigma**2 / 2)
-        case Empirical():
-            return float(np.mean(times.values))
+    return WorkerConfig(endpoint.workers.active, endpoint.workers.max, endpoint.scaler, endpoint.idle_timeout)
 
 
 def variation(times: Distribution) -> float:
@@ -187,12 +158,9 @@ def endpoint_settings(workload: Workload, setting: WorkerConfig) -> EndpointSett
             f"an idle timeout of {idle_s} stops workers in the pause of {pause_s:.2f} s after a take, though jobs "
             "wait; it is to be longer than that"
         )
-    scaling = setting.scaling
     return EndpointSettings.model_construct(
         workers=Workers.model_construct(active=setting.active, max=setting.max_workers),
-        scaler=QueueDelay.model_construct(queue_delay=scaling.queue_delay_s)
-        if scaling.request_count is None
-        else RequestCount.model_construct(request_count=scaling.request_count),
+        scaler=cast("Any", setting.scaler),
         idle_timeout=setting.idle_timeout_s,
         take_pause=workload.take_pause,
         cold_start=workload.cold_start or constant(0.0),

@@ -7,14 +7,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from loadtest.capacity.planning.plan import BacktestReport, Plan
+from loadtest.capacity.planning.plan import BacktestReport, Plan, decode_plan
 from loadtest.capacity.simulation.predict import SimulationBudget
 from loadtest.commands.capacity import CapacityRequest, capacity
 from loadtest.errors import ExitCode, LoadtestError, UsageError
@@ -77,7 +76,7 @@ def reported(
 
 
 def written(path: Path) -> Plan:
-    return msgspec.json.decode(path.read_bytes(), type=Plan)
+    return decode_plan(path.read_bytes(), Plan)
 
 
 def test_the_least_workers_are_told_with_one_fewer_the_cliff_and_the_cost(warm: Path) -> None:
@@ -141,7 +140,7 @@ def test_a_prediction_is_held_against_a_run_that_it_has_not_seen(warm: Path, tmp
     out = tmp_path / "x.json"
     status, said = reported(warm, rate=None, slo=None, checks=[other], out=out)
     assert status == ExitCode.PASS
-    checked = msgspec.json.decode(out.read_bytes(), type=BacktestReport)
+    checked = decode_plan(out.read_bytes(), BacktestReport)
     assert checked.calibration.jobs == 300
     figures = {figure.name: figure for figure in checked.checks[0].figures}
     assert list(figures) == ["delay_p50_ms", "delay_p95_ms", "throughput_per_s", "worker_s"]
@@ -225,7 +224,7 @@ def test_a_run_that_cannot_be_predicted_is_refused(
         ({"workers": "8 to 2"}, "at least as many as the active"),
         ({"workers": "1 to 4"}, "no cold start was seen in made-1"),
         ({"scalers": ["request count 4"]}, "no cold start was seen in made-1"),
-        ({"scalers": ["fast"]}, "--scaler fast: is no scaler"),
+        ({"scalers": ["fast"]}, '--scaler fast: "fast" is not a scaler'),
         ({"idle_timeouts": ["5"]}, "--idle-timeout 5:"),
         ({"arrivals": "bursty"}, "--arrivals bursty:"),
         ({"arrivals": "gamma 0"}, "--arrivals gamma 0: the CV of the gaps is above 0"),

@@ -10,7 +10,8 @@ import pytest
 
 from loadtest.capacity.backtest.backtest import backtest
 from loadtest.capacity.calibration.calibrate import calibrate
-from loadtest.capacity.simulation.workload import ScalerConfig, WorkerConfig, measured, setting_of
+from loadtest.capacity.simulation.workload import WorkerConfig, measured, setting_of
+from loadtest.endpoint.settings import QueueDelay, RequestCount
 from loadtest.scenario.model import Scenario
 from tests.unit.analyze.rows import scenario
 from tests.unit.capacity.made import bursts, flexible, held_out, measured_run
@@ -41,7 +42,7 @@ def test_what_was_measured_lies_in_the_interval_as_often_as_it_says() -> None:
 def test_a_check_says_what_it_was_of() -> None:
     found = backtest(WORK, held_out(asked(), 3, warnings=("The run is not sound.",)))
     assert (found.run, found.scenario, found.duration_s, found.replicas) == ("made-3", "made", 180, 199)
-    assert found.setting == WorkerConfig(0, 4, ScalerConfig(1.0), 5.0)
+    assert found.setting == WorkerConfig(0, 4, QueueDelay(queue_delay="1s"), 5.0)
     assert found.notes == ("The run is not sound.",)
 
 
@@ -57,7 +58,7 @@ def test_a_calibration_from_few_times_gives_a_wider_interval() -> None:
 
 def test_workers_of_an_endpoint_are_read_from_its_settings() -> None:
     by_count = flexible(workers={"active": 1, "max": 7}, scaler={"request_count": 3}, idle_timeout="2s").endpoint
-    assert setting_of(by_count) == WorkerConfig(1, 7, ScalerConfig(request_count=3), 2.0)
+    assert setting_of(by_count) == WorkerConfig(1, 7, RequestCount(request_count=3), 2.0)
 
 
 def test_what_was_not_measured_is_no_number() -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from loadtest.analyze.jobs import jobs_of
 from loadtest.capacity.calibration.calibrate import MeasuredRun, calibrate
-from loadtest.capacity.simulation.workload import mean_s
 from loadtest.traffic.settings import Gamma
 from tests.unit.analyze.rows import START_AT, job, samples, scenario
 from tests.unit.capacity.made import bursts, flexible, measured_run
@@ -25,7 +24,7 @@ def test_what_the_endpoint_was_given_is_what_is_found(threshold: dict[str, objec
     assert found.dispatch_ms.max == 0
     assert found.missing == ()
     assert work.cold_start is not None
-    assert mean_s(work.cold_start) == pytest.approx(9, rel=0.05)
+    assert work.cold_start.mean_s() == pytest.approx(9, rel=0.05)
     assert work.revival is not None
     assert work.revival.within == 60
     assert (found.arrivals, found.gap_variation) == ("poisson", 1.0)
@@ -63,7 +62,7 @@ def test_a_delay_that_even_idle_workers_have_is_dispatch() -> None:
     rows = [job(seq, float(seq), delay_ms=90 + seq % 20, finished_at=START_AT + seq + 0.4) for seq in range(200)]
     found, work = calibrate([MeasuredRun("made", scenario(), jobs_of(samples(*rows)))])
     assert found.dispatch_ms.mean == pytest.approx(99.5, abs=1)
-    assert mean_s(work.dispatch) == pytest.approx(0.0995, abs=0.001)
+    assert work.dispatch.mean_s() == pytest.approx(0.0995, abs=0.001)
 
 
 def test_of_another_s_endpoint_the_default_threshold_is_taken_off_and_that_is_said() -> None:

@@ -11,20 +11,18 @@ from loadtest.capacity.calibration.take_pattern import NONE_SEEN, Source, estima
 from loadtest.capacity.planning.objective import ObjectiveStatus
 from loadtest.capacity.planning.optimizer import Problem
 from loadtest.capacity.planning.plan import plan
-from loadtest.capacity.queueing_formulas import analytic_estimate
+from loadtest.capacity.queueing_formulas import QueueModel, analytic_estimate
 from loadtest.capacity.simulation.predict import SimulationBudget, predict, replications, settles
 from loadtest.capacity.simulation.simulate import can_reach_steady_state, replication
 from loadtest.capacity.simulation.workload import (
-    ScalerConfig,
     WorkerConfig,
     Workload,
     constant,
     endpoint_settings,
     fixed,
-    mean_s,
     measured,
 )
-from loadtest.endpoint.settings import LogNormal
+from loadtest.endpoint.settings import LogNormal, QueueDelay
 from loadtest.endpoint.take_pause import TakePause
 from loadtest.scenario.gates import parse_gate
 from loadtest.scenario.model import Scenario
@@ -73,7 +71,7 @@ def test_a_pause_shows_in_the_takes_that_jobs_waited_for(
 
 @pytest.mark.parametrize("service", [SHORT_TIMES, LONG_TIMES, "1s"])
 def test_workers_that_take_the_next_job_at_once_have_none(service: object) -> None:
-    busy = 2 * 0.8 / mean_s(asked(service, "0s").endpoint.service_time)
+    busy = 2 * 0.8 / asked(service, "0s").endpoint.service_time.mean_s()
     found = estimate_pattern([(HANDLER, made(service, "0s", busy))])
     assert (found.pause_s, found.evidence) == (0.0, Source.SEEN)
 
@@ -119,12 +117,12 @@ def test_short_jobs_wait_as_if_each_took_the_whole_pause() -> None:
 
 
 def test_what_limits_workers_is_how_long_they_are_occupied() -> None:
-    assert mean_s(SHORT.occupancy) == 1.0
-    assert mean_s(Workload("poisson", measured(np.array([0.5, 1.5])), take_pause=SECOND).occupancy) == 1.5
+    assert SHORT.occupancy.mean_s() == 1.0
+    assert Workload("poisson", measured(np.array([0.5, 1.5])), take_pause=SECOND).occupancy.mean_s() == 1.5
     distribution = LogNormal.model_construct(median=0.5, sigma=0.5)
     rng = np.random.default_rng(1)
     drawn = np.ceil(0.5 * np.exp(0.5 * rng.standard_normal(200_000)))
-    assert mean_s(Workload("poisson", distribution, take_pause=SECOND).occupancy) == pytest.approx(
+    assert Workload("poisson", distribution, take_pause=SECOND).occupancy.mean_s() == pytest.approx(
         drawn.mean(), abs=0.01
     )
     assert SHORT.occupancy is not SHORT.service
@@ -140,7 +138,7 @@ def test_what_limits_workers_is_how_long_they_are_occupied() -> None:
 
 
 def test_the_vendor_s_rule_goes_by_execution_and_the_formulas_by_occupied_time() -> None:
-    found = analytic_estimate(4, 2.0, 1.0, 1.0, 0.0, execution_s=0.05)
+    found = analytic_estimate(QueueModel(4, 2.0, 1.0, 1.0, 0.0), 2.0, 0.05)
     assert (found.vendor_workers, found.vendor_load, found.offered_load) == (1, pytest.approx(0.1), 2.0)
 
 
@@ -158,5 +156,5 @@ def test_a_plan_needs_workers_for_the_pauses() -> None:
 def test_flex_workers_that_would_stop_in_their_pause_are_refused() -> None:
     work = Workload("poisson", constant(0.05), cold_start=constant(3.0), take_pause=SECOND)
     with pytest.raises(ValueError, match=r"idle timeout of 500ms stops workers in the pause of 1\.00 s"):
-        endpoint_settings(work, WorkerConfig(0, 2, ScalerConfig(), 0.5))
+        endpoint_settings(work, WorkerConfig(0, 2, QueueDelay(), 0.5))
     assert endpoint_settings(work, WorkerConfig(0, 2)).take_pause == SECOND

@@ -16,10 +16,9 @@ from loadtest.capacity.planning.optimizer import (
     min_flex_workers,
     smallest_true,
 )
-from loadtest.capacity.queueing_formulas import wait_percentile_s
+from loadtest.capacity.queueing_formulas import QueueModel
 from loadtest.capacity.simulation.predict import SimulationBudget
 from loadtest.capacity.simulation.workload import (
-    ScalerConfig,
     WorkerConfig,
     Workload,
     constant,
@@ -27,6 +26,7 @@ from loadtest.capacity.simulation.workload import (
     measured,
     revival,
 )
+from loadtest.endpoint.settings import QueueDelay, RequestCount
 from loadtest.scenario.gates import parse_gate
 
 EXPONENTIAL = measured(-np.log1p(-(np.arange(2000) + 0.5) / 2000))
@@ -69,7 +69,7 @@ def test_the_least_upper_end_is_what_trying_the_rest_finds(seen: list[float]) ->
 
 def test_flex_workers_stand_in_for_active_ones_where_a_start_is_quick() -> None:
     asked = question("delay p95 < 5s")
-    found = min_flex_workers(asked, 3.0, ScalerConfig(request_count=1), 5.0, 16)
+    found = min_flex_workers(asked, 3.0, RequestCount(request_count=1), 5.0, 16)
     assert found is not None
     assert found.active < 4 <= found.max_workers
     assert asked.meets(found, 3.0)
@@ -78,13 +78,13 @@ def test_flex_workers_stand_in_for_active_ones_where_a_start_is_quick() -> None:
 def test_flex_workers_that_start_too_slowly_leave_it_to_the_active_ones() -> None:
     slow = Workload("poisson", EXPONENTIAL, constant(60.0))
     asked = question("delay p99 < 1s", slow)
-    found = min_flex_workers(asked, 0.02, ScalerConfig(), 1.0, 8)
+    found = min_flex_workers(asked, 0.02, QueueDelay(), 1.0, 8)
     assert found is not None
     assert found.active >= 1
 
 
 def test_options_are_ordered_by_what_they_bill() -> None:
-    alternatives = Alternatives((ScalerConfig(1.0),), (1.0, 60.0), 8)
+    alternatives = Alternatives((QueueDelay(queue_delay="1s"),), (1.0, 60.0), 8)
     options = flexible_options(question("delay p95 < 5s"), 2.0, alternatives)
     found = cheapest_first([option for option in options if option is not None])
     billed = [each.prediction.billed_workers.value for each in found if each.prediction.billed_workers]
@@ -123,14 +123,14 @@ def test_an_objective_that_cannot_be_simulated_is_refused(slo: str, said: str) -
 
 def test_close_to_the_cliff_the_delay_is_that_of_the_settled_queue() -> None:
     asked = Problem(parse_gate("delay p95 < 1h"), WORK, None, SimulationBudget(2, 100), SimulationBudget(10, 100))
-    found = asked.judged(fixed(4), 3.7).prediction.delay_ms
+    found = asked.evaluate(fixed(4), 3.7).prediction.delay_ms
     assert found is not None
-    assert found.p95.low <= wait_percentile_s(4, 3.7, 1.0, 0.95) * 1000 <= found.p95.high
+    assert found.p95.low <= QueueModel(4, 3.7, 1.0).wait_percentile_s(0.95) * 1000 <= found.p95.high
 
 
 def test_what_would_take_too_long_to_settle_cannot_be_told() -> None:
     asked = Problem(parse_gate("delay p95 < 1h"), WORK, None, SimulationBudget(2, 100), SimulationBudget(2, 100))
-    almost_full = asked.judged(fixed(1), 0.995)
+    almost_full = asked.evaluate(fixed(1), 0.995)
     assert almost_full.standing is ObjectiveStatus.CANNOT_TELL
     assert not asked.meets(fixed(1), 0.995)
-    assert asked.judged(fixed(1), 0.5).standing is ObjectiveStatus.MET
+    assert asked.evaluate(fixed(1), 0.5).standing is ObjectiveStatus.MET

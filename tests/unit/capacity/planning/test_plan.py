@@ -23,7 +23,7 @@ def test_the_answer_does_not_depend_on_the_glance(look: SimulationBudget, rate_p
     question = Problem(parse_gate("delay p95 < 2s"), WORK, None, look, CONFIRM)
     found = plan(question, CALIBRATION, rate_per_s)
     workers = found.answer.prediction.setting.active
-    tried = next(n for n in range(1, 20) if question.judged(fixed(n), rate_per_s).standing is ObjectiveStatus.MET)
+    tried = next(n for n in range(1, 20) if question.evaluate(fixed(n), rate_per_s).standing is ObjectiveStatus.MET)
     assert workers == tried
     assert (found.one_fewer is None) == (workers == 1)
     if found.one_fewer is not None:

@@ -11,12 +11,13 @@ from loadtest.capacity.planning.optimizer import Alternatives, Problem, flexible
 from loadtest.capacity.simulation.cache import ReplicationCache
 from loadtest.capacity.simulation.predict import SimulationBudget
 from loadtest.capacity.simulation.simulate import replication
-from loadtest.capacity.simulation.workload import ScalerConfig, WorkerConfig, Workload, constant, measured, revival
+from loadtest.capacity.simulation.workload import WorkerConfig, Workload, constant, measured, revival
+from loadtest.endpoint.settings import QueueDelay, RequestCount
 from loadtest.scenario.gates import parse_gate
 
 EXPONENTIAL = measured(-np.log1p(-(np.arange(2000) + 0.5) / 2000))
 WORK = Workload("poisson", EXPONENTIAL, constant(3.0), revival(constant(0.5), 60.0))
-ONE = ScalerConfig(request_count=1)
+ONE = RequestCount(request_count=1)
 JOBS = 20_000
 
 
@@ -55,6 +56,6 @@ def test_options_that_share_what_was_simulated_are_those_that_are_found_alone() 
             parse_gate("delay p95 < 5s"), WORK, 0.001, SimulationBudget(2, 5000), SimulationBudget(2, 5000)
         )
 
-    alternatives = Alternatives((ScalerConfig(1.0), ONE), (600.0, 5.0, 500.0), 8)
+    alternatives = Alternatives((QueueDelay(queue_delay="1s"), ONE), (600.0, 5.0, 500.0), 8)
     alone = [flexible_option(asked(), 2.0, alternatives.max_workers, pair) for pair in alternatives.pairs()]
     assert list(flexible_options(asked(), 2.0, alternatives)) == alone

@@ -23,7 +23,6 @@ from loadtest.capacity.simulation.simulate import (
     workers_up_at,
 )
 from loadtest.capacity.simulation.workload import (
-    ScalerConfig,
     WorkerConfig,
     Workload,
     constant,
@@ -32,12 +31,12 @@ from loadtest.capacity.simulation.workload import (
     measured,
     revival,
 )
-from loadtest.endpoint.settings import LogNormal
+from loadtest.endpoint.settings import LogNormal, RequestCount
 from loadtest.traffic.settings import Gamma, Trace
 
 EXPONENTIAL = measured(-np.log1p(-(np.arange(20_000) + 0.5) / 20_000))
 """Exponential with mean one: values at the middles of equally likely intervals."""
-ON_DEMAND = WorkerConfig(0, 2, ScalerConfig(request_count=1), idle_timeout_s=5.0)
+ON_DEMAND = WorkerConfig(0, 2, RequestCount(request_count=1), idle_timeout_s=5.0)
 STORY = Workload("poisson", constant(2.0), constant(10.0), revival(constant(0.5), 60.0))
 
 
