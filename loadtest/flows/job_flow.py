@@ -76,7 +76,7 @@ def poll_until_final(job: JobFlow, at_once: bool = False) -> Flow:
     if not at_once and not pacer.long_poll_s(job.give_up_at - ask_at):
         ask_at += pacer.interval_s(0)
     errors = 0
-    pacer.crowd.jobs += 1
+    pacer.group.jobs += 1
     try:
         while ask_at <= job.give_up_at:
             yield WaitUntil(ask_at)
@@ -88,7 +88,7 @@ def poll_until_final(job: JobFlow, at_once: bool = False) -> Flow:
             again_at = (answer.sent_at if held else answer.answered_at) + pacer.interval_s(sample.polls)
             ask_at = max(again_at, answer.answered_at + (answer.retry_after_s or 0.0))
     finally:
-        pacer.crowd.jobs -= 1
+        pacer.group.jobs -= 1
 
 
 def poll_status(job: JobFlow) -> Generator[Step, Response, Response]:
