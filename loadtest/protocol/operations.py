@@ -6,7 +6,9 @@ age are in PROTOCOL.md of the project's shared documents. The wire's bodies are 
 
 from __future__ import annotations
 
+import math
 import re
+from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -77,6 +79,14 @@ class Limit:
     def __str__(self) -> str:
         at_once = "" if self.concurrent is None else f", {self.concurrent} at once"
         return f"{self.requests} per {self.per_s:.12g} s{at_once}"
+
+
+def window_free_at(times: deque[float], requests: int, per_s: float) -> float:
+    """Return when one more request leaves at most `requests` in every half-open window of `per_s` seconds.
+
+    `times` are those of the requests so far, in order; the result is -inf if there are fewer than `requests`.
+    """
+    return times[-requests] + per_s if len(times) >= requests else -math.inf
 
 
 MAX_REQUESTS = 10**9

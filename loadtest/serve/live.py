@@ -73,8 +73,8 @@ class LiveEndpoint:
             for job in [each for each in self._streams_in_queue.values() if each.state is not JobState.IN_QUEUE]:
                 self.ring(job.id)
         self.on_settled()
-        at = self.endpoint.next_event_at()
-        if at is not None and at < self._alarm_at:
+        at = self.endpoint.next_due_at()
+        if at < self._alarm_at:
             if self._timer is not None:
                 self._timer.cancel()
             self._alarm_at = at

@@ -10,7 +10,7 @@ from array import array
 from collections import deque
 from dataclasses import dataclass
 
-from loadtest.protocol.operations import Limit
+from loadtest.protocol.operations import Limit, window_free_at
 
 MARGIN_S = 0.1
 """How far apart two requests' ways to the server may be in time before the server sees another order of
@@ -37,7 +37,8 @@ class SlidingWindowLimiter:
         self.set_limit(limit.requests)
 
     def __repr__(self) -> str:
-        return f"<RateBudget {self._allowed} per {self._window_s:g} s>"
+        sent = f"last sent at {self._sent_at[-1]:.3f}" if self._sent_at else "none sent"
+        return f"<SlidingWindowLimiter {self._allowed} per {self._window_s:g} s, {sent}>"
 
     @property
     def per_second(self) -> float:
@@ -54,10 +55,7 @@ class SlidingWindowLimiter:
         """The earliest time, not before `now`, at which one more request may be sent; infinite where none may."""
         if self._allowed == 0:
             return float("inf")
-        at = self._paced_at if self._paced_at > now else now
-        if len(self._sent_at) >= self._allowed:
-            at = max(at, self._sent_at[-self._allowed] + self._window_s)
-        return at
+        return max(now, self._paced_at, window_free_at(self._sent_at, self._allowed, self._window_s))
 
     def record(self, now: float) -> None:
         """A request is sent now; times come in order."""

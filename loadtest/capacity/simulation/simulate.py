@@ -201,8 +201,8 @@ def simulate_jobs(
     submit, op = model.submit, Op.RUN
     jobs = [submit(op, at) for at in at_s.tolist()]
     while jobs and jobs[-1].taken_at is None:  # first come, first served: then all are
-        next_at = model.next_event_at()
-        if next_at is None:
+        next_at = model.next_due_at()
+        if next_at == math.inf:
             raise AssertionError("a job waits and nothing will ever happen")
         model.advance(next_at)
     model.advance(until_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -40,7 +41,24 @@ def test_an_idle_worker_takes_a_job_at_once_and_the_next_waits_for_it() -> None:
     assert (second.taken_at, second.finished_at) == (12.0, 14.0)
 
 
-def test_results_do_not_depend_on_when_somebody_looked() -> None:
+def test_the_model_and_a_job_show_their_live_state() -> None:
+    model = endpoint()
+    first, second = model.submit(Op.RUN, 10.0), model.submit(Op.RUN, 10.5)
+    worker = model.workers[0]
+    assert repr(model) == (
+        "<Endpoint <JobScheduler at 10.500: 1 in queue, 1 in progress, "
+        "<Fleet 0 starting, 0 idle, 1 running of at most 1>>>"
+    )
+    assert repr(worker) == f"<Worker {worker.id} 1 jobs>"
+    assert [repr(first), repr(second)] == [
+        f"<Job {first.id} IN_PROGRESS on {worker.id}>",
+        f"<Job {second.id} IN_QUEUE>",
+    ]
+    model.advance(20.0)
+    assert repr(worker) == f"<Worker {worker.id} idle>"
+
+
+def test_results_do_not_depend_on_when_they_are_read() -> None:
     looked, left_alone = endpoint(), endpoint()
     for model, steps in ((looked, 10_000), (left_alone, 1)):
         for _ in range(5):
@@ -166,13 +184,13 @@ def test_health_counts_jobs_and_workers() -> None:
 
 def test_the_next_event_is_named_exactly() -> None:
     model = endpoint(retention={"run": "30s"})
-    assert model.next_event_at() is None
+    assert model.next_due_at() == math.inf
     model.submit(Op.RUN, 1.0)
-    assert model.next_event_at() == 3.0
+    assert model.next_due_at() == 3.0
     model.advance(3.0)
-    assert model.next_event_at() == 33.0
+    assert model.next_due_at() == 33.0
     model.advance(33.0)
-    assert model.next_event_at() is None
+    assert model.next_due_at() == math.inf
 
 
 def test_times_on_the_wire_are_differences_of_rounded_times() -> None:

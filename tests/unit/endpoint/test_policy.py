@@ -46,7 +46,7 @@ def test_a_job_that_ends_at_its_deadline_has_met_it() -> None:
 def test_the_default_timeout_is_the_endpoint_s() -> None:
     model = endpoint(policy={"execution_timeout": "3s"})
     job = model.submit(Op.RUN, 0.0)
-    assert model.next_event_at() == 3.0
+    assert model.next_due_at() == 3.0
     model.advance(3.0)
     assert (job.state, job.finished_at) == (JobState.TIMED_OUT, 3.0)
 

@@ -130,7 +130,7 @@ def test_measured_cold_starts_are_drawn_from_the_values() -> None:
 def test_nothing_done_leaves_the_active_workers_idle() -> None:
     model = endpoint(workers={"active": 2, "max": 3})
     assert model.health(5.0).workers == WorkerCounts(idle=2, ready=2)
-    assert model.next_event_at() is None
+    assert model.next_due_at() == math.inf
 
 
 def test_a_job_that_came_back_starts_one_worker_and_for_its_latest_wait() -> None:
@@ -143,11 +143,11 @@ def test_a_job_that_came_back_starts_one_worker_and_for_its_latest_wait() -> Non
     watched.dequeued(again)
     again.requeue(2.0)
     watched.queued(again, 2, fleet)
-    assert watched.due_at() == 4.0
+    assert watched.next_due_at() == 4.0
     watched.decide(fleet)
-    assert watched.due_at() == 6.0
+    assert watched.next_due_at() == 6.0
     watched.decide(fleet)
-    assert watched.due_at() == math.inf
+    assert watched.next_due_at() == math.inf
     watched.dequeued(first)
     watched.dequeued(again)
     assert watched._overdue == 0

@@ -115,7 +115,7 @@ def test_losses_in_a_row_put_off_the_next_launch_ever_longer_until_a_job_is_done
         (worker,) = shop.launched(math.nextafter(now, math.inf))
         shop.take(worker, now)
         shop.pool.exited(shop.at(now), worker)
-        due = shop.model.next_event_at()
+        due = shop.model.next_due_at()
         assert due is not None
         waits.append(due - now)
         now = due

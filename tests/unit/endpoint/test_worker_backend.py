@@ -43,7 +43,7 @@ class Notes:
     def chunks(self, job: Job, now: float) -> list[Chunk]:
         return []
 
-    def due_at(self) -> float:
+    def next_due_at(self) -> float:
         return math.inf
 
     def step(self, scheduler: JobScheduler) -> None:
@@ -72,7 +72,7 @@ def test_an_active_worker_starts_takes_and_completes() -> None:
     assert (job.taken_at, job.finished_at, job.worker_id) == (3.5, 5.0, worker.id)
     assert model.advanced_to(5.0).assign_next(worker) is None
     assert model.drain_ended() == [job]
-    assert model.next_event_at() == 5.0 + 1800
+    assert model.next_due_at() == 5.0 + 1800
 
 
 def test_a_worker_may_have_several_jobs_in_hand_and_gives_all_back_in_order_when_it_is_lost() -> None:

@@ -70,7 +70,7 @@ class VirtualWire:
             handed = Response(200, encode(shown(job)), at, at) if reported and job is not None else NO_RESPONSE
             self._at(at if reported else self.now, lambda: self._step(steps, sample, handed))
             return
-        wake = min(step.until, self.endpoint.next_event_at() or step.until)
+        wake = min(step.until, self.endpoint.next_due_at())
         self._at(step.until if wake <= self.now else wake, lambda: self._hear(steps, sample, step))
 
     def _enter(self, steps: Flow, sample: Sample, step: Send) -> None:
@@ -136,7 +136,7 @@ class VirtualWire:
         if job.final or chunk_waits or self.now >= until:
             answered(200, self._stream_body(job) if streamed else encode(shown(job)))
             return
-        wakes = [until, self.endpoint.next_event_at() or until, chunk_at or until]
+        wakes = [until, self.endpoint.next_due_at(), chunk_at or until]
         self._at(min(wakes), lambda: self._hold(job_id, until, answered, streamed))
 
     def _stream_body(self, job: ServerJob) -> bytes:

@@ -25,6 +25,14 @@ def test_a_burst_within_the_limit_goes_at_once_and_the_next_waits_a_window() -> 
     assert pushed(SlidingWindowLimiter(Limit(3, 10)), 4) == [0.0, 0.0, 0.0, 10 + MARGIN_S]
 
 
+def test_a_limiter_shows_its_share_and_its_last_request() -> None:
+    limiter = SlidingWindowLimiter(Limit(3, 10))
+    assert repr(limiter) == "<SlidingWindowLimiter 3 per 10.1 s, none sent>"
+    limiter.set_limit(2)
+    limiter.record(4.0)
+    assert repr(limiter) == "<SlidingWindowLimiter 2 per 10.1 s, last sent at 4.000>"
+
+
 def test_spacing_spreads_a_push_over_the_window() -> None:
     at = pushed(SlidingWindowLimiter(Limit(100, 10), spaced=True), 250)
     spacing_s = (10 + MARGIN_S) / 100
