@@ -88,7 +88,7 @@ def test_a_time_is_written_as_people_write_it(value: float, text: str) -> None:
         (per_second, 20, '"20" is not a rate with its unit; write it like "20/s"'),
         (per_second, "-5/s", '"-5/s" is negative; a rate is zero or more'),
         (per_second, "20/week", 'unknown unit "week"'),
-        (per_second, "20 per 0 s", "counts over no time"),
+        (per_second, "20 per 0 s", "has a time of 0"),
         (window, "9" * 400 + "/s", "too large"),
         (fraction, 0.2, '"0.2" is not a share with its sign; write it like "1 %"'),
         (fraction, "101 %", 'write at most "100 %"'),
