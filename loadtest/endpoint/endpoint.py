@@ -110,7 +110,7 @@ class Endpoint:
     def retry(self, job_id: str, now: float) -> Job | None:
         """Put the job in the queue again if it is `retriable`, and return it; None if it is unknown or has expired.
 
-        A job that ended since the last `drain_ended` is no longer in its list after this: call `drain_ended` before.
+        The job leaves the list of `drain_ended`: call that before, if the job ended since the last call.
         """
         job = self.job(job_id, now)
         if job is not None and job.retriable:

@@ -1,4 +1,4 @@
-"""The endpoint's rate and concurrency limits, strict: a sliding log of the requests that were admitted."""
+"""The endpoint's rate and concurrency limits, strict: a sliding log of admitted requests."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class WorkerBackend(Protocol):
         ...
 
     def prepare_retry(self, job: Job) -> None:
-        """Fill in the work of a job that is tried once more."""
+        """Fill in the work of a job before it is tried once more."""
         ...
 
     def on_start(self, scheduler: JobScheduler, worker: Worker, how: StartKind) -> None:
@@ -56,7 +56,7 @@ class WorkerBackend(Protocol):
         ...
 
     def on_job_revoked(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
-        """Stop a job that the worker has and that was cancelled or timed out; its result is of no use."""
+        """Stop a job of the worker after it was cancelled or timed out; its result is not used."""
         ...
 
     def chunks(self, job: Job, now: float) -> list[Chunk]:
@@ -208,7 +208,7 @@ class JobScheduler:
             self._start(1)
 
     def end_early(self, job: Job, event: JobEvent) -> None:
-        """End an unfinished job that is cancelled or past a deadline; its worker, if any, is notified."""
+        """End an unfinished job by cancellation or a deadline; its worker, if any, is notified."""
         worker = self.fleet.by_id[job.worker_id] if job.worker_id is not None else None
         self._end(job, event)
         if worker is not None:

@@ -29,8 +29,8 @@ class SdkWorkerPool:
 
     Of the workers whose take is open, an active one gets the next job; of several, the one with the fewest jobs; of
     these, the one that became idle last, so that flex workers that are not needed can stop. Requests of a worker that
-    has left are ignored: its jobs are no longer its own. A worker that stopped for idleness is suspended for as long
-    as it may be revived.
+    has left are ignored: its jobs belong to the scheduler again. A worker that stopped for idleness is suspended for
+    as long as it may be revived.
     """
 
     def __init__(self, revived_within_s: float = 0.0) -> None:
@@ -77,7 +77,7 @@ class SdkWorkerPool:
             self.on_work_available(scheduler)
 
     def close_take(self, worker_id: str) -> list[Job]:
-        """Close a worker's take and return the jobs that were assigned to it."""
+        """Close a worker's take and return the jobs assigned to it."""
         sdk_worker = self._up.get(worker_id)
         if sdk_worker is None:
             return []
@@ -122,7 +122,7 @@ class SdkWorkerPool:
             job.posted.append((scheduler.now, chunk))
 
     def job_result(self, scheduler: JobScheduler, worker_id: str, job_id: str, result: Result) -> None:
-        """Take a job's result or progress from a worker; for a job that was revoked, note that it has stopped."""
+        """Take a job's result or progress from a worker; note that a revoked job has stopped."""
         sdk_worker, job = self._up.get(worker_id), self._job_of(scheduler, worker_id, job_id)
         if sdk_worker is None:
             return
@@ -204,7 +204,7 @@ class SdkWorkerPool:
         self.on_work_available(scheduler)
 
     def chunks(self, job: Job, now: float) -> list[Chunk]:
-        """Return the chunks that were posted since the last read."""
+        """Return the chunks posted since the last read."""
         posted = job.posted or []
         unread, job.chunks_read = [chunk for _, chunk in posted[job.chunks_read :]], len(posted)
         return unread

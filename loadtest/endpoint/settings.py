@@ -146,7 +146,7 @@ class QueueDelay(ScalerSettings):
         return self.queue_delay
 
     def to_json(self) -> dict[str, float | None]:
-        """Return the delay in seconds; there is no request count."""
+        """Return the delay in seconds, and a null request count."""
         return {"queue_delay_s": self.queue_delay, "request_count": None}
 
 

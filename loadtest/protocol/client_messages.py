@@ -21,7 +21,7 @@ _FINAL_NAMES = frozenset(name for name, state in _STATES.items() if state in FIN
 
 
 class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The part of a submission's options that limit its time and priority; None stands for the endpoint's default."""
+    """Limits of a submission's time, and its priority; None is the endpoint's default."""
 
     execution_timeout_ms: (
         Annotated[int, msgspec.Meta(ge=EXECUTION_TIMEOUT.min_ms, le=EXECUTION_TIMEOUT.max_ms)] | None

@@ -84,7 +84,7 @@ class Limit:
 def window_free_at(times: deque[float], requests: int, per_s: float) -> float:
     """Return when one more request leaves at most `requests` in every half-open window of `per_s` seconds.
 
-    `times` are those of the requests so far, in order; the result is -inf if there are fewer than `requests`.
+    `times` are those of the earlier requests, in order; the result is -inf if there are fewer than `requests`.
     """
     return times[-requests] + per_s if len(times) >= requests else -math.inf
 

@@ -24,7 +24,7 @@ _LETTERS = np.frombuffer(b"etaoinshrdlucmfwypvbgkjqxz", np.uint8)
 
 
 class Template(StrictModel):
-    """An input whose texts contain placeholders that are filled in for each job.
+    """An input whose texts contain placeholders to fill in for each job.
 
     `${seq}` is the job's number, `${integer 1 to 512}` a whole number, `${one of a | b}` one of several texts, and
     `${text 2 kB}` words of that length in total. A text that consists of one placeholder for a number becomes a

@@ -58,7 +58,7 @@ POLICIES = {
 
 @dataclass
 class PollGroup:
-    """The number of jobs in flight that are polled by one operation, and so share its limit."""
+    """The number of jobs in flight polled by one operation, which share its limit."""
 
     jobs: int = 0
 

@@ -68,7 +68,7 @@ class SlidingWindowLimiter:
 
 @dataclass
 class PeakWindow:
-    """The number of requests in the fullest window so far; a window is half-open and starts anywhere."""
+    """The number of requests in the fullest window yet; a window is half-open and starts anywhere."""
 
     span_s: float = 10.0
     peak: int = 0

@@ -1,4 +1,4 @@
-"""Quantities with their units: what is read, what is refused, and that what is written reads back the same."""
+"""Quantities with their units: valid ones, invalid ones, and texts that read back as the same value."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_share_reads_back_to_the_last_bit(value: float) -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(0.0, "0s"), (2.0, "2s"), (0.2, "200ms"), (90.0, "90s"), (0.0001, "0.1ms")]
 )
-def test_a_time_is_written_as_people_write_it(value: float, text: str) -> None:
+def test_a_time_is_written_in_readable_units(value: float, text: str) -> None:
     assert seconds_text(value) == text
 
 
@@ -97,7 +97,7 @@ def test_a_time_is_written_as_people_write_it(value: float, text: str) -> None:
         (byte_count, "10 mb", 'unknown unit "mb"'),
     ],
 )
-def test_what_is_no_quantity_is_refused_with_the_mend(read: object, wrong: object, says: str) -> None:
+def test_an_invalid_quantity_is_refused_with_an_example(read: object, wrong: object, says: str) -> None:
     assert callable(read)
     with pytest.raises(ValueError) as refusal:  # noqa: PT011 - the text is checked below
         read(wrong)

@@ -1,4 +1,4 @@
-"""An objective compared with a simulation: met, not met, or too close to tell."""
+"""An objective compared with a simulation: met, not met, or too close to decide."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The fewest workers for an objective, the highest rate for workers, the cheapest of scalers and idle timeouts.
 
-All settings that are compared meet the same jobs at the same times (common random numbers), so that they differ by
+All compared settings meet the same jobs at the same times (common random numbers), so that they differ by
 their settings and not by luck. More workers that always run then never make a job wait longer, and bisection is
 exact. With flex workers that is nearly so; a setting that was found is simulated once more before it is reported.
 """

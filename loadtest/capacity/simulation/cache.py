@@ -1,4 +1,4 @@
-"""Replications that were simulated recently, so that a search does not simulate them again."""
+"""Recently simulated replications, so that a search does not simulate them again."""
 
 from __future__ import annotations
 

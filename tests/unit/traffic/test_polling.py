@@ -13,11 +13,11 @@ def gaps(jobs: int = 1, **settings: object) -> list[float]:
     return [pacer.interval_s(polls) for polls in range(4)]
 
 
-def test_fixed_polls_are_evenly_spaced_however_many_jobs_there_are() -> None:
+def test_fixed_polls_are_evenly_spaced_for_any_number_of_jobs() -> None:
     assert gaps(jobs=10_000, policy="fixed") == [1, 1, 1, 1]
 
 
-def test_back_off_grows_to_its_most() -> None:
+def test_backoff_grows_to_its_maximum() -> None:
     assert gaps(policy="backoff", factor=2, max_interval="3s") == [1, 2, 3, 3]
 
 

@@ -1,4 +1,4 @@
-"""How workers pace their takes: found in runs whose truth is known, and simulated."""
+"""How workers pace their takes: estimated from runs whose truth is known, and simulated."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SECOND = TakePause.model_construct(duration=1.0, blocking_handler=False)
 SHORT = Workload("poisson", constant(0.05), take_pause=SECOND)
 
 
-def asked(service: object, take_pause: object, workers: int = 2) -> Scenario:
+def scenario_with(service: object, take_pause: object, workers: int = 2) -> Scenario:
     return scenario(
         endpoint={"workers": {"active": workers, "max": workers}, "service": service, "take_pause": take_pause}
     )
@@ -43,7 +43,7 @@ def asked(service: object, take_pause: object, workers: int = 2) -> Scenario:
 
 def made(service: object, take_pause: object, rate_per_s: float, jobs: int = 150) -> JobColumns:
     at_s = np.cumsum(np.random.default_rng(4).exponential(1 / rate_per_s, jobs)).tolist()
-    return jobs_of(table_of(asked(service, take_pause), at_s))
+    return jobs_of(table_of(scenario_with(service, take_pause), at_s))
 
 
 SHORT_TIMES = ["40ms", "60ms", "110ms"]
@@ -63,20 +63,20 @@ def test_a_pause_shows_in_the_takes_that_jobs_waited_for(
     service: object, take_pause: object, rate_per_s: float, blocked: bool
 ) -> None:
     found = estimate_pattern([(ELSEWHERE, made(service, take_pause, rate_per_s))])
-    lasts = asked(service, take_pause).endpoint.take_pause.duration
+    lasts = scenario_with(service, take_pause).endpoint.take_pause.duration
     assert found.evidence is Source.SEEN
     assert (found.pause_s, found.blocked) == (pytest.approx(lasts, abs=0.002), blocked)
     assert found.waited_for >= 20
 
 
 @pytest.mark.parametrize("service", [SHORT_TIMES, LONG_TIMES, "1s"])
-def test_workers_that_take_the_next_job_at_once_have_none(service: object) -> None:
-    busy = 2 * 0.8 / asked(service, "0s").endpoint.service_time.mean_s()
+def test_workers_that_take_the_next_job_at_once_have_no_pause(service: object) -> None:
+    busy = 2 * 0.8 / scenario_with(service, "0s").endpoint.service_time.mean_s()
     found = estimate_pattern([(HANDLER, made(service, "0s", busy))])
     assert (found.pause_s, found.evidence) == (0.0, Source.SEEN)
 
 
-def test_where_too_few_jobs_waited_the_sdk_does_as_its_source_says_unless_takes_speak_against_it() -> None:
+def test_the_sdk_s_pause_is_assumed_if_too_few_jobs_waited_unless_takes_contradict_it() -> None:
     quiet = made(SHORT_TIMES, "0s", 0.02)
     assert estimate_pattern([(ELSEWHERE, quiet)]) == NONE_SEEN
     found = estimate_pattern([(HANDLER, quiet)])
@@ -86,7 +86,7 @@ def test_where_too_few_jobs_waited_the_sdk_does_as_its_source_says_unless_takes_
     assert estimate_pattern([(HANDLER, made(SHORT_TIMES, "0s", 0.5))]) == NONE_SEEN
 
 
-def test_a_job_that_met_the_pause_tells_nothing_of_dispatch() -> None:
+def test_a_job_that_met_the_pause_does_not_count_as_dispatch() -> None:
     jobs = made(SHORT_TIMES, "1s", 1.2)
     found, work = calibrate([MeasuredRun("made", HANDLER, jobs)])
     assert (found.dispatch_ms.p50, work.take_pause.duration) == (0, pytest.approx(1.0, abs=0.002))
@@ -95,11 +95,11 @@ def test_a_job_that_met_the_pause_tells_nothing_of_dispatch() -> None:
     assert found.execution_mean_ms.value == pytest.approx(70, abs=10)
 
 
-def test_settings_of_simulated_workers_are_taken_as_they_stand() -> None:
-    paced = asked(SHORT_TIMES, "1s")
+def test_the_pause_of_simulated_workers_is_read_from_settings() -> None:
+    paced = scenario_with(SHORT_TIMES, "1s")
     found, _ = calibrate([MeasuredRun("made", paced, made(SHORT_TIMES, "1s", 1.2))])
     assert (found.pattern.pause_s, found.pattern.evidence) == (1.0, Source.SETTINGS)
-    plain = asked(SHORT_TIMES, "0s")
+    plain = scenario_with(SHORT_TIMES, "0s")
     both, work = calibrate(
         [MeasuredRun("a", paced, made(SHORT_TIMES, "1s", 1.2)), MeasuredRun("b", plain, made(SHORT_TIMES, "0s", 1.2))]
     )
@@ -116,7 +116,7 @@ def test_short_jobs_wait_as_if_each_took_the_whole_pause() -> None:
     assert short.billed_s == long.billed_s
 
 
-def test_what_limits_workers_is_how_long_they_are_occupied() -> None:
+def test_occupancy_includes_the_rest_of_the_pause() -> None:
     assert SHORT.occupancy.mean_s() == 1.0
     assert Workload("poisson", measured(np.array([0.5, 1.5])), take_pause=SECOND).occupancy.mean_s() == 1.5
     distribution = LogNormal.model_construct(median=0.5, sigma=0.5)
@@ -127,9 +127,9 @@ def test_what_limits_workers_is_how_long_they_are_occupied() -> None:
     )
     assert SHORT.occupancy is not SHORT.service
     assert Workload("poisson", constant(0.05)).occupancy == constant(0.05)
-    question = Problem(parse_gate("delay p95 < 1s"), SHORT)
-    assert question.limit_per_s(fixed(4)) == 4.0
-    assert question.min_stable_workers(2.5) == 3
+    problem = Problem(parse_gate("delay p95 < 1s"), SHORT)
+    assert problem.limit_per_s(fixed(4)) == 4.0
+    assert problem.min_stable_workers(2.5) == 3
     assert not settles(SHORT, fixed(2), 2.0)
     assert not can_reach_steady_state(SHORT, fixed(2), 1.99)
     found = predict(SHORT, fixed(2), 1.0, replications(SHORT, fixed(2), 1.0, SimulationBudget(4, 1000)))
@@ -137,17 +137,17 @@ def test_what_limits_workers_is_how_long_they_are_occupied() -> None:
     assert found.utilisation.value == pytest.approx(0.5, abs=0.03)
 
 
-def test_the_vendor_s_rule_goes_by_execution_and_the_formulas_by_occupied_time() -> None:
+def test_the_vendor_s_rule_uses_executions_and_the_formulas_occupied_time() -> None:
     found = analytic_estimate(QueueModel(4, 2.0, 1.0, 1.0, 0.0), 2.0, 0.05)
     assert (found.vendor_workers, found.vendor_load, found.offered_load) == (1, pytest.approx(0.1), 2.0)
 
 
-def test_a_plan_needs_workers_for_the_pauses() -> None:
+def test_a_plan_includes_workers_for_the_pauses() -> None:
     calibration, work = calibrate([MeasuredRun("made", HANDLER, made(SHORT_TIMES, "1s", 1.2))])
-    question = Problem(
+    problem = Problem(
         parse_gate("delay p95 < 1s"), work, look=SimulationBudget(3, 1000), confirm=SimulationBudget(4, 1500)
     )
-    found = plan(question, calibration, 2.0)
+    found = plan(problem, calibration, 2.0)
     assert found.answer.prediction.setting == fixed(4)
     assert found.curves.vendor.standing is ObjectiveStatus.NOT_MET
     assert found.curves.limit_per_s == pytest.approx(4, rel=0.01)

@@ -1,4 +1,4 @@
-"""A day of parts, each settled at its own rate: what holds of it whatever is drawn."""
+"""A day of parts, each settled at its own rate: properties of any draw."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_delay_of_two_parts_is_their_mixture_by_jobs() -> None:
     assert found.billed_workers.value == pytest.approx(5)
 
 
-def test_a_part_without_jobs_costs_what_its_idle_workers_do() -> None:
+def test_a_part_without_jobs_bills_its_idle_workers() -> None:
     work = Workload(profile([0, 1]), constant(1.0))
     run = replication(work, fixed(3), 1.0, 2000, 1)
     assert run.billed_s == pytest.approx(3 * run.window_s)
