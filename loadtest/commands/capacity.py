@@ -180,9 +180,7 @@ def _planned(
     alternatives: Alternatives,
     map_fn: MapFn,
 ) -> Plan:
-    """Return the plan; raises UsageError if nothing meets the objective, or no cold start was observed for flex
-    workers.
-    """
+    """Return the plan; raises UsageError if nothing meets the objective, or flex workers lack a cold start time."""
     if alternatives.pairs() or (named is not None and not named.fixed):
         _require_cold_start(problem.workload, calibration)
         idle_s = [named.idle_timeout_s] if named is not None and not named.fixed else []

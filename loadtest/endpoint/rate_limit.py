@@ -25,9 +25,7 @@ class RateLimiter:
         self._concurrent = 0
 
     def admit(self, now: float, running: int = 0) -> float | None:
-        """Admit and count the request and return None; if it is over a limit, return the seconds after which it may
-        come.
-        """
+        """Count the request and return None; if it is over a limit, return the seconds after which it may come."""
         limit, log = self._limit, self._admitted
         while log and now >= log[0] + limit.per_s:
             log.popleft()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from loadtest.endpoint.fleet import Fleet
 from loadtest.endpoint.job import Job
@@ -15,27 +15,26 @@ from loadtest.protocol.operations import JobState
 _IN_QUEUE = JobState.IN_QUEUE  # a module constant, since access through the enum is slow
 
 
-class Scaler(Protocol):
+class Scaler:
     """The decision how many workers to start; the caller keeps to the fleet's maximum."""
 
     def queued(self, job: Job, jobs: int, fleet: Fleet) -> int:
         """Return how many workers to start now that `job` waits, with `jobs` in queue and in progress that scale."""
-        ...
+        raise NotImplementedError
 
     def dequeued(self, job: Job) -> None:
         """Note that the job waits no longer."""
-        ...
 
     def next_due_at(self) -> float:
-        """Return when to decide again, in epoch seconds; infinite if there is nothing to wait for."""
-        ...
+        """Return when to decide again, in epoch seconds; infinite if only a new job can need more workers."""
+        return math.inf
 
     def decide(self, fleet: Fleet) -> int:
         """Return how many workers to start at the time that `next_due_at` returned."""
-        ...
+        return 0
 
 
-class QueueDelayScaler:
+class QueueDelayScaler(Scaler):
     """Starts one worker for each job that has waited as long as the threshold, unless one is already starting for it.
 
     Workers that are starting count for the jobs past the threshold, one each, oldest first. So five jobs at once
@@ -82,7 +81,7 @@ class QueueDelayScaler:
             within.popleft()
 
 
-class RequestCountScaler:
+class RequestCountScaler(Scaler):
     """Keeps ceil((jobs in queue + jobs in progress) / value) workers."""
 
     def __init__(self, settings: RequestCount) -> None:
@@ -91,17 +90,6 @@ class RequestCountScaler:
     def queued(self, job: Job, jobs: int, fleet: Fleet) -> int:
         """Return how many workers are missing."""
         return max(0, math.ceil(jobs / self._value) - fleet.up)
-
-    def dequeued(self, job: Job) -> None:
-        """Do nothing: fewer jobs never need more workers."""
-
-    def next_due_at(self) -> float:
-        """Return infinity: only a new job can need more workers."""
-        return math.inf
-
-    def decide(self, fleet: Fleet) -> int:
-        """Return 0."""
-        return 0
 
 
 _SCALERS: dict[type[ScalerSettings], Callable[[Any], Scaler]] = {

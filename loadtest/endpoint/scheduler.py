@@ -37,39 +37,30 @@ class WorkerBackend(Protocol):
 
     def prepare(self, job: Job, submission: Submission) -> None:
         """Fill in what is known of the work of a job that was just submitted."""
-        ...
 
     def prepare_retry(self, job: Job) -> None:
         """Fill in the work of a job before it is tried once more."""
-        ...
 
     def on_start(self, scheduler: JobScheduler, worker: Worker, how: StartKind) -> None:
         """Start a worker; call `JobScheduler.ready` when its start is over."""
-        ...
 
     def on_stop(self, worker: Worker) -> None:
         """Stop a worker that was idle for the idle timeout; it takes no more jobs."""
-        ...
 
     def on_work_available(self, scheduler: JobScheduler) -> None:
         """Give waiting jobs to idle workers, if there are both."""
-        ...
 
     def on_job_revoked(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
         """Stop a job of the worker after it was cancelled or timed out; its result is not used."""
-        ...
 
     def chunks(self, job: Job, now: float) -> list[Chunk]:
         """Return the chunks of a job since the last call."""
-        ...
 
     def next_due_at(self) -> float:
         """Return when a worker next does something that no client triggers; infinite if nothing is due."""
-        ...
 
     def step(self, scheduler: JobScheduler) -> None:
         """Carry out the one thing that is due now, at `scheduler.now`."""
-        ...
 
 
 class JobScheduler:

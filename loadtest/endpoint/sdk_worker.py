@@ -73,9 +73,7 @@ class SdkWorker(msgspec.Struct, eq=False):
     draining: bool = False
 
     def due(self) -> tuple[float, ExitReason | None]:
-        """Return when the worker next does something by itself, and why it then leaves; None as the reason for its
-        launch.
-        """
+        """Return when the worker next does something by itself, and why it then leaves; None for its launch."""
         if not self.launched:
             return self.launch_at, None
         if self.worker.starting:

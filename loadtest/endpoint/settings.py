@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from loadtest.endpoint.distributions import Constant, Distribution
 from loadtest.endpoint.take_pause import NO_PAUSE, TakePauseText
 from loadtest.protocol.operations import (
     CHUNK_LIMIT_BYTES,
@@ -24,83 +22,7 @@ from loadtest.protocol.operations import (
     LimitText,
     Op,
 )
-from loadtest.units import Bytes, Fraction, Seconds, StrictModel, filled_from_file, quoted, seconds, seconds_text
-
-
-class Constant(StrictModel):
-    """A time that is always the same."""
-
-    constant: Seconds
-    """The time."""
-
-    def mean_s(self) -> float:
-        """Return the mean in seconds."""
-        return self.constant
-
-
-class LogNormal(StrictModel):
-    """A log-normal time, by its median and `sigma`, the standard deviation of its natural logarithm."""
-
-    median: Seconds
-    """Half of the times are shorter."""
-    sigma: Annotated[float, Field(gt=0, le=4, examples=[0.3])]
-    """The standard deviation of the time's natural logarithm; 0.5 puts the p95 at 2.3 medians."""
-
-    def mean_s(self) -> float:
-        """Return the mean in seconds: median · exp(sigma² / 2)."""
-        return self.median * math.exp(self.sigma**2 / 2)
-
-
-class Empirical(StrictModel):
-    """Times drawn with equal probability from measured values."""
-
-    values: tuple[Seconds, ...] = ()
-    """The measured times."""
-    file: Path | None = None
-    """A file of times with units, one per line; it is read when loaded, unless `values` are given."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _values_of_file(cls, value: object, info: ValidationInfo) -> object:
-        return filled_from_file(value, "values", info.context)
-
-    @model_validator(mode="after")
-    def _has_values(self) -> Empirical:
-        if not self.values:
-            raise ValueError('no times to draw from; write values like ["1.2s", "0.9s"], or name a file of them')
-        return self
-
-    def mean_s(self) -> float:
-        """Return the mean in seconds."""
-        return float(np.mean(self.values))
-
-
-def _distribution_from_text(value: object) -> object:
-    if isinstance(value, (str, int, float)):
-        return {"constant": value}
-    if isinstance(value, (list, tuple)):
-        return {"values": value}
-    return value
-
-
-def _distribution_kind(value: object) -> str:
-    keys = value if isinstance(value, dict) else getattr(value, "__dict__", {})
-    if "values" in keys or "file" in keys:
-        return "measured"
-    return "log-normal" if "median" in keys or "sigma" in keys else "constant"
-
-
-Distribution = Annotated[
-    Annotated[Constant, Tag("constant")]
-    | Annotated[LogNormal, Tag("log-normal")]
-    | Annotated[Empirical, Tag("measured")],
-    Discriminator(_distribution_kind),
-    BeforeValidator(
-        _distribution_from_text,
-        json_schema_input_type=Seconds | tuple[Seconds, ...] | Constant | LogNormal | Empirical,
-    ),
-]
-"""How a time varies: "200ms", `{median: 200ms, sigma: 0.5}`, a list of measured times, or a file of them."""
+from loadtest.units import Bytes, Fraction, Seconds, StrictModel, quoted, seconds, seconds_text
 
 
 class Workers(StrictModel):
@@ -221,9 +143,7 @@ class Chunks(StrictModel):
 
 
 class StreamAnswers(StrictModel):
-    """The responses of `/stream`: `form` is status (read by the SDKs) or array (the older form), held open for
-    `hold`.
-    """
+    """The responses of `/stream`: `form` is status (what SDKs read) or array (the older form), held for `hold`."""
 
     form: Literal["status", "array"] = "status"
     """`status` is an object with the job's status, `array` the older bare list of chunks."""
@@ -239,8 +159,7 @@ class Policy(StrictModel):
     ttl: Annotated[Seconds, Field(gt=0)] = JOB_TTL.default_ms / 1000
     """How long after its submission a job may be unfinished; then it is removed, and its status is 404."""
     timeout_outcome: Literal["TIMED_OUT", "FAILED"] = "TIMED_OUT"
-    """The outcome of a job past its execution timeout: TIMED_OUT as documented, FAILED as seen on the live service.
-    """
+    """The outcome of a job past its execution timeout: as documented, or FAILED as seen on the live service."""
 
 
 class Payloads(StrictModel):
@@ -335,7 +254,7 @@ class EndpointSettings(StrictModel):
         return self
 
     @property
-    def service_time(self) -> Constant | LogNormal | Empirical:
+    def service_time(self) -> Distribution:
         """Return the time in the handler of a job without chunks; 200 ms by default."""
         return self.service if self.service is not None else Constant(constant="200ms")
 

@@ -26,9 +26,7 @@ class TakePause(StrictModel):
     duration: Seconds = 0.0
     """From a take until the worker looks for the next job; 0 for at once."""
     blocking_handler: bool = False
-    """Whether a worker that still works when a pause ends looks one pause after the job's end, not at the next
-    multiple.
-    """
+    """Whether a worker still at work when a pause ends looks one pause after the job, not at the next multiple."""
 
     def occupancy_s(self, execution_s: float) -> float:
         """Return how many seconds after a take the worker looks for the next job, if the job takes `execution_s`."""

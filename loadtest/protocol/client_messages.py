@@ -6,13 +6,14 @@ All times here are integer milliseconds, as on the wire. A missing or negative t
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from loadtest.errors import InvalidResponse
 from loadtest.protocol.operations import ALIASES, EXECUTION_TIMEOUT, FINAL, JOB_TTL, JobState
 
+T = TypeVar("T")
 Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
 ABSENT = msgspec.Raw()
 """The value of a field that is not there; only this very object is left out when encoding."""
@@ -141,10 +142,7 @@ _tokens_decoder = msgspec.json.Decoder(Tokens)
 
 def decode_job(body: bytes) -> JobResponse:
     """Return the job in a response; raises InvalidResponse if it is invalid or a completed job lacks its times."""
-    try:
-        job = _job_decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        raise InvalidResponse(f"not a job: {error}") from None
+    job = decode(_job_decoder, body, "job")
     state = _STATES.get(job.status)
     if state is None:
         raise InvalidResponse(f'unknown job status "{job.status}"')
@@ -155,23 +153,25 @@ def decode_job(body: bytes) -> JobResponse:
 
 def decode_stream(body: bytes) -> StreamResponse:
     """Return the chunks of `/stream`, in either of its two forms; raises InvalidResponse if it is neither."""
-    try:
-        if body.lstrip().startswith(b"["):
-            return StreamResponse(_chunks_decoder.decode(body))
-        response = _stream_decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        raise InvalidResponse(f"not a stream: {error}") from None
+    if body.lstrip().startswith(b"["):
+        return StreamResponse(decode(_chunks_decoder, body, "stream"))
+    response = decode(_stream_decoder, body, "stream")
     if response.status not in _STATES:
         raise InvalidResponse(f'unknown job status "{response.status}"')
     return response
 
 
+def decode(decoder: msgspec.json.Decoder[T], body: bytes, name: str) -> T:
+    """Return the message in a body; raises InvalidResponse, which calls the message by this name."""
+    try:
+        return decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise InvalidResponse(f"not a {name}: {error}") from None
+
+
 def decode_health(body: bytes) -> Health:
     """Return the response of `/health`; raises InvalidResponse if it is invalid."""
-    try:
-        return _health_decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        raise InvalidResponse(f"not a health answer: {error}") from None
+    return decode(_health_decoder, body, "health answer")
 
 
 def token_counts(raw: msgspec.Raw) -> Tokens:

@@ -10,8 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from loadtest.errors import InvalidResponse
-from loadtest.protocol.client_messages import ABSENT, Chunk
+from loadtest.protocol.client_messages import ABSENT, Chunk, decode
 
 
 class WorkerOp(StrEnum):
@@ -58,15 +57,9 @@ _chunk_decoder = msgspec.json.Decoder(Chunk)
 
 def decode_result(body: bytes) -> Result:
     """Return a worker's result of a job; raises InvalidResponse if it is invalid."""
-    try:
-        return _result_decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        raise InvalidResponse(f"not a result: {error}") from None
+    return decode(_result_decoder, body, "result")
 
 
 def decode_chunk(body: bytes) -> Chunk:
     """Return a chunk from a worker; raises InvalidResponse if it is invalid."""
-    try:
-        return _chunk_decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        raise InvalidResponse(f"not a chunk: {error}") from None
+    return decode(_chunk_decoder, body, "chunk")

@@ -51,8 +51,7 @@ class JsonLines(StrictModel):
     lines: Annotated[tuple[Any, ...], Field(min_length=1)]
     """The inputs."""
     order: Literal["shuffled", "in turn"] = "shuffled"
-    """Each input is used once before any is used again: in an order drawn from the seed, or in the order of the file.
-    """
+    """Each input is used once before any is used again: in an order drawn from the seed, or in file order."""
 
     @model_validator(mode="before")
     @classmethod

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from loadtest.protocol.operations import Limit, window_free_at
 
 MARGIN_S = 0.1
-"""The difference between two requests' travel times to the server that is allowed for: the window that is kept is
-longer by this much, so that the server does not see smaller gaps than the limit allows.
-"""
+"""The window is longer by this much, since travel times to the server may differ by it between two requests."""
 TRIM_BATCH = 65_536
 """This many times that are older than the window are removed together."""
 CATCH_UP_S = 0.05

@@ -14,9 +14,8 @@ from loadtest.analyze.worker_uptime import WorkerUptime
 from loadtest.capacity.simulation.predict import percentile
 from loadtest.capacity.simulation.simulate import simulate_jobs, uptime_and_billed_s, workers_up_at
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, endpoint_settings, measured, revival
-from loadtest.endpoint.distributions import sample
+from loadtest.endpoint.distributions import Distribution, Empirical, sample
 from loadtest.endpoint.fleet import Worker
-from loadtest.endpoint.settings import Distribution, Empirical
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import OpenLoad
@@ -42,9 +41,7 @@ class RunModel:
 
 @dataclass(frozen=True)
 class Replica:
-    """The figures of one simulated copy, by name; `late` is the share of its jobs that end after the job timeout or
-    drain.
-    """
+    """The figures of one simulated copy; `late` is the share of its jobs that end after the job timeout or drain."""
 
     figures: dict[str, float]
     late: float

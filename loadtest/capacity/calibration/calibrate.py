@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from loadtest.analyze.jobs import JobColumns
+from loadtest.analyze.jobs import Floats, JobColumns
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN, start_kinds, worker_waits
 from loadtest.analyze.stats.block_bootstrap import autocorrelations, serial_dependence
 from loadtest.analyze.stats.quantiles import quantiles
@@ -19,13 +18,12 @@ from loadtest.capacity.calibration.take_pattern import NONE_SEEN, TakePattern, e
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.arrivals import Process, Profile, gap_variation, peak
 from loadtest.capacity.simulation.workload import Workload, constant, measured, occupied_s, revival
-from loadtest.endpoint.settings import Distribution, EndpointSettings, Revival
+from loadtest.endpoint.distributions import Distribution
+from loadtest.endpoint.settings import EndpointSettings, Revival
 from loadtest.endpoint.take_pause import TakePause
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad
-
-Floats = NDArray[np.float64]
 
 MIN_JOBS = 100
 """The number of completed jobs below which a calibration is refused."""

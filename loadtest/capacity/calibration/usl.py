@@ -11,12 +11,11 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize, special
 
+from loadtest.analyze.jobs import Floats
 from loadtest.capacity.estimates import Estimate
 
-Floats = NDArray[np.float64]
 MIN_POINTS = 4
 """Three parameters fit any three points exactly, which leaves no estimate of the error."""
 _MAX_EXTRAPOLATION = 10

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from loadtest.analyze.jobs import Floats
 from loadtest.analyze.stats.quantiles import nearest_rank
 from loadtest.capacity.estimates import Estimate, estimate
 from loadtest.capacity.queueing_formulas import offered_load
@@ -15,8 +15,6 @@ from loadtest.capacity.simulation.arrivals import peak
 from loadtest.capacity.simulation.cache import ReplicationCache
 from loadtest.capacity.simulation.simulate import COLD, REVIVED, Replication, replication
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload
-
-Floats = NDArray[np.float64]
 
 
 class SimulationBudget(msgspec.Struct, frozen=True):

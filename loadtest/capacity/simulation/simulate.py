@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest.analyze.jobs import Floats
 from loadtest.capacity.simulation.arrivals import Profile, arrivals_at, gap_variation, parts_of
 from loadtest.capacity.simulation.workload import (
     WorkerConfig,
@@ -31,16 +32,12 @@ from loadtest.endpoint.job import Job
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol.operations import Op
 
-Floats = NDArray[np.float64]
-
 WARM, REVIVED, COLD = 0, 1, 2
 """The state of the worker that a job met; as in `analyze.start_kinds`, but known and not inferred."""
 WARM_UP = 0.25
 """The first part of each replication's time, which is left out: it begins with an empty queue and no flex worker."""
 _SETTLING = 4
-"""A replication is this many times as long as a flex worker's start, idle time and threshold together; the first of
-them is the warm-up.
-"""
+"""The length of a replication, in starts, idle times and thresholds of a flex worker; the first is the warm-up."""
 _NO_THRESHOLD_S = 4.0
 """The threshold to calculate with if the scaler has none: the default queue delay."""
 _RELAXATIONS = 16

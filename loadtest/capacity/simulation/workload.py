@@ -13,18 +13,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from loadtest.capacity.simulation.arrivals import Process
-from loadtest.endpoint.settings import (
-    Constant,
-    Distribution,
-    Empirical,
-    EndpointSettings,
-    LogNormal,
-    QueueDelay,
-    Retention,
-    Revival,
-    ScalerSettings,
-    Workers,
-)
+from loadtest.endpoint.distributions import Constant, Distribution, Empirical, LogNormal
+from loadtest.endpoint.settings import EndpointSettings, QueueDelay, Retention, Revival, ScalerSettings, Workers
 from loadtest.endpoint.take_pause import NO_PAUSE, TakePause
 from loadtest.units import seconds_text
 
@@ -34,9 +24,7 @@ _KEEP_FOREVER = Retention.model_construct(run=math.inf, runsync=math.inf)
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, rename={"max_workers": "most", "scaler": "scaling"}):
-    """The workers of an endpoint: `active` always run, flex workers are started on demand up to `max_workers` in
-    total.
-    """
+    """The workers of an endpoint: `active` always run, flex workers start on demand up to `max_workers` in total."""
 
     active: int
     max_workers: int

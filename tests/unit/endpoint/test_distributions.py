@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from loadtest.endpoint.distributions import BLOCK, sample, sample_stream
-from loadtest.endpoint.settings import Constant, Distribution, Empirical, LogNormal
+from loadtest.endpoint.distributions import BLOCK, Constant, Distribution, Empirical, LogNormal, sample, sample_stream
 
 distribution = TypeAdapter[Constant | LogNormal | Empirical](Distribution).validate_python
 

@@ -10,7 +10,7 @@ import numpy as np
 from loadtest.capacity.backtest.attribution import Cause
 from loadtest.capacity.backtest.backtest import HeldOut, backtest
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, constant, fixed, measured
-from loadtest.endpoint.settings import Empirical
+from loadtest.endpoint.distributions import Empirical
 from loadtest.scenario.model import Scenario
 from tests.unit.analyze.rows import scenario
 from tests.unit.capacity.made import held_out

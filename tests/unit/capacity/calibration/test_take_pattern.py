@@ -22,7 +22,8 @@ from loadtest.capacity.simulation.workload import (
     fixed,
     measured,
 )
-from loadtest.endpoint.settings import LogNormal, QueueDelay
+from loadtest.endpoint.distributions import LogNormal
+from loadtest.endpoint.settings import QueueDelay
 from loadtest.endpoint.take_pause import TakePause
 from loadtest.scenario.gates import parse_gate
 from loadtest.scenario.model import Scenario

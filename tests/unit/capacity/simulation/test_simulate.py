@@ -31,7 +31,8 @@ from loadtest.capacity.simulation.workload import (
     measured,
     revival,
 )
-from loadtest.endpoint.settings import LogNormal, RequestCount
+from loadtest.endpoint.distributions import LogNormal
+from loadtest.endpoint.settings import RequestCount
 from loadtest.traffic.settings import Gamma, Trace
 
 EXPONENTIAL = measured(-np.log1p(-(np.arange(20_000) + 0.5) / 20_000))
