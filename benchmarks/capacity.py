@@ -16,11 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 
-import msgspec
-
 from benchmarks.served import LOADTEST
 from loadtest.capacity.backtest.backtest import FigureCheck
-from loadtest.capacity.planning.plan import BacktestReport
+from loadtest.capacity.planning.plan import BacktestReport, decode_plan
 from loadtest.errors import ExitCode
 
 SCENARIO = "scenarios/capacity.yaml"
@@ -93,7 +91,7 @@ def one_round(directory: Path, number: int) -> list[Outcome]:
     checks = [option for name in HELD_OUT for option in ("--check", str(directory / name))]
     subprocess.run([*LOADTEST, "capacity", str(directory / CALIBRATION), *checks], check=True)
     written = (directory / CALIBRATION / "capacity.json").read_bytes()
-    checked = msgspec.json.decode(written, type=BacktestReport)
+    checked = decode_plan(written, BacktestReport)
     return [Outcome(check.scenario, figure) for check in checked.checks for figure in check.figures]
 
 

@@ -1,4 +1,7 @@
-"""The error family: what went wrong on our side, where, and how to mend it; and the exit codes."""
+"""The errors that end a command, and the exit codes.
+
+An exception here is an error on this side of the wire; an error of the target is recorded with its sample.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What `loadtest run` and `loadtest gate` end with."""
+    """The exit codes of `loadtest run` and `loadtest gate`."""
 
     PASS = 0
     FAIL = 1
@@ -19,34 +22,34 @@ class ExitCode(IntEnum):
 
 
 class LoadtestError(Exception):
-    """A fault on our side of the wire; its text is one line that names the thing, the place and the mend."""
+    """An error on this side of the wire; its text is one line that names the problem, its place and the fix."""
 
     exit_code = ExitCode.USAGE
 
 
 class UsageError(LoadtestError):
-    """A command was called in a way that cannot work."""
+    """A command was called with arguments that cannot work."""
 
 
 class ScenarioError(LoadtestError):
-    """A scenario, or another file that the user wrote, cannot be understood or cannot be run."""
+    """A scenario, or another file of the user, cannot be understood or cannot be run."""
 
 
 class RunDirectoryError(LoadtestError):
-    """A run directory is missing, taken, or lacks what is needed."""
+    """A run directory is missing, already exists, or lacks data."""
 
 
 class RecordingError(LoadtestError):
-    """Samples could not be written; the run cannot go on, what was written stays readable."""
+    """Samples could not be written; the run cannot go on, samples written before stay readable."""
 
     exit_code = ExitCode.ABORTED
 
 
 class RunAborted(LoadtestError):
-    """The run cannot start or must not go on: the target, an abort rule or a ceiling says so."""
+    """The run cannot start or must not go on, because of the target, an abort rule or a ceiling."""
 
     exit_code = ExitCode.ABORTED
 
 
 class InvalidResponse(LoadtestError):
-    """The target answered something that its protocol does not allow."""
+    """The target sent a response that its protocol does not allow."""

@@ -1,7 +1,7 @@
-"""Where "2s", "20/s", "10 MB" and "1 %" become numbers in base units, and back.
+"""Texts with units such as "2s", "20/s", "10 MB" and "1 %" as numbers in base units, and back.
 
-Base units are seconds, events per second, bytes, and fractions of one. A number without its unit is
-refused, since `timeout: 30` means milliseconds to one reader and minutes to the next.
+Base units are seconds, events per second, bytes, and fractions of one. A number without its unit is refused, since
+`timeout: 30` means milliseconds to one reader and minutes to the next.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _RATE = re.compile(rf"{_NUMBER}\s*(?:/|per)\s*{_NUMBER}?\s*([A-Za-z]+)")
 _PERCENT = re.compile(rf"{_NUMBER}\s*%")
 
 
-_SHOWN_LENGTH = 100
+_MAX_QUOTED = 100
 
 
 def quoted(value: object) -> str:
-    """A value from a file as a message names it."""
+    """Return a value from a file as a message quotes it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
@@ -40,7 +40,7 @@ def quoted(value: object) -> str:
     if isinstance(value, (dict, list, tuple)):
         return "a mapping" if isinstance(value, dict) else "a list"
     text = " ".join(str(value).split())
-    return f'"{text}"' if len(text) <= _SHOWN_LENGTH else f'"{text[:_SHOWN_LENGTH]}…"'
+    return f'"{text}"' if len(text) <= _MAX_QUOTED else f'"{text[:_MAX_QUOTED]}…"'
 
 
 def last_lines(text: str, count: int) -> str:
@@ -49,11 +49,13 @@ def last_lines(text: str, count: int) -> str:
 
 
 def _match(pattern: re.Pattern[str], text: object, what: str, unit: str, default: str) -> re.Match[str]:
-    """The parts of a quantity; ValueError says what the text lacks and how to write it."""
+    """Return the parts of a quantity; raises ValueError with an example of the right form."""
     plain = str(text).strip()
     number = isinstance(text, (str, int, float)) and not isinstance(text, bool)
     if number and re.match(r"-\s*\.?[0-9]", plain):
-        raise ValueError(f"{quoted(text)} is negative; {what.partition(' with ')[0]} is zero or more")
+        raise ValueError(
+            f'{quoted(text)} is negative; {what.partition(" with ")[0]} is zero or more, like "{default}"'
+        )
     match = pattern.fullmatch(plain)
     if match is None or not isinstance(text, str):
         example = plain + unit if unit and number and re.fullmatch(_NUMBER, plain) else default
@@ -68,66 +70,66 @@ def _scale(text: object, unit: str, table: dict[str, Decimal]) -> Decimal:
 
 
 def seconds(text: object) -> float:
-    """A length of time such as "200ms", "2s" or "5 min", in seconds; ValueError where the unit is missing."""
+    """Return a time such as "200ms", "2s" or "5 min" in seconds; raises ValueError if the unit is missing."""
     match = _match(_QUANTITY, text, "a time with its unit", "s", "30s")
     return float(Decimal(match[1]) * _scale(text, match[2], _SECONDS))
 
 
 def byte_count(text: object) -> int:
-    """A size such as "512 kB" or "10 MB", in bytes; ValueError where the unit is missing."""
+    """Return a size such as "512 kB" or "10 MB" in bytes; raises ValueError if the unit is missing."""
     match = _match(_QUANTITY, text, "a size with its unit", " kB", "10 kB")
     return round(Decimal(match[1]) * _scale(text, match[2], _BYTES))
 
 
 def window(text: object) -> tuple[float, float]:
-    """A count over a time, such as "1000 per 10 s", "20/s" or "6/min", as (count, seconds)."""
+    """Return a count over a time, such as "1000 per 10 s", "20/s" or "6/min", as (count, seconds)."""
     match = _match(_RATE, text, "a rate with its unit", "/s", "20/s")
     count, span_s = float(match[1]), float(Decimal(match[2] or 1) * _scale(text, match[3], _SECONDS))
     if span_s == 0:
-        raise ValueError(f'{quoted(text)} counts over no time; write it like "20/s"')
+        raise ValueError(f'{quoted(text)} has a time of 0; write it like "20/s"')
     if isinf(count) or isinf(span_s):
-        raise ValueError(f"{quoted(text)} is too large to count with")
+        raise ValueError(f'{quoted(text)} is too large to count with; write it like "20/s"')
     return count, span_s
 
 
 def per_second(text: object) -> float:
-    """A rate such as "20/s", "6/min" or "1000 per 10 s", in events per second."""
+    """Return a rate such as "20/s", "6/min" or "1000 per 10 s" in events per second."""
     count, span_s = window(text)
     return count / span_s
 
 
 def fraction(text: object) -> float:
-    """A share such as "1 %", as a fraction of one; ValueError above 100 % or without the sign."""
+    """Return a share such as "1 %" as a fraction of one; raises ValueError above 100 % or without the sign."""
     match = _match(_PERCENT, text, "a share with its sign", "", "1 %")
     share = Decimal(match[1]) / 100
     if share > 1:
-        raise ValueError(f'{quoted(text)} is more than the whole; write at most "100 %"')
+        raise ValueError(f'{quoted(text)} is more than 100 %; write at most "100 %"')
     return float(share)
 
 
 def _digits(value: Decimal) -> str:
-    """All digits without an exponent, so that what is read back is the same number to the last bit."""
+    """Return all digits without an exponent, so that the text reads back as the same number to the last bit."""
     return format(value.normalize(), "f")
 
 
 def seconds_text(value_s: float) -> str:
-    """Seconds as the scenario writes them; reads back as exactly the same value."""
+    """Return seconds as a scenario writes them; the text reads back as exactly the same value."""
     exact = Decimal(repr(value_s))
     return f"{_digits(exact)}s" if exact >= 1 or exact == 0 else f"{_digits(exact * 1000)}ms"
 
 
 def per_second_text(value_per_s: float) -> str:
-    """A rate as the scenario writes it; reads back as exactly the same value."""
+    """Return a rate as a scenario writes it; the text reads back as exactly the same value."""
     return f"{_digits(Decimal(repr(value_per_s)))}/s"
 
 
 def fraction_text(value: float) -> str:
-    """A share as the scenario writes it; reads back as exactly the same value."""
+    """Return a share as a scenario writes it; the text reads back as exactly the same value."""
     return f"{_digits(Decimal(repr(value)) * 100)} %"
 
 
 def byte_count_text(value: int) -> str:
-    """A size as the scenario writes it; reads back as exactly the same value."""
+    """Return a size as a scenario writes it; the text reads back as exactly the same value."""
     scale, unit = next(
         (scale, unit) for unit, scale in (("MB", 10**6), ("kB", 10**3), ("B", 1)) if value % scale == 0
     )
@@ -154,7 +156,7 @@ Bytes = Annotated[
 
 
 class StrictModel(BaseModel):
-    """What a user wrote in a file: immutable, and any key that is not known is refused.
+    """A part of a file that a user wrote: immutable, and an unknown key is refused.
 
     The text under a field is its description, in editors and in the reference.
     """
@@ -163,9 +165,10 @@ class StrictModel(BaseModel):
 
 
 def filled_from_file(value: object, key: str, readers: Mapping[str, Callable[[str], object]] | None) -> object:
-    """A mapping that names a `file` and lacks `key`, with `key` as the loader's reader gives it; else unchanged.
+    """Return a mapping that names a `file` and lacks `key` with `key` as the loader's reader reads it; else
+    unchanged.
 
-    A model stays free of I/O: who validates it passes the readers as the validation's context.
+    A model stays free of I/O: the readers are passed as the context of the validation.
     """
     if readers is None or not isinstance(value, dict) or key in value or not isinstance(value.get("file"), str):
         return value

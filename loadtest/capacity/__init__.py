@@ -1,1 +1,1 @@
-"""What it would take: queueing formulas, simulation with the endpoint's own model, cost, search."""
+"""Capacity: queueing formulas, simulation with the endpoint's own model, cost, search."""

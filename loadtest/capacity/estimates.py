@@ -1,28 +1,20 @@
-"""What the room hands on, estimates with their intervals as plain values, and how work that is long is shared out."""
+"""Estimates with their intervals as plain values, and the type of a function that maps work over items."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
 from scipy import special
 
-A = TypeVar("A")
-T = TypeVar("T")
-
-
-class MapFn(Protocol):
-    """`map`, or one that shares the items out among processes: work and items are then sent there."""
-
-    def __call__(self, work: Callable[[A], T], items: Iterable[A], /) -> Iterable[T]:
-        """What the work gives for each item, in their order."""
-        ...
+MapFn = Callable[..., Iterable[Any]]
+"""`map`, or the `map` of a process pool, which sends the function and the items to other processes."""
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """A figure and between what it lies, with 95 % confidence where nothing else is said."""
+    """A figure and its interval, at 95 % confidence unless stated otherwise."""
 
     value: float
     low: float
@@ -30,9 +22,9 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 def estimate(values: Sequence[float], level: float = 0.95) -> Estimate:
-    """The mean of independent replications and its interval: mean ± t · s / √R with R − 1 degrees of freedom.
+    """Return the mean of R independent replications and its interval: mean ± t · s / √R, R − 1 degrees of freedom.
 
-    One replication tells nothing of its error: its interval is infinite.
+    A single replication gives no estimate of its error, so its interval is infinite.
     """
     mean = float(np.mean(values))
     if len(values) < 2:
@@ -43,11 +35,11 @@ def estimate(values: Sequence[float], level: float = 0.95) -> Estimate:
 
 
 def min_upper_bound(observed: Sequence[float], total: int, level: float = 0.95) -> float:
-    """The least upper end that the interval of `estimate` can have once there are `total` figures, none below 0.
+    """Return the lowest upper end that the interval of `estimate` can reach after R = `total` figures, none below 0.
 
-    With n seen, of mean a and squared deviations S, the rest r are best alike, at a − d: the end is then
-    a − r d / R + c √((S + n r d² / R) / (R − 1)) with c = t / √R. It is least at
-    d² = (R − 1) S / (c² n² − (R − 1) n r / R), or at d = a where that is more, or none.
+    Let n figures be observed, with mean a and sum of squared deviations S. The end is lowest if the r = R − n figures
+    still to come are equal, at a − d. It is then a − r d / R + c √((S + n r d² / R) / (R − 1)) with c = t / √R, and
+    is lowest at d² = (R − 1) S / (c² n² − (R − 1) n r / R); at d = a if that gives more, or no d at all.
     """
     n, rest = len(observed), total - len(observed)
     if total < 2:
@@ -57,6 +49,6 @@ def min_upper_bound(observed: Sequence[float], total: int, level: float = 0.95) 
     c = float(special.stdtrit(total - 1, (1 + level) / 2)) / total**0.5
     curve = c**2 * n**2 - (total - 1) * n * rest / total
     best = ((total - 1) * deviations / curve) ** 0.5 if curve > 0 else np.inf
-    apart = min(mean, best) if rest else 0.0
-    spread = (deviations + n * rest / total * apart**2) / (total - 1)
-    return float(mean - rest * apart / total + c * spread**0.5)
+    distance = min(mean, best) if rest else 0.0
+    variance = (deviations + n * rest / total * distance**2) / (total - 1)
+    return float(mean - rest * distance / total + c * variance**0.5)

@@ -1,4 +1,4 @@
-"""`loadtest capacity --check`: runs that were not calibrated from, as a prediction is held against them."""
+"""`loadtest capacity --check`: runs that were not calibrated from, as measured."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from loadtest.scenario.model import Scenario
 def load_held_out_run(
     directory: RunDirectory, calibrated: Sequence[MeasuredRun], named: WorkerConfig | None
 ) -> HeldOut:
-    """A run as it was measured; its workers are those of its scenario, or `named` where its endpoint is elsewhere.
+    """Return a run as measured; its workers are those of its scenario, or `named` if its endpoint is remote.
 
-    Raises UsageError where they are not known; RunDirectoryError for a bad run.
+    Raises UsageError if the workers are unknown; RunDirectoryError for a bad run.
     """
     recorded = read_run(directory)
     run, jobs = recorded.run, recorded.samples.jobs
@@ -43,7 +43,7 @@ def _setting(directory: RunDirectory, scenario: Scenario, named: WorkerConfig | 
         return setting_of(scenario.endpoint)
     if named is None:
         raise UsageError(
-            f"--check {directory.path}: its endpoint is elsewhere, so its workers are not known; name them with "
+            f"--check {directory.path}: its endpoint is remote, so its workers are unknown; name them with "
             "--workers, --scaler and --idle-timeout"
         )
     return named
@@ -51,12 +51,12 @@ def _setting(directory: RunDirectory, scenario: Scenario, named: WorkerConfig | 
 
 def _warnings(recorded: RecordedRun, calibrated: Sequence[MeasuredRun]) -> tuple[str, ...]:
     warnings = [
-        f"The run is not sound: {check.name}: {check.detail}"
+        f"The run is invalid: {check.name}: {check.detail}"
         for check in summarize_and_judge(recorded, ()).validity.checks
         if not check.ok
     ]
     if any(_job_mix(each.scenario) != _job_mix(recorded.scenario) for each in calibrated):
-        warnings.append("It sent other jobs than the runs that were calibrated from.")
+        warnings.append("It sent other jobs than the runs to calibrate from.")
     return tuple(warnings)
 
 

@@ -1,4 +1,4 @@
-"""`loadtest capacity`: from runs to how many workers an objective takes, what they cost, and how well it predicts."""
+"""`loadtest capacity`: from runs to the workers that an objective needs, their cost, and how well this predicts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from loadtest.capacity.calibration.calibrate import Calibration, MeasuredRun, ca
 from loadtest.capacity.estimates import MapFn
 from loadtest.capacity.planning.objective import ObjectiveStatus
 from loadtest.capacity.planning.optimizer import COARSE, FINE, Alternatives, Problem
-from loadtest.capacity.planning.plan import NO_ALTERNATIVES, BacktestReport, Plan, plan
+from loadtest.capacity.planning.plan import NO_ALTERNATIVES, BacktestReport, Plan, encode_plan, plan
 from loadtest.capacity.simulation.arrivals import Process, profile
 from loadtest.capacity.simulation.predict import SimulationBudget
-from loadtest.capacity.simulation.workload import ScalerConfig, WorkerConfig, Workload, fixed
+from loadtest.capacity.simulation.workload import WorkerConfig, Workload, fixed
 from loadtest.commands.backtest import load_held_out_run
 from loadtest.commands.gate import run_directory, write_output
 from loadtest.commands.results import read_run
+from loadtest.endpoint.settings import QueueDelay, parse_scaler
 from loadtest.errors import ExitCode, UsageError
 from loadtest.record.directory import RunDirectory
 from loadtest.report.pages.capacity import capacity_html, checked_html
@@ -45,7 +46,7 @@ FILE = "capacity.json"
 
 @dataclass(frozen=True)
 class CapacityRequest:
-    """What `loadtest capacity` was asked for, as it was written. `checks` are the runs that are held out."""
+    """The options of `loadtest capacity`, as written. `checks` are the runs to backtest."""
 
     runs: Sequence[Path]
     rate: str | None = None
@@ -66,16 +67,17 @@ class CapacityRequest:
 
 
 def capacity(request: CapacityRequest, console: Console) -> int:
-    """Answer the request in the terminal, in `capacity.json` and on a page; 0, or 4 where it is too close to tell.
+    """Answer the request in the terminal, in `capacity.json` and on a page; return 0, or 4 if it is too close to
+    tell.
 
-    Raises UsageError for what cannot be understood, an objective that no workers meet, or runs that tell too
-    little; RunDirectoryError for a bad run.
+    Raises UsageError for an invalid option, an objective that no workers meet, or runs with too little data;
+    RunDirectoryError for a bad run.
     """
     rate_per_s, slo = _objective(request)
     arrivals = None if request.arrivals is None else _parse_option("--arrivals", request.arrivals, _arrivals)
     if request.price is not None and request.price <= 0:
         raise UsageError(f"--price {request.price:g}: is not more than 0; give US dollars per worker-second")
-    directories = [run_directory(named) for named in request.runs]
+    directories = [run_directory(run) for run in request.runs]
     measured = [_measured(directory) for directory in directories]
     scenario = measured[-1].scenario
     try:
@@ -83,20 +85,20 @@ def capacity(request: CapacityRequest, console: Console) -> int:
     except ValueError as error:
         raise UsageError(f"{', '.join(str(each.path) for each in directories)}: {error}") from None
     named, alternatives = _workers_asked(request, scenario)
-    with _process_map(request.processes) as each:
-        checks = _checks(request, workload, measured, named, each)
+    with _process_map(request.processes) as map_fn:
+        checks = _checks(request, workload, measured, named, map_fn)
         if slo is None:
-            checked = BacktestReport(calibration, checks)
-            page = _write(request, directories[-1], checked)
-            print_backtest_report(checked, console)
+            report = BacktestReport(calibration, checks)
+            page = _write(request, directories[-1], report)
+            print_backtest_report(report, console)
             print_page(page, console)
             return ExitCode.PASS
         price = scenario.price if request.price is None else request.price
         look, confirm = (
             msgspec.structs.replace(budget, seed=request.seed) for budget in (request.look, request.confirm)
         )
-        question = Problem(slo, workload, price, look, confirm)
-        found = _planned(question, calibration, rate_per_s, named, alternatives, each)
+        problem = Problem(slo, workload, price, look, confirm)
+        found = _planned(problem, calibration, rate_per_s, named, alternatives, map_fn)
     found = msgspec.structs.replace(found, checks=checks)
     page = _write(request, directories[-1], found)
     print_plan(found, console)
@@ -106,27 +108,27 @@ def capacity(request: CapacityRequest, console: Console) -> int:
 
 
 def _objective(request: CapacityRequest) -> tuple[float, Gate | None]:
-    """The rate per second and the objective to plan for; no objective where only a prediction is to be checked."""
+    """Return the rate per second and the objective to plan for; no objective if only backtests are asked for."""
     if request.rate is None and request.slo is None and request.checks:
         return 0.0, None
     if request.rate is None or request.slo is None:
         raise UsageError(
-            "--rate and --slo: both are needed to plan; to hold a prediction against a run, give --check RUN alone"
+            "--rate and --slo: both are needed to plan; to compare a prediction with a run, give --check RUN alone"
         )
     rate_per_s = _parse_option("--rate", request.rate, per_second)
     if rate_per_s <= 0:
-        raise UsageError(f"--rate {request.rate}: at this rate no job comes; give one above 0/s")
+        raise UsageError(f"--rate {request.rate}: at this rate no job arrives; give one above 0/s")
     return rate_per_s, _parse_option("--slo", request.slo, parse_gate)
 
 
 @contextmanager
 def _process_map(processes: int) -> Iterator[MapFn]:
-    """`map` over so many processes; they start when first asked, with one it stays in this."""
+    """Yield a `map` over this many processes, which start at its first call; with one process, the plain `map`."""
     if processes < 2:
         yield map
         return
-    # Spawned, since a process that has threads, as Arrow makes them, cannot be forked safely.
-    ignore = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process to answer
+    # Spawned, since a process with threads, such as those of Arrow, cannot be forked safely.
+    ignore = (signal.SIGINT, signal.SIG_IGN)  # this process handles Ctrl-C
     pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), signal.signal, ignore)
     try:
         yield pool.map
@@ -139,52 +141,52 @@ def _checks(
     workload: Workload,
     measured: Sequence[MeasuredRun],
     named: WorkerConfig | None,
-    each: MapFn,
+    map_fn: MapFn,
 ) -> tuple[BacktestResult, ...]:
-    """What was predicted of each run that is held out; UsageError where one cannot be predicted."""
+    """Return the backtest of each run given with `--check`; raises UsageError if one cannot be predicted."""
     checks = []
     known = {run_directory(path).path.resolve() for path in request.runs}
     for path in request.checks:
         directory = run_directory(path)
         if directory.path.resolve() in known:
-            raise UsageError(f"--check {path}: is calibrated from as well; name a run that is not among them")
+            raise UsageError(f"--check {path}: is one of the runs to calibrate from; name another run")
         run = load_held_out_run(directory, measured, named)
         try:
-            checks.append(backtest(workload, run, request.seed, request.replicas, each))
+            checks.append(backtest(workload, run, request.seed, request.replicas, map_fn))
         except ValueError as error:
             raise UsageError(f"--check {path}: {error}") from None
     return tuple(checks)
 
 
 def _workers_asked(request: CapacityRequest, scenario: Scenario) -> tuple[WorkerConfig | None, Alternatives]:
-    """The workers that are named, if any, and the scalers and idle timeouts to look for flex workers in."""
-    scalings = tuple(_parse_option("--scaler", text, _scaling) for text in request.scalers)
+    """Return the workers given with `--workers`, and the scalers and idle timeouts to try for flex workers."""
+    scalers = tuple(_parse_option("--scaler", text, parse_scaler) for text in request.scalers)
     idle_s = tuple(_parse_option("--idle-timeout", text, seconds) for text in request.idle_timeouts)
-    asked = bool(scalings or idle_s)
-    scalings, idle_s = scalings or (ScalerConfig(),), idle_s or (endpoint_of(scenario).idle_timeout,)
+    asked = bool(scalers or idle_s)
+    scalers, idle_s = scalers or (QueueDelay(),), idle_s or (endpoint_of(scenario).idle_timeout,)
     named = (
         None
         if request.workers is None
-        else _parse_workers(request.workers, WorkerConfig(0, 1, scalings[0], idle_s[0]))
+        else _parse_workers(request.workers, WorkerConfig(0, 1, scalers[0], idle_s[0]))
     )
-    return named, Alternatives(scalings, idle_s, request.max_workers) if asked else NO_ALTERNATIVES
+    return named, Alternatives(scalers, idle_s, request.max_workers) if asked else NO_ALTERNATIVES
 
 
 def _planned(
-    question: Problem,
+    problem: Problem,
     calibration: Calibration,
     rate_per_s: float,
     named: WorkerConfig | None,
     alternatives: Alternatives,
-    each: MapFn,
+    map_fn: MapFn,
 ) -> Plan:
-    """The plan; UsageError where nothing meets the objective, or no start of the flex workers asked for was seen."""
+    """Return the plan; raises UsageError if nothing meets the objective, or flex workers lack a cold start time."""
     if alternatives.pairs() or (named is not None and not named.fixed):
-        _require_cold_start(question.workload, calibration)
+        _require_cold_start(problem.workload, calibration)
         idle_s = [named.idle_timeout_s] if named is not None and not named.fixed else []
         _require_idle_timeout(calibration.pattern.pause_s, [*alternatives.idle_timeouts_s, *idle_s])
     try:
-        return plan(question, calibration, rate_per_s, named, alternatives, each)
+        return plan(problem, calibration, rate_per_s, named, alternatives, map_fn)
     except ValueError as error:
         raise UsageError(f"--slo: {error}") from None
 
@@ -203,7 +205,7 @@ def _require_idle_timeout(pause_s: float, idle_timeouts_s: Sequence[float]) -> N
     if 0 < pause_s >= min(idle_timeouts_s):
         raise UsageError(
             f"--idle-timeout {seconds_text(min(idle_timeouts_s))}: stops workers in the pause of {pause_s:.2f} s "
-            "after each take, though jobs wait; give a longer one"
+            "after each take, although jobs wait; give a longer one"
         )
 
 
@@ -212,38 +214,33 @@ def _measured(directory: RunDirectory) -> MeasuredRun:
     return MeasuredRun(recorded.run.id, recorded.scenario, jobs_of(recorded.tables["samples"]))
 
 
-def _parse_option(option: str, text: str, reader: Callable[[object], T]) -> T:
+def _parse_option(option: str, text: str, reader: Callable[[str], T]) -> T:
     try:
         return reader(text)
     except ValueError as error:
         raise UsageError(f"{option} {text}: {error}") from None
 
 
-def _parse_workers(text: str, usual: WorkerConfig) -> WorkerConfig:
-    """The workers of "8", which always run, or of "2 to 8", of which two do."""
+def _parse_workers(text: str, flexible: WorkerConfig) -> WorkerConfig:
+    """Return the workers of "8", which always run, or of "2 to 8", two of which always run."""
     match = re.fullmatch(r"\s*([0-9]{1,5})(?:\s*(?:to|-)\s*([0-9]{1,5}))?\s*", text)
     if match is None:
         raise UsageError(
-            f'--workers {text}: is no number of workers; write it like "8", or "2 to 8" for flex workers'
+            f'--workers {text}: is not a number of workers; write it like "8", or "2 to 8" for flex workers'
         )
     active, max_workers = int(match[1]), int(match[2] or match[1])
     if max_workers < max(active, 1):
-        raise UsageError(f"--workers {text}: the most must be at least 1, and at least as many as the active")
+        raise UsageError(f'--workers {text}: the maximum must be at least 1 and at least the active; write "2 to 8"')
     if match[2] is None:
         return fixed(active)
-    return msgspec.structs.replace(usual, active=active, max_workers=max_workers)
-
-
-def _scaling(text: object) -> ScalerConfig:
-    """The scaler of "queue delay 4s" or "request count 4"; ValueError where it is neither."""
-    match = re.fullmatch(r"\s*(?:queue\s+delay\s+(\S+)|request\s+count\s+([1-9][0-9]{0,5}))\s*", str(text))
-    if match is None:
-        raise ValueError('is no scaler; write it like "queue delay 4s" or "request count 4"')
-    return ScalerConfig(seconds(match[1])) if match[1] else ScalerConfig(request_count=int(match[2]))
+    return msgspec.structs.replace(flexible, active=active, max_workers=max_workers)
 
 
 def _arrivals(text: object) -> Process:
-    """The arrivals of "gamma 2" or "trace FILE"; ValueError where they are none, ScenarioError for a bad file."""
+    """Return the arrivals of a text such as "gamma 2" or "trace FILE"; raises ValueError if it is neither.
+
+    Raises ScenarioError for a bad file.
+    """
     of_file = re.fullmatch(r"\s*(trace|profile)\s+(.*\S)\s*", str(text))
     if of_file is not None and of_file[1] == "profile":
         return profile(read_profile(Path(of_file[2])))
@@ -254,7 +251,9 @@ def _arrivals(text: object) -> Process:
         return Trace(times=tuple(times))
     match = re.fullmatch(r"\s*(constant|poisson|gamma\s+([0-9.]+))\s*", str(text))
     if match is None:
-        raise ValueError('are no arrivals; write "constant", "poisson", "gamma 2", "trace FILE", or "profile FILE"')
+        raise ValueError(
+            'are unknown arrivals; write "constant", "poisson", "gamma 2", "trace FILE", or "profile FILE"'
+        )
     if match[2] and not 0 < float(match[2]) <= 10:
         raise ValueError('the CV of the gaps is above 0 and at most 10; write it like "gamma 2"')
     if match[2]:
@@ -263,16 +262,15 @@ def _arrivals(text: object) -> Process:
 
 
 def _write(request: CapacityRequest, last: RunDirectory, found: Plan | BacktestReport) -> Path:
-    """Write what was found and its page, which stands beside it; the page's path."""
+    """Write the result and its page next to it; return the page's path."""
     path = last.path / FILE if request.out is None else request.out
     page = path.with_suffix(".html")
     if page == path:
-        raise UsageError(f"--out {path}: is where the page would be; name a file that ends in .json")
-    content = msgspec.json.format(msgspec.json.encode(found), indent=2)
+        raise UsageError(f"--out {path}: is the name of the page; name a file that ends in .json")
     source = capacity_html(found) if isinstance(found, Plan) else checked_html(found)
-    for place, written in ((path, content), (page, source.encode())):
+    for target, content in ((path, encode_plan(found)), (page, source.encode())):
         if request.out is None:
-            last.write(place, written)
+            last.write(target, content)
         else:
-            write_output(place, written, "--out")
+            write_output(target, content, "--out")
     return page

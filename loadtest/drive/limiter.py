@@ -95,9 +95,9 @@ MIN_POLLS_PER_S = 0.1
 
 def pacers(scenario: Scenario) -> dict[FlowName, PollPacer]:
     """Return one pacer per flow; flows that poll by the same operation share its limit."""
-    crowds, long = {Op.STATUS: PollGroup(), Op.STREAM: PollGroup()}, LongPolls()
+    groups, long = {Op.STATUS: PollGroup(), Op.STREAM: PollGroup()}, LongPolls()
     return {
-        name: PollPacer(flow.polling, math.inf, crowds[_polled_by(name)], long)
+        name: PollPacer(flow.polling, math.inf, groups[_polled_by(name)], long)
         for name, flow in scenario.flows.items()
     }
 

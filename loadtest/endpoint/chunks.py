@@ -1,4 +1,4 @@
-"""The bodies of a streaming job's chunks, each made once, since the n-th chunk of every job is the same."""
+"""The bodies of a streaming job's chunks, each encoded once: the n-th chunk of every job is the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from loadtest.protocol.client_messages import Chunk
 
 
 class Metrics(msgspec.Struct, frozen=True):
-    """What a chunk says of itself, in the words of the service's own pages; `stream_index` counts from 1."""
+    """The metrics of a chunk, with the field names of the service's documentation; `stream_index` counts from 1."""
 
     output_tokens: int
     stream_index: int
@@ -25,7 +25,7 @@ class Metrics(msgspec.Struct, frozen=True):
 
 
 class Output(msgspec.Struct, frozen=True):
-    """What a chunk brings, in the same words; the text of the n-th is its number."""
+    """The output of a chunk, with the same source of field names; the text of the n-th chunk is its number."""
 
     text: tuple[str]
     output_tokens: int
@@ -33,7 +33,7 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class ChunkBodies:
-    """Every chunk of a job; `all` is the completed job's output, the list of its chunks' outputs."""
+    """All chunks of a job; `all` is the completed job's output, the list of its chunks' outputs."""
 
     def __init__(self, chunks: Chunks) -> None:
         self._tokens = chunks.tokens
@@ -41,7 +41,7 @@ class ChunkBodies:
         self.all = msgspec.Raw(msgspec.json.encode([self._output(index) for index in range(1, chunks.count + 1)]))
 
     def between(self, first: int, end: int) -> list[Chunk]:
-        """The chunks from index `first` (from 0) up to, without, `end`."""
+        """Return the chunks from index `first`, counted from 0, up to but without `end`."""
         for index in range(len(self._made) + 1, end + 1):
             output = msgspec.json.encode(self._output(index))
             metrics = msgspec.json.encode(Metrics(self._tokens, index))

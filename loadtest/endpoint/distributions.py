@@ -1,22 +1,100 @@
-"""Times drawn from a spread: in blocks, since one call per value costs more than the value."""
+"""Distributions of times, and samples of them in blocks, since one call per value costs more than the value."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
 
-from loadtest.endpoint.settings import Constant, Empirical, LogNormal
+from loadtest.units import Seconds, StrictModel, filled_from_file
 
 BLOCK = 4096
-"""How many values are drawn at once."""
+"""The number of values that are drawn at once."""
 
 
-def sample(
-    distribution: Constant | LogNormal | Empirical, count: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """`count` times in seconds: constant, median · exp(sigma · Z) with Z standard normal, or picked from values."""
+class Constant(StrictModel):
+    """A time that is always the same."""
+
+    constant: Seconds
+    """The time."""
+
+    def mean_s(self) -> float:
+        """Return the mean in seconds."""
+        return self.constant
+
+
+class LogNormal(StrictModel):
+    """A log-normal time, by its median and `sigma`, the standard deviation of its natural logarithm."""
+
+    median: Seconds
+    """Half of the times are shorter."""
+    sigma: Annotated[float, Field(gt=0, le=4, examples=[0.3])]
+    """The standard deviation of the time's natural logarithm; 0.5 puts the p95 at 2.3 medians."""
+
+    def mean_s(self) -> float:
+        """Return the mean in seconds: median · exp(sigma² / 2)."""
+        return self.median * math.exp(self.sigma**2 / 2)
+
+
+class Empirical(StrictModel):
+    """Times drawn with equal probability from measured values."""
+
+    values: tuple[Seconds, ...] = ()
+    """The measured times."""
+    file: Path | None = None
+    """A file of times with units, one per line; it is read when loaded, unless `values` are given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _values_of_file(cls, value: object, info: ValidationInfo) -> object:
+        return filled_from_file(value, "values", info.context)
+
+    @model_validator(mode="after")
+    def _has_values(self) -> Empirical:
+        if not self.values:
+            raise ValueError('no times to draw from; write values like ["1.2s", "0.9s"], or name a file of them')
+        return self
+
+    def mean_s(self) -> float:
+        """Return the mean in seconds."""
+        return float(np.mean(self.values))
+
+
+def _distribution_from_text(value: object) -> object:
+    if isinstance(value, (str, int, float)):
+        return {"constant": value}
+    if isinstance(value, (list, tuple)):
+        return {"values": value}
+    return value
+
+
+def _distribution_kind(value: object) -> str:
+    keys = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    if "values" in keys or "file" in keys:
+        return "measured"
+    return "log-normal" if "median" in keys or "sigma" in keys else "constant"
+
+
+Distribution = Annotated[
+    Annotated[Constant, Tag("constant")]
+    | Annotated[LogNormal, Tag("log-normal")]
+    | Annotated[Empirical, Tag("measured")],
+    Discriminator(_distribution_kind),
+    BeforeValidator(
+        _distribution_from_text,
+        json_schema_input_type=Seconds | tuple[Seconds, ...] | Constant | LogNormal | Empirical,
+    ),
+]
+"""How a time varies: "200ms", `{median: 200ms, sigma: 0.5}`, a list of measured times, or a file of them."""
+
+
+def sample(distribution: Distribution, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return `count` times in seconds: constant, median · exp(sigma · Z), Z standard normal, or drawn from values."""
     match distribution:
         case Constant():
             return np.full(count, distribution.constant)
@@ -26,7 +104,7 @@ def sample(
             return np.array(distribution.values)[rng.integers(len(distribution.values), size=count)]
 
 
-def sample_stream(distribution: Constant | LogNormal | Empirical, rng: np.random.Generator) -> Iterator[float]:
-    """Times in seconds, one after the other; the sequence depends on nothing but the generator."""
+def sample_stream(distribution: Distribution, rng: np.random.Generator) -> Iterator[float]:
+    """Yield times in seconds; the sequence depends on nothing but the generator."""
     while True:
         yield from sample(distribution, BLOCK, rng).tolist()

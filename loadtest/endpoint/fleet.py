@@ -1,4 +1,4 @@
-"""The workers: which are starting, idle and running, and since when each is paid for."""
+"""The workers of an endpoint: which are starting, idle and running, and from when to when each is billed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ID_LENGTH = 14
 
 
 class StartKind(Enum):
-    """How a worker starts: active ones are there when the endpoint opens."""
+    """How a worker starts; the active workers of an endpoint that opens are warm."""
 
     WARM = "warm"
     REVIVED = "revived"
@@ -26,17 +26,17 @@ class StartKind(Enum):
 
 
 class UpInterval(msgspec.Struct):
-    """One stretch from start to stop, which is what is billed; epoch seconds, None while it lasts."""
+    """One interval from start to stop, which is billed; epoch seconds, `stopped_at` is None while it lasts."""
 
     started_at: float
     stopped_at: float | None = None
 
 
 class Worker(msgspec.Struct, eq=False):
-    """A worker: active ones never stop. `shifts` are in order, more than one where it was revived.
+    """A worker; active ones never stop. `shifts` are its intervals in order, more than one if it was revived.
 
-    `jobs` are those it has in hand. `due` numbers what a simulated worker will do next by itself; until
-    `pauses_until` such a one takes nothing, and is idle like any other without a job.
+    `jobs` are those that it has now. `due` numbers what a simulated worker does next by itself; until `pauses_until`
+    such a worker takes no job, and counts as idle if it has none.
     """
 
     id: str
@@ -48,15 +48,21 @@ class Worker(msgspec.Struct, eq=False):
     due: int = -1
     pauses_until: float = -math.inf
 
+    def __repr__(self) -> str:
+        state = "starting" if self.starting else f"{len(self.jobs)} jobs" if self.jobs else "idle"
+        return f"<Worker {self.id} {state if self.up else 'stopped'}>"
+
     @property
     def up(self) -> bool:
-        """Whether it was started and has not stopped since."""
+        """Return whether the worker was started and has not stopped since."""
         return self.shifts[-1].stopped_at is None
 
 
 class Fleet:
-    """All workers. Active ones are warm and idle from the start; of the idle an active one works first,
-    then the one that became idle last, so that the flex workers that are not needed can stop.
+    """All workers of an endpoint. Active ones are warm and idle from the start.
+
+    The next job goes to an idle active worker if there is one, otherwise to the worker that became idle last, so that
+    flex workers that are not needed can stop.
     """
 
     def __init__(self, settings: EndpointSettings, ids: np.random.Generator) -> None:
@@ -70,32 +76,36 @@ class Fleet:
         self.all_workers: list[Worker] = []
         self.by_id: dict[str, Worker] = {}
         self.up = 0
-        """How many are starting, idle or running."""
+        """The number of workers that are starting, idle or running."""
         self.starting = 0
         self.running = 0
 
+    def __repr__(self) -> str:
+        workers = f"{self.starting} starting, {self.idle} idle, {self.running} running"
+        return f"<Fleet {workers} of at most {self._workers.max}>"
+
     @property
     def idle(self) -> int:
-        """How many wait for a job."""
+        """Return how many workers wait for a job."""
         return len(self._idle_active) + len(self._idle_flex)
 
     @property
     def full(self) -> bool:
-        """Whether no more may be started."""
+        """Return whether the fleet has its maximum of workers."""
         return self.up >= self._workers.max
 
     def counts(self) -> WorkerCounts:
-        """The workers by state; `ready` counts all that are past their start: idle and running."""
+        """Return the workers by state; `ready` counts those past their start, idle and running."""
         return WorkerCounts(self.idle, self.running, self.starting, self.idle + self.running)
 
     def first_idle(self) -> Worker | None:
-        """The idle worker that is to work next; None where there is none."""
+        """Return the idle worker to which the next job goes; None if no worker is idle."""
         if self._idle_active:
             return self._idle_active[-1]
         return self._idle_flex[-1] if self._idle_flex else None
 
     def first_polling(self, now: float) -> Worker | None:
-        """The idle worker that is to work next, of those that are in no pause; None where there is none."""
+        """Return the idle worker to which the next job goes and that is in no pause; None if there is none."""
         for idle in (self._idle_active, self._idle_flex):
             for worker in reversed(idle):
                 if worker.pauses_until <= now:
@@ -103,21 +113,21 @@ class Fleet:
         return None
 
     def assign(self, worker: Worker, job: Job) -> None:
-        """The worker has one job more in hand."""
+        """Add a job to the worker."""
         if not worker.jobs:
             self._unmark_idle(worker)
             self.running += 1
         worker.jobs.append(job)
 
     def release(self, worker: Worker, job: Job, now: float) -> None:
-        """The worker has this job no longer in hand; without any it is idle."""
+        """Remove a job from the worker, which is idle if it has no other."""
         worker.jobs.remove(job)
         if not worker.jobs:
             self.running -= 1
             self._mark_idle(worker, now)
 
     def add_worker(self, now: float, active: bool) -> Worker:
-        """A worker that was not there before, starting."""
+        """Add a new worker, which is starting."""
         letters = _ID_LETTERS[self._ids.integers(len(_ID_LETTERS), size=_ID_LENGTH)]
         worker = Worker("".join(letters.tolist()), active, [UpInterval(now)], starting=True)
         self.all_workers.append(worker)
@@ -127,7 +137,7 @@ class Fleet:
         return worker
 
     def start(self, now: float) -> tuple[Worker, StartKind]:
-        """Starts one flex worker: one that stopped lately is revived."""
+        """Start one flex worker; one that stopped recently is revived."""
         if self._stopped:
             worker = self._stopped.pop()
             stopped_at = worker.shifts[-1].stopped_at
@@ -141,17 +151,17 @@ class Fleet:
         return self.add_worker(now, active=False), StartKind.COLD
 
     def ready(self, worker: Worker, now: float) -> None:
-        """The worker's start is over."""
+        """Mark the worker as started and idle."""
         worker.starting = False
         self.starting -= 1
         self._mark_idle(worker, now)
 
     def next_stop_at(self) -> float:
-        """When the worker that has been idle longest stops; infinite where none will."""
+        """Return when the worker that has been idle longest stops; infinite if none will."""
         return self._idle_flex[0].idle_since + self._idle_timeout_s if self._idle_flex else math.inf
 
     def stop(self, now: float) -> Worker:
-        """Stops the flex worker that has been idle longest."""
+        """Stop the flex worker that has been idle longest, and return it."""
         worker = self._idle_flex.popleft()
         self.up -= 1
         worker.shifts[-1].stopped_at = now
@@ -159,7 +169,7 @@ class Fleet:
         return worker
 
     def remove(self, worker: Worker, now: float) -> None:
-        """The worker is gone, whatever it was at, and cannot be revived."""
+        """Remove a worker that was lost in whatever state; it cannot be revived."""
         if worker.starting:
             worker.starting = False
             self.starting -= 1

@@ -1,4 +1,4 @@
-"""One job on the server: its moves, its times, and how an answer shows it."""
+"""One job on the server: its transitions, its times, and its response."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from loadtest.protocol.operations import FINAL, TRANSITIONS, JobEvent, JobState,
 class Job(msgspec.Struct, eq=False, gc=False):
     """A job; times in epoch seconds, None for what has not happened.
 
-    `service_s` is the time it will take in the handler, infinite where that is not known beforehand;
-    `crashes_after_s` the time after which its worker will die of it; `chunk_offsets_s` when its chunks come.
-    All are drawn at submission. `chunk_at` holds the chunks' times once a worker has the job, `posted` what a real
-    worker has posted of them, and when. `times_out_at` is infinite where no worker has it, or will end it before.
+    Drawn at submission: `service_s`, the time in the handler (infinite if not known in advance), `crashes_after_s`,
+    after which its worker dies, and `chunk_offsets_s`, when its chunks come. `chunk_at` holds the chunks' times once
+    a worker has the job; `posted` holds the chunks that a real worker has posted, with their times. `times_out_at` is
+    infinite if no worker has the job, or if it ends before its execution timeout.
     """
 
     id: str
@@ -48,27 +48,31 @@ class Job(msgspec.Struct, eq=False, gc=False):
     requeues: int = 0
     retries: int = 0
 
+    def __repr__(self) -> str:
+        worker = "" if self.worker_id is None else f" on {self.worker_id}"
+        return f"<Job {self.id} {self.state}{worker}>"
+
     @property
     def final(self) -> bool:
-        """Whether the job will not move again by itself."""
+        """Return whether the job will not change state again by itself."""
         return self.state in FINAL
 
     @property
     def expired(self) -> bool:
-        """Whether the job was still unfinished when its time to live was over; then it is gone."""
+        """Return whether the job was unfinished when its time to live was over; it is then removed."""
         return self.state is JobState.TIMED_OUT and self.finished_at == self.expires_at
 
     @property
     def retriable(self) -> bool:
-        """Whether a client may have it done once more."""
+        """Return whether a client may retry the job."""
         return (self.state, JobEvent.RETRIED) in TRANSITIONS
 
     def transition(self, event: JobEvent) -> None:
-        """Go where the protocol's table of moves leads; KeyError where it does not."""
+        """Move to the state that the protocol's table gives; raises KeyError if the move is not allowed."""
         self.state = TRANSITIONS[self.state, event]
 
     def requeue(self, now: float) -> None:
-        """The job is in the queue from now on, and nothing is left of an earlier try."""
+        """Put the job back to its state before a worker took it, in the queue from `now` on."""
         self.queued_at = now
         self.taken_at = self.finished_at = self.worker_id = self.chunk_at = self.posted = None
         self.output = self.error = ABSENT
@@ -76,13 +80,13 @@ class Job(msgspec.Struct, eq=False, gc=False):
         self.times_out_at = math.inf
 
     def chunk_times(self) -> list[float]:
-        """When the chunks of a job that has ended were there to be read."""
+        """Return when the chunks of an ended job became readable."""
         if self.chunk_at is None or self.finished_at is None:
             return [at for at, _ in self.posted or ()]
         return [float(at) for at in self.chunk_at if at <= self.finished_at]
 
     def next_chunk_at(self) -> float | None:
-        """When the first chunk that was not read yet can be read; None where none is known to come."""
+        """Return when the first unread chunk becomes readable; None if none is known to come."""
         if self.posted is not None:
             return self.taken_at if self.chunks_read < len(self.posted) else None
         if self.chunk_at is None or self.chunks_read == len(self.chunk_at):
@@ -92,15 +96,15 @@ class Job(msgspec.Struct, eq=False, gc=False):
 
 
 def milliseconds(at: float) -> int:
-    """A time or a span in seconds as the wire and the journal write it: to the nearest millisecond."""
+    """Return seconds as milliseconds, rounded to the nearest, as the wire and the journal write them."""
     return round(at * 1000)
 
 
 def to_response(job: Job) -> JobResponse:
-    """The job as `/status` and `/runsync` show it after the endpoint's last `advance`.
+    """Return the job as `/status` and `/runsync` show it, as of the endpoint's last `advance`.
 
-    Delay and execution are differences of rounded times, so that they agree exactly with a journal of
-    those times. A job that was cancelled while it ran carries both.
+    Delay and execution are differences of rounded times, so that they agree exactly with a journal of those times. A
+    job that was cancelled while it ran has both.
     """
     delay_ms = execution_ms = None
     if job.taken_at is not None:

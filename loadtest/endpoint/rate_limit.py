@@ -1,37 +1,38 @@
-"""Rate and concurrency limits, strict: a sliding log of the requests that were let through."""
+"""The endpoint's rate and concurrency limits, strict: a sliding log of admitted requests."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 
-from loadtest.protocol.operations import Limit
+from loadtest.protocol.operations import Limit, window_free_at
 
 CONCURRENCY_WAIT_S = 1.0
-"""What a request over the concurrent limit is told to wait: when one will be answered is not known."""
+"""The wait that a request over the concurrency limit is given; when a place becomes free is not known."""
 
 
 class RateLimiter:
-    """Lets requests through so that no interval of `per_s` seconds, half open, holds more than `requests`.
+    """Admits requests so that no half-open interval of `per_s` seconds holds more than `requests`.
 
-    With `per_worker` the number is the larger of that and running workers × `per_worker`, as it is at each request.
-    Requests that are turned away count for nothing.
+    With `per_worker` the limit is the larger of `requests` and running workers × `per_worker`, at the time of each
+    request. Rejected requests do not count.
     """
 
     def __init__(self, limit: Limit, per_worker: int = 0) -> None:
         self._limit = limit
         self._per_worker = per_worker
-        self._let_through: deque[float] = deque()
+        self._admitted: deque[float] = deque()
         self._concurrent = 0
 
     def admit(self, now: float, running: int = 0) -> float | None:
-        """None where the request may pass, and is counted; else the seconds after which it may."""
-        limit, log = self._limit, self._let_through
+        """Count the request and return None; if it is over a limit, return the seconds after which it may come."""
+        limit, log = self._limit, self._admitted
         while log and now >= log[0] + limit.per_s:
             log.popleft()
         allowed = max(limit.requests, running * self._per_worker)
-        if len(log) >= allowed:
-            return _wait(log[len(log) - allowed] + limit.per_s, now)
+        free_at = window_free_at(log, allowed, limit.per_s)
+        if free_at > now:
+            return _wait(free_at, now)
         if limit.concurrent is not None and self._concurrent >= limit.concurrent:
             return CONCURRENCY_WAIT_S
         log.append(now)
@@ -39,12 +40,12 @@ class RateLimiter:
         return None
 
     def release(self) -> None:
-        """A request that was let through has been answered."""
+        """Count an admitted request as answered."""
         self._concurrent -= 1
 
 
 def _wait(until: float, now: float) -> float:
-    """Seconds that, added to `now` in floating point, do not fall short of `until`."""
+    """Return a wait that, added to `now` in floating point, is not before `until`."""
     wait_s = until - now
     while now + wait_s < until:
         wait_s = math.nextafter(wait_s, math.inf)

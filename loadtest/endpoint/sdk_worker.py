@@ -1,4 +1,4 @@
-"""One real worker that is up: what it has said, when it is due, and what is ordered for its process."""
+"""One real worker that is up: its last ping, when it is next due, and the commands for its process."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from loadtest.endpoint.fleet import Worker
 from loadtest.endpoint.job import Job
 
 LEASE_S = 5.0
-"""A worker that has not pinged for so long counts as lost; the SDK is told to ping each second."""
+"""A worker that has not pinged for this long counts as lost; the SDK is configured to ping each second."""
 READY_WITHIN_S = 600.0
-"""A worker that asks for no job for so long after its launch counts as lost."""
+"""A worker that asks for no job for this long after its launch counts as lost."""
 STOP_WITHIN_S = 5.0
-"""How long a handler may go on with a job that it was told to stop, before its worker is killed."""
+"""How long a handler may go on with a job that it was asked to stop, before its worker is killed."""
 
 
 class ExitReason(StrEnum):
-    """Why a worker leaves, in words that go on after its name."""
+    """Why a worker leaves; the text follows the worker's name in a log line."""
 
     IDLE = "was idle for the idle timeout"
     REFRESH = "asked for a fresh worker"
     EXITED = "ended by itself"
-    BROKEN = "broke off as it was given a job"
+    BROKEN = "disconnected while a job was assigned to it"
     SILENT = "no longer pings"
     SLOW = "did not ask for a job in time"
-    STUCK = "went on with a job that it was told to stop"
+    STUCK = "went on with a job that it was asked to stop"
 
     @property
     def lost(self) -> bool:
-        """Whether it is a fault, after which launches wait."""
+        """Return whether the worker was lost by an error, after which launches are delayed."""
         return self not in (ExitReason.IDLE, ExitReason.REFRESH)
 
 
 class ProcessAction(Enum):
-    """What is to be done with a worker's process."""
+    """An action on a worker's process."""
 
     LAUNCH = "launch"
     SUSPEND = "suspend"
@@ -47,7 +47,7 @@ class ProcessAction(Enum):
 
 @dataclass(frozen=True)
 class ProcessCommand:
-    """A worker's process is to be launched, suspended, resumed or ended, and why it leaves where it does."""
+    """A command to launch, suspend, resume or end a worker's process, with the reason if it leaves."""
 
     worker: Worker
     do: ProcessAction
@@ -57,8 +57,9 @@ class ProcessCommand:
 class SdkWorker(msgspec.Struct, eq=False):
     """A worker that is up. Times are epoch seconds.
 
-    `wants` is how many jobs its open take asks for, `offered` what it got of them. `to_stop` are jobs that the stop
-    channel has yet to tell; `stopping` are those that its handler may still run, each with the time until when.
+    `requested_jobs` is how many jobs its open take asks for, `assigned` are the jobs assigned to that take.
+    `stop_requests` are jobs that the stop channel has yet to send; `stopping` are jobs that the handler may still
+    run, each with the time until which it may.
     """
 
     worker: Worker
@@ -72,7 +73,7 @@ class SdkWorker(msgspec.Struct, eq=False):
     draining: bool = False
 
     def due(self) -> tuple[float, ExitReason | None]:
-        """When it next does something by itself, and why it then leaves; None for its launch."""
+        """Return when the worker next does something by itself, and why it then leaves; None for its launch."""
         if not self.launched:
             return self.launch_at, None
         if self.worker.starting:

@@ -1,4 +1,4 @@
-"""Simulated workers: an idle one takes a job at once, or after its pause, and is done with it in a drawn time."""
+"""Simulated workers: an idle one takes a job at once, or after its pause, and works on it for a drawn time."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from loadtest.protocol.client_messages import Chunk, Submission
 
 _HYPHEN, _VERSION = b"-4"
 _VARIANTS = np.frombuffer(b"89ab", dtype=np.uint8)
-_CHUNK_TIMES_AT_ONCE = 2**16
+_CHUNK_TIMES_PER_BLOCK = 2**16
 
 
 def uuids(rng: np.random.Generator) -> Iterator[str]:
-    """Random UUIDs (version 4) as text."""
+    """Yield random UUIDs (version 4) as text."""
     text = np.full((BLOCK, 36), _HYPHEN, dtype=np.uint8)
     while True:
         drawn = rng.bytes(16 * BLOCK)
@@ -38,14 +38,14 @@ def uuids(rng: np.random.Generator) -> Iterator[str]:
 
 
 def failures(rate: float, rng: np.random.Generator) -> Iterator[bool]:
-    """For each job whether it fails, with probability `rate`."""
+    """Yield for each job whether it fails, with probability `rate`."""
     while True:
         yield from (rng.random(BLOCK) < rate).tolist()
 
 
 def chunk_offsets(chunks: Chunks, rng: np.random.Generator) -> Iterator[NDArray[np.float64]]:
-    """For each job when its chunks come, in seconds since a worker took it."""
-    rows = max(1, _CHUNK_TIMES_AT_ONCE // chunks.count)
+    """Yield for each job when its chunks come, in seconds since a worker took it."""
+    rows = max(1, _CHUNK_TIMES_PER_BLOCK // chunks.count)
     while True:
         gaps = sample(chunks.gap, rows * chunks.count, rng).reshape(rows, chunks.count)
         gaps[:, 0] = sample(chunks.first, rows, rng)
@@ -53,30 +53,32 @@ def chunk_offsets(chunks: Chunks, rng: np.random.Generator) -> Iterator[NDArray[
 
 
 def crashes(rate: float, rng: np.random.Generator) -> Iterator[float]:
-    """For each job after which part of its time its worker dies, with probability `rate`; else infinite."""
+    """Yield for each job the share of its time after which its worker dies, with probability `rate`; else inf."""
     while True:
-        dies, part = rng.random((2, BLOCK))
-        yield from np.where(dies < rate, part, np.inf).tolist()
+        dies, share = rng.random((2, BLOCK))
+        yield from np.where(dies < rate, share, np.inf).tolist()
 
 
 class JobSampler:
-    """Draws jobs: the n-th has the same service time, chunks and fate whenever it comes."""
+    """Draws jobs: the n-th has the same service time, chunks and outcome whenever it comes."""
 
     def __init__(
         self,
         settings: EndpointSettings,
         times: np.random.SeedSequence,
-        fates: np.random.SeedSequence,
+        outcomes: np.random.SeedSequence,
         deaths: np.random.SeedSequence,
     ) -> None:
         rng = np.random.default_rng(times)
-        self._fails = failures(settings.failure_rate, np.random.default_rng(fates)) if settings.failure_rate else None
+        self._fails = (
+            failures(settings.failure_rate, np.random.default_rng(outcomes)) if settings.failure_rate else None
+        )
         self._crashes = crashes(settings.crash_rate, np.random.default_rng(deaths)) if settings.crash_rate else None
         self._service_s = sample_stream(settings.service_time, rng)
         self._offsets = None if settings.chunks is None else chunk_offsets(settings.chunks, rng)
 
     def draw(self, job: Job) -> None:
-        """Fills in what the next job will be."""
+        """Fill in the work of the next job."""
         if self._fails is not None:
             job.fails = next(self._fails)
         if self._offsets is None:
@@ -92,12 +94,12 @@ _FAILURE = msgspec.Raw(b'"the simulated handler failed, as failure_rate asks"')
 
 
 class SimulatedWorkers:
-    """The hands of an endpoint that is a model through and through: all it will do is known when it begins."""
+    """The backend of a purely simulated endpoint: the end of each start and of each job is known when it begins."""
 
     def __init__(self, settings: EndpointSettings, seeds: Sequence[np.random.SeedSequence]) -> None:
-        times, fates, crashes, again, cold, revivals = seeds
-        self._work = JobSampler(settings, times, fates, crashes)
-        self._again = JobSampler(settings, *again.spawn(3))
+        times, outcomes, crashes, retries, cold, revivals = seeds
+        self._jobs = JobSampler(settings, times, outcomes, crashes)
+        self._retries = JobSampler(settings, *retries.spawn(3))
         self._cold_start_s = sample_stream(settings.cold_start, np.random.default_rng(cold))
         revival = settings.cold_start if settings.revival is None else settings.revival.duration
         self._revival_s = sample_stream(revival, np.random.default_rng(revivals))
@@ -109,27 +111,27 @@ class SimulatedWorkers:
         self._order = count()
 
     def prepare(self, job: Job, submission: Submission) -> None:
-        """The n-th job submitted takes the same time and has the same fate whenever it comes."""
-        self._work.draw(job)
+        """Draw the job: the n-th submitted takes the same time and has the same outcome whenever it comes."""
+        self._jobs.draw(job)
 
     def prepare_retry(self, job: Job) -> None:
-        """What is tried once more is drawn apart, so that the jobs to come are what they would have been."""
-        self._again.draw(job)
+        """Draw the retry from a stream of its own, so that later jobs are not changed by it."""
+        self._retries.draw(job)
 
     def on_start(self, scheduler: JobScheduler, worker: Worker, how: StartKind) -> None:
-        """It will be ready when its drawn start is over."""
+        """Make a warm worker ready at once, others when their drawn start is over."""
         worker.pauses_until = -math.inf
         if how is StartKind.WARM:
             scheduler.ready(worker)
             return
         duration_s = next(self._revival_s if how is StartKind.REVIVED else self._cold_start_s)
-        self._will_act(worker, None, scheduler.now + duration_s)
+        self._schedule(worker, None, scheduler.now + duration_s)
 
     def on_stop(self, worker: Worker) -> None:
-        """A worker that stops was idle."""
+        """Do nothing: a worker that stops was idle."""
 
     def on_work_available(self, scheduler: JobScheduler) -> None:
-        """Idle workers that are in no pause take what waits until either run out."""
+        """Assign waiting jobs to idle workers that are in no pause, until either run out."""
         while scheduler.waiting:
             worker = scheduler.fleet.first_polling(scheduler.now) if self._pauses else scheduler.fleet.first_idle()
             job = None if worker is None else scheduler.assign_next(worker)
@@ -138,27 +140,27 @@ class SimulatedWorkers:
             self._begin(worker, job, scheduler.now)
 
     def on_job_revoked(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
-        """It stops at once, and takes the next as if it were done with this one."""
+        """Stop the job at once and free the worker, as if the job were done."""
         worker.due = -1
         self._on_free(scheduler, worker, job)
 
     def chunks(self, job: Job, now: float) -> list[Chunk]:
-        """The chunks whose time has come."""
+        """Return the chunks whose time has come."""
         if job.chunk_at is None or self._chunks is None:
             return []
         until = now if job.finished_at is None else job.finished_at
         first, job.chunks_read = job.chunks_read, int(job.chunk_at.searchsorted(until, side="right"))
         return self._chunks.between(first, job.chunks_read)
 
-    def due_at(self) -> float:
-        """When the next start or job is over."""
+    def next_due_at(self) -> float:
+        """Return when the next start, job or pause is over."""
         due = self._due
         while due and due[0][2].due != due[0][1]:
             heapq.heappop(due)
         return due[0][0] if due else math.inf
 
     def step(self, scheduler: JobScheduler) -> None:
-        """A worker gets ready, is done with its job, dies of it, or looks for the next."""
+        """Make a worker ready, end its job, let it die of its job, or end its pause."""
         _, _, worker, job = heapq.heappop(self._due)
         if job is None:
             scheduler.ready(worker) if worker.starting else self.on_work_available(scheduler)
@@ -169,11 +171,11 @@ class SimulatedWorkers:
             self._on_free(scheduler, worker, job)
 
     def _on_free(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
-        """It has nothing in hand any more: it looks for the next job when its pause is over."""
+        """Let a worker without a job look for the next one when its pause is over."""
         if self._pauses and job.taken_at is not None:
             worker.pauses_until = job.taken_at + self._take_pause.occupancy_s(scheduler.now - job.taken_at)
             if worker.pauses_until > scheduler.now:
-                self._will_act(worker, None, worker.pauses_until)
+                self._schedule(worker, None, worker.pauses_until)
         self.on_work_available(scheduler)
 
     def _begin(self, worker: Worker, job: Job, now: float) -> None:
@@ -184,8 +186,8 @@ class SimulatedWorkers:
             ends_at = float(job.chunk_at[-1])
         if job.crashes_after_s < job.service_s:
             ends_at = now + job.crashes_after_s
-        self._will_act(worker, job, ends_at)
+        self._schedule(worker, job, ends_at)
 
-    def _will_act(self, worker: Worker, job: Job | None, at: float) -> None:
+    def _schedule(self, worker: Worker, job: Job | None, at: float) -> None:
         worker.due = next(self._order)
         heapq.heappush(self._due, (at, worker.due, worker, job))

@@ -1,4 +1,4 @@
-"""How workers pace their takes: at once, or as the vendor's SDK does, which sleeps after each take."""
+"""When a worker looks for its next job: at once, or after a pause, like the vendor's SDK."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from pydantic import BeforeValidator
 
 from loadtest.units import Seconds, StrictModel
 
-_EXACT = 1e-9
-"""An execution is a difference of floats: one that is a whole number of pauses but for their error stays one."""
+_FLOAT_TOLERANCE = 1e-9
+"""An execution time is a difference of floats; this much over a whole number of pauses is rounding error."""
 
 
 class TakePause(StrictModel):
-    """After a take a worker looks for the next job once so long is over, and where it is still at work, later.
+    """The pause of a worker between two takes: it looks for the next job when the pause is over, later if it still
+    works.
 
-    So does the vendor's SDK at a concurrency of 1: it sleeps a second after each take, and again for as long as the
-    job is not done (`JobScaler.get_jobs` of `runpod` 1.12). A handler that is no coroutine keeps its event loop, so
-    that a sleep that ends meanwhile is followed by another one that begins when the job is done.
+    The vendor's SDK does so at a concurrency of 1: it sleeps one second after each take, and again for as long as the
+    job is not done (`JobScaler.get_jobs` of `runpod` 1.12). A handler that is not a coroutine blocks the event loop,
+    so that a sleep that ends meanwhile is followed by another that begins when the job is done.
     """
 
     duration: Seconds = 0.0
     """From a take until the worker looks for the next job; 0 for at once."""
     blocking_handler: bool = False
-    """Whether a worker that is still at work then looks so long after the job's end, and not at the next multiple."""
+    """Whether a worker still at work when a pause ends looks one pause after the job, not at the next multiple."""
 
     def occupancy_s(self, execution_s: float) -> float:
-        """How long after a take the worker looks for the next job, where this one took so long."""
-        lasts = self.duration
-        if lasts <= 0:
+        """Return how many seconds after a take the worker looks for the next job, if the job takes `execution_s`."""
+        pause_s = self.duration
+        if pause_s <= 0:
             return execution_s
-        pauses = max(1, math.ceil(execution_s / lasts - _EXACT))
-        return execution_s + lasts if self.blocking_handler and pauses > 1 else pauses * lasts
+        pauses = max(1, math.ceil(execution_s / pause_s - _FLOAT_TOLERANCE))
+        return execution_s + pause_s if self.blocking_handler and pauses > 1 else pauses * pause_s
 
 
 NO_PAUSE = TakePause()
@@ -44,4 +45,4 @@ def _take_pause(value: object) -> object:
 
 
 TakePauseText = Annotated[TakePause, BeforeValidator(_take_pause, json_schema_input_type=Seconds | TakePause)]
-"""A pause as one time, "1s", or as its mapping."""
+"""A pause as a time, "1s", or as its mapping."""

@@ -76,7 +76,7 @@ def poll_until_final(job: JobFlow, at_once: bool = False) -> Flow:
     if not at_once and not pacer.long_poll_s(job.deadline - poll_at):
         poll_at += pacer.interval_s(0)
     errors = 0
-    pacer.crowd.jobs += 1
+    pacer.group.jobs += 1
     try:
         while poll_at <= job.deadline:
             yield WaitUntil(poll_at)
@@ -88,7 +88,7 @@ def poll_until_final(job: JobFlow, at_once: bool = False) -> Flow:
             again_at = (response.sent_at if hold_s else response.answered_at) + pacer.interval_s(sample.polls)
             poll_at = max(again_at, response.answered_at + (response.retry_after_s or 0.0))
     finally:
-        pacer.crowd.jobs -= 1
+        pacer.group.jobs -= 1
 
 
 def poll_status(job: JobFlow) -> Generator[Step, Response, Response]:

@@ -27,11 +27,11 @@ def run_and_stream(job: JobFlow, chunk_seen_at: list[float]) -> Flow:
     """Drive one job through /run and /stream; `chunk_seen_at` is filled with the time of each chunk."""
     yield from submit(job)
     if job.sample.finished_at is None:
-        job.pacer.crowd.jobs += 1
+        job.pacer.group.jobs += 1
         try:
             yield from _read(job, chunk_seen_at)
         finally:
-            job.pacer.crowd.jobs -= 1
+            job.pacer.group.jobs -= 1
     if job.sample.finished_at is None:
         yield from poll_until_final(job, at_once=True)
 

@@ -1,1 +1,1 @@
-"""What the endpoint promises: operations, job states, and the messages of both of its sides."""
+"""The protocol of an endpoint: operations, job states, and the messages of clients and of workers."""

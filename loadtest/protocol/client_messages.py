@@ -1,27 +1,28 @@
-"""The bodies of the wire, decoded and encoded side by side; unknown fields are passed over.
+"""The bodies of requests and responses between client and endpoint, decoded and encoded; unknown fields are ignored.
 
-All times here are integer milliseconds, as on the wire. A missing or negative time is a fault of the
-answer (`BadAnswer`), never a zero.
+All times here are integer milliseconds, as on the wire. A missing or negative time makes the response invalid
+(`InvalidResponse`); it never counts as zero.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from loadtest.errors import InvalidResponse
 from loadtest.protocol.operations import ALIASES, EXECUTION_TIMEOUT, FINAL, JOB_TTL, JobState
 
+T = TypeVar("T")
 Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
 ABSENT = msgspec.Raw()
-"""What a field that is not there holds; only this very object is left out again when encoding."""
+"""The value of a field that is not there; only this very object is left out when encoding."""
 _STATES: dict[str, JobState] = {**{state.value: state for state in JobState}, **ALIASES}
-_FINAL_WORDS = frozenset(word for word, state in _STATES.items() if state in FINAL)
+_FINAL_NAMES = frozenset(name for name, state in _STATES.items() if state in FINAL)
 
 
 class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a submission may ask for beside its input; what is None is as the endpoint has it by default."""
+    """Limits of a submission's time, and its priority; None is the endpoint's default."""
 
     execution_timeout_ms: (
         Annotated[int, msgspec.Meta(ge=EXECUTION_TIMEOUT.min_ms, le=EXECUTION_TIMEOUT.max_ms)] | None
@@ -33,7 +34,7 @@ class Policy(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The body of `/run` and `/runsync`; `input` must be there and may be anything."""
+    """The body of `/run` and `/runsync`; `input` is required and may be anything."""
 
     input: msgspec.Raw
     webhook: str | None = None
@@ -41,7 +42,7 @@ class Submission(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class JobResponse(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A job as an answer shows it; `output` stays as it came, undecoded."""
+    """A job as a response shows it; `output` stays undecoded."""
 
     id: str
     status: str
@@ -53,13 +54,13 @@ class JobResponse(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     @property
     def state(self) -> JobState:
-        """The state, whichever of its words the answer used."""
+        """Return the state, by any of its names."""
         return _STATES[self.status]
 
     @property
     def final(self) -> bool:
-        """Whether the job will not move again by itself."""
-        return self.status in _FINAL_WORDS
+        """Return whether the job will not change state again by itself."""
+        return self.status in _FINAL_NAMES
 
 
 class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,12 +78,12 @@ class StreamResponse(msgspec.Struct, frozen=True):
 
     @property
     def ended(self) -> bool:
-        """Whether a reader may stop: the state is final and nothing more was waiting."""
-        return self.status in _FINAL_WORDS and not self.stream
+        """Return whether a reader may stop: the state is final and no chunk was waiting."""
+        return self.status in _FINAL_NAMES and not self.stream
 
 
 class JobCounts(msgspec.Struct, frozen=True, rename="camel"):
-    """Jobs by what became of them, as `/health` counts them."""
+    """Jobs by state and outcome, as `/health` counts them."""
 
     completed: int = 0
     failed: int = 0
@@ -92,7 +93,7 @@ class JobCounts(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class WorkerCounts(msgspec.Struct, frozen=True):
-    """Workers by state, as `/health` counts them; the last four came later and may be missing."""
+    """Workers by state, as `/health` counts them; the last four were added later and may be missing."""
 
     idle: int = 0
     running: int = 0
@@ -103,21 +104,21 @@ class WorkerCounts(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """The answer of `/health`."""
+    """The response of `/health`."""
 
     jobs: JobCounts
     workers: WorkerCounts
 
 
 class Purged(msgspec.Struct, frozen=True):
-    """The answer of `/purge-queue`."""
+    """The response of `/purge-queue`."""
 
     removed: int
     status: str = "completed"
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A refusal, as the live service words it."""
+    """A rejection, in the live service's words."""
 
     status: int
     title: str
@@ -125,7 +126,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Tokens(msgspec.Struct, frozen=True):
-    """Token counts where an output or a chunk's metrics carry them."""
+    """The token counts of an output or of a chunk's metrics."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -140,42 +141,41 @@ _tokens_decoder = msgspec.json.Decoder(Tokens)
 
 
 def decode_job(body: bytes) -> JobResponse:
-    """A job's answer; BadAnswer where it is no such thing or a completed job lacks its times."""
-    try:
-        job = _job_decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        raise InvalidResponse(f"not a job: {error}") from None
+    """Return the job in a response; raises InvalidResponse if it is invalid or a completed job lacks its times."""
+    job = decode(_job_decoder, body, "job")
     state = _STATES.get(job.status)
     if state is None:
         raise InvalidResponse(f'unknown job status "{job.status}"')
     if state is JobState.COMPLETED and (job.delay_ms is None or job.execution_ms is None):
-        raise InvalidResponse("a completed job without delayTime and executionTime")
+        raise InvalidResponse("a completed job without delayTime or executionTime")
     return job
 
 
 def decode_stream(body: bytes) -> StreamResponse:
-    """The chunks of `/stream` in either of its two forms; BadAnswer where it is neither."""
+    """Return the chunks of `/stream`, in either of its two forms; raises InvalidResponse if it is neither."""
+    if body.lstrip().startswith(b"["):
+        return StreamResponse(decode(_chunks_decoder, body, "stream"))
+    response = decode(_stream_decoder, body, "stream")
+    if response.status not in _STATES:
+        raise InvalidResponse(f'unknown job status "{response.status}"')
+    return response
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes, name: str) -> T:
+    """Return the message in a body; raises InvalidResponse, which calls the message by this name."""
     try:
-        if body.lstrip().startswith(b"["):
-            return StreamResponse(_chunks_decoder.decode(body))
-        answer = _stream_decoder.decode(body)
+        return decoder.decode(body)
     except msgspec.MsgspecError as error:
-        raise InvalidResponse(f"not a stream: {error}") from None
-    if answer.status not in _STATES:
-        raise InvalidResponse(f'unknown job status "{answer.status}"')
-    return answer
+        raise InvalidResponse(f"not a {name}: {error}") from None
 
 
 def decode_health(body: bytes) -> Health:
-    """The answer of `/health`; BadAnswer where it is no such thing."""
-    try:
-        return _health_decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        raise InvalidResponse(f"not a health answer: {error}") from None
+    """Return the response of `/health`; raises InvalidResponse if it is invalid."""
+    return decode(_health_decoder, body, "health answer")
 
 
 def token_counts(raw: msgspec.Raw) -> Tokens:
-    """Token counts in an output or in metrics; both None where there are none."""
+    """Return the token counts in an output or in metrics; both None if it has none."""
     try:
         return _tokens_decoder.decode(raw)
     except msgspec.MsgspecError:
@@ -183,7 +183,7 @@ def token_counts(raw: msgspec.Raw) -> Tokens:
 
 
 def decode_submission(body: bytes) -> Submission:
-    """What a client submits; BadAnswer where it is no such thing."""
+    """Return a client's submission; raises InvalidResponse if it is invalid."""
     try:
         return _submission_decoder.decode(body)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
@@ -191,10 +191,10 @@ def decode_submission(body: bytes) -> Submission:
 
 
 def encode_submission(job_input: Any, webhook: str | None = None, policy: Policy | None = None) -> bytes:
-    """The body of `/run` and `/runsync`."""
+    """Return the body of `/run` and `/runsync`."""
     return msgspec.json.encode(Submission(msgspec.Raw(msgspec.json.encode(job_input)), webhook, policy))
 
 
-def encode(answer: Any) -> bytes:
-    """Any of the answers above as JSON."""
-    return msgspec.json.encode(answer)
+def encode(message: Any) -> bytes:
+    """Return any of the messages above as JSON."""
+    return msgspec.json.encode(message)

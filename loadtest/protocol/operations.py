@@ -1,12 +1,14 @@
-"""What an endpoint promises: operations with their limits, job states with their moves, sizes, retention.
+"""The operations of an endpoint with their limits, job states with their transitions, sizes, and retention.
 
-This is the one description; client, budgets, server and simulator derive theirs from it. Facts and their
-age are in PROTOCOL.md of the project's shared documents. The wire's bodies are in `wire`.
+This is the one description; client, limiters, server and simulator derive theirs from it. Facts and their age are in
+docs/reference/wire-protocol.md. The bodies are in `client_messages`.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -17,7 +19,7 @@ from loadtest.units import window
 
 
 class JobState(StrEnum):
-    """Where a job is, in the words of the wire."""
+    """The state of a job, by its name on the wire."""
 
     IN_QUEUE = "IN_QUEUE"
     IN_PROGRESS = "IN_PROGRESS"
@@ -28,7 +30,7 @@ class JobState(StrEnum):
 
 
 class JobEvent(StrEnum):
-    """What moves a job from one state to another."""
+    """An event that moves a job from one state to another."""
 
     TAKEN = "taken"
     GIVEN_BACK = "given back"
@@ -51,7 +53,7 @@ TRANSITIONS: dict[tuple[JobState, JobEvent], JobState] = {
     (JobState.FAILED, JobEvent.RETRIED): JobState.IN_QUEUE,
     (JobState.TIMED_OUT, JobEvent.RETRIED): JobState.IN_QUEUE,
 }
-"""Every legal move. A state is final when nothing but a client's retry leads out of it."""
+"""Every legal transition. A state is final if only a client's retry leads out of it."""
 
 FINAL = frozenset(
     state for state in JobState if all(was is not state or event is JobEvent.RETRIED for was, event in TRANSITIONS)
@@ -60,7 +62,7 @@ FINAL = frozenset(
 TOO_MANY_REQUESTS = 429
 """The HTTP status of a request beyond the limit of its operation."""
 ALIASES = {"RUNNING": JobState.IN_PROGRESS}
-"""Other words for a state that the live service has been seen to use."""
+"""Other names of a state that the live service has been seen to use."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Limit:
 
     @property
     def per_second(self) -> float:
-        """The rate that can be kept up for ever, in requests per second."""
+        """Return the rate that the limit allows over a long time, in requests per second."""
         return self.requests / self.per_s
 
     def __str__(self) -> str:
@@ -81,12 +83,20 @@ class Limit:
         return f"{self.requests} per {self.per_s:.12g} s{at_once}"
 
 
+def window_free_at(times: deque[float], requests: int, per_s: float) -> float:
+    """Return when one more request leaves at most `requests` in every half-open window of `per_s` seconds.
+
+    `times` are those of the earlier requests, in order; the result is -inf if there are fewer than `requests`.
+    """
+    return times[-requests] + per_s if len(times) >= requests else -math.inf
+
+
 MAX_REQUESTS = 10**9
-"""What a limit may name; every request within its window is remembered."""
+"""The most requests that a limit may allow; every request within its window is remembered."""
 
 
 def parse_limit(text: object) -> Limit:
-    """A limit such as "1000 per 10 s, 200 at once"; ValueError where it reads otherwise."""
+    """Return a limit such as "1000 per 10 s, 200 at once"; raises ValueError for another text."""
     if isinstance(text, Limit):
         return text
     rate, _, at_once = str(text).partition(",")
@@ -125,7 +135,7 @@ class Op(StrEnum):
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: how it is called and what of it is allowed by default."""
+    """One operation: its method and path, its default limit, and the largest body."""
 
     method: str
     path: str
@@ -150,7 +160,7 @@ OPERATIONS: dict[Op, Operation] = {
 
 @dataclass(frozen=True)
 class TimeRange:
-    """What a client may ask for where the wire takes a time, and what holds when it asks for none; milliseconds."""
+    """The range of a time that a client may ask for, and the default; milliseconds."""
 
     default_ms: int
     min_ms: int
@@ -159,13 +169,13 @@ class TimeRange:
 
 RUNSYNC_WAIT = TimeRange(90_000, 1_000, 300_000)
 STATUS_SYNC_WAIT = TimeRange(90_000, 1_000, 90_000)
-"""How long an answer may be held open for a job to end."""
+"""How long a response may be held open for a job to end."""
 
 _DAY_MS = 86_400_000
 EXECUTION_TIMEOUT = TimeRange(600_000, 5_000, 7 * _DAY_MS)
 """How long a job may be in the handler."""
 JOB_TTL = TimeRange(_DAY_MS, 10_000, 7 * _DAY_MS)
-"""How long after its submission a job may be unfinished; then it is gone."""
+"""How long after its submission a job may be unfinished; then it is removed."""
 
 RESULT_KEPT_S = 30 * 60.0
 RUNSYNC_RESULT_KEPT_S = 60.0
@@ -175,10 +185,10 @@ WEBHOOK_TRIES_APART_S = 10.0
 
 
 def authorization(key: str) -> str:
-    """The header value that a client sends."""
+    """Return the Authorization header that a client sends."""
     return f"Bearer {key}"
 
 
 def presented_key(header: str) -> str:
-    """The key in an Authorization header: bare, after `Bearer`, or after `Bearer Bearer`, as seen on the wire."""
+    """Return the key in an Authorization header: bare, after `Bearer`, or after `Bearer Bearer` as seen in use."""
     return header.removeprefix("Bearer ").removeprefix("Bearer ").strip()

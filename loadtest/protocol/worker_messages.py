@@ -1,6 +1,6 @@
-"""The worker's side of the wire: what a worker of the vendor's SDK is given, and what it posts.
+"""The messages between a worker of the vendor's SDK and the endpoint.
 
-Names and forms are those of `runpod` 1.12; facts are in PROTOCOL.md of the project's shared documents.
+Names and forms are those of `runpod` 1.12; facts are in docs/reference/wire-protocol.md.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ from enum import StrEnum
 
 import msgspec
 
-from loadtest.errors import InvalidResponse
-from loadtest.protocol.client_messages import ABSENT, Chunk
+from loadtest.protocol.client_messages import ABSENT, Chunk, decode
 
 
 class WorkerOp(StrEnum):
-    """What a worker asks for, by the word of its path after the endpoint's id."""
+    """A worker's requests, by the word in their path after the endpoint's id."""
 
     TAKE = "job-take"
     TAKE_BATCH = "job-take-batch"
@@ -26,20 +25,20 @@ class WorkerOp(StrEnum):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """A job as a worker is given it."""
+    """A job as it is sent to a worker."""
 
     id: str
     input: msgspec.Raw
 
 
 class JobsToStop(msgspec.Struct, frozen=True, rename="camel"):
-    """The answer of the stop channel: jobs that a worker is to drop."""
+    """The response of the stop channel: jobs that a worker is to stop."""
 
     jobs_to_stop: Sequence[str]
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What a worker posts of a job: its end, or with `status` IN_PROGRESS how it goes."""
+    """A worker's message about a job: its end, or its progress if `status` is IN_PROGRESS."""
 
     output: msgspec.Raw = ABSENT
     error: msgspec.Raw = ABSENT
@@ -48,7 +47,7 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def failed(self) -> bool:
-        """Whether the handler failed: a result with an error, whatever the error is."""
+        """Return whether the handler failed: the result has an error, of any kind."""
         return bool(self.error) and bytes(self.error) not in (b"null", b"false", b'""')
 
 
@@ -57,16 +56,10 @@ _chunk_decoder = msgspec.json.Decoder(Chunk)
 
 
 def decode_result(body: bytes) -> Result:
-    """What a worker posted of a job; BadAnswer where it is no such thing."""
-    try:
-        return _result_decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        raise InvalidResponse(f"not a result: {error}") from None
+    """Return a worker's result of a job; raises InvalidResponse if it is invalid."""
+    return decode(_result_decoder, body, "result")
 
 
 def decode_chunk(body: bytes) -> Chunk:
-    """A chunk that a worker posted; BadAnswer where it is none."""
-    try:
-        return _chunk_decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        raise InvalidResponse(f"not a chunk: {error}") from None
+    """Return a chunk from a worker; raises InvalidResponse if it is invalid."""
+    return decode(_chunk_decoder, body, "chunk")

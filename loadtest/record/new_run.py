@@ -38,7 +38,7 @@ def create_run(scenario: Scenario, path: Path, command: str) -> RunDirectory:
             versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             started_at=datetime.now(UTC).timestamp(),
             payloads={name: flow.payload_hash for name, flow in scenario.flows.items()},
-            stages=[StageSpan(each.label(index), each.duration) for index, each in enumerate(scenario.load.stages)],
+            stages=[StageSpan(stage.label(n), stage.duration) for n, stage in enumerate(scenario.load.stages, 1)],
             offered={} if schedule is None else {flow: schedule.per_second(flow) for flow in scenario.flows},
         )
     )

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from math import ceil, inf
 
 import numpy as np
 
-from loadtest.endpoint.settings import Constant, Empirical, LogNormal
-from loadtest.protocol.operations import STATUS_SYNC_WAIT, Limit, Op
+from loadtest.protocol.operations import Limit, Op
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.loading.feasibility import FLOWS_BY_OPERATION, peak_rates
 from loadtest.scenario.model import Flow, Scenario
 from loadtest.traffic.arrivals import Schedule, max_in_window
-from loadtest.traffic.polling import PollGroup, PollPacer
+from loadtest.traffic.polling import POLICIES
 from loadtest.traffic.settings import ClosedLoad, OpenLoad
 
 
@@ -104,23 +102,12 @@ def mean_service_s(scenario: Scenario) -> float | None:
         return None
     chunks = scenario.endpoint.chunks
     if chunks is not None:
-        return _mean_s(chunks.first) + (chunks.count - 1) * _mean_s(chunks.gap)
-    return _mean_s(scenario.endpoint.service_time)
-
-
-def _mean_s(distribution: Constant | LogNormal | Empirical) -> float:
-    """The mean of a spread; of the log-normal one median * exp(sigma^2 / 2)."""
-    match distribution:
-        case Constant():
-            return distribution.constant
-        case LogNormal():
-            return float(distribution.median * np.exp(distribution.sigma**2 / 2))
-        case Empirical():
-            return float(np.mean(distribution.values))
+        return chunks.first.mean_s() + (chunks.count - 1) * chunks.gap.mean_s()
+    return scenario.endpoint.service_time.mean_s()
 
 
 def _stages(load: OpenLoad | ClosedLoad, drawn: Schedule | None) -> tuple[StagePreview, ...]:
-    names = [stage.label(index) for index, stage in enumerate(load.stages)]
+    names = [stage.label(number) for number, stage in enumerate(load.stages, start=1)]
     if isinstance(load, ClosedLoad):
         peaks = [max(stage.users.start, stage.users.end) for stage in load.stages]
     else:
@@ -147,14 +134,7 @@ def polls_of(name: FlowName, flow: Flow, service_s: float) -> int | None:
     left_s = service_s - flow.wait if name == "runsync" else service_s
     if name == "runsync" and left_s <= 0:
         return 0
-    if flow.polling.policy == "long":
-        return ceil(left_s / (STATUS_SYNC_WAIT.max_ms / 1000))
-    pacer, polls = PollPacer(flow.polling, inf, PollGroup()), 1
-    left_s -= pacer.interval_s(0)
-    while left_s > 0 and polls < 1_000_000:
-        left_s -= pacer.interval_s(polls)
-        polls += 1
-    return polls
+    return POLICIES[flow.polling.policy].expected_polls(flow.polling, left_s)
 
 
 def _polls(flows: tuple[FlowPreview, ...]) -> int | None:
@@ -207,7 +187,7 @@ def _allowed(limit: Limit, for_s: float) -> float:
 def _max_polls(scenario: Scenario, longest_s: float) -> int | None:
     """What the limits of /status and, where they are asked, /stream and /status-sync allow; None without a limit."""
     asked = [Op.STATUS, Op.STREAM] if "stream" in scenario.flows else [Op.STATUS]
-    if any(flow.polling.policy == "long" for flow in scenario.flows.values()):
+    if any(POLICIES[flow.polling.policy].long_polls for flow in scenario.flows.values()):
         asked.append(Op.STATUS_SYNC)
     limits = [limit for op in asked if (limit := scenario.limit(op)) is not None]
     return int(sum(_allowed(limit, longest_s) for limit in limits)) if len(limits) == len(asked) else None

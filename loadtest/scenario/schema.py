@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from loadtest.endpoint import distributions
 from loadtest.endpoint import settings as endpoint
 from loadtest.endpoint.take_pause import TakePause
 from loadtest.protocol.operations import Op
@@ -54,8 +55,8 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`endpoint.payloads`", endpoint.Payloads),
     ("`endpoint.webhooks`", endpoint.Webhooks),
     ("`endpoint.retention`", endpoint.Retention),
-    ("A time that varies: log-normal", endpoint.LogNormal),
-    ("A time that varies: measured", endpoint.Empirical),
+    ("A time that varies: log-normal", distributions.LogNormal),
+    ("A time that varies: measured", distributions.Empirical),
 )
 
 _INTRODUCTION = """\

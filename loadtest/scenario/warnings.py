@@ -8,6 +8,7 @@ from math import ceil, log
 from loadtest.protocol.operations import Op
 from loadtest.scenario.gates import Gate, Metric
 from loadtest.scenario.preview import Preview
+from loadtest.traffic.polling import POLICIES
 from loadtest.traffic.settings import OpenLoad
 from loadtest.units import seconds_text
 
@@ -98,10 +99,11 @@ def _of_polling(preview: Preview) -> Iterator[str]:
         return
     for flow in preview.flows:
         polling = preview.scenario.flows[flow.flow].polling
-        if flow.flow == "run" and polling.policy == "fixed":
-            polls_per_s = preview.peak_per_s * flow.share * max(preview.service_s / polling.every, 1.0)
+        if flow.flow == "run" and not POLICIES[polling.policy].shares_limit:
+            polls = POLICIES[polling.policy].expected_polls(polling, preview.service_s)
+            polls_per_s = preview.peak_per_s * flow.share * polls
             if polls_per_s > limit.per_second:
                 yield (
-                    f"fixed polling asks {polls_per_s:.4g} times a second at the peak, /status allows "
+                    f"{polling.policy} polling asks {polls_per_s:.4g} times a second at the peak, /status allows "
                     f'{limit.per_second:.4g}; polls will be late, write "policy: shared" or a longer every'
                 )

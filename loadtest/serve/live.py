@@ -45,8 +45,8 @@ class LiveEndpoint:
         for job in [job for job in self._streams_in_queue.values() if job.state is not JobState.IN_QUEUE]:
             self.wake(job.id)
         self._settled()
-        at = self.endpoint.next_event_at()
-        if at is not None and at < self._timer_at:
+        at = self.endpoint.next_due_at()
+        if at < self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_at = at

@@ -1,1 +1,1 @@
-"""When to send: arrivals, stages, rate budgets, polling."""
+"""When to send: arrivals, stages, rate limits, polling, inputs."""

@@ -1,8 +1,8 @@
-"""When jobs are meant to arrive: a schedule drawn ahead from a seed.
+"""The schedule of jobs: when each is meant to arrive, drawn in advance from a seed.
 
-Every arrival process is a process of unit rate, stretched by the inverse of the cumulative rate
-L(t) = integral of rate from 0 to t, so that ramps are exact and the gaps keep their distribution.
-(Cinlar, Introduction to Stochastic Processes, 1975, section 4.7.)
+Every arrival process is a process of unit rate, stretched by the inverse of the cumulative rate L(t) = integral of
+the rate from 0 to t. So ramps are exact, and the gaps keep their distribution. (Cinlar, Introduction to Stochastic
+Processes, 1975, section 4.7.)
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Arrivals in order: `at_s` seconds from the start, `flow` an index into `flows`, `stage` an index."""
+    """Arrivals in order: `at_s` in seconds from the start, `flow` as an index into `flows`, `stage` as an index."""
 
     at_s: Floats
     flow: NDArray[np.int8]
@@ -31,7 +31,7 @@ class Schedule:
         return len(self.at_s)
 
     def per_second(self, flow: str) -> list[int]:
-        """How many jobs of a flow are meant to arrive in each second from the start."""
+        """Return how many jobs of a flow are meant to arrive in each second from the start."""
         of_flow = self.at_s[self.flow == self.flows.index(flow)]
         if not len(of_flow):
             return []
@@ -39,7 +39,7 @@ class Schedule:
 
 
 def draw_schedule(load: OpenLoad, shares: Mapping[str, float], seed: int) -> Schedule:
-    """The arrivals of a load, each given to a flow by its share; the same seed gives the same schedule.
+    """Draw the arrivals of a load, each with a flow by its share; the same seed gives the same schedule.
 
     The times do not depend on the shares, so that a change of the mix leaves them as they were.
     """
@@ -67,7 +67,7 @@ def _times(load: OpenLoad, random: np.random.Generator) -> Floats:
 
 
 def _unit_arrivals(until: float, cv: float, random: np.random.Generator) -> Floats:
-    """Arrivals of a renewal process with mean gap 1 and gamma gaps of this coefficient of variation."""
+    """Return the arrivals of a renewal process with mean gap 1 and gamma gaps of this coefficient of variation."""
     shape = 1 / cv**2
     drawn = np.empty(0)
     while not len(drawn) or drawn[-1] < until:
@@ -78,12 +78,12 @@ def _unit_arrivals(until: float, cv: float, random: np.random.Generator) -> Floa
 
 
 def _cumulative_rate(load: OpenLoad) -> Floats:
-    """Expected arrivals from the start to the end of each stage."""
+    """Return the expected arrivals from the start to the end of each stage."""
     return np.cumsum([(stage.rate.start + stage.rate.end) / 2 * stage.duration for stage in load.stages])
 
 
 def _invert_cumulative_rate(load: OpenLoad, units: Floats) -> Floats:
-    """Where the cumulative rate reaches each of these values, in seconds from the start.
+    """Return when the cumulative rate reaches each of these values, in seconds from the start.
 
     Within a stage the rate is a + k x, so c = a x + k x^2 / 2 gives x = 2 c / (a + sqrt(a^2 + 2 k c)).
     """
@@ -100,7 +100,7 @@ def _invert_cumulative_rate(load: OpenLoad, units: Floats) -> Floats:
 
 
 def max_in_window(at_s: Floats, span_s: float) -> int:
-    """The most events in any half-open interval of this length, wherever it starts; `at_s` in order."""
+    """Return the most events in any half-open interval of this length, wherever it starts; `at_s` is in order."""
     if not len(at_s):
         return 0
     return int((np.searchsorted(at_s, at_s + span_s, side="left") - np.arange(len(at_s))).max())

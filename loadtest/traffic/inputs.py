@@ -1,4 +1,4 @@
-"""What each job is given, where that is not the same for all: drawn by seed and number, so that processes agree."""
+"""The inputs of jobs if they differ: drawn from the seed and the job's number, so that all processes agree."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo,
 from loadtest.units import StrictModel, byte_count, filled_from_file
 
 InputSource = Callable[[int], Any]
-"""The input of the job with this number."""
+"""A function that returns the input of the job with this number."""
 UserInputFunction = Callable[[int, np.random.Generator], Any]
-"""A function that makes the input of the job with this number, by this generator."""
+"""A function that makes the input of the job with this number, with this generator."""
 
 _PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
 _INTEGER = re.compile(r"integer\s+(-?\d+)\s+to\s+(-?\d+)")
@@ -24,15 +24,15 @@ _LETTERS = np.frombuffer(b"etaoinshrdlucmfwypvbgkjqxz", np.uint8)
 
 
 class Template(StrictModel):
-    """An input with places in its texts that are filled in for each job.
+    """An input whose texts contain placeholders to fill in for each job.
 
-    `${seq}` is the job's number, `${integer 1 to 512}` a whole number, `${one of a | b}` one of several texts and
-    `${text 2 kB}` words of that length in all. A text that is one place and nothing else becomes a number where the
-    place is one.
+    `${seq}` is the job's number, `${integer 1 to 512}` a whole number, `${one of a | b}` one of several texts, and
+    `${text 2 kB}` words of that length in total. A text that consists of one placeholder for a number becomes a
+    number.
     """
 
     template: Any
-    """The input, places and all."""
+    """The input with its placeholders."""
 
     @field_validator("template")
     @classmethod
@@ -44,14 +44,14 @@ class Template(StrictModel):
 
 
 class JsonLines(StrictModel):
-    """Inputs from a file of JSON values, one a line."""
+    """Inputs from a file of JSON values, one per line."""
 
     file: Path | None = None
-    """A file of JSON, one input a line; it is read when loaded, unless `lines` stands beside it."""
+    """A file of JSON, one input per line; it is read when loaded, unless `lines` are given."""
     lines: Annotated[tuple[Any, ...], Field(min_length=1)]
     """The inputs."""
     order: Literal["shuffled", "in turn"] = "shuffled"
-    """Each is used once before any is used again: in an order that the seed draws, or as they stand."""
+    """Each input is used once before any is used again: in an order drawn from the seed, or in file order."""
 
     @model_validator(mode="before")
     @classmethod
@@ -60,15 +60,16 @@ class JsonLines(StrictModel):
 
 
 class Function(StrictModel):
-    """Inputs from a Python function of yours: `make(seq, rng)` is called with the job's number and numpy's Generator.
+    """Inputs from a Python function of yours: `make(seq, rng)` is called with the job's number and a numpy Generator.
 
-    The same number gets a generator in the same state. The file is part of the scenario; what it imports is not.
+    The same number gets a generator in the same state. The file is part of the scenario; modules that it imports are
+    not.
     """
 
     function: Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$", examples=["inputs.py:make"])]
     """The file and the function's name in it."""
     source: str
-    """The file's text; it is read when loaded, unless it stands here."""
+    """The file's text; it is read when loaded, unless it is given here."""
 
     @model_validator(mode="before")
     @classmethod
@@ -101,10 +102,10 @@ def input_source(
     function_of: Callable[[Function], UserInputFunction],
     stream: int = 0,
 ) -> InputSource:
-    """The inputs of a run with this seed; streams are apart from each other.
+    """Return the inputs of a run with this seed; each stream draws independently of the others.
 
-    `function_of` gives a user's function, which is code of another's: what it raises, here or when an input is drawn,
-    is its own.
+    `function_of` returns a user's function. Errors that this function raises are passed on, here or when an input is
+    drawn.
     """
     match inputs:
         case JsonLines():
@@ -135,7 +136,7 @@ Fill = Callable[[int, np.random.Generator], Any]
 
 
 def _filled(template: Any, words: str) -> Fill:
-    """Fills a template in; what has no place in it stays the very same object."""
+    """Return a function that fills a template in; a part without placeholders stays the very same object."""
     if isinstance(template, str):
         return _filled_text(template, words)
     if not any(_PLACEHOLDER.search(text) for text in _texts(template)):
@@ -160,14 +161,14 @@ def _filled_text(text: str, words: str) -> Fill:
 
 
 def _filler(placeholder: str, words: str = "") -> Fill:
-    """What fills a place; ValueError where it is none that is known."""
+    """Return the function that fills a placeholder; raises ValueError if the placeholder is unknown."""
     what = placeholder.strip()
     if what == "seq":
         return lambda seq, rng: seq
     if match := _INTEGER.fullmatch(what):
         low, high = int(match[1]), int(match[2])
         if low > high:
-            raise ValueError(f'"${{{placeholder}}}" has no number in it; write the smaller one first')
+            raise ValueError(f'"${{{placeholder}}}" is an empty range; write the smaller number first')
         return lambda seq, rng: int(rng.integers(low, high, endpoint=True))
     if what.startswith("one of "):
         choices = [choice.strip() for choice in what.removeprefix("one of ").split("|")]
@@ -176,11 +177,11 @@ def _filler(placeholder: str, words: str = "") -> Fill:
         size = byte_count(what.removeprefix("text ").strip())
         return lambda seq, rng: _text(words, size, rng)
     known = "${seq}, ${integer 1 to 9}, ${one of a | b} or ${text 2 kB}"
-    raise ValueError(f'"${{{placeholder}}}" is no place that is known; write {known}')
+    raise ValueError(f'"${{{placeholder}}}" is an unknown placeholder; write {known}')
 
 
 def _words(seed: int) -> str:
-    """A megabyte of made-up words, drawn once: each text is cut out of it at a place of its own."""
+    """Return a megabyte of random words; each text is cut out of it at a random position."""
     rng = np.random.default_rng([seed, 2**32])
     letters = _LETTERS[np.minimum(rng.exponential(6, _TEXT_BLOCK).astype(np.int64), len(_LETTERS) - 1)]
     letters[rng.random(_TEXT_BLOCK) < 1 / 6] = ord(" ")

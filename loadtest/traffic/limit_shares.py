@@ -1,8 +1,8 @@
-"""One limit over many processes: each holds a share that needs no asking to be safe.
+"""One limit shared by many processes: each holds a share that it may use without asking.
 
-When a process joins, the others give up a part of theirs first, and the newcomer begins when a whole window
-has passed since the last of them did. When one is lost, what it held is free only when a whole window has
-passed since it can have sent anything for the last time. So no interval ever holds more than the limit.
+When a process joins, the others first give up a part of their shares. The newcomer begins when a whole window has
+passed since the last of them did. When a process is lost, its share is free only when a whole window has passed since
+the last moment at which it can have sent. So no interval ever holds more than the limit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from loadtest.traffic.rate_limit import MARGIN_S
 
 
 class Share(NamedTuple):
-    """A process's place among those that share: the `rank`-th of `of`; of none, it may send nothing."""
+    """A process's share: the `rank`-th, counted from 0, of `of` equal ones; with `of` 0 it may send nothing."""
 
     rank: int = 0
     of: int = 1
@@ -24,14 +24,17 @@ NO_SHARE = Share(0, 0)
 
 
 def share_of(whole: int, share: Share) -> int:
-    """The part of a whole that belongs to a place; the first ones get what does not divide evenly."""
-    return 0 if share.of == 0 else whole // share.of + (share.rank < whole % share.of)
+    """Return the part of a whole that belongs to a share; the first shares get the remainder."""
+    if share.of == 0:
+        return 0
+    quotient, remainder = divmod(whole, share.of)
+    return quotient + 1 if share.rank < remainder else quotient
 
 
 class ShareAllocator:
-    """Who may send which part of all limits, and from when. Times are seconds in one clock.
+    """The share of all limits that each process holds, and from when. Times are seconds in one clock.
 
-    `window_s` is the longest window of any limit. A process that is told to send less confirms it.
+    `window_s` is the longest window of any limit. A process confirms that it keeps to a smaller share.
     """
 
     def __init__(self, window_s: float) -> None:
@@ -41,28 +44,28 @@ class ShareAllocator:
         self._free_at = float("-inf")
 
     def join(self, process: str) -> None:
-        """A process wants to send; it may not yet."""
+        """Add a process without a share."""
         self.allocated[process] = NO_SHARE
 
     def rejoin(self, process: str) -> None:
-        """A process that was lost is back; until it confirms that it has nothing, it may keep to what it held."""
+        """Add a process that was lost, without a share; until it confirms that, it may still use its former share."""
         self.allocated[process] = NO_SHARE
         self._unconfirmed.add(process)
 
     def remove(self, process: str, silent_at: float) -> None:
-        """A process is gone; it can have sent until `silent_at`."""
+        """Remove a process; it can have sent until `silent_at`."""
         if self.allocated.pop(process, NO_SHARE) != NO_SHARE:
             self._free_at = max(self._free_at, silent_at + self._window_s)
         self._unconfirmed.discard(process)
 
     def confirmed(self, process: str, share: Share, now: float) -> None:
-        """A process that was told this place keeps to it, since now at the latest."""
+        """Note that a process keeps to this share, since now at the latest."""
         if process in self._unconfirmed and self.allocated[process] == share:
             self._unconfirmed.discard(process)
             self._free_at = max(self._free_at, now + self._window_s)
 
     def pending_changes(self, now: float) -> dict[str, Share]:
-        """The processes that are to be told another place now: lower ones at once, higher ones when it is free."""
+        """Return the shares to send to processes now: smaller ones at once, larger ones when they are free."""
         wanted = {name: Share(rank, len(self.allocated)) for rank, name in enumerate(self.allocated)}
         lower = {name: wanted[name] for name, share in self.allocated.items() if 0 < share.of < wanted[name].of}
         self._unconfirmed |= lower.keys()

@@ -1,4 +1,4 @@
-"""Who carries out what: arrivals are dealt in order to whoever is free."""
+"""How the arrivals of a schedule, and the users of a closed load, are divided among processes and flows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Arrival(NamedTuple):
 
 
 class SchedulePartition:
-    """A process's arrivals of a schedule, handed out one by one, in their order."""
+    """The arrivals of a schedule that one process sends, one by one, in order."""
 
     def __init__(self, schedule: Schedule, share: Share) -> None:
         self._schedule = schedule
@@ -36,7 +36,7 @@ class SchedulePartition:
         self._sort()
 
     def reassign(self, from_s: float, share: Share) -> None:
-        """From a time on (seconds from the start) the process has another place."""
+        """Give the process another share from a time on, in seconds from the start."""
         later = self._schedule.at_s >= from_s
         self._mine[later] = _every(len(self._schedule), share)[later]
         self._sort()
@@ -48,25 +48,25 @@ class SchedulePartition:
         self._mine_s = self._schedule.at_s[self._mine]
 
     def next(self) -> Arrival | None:
-        """The next arrival; None when all have been taken."""
+        """Take the next arrival; None if all have been taken."""
         if self._next == len(self._open):
             return None
         seq = int(self._open[self._next])
         self._next += 1
         self._taken[seq] = True
-        plan = self._schedule
-        return Arrival(seq, float(plan.at_s[seq]), int(plan.flow[seq]), int(plan.stage[seq]))
+        drawn = self._schedule
+        return Arrival(seq, float(drawn.at_s[seq]), int(drawn.flow[seq]), int(drawn.stage[seq]))
 
     def owns(self, seq: int) -> bool:
-        """Whether an arrival that was taken ahead of its time has not been dealt to another process since."""
+        """Return whether an arrival that was taken in advance has not been reassigned to another process since."""
         return bool(self._mine[seq])
 
     def pending_by(self, at_s: float) -> int:
-        """How many arrivals that are meant to have come by this time nobody has taken."""
+        """Return how many arrivals of this process are due by this time and have not been taken."""
         return max(0, int(np.searchsorted(self._open_s, at_s, side="right")) - self._next)
 
     def due_by(self, at_s: float) -> int:
-        """How many arrivals are meant to have come to this process by this time."""
+        """Return how many arrivals of this process are due by this time."""
         return int(np.searchsorted(self._mine_s, at_s, side="right"))
 
 
@@ -76,26 +76,26 @@ def _every(count: int, share: Share) -> NDArray[np.bool_]:
 
 
 def max_users(load: ClosedLoad) -> int:
-    """How many users there are when the load is at its most."""
+    """Return the largest number of users of the load."""
     return math.ceil(max(max(stage.users.start, stage.users.end) for stage in load.stages))
 
 
 def weighted_round_robin(shares: Sequence[float], count: int) -> list[int]:
-    """So many turns, dealt so that after each of them everybody has had about its share; indices into `shares`."""
-    had = [0] * len(shares)
+    """Return indices into `shares`, `count` of them; after each, every index has had about its share of the turns."""
+    turns_of = [0] * len(shares)
     turns = []
     for turn in range(1, count + 1):
-        behind = max(range(len(shares)), key=lambda index: shares[index] * turn - had[index])
-        had[behind] += 1
+        behind = max(range(len(shares)), key=lambda index: shares[index] * turn - turns_of[index])
+        turns_of[behind] += 1
         turns.append(behind)
     return turns
 
 
 def next_active_period(load: ClosedLoad, user: int, now_s: float) -> tuple[float, int] | None:
-    """When the n-th user (from 0) may next begin a job, not before `now_s`, and in which stage.
+    """Return when the n-th user (from 0) may next begin a job, not before `now_s`, and in which stage.
 
-    The user works while the load's number of users is at least n + 1/2. None: never again. Times are seconds
-    from the start.
+    The user works while the load's number of users is at least n + 1/2. None if the user has no such time left. Times
+    are seconds from the start.
     """
     needed = user + 0.5
     begins_s = 0.0

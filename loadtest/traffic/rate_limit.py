@@ -1,7 +1,7 @@
-"""The promise to stay within a limit: no interval of its length, wherever it starts, holds more requests.
+"""A client's rate limit: no interval of the limit's length, wherever it starts, holds more requests than allowed.
 
-A token bucket would not do: full at the start, it lets almost twice the limit through in its first window.
-Here the n-th request waits until a whole window has passed since the (n - limit)-th was sent.
+A token bucket would not do: full at the start, it lets almost twice the limit through in its first window. Here the
+n-th request waits until a whole window has passed since the (n - limit)-th was sent.
 """
 
 from __future__ import annotations
@@ -10,23 +10,22 @@ from array import array
 from collections import deque
 from dataclasses import dataclass
 
-from loadtest.protocol.operations import Limit
+from loadtest.protocol.operations import Limit, window_free_at
 
 MARGIN_S = 0.1
-"""How far apart two requests' ways to the server may be in time before the server sees another order of
-gaps than was sent; the window that is kept is longer by this much."""
+"""The window is longer by this much, since travel times to the server may differ by it between two requests."""
 TRIM_BATCH = 65_536
-"""So many times that no window holds any more are let go of together."""
+"""This many times that are older than the window are removed together."""
 CATCH_UP_S = 0.05
-"""How far an evenly spaced sender that was late may run ahead of its spacing to make up for it."""
+"""How far an evenly spaced sender that was late may run ahead of its spacing to catch up."""
 
 
 class SlidingWindowLimiter:
-    """Says when the next request may be sent, and remembers when each one was.
+    """Computes when the next request may be sent, from the times of those sent before.
 
-    `spaced` spreads requests evenly instead of letting bursts through. A closed load pushes against its limit
-    for as long as it runs: without spacing it would send a window's worth at once and then nothing until the
-    window is over. A process that shares a limit with others is given less than all of it by `resize`.
+    `spaced` spreads requests evenly instead of letting bursts through. A closed load pushes against its limit for as
+    long as it runs: without spacing it would send a window's worth at once and then nothing until the window is over.
+    A process that shares a limit with others gets less than all of it by `set_limit`.
     """
 
     def __init__(self, limit: Limit, spaced: bool = False, margin_s: float = MARGIN_S) -> None:
@@ -37,30 +36,28 @@ class SlidingWindowLimiter:
         self.set_limit(limit.requests)
 
     def __repr__(self) -> str:
-        return f"<RateBudget {self._allowed} per {self._window_s:g} s>"
+        sent = f"last sent at {self._sent_at[-1]:.3f}" if self._sent_at else "none sent"
+        return f"<SlidingWindowLimiter {self._allowed} per {self._window_s:g} s, {sent}>"
 
     @property
     def per_second(self) -> float:
-        """The rate that the budget can keep up."""
+        """Return the rate that the limiter allows over a long time."""
         return self._allowed / self._window_s
 
     def set_limit(self, requests: int) -> None:
-        """From now on a window may hold so many requests, at most the whole limit; 0 stops them."""
+        """Allow this many requests in a window from now on, at most the whole limit; 0 stops them."""
         assert self._sent_at.maxlen is not None
         self._allowed = min(requests, self._sent_at.maxlen)
         self._spacing_s = self._window_s / max(1, self._allowed)
 
     def next_at(self, now: float) -> float:
-        """The earliest time, not before `now`, at which one more request may be sent; infinite where none may."""
+        """Return the earliest time, from `now` on, at which a request may be sent; infinite if none may."""
         if self._allowed == 0:
             return float("inf")
-        at = self._paced_at if self._paced_at > now else now
-        if len(self._sent_at) >= self._allowed:
-            at = max(at, self._sent_at[-self._allowed] + self._window_s)
-        return at
+        return max(now, self._paced_at, window_free_at(self._sent_at, self._allowed, self._window_s))
 
     def record(self, now: float) -> None:
-        """A request is sent now; times come in order."""
+        """Record a request that is sent now; times come in order."""
         self._sent_at.append(now)
         if self._spaced:
             paced_at, min_at = self._paced_at, now - CATCH_UP_S
@@ -69,13 +66,13 @@ class SlidingWindowLimiter:
 
 @dataclass
 class PeakWindow:
-    """How many requests the fullest window held so far; a window is half-open and starts anywhere."""
+    """The number of requests in the fullest window yet; a window is half-open and starts anywhere."""
 
     span_s: float = 10.0
     peak: int = 0
 
     def __post_init__(self) -> None:
-        # Bare numbers one after another: hundreds of thousands of objects would be as many misses of the caches.
+        # An array, since hundreds of thousands of separate objects would cause as many cache misses.
         self._times = array("d")
         self._first = 0
 
@@ -87,7 +84,7 @@ class PeakWindow:
             self.peak = held
 
     def count(self, now: float) -> int:
-        """How many requests the window that ends now holds."""
+        """Return how many requests the window that ends now holds."""
         times, first, gone_at = self._times, self._first, now - self.span_s
         held = len(times) - first
         while held and times[first] <= gone_at:

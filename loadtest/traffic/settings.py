@@ -1,4 +1,4 @@
-"""What can be set of traffic: arrivals, stages, think time, polling, limits."""
+"""The settings of traffic: arrivals, stages, think time, polling."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from loadtest.units import Seconds, StrictModel, filled_from_file, per_second, p
 
 
 class Gamma(StrictModel):
-    """Gaps of a gamma distribution with this coefficient of variation: 1 is Poisson, more is burstier."""
+    """Gaps with a gamma distribution of this coefficient of variation: 1 is Poisson, more is burstier."""
 
     gamma_cv: Annotated[float, Field(gt=0, le=10)]
     """Coefficient of variation of the gaps: their standard deviation over their mean."""
 
 
 class Trace(StrictModel):
-    """Arrivals at recorded times, as many of them as the stages have time for; the stages' rates are passed over."""
+    """Arrivals at recorded times, as many as the stages have time for; the rates of the stages are ignored."""
 
     file: Path | None = None
-    """A file of times, one a line; it is read when the scenario is loaded, unless `times` stands beside it."""
+    """A file of times, one per line; it is read when the scenario is loaded, unless `times` are given."""
     times: tuple[Annotated[float, Field(ge=0)], ...] = ()
     """Seconds from the start, in order."""
     speed: Annotated[float, Field(gt=0)] = 1.0
@@ -46,7 +46,7 @@ class Trace(StrictModel):
     @model_validator(mode="after")
     def _times_in_order(self) -> Trace:
         if not self.times:
-            raise ValueError("a trace has no times; name a file that holds one a line")
+            raise ValueError("a trace has no times; name a file with one time per line")
         if any(later < earlier for earlier, later in pairwise(self.times)):
             raise ValueError("the times of a trace are not in order; sort them")
         return self
@@ -68,15 +68,15 @@ Arrivals = Annotated[
 
 
 class Ramp(StrictModel):
-    """A rate (per second) or a number of users that goes in a straight line from one value to another."""
+    """A rate (per second) or a number of users that changes linearly from one value to another."""
 
     start: float
-    """Where it begins."""
+    """The value at the start."""
     end: float
-    """Where it ends; the same as `start` where it stays."""
+    """The value at the end; the same as `start` if it is constant."""
 
     def at(self, share: float) -> float:
-        """The value when this share (0 to 1) of the stage has passed."""
+        """Return the value when this share (0 to 1) of the stage has passed."""
         return self.start + (self.end - self.start) * share
 
 
@@ -126,16 +126,16 @@ UserCount = Annotated[
 
 
 class Stage(StrictModel):
-    """A part of the load's time."""
+    """A part of the time of a load."""
 
     duration: Annotated[Seconds, Field(alias="for", gt=0, le=7 * 86_400)]
     """How long the stage lasts."""
     name: str = ""
-    """What the report calls the stage."""
+    """The name of the stage in the report."""
 
-    def label(self, index: int) -> str:
-        """Return what reports call the stage: its name, or its number if it has none; `index` counts from 0."""
-        return self.name or f"stage {index + 1}"
+    def label(self, number: int) -> str:
+        """Return the stage's name, or "stage 2" if the second of its load has none; numbers start at 1."""
+        return self.name or f"stage {number}"
 
 
 class RateStage(Stage):
@@ -154,7 +154,7 @@ class UserStage(Stage):
 
 def _known_model(name: object) -> object:
     if name != "open":
-        raise ValueError(f'{quoted(name)} is no load model; write "open" or "closed"')
+        raise ValueError(f'{quoted(name)} is not a load model; write "open" or "closed"')
     return name
 
 
@@ -162,64 +162,64 @@ class OpenLoad(StrictModel):
     """Open model: jobs arrive on a schedule, whatever the endpoint does; latency counts from the schedule."""
 
     model: Annotated[Literal["open"], BeforeValidator(_known_model)] = "open"
-    """`open`: arrivals do not wait for answers."""
+    """`open`: arrivals do not wait for responses."""
     arrivals: Arrivals = "poisson"
     """How the gaps between jobs vary: `constant`, `poisson`, `{gamma_cv: 2}`, or a trace, `{file: times.txt}`."""
     stages: Annotated[tuple[RateStage, ...], Field(min_length=1, examples=[[{"rate": "20/s", "for": "60s"}]])]
     """One after the other, without a pause."""
     max_in_flight: Annotated[int, Field(ge=1, le=200_000)] = 10_000
-    """How many jobs may be unfinished at once; arrivals beyond wait, which shows as send lag."""
+    """The most jobs that may be unfinished at once; arrivals beyond it wait, which shows as send lag."""
 
     @model_validator(mode="after")
-    def _something_arrives(self) -> OpenLoad:
+    def _has_a_rate(self) -> OpenLoad:
         if all(stage.rate.start == 0 and stage.rate.end == 0 for stage in self.stages):
             raise ValueError("every stage has rate 0/s, so nothing would be sent; give one of them a rate")
         return self
 
     @property
     def duration_s(self) -> float:
-        """How long jobs arrive, all stages together."""
+        """Return how long jobs arrive, all stages together."""
         return sum(stage.duration for stage in self.stages)
 
 
 class ClosedLoad(StrictModel):
-    """Closed model: users who wait for their job, think (a mean where exponential), and send the next."""
+    """Closed model: users who wait for their job, think, and submit the next."""
 
     model: Literal["closed"]
-    """`closed`: a user sends the next job after the last has ended."""
+    """`closed`: a user submits the next job after the last has ended."""
     think: Seconds = 0.0
     """The pause between a user's jobs."""
     think_distribution: Literal["constant", "exponential"] = "constant"
-    """Whether each pause is `think`, or `think` is the mean of exponential ones."""
+    """`constant`: each pause is `think`; `exponential`: pauses vary, with the mean `think`."""
     stages: Annotated[tuple[UserStage, ...], Field(min_length=1, examples=[[{"users": 10, "for": "60s"}]])]
     """One after the other, without a pause."""
 
     @model_validator(mode="after")
-    def _somebody_works(self) -> ClosedLoad:
+    def _has_users(self) -> ClosedLoad:
         if all(stage.users.start == 0 and stage.users.end == 0 for stage in self.stages):
             raise ValueError("every stage has 0 users, so nothing would be sent; give one of them users")
         return self
 
     @property
     def duration_s(self) -> float:
-        """How long users work, all stages together."""
+        """Return how long users work, all stages together."""
         return sum(stage.duration for stage in self.stages)
 
 
 class Polling(StrictModel):
     """When a job's status is asked for.
 
-    `fixed`: each `every`. `backoff`: gaps grow by `factor` from `every` to `at_most`. `shared`: each `every`,
-    and less often when so many jobs are in flight that their polls would outgrow the status limit. `long`: by
-    `/status-sync`, whose answer the endpoint holds until the job ends; as `shared` where the endpoint has no such
-    operation, or as many answers are held as its limit allows at once.
+    `fixed`: each `every`. `backoff`: gaps grow by `factor` from `every` to `max_interval`. `shared`: each `every`,
+    and less often if the polls of all jobs in flight would exceed the status limit. `long`: by `/status-sync`, whose
+    response the endpoint holds until the job ends; as `shared` if the endpoint has no such operation, or while as
+    many responses are held as its limit allows at once.
     """
 
     policy: Literal["fixed", "backoff", "shared", "long"] = "shared"
-    """How the gap between two polls of a job comes about."""
+    """How the gap between two polls of a job is chosen."""
     every: Annotated[Seconds, Field(ge=0.001)] = 0.2
-    """The gap, for `backoff` the first."""
+    """The gap; for `backoff` the first one."""
     factor: Annotated[float, Field(gt=1, le=10)] = 1.5
-    """For `backoff`: by how much each gap is longer than the one before."""
+    """For `backoff`: the ratio of each gap to the one before."""
     max_interval: Annotated[Seconds, Field(ge=0.001)] = 5.0
     """For `backoff`: the longest gap."""

@@ -1,4 +1,4 @@
-"""Quantities with their units: what is read, what is refused, and that what is written reads back the same."""
+"""Quantities with their units: valid ones, invalid ones, and texts that read back as the same value."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_share_reads_back_to_the_last_bit(value: float) -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(0.0, "0s"), (2.0, "2s"), (0.2, "200ms"), (90.0, "90s"), (0.0001, "0.1ms")]
 )
-def test_a_time_is_written_as_people_write_it(value: float, text: str) -> None:
+def test_a_time_is_written_in_readable_units(value: float, text: str) -> None:
     assert seconds_text(value) == text
 
 
@@ -88,7 +88,7 @@ def test_a_time_is_written_as_people_write_it(value: float, text: str) -> None:
         (per_second, 20, '"20" is not a rate with its unit; write it like "20/s"'),
         (per_second, "-5/s", '"-5/s" is negative; a rate is zero or more'),
         (per_second, "20/week", 'unknown unit "week"'),
-        (per_second, "20 per 0 s", "counts over no time"),
+        (per_second, "20 per 0 s", "has a time of 0"),
         (window, "9" * 400 + "/s", "too large"),
         (fraction, 0.2, '"0.2" is not a share with its sign; write it like "1 %"'),
         (fraction, "101 %", 'write at most "100 %"'),
@@ -97,7 +97,7 @@ def test_a_time_is_written_as_people_write_it(value: float, text: str) -> None:
         (byte_count, "10 mb", 'unknown unit "mb"'),
     ],
 )
-def test_what_is_no_quantity_is_refused_with_the_mend(read: object, wrong: object, says: str) -> None:
+def test_an_invalid_quantity_is_refused_with_an_example(read: object, wrong: object, says: str) -> None:
     assert callable(read)
     with pytest.raises(ValueError) as refusal:  # noqa: PT011 - the text is checked below
         read(wrong)

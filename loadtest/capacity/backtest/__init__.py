@@ -1,1 +1,1 @@
-"""Predictions of recorded runs, compared with what they measured."""
+"""Predictions of recorded runs, compared with their measurements."""

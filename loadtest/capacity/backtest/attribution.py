@@ -1,7 +1,7 @@
-"""Why a prediction is off: what was taken from elsewhere is replaced by the run's own, one kind of thing at a time.
+"""Why a prediction is off: inputs from the calibration are replaced by the run's own, one kind at a time.
 
-What brings the figure nearest to the measured one is its main cause, if it takes away half of the error. Where only
-all of it together does, it is what leaves the largest error where it alone is not the run's own.
+The main cause is the kind that brings the figure nearest to the measured one, if it removes half of the error. If
+only all kinds together do that, it is the kind that leaves the largest error if it alone is not replaced.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from loadtest.analyze.jobs import Floats
 from loadtest.capacity.backtest.replica import RunModel
 from loadtest.capacity.calibration.calibrate import MeasuredRun, workload_of
 from loadtest.capacity.calibration.take_pattern import Source
-from loadtest.capacity.simulation.workload import Distribution, Workload, mean_s
-from loadtest.endpoint.settings import Constant
+from loadtest.capacity.simulation.workload import Workload
+from loadtest.endpoint.distributions import Constant, Distribution
 from loadtest.endpoint.take_pause import TakePause
 
-_LEFT_AT_MOST = 0.5
-_NEARLY_NONE = 0.1
-"""What leaves so little of an error is its cause; nothing else is tried."""
-_ALIKE = 0.05
+_MAX_REMAINING = 0.5
+_NEGLIGIBLE = 0.1
+"""A kind that leaves at most this share of an error is its cause; no other kind is tried."""
+_TOLERANCE = 0.05
 
 
 class Cause(msgspec.Struct, frozen=True, rename={"remaining_error": "left"}):
-    """Why a figure is off; `error` is predicted over measured, less one, `left` what that is with the run's `own`.
+    """Why a figure is off; `error` is predicted over measured, less one; `remaining_error` is the same with the run's
+    `own`.
 
-    `what` says in words what was different in the run; null where nothing of its own takes away half of the error.
+    `what` describes what was different in the run; null if no input of its own removes half of the error.
     """
 
     figure: str
@@ -41,7 +42,7 @@ class Cause(msgspec.Struct, frozen=True, rename={"remaining_error": "left"}):
 
 @dataclass(frozen=True)
 class Substitution:
-    """One kind of thing that a run tells of itself: in a word, in full, and the rehearsal that knows it."""
+    """One kind of input that a run gives itself: its name, a description, and the change of the run's model."""
 
     name: str
     what: str
@@ -56,9 +57,9 @@ def main_cause(
     own: Sequence[Substitution],
     predict_again: Callable[[RunModel], float],
 ) -> Cause:
-    """What of the run's `own` brings the figure nearest to what was `measured`, alone or else all of it together.
+    """Return which of the run's `own` inputs bring the figure nearest to `measured`, alone or else all together.
 
-    `again` predicts the figure anew.
+    `predict_again` predicts the figure of a changed model.
     """
 
     def error(known: Sequence[Substitution]) -> float:
@@ -68,57 +69,58 @@ def main_cause(
         return predict_again(changed) / measured - 1
 
     first = predicted / measured - 1
-    lefts: list[float] = []
+    remaining: list[float] = []
     for each in own:
-        lefts.append(error([each]))
-        if abs(lefts[-1]) <= _NEARLY_NONE * abs(first):
+        remaining.append(error([each]))
+        if abs(remaining[-1]) <= _NEGLIGIBLE * abs(first):
             break
-    nearest = min(range(len(lefts)), key=lambda place: abs(lefts[place]))
-    if abs(lefts[nearest]) <= _LEFT_AT_MOST * abs(first):
-        return Cause(figure, own[nearest].what, first, lefts[nearest], (own[nearest].name,))
-    names, left = tuple(each.name for each in own), error(own)
-    if abs(left) > _LEFT_AT_MOST * abs(first):
-        return Cause(figure, None, first, left, names)
+    nearest = min(range(len(remaining)), key=lambda index: abs(remaining[index]))
+    if abs(remaining[nearest]) <= _MAX_REMAINING * abs(first):
+        return Cause(figure, own[nearest].what, first, remaining[nearest], (own[nearest].name,))
+    names, with_all = tuple(each.name for each in own), error(own)
+    if abs(with_all) > _MAX_REMAINING * abs(first):
+        return Cause(figure, None, first, with_all, names)
     main = max(own, key=lambda each: abs(error([other for other in own if other is not each])))
-    return Cause(figure, main.what, first, left, names)
+    return Cause(figure, main.what, first, with_all, names)
 
 
 def substitutions(model: RunModel, run: MeasuredRun, at_s: Floats, expected: float) -> Iterator[Substitution]:
-    """What the run tells of itself where it was rehearsed with something else, its arrivals first.
+    """Yield the run's own inputs that differ from the model's, its arrivals first.
 
-    `at_s` are these in seconds since the load began, `expected` how many there are of other seeds on average.
+    `at_s` are the arrivals in seconds since the load began, `expected` is the mean number of arrivals with other
+    seeds.
     """
     yield Substitution(
         "arrivals",
         f"when its jobs arrived, {len(at_s)} of them where {expected:.0f} were expected",
         lambda known: replace(known, at_s=at_s),
     )
-    mine, pattern = workload_of(run)
+    own, pattern = workload_of(run)
     work = model.workload
 
     yield _of_work(
         "executions",
-        f"its executions, {_means(mine.service, work.service)}",
-        lambda known: replace(known, service=mine.service),
+        f"its executions, {_means(own.service, work.service)}",
+        lambda known: replace(known, service=own.service),
     )
-    if not isinstance(mine.dispatch, Constant):
+    if not isinstance(own.dispatch, Constant):
         yield _of_work(
             "dispatch",
-            f"delays at workers that were free, {_means(mine.dispatch, work.dispatch)}",
-            lambda known: replace(known, dispatch=mine.dispatch),
+            f"delays at workers that were free, {_means(own.dispatch, work.dispatch)}",
+            lambda known: replace(known, dispatch=own.dispatch),
         )
-    if pattern.evidence is Source.SEEN and _differ(mine.take_pause, work.take_pause):
+    if pattern.evidence is Source.SEEN and _differ(own.take_pause, work.take_pause):
         yield _of_work(
             "takes",
-            f"how its workers paced their takes, with a pause of {mine.take_pause.duration:.2f} s and not of "
+            f"how its workers paced their takes, with a pause of {own.take_pause.duration:.2f} s and not of "
             f"{work.take_pause.duration:.2f} s",
-            lambda known: replace(known, take_pause=mine.take_pause),
+            lambda known: replace(known, take_pause=own.take_pause),
         )
-    if not model.setting.fixed and mine.cold_start is not None and work.cold_start is not None:
+    if not model.setting.fixed and own.cold_start is not None and work.cold_start is not None:
         yield _of_work(
             "starts",
-            f"its cold starts, {_means(mine.cold_start, work.cold_start)}",
-            lambda known: replace(known, cold_start=mine.cold_start),
+            f"its cold starts, {_means(own.cold_start, work.cold_start)}",
+            lambda known: replace(known, cold_start=own.cold_start),
         )
 
 
@@ -126,8 +128,8 @@ def _of_work(name: str, what: str, change: Callable[[Workload], Workload]) -> Su
     return Substitution(name, what, lambda known: replace(known, workload=change(known.workload)))
 
 
-def _means(mine: Distribution, calibrated: Distribution) -> str:
-    return f"{_short(mean_s(mine))} on average where {_short(mean_s(calibrated))} were calibrated"
+def _means(own: Distribution, calibrated: Distribution) -> str:
+    return f"{_short(own.mean_s())} on average where {_short(calibrated.mean_s())} were calibrated"
 
 
 def _short(value_s: float) -> str:
@@ -136,5 +138,5 @@ def _short(value_s: float) -> str:
 
 def _differ(one: TakePause, other: TakePause) -> bool:
     return one.blocking_handler != other.blocking_handler or not math.isclose(
-        one.duration, other.duration, rel_tol=_ALIKE
+        one.duration, other.duration, rel_tol=_TOLERANCE
     )

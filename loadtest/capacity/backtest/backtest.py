@@ -1,7 +1,7 @@
-"""A prediction held against a run that it has not seen: from that run's scenario alone, what would it have measured?
+"""A backtest: the figures of a run predicted from its scenario alone, compared with its measurements.
 
 The scenario's own schedule, drawn from other seeds, meets the endpoint's model with the scenario's workers. Each
-replica is as long as the run and begins as it did, so that they differ as such runs differ from each other.
+replica is as long as the run and begins like it, so that replicas differ as such runs differ from each other.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import partial
 import msgspec
 import numpy as np
 
-from loadtest.analyze.jobs import JobColumns, LoadWindow
+from loadtest.analyze.jobs import Floats, JobColumns, LoadWindow
 from loadtest.analyze.worker_uptime import WorkerUptime
 from loadtest.capacity.backtest.attribution import Cause, main_cause, substitutions
 from loadtest.capacity.backtest.replica import FIGURES, Replica, RunModel, simulate_replica, with_endpoint_settings
@@ -25,21 +25,21 @@ from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad
 
 MIN_JOBS = 72
-"""From so many on an interval around a p95 is known at all."""
+"""The number of jobs from which an interval around a p95 can be given."""
 MAX_REPLICAS = 199
-_STEP = 40
-"""One in so many lies outside on either side, so that the interval stands between replicas."""
-_ENOUGH_JOBS = 1_000_000
-_NOT_IN_TIME = 0.01
-_APART = 0.05
-"""Of a smaller error no cause is told."""
+_REPLICAS_PER_TAIL = 40
+"""One replica of this many lies outside on either side, so that the ends of the interval are replicas."""
+_MAX_SIMULATED_JOBS = 1_000_000
+_MAX_LATE_SHARE = 0.01
+_MAX_ERROR = 0.05
+"""No cause is sought for a smaller error."""
 
 
 class FigureCheck(msgspec.Struct, frozen=True, rename={"in_interval": "inside"}):
     """One figure of a run. `predicted` has the interval in which it lies for 95 % of such runs, by the replicas.
 
-    `error` is predicted over measured, less one; null where nothing, or 0, was measured. `inside` tells whether
-    what was measured lies in the interval.
+    `error` is predicted over measured, less one; null if nothing, or 0, was measured. `in_interval` is whether the
+    measured figure lies in the interval.
     """
 
     name: str
@@ -50,11 +50,11 @@ class FigureCheck(msgspec.Struct, frozen=True, rename={"in_interval": "inside"})
 
 
 class BacktestResult(msgspec.Struct, frozen=True):
-    """A run that was held out, and what was predicted of it.
+    """A run that was not calibrated from, and its predictions.
 
     `figures` are `delay_p50_ms` and `delay_p95_ms` of the jobs that completed, `throughput_per_s` (completed while
-    load was offered) and `worker_s`, worker-seconds from start to stop in that time, by what health tells. `cause` is
-    why the one furthest from what was measured is so; null where all are within a twentieth of it.
+    load was offered) and `worker_s`, worker-seconds from start to stop in that time, by the health checks. `cause`
+    explains the figure with the largest error; null if all errors are within a twentieth.
     """
 
     run: str
@@ -70,9 +70,10 @@ class BacktestResult(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A run as it was measured. `setting` is what its scenario says of the workers, or what was said instead.
+    """A run as measured. `setting` are the workers of its scenario, or those given in their place.
 
-    `workers` are those that health told of, null where it told too little; `doubts` are sentences that are handed on.
+    `workers` are those by the health checks, null if there were too few checks; `warnings` are sentences for the
+    notes.
     """
 
     name: str
@@ -86,15 +87,44 @@ class HeldOut:
 
 
 def backtest(
-    workload: Workload, run: HeldOut, seed: int = 1, replicas: int = MAX_REPLICAS, each: MapFn = map
+    workload: Workload, run: HeldOut, seed: int = 1, replicas: int = MAX_REPLICAS, map_fn: MapFn = map
 ) -> BacktestResult:
-    """What was predicted of a run, and what it measured.
+    """Return the predicted figures of a run next to the measured ones.
 
-    At most so many replicas, fewer where they hold many jobs, 39 at least; `each` goes through them. The interval
-    is that in which one more of R draws lies with 95 % probability: order statistics k and R + 1 − k with
-    k = (R + 1) / 40 (David and Nagaraja, Order Statistics, 3rd ed. 2003, section 7.3). ValueError where the run
-    cannot be predicted, or is too short to be held against.
+    Simulates at most `replicas` replicas, fewer if they hold many jobs, but 39 at least; `map_fn` maps over them. The
+    interval is that in which one more of R draws lies with 95 % probability: order statistics k and R + 1 − k with
+    k = (R + 1) / 40 (David and Nagaraja, Order Statistics, 3rd ed. 2003, section 7.3). Raises ValueError if the run
+    cannot be predicted, or is too short to compare with.
     """
+    load, delay_ms = _require_predictable(workload, run)
+    model = RunModel(
+        workload=with_endpoint_settings(workload, run.scenario),
+        setting=run.setting,
+        load=load,
+        job_timeout_s=run.scenario.job_timeout,
+        drain_s=run.scenario.drain.within,
+        asked_at_s=None if run.workers is None else run.workers.at_s,
+    )
+    drawn: list[Replica] = list(
+        map_fn(partial(simulate_replica, model, seed), range(_replicas(len(run.jobs), replicas)))
+    )
+    observed = _observed(run, delay_ms)
+    figures = tuple(_figure(name, [one.figures[name] for one in drawn], observed[name]) for name in FIGURES)
+    return BacktestResult(
+        run=run.name,
+        scenario=run.scenario.name,
+        setting=run.setting,
+        duration_s=run.window.duration_s,
+        jobs=len(delay_ms),
+        replicas=len(drawn),
+        figures=figures,
+        notes=(*run.warnings, *_notes(run, drawn)),
+        cause=_cause(model, run, figures, drawn, seed, map_fn),
+    )
+
+
+def _require_predictable(workload: Workload, run: HeldOut) -> tuple[OpenLoad, Floats]:
+    """Return the run's load and the delays of its completed jobs; raises ValueError if it cannot be predicted."""
     load = run.scenario.load
     if not isinstance(load, OpenLoad):
         raise ValueError(
@@ -114,54 +144,37 @@ def backtest(
             "its workers start on demand, and no cold start was seen in the runs to calibrate from; add one of "
             "a scenario such as scenarios/capacity.yaml"
         )
-    model = RunModel(
-        workload=with_endpoint_settings(workload, run.scenario),
-        setting=run.setting,
-        load=load,
-        job_timeout_s=run.scenario.job_timeout,
-        drain_s=run.scenario.drain.within,
-        asked_at_s=None if run.workers is None else run.workers.at_s,
-    )
-    count = _replicas(len(run.jobs), replicas)
-    drawn = list(each(partial(simulate_replica, model, seed), range(count)))
+    return load, delay_ms
+
+
+def _observed(run: HeldOut, delay_ms: Floats) -> dict[str, float | None]:
     done = run.window.count(run.jobs.finished_at[run.jobs.completed])
-    observed = (
+    values = (
         percentile(delay_ms, 500),
         percentile(delay_ms, 950),
         run.window.per_second(done),
         None if run.workers is None else run.workers.worker_s,
     )
-    figures = tuple(
-        _figure(name, [one.figures[name] for one in drawn], value)
-        for name, value in zip(FIGURES, observed, strict=True)
-    )
-    return BacktestResult(
-        run=run.name,
-        scenario=run.scenario.name,
-        setting=run.setting,
-        duration_s=run.window.duration_s,
-        jobs=len(delay_ms),
-        replicas=count,
-        figures=figures,
-        notes=(*run.warnings, *_notes(run, drawn)),
-        cause=_cause(model, run, figures, drawn, seed, each),
-    )
+    return dict(zip(FIGURES, values, strict=True))
 
 
 def _cause(
-    model: RunModel, run: HeldOut, figures: Sequence[FigureCheck], drawn: Sequence[Replica], seed: int, each: MapFn
+    model: RunModel, run: HeldOut, figures: Sequence[FigureCheck], drawn: Sequence[Replica], seed: int, map_fn: MapFn
 ) -> Cause | None:
-    """Why the figure is off that is furthest from what was measured; one outside its interval comes before others."""
-    apart = [figure for figure in figures if figure.error is not None and abs(figure.error) > _APART]
-    off = [figure for figure in apart if not figure.in_interval] or apart
+    """Return why the figure with the largest error is off; one outside its interval comes before others."""
+    wrong = [figure for figure in figures if figure.error is not None and abs(figure.error) > _MAX_ERROR]
+    off = [figure for figure in wrong if not figure.in_interval] or wrong
     if not off:
         return None
     worst = max(off, key=lambda one: abs(one.error or 0.0))
 
-    def again(known: RunModel) -> float:
+    def predict_again(known: RunModel) -> float:
         return float(
             np.mean(
-                [one.figures[worst.name] for one in each(partial(simulate_replica, known, seed), range(_STEP - 1))]
+                [
+                    one.figures[worst.name]
+                    for one in map_fn(partial(simulate_replica, known, seed), range(_REPLICAS_PER_TAIL - 1))
+                ]
             )
         )
 
@@ -171,17 +184,17 @@ def _cause(
         np.sort(run.jobs.intended_at) - run.window.start_at,
         float(np.mean([one.jobs for one in drawn])),
     )
-    return main_cause(worst.name, worst.predicted.value, worst.measured or 0.0, model, list(own), again)
+    return main_cause(worst.name, worst.predicted.value, worst.measured or 0.0, model, list(own), predict_again)
 
 
-def _replicas(jobs: int, most: int) -> int:
-    wanted = min(most, _ENOUGH_JOBS // max(1, jobs))
-    return max(1, (wanted + 1) // _STEP) * _STEP - 1
+def _replicas(jobs: int, at_most: int) -> int:
+    wanted = min(at_most, _MAX_SIMULATED_JOBS // max(1, jobs))
+    return max(1, (wanted + 1) // _REPLICAS_PER_TAIL) * _REPLICAS_PER_TAIL - 1
 
 
 def _figure(name: str, drawn: Sequence[float], observed: float | None) -> FigureCheck:
     ordered = np.sort(drawn)
-    outside = (len(ordered) + 1) // _STEP
+    outside = (len(ordered) + 1) // _REPLICAS_PER_TAIL
     predicted = Estimate(float(np.mean(ordered)), float(ordered[outside - 1]), float(ordered[-outside]))
     if observed is None:
         return FigureCheck(name, predicted, None, None, None)
@@ -192,11 +205,11 @@ def _figure(name: str, drawn: Sequence[float], observed: float | None) -> Figure
 def _notes(run: HeldOut, drawn: Sequence[Replica]) -> list[str]:
     notes = []
     late = float(np.mean([one.late for one in drawn]))
-    if late > _NOT_IN_TIME:
+    if late > _MAX_LATE_SHARE:
         notes.append(
-            f"{late:.0%} of the simulated jobs end after patience or drain have; the simulation leaves them in "
-            "the queue, where the run gave them up."
+            f"{late:.0%} of the simulated jobs end after the job timeout or the drain; the simulation leaves them in "
+            "the queue, the run gave them up."
         )
     if run.workers is None:
-        notes.append("Its health was asked too seldom to tell how long workers were up.")
+        notes.append("Its health was checked too rarely to know how long workers were up.")
     return notes

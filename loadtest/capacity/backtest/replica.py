@@ -1,4 +1,4 @@
-"""A run as it may come, from its scenario alone: its arrivals from another seed, in the endpoint's model."""
+"""A simulated copy of a run from its scenario alone: its arrivals from another seed, in the endpoint's model."""
 
 from __future__ import annotations
 
@@ -13,30 +13,22 @@ from loadtest.analyze.jobs import Floats
 from loadtest.analyze.worker_uptime import WorkerUptime
 from loadtest.capacity.simulation.predict import percentile
 from loadtest.capacity.simulation.simulate import simulate_jobs, uptime_and_billed_s, workers_up_at
-from loadtest.capacity.simulation.workload import (
-    Distribution,
-    WorkerConfig,
-    Workload,
-    endpoint_settings,
-    measured,
-    revival,
-)
-from loadtest.endpoint.distributions import sample
+from loadtest.capacity.simulation.workload import WorkerConfig, Workload, endpoint_settings, measured, revival
+from loadtest.endpoint.distributions import Distribution, Empirical, sample
 from loadtest.endpoint.fleet import Worker
-from loadtest.endpoint.settings import Empirical
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import OpenLoad
 
 FIGURES = ("delay_p50_ms", "delay_p95_ms", "throughput_per_s", "worker_s")
-"""What is predicted of a run, and measured."""
+"""The figures that are predicted and measured."""
 _SEEDS = 1 << 42
-"""Apart from the seeds of runs, whose arrivals are not to be known."""
+"""Different from the seeds of runs, whose arrivals are unknown to a prediction."""
 
 
 @dataclass(frozen=True)
 class RunModel:
-    """All that is known of a run before it is run; and `at_s`, when its jobs arrived, where that is to be known."""
+    """Everything known of a run in advance; `at_s` holds the arrivals if they are given."""
 
     workload: Workload
     setting: WorkerConfig
@@ -49,7 +41,7 @@ class RunModel:
 
 @dataclass(frozen=True)
 class Replica:
-    """The figures of one draw of a run, by name; `late` is the share of its jobs that end after patience or drain."""
+    """The figures of one simulated copy; `late` is the share of its jobs that end after the job timeout or drain."""
 
     figures: dict[str, float]
     late: float
@@ -57,7 +49,7 @@ class Replica:
 
 
 def with_endpoint_settings(workload: Workload, scenario: Scenario) -> Workload:
-    """The work with what is a setting of the scenario's own endpoint: its simulated workers' pause, its revivals."""
+    """Return the workload with the take pause and the revivals of the scenario's own endpoint."""
     if scenario.target == "embedded":
         workload = dataclasses.replace(workload, take_pause=scenario.endpoint.take_pause)
     if not scenario.starts_endpoint or workload.revival is None:
@@ -68,7 +60,7 @@ def with_endpoint_settings(workload: Workload, scenario: Scenario) -> Workload:
 
 
 def simulate_replica(run: RunModel, seed: int, number: int) -> Replica:
-    """One draw of a run: the n-th has the same arrivals, and draws alike, whatever else is known of the run."""
+    """Simulate the run once: the n-th copy has the same arrivals and draws, whatever else is known of the run."""
     arrivals, model, extra = np.random.SeedSequence([_SEEDS, seed, number]).generate_state(3).tolist()
     rng = np.random.default_rng(extra)
     load, workload = run.load, _resampled(run.workload, rng)
@@ -83,8 +75,8 @@ def simulate_replica(run: RunModel, seed: int, number: int) -> Replica:
     ended_s = at_s + delay_s + execution_s + sample(workload.overhead, n, rng)
     completes = ~np.fromiter((job.fails for job in jobs), bool, n)
     in_time = ended_s <= np.minimum(at_s + run.job_timeout_s, load.duration_s + run.drain_s)
-    text = completes & in_time
-    delay_ms = np.round((delay_s[text] if text.any() else delay_s) * 1000)
+    observed = completes & in_time
+    delay_ms = np.round((delay_s[observed] if observed.any() else delay_s) * 1000)
     return Replica(
         figures=_figures(
             percentile(delay_ms, 500),
@@ -102,16 +94,16 @@ def _figures(*values: float) -> dict[str, float]:
 
 
 def _worker_s(run: RunModel, workers: Sequence[Worker]) -> float:
-    """As the run's health would have told it, where it was asked: so the interval has the error of that, too."""
+    """Return worker-seconds as the run's health checks would have measured them, so that their error is included."""
     if run.asked_at_s is None:
         return uptime_and_billed_s(workers, 0.0, run.load.duration_s)[0]
     return WorkerUptime(run.asked_at_s, workers_up_at(workers, run.asked_at_s), run.load.duration_s).worker_s
 
 
 def _resampled(workload: Workload, rng: np.random.Generator) -> Workload:
-    """The same with each of its times drawn anew from those that were measured, as many of them (bootstrap).
+    """Return the workload with each of its times resampled from the measured ones, as many of them (bootstrap).
 
-    So what few jobs or starts do not know well shows in the interval.
+    So the interval includes the error of times that few jobs or starts measured.
     """
 
     def redrawn(times: Distribution) -> Distribution:

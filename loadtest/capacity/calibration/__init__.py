@@ -1,1 +1,1 @@
-"""A workload model, estimated from recorded runs."""
+"""The workload model, estimated from recorded runs."""

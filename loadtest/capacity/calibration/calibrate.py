@@ -1,4 +1,4 @@
-"""From runs to what a simulation needs: what jobs took, what starts took, what came on top, and what was not seen."""
+"""From recorded runs to the inputs of a simulation: executions, starts, overheads, and missing measurements."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from loadtest.analyze.jobs import JobColumns
+from loadtest.analyze.jobs import Floats, JobColumns
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN, start_kinds, worker_waits
 from loadtest.analyze.stats.block_bootstrap import autocorrelations, serial_dependence
 from loadtest.analyze.stats.quantiles import quantiles
@@ -18,46 +17,37 @@ from loadtest.capacity.calibration.scalability import Scalability, point, scalab
 from loadtest.capacity.calibration.take_pattern import NONE_SEEN, TakePattern, estimate_pattern, pattern_from_settings
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.arrivals import Process, Profile, gap_variation, peak
-from loadtest.capacity.simulation.workload import (
-    Distribution,
-    Workload,
-    constant,
-    mean_s,
-    measured,
-    occupied_s,
-    revival,
-)
-from loadtest.endpoint.settings import EndpointSettings, QueueDelay, Revival
+from loadtest.capacity.simulation.workload import Workload, constant, measured, occupied_s, revival
+from loadtest.endpoint.distributions import Distribution
+from loadtest.endpoint.settings import EndpointSettings, Revival
 from loadtest.endpoint.take_pause import TakePause
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad
 
-Floats = NDArray[np.float64]
-
 MIN_JOBS = 100
-"""Fewer completed jobs than this say too little of how long the next will take."""
+"""The number of completed jobs below which a calibration is refused."""
 MIN_STARTS = 5
-"""So many starts of a kind are wanted; with fewer, those that were seen stand for all, and that is noted."""
+"""The number of starts of a kind below which a note says that few were observed."""
 _MAX_VALUES = 20_000
-_NEAR = 1.96
+_NORMAL_QUANTILE = 1.96
 
 
 class MissingMeasurement(msgspec.Struct, frozen=True):
-    """What no run showed, and the scenario that would measure it."""
+    """A time that no run shows, and the scenario that would measure it."""
 
     what: str
     measure: str
 
 
 class Calibration(msgspec.Struct, frozen=True, rename={"pattern": "takes"}):
-    """What the runs say of the endpoint; times in milliseconds.
+    """The figures of the runs; times in milliseconds.
 
-    `execution_ms` is of jobs that a worker did; `execution_mean_ms` has an interval that counts neighbours for what
-    they are worth, and `execution_autocorrelation` is between each job and the next. Starts are what is left of the
-    delay once the scaler's threshold is taken off. `takes` is how workers pace their takes, `dispatch_ms` the delay
-    of jobs that met an idle worker in no pause, `overhead_ms` transport and polling. `gap_variation` is that of the
-    arrivals to be simulated. `scalability` is the law through all runs: whether executions slow each other down.
+    `execution_ms` is of jobs that a worker executed. `execution_mean_ms` has an interval from the effective number of
+    independent jobs, and `execution_autocorrelation` is between each job and the next. The times of starts are the
+    delay less the scaler's threshold. `pattern` is how workers pace their takes, `dispatch_ms` the delay of jobs that
+    met an idle worker outside its pause, `overhead_ms` transport and polling. `gap_variation` is that of the arrivals
+    to be simulated. `scalability` is the law through all runs: whether executions slow each other down.
     """
 
     runs: tuple[str, ...]
@@ -81,7 +71,7 @@ class Calibration(msgspec.Struct, frozen=True, rename={"pattern": "takes"}):
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """One run that is calibrated from."""
+    """One run to calibrate from."""
 
     name: str
     scenario: Scenario
@@ -101,9 +91,9 @@ class _Measurements:
 
 
 def calibrate(runs: Sequence[MeasuredRun], arrivals: Process | None = None) -> tuple[Calibration, Workload]:
-    """What these runs say together, and the work to simulate; the last run's arrivals where none are given.
+    """Return the calibration of these runs together, and the workload to simulate.
 
-    ValueError where too few jobs were done, and says how many more are needed.
+    The arrivals are those given, otherwise those of the last run. Raises ValueError if too few jobs were executed.
     """
     patterns = _take_patterns(runs)
     each = [_measure(run, pattern.take_pause) for run, pattern in zip(runs, patterns, strict=True)]
@@ -113,14 +103,14 @@ def calibrate(runs: Sequence[MeasuredRun], arrivals: Process | None = None) -> t
         raise ValueError(f"{jobs} jobs were done by a worker, a calibration needs {MIN_JOBS}; run a longer scenario")
     process, notes = _arrivals(runs[-1].scenario, arrivals)
     workload = _workload(measured, process, runs[-1].scenario, patterns[-1].take_pause)
-    pattern = msgspec.structs.replace(patterns[-1], occupied_mean_ms=mean_s(workload.occupancy) * 1000)
+    pattern = msgspec.structs.replace(patterns[-1], occupied_mean_ms=workload.occupancy.mean_s() * 1000)
     if len({each.take_pause for each in patterns}) > 1:
         notes.append("Workers of these runs pace their takes differently; the last run's are simulated.")
     return _calibration(runs, each, measured, workload, pattern, notes), workload
 
 
 def workload_of(run: MeasuredRun) -> tuple[Workload, TakePattern]:
-    """What one run says of its work, however few its jobs are; they must have been done by a worker."""
+    """Return the workload and take pattern of one run, however few its jobs; a worker must have executed some."""
     pattern = _take_patterns([run])[0]
     process, _ = _arrivals(run.scenario, None)
     return _workload(_measure(run, pattern.take_pause), process, run.scenario, pattern.take_pause), pattern
@@ -140,11 +130,11 @@ def _workload(measured: _Measurements, arrivals: Process, scenario: Scenario, ta
 
 
 def _take_patterns(runs: Sequence[MeasuredRun]) -> list[TakePattern]:
-    """How each run's workers pace their takes; of real ones as all of them together show."""
-    text = [pattern_from_settings(run.scenario) for run in runs]
-    real = [(run.scenario, run.jobs) for run, pattern in zip(runs, text, strict=True) if pattern is None]
+    """Return how each run's workers pace their takes; real workers are estimated from all their runs together."""
+    known = [pattern_from_settings(run.scenario) for run in runs]
+    real = [(run.scenario, run.jobs) for run, pattern in zip(runs, known, strict=True) if pattern is None]
     estimated = estimate_pattern(real) if real else NONE_SEEN
-    return [estimated if pattern is None else pattern for pattern in text]
+    return [estimated if pattern is None else pattern for pattern in known]
 
 
 def _calibration(
@@ -157,14 +147,14 @@ def _calibration(
 ) -> Calibration:
     execution_ms = measured.execution_ms
     lagged = [autocorrelations(run.execution_ms)[0] for run in each if len(run.execution_ms) >= MIN_JOBS]
-    worth = sum(serial_dependence(run.execution_ms).effective_n for run in each)
+    effective_n = sum(serial_dependence(run.execution_ms).effective_n for run in each)
     mean, deviation = float(execution_ms.mean()), float(execution_ms.std())
-    reach = _NEAR * deviation / max(1.0, worth) ** 0.5
+    reach = _NORMAL_QUANTILE * deviation / max(1.0, effective_n) ** 0.5
     points = [point(run.name, run.jobs) for run in runs]
     return Calibration(
         runs=tuple(run.name for run in runs),
         jobs=len(execution_ms),
-        arrivals=_named(workload.arrivals),
+        arrivals=_arrivals_text(workload.arrivals),
         gap_variation=gap_variation(workload.arrivals),
         execution_ms=quantiles(execution_ms),
         execution_mean_ms=Estimate(mean, mean - reach, mean + reach),
@@ -188,14 +178,14 @@ def _measure(run: MeasuredRun, take_pause: TakePause) -> _Measurements:
     done = (jobs.completed | failed) & ~np.isnan(jobs.execution_ms)
     kind = start_kinds(jobs).kind
     served = (jobs.worker >= 0) & ~np.isnan(jobs.delay_ms + jobs.execution_ms + jobs.sent_at)
-    at_once = np.zeros(len(jobs), dtype=bool)
-    at_once[served] = worker_waits(jobs, served, occupied_s(take_pause, jobs.execution_ms[served] / 1000)).idled
+    idle = np.zeros(len(jobs), dtype=bool)
+    idle[served] = worker_waits(jobs, served, occupied_s(take_pause, jobs.execution_ms[served] / 1000)).idled
     overhead_ms = jobs.overhead_ms[jobs.completed]
     return _Measurements(
         execution_ms=jobs.execution_ms[done],
         cold_ms=_start_ms(jobs.delay_ms[kind == CLASSES.index("cold")], run.scenario),
         revival_ms=_start_ms(jobs.delay_ms[kind == CLASSES.index("revived")], run.scenario),
-        dispatch_ms=jobs.delay_ms[at_once & (kind == CLASSES.index("warm")) & (kind != UNKNOWN)],
+        dispatch_ms=jobs.delay_ms[idle & (kind == CLASSES.index("warm")) & (kind != UNKNOWN)],
         overhead_ms=np.maximum(0.0, overhead_ms[~np.isnan(overhead_ms)]),
         failed=int(np.count_nonzero(failed & done)),
     )
@@ -210,17 +200,16 @@ def _together(measured: Sequence[_Measurements]) -> _Measurements:
 
 
 def endpoint_of(scenario: Scenario) -> EndpointSettings:
-    """What is known of the endpoint's scaling: all of one that the run started, documented defaults of another."""
+    """Return the settings of the endpoint: as in the scenario if the run started it, else the documented defaults."""
     return scenario.endpoint if scenario.starts_endpoint else EndpointSettings()
 
 
 def _start_ms(delay_ms: Floats, scenario: Scenario) -> Floats:
-    """What a start took: the delay less the scaler's threshold, unless most delays are shorter than that is.
+    """Return how long starts took: the delay less the scaler's threshold, unless most delays are shorter than that.
 
-    The shortest tenth is left out, as in `analyze.starts`: jobs that came while the worker was starting.
+    The shortest tenth is left out, as in `analyze.start_kinds`: these jobs came while the worker was starting.
     """
-    scaler = endpoint_of(scenario).scaler
-    threshold_ms = scaler.queue_delay * 1000 if isinstance(scaler, QueueDelay) else 0.0
+    threshold_ms = (endpoint_of(scenario).scaler.threshold_s or 0.0) * 1000
     kept = np.sort(delay_ms)[len(delay_ms) // 10 :]
     if len(kept) == 0 or float(np.median(kept)) < threshold_ms:
         return kept
@@ -229,7 +218,7 @@ def _start_ms(delay_ms: Floats, scenario: Scenario) -> Floats:
 
 
 def _subsample(values_ms: Floats) -> Distribution:
-    """All values in seconds, or where they are many as many percentiles of them, evenly spaced."""
+    """Return the distribution of all values in seconds; of many, evenly spaced percentiles."""
     ordered = np.sort(values_ms) / 1000
     n = len(ordered)
     if n > _MAX_VALUES:
@@ -252,7 +241,7 @@ def _arrivals(scenario: Scenario, given: Process | None) -> tuple[Process, list[
     return "poisson", ["The run's users waited for answers, so it has no arrivals of its own; Poisson is assumed."]
 
 
-def _named(arrivals: Process) -> str:
+def _arrivals_text(arrivals: Process) -> str:
     if isinstance(arrivals, str):
         return arrivals
     if isinstance(arrivals, Profile):
@@ -267,36 +256,36 @@ _LET_STOP = (
 
 
 def _revives(runs: Sequence[MeasuredRun]) -> bool:
-    """Whether the endpoints may revive workers, as far as is known."""
+    """Return whether the endpoints may revive workers, as far as is known."""
     return any(endpoint_of(run.scenario).revival is not None for run in runs)
 
 
 def _missing(runs: Sequence[MeasuredRun], measured: _Measurements) -> list[MissingMeasurement]:
-    found = []
+    missing = []
     if len(measured.cold_ms) == 0:
-        found.append(MissingMeasurement("cold start time", _LET_STOP.format("much longer")))
+        missing.append(MissingMeasurement("cold start time", _LET_STOP.format("much longer")))
     if len(measured.revival_ms) == 0 and _revives(runs):
-        found.append(MissingMeasurement("revival time", _LET_STOP.format("a little longer")))
+        missing.append(MissingMeasurement("revival time", _LET_STOP.format("a little longer")))
     if len(measured.dispatch_ms) == 0:
-        idle = (
+        measure = (
             "a scenario at a low rate, so that jobs meet workers that are up and idle, such as scenarios/smoke.yaml"
         )
-        found.append(MissingMeasurement("delay at an idle worker", idle))
-    return found
+        missing.append(MissingMeasurement("delay at an idle worker", measure))
+    return missing
 
 
 def _notes(runs: Sequence[MeasuredRun], measured: _Measurements) -> list[str]:
-    """What was assumed, each in a sentence."""
+    """Return the assumptions made, each as a sentence."""
     notes = []
     if len({msgspec.json.encode(run.scenario.resolved()["flows"]) for run in runs}) > 1:
-        notes.append("The runs sent different jobs; their execution times are mixed as they came.")
+        notes.append("The runs sent different jobs; their execution times are mixed in the same proportions.")
     if not all(run.scenario.starts_endpoint for run in runs) and len(measured.cold_ms) + len(measured.revival_ms):
         notes.append(
             "The endpoint's scaler is not known: the default queue delay of 4 s was taken off the delay of starts."
         )
     for name, times in (("cold starts", measured.cold_ms), ("revivals", measured.revival_ms)):
         if 0 < len(times) < MIN_STARTS:
-            notes.append(f"Only {len(times)} {name} were seen; they stand for all.")
+            notes.append(f"Only {len(times)} {name} were seen; they represent all.")
     if len(measured.cold_ms) and len(measured.revival_ms) == 0 and _revives(runs):
         notes.append("No revival was seen, so every start is taken to be cold.")
     return notes

@@ -1,4 +1,4 @@
-"""Whether more workers at work slow each other down: the scalability law through what runs have shown."""
+"""Whether more busy workers slow each other down: the scalability law through the points of several runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from loadtest.analyze.littles_law import arrival_times
 from loadtest.capacity.calibration.usl import MIN_POINTS, Usl, fit_usl
 
 MIN_DIFFERENT = MIN_POINTS - 1
-"""So many different numbers of workers are needed among the points."""
+"""The number of different worker counts that the points must cover."""
 
 
 class Point(msgspec.Struct, frozen=True):
-    """One run, while its jobs arrived: workers at work, on average, and jobs done per second."""
+    """One run while its jobs arrived: the mean number of busy workers, and jobs done per second."""
 
     run: str
     busy_workers: float
@@ -24,7 +24,7 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Scalability(msgspec.Struct, frozen=True):
-    """The points of all runs and the law through them; where it is null, `missing` says what it would take."""
+    """The points of all runs and the law through them; if it is null, `missing` names the runs to add."""
 
     points: tuple[Point, ...] = ()
     law: Usl | None = None
@@ -32,10 +32,10 @@ class Scalability(msgspec.Struct, frozen=True):
 
 
 def point(name: str, jobs: JobColumns) -> Point | None:
-    """What a run tells of the law; None where no job tells how long it took, or all came in one moment.
+    """Return a run's point; None if no job has an execution time, or if all arrived at one moment.
 
-    Workers at work are execution time over time (Little's law). So the point is right whether or not all workers
-    were at work, and throughput falls behind only where executions take longer.
+    Busy workers are execution time over time (Little's law). So the point is right whether or not all workers were
+    busy, and throughput falls behind only if executions take longer.
     """
     began_at = arrival_times(jobs) + jobs.delay_ms / 1000
     ended_at = began_at + jobs.execution_ms / 1000
@@ -53,7 +53,7 @@ def point(name: str, jobs: JobColumns) -> Point | None:
 
 
 def scalability(points: Sequence[Point]) -> Scalability:
-    """The law through these points; numbers of workers are different where they are as whole numbers."""
+    """Return the law through these points; worker counts differ if they differ as whole numbers."""
     different = len({max(1, round(each.busy_workers)) for each in points})
     if len(points) < MIN_POINTS or different < MIN_DIFFERENT:
         missing = (
@@ -63,6 +63,6 @@ def scalability(points: Sequence[Point]) -> Scalability:
         return Scalability(tuple(points), missing=missing)
     try:
         law = fit_usl([(each.busy_workers, each.done_per_s) for each in points])
-    except RuntimeError:  # what scipy raises where least squares do not converge
-        return Scalability(tuple(points), missing="runs of the same jobs; through these no law can be drawn")
+    except RuntimeError:  # raised by scipy if least squares do not converge
+        return Scalability(tuple(points), missing="runs of the same jobs; no law fits these")
     return Scalability(tuple(points), law)

@@ -1,7 +1,7 @@
-"""The Universal Scalability Law: how throughput grows with load, and where it turns back.
+"""The Universal Scalability Law: how throughput grows with load, and at which load it turns back.
 
-X(N) = λ N / (1 + α (N − 1) + β N (N − 1)): λ is the throughput of one, α what is serial (contention), β what
-each must settle with each other (coherency). (Gunther, Guerrilla Capacity Planning, 2007, chapters 5 and 6.)
+X(N) = λ N / (1 + α (N − 1) + β N (N − 1)): λ is the throughput of one, α the serial share (contention), β the cost of
+agreement between each two (coherency). (Gunther, Guerrilla Capacity Planning, 2007, chapters 5 and 6.)
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize, special
 
+from loadtest.analyze.jobs import Floats
 from loadtest.capacity.estimates import Estimate
 
-Floats = NDArray[np.float64]
 MIN_POINTS = 4
-"""Three parameters go through any three points, and leave nothing to tell the error by."""
-_FAR = 10
+"""Three parameters fit any three points exactly, which leaves no estimate of the error."""
+_MAX_EXTRAPOLATION = 10
 
 
 class Usl(msgspec.Struct, frozen=True):
     """A fitted law; `at_one` (λ) per second, `alpha`, `beta` with their 95 % intervals, cut at 0.
 
-    `peak_n` is the load of the greatest throughput and `peak` that throughput; null where nothing shows that it
-    turns: β may be 0, or the peak lies beyond ten times the greatest load that was measured.
+    `peak_n` is the load of the greatest throughput and `peak` that throughput. Both are null without evidence of a
+    turn: β may be 0, or the peak lies beyond ten times the greatest measured load.
     """
 
     at_one: Estimate
@@ -37,16 +36,16 @@ class Usl(msgspec.Struct, frozen=True):
 
 
 def throughput(n: Floats, at_one: float, alpha: float, beta: float) -> Floats:
-    """X(N) of the law."""
+    """Return X(N) of the law."""
     value: Floats = at_one * n / (1 + alpha * (n - 1) + beta * n * (n - 1))
     return value
 
 
 def fit_usl(points: Sequence[tuple[float, float]]) -> Usl:
-    """The law through points (N, throughput), by least squares with α and β at least 0.
+    """Fit the law to points (N, throughput) by least squares, with α and β at least 0.
 
-    Intervals: value ± t · standard error from the curvature at the fit, n − 3 degrees of freedom. ValueError for
-    fewer than four points, or loads that are all the same.
+    Intervals: value ± t · standard error from the curvature at the fit, n − 3 degrees of freedom. Raises ValueError
+    for fewer than four points, or fewer than three different loads.
     """
     n, x = np.array(points, dtype=np.float64).reshape(-1, 2).T
     if len(n) < MIN_POINTS:
@@ -61,7 +60,7 @@ def fit_usl(points: Sequence[tuple[float, float]]) -> Usl:
         for value, each in zip(fitted, reach, strict=True)
     ]
     at_one, alpha, beta = (float(value) for value in fitted)
-    turns = estimates[2].low > 0 and alpha < 1 and (1 - alpha) / beta < (_FAR * float(n.max())) ** 2
+    turns = estimates[2].low > 0 and alpha < 1 and (1 - alpha) / beta < (_MAX_EXTRAPOLATION * float(n.max())) ** 2
     peak_n = math.sqrt((1 - alpha) / beta) if turns else None
     peak = None if peak_n is None else float(throughput(np.array([peak_n]), at_one, alpha, beta)[0])
     return Usl(estimates[0], estimates[1], estimates[2], peak_n, peak)

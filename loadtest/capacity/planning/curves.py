@@ -1,4 +1,4 @@
-"""What lies around the answer: the objective's figure against workers, and against the rate up to the cliff."""
+"""The settings around the answer: the objective's figure by workers, and by the rate up to the cliff."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ import msgspec
 from loadtest.capacity.estimates import MapFn
 from loadtest.capacity.planning.objective import EvaluatedSetting, ObjectiveStatus
 from loadtest.capacity.planning.optimizer import Problem
+from loadtest.capacity.simulation.cache import ReplicationCache
 from loadtest.capacity.simulation.predict import Prediction, settles
 from loadtest.capacity.simulation.simulate import can_reach_steady_state, jobs_for_steady_state
 from loadtest.capacity.simulation.workload import WorkerConfig, fixed
 
 _STEPS = (1, 2, 3, 5, 8, 13, 21, 34, 55)
-"""So many workers more and fewer than the answer: close steps near it, wide ones where little happens."""
+"""Distances from the answer in workers: narrow steps near it, wide ones further away."""
 _SHARES = (0.2, 0.4, 0.55, 0.65, 0.75, 0.82, 0.88, 0.92, 0.95)
-"""Of the rate at which all workers would always be busy, at the peak of a profile."""
+"""Shares of the rate at which all workers would always be busy, at the peak of a profile."""
 _MIN_SEPARATION = 0.03
 _MAX_JOBS = 15_000
-"""A point that takes more jobs than this to settle is left out: the curve is as good as upright there."""
+"""A point that takes more jobs than this to settle is left out: the curve is almost vertical there."""
 
 
 class Curves(msgspec.Struct, frozen=True):
-    """The objective's figure for settings beside the answer; least workers, or lowest rate, first.
+    """The objective's figure for settings around the answer; fewest workers, or lowest rate, first.
 
-    `vendor` is the vendor's rule at the rate that was asked for. `by_workers` keeps the rate and changes the most
-    workers, `by_rate` keeps the answer's workers, which are busy all the time at `limit_per_s`. What would take too
-    long to settle is not in them.
+    `vendor` is the vendor's rule at the requested rate. `by_workers` keeps the rate and changes the maximum of
+    workers, `by_rate` keeps the answer's workers, which are busy all the time at `limit_per_s`. Settings that take
+    too long to settle are left out.
     """
 
     vendor: EvaluatedSetting
@@ -38,25 +39,22 @@ class Curves(msgspec.Struct, frozen=True):
 
 
 def curves(
-    question: Problem, rate_per_s: float, vendor_workers: int, known: Sequence[EvaluatedSetting], each: MapFn = map
+    problem: Problem, rate_per_s: float, vendor_workers: int, known: Sequence[EvaluatedSetting], map_fn: MapFn = map
 ) -> Curves:
-    """Both curves through the first of `known`, the answer; whatever else is known is not simulated again.
-
-    `each` goes through the points.
-    """
+    """Return both curves through the first of `known`, the answer; no known point is simulated again."""
     setting = known[0].prediction.setting
-    half = msgspec.structs.replace(question.look, jobs=question.look.jobs // 2)
-    glance = msgspec.structs.replace(question, confirm=half)
-    limit_per_s = question.limit_per_s(setting)
+    half = msgspec.structs.replace(problem.look, jobs=problem.look.jobs // 2)
+    quick = msgspec.structs.replace(problem, confirm=half, cache=ReplicationCache())
+    limit_per_s = problem.limit_per_s(setting)
     vendor = next(_among(known, fixed(vendor_workers), rate_per_s), None)
-    places = [
+    asked = [
         (_with(setting, max_workers), rate_per_s) for max_workers in _around(setting.max_workers, vendor_workers)
     ]
-    of_workers = len(places)
-    places += [(setting, rate) for rate in _rates(setting, limit_per_s, known) if rate < limit_per_s]
-    points = list(each(partial(_point, glance, known), places))
+    of_workers = len(asked)
+    asked += [(setting, rate) for rate in _rates(setting, limit_per_s, known) if rate < limit_per_s]
+    points: list[EvaluatedSetting | None] = list(map_fn(partial(_point, quick, known), asked))
     return Curves(
-        vendor=vendor or _judge_or_unknown(question, fixed(vendor_workers), rate_per_s),
+        vendor=vendor or _evaluate_or_unknown(problem, fixed(vendor_workers), rate_per_s),
         by_workers=tuple(point for point in points[:of_workers] if point is not None),
         by_rate=tuple(point for point in points[of_workers:] if point is not None),
         limit_per_s=limit_per_s,
@@ -64,7 +62,7 @@ def curves(
 
 
 def _around(max_workers: int, vendor_workers: int) -> list[int]:
-    """Numbers of workers from 1 to about twice the answer, close to each other near it."""
+    """Return numbers of workers from 1 to about twice the answer, close to each other near it."""
     near = {max_workers + sign * step for step in (0, *_STEPS) for sign in (-1, 1)}
     return sorted({1, vendor_workers, 2 * max_workers} | {each for each in near if 1 <= each <= 2 * max_workers})
 
@@ -84,26 +82,26 @@ def _with(setting: WorkerConfig, max_workers: int) -> WorkerConfig:
 
 
 def _point(
-    question: Problem, known: Sequence[EvaluatedSetting], place: tuple[WorkerConfig, float]
+    problem: Problem, known: Sequence[EvaluatedSetting], asked: tuple[WorkerConfig, float]
 ) -> EvaluatedSetting | None:
-    """What is known of a setting at a rate, or a glance at it; None where it would take too long to settle."""
-    setting, rate_per_s = place
+    """Return a setting at a rate, known or simulated quickly; None if it takes too long to settle."""
+    setting, rate_per_s = asked
     found = next(_among(known, setting, rate_per_s), None)
     if found is not None:
         return found
-    work = question.workload
+    work = problem.workload
     if settles(work, setting, rate_per_s) and jobs_for_steady_state(work, setting, rate_per_s, 1) > _MAX_JOBS:
         return None
-    return question.judged(setting, rate_per_s)
+    return problem.evaluate(setting, rate_per_s)
 
 
-def _judge_or_unknown(question: Problem, setting: WorkerConfig, rate_per_s: float) -> EvaluatedSetting:
-    """A setting's prediction; without a figure where its queue takes longer to settle than is simulated."""
-    if not settles(question.workload, setting, rate_per_s) or can_reach_steady_state(
-        question.workload, setting, rate_per_s
+def _evaluate_or_unknown(problem: Problem, setting: WorkerConfig, rate_per_s: float) -> EvaluatedSetting:
+    """Return a setting's prediction; without a figure if its queue takes longer to settle than is simulated."""
+    if not settles(problem.workload, setting, rate_per_s) or can_reach_steady_state(
+        problem.workload, setting, rate_per_s
     ):
-        return question.judged(setting, rate_per_s)
-    bare = Prediction(setting, rate_per_s, question.load(rate_per_s), settles=True)
+        return problem.evaluate(setting, rate_per_s)
+    bare = Prediction(setting, rate_per_s, problem.load(rate_per_s), settles=True)
     return EvaluatedSetting(bare, None, ObjectiveStatus.CANNOT_TELL)
 
 

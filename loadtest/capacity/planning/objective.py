@@ -1,4 +1,4 @@
-"""An objective held against a simulation: met, not met, or too close to tell."""
+"""An objective compared with a simulation: met, not met, or too close to decide."""
 
 from __future__ import annotations
 
@@ -8,24 +8,14 @@ from enum import StrEnum
 import msgspec
 import numpy as np
 
-from loadtest.capacity.estimates import Estimate, estimate, min_upper_bound
-from loadtest.capacity.simulation.predict import (
-    Prediction,
-    SimulateFn,
-    SimulationBudget,
-    percentile,
-    predict,
-    replications,
-    settles,
-)
-from loadtest.capacity.simulation.simulate import COLD, WARM, Replication, can_reach_steady_state, replication
-from loadtest.capacity.simulation.workload import WorkerConfig, Workload
+from loadtest.capacity.estimates import Estimate
+from loadtest.capacity.simulation.predict import Prediction, percentile
+from loadtest.capacity.simulation.simulate import COLD, WARM, Replication
+from loadtest.capacity.simulation.workload import Workload
 from loadtest.endpoint.distributions import sample
 from loadtest.scenario.gates import Gate, Metric
 
 _SIMULATED = (Metric.DELAY, Metric.END_TO_END, Metric.RESPONSE, Metric.COLD_STARTS)
-_EARLY_ACCEPT_RATIO = 0.5
-"""Two replications that both stay under this share of the limit end a glance: what is told is simulated in full."""
 _BEST_CASE_DRAWS = 50_000
 
 
@@ -38,7 +28,7 @@ class ObjectiveStatus(StrEnum):
 
 
 class EvaluatedSetting(msgspec.Struct, frozen=True):
-    """A prediction, and the objective's own figure in it: seconds, or a share. Null where the queue never settles."""
+    """A prediction and the objective's figure in it, in seconds or as a share; null if the queue never settles."""
 
     prediction: Prediction
     observed: Estimate | None
@@ -46,7 +36,7 @@ class EvaluatedSetting(msgspec.Struct, frozen=True):
 
 
 def validate_objective(slo: Gate) -> None:
-    """ValueError for an objective that does not depend on the workers, or that a simulation cannot speak of."""
+    """Raise ValueError if an objective does not depend on the workers, or cannot be simulated."""
     if slo.metric not in _SIMULATED:
         able = ", ".join(_SIMULATED)
         raise ValueError(f'"{slo}" does not depend on the number of workers alone; ask for one of {able}')
@@ -59,7 +49,7 @@ def validate_objective(slo: Gate) -> None:
 
 
 def objective_value(slo: Gate, run: Replication) -> float:
-    """The objective's figure in one replication: seconds, or a share."""
+    """Return the objective's figure in one replication: seconds, or a share."""
     if slo.metric is Metric.COLD_STARTS:
         return float(np.mean(run.start == COLD))
     times_s = run.delay_s if slo.metric is Metric.DELAY else run.end_to_end_s
@@ -67,7 +57,7 @@ def objective_value(slo: Gate, run: Replication) -> float:
 
 
 def best_possible(slo: Gate, workload: Workload, seed: int) -> float:
-    """The objective's figure with so many workers that no job waits: no number of them does better."""
+    """Return the objective's figure if no job ever waits for a worker; no number of workers does better."""
     rng = np.random.default_rng(seed)
     dispatch, service, overhead = (
         sample(times, _BEST_CASE_DRAWS, rng) for times in (workload.dispatch, workload.service, workload.overhead)
@@ -77,63 +67,14 @@ def best_possible(slo: Gate, workload: Workload, seed: int) -> float:
 
 
 def standing(slo: Gate, observed: Estimate) -> ObjectiveStatus:
-    """Met where the whole interval is under the limit, not met where all of it is over."""
+    """Return met if the whole interval is under the limit, not met if all of it is at or over the limit."""
     if observed.high < slo.limit:
         return ObjectiveStatus.MET
     return ObjectiveStatus.NOT_MET if observed.low >= slo.limit else ObjectiveStatus.CANNOT_TELL
 
 
-def meets(
-    slo: Gate,
-    workload: Workload,
-    setting: WorkerConfig,
-    rate_per_s: float,
-    budget: SimulationBudget,
-    simulate: SimulateFn = replication,
-) -> bool:
-    """Whether the objective is met, at a glance; a setting that never settles, or cannot be told, meets none.
-
-    It ends with the replication after which no further ones could bring the interval within, or two that leave ample
-    room.
-    """
-    if not settles(workload, setting, rate_per_s) or not can_reach_steady_state(workload, setting, rate_per_s):
-        return False
-    figures: list[float] = []
-    for each in range(budget.replications):
-        next_one = SimulationBudget(1, budget.jobs, budget.seed + each)
-        figures += [
-            objective_value(slo, run) for run in replications(workload, setting, rate_per_s, next_one, simulate)
-        ]
-        if min_upper_bound(figures, budget.replications) >= slo.limit:
-            return False
-        if len(figures) > 1 and max(figures) < _EARLY_ACCEPT_RATIO * slo.limit:
-            return True
-    return True
-
-
-def evaluate(
-    slo: Gate,
-    workload: Workload,
-    setting: WorkerConfig,
-    rate_per_s: float,
-    budget: SimulationBudget,
-    price: float | None,
-    simulate: SimulateFn = replication,
-) -> EvaluatedSetting:
-    """A setting's whole prediction, and how it stands with the objective."""
-    runs = replications(workload, setting, rate_per_s, budget, simulate)
-    predicted = predict(workload, setting, rate_per_s, runs, price)
-    if not runs:
-        return EvaluatedSetting(predicted, None, ObjectiveStatus.NOT_MET)
-    observed = estimate([objective_value(slo, run) for run in runs])
-    stands = standing(slo, observed)
-    if stands is ObjectiveStatus.MET and not can_reach_steady_state(workload, setting, rate_per_s):
-        stands = ObjectiveStatus.CANNOT_TELL
-    return EvaluatedSetting(predicted, observed, stands)
-
-
 def cheapest_first(options: Sequence[EvaluatedSetting]) -> list[EvaluatedSetting]:
-    """Those that meet the objective, those that bill least first."""
+    """Return the options that meet the objective, in ascending order of billed workers."""
     met = [each for each in options if each.standing is ObjectiveStatus.MET]
     return sorted(
         met, key=lambda each: each.prediction.billed_workers.value if each.prediction.billed_workers else 0.0

@@ -1,8 +1,8 @@
-"""The least workers for an objective, the highest rate for workers, the cheapest of scalers and idle timeouts.
+"""The fewest workers for an objective, the highest rate for workers, the cheapest of scalers and idle timeouts.
 
-All settings that are compared meet the same jobs at the same times (common random numbers), so that they differ by
-what was set and not by luck. Then more workers that always run never make a job wait longer, and bisection is right;
-with flex workers that is nearly so, and what was found is simulated once more before it is told.
+All compared settings meet the same jobs at the same times (common random numbers), so that they differ by
+their settings and not by luck. More workers that always run then never make a job wait longer, and bisection is
+exact. With flex workers that is nearly so; a setting that was found is simulated once more before it is reported.
 """
 
 from __future__ import annotations
@@ -14,60 +14,87 @@ from itertools import chain, product
 
 import msgspec
 
-from loadtest.capacity.estimates import MapFn
-from loadtest.capacity.planning.objective import EvaluatedSetting, evaluate, meets
+from loadtest.capacity.estimates import MapFn, estimate, min_upper_bound
+from loadtest.capacity.planning.objective import EvaluatedSetting, ObjectiveStatus, objective_value, standing
 from loadtest.capacity.queueing_formulas import offered_load
 from loadtest.capacity.simulation.arrivals import peak
 from loadtest.capacity.simulation.cache import ReplicationCache
-from loadtest.capacity.simulation.predict import SimulationBudget
-from loadtest.capacity.simulation.simulate import jobs_for_steady_state
-from loadtest.capacity.simulation.workload import ScalerConfig, WorkerConfig, Workload, fixed, mean_s
+from loadtest.capacity.simulation.predict import SimulationBudget, predict, replications, settles
+from loadtest.capacity.simulation.simulate import can_reach_steady_state, jobs_for_steady_state
+from loadtest.capacity.simulation.workload import WorkerConfig, Workload, fixed
+from loadtest.endpoint.settings import ScalerSettings
 from loadtest.scenario.gates import Gate
 
 MAX_WORKERS = 10_000
 COARSE, FINE = SimulationBudget(5, 4000), SimulationBudget(10, 10_000)
-"""How much is simulated for each setting that is looked at, and for those that are told."""
-_FINER = 0.9
+"""The budget for each setting that a search tries, and for each setting that is reported."""
+_EARLY_ACCEPT_RATIO = 0.5
+"""Two replications that stay under this share of the limit are enough for a search."""
+_RATE_FACTOR = 0.9
 _MIN_SHARE = 0.05
-"""A rate is looked for down to this share of what the workers can do at all."""
+"""The lowest rate that is tried, as a share of the rate at which all workers are always busy."""
 _HALVINGS = 5
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is searched under: the objective, the work, how much is simulated to look and how much to confirm."""
+    """An objective, the work, a price per worker-second, and the budgets to search with and to confirm with."""
 
     slo: Gate
     workload: Workload
     price: float | None = None
     look: SimulationBudget = COARSE
     confirm: SimulationBudget = FINE
-    memory: ReplicationCache = msgspec.field(default_factory=ReplicationCache)
+    cache: ReplicationCache = msgspec.field(default_factory=ReplicationCache)
 
     def meets(self, setting: WorkerConfig, rate_per_s: float) -> bool:
-        """Whether a setting meets the objective, at a glance."""
-        return meets(self.slo, self.workload, setting, rate_per_s, self.look, self.memory.replication)
+        """Return whether a setting meets the objective by the search budget; False if its queue never settles.
 
-    def judged(self, setting: WorkerConfig, rate_per_s: float) -> EvaluatedSetting:
-        """A setting's whole prediction."""
-        return evaluate(
-            self.slo, self.workload, setting, rate_per_s, self.confirm, self.price, self.memory.replication
-        )
+        Stops early after the replication from which the remaining ones can no longer bring the interval under the
+        limit, or after two that stay far under it.
+        """
+        if not settles(self.workload, setting, rate_per_s) or not self._reaches_steady_state(setting, rate_per_s):
+            return False
+        figures: list[float] = []
+        for number in range(self.look.replications):
+            seed = self.look.seed + number
+            run = self.cache.replication(self.workload, setting, rate_per_s, self.look.jobs, seed)
+            figures.append(objective_value(self.slo, run))
+            if min_upper_bound(figures, self.look.replications) >= self.slo.limit:
+                return False
+            if len(figures) > 1 and max(figures) < _EARLY_ACCEPT_RATIO * self.slo.limit:
+                return True
+        return True
+
+    def evaluate(self, setting: WorkerConfig, rate_per_s: float) -> EvaluatedSetting:
+        """Return a setting's whole prediction by the confirmation budget, and whether it meets the objective."""
+        runs = replications(self.workload, setting, rate_per_s, self.confirm, self.cache)
+        predicted = predict(self.workload, setting, rate_per_s, runs, self.price)
+        if not runs:
+            return EvaluatedSetting(predicted, None, ObjectiveStatus.NOT_MET)
+        observed = estimate([objective_value(self.slo, run) for run in runs])
+        status = standing(self.slo, observed)
+        if status is ObjectiveStatus.MET and not self._reaches_steady_state(setting, rate_per_s):
+            status = ObjectiveStatus.CANNOT_TELL
+        return EvaluatedSetting(predicted, observed, status)
+
+    def _reaches_steady_state(self, setting: WorkerConfig, rate_per_s: float) -> bool:
+        return can_reach_steady_state(self.workload, setting, rate_per_s)
 
     def load(self, rate_per_s: float) -> float:
-        """The offered load in Erlangs, on average over a profile."""
-        return offered_load(rate_per_s, mean_s(self.workload.occupancy))
+        """Return the offered load in Erlangs, on average over a profile."""
+        return offered_load(rate_per_s, self.workload.occupancy.mean_s())
 
     def min_stable_workers(self, rate_per_s: float) -> int:
-        """The least workers whose queue settles, at the peak of a profile."""
+        """Return the fewest workers whose queue settles, at the peak of a profile."""
         return math.floor(self.load(rate_per_s * peak(self.workload.arrivals))) + 1
 
     def limit_per_s(self, setting: WorkerConfig) -> float:
-        """The rate at which all workers would always be occupied, at the peak of a profile."""
-        return setting.max_workers / mean_s(self.workload.occupancy) / peak(self.workload.arrivals)
+        """Return the rate at which all workers would always be occupied, at the peak of a profile."""
+        return setting.max_workers / self.workload.occupancy.mean_s() / peak(self.workload.arrivals)
 
 
 def smallest_true(holds: Callable[[int], bool], low: int, high: int) -> int | None:
-    """The least n from `low` to `high` for which it holds, where it holds from there on; None where it never does.
+    """Return the least n from `low` to `high` for which `holds` is true, if it is true for all above; else None.
 
     Steps double until it holds, then the last step is halved.
     """
@@ -87,71 +114,76 @@ def smallest_true(holds: Callable[[int], bool], low: int, high: int) -> int | No
     return n
 
 
-def min_active_workers(question: Problem, rate_per_s: float) -> int | None:
-    """The least workers that meet the objective if all of them always run; None where MOST_WORKERS do not."""
-    settling = question.min_stable_workers(rate_per_s)
-    return smallest_true(lambda workers: question.meets(fixed(workers), rate_per_s), settling, MAX_WORKERS)
+def min_active_workers(problem: Problem, rate_per_s: float) -> int | None:
+    """Return the fewest workers that meet the objective if all always run; None if MAX_WORKERS do not meet it."""
+    stable = problem.min_stable_workers(rate_per_s)
+    return smallest_true(lambda workers: problem.meets(fixed(workers), rate_per_s), stable, MAX_WORKERS)
 
 
 def min_flex_workers(
-    question: Problem, rate_per_s: float, scaling: ScalerConfig, idle_timeout_s: float, max_workers: int
+    problem: Problem, rate_per_s: float, scaler: ScalerSettings, idle_timeout_s: float, max_workers: int
 ) -> WorkerConfig | None:
-    """The least active workers where up to `most` may come on demand, and then the least that these may be.
+    """Return the fewest active workers with up to `max_workers` on demand, and then the lowest such maximum.
 
-    None where even as many active workers as `most` do not meet the objective.
+    None if even `max_workers` active workers do not meet the objective.
     """
 
     def setting(active: int, at_most: int) -> WorkerConfig:
-        return WorkerConfig(active, at_most, scaling, idle_timeout_s)
+        return WorkerConfig(active, at_most, scaler, idle_timeout_s)
 
-    active = smallest_true(lambda each: question.meets(setting(each, max_workers), rate_per_s), 0, max_workers)
+    active = smallest_true(lambda n: problem.meets(setting(n, max_workers), rate_per_s), 0, max_workers)
     if active is None:
         return None
-    settling = max(active, 1, question.min_stable_workers(rate_per_s))
-    at_most = smallest_true(lambda each: question.meets(setting(active, each), rate_per_s), settling, max_workers)
+    stable = max(active, 1, problem.min_stable_workers(rate_per_s))
+    at_most = smallest_true(lambda n: problem.meets(setting(active, n), rate_per_s), stable, max_workers)
     return setting(active, max_workers if at_most is None else at_most)
 
 
 class Alternatives(msgspec.Struct, frozen=True):
-    """Scalers and idle timeouts to look for flex workers in, up to so many workers."""
+    """Scalers and idle timeouts to try for flex workers, up to a maximum number of workers."""
 
-    scalings: tuple[ScalerConfig, ...] = ()
+    scalers: tuple[ScalerSettings, ...] = ()
     idle_timeouts_s: tuple[float, ...] = ()
     max_workers: int = 64
 
-    def pairs(self) -> list[tuple[ScalerConfig, float]]:
-        """Each scaler with each idle timeout, in the order given."""
-        return list(product(self.scalings, self.idle_timeouts_s))
+    def pairs(self) -> list[tuple[ScalerSettings, float]]:
+        """Return each scaler with each idle timeout, in the order given."""
+        return list(product(self.scalers, self.idle_timeouts_s))
 
 
 def flexible_options(
-    question: Problem, rate_per_s: float, alternatives: Alternatives, each: MapFn = map
+    problem: Problem, rate_per_s: float, alternatives: Alternatives, map_fn: MapFn = map
 ) -> Iterable[EvaluatedSetting | None]:
-    """For each scaler and idle timeout the least workers that meet the objective, at a glance; None where none do."""
-    groups = _groups(question, rate_per_s, alternatives)
-    # Asked for before the first is waited for, since other processes, where `each` has them, begin then.
-    found = each(partial(_options_of, question, rate_per_s, alternatives.max_workers), groups)
+    """Return the fewest workers for each scaler and idle timeout, by the search budget; None if none meet it.
+
+    Settings that may share replications are tried together, with a cache of their own.
+    """
+    groups = _groups(problem, rate_per_s, alternatives)
+    apart = msgspec.structs.replace(problem, cache=ReplicationCache())
+    # Start all groups before the first result is awaited: the processes of a pool begin at this call.
+    found = map_fn(partial(_options_of, apart, rate_per_s, alternatives.max_workers), groups)
     return _in_order(alternatives.pairs(), groups, found)
 
 
 def _groups(
-    question: Problem, rate_per_s: float, alternatives: Alternatives
-) -> list[list[tuple[ScalerConfig, float]]]:
-    """Pairs that differ in an idle timeout alone and meet the same jobs, which may share replications; longest first.
+    problem: Problem, rate_per_s: float, alternatives: Alternatives
+) -> list[list[tuple[ScalerSettings, float]]]:
+    """Return the pairs in groups that differ in the idle timeout alone and meet the same jobs.
 
-    The shorter timeout comes first in a group. A group that takes long is not left to run alone at the end.
+    Such pairs may share replications. The shorter timeout comes first in a group, and the longest group comes first,
+    so that it does not run alone at the end.
     """
-    groups: dict[tuple[ScalerConfig, int], list[tuple[ScalerConfig, float]]] = {}
-    for scaling, idle_timeout_s in sorted(alternatives.pairs(), key=lambda pair: pair[1]):
-        setting = WorkerConfig(0, alternatives.max_workers, scaling, idle_timeout_s)
-        jobs = jobs_for_steady_state(question.workload, setting, rate_per_s, question.look.jobs)
-        groups.setdefault((scaling, jobs), []).append((scaling, idle_timeout_s))
+    groups: dict[tuple[ScalerSettings, int], list[tuple[ScalerSettings, float]]] = {}
+    for scaler, idle_timeout_s in sorted(alternatives.pairs(), key=lambda pair: pair[1]):
+        setting = WorkerConfig(0, alternatives.max_workers, scaler, idle_timeout_s)
+        jobs = jobs_for_steady_state(problem.workload, setting, rate_per_s, problem.look.jobs)
+        groups.setdefault((scaler, jobs), []).append((scaler, idle_timeout_s))
     return [group for _, group in sorted(groups.items(), key=lambda item: -item[0][1] * len(item[1]))]
 
 
 def _in_order(
-    pairs: Iterable[tuple[ScalerConfig, float]],
-    groups: Iterable[list[tuple[ScalerConfig, float]]],
+    pairs: Iterable[tuple[ScalerSettings, float]],
+    groups: Iterable[list[tuple[ScalerSettings, float]]],
     found: Iterable[list[EvaluatedSetting | None]],
 ) -> Iterator[EvaluatedSetting | None]:
     known = dict(zip(chain.from_iterable(groups), chain.from_iterable(found), strict=True))
@@ -159,37 +191,38 @@ def _in_order(
 
 
 def _options_of(
-    question: Problem, rate_per_s: float, max_workers: int, group: Iterable[tuple[ScalerConfig, float]]
+    problem: Problem, rate_per_s: float, max_workers: int, group: Iterable[tuple[ScalerSettings, float]]
 ) -> list[EvaluatedSetting | None]:
-    return [flexible_option(question, rate_per_s, max_workers, pair) for pair in group]
+    return [flexible_option(problem, rate_per_s, max_workers, pair) for pair in group]
 
 
 def flexible_option(
-    question: Problem, rate_per_s: float, max_workers: int, pair: tuple[ScalerConfig, float]
+    problem: Problem, rate_per_s: float, max_workers: int, pair: tuple[ScalerSettings, float]
 ) -> EvaluatedSetting | None:
-    """The least workers for one scaler and idle timeout, at a glance; None where up to `most` do not do."""
-    setting = min_flex_workers(question, rate_per_s, *pair, max_workers)
-    glance = msgspec.structs.replace(question, confirm=question.look)
-    return None if setting is None else glance.judged(setting, rate_per_s)
+    """Return the fewest workers for one scaler and idle timeout, by the search budget; None if none meet it."""
+    setting = min_flex_workers(problem, rate_per_s, *pair, max_workers)
+    quick = msgspec.structs.replace(problem, confirm=problem.look)
+    return None if setting is None else quick.evaluate(setting, rate_per_s)
 
 
-def highest_rate(question: Problem, setting: WorkerConfig) -> float | None:
-    """The highest rate per second at which a setting meets the objective; None where it does so at none.
+def highest_rate(problem: Problem, setting: WorkerConfig) -> float | None:
+    """Return the highest rate per second at which a setting meets the objective; None if it meets it at none.
 
-    From what the workers can do at all, down by a tenth each time until it is met, then up by halving the last step,
-    to within 0.4 %. Downward, since flex workers may miss at low rates, too, where each job meets a cold start.
+    Starts at the rate that keeps all workers busy and goes down by a tenth each time until the objective is met, then
+    halves the last step, to within 0.4 %. It goes down because flex workers may miss the objective at low rates too,
+    when each job meets a cold start.
     """
-    limit_per_s = question.limit_per_s(setting)
+    limit_per_s = problem.limit_per_s(setting)
     rate_per_s = above_per_s = limit_per_s
     while rate_per_s > _MIN_SHARE * limit_per_s:
-        above_per_s, rate_per_s = rate_per_s, rate_per_s * _FINER
-        if question.meets(setting, rate_per_s):
+        above_per_s, rate_per_s = rate_per_s, rate_per_s * _RATE_FACTOR
+        if problem.meets(setting, rate_per_s):
             break
     else:
         return None
     for _ in range(_HALVINGS):
         middle = (rate_per_s + above_per_s) / 2
-        if question.meets(setting, middle):
+        if problem.meets(setting, middle):
             rate_per_s = middle
         else:
             above_per_s = middle

@@ -1,8 +1,10 @@
-"""The answer to "how many workers, and what do they cost": one value that a terminal, a page or a check can read."""
+"""The answer to "how many workers, and what do they cost", as one value for the terminal, the page and the file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import methodcaller
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -24,40 +26,43 @@ from loadtest.capacity.planning.optimizer import (
     highest_rate,
     min_active_workers,
 )
-from loadtest.capacity.queueing_formulas import AnalyticEstimate, analytic_estimate
+from loadtest.capacity.queueing_formulas import AnalyticEstimate, QueueModel, analytic_estimate
 from loadtest.capacity.simulation.arrivals import gap_variation, peak
-from loadtest.capacity.simulation.workload import ScalerConfig, WorkerConfig, fixed, mean_s, variation
+from loadtest.capacity.simulation.workload import WorkerConfig, fixed, variation
+from loadtest.endpoint.settings import ScalerSettings, scaler_from_json
 from loadtest.scenario.gates import limit_text
 
 SCHEMA = 1
 _CONFIRMATIONS = 8
-_ASIDE = 0.1
+_RATE_STEP = 0.1
+_T = TypeVar("_T", "Plan", "BacktestReport")
 
 
 class Sensitivity(msgspec.Struct, frozen=True):
-    """How near the answer stands to where delays run away: the same workers at 10 % less and 10 % more."""
+    """How near the answer is to the rate at which delays run away: the same workers at 10 % less and 10 % more."""
 
     less: EvaluatedSetting
     more: EvaluatedSetting
     detail: str
 
 
-class RejectedOption(msgspec.Struct, frozen=True):
-    """A scaler and idle timeout that is no option, and why."""
+class RejectedOption(msgspec.Struct, frozen=True, rename={"scaler": "scaling"}):
+    """A scaler and idle timeout that is not offered as an option, and the reason."""
 
-    scaling: ScalerConfig
+    scaler: ScalerSettings
     idle_timeout_s: float
     why: str
 
 
 class Plan(msgspec.Struct, frozen=True, rename={"analytic": "quick", "one_fewer": "fewer"}):
-    """`capacity.json`, whole. Limits and observed figures of the objective in seconds, or as shares.
+    """The whole of `capacity.json`. Limits and observed figures of the objective are in seconds, or shares.
 
-    `answer` is what was asked about: the workers that were named, or the least that always run and meet the
-    objective; `fewer` is one less, null where workers were named. `options` holds, for each scaler and idle timeout
-    that was asked for, the least that meet it, those that bill least first; `left_out` those of which none is told.
-    `highest_rate_per_s` is what the answer's workers bear; null where they meet the objective at no rate. `checks`
-    are the runs that the same calibration was held against, `curves` shows what lies around the answer.
+    `answer` is for the workers that you named, or the fewest that always run and meet the objective. `one_fewer` is
+    the same with one worker less; null if you named workers. `options` holds the fewest workers that meet the
+    objective for each scaler and idle timeout that you asked for, in ascending order of billed workers; `left_out`
+    holds those that do not meet it. `highest_rate_per_s` is the highest rate at which the answer's workers meet the
+    objective; null if there is none. `checks` are the backtests of the same calibration, `curves` the settings around
+    the answer.
     """
 
     rate_per_s: float
@@ -79,15 +84,29 @@ class Plan(msgspec.Struct, frozen=True, rename={"analytic": "quick", "one_fewer"
 
 
 class BacktestReport(msgspec.Struct, frozen=True):
-    """`capacity.json` where nothing was planned: runs that the calibration was held against."""
+    """The whole of `capacity.json` if nothing was planned: the calibration and its backtests."""
 
     calibration: Calibration
     checks: tuple[BacktestResult, ...]
     schema: int = SCHEMA
 
 
+def encode_plan(found: Plan | BacktestReport) -> bytes:
+    """Return the content of `capacity.json`."""
+    return msgspec.json.format(msgspec.json.encode(found, enc_hook=methodcaller("to_json")), indent=2)
+
+
+def decode_plan(content: bytes, kind: type[_T]) -> _T:
+    """Return what `encode_plan` encoded."""
+
+    def decode_scaler(_: type, fields: dict[str, Any]) -> ScalerSettings:
+        return scaler_from_json(fields)
+
+    return msgspec.json.decode(content, type=kind, dec_hook=decode_scaler)
+
+
 class Unreachable(ValueError):
-    """No number of workers meets the objective."""
+    """An objective that no number of workers meets."""
 
 
 NO_ALTERNATIVES = Alternatives()
@@ -100,97 +119,101 @@ _LEAVES_OUT = (
 
 
 def plan(
-    question: Problem,
+    problem: Problem,
     calibration: Calibration,
     rate_per_s: float,
     named: WorkerConfig | None = None,
     alternatives: Alternatives = NO_ALTERNATIVES,
-    each: MapFn = map,
+    map_fn: MapFn = map,
 ) -> Plan:
-    """What it takes at this rate; of `named` workers where they are given. `each` goes through the alternatives.
+    """Return the plan for this rate, of the `named` workers if given; `map_fn` maps over alternatives and curves.
 
-    ValueError for an objective that cannot be simulated, or flex workers whose start was never seen; Unreachable
-    where no number of workers meets it.
+    Raises ValueError if the objective cannot be simulated, or if no run shows how long a flex worker's start takes;
+    Unreachable if no number of workers meets the objective.
     """
-    validate_objective(question.slo)
-    _refuse_unreachable(question)
-    # Begun first, since other processes, where `each` has them, are at it while this one goes on.
-    found = flexible_options(question, rate_per_s, alternatives, each)
+    validate_objective(problem.slo)
+    _require_reachable(problem)
+    # Start these before all else: the processes of a pool work on them while this one goes on.
+    found = flexible_options(problem, rate_per_s, alternatives, map_fn)
     if named is None:
-        answer, fewer = _smallest_confirmed(question, rate_per_s)
+        answer, fewer = _smallest_confirmed(problem, rate_per_s)
     else:
-        answer, fewer = question.judged(named, rate_per_s), None
+        answer, fewer = problem.evaluate(named, rate_per_s), None
     setting = answer.prediction.setting
-    work = question.workload
-    quick = analytic_estimate(
-        setting.max_workers,
-        rate_per_s,
-        mean_s(work.occupancy),
-        gap_variation(work.arrivals),
-        variation(work.occupancy),
-        peak(work.arrivals),
-        mean_s(work.service),
-    )
-    cliff = _cliff(question, setting, rate_per_s)
-    highest_per_s = highest_rate(msgspec.structs.replace(question, look=question.confirm), setting)
-    options, left_out = _options(question, rate_per_s, alternatives, list(found))
-    text = (answer, fewer, cliff.less, cliff.more)
+    analytic = _analytic(problem, setting, rate_per_s)
+    cliff = _cliff(problem, setting, rate_per_s)
+    highest_per_s = highest_rate(msgspec.structs.replace(problem, look=problem.confirm), setting)
+    options, left_out = _options(problem, rate_per_s, alternatives, list(found))
+    known = [one for one in (answer, fewer, cliff.less, cliff.more) if one is not None]
     return Plan(
         rate_per_s=rate_per_s,
-        slo=str(question.slo),
-        limit=question.slo.limit,
-        price=question.price,
+        slo=str(problem.slo),
+        limit=problem.slo.limit,
+        price=problem.price,
         calibration=calibration,
-        analytic=quick,
+        analytic=analytic,
         answer=answer,
         one_fewer=fewer,
         cliff=cliff,
         highest_rate_per_s=highest_per_s,
-        curves=curves(question, rate_per_s, quick.vendor_workers, [one for one in text if one is not None], each),
+        curves=curves(problem, rate_per_s, analytic.vendor_workers, known, map_fn),
         options=options,
         left_out=left_out,
         leaves_out=_LEAVES_OUT,
     )
 
 
-def _refuse_unreachable(question: Problem) -> None:
-    least = best_possible(question.slo, question.workload, question.look.seed)
-    if least >= question.slo.limit:
+def _require_reachable(problem: Problem) -> None:
+    best = best_possible(problem.slo, problem.workload, problem.look.seed)
+    if best >= problem.slo.limit:
         raise Unreachable(
-            f'no number of workers meets "{question.slo}": where no job waits at all it is '
-            f"{limit_text(question.slo, round(least, 4))}"
+            f'no number of workers meets "{problem.slo}": where no job waits at all it is '
+            f"{limit_text(problem.slo, round(best, 4))}"
         )
 
 
-def _smallest_confirmed(question: Problem, rate_per_s: float) -> tuple[EvaluatedSetting, EvaluatedSetting | None]:
-    """The least workers that a longer simulation agrees to, from those found at a glance on; and one fewer.
+def _analytic(problem: Problem, setting: WorkerConfig, rate_per_s: float) -> AnalyticEstimate:
+    work = problem.workload
+    highest = peak(work.arrivals)
+    queue = QueueModel(
+        setting.max_workers,
+        rate_per_s * highest,
+        work.occupancy.mean_s(),
+        gap_variation(work.arrivals),
+        variation(work.occupancy),
+    )
+    return analytic_estimate(queue, rate_per_s, work.service.mean_s(), highest)
 
-    A glance has wide intervals, so that it mostly asks for one too many.
+
+def _smallest_confirmed(problem: Problem, rate_per_s: float) -> tuple[EvaluatedSetting, EvaluatedSetting | None]:
+    """Return the fewest workers that the confirmation budget agrees to, and one fewer.
+
+    The intervals of the search budget are wide, so that a search mostly finds one worker too many.
     """
-    workers = min_active_workers(question, rate_per_s)
+    workers = min_active_workers(problem, rate_per_s)
     if workers is None:
-        raise Unreachable(f'no number of workers was found that meets "{question.slo}"')
-    found, fewer = question.judged(fixed(workers), rate_per_s), None
+        raise Unreachable(f'no number of workers was found that meets "{problem.slo}"')
+    found, fewer = problem.evaluate(fixed(workers), rate_per_s), None
     for more in range(workers + 1, workers + 1 + _CONFIRMATIONS):
         if found.standing is ObjectiveStatus.MET:
             break
-        found, fewer = question.judged(fixed(more), rate_per_s), found
+        found, fewer = problem.evaluate(fixed(more), rate_per_s), found
     for less in range(found.prediction.setting.active - 1, 0, -1):
         if fewer is not None and fewer.standing is not ObjectiveStatus.MET:
             break
         found = found if fewer is None else fewer
-        fewer = question.judged(fixed(less), rate_per_s)
+        fewer = problem.evaluate(fixed(less), rate_per_s)
     if fewer is not None and fewer.standing is ObjectiveStatus.MET:
         return fewer, None
     return found, fewer
 
 
 def _options(
-    question: Problem, rate_per_s: float, alternatives: Alternatives, found: Sequence[EvaluatedSetting | None]
+    problem: Problem, rate_per_s: float, alternatives: Alternatives, found: Sequence[EvaluatedSetting | None]
 ) -> tuple[tuple[EvaluatedSetting, ...], tuple[RejectedOption, ...]]:
-    """The options that meet the objective, those that bill least first, and what is left out.
+    """Return the options that meet the objective, in ascending order of billed workers, and those left out.
 
-    The first is simulated for longer. Where that does not agree, it is left out, and the next takes its place.
+    The first is simulated with the confirmation budget. If that does not agree, it is left out and the next is tried.
     """
     left_out = [
         RejectedOption(*pair, f"not met up to {alternatives.max_workers} workers")
@@ -203,7 +226,7 @@ def _options(
     ]
     options = cheapest_first(options)
     while options:
-        confirmed = question.judged(options[0].prediction.setting, rate_per_s)
+        confirmed = problem.evaluate(options[0].prediction.setting, rate_per_s)
         if confirmed.standing is ObjectiveStatus.MET:
             return (confirmed, *options[1:]), tuple(left_out)
         left_out.append(_rejected_by_confirmation(confirmed))
@@ -212,30 +235,30 @@ def _options(
 
 
 def _rejected_by_confirmation(confirmed: EvaluatedSetting) -> RejectedOption:
-    """What a glance found, and a longer look did not agree to."""
+    """Return an option that the search budget accepted and the confirmation budget did not."""
     setting = confirmed.prediction.setting
-    found = f"{setting.active} to {setting.max_workers} workers met it at a glance"
+    found = f"{setting.active} to {setting.max_workers} workers met it in a quick simulation"
     why = f"{found}; simulated for longer it is: {confirmed.standing}"
-    return RejectedOption(setting.scaling, setting.idle_timeout_s, why)
+    return RejectedOption(setting.scaler, setting.idle_timeout_s, why)
 
 
-def _cliff(question: Problem, setting: WorkerConfig, rate_per_s: float) -> Sensitivity:
-    less, more = (question.judged(setting, rate_per_s * (1 + by)) for by in (-_ASIDE, _ASIDE))
-    return Sensitivity(less, more, _explain(question, more, less))
+def _cliff(problem: Problem, setting: WorkerConfig, rate_per_s: float) -> Sensitivity:
+    less, more = (problem.evaluate(setting, rate_per_s * (1 + by)) for by in (-_RATE_STEP, _RATE_STEP))
+    return Sensitivity(less, more, _explain(problem, more, less))
 
 
-def _explain(question: Problem, more: EvaluatedSetting, less: EvaluatedSetting) -> str:
+def _explain(problem: Problem, more: EvaluatedSetting, less: EvaluatedSetting) -> str:
     if more.observed is None:
         return "At 10 % more the queue never settles."
-    words = {
+    text = {
         ObjectiveStatus.MET: "still met",
         ObjectiveStatus.NOT_MET: "not met",
         ObjectiveStatus.CANNOT_TELL: "too close to tell",
     }
-    said = f"At 10 % more the objective is {words[more.standing]}: {_short(question, more.observed)}"
-    beside = "" if less.observed is None else f", against {_short(question, less.observed)} at 10 % less"
-    return f"{said}{beside}."
+    at_more = f"At 10 % more the objective is {text[more.standing]}: {_short(problem, more.observed)}"
+    at_less = "" if less.observed is None else f", against {_short(problem, less.observed)} at 10 % less"
+    return f"{at_more}{at_less}."
 
 
-def _short(question: Problem, observed: Estimate) -> str:
-    return limit_text(question.slo, float(f"{observed.value:.3g}"))
+def _short(problem: Problem, observed: Estimate) -> str:
+    return limit_text(problem.slo, float(f"{observed.value:.3g}"))

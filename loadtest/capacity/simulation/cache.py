@@ -1,4 +1,4 @@
-"""What was simulated of late, so that a search does not simulate it again."""
+"""Recently simulated replications, so that a search does not simulate them again."""
 
 from __future__ import annotations
 
@@ -8,26 +8,23 @@ from loadtest.capacity.simulation.simulate import Replication, jobs_for_steady_s
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload
 
 _MAX_JOBS = 2_000_000
-"""So many jobs are remembered, in some 70 MB; the oldest replications go first."""
+"""The number of jobs that is kept, in about 70 MB; the oldest replications are dropped first."""
 _Key = tuple[Workload, WorkerConfig, float, int, int]
 
 
 class ReplicationCache:
-    """Replications, by all that they depend on. It is empty where it is sent to another process."""
+    """Replications, keyed by everything that they depend on."""
 
     def __init__(self) -> None:
         self._known: dict[_Key, tuple[float, Replication]] = {}
         self._jobs = 0
 
-    def __reduce__(self) -> tuple[type[ReplicationCache], tuple[()]]:
-        return ReplicationCache, ()
-
     def replication(
         self, workload: Workload, setting: WorkerConfig, rate_per_s: float, jobs: int, seed: int
     ) -> Replication:
-        """The same as `simulate.replication`, remembered or simulated now.
+        """Return the same as `simulate.replication`, from the cache or simulated now.
 
-        Where no worker stopped, none does with a longer idle timeout either: if as many jobs come, all is the same.
+        If no worker stopped, none stops with a longer idle timeout either: with as many jobs, all is equal.
         """
         jobs = jobs_for_steady_state(workload, setting, rate_per_s, jobs)
         idle_s = setting.idle_timeout_s

@@ -1,44 +1,32 @@
-"""What is predicted for a setting at a rate: delays, utilisation, money, each with the simulation's own interval."""
+"""Predictions for a setting at a rate: delays, utilisation, cost, each with the simulation's own interval."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from loadtest.analyze.jobs import Floats
 from loadtest.capacity.estimates import Estimate, estimate
 from loadtest.capacity.queueing_formulas import offered_load
 from loadtest.capacity.simulation.arrivals import peak
+from loadtest.capacity.simulation.cache import ReplicationCache
 from loadtest.capacity.simulation.simulate import COLD, REVIVED, Replication, replication
-from loadtest.capacity.simulation.workload import WorkerConfig, Workload, mean_s
+from loadtest.capacity.simulation.workload import WorkerConfig, Workload
 from loadtest.units import nearest_rank
-
-Floats = NDArray[np.float64]
 
 
 class SimulationBudget(msgspec.Struct, frozen=True):
-    """How much is simulated: independent replications of at least so many jobs each, from this seed on."""
+    """How much to simulate: independent replications of at least `jobs` jobs each, with the seeds from `seed` on."""
 
     replications: int = 10
     jobs: int = 10_000
     seed: int = 1
 
 
-class SimulateFn(Protocol):
-    """`simulate.replication`, or one that remembers."""
-
-    def __call__(
-        self, workload: Workload, setting: WorkerConfig, rate_per_s: float, jobs: int, seed: int, /
-    ) -> Replication:
-        """One stretch of so many jobs, drawn from this seed."""
-        ...
-
-
 class PredictedTimes(msgspec.Struct, frozen=True):
-    """A time of each job, in milliseconds."""
+    """The distribution of one time of all jobs, in milliseconds."""
 
     mean: Estimate
     p50: Estimate
@@ -48,13 +36,13 @@ class PredictedTimes(msgspec.Struct, frozen=True):
 
 
 class Prediction(msgspec.Struct, frozen=True):
-    """A setting at a rate. Intervals say how well the simulation knows itself, not how well it knows the endpoint.
+    """A setting at a rate. Intervals show the error of the simulation, not that of the model of the endpoint.
 
-    Where the offered load is as much as all workers can do, the queue never settles: `settles` is false and all but
-    the loads is null; `peak_load` is of the busiest part of a daily profile. `waits` is the share of jobs that do
-    not meet an idle worker, `cold` and `revived` of those that wait for a start; `utilisation` is the time that
-    workers are occupied, at work or in the pause after a take, over worker-seconds from start to stop;
-    `billed_workers` is worker-seconds billed per second. Dollars where there is a price per worker-second.
+    If the offered load is as much as all workers can do, the queue never settles: `settles` is false, and all figures
+    but the loads are null. `peak_load` is the load in the busiest part of a daily profile. `waits` is the share of
+    jobs that do not meet an idle worker, `cold` and `revived` the shares that wait for a start. `utilisation` is the
+    time for which workers are occupied, with a job or in the pause after a take, over worker-seconds from start to
+    stop. `billed_workers` is worker-seconds billed per second. Costs are in US dollars, null without a price.
     """
 
     setting: WorkerConfig
@@ -76,8 +64,8 @@ class Prediction(msgspec.Struct, frozen=True):
 
 
 def settles(workload: Workload, setting: WorkerConfig, rate_per_s: float) -> bool:
-    """Whether all workers together can do more than is offered, at the peak of a profile."""
-    return offered_load(rate_per_s * peak(workload.arrivals), mean_s(workload.occupancy)) < setting.max_workers
+    """Return whether all workers together can do more than is offered, at the peak of a profile."""
+    return offered_load(rate_per_s * peak(workload.arrivals), workload.occupancy.mean_s()) < setting.max_workers
 
 
 def replications(
@@ -85,17 +73,18 @@ def replications(
     setting: WorkerConfig,
     rate_per_s: float,
     budget: SimulationBudget,
-    simulate: SimulateFn = replication,
+    cache: ReplicationCache | None = None,
 ) -> list[Replication]:
-    """Independent stretches of the same; the n-th of any two settings draws the same gaps and execution times.
+    """Return independent replications; the n-th draws the same gaps and execution times for all settings.
 
-    None where the queue never settles: the longer it is simulated, the longer jobs wait.
+    Empty if the queue never settles: the longer it is simulated, the longer jobs wait.
     """
     if not settles(workload, setting, rate_per_s):
         return []
+    simulate = replication if cache is None else cache.replication
     return [
-        simulate(workload, setting, rate_per_s, budget.jobs, budget.seed + each)
-        for each in range(budget.replications)
+        simulate(workload, setting, rate_per_s, budget.jobs, budget.seed + number)
+        for number in range(budget.replications)
     ]
 
 
@@ -106,11 +95,11 @@ def predict(
     runs: Sequence[Replication],
     price: float | None = None,
 ) -> Prediction:
-    """What such workers would do with such work, from `replications` of it; none where it never settles.
+    """Return the prediction from replications, an empty list if the queue never settles.
 
-    `price` in US dollars per worker-second.
+    `price` is in US dollars per worker-second.
     """
-    load = offered_load(rate_per_s, mean_s(workload.occupancy))
+    load = offered_load(rate_per_s, workload.occupancy.mean_s())
     highest = peak(workload.arrivals)
     peak_load = None if highest == 1 else load * highest
     if not runs:
@@ -140,9 +129,9 @@ def predict(
 
 
 def percentile(values: Floats, per_mille: int) -> float:
-    """The nearest rank, as everywhere in a report."""
-    place = nearest_rank(len(values), per_mille) - 1
-    return float(np.partition(values, place)[place])
+    """Return the percentile by nearest rank, as in all reports."""
+    index = nearest_rank(len(values), per_mille) - 1
+    return float(np.partition(values, index)[index])
 
 
 def _times(runs_s: Sequence[Floats]) -> PredictedTimes:

@@ -1,10 +1,11 @@
-"""What is asked of the simulation: the work, as it was measured, and the workers that are to do it."""
+"""The inputs of a simulation: the work as measured, and the workers that do it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -12,59 +13,36 @@ from numpy.typing import NDArray
 from scipy import special
 
 from loadtest.capacity.simulation.arrivals import Process
-from loadtest.endpoint.settings import (
-    Constant,
-    Empirical,
-    EndpointSettings,
-    LogNormal,
-    QueueDelay,
-    RequestCount,
-    Retention,
-    Revival,
-    Workers,
-)
+from loadtest.endpoint.distributions import Constant, Distribution, Empirical, LogNormal
+from loadtest.endpoint.settings import EndpointSettings, QueueDelay, Retention, Revival, ScalerSettings, Workers
 from loadtest.endpoint.take_pause import NO_PAUSE, TakePause
 from loadtest.units import seconds_text
 
-Distribution = Constant | LogNormal | Empirical
-
 _PERCENTILES = 1000
-_NONE = Constant.model_construct(constant=0.0)
+_NO_TIME = Constant.model_construct(constant=0.0)
 _KEEP_FOREVER = Retention.model_construct(run=math.inf, runsync=math.inf)
 
 
-class ScalerConfig(msgspec.Struct, frozen=True):
-    """When flex workers are started: by queue delay, or where `request_count` is given by that."""
-
-    queue_delay_s: float = 4.0
-    request_count: int | None = None
-
-    def __str__(self) -> str:
-        if self.request_count is not None:
-            return f"request count {self.request_count}"
-        return f"queue delay {seconds_text(self.queue_delay_s)}"
-
-
-class WorkerConfig(msgspec.Struct, frozen=True, rename={"max_workers": "most"}):
-    """The workers of an endpoint: `active` always run, flex workers come on demand until there are `most`."""
+class WorkerConfig(msgspec.Struct, frozen=True, rename={"max_workers": "most", "scaler": "scaling"}):
+    """The workers of an endpoint: `active` always run, flex workers start on demand up to `max_workers` in total."""
 
     active: int
     max_workers: int
-    scaling: ScalerConfig = ScalerConfig()
+    scaler: ScalerSettings = QueueDelay()
     idle_timeout_s: float = 5.0
 
     @property
     def fixed(self) -> bool:
-        """Whether no worker ever starts or stops."""
+        """Return whether no worker ever starts or stops."""
         return self.active == self.max_workers
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What jobs ask for and what starts take. `arrivals` tells how gaps vary, the rate is given apart.
+    """The jobs, and the time that starts take. `arrivals` is how the gaps vary; the rate is given separately.
 
-    `dispatch` is the delay of a job that meets an idle worker, `overhead` is transport and polling; both are added
-    to what the model says. `take_pause` is how workers pace their takes. Without `cold_start` no flex workers can be
+    `dispatch` is the delay of a job that meets an idle worker, `overhead` is transport and polling; both are added to
+    the times of the model. `take_pause` is how workers pace their takes. Without `cold_start` flex workers cannot be
     simulated.
     """
 
@@ -72,16 +50,17 @@ class Workload:
     service: Distribution
     cold_start: Distribution | None = None
     revival: Revival | None = None
-    dispatch: Distribution = _NONE
-    overhead: Distribution = _NONE
+    dispatch: Distribution = _NO_TIME
+    overhead: Distribution = _NO_TIME
     failure_rate: float = 0.0
     take_pause: TakePause = NO_PAUSE
 
     @cached_property
     def occupancy(self) -> Distribution:
-        """From a worker's take until it looks for the next job: the execution, and what is left of its pause.
+        """Return the time from a worker's take until it looks for the next job: the execution, and the rest of the
+        pause.
 
-        It stands in the formulas' place of the execution, since it is what limits how many jobs a worker does.
+        The formulas use it in place of the execution time, since it limits how many jobs a worker does.
         """
         if self.take_pause.duration <= 0:
             return self.service
@@ -89,44 +68,27 @@ class Workload:
 
 
 def fixed(workers: int) -> WorkerConfig:
-    """So many workers that always run."""
+    """Return this number of workers that always run."""
     return WorkerConfig(workers, workers)
 
 
 def measured(values_s: np.typing.NDArray[np.float64]) -> Empirical:
-    """A spread of these times in seconds, which come as numbers and need no reading."""
+    """Return the distribution of these times in seconds, without validation."""
     return Empirical.model_construct(values=tuple(values_s.tolist()), file=None)
 
 
 def constant(value_s: float) -> Constant:
-    """A spread of this one time in seconds."""
+    """Return the distribution of this one time in seconds."""
     return Constant.model_construct(constant=value_s)
 
 
 def setting_of(endpoint: EndpointSettings) -> WorkerConfig:
-    """The workers of an endpoint whose settings are known."""
-    scaler = endpoint.scaler
-    scaling = (
-        ScalerConfig(queue_delay_s=scaler.queue_delay)
-        if isinstance(scaler, QueueDelay)
-        else ScalerConfig(request_count=scaler.request_count)
-    )
-    return WorkerConfig(endpoint.workers.active, endpoint.workers.max, scaling, endpoint.idle_timeout)
-
-
-def mean_s(times: Distribution) -> float:
-    """The mean of a spread; of a log-normal one median · exp(sigma² / 2)."""
-    match times:
-        case Constant():
-            return times.constant
-        case LogNormal():
-            return times.median * math.exp(times.sigma**2 / 2)
-        case Empirical():
-            return float(np.mean(times.values))
+    """Return the workers of an endpoint by its settings."""
+    return WorkerConfig(endpoint.workers.active, endpoint.workers.max, endpoint.scaler, endpoint.idle_timeout)
 
 
 def variation(times: Distribution) -> float:
-    """The coefficient of variation of a spread: standard deviation over mean; 0 where the mean is."""
+    """Return the coefficient of variation: standard deviation over mean; 0 if the mean is 0."""
     match times:
         case Constant():
             return 0.0
@@ -138,26 +100,26 @@ def variation(times: Distribution) -> float:
 
 
 def occupied_s(pause: TakePause, execution_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How long workers are occupied by jobs that take so long, in seconds."""
+    """Return for how many seconds workers are occupied by jobs with these execution times."""
     if pause.duration <= 0:
         return execution_s
     return np.fromiter(map(pause.occupancy_s, execution_s.tolist()), float, len(execution_s))
 
 
 def _values(times: Distribution) -> NDArray[np.float64]:
-    """Times of a spread that stand for all: the measured ones, or of a log-normal one evenly spaced percentiles."""
+    """Return times that represent a distribution: its values, or evenly spaced percentiles of a log-normal one."""
     match times:
         case Constant():
             return np.array([times.constant])
         case LogNormal():
-            parts = (np.arange(_PERCENTILES) + 0.5) / _PERCENTILES
-            return times.median * np.exp(times.sigma * special.ndtri(parts))
+            shares = (np.arange(_PERCENTILES) + 0.5) / _PERCENTILES
+            return times.median * np.exp(times.sigma * special.ndtri(shares))
         case Empirical():
             return np.array(times.values)
 
 
 def longest_s(times: Distribution) -> float:
-    """About the longest time of a spread: its maximum, or the 99.9th percentile of a log-normal one."""
+    """Return about the longest time of a distribution: its maximum, or a log-normal one's 99.9th percentile."""
     match times:
         case Constant():
             return times.constant
@@ -168,31 +130,28 @@ def longest_s(times: Distribution) -> float:
 
 
 def revival(duration: Distribution, within_s: float) -> Revival:
-    """A start of so long within so many seconds of a stop."""
+    """Return a revival of this duration within this many seconds of a stop."""
     return Revival.model_construct(duration=duration, within=within_s)
 
 
 def endpoint_settings(workload: Workload, setting: WorkerConfig) -> EndpointSettings:
-    """The endpoint's own settings; results are kept for ever, since nobody asks for them.
+    """Return the endpoint's own settings; results are kept forever, since no client asks for them.
 
-    ValueError where flex workers are asked for and nothing is known of their starts, or where they would stop in
-    their pause, though jobs wait.
+    Raises ValueError if flex workers are asked for without a known cold start, or if they would stop in their pause
+    although jobs wait.
     """
     if workload.cold_start is None and not setting.fixed:
-        raise ValueError("how long a cold start takes is not known, so flex workers cannot be simulated")
+        raise ValueError("the time of a cold start is unknown, so flex workers cannot be simulated")
     pause_s = workload.take_pause.duration
     if not setting.fixed and 0 < pause_s >= setting.idle_timeout_s:
         idle_s = seconds_text(setting.idle_timeout_s)
         raise ValueError(
-            f"an idle timeout of {idle_s} stops workers in the pause of {pause_s:.2f} s after a take, though jobs "
-            "wait; it is to be longer than that"
+            f"an idle timeout of {idle_s} stops workers in the pause of {pause_s:.2f} s after a take, although "
+            "jobs wait; give a longer one"
         )
-    scaling = setting.scaling
     return EndpointSettings.model_construct(
         workers=Workers.model_construct(active=setting.active, max=setting.max_workers),
-        scaler=QueueDelay.model_construct(queue_delay=scaling.queue_delay_s)
-        if scaling.request_count is None
-        else RequestCount.model_construct(request_count=scaling.request_count),
+        scaler=cast("Any", setting.scaler),
         idle_timeout=setting.idle_timeout_s,
         take_pause=workload.take_pause,
         cold_start=workload.cold_start or constant(0.0),

@@ -134,4 +134,4 @@ def _stage_at(elapsed_s: float, scenario: Scenario) -> str:
     stages = scenario.load.stages
     ends_s = accumulate(stage.duration for stage in stages)
     index = next((index for index, end_s in enumerate(ends_s) if elapsed_s < end_s), len(stages) - 1)
-    return stages[index].label(index)
+    return stages[index].label(index + 1)

@@ -84,7 +84,7 @@ def cause_texts(check: BacktestResult) -> tuple[str, ...]:
 def run_text(check: BacktestResult) -> str:
     """What a run that was held out was."""
     setting = check.setting
-    flexible = "" if setting.fixed else f", {setting.scaling}, idle {milliseconds(setting.idle_timeout_s * 1000)}"
+    flexible = "" if setting.fixed else f", {setting.scaler}, idle {milliseconds(setting.idle_timeout_s * 1000)}"
     return (
         f"{check.run}: {workers(setting)}{flexible}; {count(check.jobs)} jobs in {duration(check.duration_s)}, "
         f"{count(check.replicas)} replicas."

@@ -33,7 +33,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         console.print(_options(plan.options))
         console.print()
     for left in plan.left_out:
-        console.print(Text(f"{left.scaling}, idle {milliseconds(left.idle_timeout_s * 1000)}: {left.why}."))
+        console.print(Text(f"{left.scaler}, idle {milliseconds(left.idle_timeout_s * 1000)}: {left.why}."))
     console.print(Text(sensitivity_text(plan)))
     console.print(Text(quick_text(plan)))
     console.print(Text(scalability_text(plan.calibration.scalability)))
@@ -109,7 +109,7 @@ def _options(rows: Sequence[EvaluatedSetting]) -> Table:
         idle = milliseconds(setting.idle_timeout_s * 1000)
         cells = [
             range_text(setting),
-            str(setting.scaling),
+            str(setting.scaler),
             idle,
             _p95(row),
             _share(row.prediction.cold),

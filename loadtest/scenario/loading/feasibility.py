@@ -152,7 +152,7 @@ def unknown_reference(scenario: Scenario, gate: Gate) -> str | None:
 
 def stage_names(scenario: Scenario) -> list[str]:
     """What reports and gates call the stages of the load: as named, else by number."""
-    return [stage.label(index) for index, stage in enumerate(scenario.load.stages)]
+    return [stage.label(number) for number, stage in enumerate(scenario.load.stages, 1)]
 
 
 def _of_rates(scenario: Scenario, load: OpenLoad) -> Iterator[Issue]:

@@ -28,7 +28,7 @@ def test_a_run_that_was_held_out_is_predicted_from_its_scenario(
     assert 3000 < figures["delay_p95_ms"]["measured"] < 6000
     assert abs(figures["delay_p95_ms"]["error"]) < 0.5
     assert figures["worker_s"]["measured"] is None
-    assert "asked too seldom" in check["notes"][0]
+    assert "checked too rarely" in check["notes"][0]
     again = command("capacity", str(known.out), "--check", str(known.out))
     assert (again.returncode, again.stdout, again.stderr.count("\n")) == (2, "", 1)
-    assert "is calibrated from as well" in again.stderr
+    assert "is one of the runs to calibrate from" in again.stderr

@@ -33,7 +33,7 @@ COLD_AND_REVIVED = {
 
 
 def table_of(asked: Scenario, at_s: list[float], seed: int = 1) -> pa.Table:
-    """What a client with 50 ms of overhead would have seen of this scenario's endpoint."""
+    """Return the samples of a client with 50 ms of overhead for this scenario's endpoint."""
     return _observed(at_s, _carried_out(asked, at_s, seed)[0])
 
 
@@ -72,7 +72,7 @@ def measured_run(asked: Scenario, at_s: list[float]) -> MeasuredRun:
 
 
 def held_out(asked: Scenario, seed: int, **changes: Any) -> HeldOut:
-    """A run of a scenario as it would have been with this seed, its health asked each second."""
+    """Return a run of a scenario as this seed gives it, with a health check each second."""
     assert isinstance(asked.load, OpenLoad)
     asked_at_s = np.arange(0.5, asked.load.duration_s)
     at_s = draw_schedule(asked.load, {"run": 1.0}, seed).at_s.tolist()
@@ -91,7 +91,7 @@ def held_out(asked: Scenario, seed: int, **changes: Any) -> HeldOut:
 
 
 def bursts(count: int) -> list[float]:
-    """Alternately within a revival's reach and far beyond it, with a second job that meets the warm worker."""
+    """Return arrivals alternately within reach of a revival and far beyond it, each with a second job 13 s later."""
     starts = np.cumsum([30.0 if index % 2 else 300.0 for index in range(count)])
     return [float(at) for start in starts for at in (start, start + 13)]
 

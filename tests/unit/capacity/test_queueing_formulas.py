@@ -1,4 +1,4 @@
-"""Queueing formulas, held to published figures."""
+"""The queueing formulas, compared with published figures."""
 
 from __future__ import annotations
 
@@ -8,44 +8,39 @@ import numpy as np
 import pytest
 
 from loadtest.capacity.calibration.usl import fit_usl, throughput
-from loadtest.capacity.queueing_formulas import (
-    analytic_estimate,
-    erlang_c,
-    mean_wait_s,
-    vendor_workers,
-    wait_percentile_s,
-    waits_longer,
-)
+from loadtest.capacity.queueing_formulas import QueueModel, analytic_estimate, erlang_c, vendor_workers
 
 
 def test_erlang_c_of_the_textbook_s_call_centre() -> None:
-    rate_per_s, call_s = 100 / 1800, 180.0
-    assert erlang_c(14, rate_per_s * call_s) == pytest.approx(0.174132, abs=5e-7)
-    assert 1 - waits_longer(14, rate_per_s, call_s, 20) == pytest.approx(0.888350, abs=5e-7)
+    """Also its service level: the share of calls that wait at most 20 s is 88.8350 %."""
+    centre = QueueModel(14, 100 / 1800, 180.0)
+    assert erlang_c(14, centre.load) == pytest.approx(0.174132, abs=5e-7)
+    assert centre.wait_percentile_s(0.888350) == pytest.approx(20, abs=1e-3)
 
 
 def test_the_vendor_s_own_example_never_settles() -> None:
     assert vendor_workers(6 / 60, 30) == 3
-    assert waits_longer(3, 6 / 60, 30, 4) == 1
-    assert mean_wait_s(3, 6 / 60, 30) == math.inf
-    longer = [waits_longer(workers, 6 / 60, 30, 4) for workers in (4, 5, 6, 7)]
-    assert longer == pytest.approx([0.45, 0.18, 0.066, 0.022], abs=0.006)
+    assert QueueModel(3, 6 / 60, 30).mean_wait_s == math.inf
+    assert QueueModel(3, 6 / 60, 30).wait_percentile_s(0.5) == math.inf
 
 
 def test_one_worker_is_the_m_m_1_queue() -> None:
+    queue = QueueModel(1, 0.8, 1.0)
     assert erlang_c(1, 0.8) == pytest.approx(0.8)
-    assert mean_wait_s(1, 0.8, 1.0) == pytest.approx(0.8 / 0.2)
-    assert wait_percentile_s(1, 0.8, 1.0, 0.95) == pytest.approx(math.log(0.8 / 0.05) / 0.2)
+    assert queue.mean_wait_s == pytest.approx(0.8 / 0.2)
+    assert queue.wait_percentile_s(0.95) == pytest.approx(math.log(0.8 / 0.05) / 0.2)
 
 
-def test_executions_all_alike_halve_the_mean_wait() -> None:
-    assert mean_wait_s(5, 4, 1.0, cs=0.0) == pytest.approx(mean_wait_s(5, 4, 1.0) / 2)
+def test_constant_executions_halve_the_mean_wait() -> None:
+    assert QueueModel(5, 4, 1.0, cs=0.0).mean_wait_s == pytest.approx(QueueModel(5, 4, 1.0).mean_wait_s / 2)
 
 
-def test_a_percentile_agrees_with_the_share_that_waits_longer() -> None:
-    at_s = wait_percentile_s(4, 0.1, 30, 0.9)
-    assert waits_longer(4, 0.1, 30, at_s) == pytest.approx(0.1)
-    assert wait_percentile_s(40, 0.1, 30, 0.9) == 0
+def test_a_percentile_agrees_with_the_exponential_tail_of_the_wait() -> None:
+    """P(wait > t) = C(c, a) exp(−(cμ − λ) t)."""
+    queue = QueueModel(4, 0.1, 30)
+    tail = erlang_c(4, 3.0) * math.exp(-(4 / 30 - 0.1) * queue.wait_percentile_s(0.9))
+    assert tail == pytest.approx(0.1)
+    assert QueueModel(40, 0.1, 30).wait_percentile_s(0.9) == 0
 
 
 def test_no_number_of_workers_overflows() -> None:
@@ -53,10 +48,10 @@ def test_no_number_of_workers_overflows() -> None:
     assert erlang_c(10, 0.0) == 0
 
 
-def test_the_quick_answer_says_nothing_of_delays_that_grow_for_ever() -> None:
-    full, ample = analytic_estimate(3, 0.1, 30, 1, 1), analytic_estimate(5, 0.1, 30, 1, 1)
+def test_the_analytic_estimate_has_no_delay_if_the_queue_never_settles() -> None:
+    full, ample = (analytic_estimate(QueueModel(workers, 0.1, 30), 0.1, 30) for workers in (3, 5))
     assert (full.utilisation, full.mean_delay_ms, full.p95_delay_ms) == (1.0, None, None)
-    assert ample.mean_delay_ms == pytest.approx(mean_wait_s(5, 0.1, 30) * 1000)
+    assert ample.mean_delay_ms == pytest.approx(QueueModel(5, 0.1, 30).mean_wait_s * 1000)
     assert ample.leaves_out
 
 
@@ -72,7 +67,7 @@ def test_the_scalability_law_of_the_published_measurements() -> None:
     assert law.alpha.low < 0.0277285 < law.alpha.high
 
 
-def test_the_intervals_of_the_law_cover_the_truth_as_often_as_they_say() -> None:
+def test_the_intervals_of_the_law_cover_the_truth_at_their_confidence() -> None:
     rng = np.random.default_rng(3)
     n = np.array([1, 2, 4, 8, 16, 32, 64, 96], dtype=np.float64)
     truth, covered = (50.0, 0.03, 0.0004), 0

@@ -1,4 +1,4 @@
-"""`loadtest capacity` on run directories whose truth is known: what it answers, what it refuses, how it ends."""
+"""`loadtest capacity` on run directories whose truth is known: answers, refusals, exit codes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from loadtest.capacity.planning.plan import BacktestReport, Plan
+from loadtest.capacity.planning.plan import BacktestReport, Plan, decode_plan
 from loadtest.capacity.simulation.predict import SimulationBudget
 from loadtest.commands.capacity import CapacityRequest, capacity
 from loadtest.errors import ExitCode, LoadtestError, UsageError
@@ -51,7 +50,7 @@ def cold(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def unseen(folder: Path, asked: Scenario, **changes: Any) -> Path:
-    """A run of a scenario of 300 s at 1/s, whose workers were up all the time."""
+    """Write a run of a scenario of 300 s at 1/s, whose workers were up all the time."""
     changes = {"id": "made-2", "load_ended_at": START_AT + 300, "ended_at": START_AT + 305} | changes
     recorded(
         folder, asked, table_of(asked, np.cumsum(np.random.default_rng(2).exponential(1.0, 300)).tolist()), **changes
@@ -70,126 +69,126 @@ LOAD = {"stages": [{"rate": "1/s", "for": "300s"}]}
 def reported(
     *runs: Path, rate: str | None = "1/s", slo: str | None = "delay p95 < 2s", **options: Any
 ) -> tuple[int, str]:
-    said = StringIO()
+    output = StringIO()
     efforts = {"look": SimulationBudget(3, 600), "confirm": SimulationBudget(4, 1500), "replicas": 39} | options
-    status = capacity(CapacityRequest(runs, rate, slo, **efforts), Console(file=said, width=100))
-    return status, said.getvalue()
+    status = capacity(CapacityRequest(runs, rate, slo, **efforts), Console(file=output, width=100))
+    return status, output.getvalue()
 
 
 def written(path: Path) -> Plan:
-    return msgspec.json.decode(path.read_bytes(), type=Plan)
+    return decode_plan(path.read_bytes(), Plan)
 
 
-def test_the_least_workers_are_told_with_one_fewer_the_cliff_and_the_cost(warm: Path) -> None:
-    status, said = reported(warm)
+def test_the_fewest_workers_are_reported_with_one_fewer_the_cliff_and_the_cost(warm: Path) -> None:
+    status, output = reported(warm)
     assert status == ExitCode.PASS
     plan = written(warm / "capacity.json")
     workers = plan.answer.prediction.setting.active
     assert plan.slo == "delay p95 < 2s"
     assert 3 <= workers <= 5
-    assert f"{workers} active workers meet delay p95 < 2s at 1.00/s: ${workers * 3.6:.2f} an hour" in said
+    assert f"{workers} active workers meet delay p95 < 2s at 1.00/s: ${workers * 3.6:.2f} an hour" in output
     assert plan.one_fewer is not None
     assert plan.one_fewer.prediction.setting.active == workers - 1
     assert plan.one_fewer.standing != "met"
     assert plan.highest_rate_per_s is not None
     assert plan.highest_rate_per_s > 1
-    assert "At 10 % more" in said
-    assert "The vendor's rule gives 2" in said or "The vendor's rule gives 3" in said
-    assert said.rstrip().endswith(f"report  {warm / 'capacity.html'}")
+    assert "At 10 % more" in output
+    assert "The vendor's rule gives 2" in output or "The vendor's rule gives 3" in output
+    assert output.rstrip().endswith(f"report  {warm / 'capacity.html'}")
     assert (warm / "capacity.html").read_text().startswith("<!doctype html>")
-    assert "Not known: cold start time. To measure it: a scenario whose workers stop" in " ".join(said.split())
+    assert "Not known: cold start time. To measure it: a scenario whose workers stop" in " ".join(output.split())
 
 
-def test_workers_that_are_named_are_judged(warm: Path, tmp_path: Path) -> None:
+def test_named_workers_are_evaluated(warm: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.json"
-    status, said = reported(warm, workers="2", out=out)
+    status, output = reported(warm, workers="2", out=out)
     assert status == ExitCode.PASS
-    assert "2 active workers do not meet delay p95 < 2s" in said
+    assert "2 active workers do not meet delay p95 < 2s" in output
     assert json.loads(out.read_text())["fewer"] is None
 
 
 def test_workers_that_never_settle_get_no_delay(warm: Path, tmp_path: Path) -> None:
-    status, said = reported(warm, workers="2", rate="3/s", out=tmp_path / "x.json")
+    status, output = reported(warm, workers="2", rate="3/s", out=tmp_path / "x.json")
     assert (status, json.loads((tmp_path / "x.json").read_text())["answer"]["observed"]) == (ExitCode.PASS, None)
-    assert "are offered work all the time" in said
+    assert "are offered work all the time" in output
 
 
-def test_what_is_too_close_to_tell_ends_with_4(warm: Path, tmp_path: Path) -> None:
+def test_a_delay_too_close_to_the_limit_ends_with_4(warm: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.json"
     reported(warm, workers="4", out=out)
     delay_ms = written(out).answer.prediction.delay_ms
     assert delay_ms is not None
-    status, said = reported(warm, workers="4", slo=f"delay p95 < {delay_ms.p95.value:.0f}ms", out=out)
+    status, output = reported(warm, workers="4", slo=f"delay p95 < {delay_ms.p95.value:.0f}ms", out=out)
     assert status == ExitCode.INCONCLUSIVE
-    assert "too close" in said
+    assert "too close" in output
 
 
 def test_flex_workers_are_searched_by_scaler_and_idle_timeout(warm: Path, cold: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.json"
     scalers = ["request count 1", "queue delay 1s"]
-    status, said = reported(warm, cold, scalers=scalers, idle_timeouts=["5s", "60s"], max_workers=8, out=out)
+    status, output = reported(warm, cold, scalers=scalers, idle_timeouts=["5s", "60s"], max_workers=8, out=out)
     assert status == ExitCode.PASS
     plan = written(out)
     assert len(plan.options) >= 2
     billed = [each.prediction.billed_workers.value for each in plan.options if each.prediction.billed_workers]
     assert billed == sorted(billed)
-    assert "request count 1" in said
+    assert "request count 1" in output
 
 
-def test_a_prediction_is_held_against_a_run_that_it_has_not_seen(warm: Path, tmp_path: Path) -> None:
+def test_a_prediction_is_compared_with_a_run_that_it_was_not_calibrated_from(warm: Path, tmp_path: Path) -> None:
     other = unseen(tmp_path / "other", scenario(endpoint=WARM | {"workers": {"active": 3, "max": 3}}, load=LOAD))
     out = tmp_path / "x.json"
-    status, said = reported(warm, rate=None, slo=None, checks=[other], out=out)
+    status, output = reported(warm, rate=None, slo=None, checks=[other], out=out)
     assert status == ExitCode.PASS
-    checked = msgspec.json.decode(out.read_bytes(), type=BacktestReport)
+    checked = decode_plan(out.read_bytes(), BacktestReport)
     assert checked.calibration.jobs == 300
     figures = {figure.name: figure for figure in checked.checks[0].figures}
     assert list(figures) == ["delay_p50_ms", "delay_p95_ms", "throughput_per_s", "worker_s"]
     assert figures["worker_s"].measured == figures["worker_s"].predicted.value == 900
     assert figures["throughput_per_s"].predicted.value == pytest.approx(1, rel=0.1)
     assert all(figure.in_interval for figure in figures.values())
-    assert "made-2: 3 active workers; 300 jobs in 5 min, 39 replicas." in said
-    assert "95 % of such runs" in said
+    assert "made-2: 3 active workers; 300 jobs in 5 min, 39 replicas." in output
+    assert "95 % of such runs" in output
     reported(warm, checks=[other], out=out)
     plan = written(out)
     assert plan.checks == checked.checks
 
 
-def test_scalers_that_no_workers_help_are_told(cold: Path, tmp_path: Path) -> None:
+def test_scalers_that_cannot_meet_the_objective_are_listed(cold: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.json"
-    _, said = reported(cold, rate="3/s", scalers=["request count 1"], idle_timeouts=["1s"], max_workers=5, out=out)
-    assert "request count 1, idle 1.00 s: not met up to 5 workers." in said
+    _, output = reported(cold, rate="3/s", scalers=["request count 1"], idle_timeouts=["1s"], max_workers=5, out=out)
+    assert "request count 1, idle 1.00 s: not met up to 5 workers." in output
     assert [each.idle_timeout_s for each in written(out).left_out] == [1.0]
 
 
-def test_what_is_missing_for_the_scalability_law_is_told(warm: Path, tmp_path: Path) -> None:
-    _, said = reported(warm, out=tmp_path / "x.json")
+def test_a_missing_scalability_law_names_the_runs_to_add(warm: Path, tmp_path: Path) -> None:
+    _, output = reported(warm, out=tmp_path / "x.json")
     assert "For the scalability law (USL) it takes 4 runs with 3 different numbers of workers" in " ".join(
-        said.split()
+        output.split()
     )
 
 
-def test_the_scalability_law_is_told_with_its_intervals(tmp_path: Path) -> None:
+def test_the_scalability_law_is_reported_with_its_intervals(tmp_path: Path) -> None:
     asked = scenario(endpoint=WARM | {"workers": {"active": 40, "max": 40}})
     runs = [
         recorded(tmp_path / f"{rate_per_s}", asked, table_of(asked, (np.arange(300) / rate_per_s).tolist()))
         for rate_per_s in (0.5, 1.0, 2.0, 4.0)
     ]
-    _, said = reported(*runs)
+    _, output = reported(*runs)
     law = written(runs[-1] / "capacity.json").calibration.scalability.law
     assert law is not None
     assert law.alpha.low <= 0.01
     assert law.at_one.value == pytest.approx(0.5, rel=0.1)
-    assert "By the scalability law (USL) through 4 runs contention is" in " ".join(said.split())
+    assert "By the scalability law (USL) through 4 runs contention is" in " ".join(output.split())
 
 
-def test_a_run_that_is_calibrated_from_is_not_held_out(warm: Path) -> None:
-    with pytest.raises(UsageError, match="is calibrated from as well"):
+def test_a_run_to_calibrate_from_is_refused_as_a_check(warm: Path) -> None:
+    with pytest.raises(UsageError, match="is one of the runs to calibrate from"):
         reported(warm, rate=None, slo=None, checks=[warm])
 
 
 @pytest.mark.parametrize(
-    ("asked", "changes", "said"),
+    ("asked", "changes", "message"),
     [
         (scenario(endpoint=COLD_AND_REVIVED, load=LOAD), {}, "no cold start was seen"),
         (scenario(load={"model": "closed", "stages": [{"users": 3, "for": "300s"}]}), {}, "closed model"),
@@ -197,35 +196,35 @@ def test_a_run_that_is_calibrated_from_is_not_held_out(warm: Path) -> None:
         (
             scenario(load=LOAD, target="https://api.runpod.ai/v2/x", ceilings={"jobs": 10}),
             {},
-            "its endpoint is elsewhere, so its workers are not known; name them with --workers",
+            "its endpoint is remote, so its workers are unknown; name them with --workers",
         ),
     ],
 )
 def test_a_run_that_cannot_be_predicted_is_refused(
-    warm: Path, tmp_path: Path, asked: Scenario, changes: dict[str, Any], said: str
+    warm: Path, tmp_path: Path, asked: Scenario, changes: dict[str, Any], message: str
 ) -> None:
     other = unseen(tmp_path / "other", asked, **changes)
     with pytest.raises(UsageError) as error:
         reported(warm, rate=None, slo=None, checks=[other])
     assert str(error.value).startswith(f"--check {other}: ")
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"rate": None}, "--rate and --slo: both are needed to plan"),
         ({"rate": None, "slo": None}, "give --check RUN alone"),
         ({"rate": "20"}, '--rate 20: "20" is not a rate'),
-        ({"rate": "0/s"}, "no job comes"),
+        ({"rate": "0/s"}, "no job arrives"),
         ({"slo": "delay < 2s"}, "--slo delay < 2s:"),
         ({"slo": "errors < 1 %"}, "does not depend on the number of workers"),
         ({"slo": "end-to-end p95 < 1s"}, "no number of workers meets"),
-        ({"workers": "many"}, '--workers many: is no number of workers; write it like "8"'),
-        ({"workers": "8 to 2"}, "at least as many as the active"),
+        ({"workers": "many"}, '--workers many: is not a number of workers; write it like "8"'),
+        ({"workers": "8 to 2"}, "at least 1 and at least the active"),
         ({"workers": "1 to 4"}, "no cold start was seen in made-1"),
         ({"scalers": ["request count 4"]}, "no cold start was seen in made-1"),
-        ({"scalers": ["fast"]}, "--scaler fast: is no scaler"),
+        ({"scalers": ["fast"]}, '--scaler fast: "fast" is not a scaler'),
         ({"idle_timeouts": ["5"]}, "--idle-timeout 5:"),
         ({"arrivals": "bursty"}, "--arrivals bursty:"),
         ({"arrivals": "gamma 0"}, "--arrivals gamma 0: the CV of the gaps is above 0"),
@@ -234,15 +233,17 @@ def test_a_run_that_cannot_be_predicted_is_refused(
         ({"out": Path("x.html")}, "name a file that ends in .json"),
     ],
 )
-def test_what_cannot_be_answered_is_a_sentence_and_no_number(warm: Path, options: dict[str, Any], said: str) -> None:
+def test_a_request_that_cannot_be_answered_is_refused_with_a_sentence(
+    warm: Path, options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UsageError) as error:
         reported(warm, **options)
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert error.value.exit_code == ExitCode.USAGE
 
 
 @pytest.mark.parametrize(
-    ("kind", "content", "said"),
+    ("kind", "content", "message"),
     [
         ("trace", None, "no such file"),
         ("trace", "1\nnoon\n", ':2: "noon" is not a time'),
@@ -255,15 +256,15 @@ def test_what_cannot_be_answered_is_a_sentence_and_no_number(warm: Path, options
         ("profile", "1\n" * 1441, "1441 parts of a day"),
     ],
 )
-def test_a_bad_file_of_arrivals_is_one_line_and_2(
-    warm: Path, tmp_path: Path, kind: str, content: str | None, said: str
+def test_a_bad_file_of_arrivals_is_refused_in_one_line_with_2(
+    warm: Path, tmp_path: Path, kind: str, content: str | None, message: str
 ) -> None:
     file = tmp_path / "arrivals.txt"
     if content is not None:
         file.write_text(content)
     with pytest.raises(LoadtestError) as error:
         reported(warm, arrivals=f"{kind} {file}")
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert error.value.exit_code == ExitCode.USAGE
 
@@ -278,14 +279,14 @@ def test_a_trace_is_simulated(warm: Path, tmp_path: Path) -> None:
 def test_a_day_is_planned_for_its_peak_and_says_so(warm: Path, tmp_path: Path) -> None:
     (tmp_path / "day.txt").write_text("0\n10\n20  # noon\n10\n")
     out = tmp_path / "x.json"
-    status, said = reported(warm, workers="6", arrivals=f"profile {tmp_path / 'day.txt'}", out=out)
+    status, output = reported(warm, workers="6", arrivals=f"profile {tmp_path / 'day.txt'}", out=out)
     assert status == ExitCode.PASS
-    plan, said = written(out), " ".join(said.split())
+    plan, output = written(out), " ".join(output.split())
     assert plan.calibration.arrivals == "profile of 4 parts, peak 2 times the mean"
     assert plan.analytic.offered_load == pytest.approx(2 * plan.answer.prediction.offered_load)
     assert plan.answer.prediction.peak_load == pytest.approx(plan.analytic.offered_load)
-    assert "By formula at the peak" in said
-    assert "on average over a day whose peak of 2 times that it leaves out: at the peak they never catch up" in said
+    assert "By formula at the peak" in output
+    assert "on average over a day whose peak of 2 times that it leaves out: at the peak they never catch up" in output
     assert "peak 2 times the mean" in out.with_suffix(".html").read_text()
 
 

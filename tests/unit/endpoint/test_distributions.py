@@ -1,4 +1,4 @@
-"""Drawn times have the distribution that was asked for."""
+"""Sampled times have the requested distribution."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from loadtest.endpoint.distributions import BLOCK, sample, sample_stream
-from loadtest.endpoint.settings import Constant, Distribution, Empirical, LogNormal
+from loadtest.endpoint.distributions import BLOCK, Constant, Distribution, Empirical, LogNormal, sample, sample_stream
 
 distribution = TypeAdapter[Constant | LogNormal | Empirical](Distribution).validate_python
 
@@ -31,7 +30,7 @@ def test_measured_values_come_equally_often() -> None:
     assert counts == pytest.approx([10_000] * 3, rel=0.03)
 
 
-def test_an_endless_sequence_goes_on_over_its_blocks() -> None:
+def test_a_sample_stream_continues_over_its_blocks() -> None:
     times = list(
         islice(sample_stream(distribution({"median": "2s", "sigma": 0.5}), np.random.default_rng(1)), 2 * BLOCK + 10)
     )

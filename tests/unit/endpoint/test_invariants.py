@@ -1,4 +1,4 @@
-"""What holds whatever is asked of the endpoint, and what queueing theory says of it."""
+"""Properties of the endpoint under any calls, and under queueing theory."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ CALLS = st.lists(
 )
 
 Ends = list[tuple[Job, JobState]]
-"""Jobs in the order in which they ended, each with how it did; one that was retried ends more than once."""
+"""Jobs in the order in which they ended, each with its state; one that was retried ends more than once."""
 
 
 def reported(config: dict[str, object], calls: list[tuple[str, float]]) -> tuple[Endpoint, list[Job], Ends]:
-    """Carries the calls out; the endpoint, its jobs in order of submission, and those it said had ended."""
+    """Carry the calls out; return the endpoint, its jobs in order of submission, and its ended jobs."""
     model = Endpoint(EndpointSettings.model_validate(config), 3, 1.0)
     jobs: list[Job] = []
     ended: Ends = []
@@ -67,7 +67,7 @@ def reported(config: dict[str, object], calls: list[tuple[str, float]]) -> tuple
 
 @settings(deadline=None)
 @given(SETTINGS, CALLS)
-def test_what_holds_whatever_is_asked(config: dict[str, object], calls: list[tuple[str, float]]) -> None:
+def test_the_invariants_hold_for_any_calls(config: dict[str, object], calls: list[tuple[str, float]]) -> None:
     model, jobs, ended = reported(config, calls)
     no_job_is_lost_and_each_ends_once(model, jobs, ended)
     jobs_are_taken_first_come_first_served(jobs)
@@ -121,7 +121,7 @@ def the_answers_times_agree_with_the_rounded_truth(jobs: list[Job]) -> None:
 
 @settings(deadline=None)
 @given(SETTINGS, CALLS, st.lists(GAPS_S, max_size=5))
-def test_nothing_depends_on_when_somebody_looked(
+def test_results_do_not_depend_on_when_they_are_read(
     config: dict[str, object], calls: list[tuple[str, float]], looks: list[float]
 ) -> None:
     watched: list[tuple[str, float]] = []

@@ -1,7 +1,8 @@
-"""A job's life on the model, told with exact times."""
+"""A job's life on the model, with exact times."""
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -40,7 +41,24 @@ def test_an_idle_worker_takes_a_job_at_once_and_the_next_waits_for_it() -> None:
     assert (second.taken_at, second.finished_at) == (12.0, 14.0)
 
 
-def test_results_do_not_depend_on_when_somebody_looked() -> None:
+def test_the_model_and_a_job_show_their_live_state() -> None:
+    model = endpoint()
+    first, second = model.submit(Op.RUN, 10.0), model.submit(Op.RUN, 10.5)
+    worker = model.workers[0]
+    assert repr(model) == (
+        "<Endpoint <JobScheduler at 10.500: 1 in queue, 1 in progress, "
+        "<Fleet 0 starting, 0 idle, 1 running of at most 1>>>"
+    )
+    assert repr(worker) == f"<Worker {worker.id} 1 jobs>"
+    assert [repr(first), repr(second)] == [
+        f"<Job {first.id} IN_PROGRESS on {worker.id}>",
+        f"<Job {second.id} IN_QUEUE>",
+    ]
+    model.advance(20.0)
+    assert repr(worker) == f"<Worker {worker.id} idle>"
+
+
+def test_results_do_not_depend_on_when_they_are_read() -> None:
     looked, left_alone = endpoint(), endpoint()
     for model, steps in ((looked, 10_000), (left_alone, 1)):
         for _ in range(5):
@@ -59,7 +77,7 @@ def test_ids_are_uuids_and_a_runsync_job_says_so() -> None:
     assert re.fullmatch("sync-" + uuid, model.submit(Op.RUNSYNC, 0.0).id)
 
 
-def test_the_seed_names_the_whole_sequence() -> None:
+def test_the_seed_determines_the_whole_sequence() -> None:
     def story(seed: int) -> list[tuple[str, float, bool, str | None]]:
         model = endpoint(seed, service={"median": "1s", "sigma": 0.5}, failure_rate="30 %")
         jobs = [model.submit(Op.RUN, float(at)) for at in range(50)]
@@ -78,7 +96,7 @@ def test_a_changed_failure_rate_leaves_the_service_times_alone() -> None:
     assert times[0] == times[1]
 
 
-def test_a_job_that_fails_carries_its_error_and_no_output() -> None:
+def test_a_job_that_fails_has_its_error_and_no_output() -> None:
     model = endpoint(failure_rate="100 %")
     job = model.submit(Op.RUN, 0.0)
     model.advance(2.0)
@@ -87,7 +105,7 @@ def test_a_job_that_fails_carries_its_error_and_no_output() -> None:
     assert model.health(2.0).jobs.failed == 1
 
 
-def test_a_cancelled_running_job_carries_both_times_and_its_worker_takes_the_next() -> None:
+def test_a_cancelled_running_job_has_both_times_and_its_worker_takes_the_next() -> None:
     model = endpoint()
     first, second = model.submit(Op.RUN, 0.0), model.submit(Op.RUN, 0.0)
     assert model.cancel(first.id, 0.5) is first
@@ -107,7 +125,7 @@ def test_a_job_cancelled_in_the_queue_was_never_taken() -> None:
     assert running.finished_at == 2.0
 
 
-def test_cancelling_what_has_ended_changes_nothing_and_an_unknown_job_is_none() -> None:
+def test_cancelling_an_ended_job_changes_nothing_and_an_unknown_job_is_none() -> None:
     model = endpoint()
     job = model.submit(Op.RUN, 0.0)
     assert model.cancel(job.id, 5.0) is job
@@ -127,7 +145,7 @@ def test_a_purge_cancels_the_queue_and_leaves_the_running_job() -> None:
     assert model.submit(Op.RUN, 3.0).taken_at == 3.0
 
 
-def test_take_ended_hands_out_each_job_once_in_the_order_of_their_ends() -> None:
+def test_drain_ended_returns_each_job_once_in_the_order_of_their_ends() -> None:
     model = endpoint()
     first, second, third = (model.submit(Op.RUN, 0.0) for _ in range(3))
     model.cancel(third.id, 1.0)
@@ -164,15 +182,15 @@ def test_health_counts_jobs_and_workers() -> None:
     assert (seen.workers.idle, seen.workers.running, seen.workers.ready) == (2, 0, 2)
 
 
-def test_the_next_event_is_named_exactly() -> None:
+def test_next_due_at_is_exact() -> None:
     model = endpoint(retention={"run": "30s"})
-    assert model.next_event_at() is None
+    assert model.next_due_at() == math.inf
     model.submit(Op.RUN, 1.0)
-    assert model.next_event_at() == 3.0
+    assert model.next_due_at() == 3.0
     model.advance(3.0)
-    assert model.next_event_at() == 33.0
+    assert model.next_due_at() == 33.0
     model.advance(33.0)
-    assert model.next_event_at() is None
+    assert model.next_due_at() == math.inf
 
 
 def test_times_on_the_wire_are_differences_of_rounded_times() -> None:
@@ -185,7 +203,7 @@ def test_times_on_the_wire_are_differences_of_rounded_times() -> None:
     assert to_response(job).execution_ms == 1235
 
 
-def test_an_illegal_move_is_refused() -> None:
+def test_an_illegal_transition_is_refused() -> None:
     job = Job("a", Op.RUN, 0.0, 1.0)
     with pytest.raises(KeyError):
         job.transition(JobEvent.COMPLETED)

@@ -1,4 +1,4 @@
-"""Time limits, priority, retries and workers that die, told with exact times."""
+"""Time limits, priority, retries and workers that die, with exact times."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def test_a_job_that_ends_at_its_deadline_has_met_it() -> None:
 def test_the_default_timeout_is_the_endpoint_s() -> None:
     model = endpoint(policy={"execution_timeout": "3s"})
     job = model.submit(Op.RUN, 0.0)
-    assert model.next_event_at() == 3.0
+    assert model.next_due_at() == 3.0
     model.advance(3.0)
     assert (job.state, job.finished_at) == (JobState.TIMED_OUT, 3.0)
 
 
-def test_past_its_time_to_live_a_job_is_gone_whether_it_waited_or_ran() -> None:
+def test_a_job_past_its_time_to_live_is_removed_whether_it_waited_or_ran() -> None:
     model = endpoint()
     ran, waited = (model.submit(Op.RUN, 1.0, asking(ttl=10_000)) for _ in range(2))
     assert model.job(waited.id, 10.9) is waited
@@ -79,7 +79,7 @@ def test_jobs_of_low_priority_start_no_worker(scaler: dict[str, object]) -> None
     assert (low.taken_at, len(model.workers)) == (52.0 if "queue_delay" in scaler else 51.0, 1)
 
 
-def test_a_retried_job_keeps_its_id_and_begins_anew() -> None:
+def test_a_retried_job_keeps_its_id_and_starts_again() -> None:
     model = endpoint(failure_rate="100 %", service="2s", retention={"run": "30s"})
     job = model.submit(Op.RUN, 0.0)
     model.advance(2.0)
@@ -93,7 +93,7 @@ def test_a_retried_job_keeps_its_id_and_begins_anew() -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.CANCELLED, JobState.IN_PROGRESS])
-def test_only_what_failed_or_timed_out_is_retried(state: JobState) -> None:
+def test_only_failed_and_timed_out_jobs_are_retried(state: JobState) -> None:
     model = endpoint(service="2s")
     job = model.submit(Op.RUN, 0.0)
     if state is JobState.CANCELLED:
@@ -104,7 +104,7 @@ def test_only_what_failed_or_timed_out_is_retried(state: JobState) -> None:
     assert model.retry("no such job", at) is None
 
 
-def test_a_timed_out_job_that_is_retried_is_not_ended_by_what_was_due_before() -> None:
+def test_a_retried_job_is_not_ended_by_its_earlier_deadline() -> None:
     model = endpoint(service="20s", policy={"execution_timeout": "5s"})
     job = model.submit(Op.RUN, 0.0)
     model.advance(5.0)
@@ -115,7 +115,7 @@ def test_a_timed_out_job_that_is_retried_is_not_ended_by_what_was_due_before() -
     assert (job.state, job.retries) == (JobState.TIMED_OUT, 1)
 
 
-def test_the_jobs_to_come_are_the_same_whether_or_not_one_was_retried() -> None:
+def test_a_retry_does_not_change_later_jobs() -> None:
     distribution = {"median": "1s", "sigma": 0.5}
     models = [endpoint(service=distribution, failure_rate="100 %") for _ in range(2)]
     first = [model.submit(Op.RUN, 0.0) for model in models]
@@ -123,7 +123,7 @@ def test_the_jobs_to_come_are_the_same_whether_or_not_one_was_retried() -> None:
     assert len({model.submit(Op.RUN, 200.0).service_s for model in models}) == 1
 
 
-def test_a_worker_that_dies_gives_its_job_back_and_an_active_one_is_replaced_cold() -> None:
+def test_a_worker_that_dies_returns_its_job_and_an_active_one_is_replaced_cold() -> None:
     model = endpoint(crash_rate="100 %", cold_start="3s", tries=2)
     job, waiting = model.submit(Op.RUN, 0.0), model.submit(Op.RUN, 0.0)
     died_at = job.crashes_after_s
@@ -154,7 +154,7 @@ def test_a_flex_worker_that_died_is_not_revived() -> None:
 @pytest.mark.parametrize(
     "scaler", [{"request_count": 1}, {"queue_delay": "1s"}], ids=["request count", "queue delay"]
 )
-def test_who_waits_is_served_though_the_only_worker_died_of_a_job_that_is_not_tried_again(
+def test_a_waiting_job_is_served_after_the_only_worker_died_of_a_job_that_is_not_retried(
     scaler: dict[str, object],
 ) -> None:
     model = endpoint(workers={"active": 0, "max": 1}, crash_rate="100 %", cold_start="3s", scaler=scaler, tries=1)

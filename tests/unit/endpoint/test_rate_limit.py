@@ -1,4 +1,4 @@
-"""The gate's promise: no interval, wherever it starts, holds more than the limit."""
+"""The rate limiter: no interval, wherever it starts, holds more than the limit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_full_window_is_not_a_bucket_that_refills_while_it_empties() -> None:
     assert passed == 100
 
 
-def test_the_concurrent_limit_counts_requests_that_were_not_answered() -> None:
+def test_the_concurrent_limit_counts_unanswered_requests() -> None:
     gate = RateLimiter(Limit(100, 10, 2))
     assert [gate.admit(0.0) for _ in range(3)] == [None, None, 1.0]
     gate.release()
@@ -49,7 +49,7 @@ def test_no_interval_holds_more_than_the_limit(requests: int, per_s: float, gaps
 
 
 @given(st.floats(0.01, 20), st.floats(0, 2e9), st.floats(0, 1))
-def test_who_waits_as_told_is_let_through(per_s: float, start: float, share: float) -> None:
+def test_a_request_that_waits_as_asked_is_admitted(per_s: float, start: float, share: float) -> None:
     gate = RateLimiter(Limit(1, per_s))
     assert gate.admit(start) is None
     now = start + share * per_s

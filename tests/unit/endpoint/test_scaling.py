@@ -45,7 +45,7 @@ def test_each_job_past_the_threshold_starts_one_worker_up_to_the_maximum() -> No
     assert taken(model, jobs) == [14.0, 15.0, 16.0, 16.0]
 
 
-def test_a_worker_that_is_starting_serves_for_the_next_job_when_its_own_was_taken() -> None:
+def test_a_starting_worker_counts_for_the_next_job_when_its_own_was_taken() -> None:
     model = endpoint(workers={"active": 1, "max": 3}, service="6s")
     busy, first, second = (model.submit(Op.RUN, at) for at in (0.0, 1.0, 2.5))
     assert up(model, 5.0) == (1, 0, 1)
@@ -63,7 +63,7 @@ def test_a_cancelled_job_starts_no_worker() -> None:
     assert model.workers == []
 
 
-def test_request_count_wants_a_worker_for_each_so_many_jobs() -> None:
+def test_request_count_starts_a_worker_for_each_group_of_jobs() -> None:
     model = endpoint(scaler={"request_count": 2}, workers={"active": 0, "max": 2})
     jobs = [model.submit(Op.RUN, 0.0)]
     assert up(model, 0.0) == (1, 0, 0)
@@ -87,7 +87,7 @@ def test_a_flex_worker_stops_after_the_idle_timeout_and_an_active_one_never() ->
     assert [(shift.started_at, shift.stopped_at) for shift in flex.shifts] == [(0.0, 15.0)]
 
 
-def test_of_the_idle_an_active_worker_works_first_so_that_flex_ones_can_stop() -> None:
+def test_an_idle_active_worker_works_before_flex_ones_so_that_they_can_stop() -> None:
     model = endpoint(workers={"active": 1, "max": 2}, scaler={"request_count": 1}, cold_start="1s")
     for _ in range(2):
         model.submit(Op.RUN, 0.0)
@@ -95,7 +95,7 @@ def test_of_the_idle_an_active_worker_works_first_so_that_flex_ones_can_stop() -
     assert job.worker_id == model.workers[0].id
 
 
-def test_a_worker_stopped_lately_is_revived_and_later_it_is_cold_again() -> None:
+def test_a_recently_stopped_worker_is_revived_and_later_it_is_cold_again() -> None:
     model = endpoint(scaler={"request_count": 1}, revival={"duration": "500ms", "within": "60s"}, idle_timeout="5s")
     first = model.submit(Op.RUN, 0.0)
     revived = model.submit(Op.RUN, 77.0)
@@ -127,13 +127,13 @@ def test_measured_cold_starts_are_drawn_from_the_values() -> None:
     assert waits == {40.0, 46.0}
 
 
-def test_nothing_done_leaves_the_active_workers_idle() -> None:
+def test_active_workers_without_jobs_are_idle() -> None:
     model = endpoint(workers={"active": 2, "max": 3})
     assert model.health(5.0).workers == WorkerCounts(idle=2, ready=2)
-    assert model.next_event_at() is None
+    assert model.next_due_at() == math.inf
 
 
-def test_a_job_that_came_back_starts_one_worker_and_for_its_latest_wait() -> None:
+def test_a_requeued_job_starts_one_worker_and_for_its_latest_wait() -> None:
     watched = QueueDelayScaler(QueueDelay.model_validate({"queue_delay": "4s"}))
     fleet = endpoint(workers={"active": 0, "max": 9})._scheduler.fleet
     first, again = Job("first", Op.RUN, 0.0), Job("again", Op.RUN, 1.0)
@@ -143,11 +143,11 @@ def test_a_job_that_came_back_starts_one_worker_and_for_its_latest_wait() -> Non
     watched.dequeued(again)
     again.requeue(2.0)
     watched.queued(again, 2, fleet)
-    assert watched.due_at() == 4.0
+    assert watched.next_due_at() == 4.0
     watched.decide(fleet)
-    assert watched.due_at() == 6.0
+    assert watched.next_due_at() == 6.0
     watched.decide(fleet)
-    assert watched.due_at() == math.inf
+    assert watched.next_due_at() == math.inf
     watched.dequeued(first)
     watched.dequeued(again)
     assert watched._overdue == 0

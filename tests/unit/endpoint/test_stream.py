@@ -48,7 +48,7 @@ def test_the_output_is_the_list_of_the_chunks_outputs_and_the_time_is_theirs() -
     ]
 
 
-def test_a_chunk_carries_the_documented_metrics() -> None:
+def test_a_chunk_has_the_documented_metrics() -> None:
     model = endpoint()
     job = model.submit(Op.RUN, 0.0)
     chunks = model.read_stream(job.id, 1.0)

@@ -1,4 +1,4 @@
-"""Workers that sleep after each take, as the vendor's SDK at a concurrency of 1, with exact times."""
+"""Workers that sleep after each take, like the vendor's SDK at a concurrency of 1, with exact times."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_a_worker_takes_a_job_each_second_at_most_and_at_once_after_that() -> No
         ("2s", True, 3.0),
     ],
 )
-def test_one_still_at_work_looks_at_the_next_multiple_or_so_long_after_its_end(
+def test_a_worker_past_its_pause_looks_at_the_next_multiple_or_one_pause_after_the_job(
     service: str, blocked: bool, second: float
 ) -> None:
     model = endpoint(service=service, take_pause={"duration": "1s", "blocking_handler": blocked})
     assert taken(model, 0.0, 0.0) == [0.0, second]
 
 
-def test_in_its_pause_a_worker_is_idle_and_so_its_idle_timeout_runs() -> None:
+def test_a_worker_in_its_pause_is_idle_and_its_idle_timeout_runs() -> None:
     model = endpoint(
         workers={"active": 0, "max": 1}, scaler={"request_count": 1}, cold_start="1s", idle_timeout="1500ms"
     )
@@ -59,12 +59,12 @@ def test_in_its_pause_a_worker_is_idle_and_so_its_idle_timeout_runs() -> None:
     assert model.workers[0].shifts[0].stopped_at == 2.05 + 1.5
 
 
-def test_another_worker_takes_what_waits_for_one_in_its_pause() -> None:
+def test_another_worker_takes_a_job_that_waits_for_one_in_its_pause() -> None:
     model = endpoint(workers={"active": 2, "max": 2})
     assert taken(model, 0.0, 0.25, 0.5, 0.75, 1.125) == [0.0, 0.25, 1.0, 1.25, 2.0]
 
 
-def test_a_job_that_is_cancelled_leaves_its_worker_in_the_pause() -> None:
+def test_a_cancelled_job_leaves_its_worker_in_the_pause() -> None:
     model = endpoint(service="10s")
     first, second = model.submit(Op.RUN, 0.0), model.submit(Op.RUN, 0.0)
     model.cancel(first.id, 2.25)
@@ -72,7 +72,7 @@ def test_a_job_that_is_cancelled_leaves_its_worker_in_the_pause() -> None:
     assert second.taken_at == 3.0
 
 
-def test_a_revived_worker_is_in_no_pause() -> None:
+def test_a_revived_worker_starts_without_a_pause() -> None:
     model = endpoint(
         workers={"active": 0, "max": 1},
         scaler={"request_count": 1},
@@ -84,7 +84,7 @@ def test_a_revived_worker_is_in_no_pause() -> None:
     assert taken(model, 0.0, 2.5) == [1.0, 2.5]
 
 
-def test_a_pause_that_outlasts_the_idle_timeout_is_refused_where_workers_stop() -> None:
+def test_a_pause_longer_than_the_idle_timeout_is_refused_if_workers_stop() -> None:
     with pytest.raises(ValidationError, match=r"idle_timeout 500ms stops workers in their take_pause of 1s"):
         endpoint(workers={"active": 0, "max": 1}, idle_timeout="500ms")
     assert taken(endpoint(idle_timeout="500ms"), 0.0, 0.0) == [0.0, 1.0]

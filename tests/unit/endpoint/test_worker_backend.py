@@ -1,4 +1,4 @@
-"""Workers that are not simulated: the same floor, with ends that nobody knows beforehand."""
+"""The scheduler with a backend that is not simulated: ends of jobs are not known in advance."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from loadtest.protocol.client_messages import Chunk, Submission
 from loadtest.protocol.operations import JobState, Op
 
 
-class Notes:
-    """Hands that only note what the floor asks of them."""
+class RecordingBackend:
+    """A backend that only records the scheduler's calls."""
 
     def __init__(self) -> None:
-        self.said: list[tuple[str, ...]] = []
+        self.calls: list[tuple[str, ...]] = []
 
     def prepare(self, job: Job, submission: Submission) -> None:
         job.input = submission.input
 
     def prepare_retry(self, job: Job) -> None:
-        self.said.append(("again", job.id))
+        self.calls.append(("again", job.id))
 
     def on_start(self, scheduler: JobScheduler, worker: Worker, how: StartKind) -> None:
-        self.said.append(("start", worker.id, how.value))
+        self.calls.append(("start", worker.id, how.value))
 
     def on_stop(self, worker: Worker) -> None:
-        self.said.append(("stop", worker.id))
+        self.calls.append(("stop", worker.id))
 
     def on_work_available(self, scheduler: JobScheduler) -> None:
         pass
 
     def on_job_revoked(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
-        self.said.append(("drop", worker.id, job.id))
+        self.calls.append(("drop", worker.id, job.id))
 
     def chunks(self, job: Job, now: float) -> list[Chunk]:
         return []
 
-    def due_at(self) -> float:
+    def next_due_at(self) -> float:
         return math.inf
 
     def step(self, scheduler: JobScheduler) -> None:
@@ -53,15 +53,15 @@ class Notes:
 DONE = msgspec.Raw(b'"done"')
 
 
-def opened(**settings: object) -> tuple[Endpoint, Notes]:
-    notes = Notes()
-    return Endpoint(EndpointSettings.model_validate(settings), 1, 0.0, notes), notes
+def opened(**settings: object) -> tuple[Endpoint, RecordingBackend]:
+    backend = RecordingBackend()
+    return Endpoint(EndpointSettings.model_validate(settings), 1, 0.0, backend), backend
 
 
 def test_an_active_worker_starts_takes_and_completes() -> None:
-    model, notes = opened(workers={"active": 1, "max": 1})
+    model, backend = opened(workers={"active": 1, "max": 1})
     (worker,) = model.workers
-    assert notes.said == [("start", worker.id, "warm")]
+    assert backend.calls == [("start", worker.id, "warm")]
     assert model.health(1.0).workers.initializing == 1
     job = model.submit(Op.RUN, 1.0, Submission(msgspec.Raw(b'{"n":1}')))
     model.advanced_to(3.0).ready(worker)
@@ -72,11 +72,11 @@ def test_an_active_worker_starts_takes_and_completes() -> None:
     assert (job.taken_at, job.finished_at, job.worker_id) == (3.5, 5.0, worker.id)
     assert model.advanced_to(5.0).assign_next(worker) is None
     assert model.drain_ended() == [job]
-    assert model.next_event_at() == 5.0 + 1800
+    assert model.next_due_at() == 5.0 + 1800
 
 
-def test_a_worker_may_have_several_jobs_in_hand_and_gives_all_back_in_order_when_it_is_lost() -> None:
-    model, notes = opened(workers={"active": 1, "max": 1})
+def test_a_lost_worker_with_several_jobs_returns_them_in_order() -> None:
+    model, backend = opened(workers={"active": 1, "max": 1})
     (worker,) = model.workers
     model.advanced_to(0.0).ready(worker)
     jobs = [model.submit(Op.RUN, 0.0) for _ in range(3)]
@@ -85,14 +85,14 @@ def test_a_worker_may_have_several_jobs_in_hand_and_gives_all_back_in_order_when
     assert model.health(1.0).workers.running == 1
     model.advanced_to(2.0).worker_lost(worker)
     (_, other) = model.workers
-    assert notes.said[1:] == [("start", other.id, "cold"), ("again", jobs[1].id), ("again", jobs[0].id)]
+    assert backend.calls[1:] == [("start", other.id, "cold"), ("again", jobs[1].id), ("again", jobs[0].id)]
     assert model.health(2.0).jobs.retried == 2
     model.advanced_to(4.0).ready(other)
     assert [model.advanced_to(4.0).assign_next(other) for _ in range(4)] == [*jobs, None]
 
 
 def test_cancel_and_timeout_reach_the_worker() -> None:
-    model, notes = opened(workers={"active": 1, "max": 1}, policy={"execution_timeout": "5s"})
+    model, backend = opened(workers={"active": 1, "max": 1}, policy={"execution_timeout": "5s"})
     (worker,) = model.workers
     model.advanced_to(0.0).ready(worker)
     first, second = model.submit(Op.RUN, 0.0), model.submit(Op.RUN, 0.0)
@@ -101,12 +101,12 @@ def test_cancel_and_timeout_reach_the_worker() -> None:
     model.advanced_to(1.0).assign_next(worker)
     model.advance(6.0)
     assert second.state is JobState.TIMED_OUT
-    assert notes.said[1:] == [("drop", worker.id, first.id), ("drop", worker.id, second.id)]
+    assert backend.calls[1:] == [("drop", worker.id, first.id), ("drop", worker.id, second.id)]
 
 
 @pytest.mark.parametrize("scaler", [{"queue_delay": "4s"}, {"request_count": 1}])
 def test_flex_workers_are_started_by_the_scaler_stopped_when_idle_and_revived(scaler: dict[str, object]) -> None:
-    model, notes = opened(workers={"active": 0, "max": 2}, scaler=scaler, idle_timeout="2s")
+    model, backend = opened(workers={"active": 0, "max": 2}, scaler=scaler, idle_timeout="2s")
     job = model.submit(Op.RUN, 0.0)
     model.advance(4.0)
     (worker,) = model.workers
@@ -116,10 +116,10 @@ def test_flex_workers_are_started_by_the_scaler_stopped_when_idle_and_revived(sc
     model.advance(13.0)
     model.submit(Op.RUN, 20.0)
     model.advance(24.0)
-    assert notes.said == [("start", worker.id, "cold"), ("stop", worker.id), ("start", worker.id, "revived")]
+    assert backend.calls == [("start", worker.id, "cold"), ("stop", worker.id), ("start", worker.id, "revived")]
 
 
-def test_a_worker_lost_while_starting_or_idle_leaves_no_trace_in_the_counts() -> None:
+def test_a_worker_lost_while_starting_or_idle_is_not_counted() -> None:
     model, _ = opened(workers={"active": 0, "max": 2}, scaler={"request_count": 1})
     model.submit(Op.RUN, 0.0)
     model.submit(Op.RUN, 0.0)

@@ -117,8 +117,8 @@ class VirtualWire:
 
     def _sleep_until_change(self, until: float) -> None:
         """Sleep until the endpoint's next event, at most until this time."""
-        event_at = self.endpoint.next_event_at()
-        self.clock.sleep_until(until if event_at is None or event_at <= self.now else min(until, event_at))
+        due_at = self.endpoint.next_due_at()
+        self.clock.sleep_until(until if due_at <= self.now else min(until, due_at))
         self.endpoint.advance(self.now)
 
     def _wait_for_webhook(self, job_id: str, until: float) -> Response:

@@ -1,4 +1,4 @@
-"""Bodies of the wire: what is understood, what is a fault, and that encoding is decoding backwards."""
+"""Bodies of requests and responses: valid ones, invalid ones, and encoding as the inverse of decoding."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_a_job_reads_back_as_it_was_written(
     assert encode(again) == encode(job)
 
 
-def test_what_is_not_known_yet_is_left_out() -> None:
+def test_fields_not_known_yet_are_left_out() -> None:
     assert encode(JobResponse("a", "IN_QUEUE")) == b'{"id":"a","status":"IN_QUEUE"}'
     assert decode_job(b'{"id":"a","status":"IN_QUEUE"}').output is ABSENT
     assert encode(Chunk(msgspec.Raw(b"1"))) == b'{"output":1}'
 
 
-def test_the_documented_status_answer_is_understood() -> None:
+def test_the_documented_status_response_is_decoded() -> None:
     job = decode_job(
         b'{"delayTime": 31618, "executionTime": 1437, "id": "60902e6c-08a1-426e-9cb9-9eaec90f5e2b-u1",'
         b' "output": {"input_tokens": 22, "output_tokens": 16, "text": ["Hello!"]}, "status": "COMPLETED",'
@@ -62,7 +62,7 @@ def test_the_documented_status_answer_is_understood() -> None:
     assert token_counts(job.output) == Tokens(22, 16)
 
 
-def test_running_is_another_word_for_in_progress() -> None:
+def test_running_is_an_alias_of_in_progress() -> None:
     job = decode_job(b'{"id": "a", "status": "RUNNING"}')
     assert (job.state, job.final) == (JobState.IN_PROGRESS, False)
 
@@ -81,12 +81,12 @@ def test_running_is_another_word_for_in_progress() -> None:
         b'{"id": "a", "status": "COMPLETED", "delayTime": 1.5, "executionTime": 5}',
     ],
 )
-def test_an_answer_that_the_protocol_does_not_allow_is_a_fault_of_the_target(body: bytes) -> None:
+def test_a_response_that_the_protocol_does_not_allow_is_invalid(body: bytes) -> None:
     with pytest.raises(InvalidResponse):
         decode_job(body)
 
 
-def test_both_forms_of_a_stream_are_understood() -> None:
+def test_both_forms_of_a_stream_are_decoded() -> None:
     older = decode_stream(b' [{"metrics": {"output_tokens": 1}, "output": {"text": [" How"]}}]')
     assert (older.status, older.ended, len(older.stream)) == (None, False, 1)
     assert token_counts(older.stream[0].metrics) == Tokens(None, 1)
@@ -97,7 +97,7 @@ def test_both_forms_of_a_stream_are_understood() -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"[", b"[1]", b'{"status": "LOST", "stream": []}', b'{"stream": []}', b"{}"])
-def test_a_stream_that_is_none_is_a_fault_of_the_target(body: bytes) -> None:
+def test_an_invalid_stream_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidResponse):
         decode_stream(body)
 
@@ -107,7 +107,7 @@ def test_a_stream_reads_back_as_it_was_written() -> None:
     assert encode(decode_stream(encode(answer))) == encode(answer)
 
 
-def test_health_is_understood_with_and_without_the_later_workers_states() -> None:
+def test_health_is_decoded_with_and_without_the_later_worker_states() -> None:
     seed = (
         b'{"jobs": {"completed": 1, "failed": 5, "inProgress": 0, "inQueue": 2, "retried": 0},'
         b' "workers": {"idle": 0, "running": 0}}'
@@ -119,12 +119,12 @@ def test_health_is_understood_with_and_without_the_later_workers_states() -> Non
         decode_health(b"[]")
 
 
-def test_the_other_bodies() -> None:
+def test_other_messages_are_encoded_as_documented() -> None:
     assert encode(Purged(2)) == b'{"removed":2,"status":"completed"}'
     assert msgspec.json.decode(encode_submission({"prompt": "x"})) == {"input": {"prompt": "x"}}
     assert encode(Problem(400, "Bad Request", "why")) == b'{"status":400,"title":"Bad Request","detail":"why"}'
 
 
-def test_no_tokens_are_none_and_not_zero() -> None:
+def test_missing_token_counts_are_none_and_not_zero() -> None:
     assert token_counts(msgspec.Raw(b'"text"')) == Tokens(None, None)
     assert token_counts(msgspec.Raw(b"{}")) == Tokens(None, None)

@@ -1,4 +1,4 @@
-"""The one description of the endpoint holds together."""
+"""The description of the endpoint is consistent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from loadtest.protocol.operations import (
 )
 
 
-def test_the_documented_limits_stand_in_the_table() -> None:
+def test_the_table_has_the_documented_limits() -> None:
     limits = {op: (each.limit.requests, each.limit.per_s, each.limit.concurrent)
               for op, each in OPERATIONS.items() if each.limit}  # fmt: skip
     assert limits == {
@@ -56,7 +56,7 @@ def test_the_key_is_found_in_each_form_seen_on_the_wire(header: str) -> None:
 
 
 @given(st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1).filter(lambda key: key != "Bearer"))
-def test_what_a_client_sends_a_server_understands(key: str) -> None:
+def test_a_server_accepts_the_header_of_a_client(key: str) -> None:
     assert presented_key(authorization(key)) == key
 
 
@@ -66,16 +66,16 @@ def test_a_limit_reads_back_as_it_is_written(limit: Limit) -> None:
 
 
 @pytest.mark.parametrize("text", ["5 per 1 s, 0 at once", "9999999999 per 1 s", "1 per 1 s, 9999999999 at once"])
-def test_a_limit_that_nothing_could_keep_or_remember_is_refused(text: str) -> None:
+def test_a_limit_out_of_range_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is out of range"):
         parse_limit(text)
 
 
 @pytest.mark.parametrize("text", ["1000", "0 per 10 s", "1.5 per 10 s", "10 per 10 s, many at once"])
-def test_a_limit_that_is_none_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_limit_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"write it like"):
         parse_limit(text)
 
 
-def test_the_rate_that_a_limit_allows_for_ever() -> None:
+def test_a_limit_has_a_long_term_rate() -> None:
     assert Limit(1000, 10).per_second == 100

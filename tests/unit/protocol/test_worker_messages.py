@@ -1,4 +1,4 @@
-"""What workers post, as the vendor's SDK writes it, and what they are given."""
+"""The messages of workers, as the vendor's SDK writes and reads them."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from loadtest.protocol.worker_messages import JobsToStop, Offer, decode_chunk, d
         (b"{}", False, False),
     ],
 )
-def test_a_result_has_failed_where_it_has_an_error(body: bytes, failed: bool, stops: bool) -> None:
+def test_a_result_has_failed_if_it_has_an_error(body: bytes, failed: bool, stops: bool) -> None:
     result = decode_result(body)
     assert (result.failed, result.stop_worker) == (failed, stops)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"no", b'{"stopPod": "yes"}'])
-def test_what_is_no_result_is_refused(body: bytes) -> None:
+def test_an_invalid_result_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidResponse, match="not a result"):
         decode_result(body)
 
 
-def test_a_chunk_carries_its_output_as_it_came() -> None:
+def test_a_chunk_keeps_its_output_undecoded() -> None:
     assert bytes(decode_chunk(b'{"output": {"text": "a"}}').output) == b'{"text": "a"}'
     with pytest.raises(InvalidResponse, match="not a chunk"):
         decode_chunk(b'{"error": "no more"}')
 
 
-def test_workers_are_given_what_the_sdk_reads() -> None:
+def test_the_messages_to_a_worker_have_the_form_that_the_sdk_reads() -> None:
     assert encode([Offer("a", msgspec.Raw(b'{"n":1}'))]) == b'[{"id":"a","input":{"n":1}}]'
     assert encode(JobsToStop(["a", "b"])) == b'{"jobsToStop":["a","b"]}'

@@ -41,13 +41,13 @@ def test_a_ramp_down_to_nothing_keeps_its_count() -> None:
 @pytest.mark.parametrize(
     ("arrivals", "expected"), [("poisson", 1.0), ({"gamma_cv": 0.5}, 0.5), ({"gamma_cv": 2}, 2.0)]
 )
-def test_gaps_have_the_variation_that_was_asked_for(arrivals: Any, expected: float) -> None:
+def test_gaps_have_the_requested_variation(arrivals: Any, expected: float) -> None:
     at_s = times(("1000/s", "100s"), arrivals=arrivals)
     assert cv(np.diff(at_s)) == pytest.approx(expected, rel=0.03)
     assert len(at_s) == pytest.approx(100_000, rel=0.02)
 
 
-def test_a_gap_of_no_rate_is_empty() -> None:
+def test_a_stage_without_a_rate_has_no_arrivals() -> None:
     at_s = times(("10/s", "5s"), ("0/s", "5s"), ("10/s", "5s"))
     assert not ((at_s > 5) & (at_s < 10)).any()
     assert (at_s >= 10).any()
@@ -58,7 +58,7 @@ def test_a_trace_is_played_at_its_speed_until_the_load_is_over() -> None:
     assert times(("1/s", "10s"), arrivals=trace).tolist() == [0, 0.5, 1.0]
 
 
-def test_shares_deal_the_flows_and_leave_the_times_alone() -> None:
+def test_shares_assign_the_flows_and_do_not_change_the_times() -> None:
     one = draw_schedule(load(("100/s", "100s")), {"run": 1.0}, seed=7)
     two = draw_schedule(load(("100/s", "100s")), {"run": 0.25, "runsync": 0.75}, seed=7)
     assert (one.at_s == two.at_s).all()
@@ -66,7 +66,7 @@ def test_shares_deal_the_flows_and_leave_the_times_alone() -> None:
     assert sum(two.per_second("run")) + sum(two.per_second("runsync")) == len(two)
 
 
-def test_stages_are_named_by_their_time() -> None:
+def test_each_arrival_has_the_stage_of_its_time() -> None:
     plan = draw_schedule(load(("10/s", "5s"), ("20/s", "5s")), {"run": 1.0}, seed=1)
     assert (plan.stage == (plan.at_s >= 5)).all()
 
@@ -96,7 +96,7 @@ def test_another_seed_is_another_schedule() -> None:
 
 
 @given(st.lists(st.floats(0, 100), max_size=60), st.floats(0.1, 50))
-def test_fullest_counts_every_half_open_interval(at: list[float], span: float) -> None:
+def test_max_in_window_counts_every_half_open_interval(at: list[float], span: float) -> None:
     ordered = np.sort(np.array(at, dtype=float))
     by_hand = max((sum(start <= other < start + span for other in at) for start in at), default=0)
     assert max_in_window(ordered, span) == by_hand

@@ -55,7 +55,7 @@ def scenario(seed: int = 1, **flows: object) -> Scenario:
         {"function": "inputs.py:make", "source": MAKE},
     ],
 )
-def test_seed_and_number_name_an_input_whoever_draws_it(inputs: dict[str, object]) -> None:
+def test_seed_and_number_determine_an_input_in_every_process(inputs: dict[str, object]) -> None:
     assert made(**inputs) == made(**inputs)
     assert made(**inputs) != made(seed=2, **inputs)
     assert made(**inputs) != made(stream=1, **inputs)
@@ -64,7 +64,7 @@ def test_seed_and_number_name_an_input_whoever_draws_it(inputs: dict[str, object
     assert input_source(described, 1, load_input_function)(7) == made(**inputs)[7], "whatever was drawn before"
 
 
-def test_a_template_fills_its_places() -> None:
+def test_a_template_fills_its_placeholders() -> None:
     template = {
         "prompt": "${one of cat | dog} no. ${seq}: ${text 1 kB}!",
         "max_tokens": "${integer 5 to 7}",
@@ -87,7 +87,7 @@ def test_texts_reach_any_length() -> None:
 
 
 @pytest.mark.parametrize("placeholder", ["${sequence}", "${integer 5 to 1}", "${text 5}", "${integer 1-5}", "${}"])
-def test_a_place_that_is_not_known_is_refused(placeholder: str) -> None:
+def test_an_unknown_placeholder_is_refused(placeholder: str) -> None:
     with pytest.raises(ValueError, match="write"):
         flow(template={"deep": [placeholder]})
 
@@ -109,7 +109,7 @@ def test_a_fixed_input_is_one_request_and_lines_are_prepared_once() -> None:
     assert submission_of(0) is submission_of(2)
 
 
-def test_a_policy_and_a_webhook_stand_beside_the_input() -> None:
+def test_a_policy_and_a_webhook_are_sent_next_to_the_input() -> None:
     policy = {"execution_timeout": "5s", "ttl": "1 min", "low_priority": True}
     asked = scenario(webhook={"input": 1, "policy": policy})
     sent = submission_factory(asked, "webhook", load_input_function, "http://127.0.0.1/x")(0)
@@ -128,14 +128,14 @@ def test_a_policy_and_a_webhook_stand_beside_the_input() -> None:
         ("large", 3, "that of job 3 makes 11 MB, but /run takes at most 10 MB"),
     ],
 )
-def test_what_a_function_does_wrong_is_one_line(name: str, seq: int, error: str) -> None:
+def test_an_error_of_a_function_is_one_line(name: str, seq: int, error: str) -> None:
     described = scenario(run={"inputs": {"function": f"inputs.py:{name}", "source": MAKE}})
     with pytest.raises(ScenarioError) as refused:
         submission_factory(described, "run", load_input_function)(seq)
     assert error in str(refused.value)
 
 
-def test_files_are_read_into_the_scenario_and_faults_in_them_are_named(tmp_path: Path) -> None:
+def test_files_are_read_into_the_scenario_and_errors_in_them_name_the_file(tmp_path: Path) -> None:
     head = "load: {stages: [{rate: 1/s, for: 1s}]}\n"
     (tmp_path / "prompts.jsonl").write_text('{"n": 1}\n\n"two"\n')
     (tmp_path / "inputs.py").write_text(MAKE)
@@ -165,7 +165,7 @@ def test_files_are_read_into_the_scenario_and_faults_in_them_are_named(tmp_path:
         loaded("flows: {run: {inputs: prompts.jsonl}}")
 
 
-def test_runs_with_other_inputs_are_no_baseline_and_have_another_hash() -> None:
+def test_runs_with_other_inputs_have_another_hash_and_are_not_comparable() -> None:
     def ran(lines: list[int]) -> RunRecord:
         one = scenario(run={"inputs": {"lines": lines}})
         payloads = {name: each.payload_hash for name, each in one.flows.items()}

@@ -14,7 +14,7 @@ WINDOW_S = LIMIT.per_s + MARGIN_S
 
 
 @given(st.integers(0, 5000), st.integers(1, 40))
-def test_parts_are_the_whole(whole: int, processes: int) -> None:
+def test_shares_add_up_to_the_whole(whole: int, processes: int) -> None:
     parts = [share_of(whole, Share(rank, processes)) for rank in range(processes)]
     assert sum(parts) == whole
     assert max(parts) - min(parts) <= 1
@@ -29,11 +29,11 @@ def joined(*processes: str) -> ShareAllocator:
     return shares
 
 
-def test_those_who_begin_together_have_their_parts_at_once() -> None:
+def test_processes_that_start_together_have_their_shares_at_once() -> None:
     assert joined("a", "b", "c").pending_changes(1.0) == {}
 
 
-def test_a_newcomer_waits_until_the_others_gave_way_and_a_window_has_passed() -> None:
+def test_a_newcomer_waits_until_the_others_confirm_and_a_window_has_passed() -> None:
     shares = joined("a", "b")
     shares.join("c")
     assert shares.pending_changes(5.0) == {"a": Share(0, 3), "b": Share(1, 3)}
@@ -45,7 +45,7 @@ def test_a_newcomer_waits_until_the_others_gave_way_and_a_window_has_passed() ->
     assert shares.pending_changes(31.0 + WINDOW_S) == {"c": Share(2, 3)}
 
 
-def test_an_answer_to_an_earlier_word_is_none_to_the_last() -> None:
+def test_a_confirmation_of_an_earlier_share_does_not_confirm_the_last() -> None:
     shares = joined("a")
     shares.join("b")
     assert shares.pending_changes(1.0) == {"a": Share(0, 2)}
@@ -57,14 +57,14 @@ def test_an_answer_to_an_earlier_word_is_none_to_the_last() -> None:
     assert shares.pending_changes(60.0 + WINDOW_S) == {"b": Share(1, 3), "c": Share(2, 3)}
 
 
-def test_what_a_lost_process_held_is_free_a_window_after_it_fell_silent() -> None:
+def test_the_share_of_a_lost_process_is_free_a_window_after_its_last_message() -> None:
     shares = joined("a", "b", "c")
     shares.remove("b", silent_at=8.0)
     assert shares.pending_changes(8.0 + WINDOW_S - 0.01) == {}
     assert shares.pending_changes(8.0 + WINDOW_S) == {"a": Share(0, 2), "c": Share(1, 2)}
 
 
-def test_the_loss_of_one_that_had_nothing_changes_nothing() -> None:
+def test_the_loss_of_a_process_without_a_share_changes_nothing() -> None:
     shares = joined("a")
     shares.join("b")
     shares.pending_changes(1.0)
@@ -78,7 +78,7 @@ events = st.lists(st.tuples(st.sampled_from(["join", "lose"]), st.floats(0, 12),
 
 @given(events, st.integers(0, 1000))
 def test_all_processes_together_never_pass_the_limit(changes: list[tuple[str, float, float]], seed: int) -> None:
-    """Each pushes as hard as it can; messages arrive up to 2 s late; a lost one sends on for as long."""
+    """Each process sends as fast as it can; messages arrive up to 2 s late; a lost process sends on for as long."""
     random = np.random.default_rng(seed)
     shares = joined("p0", "p1")
     budgets = {name: SlidingWindowLimiter(LIMIT) for name in ("p0", "p1")}

@@ -23,7 +23,7 @@ def take_all(partition: SchedulePartition, until_s: float = 1e9) -> list[int]:
     return seqs
 
 
-def test_every_arrival_is_dealt_once_and_in_order() -> None:
+def test_every_arrival_is_assigned_once_and_in_order() -> None:
     partition = SchedulePartition(plan(), WHOLE)
     assert take_all(partition) == list(range(100))
     assert partition.next() is None
@@ -36,11 +36,11 @@ def test_the_union_of_all_processes_is_the_schedule() -> None:
     assert [partition.due_by(10.0) for partition in generators] == [34, 33, 33]
 
 
-def test_one_who_has_no_place_has_no_arrivals() -> None:
+def test_a_process_without_a_share_has_no_arrivals() -> None:
     assert SchedulePartition(plan(), NO_SHARE).next() is None
 
 
-def test_what_is_due_and_what_nobody_took() -> None:
+def test_due_and_pending_arrivals_are_counted() -> None:
     partition = SchedulePartition(plan(), WHOLE)
     assert partition.due_by(0.95) == 10
     assert partition.pending_by(0.95) == 10
@@ -48,7 +48,7 @@ def test_what_is_due_and_what_nobody_took() -> None:
     assert partition.pending_by(0.95) == 4
 
 
-def test_a_lost_process_arrivals_go_to_the_others_from_a_time_on() -> None:
+def test_arrivals_of_a_lost_process_go_to_the_others_from_a_time_on() -> None:
     first, second, third = (SchedulePartition(plan(), Share(rank, 3)) for rank in range(3))
     ahead = {partition: take_all(partition, until_s=5.95) for partition in (first, second, third)}
     first.reassign(5.0, Share(0, 2))
@@ -60,7 +60,7 @@ def test_a_lost_process_arrivals_go_to_the_others_from_a_time_on() -> None:
     assert all(seq >= 50 for seq in late)
 
 
-def test_an_arrival_taken_ahead_may_belong_to_another_now() -> None:
+def test_an_arrival_taken_in_advance_may_be_reassigned() -> None:
     partition = SchedulePartition(plan(), WHOLE)
     arrivals = [partition.next() for _ in range(20)]
     partition.reassign(0.0, Share(1, 2))
@@ -70,7 +70,7 @@ def test_an_arrival_taken_ahead_may_belong_to_another_now() -> None:
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=3), st.integers(0, 200))
-def test_turns_keep_to_the_shares_all_along(weights: list[int], count: int) -> None:
+def test_turns_keep_to_the_shares_at_every_point(weights: list[int], count: int) -> None:
     shares = [weight / sum(weights) for weight in weights]
     turns = weighted_round_robin(shares, count)
     for index, share in enumerate(shares):
@@ -97,10 +97,10 @@ def test_a_ramp_lets_users_in_one_by_one_and_out_again() -> None:
     assert next_active_period(load, 0, 19.0) == (19.0, 1)
 
 
-def test_a_user_waits_for_the_stage_that_wants_it() -> None:
+def test_a_user_waits_for_the_stage_that_needs_it() -> None:
     load = closed(("1", "10s"), ("3", "10s"))
     assert next_active_period(load, 2, 0.0) == (10.0, 1)
 
 
-def test_the_fullest_stage_says_how_many_users_there_are() -> None:
+def test_max_users_is_that_of_the_largest_stage() -> None:
     assert max_users(closed(("1 to 7", "10s"), ("3", "10s"))) == 7

@@ -11,7 +11,7 @@ from loadtest.traffic.rate_limit import CATCH_UP_S, MARGIN_S, TRIM_BATCH, PeakWi
 
 
 def pushed(budget: SlidingWindowLimiter, times: int, late_s: float = 0.0) -> list[float]:
-    """When requests leave that push as hard as they can, each `late_s` after it might have."""
+    """Return when requests leave that are sent as fast as possible, each `late_s` after it might have left."""
     now, left_at = 0.0, []
     for _ in range(times):
         now = budget.next_at(now)
@@ -25,6 +25,14 @@ def test_a_burst_within_the_limit_goes_at_once_and_the_next_waits_a_window() -> 
     assert pushed(SlidingWindowLimiter(Limit(3, 10)), 4) == [0.0, 0.0, 0.0, 10 + MARGIN_S]
 
 
+def test_a_limiter_shows_its_share_and_its_last_request() -> None:
+    limiter = SlidingWindowLimiter(Limit(3, 10))
+    assert repr(limiter) == "<SlidingWindowLimiter 3 per 10.1 s, none sent>"
+    limiter.set_limit(2)
+    limiter.record(4.0)
+    assert repr(limiter) == "<SlidingWindowLimiter 2 per 10.1 s, last sent at 4.000>"
+
+
 def test_spacing_spreads_a_push_over_the_window() -> None:
     at = pushed(SlidingWindowLimiter(Limit(100, 10), spaced=True), 250)
     spacing_s = (10 + MARGIN_S) / 100
@@ -33,12 +41,12 @@ def test_spacing_spreads_a_push_over_the_window() -> None:
 
 
 @pytest.mark.parametrize("late_s", [0.0, 0.0009])
-def test_spacing_keeps_at_least_97_percent_of_the_limit_though_timers_are_late(late_s: float) -> None:
+def test_spacing_keeps_at_least_97_percent_of_the_limit_with_late_timers(late_s: float) -> None:
     at = np.array(pushed(SlidingWindowLimiter(Limit(2000, 10), spaced=True), 6000, late_s))
     assert 1940 <= max_in_window(at, 10.0) <= 2000
 
 
-def test_a_smaller_share_counts_what_was_sent_before() -> None:
+def test_a_smaller_share_counts_earlier_requests() -> None:
     budget = SlidingWindowLimiter(Limit(4, 10))
     for at in (0.0, 1.0, 2.0):
         budget.record(at)
@@ -62,7 +70,7 @@ def test_a_smaller_share_counts_what_was_sent_before() -> None:
 def test_no_interval_holds_more_than_the_limit(
     requests: int, per_s: float, spaced: bool, steps: list[tuple[float, float]]
 ) -> None:
-    """Whenever requests come, and however late each of them leaves."""
+    """For requests at any times, each leaving late by any delay."""
     budget = SlidingWindowLimiter(Limit(requests, per_s), spaced)
     now, left_at = 0.0, []
     for pause_s, late_s in steps:
@@ -73,7 +81,7 @@ def test_no_interval_holds_more_than_the_limit(
 
 
 @given(st.lists(st.integers(0, 20).map(lambda quarters: quarters / 4), max_size=80))
-def test_the_fullest_window_is_the_one_counted_afterwards(gaps: list[float]) -> None:
+def test_the_peak_window_is_the_one_counted_afterwards(gaps: list[float]) -> None:
     at = np.cumsum(gaps)
     window = PeakWindow(10.0)
     for each in at:
@@ -81,7 +89,7 @@ def test_the_fullest_window_is_the_one_counted_afterwards(gaps: list[float]) -> 
     assert window.peak == max_in_window(at, 10.0)
 
 
-def test_what_a_window_holds_runs_off() -> None:
+def test_the_count_of_a_window_expires() -> None:
     window = PeakWindow(10.0)
     window.add(1.0)
     window.add(2.0)

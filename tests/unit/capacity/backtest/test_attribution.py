@@ -1,4 +1,4 @@
-"""The main cause of an error, where something is known to be different in the run that was held out."""
+"""The main cause of an error, for runs with one known difference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from loadtest.capacity.backtest.attribution import Cause
 from loadtest.capacity.backtest.backtest import HeldOut, backtest
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, constant, fixed, measured
-from loadtest.endpoint.settings import Empirical
+from loadtest.endpoint.distributions import Empirical
 from loadtest.scenario.model import Scenario
 from tests.unit.analyze.rows import scenario
 from tests.unit.capacity.made import held_out
@@ -19,7 +19,7 @@ SERVICE = ["700ms", "1s", "1300ms"]
 WORK = Workload("poisson", measured(np.array([0.7, 1.0, 1.3] * 40)))
 
 
-def asked(rate: str, length: str = "150s", **endpoint: Any) -> Scenario:
+def scenario_with(rate: str, length: str = "150s", **endpoint: Any) -> Scenario:
     settings = {"workers": {"active": 3, "max": 3}, "service": SERVICE} | endpoint
     return scenario(endpoint=settings, load={"stages": [{"rate": rate, "for": length}]})
 
@@ -30,24 +30,26 @@ def cause(work: Workload, run: HeldOut, replicas: int = 39) -> Cause:
     return found
 
 
-def test_a_run_whose_arrivals_lie_unlike_most_says_so() -> None:
-    run = held_out(asked("2.4/s", "60s"), 3)
+def test_unusual_arrivals_are_the_cause() -> None:
+    run = held_out(scenario_with("2.4/s", "60s"), 3)
     found = cause(WORK, run)
     assert found.what is not None
     assert found.what.startswith(f"when its jobs arrived, {len(run.jobs)} of them where ")
     assert abs(found.remaining_error) < 0.2 * abs(found.error)
 
 
-def test_executions_that_took_longer_say_so() -> None:
-    found = cause(replace(WORK, service=measured(np.array([0.35, 0.5, 0.65] * 40))), held_out(asked("2/s"), 2))
+def test_longer_executions_are_the_cause() -> None:
+    found = cause(
+        replace(WORK, service=measured(np.array([0.35, 0.5, 0.65] * 40))), held_out(scenario_with("2/s"), 2)
+    )
     assert found.what is not None
     assert found.what.startswith("its executions, ")
     assert "where 500 ms were calibrated" in found.what
     assert abs(found.remaining_error) < 0.5 * abs(found.error)
 
 
-def test_takes_that_are_paced_otherwise_say_so() -> None:
-    paced = asked("2/s", service=["40ms", "60ms"], take_pause="1s")
+def test_a_different_take_pattern_is_the_cause() -> None:
+    paced = scenario_with("2/s", service=["40ms", "60ms"], take_pause="1s")
     handler = scenario(target={"handler": "handler.py"}, load=paced.resolved()["load"])
     work = replace(WORK, service=measured(np.array([0.04, 0.06] * 60)))
     found = cause(work, held_out(paced, 2, scenario=handler))
@@ -56,21 +58,21 @@ def test_takes_that_are_paced_otherwise_say_so() -> None:
     assert abs(found.remaining_error) < 0.5 * abs(found.error)
 
 
-def test_cold_starts_that_took_longer_say_so() -> None:
-    flex = asked("0.1/s", "3000s", workers={"active": 0, "max": 3}, cold_start="9s", revival=None)
+def test_longer_cold_starts_are_the_cause() -> None:
+    flex = scenario_with("0.1/s", "3000s", workers={"active": 0, "max": 3}, cold_start="9s", revival=None)
     work = replace(WORK, cold_start=Empirical.model_construct(values=(3.0,) * 10))
     found = cause(work, held_out(flex, 2))
     assert found.what == "its cold starts, 8.82 s on average where 3 s were calibrated"
 
 
-def test_where_nothing_of_the_run_explains_it_the_cause_is_not_known() -> None:
-    run = held_out(asked("2/s"), 2, setting=fixed(8))
+def test_the_cause_is_unknown_if_nothing_of_the_run_explains_the_error() -> None:
+    run = held_out(scenario_with("2/s"), 2, setting=fixed(8))
     found = cause(WORK, run)
     assert found.what is None
     assert found.own == ("arrivals", "executions", "dispatch")
 
 
-def test_what_is_near_needs_no_cause() -> None:
+def test_a_small_error_needs_no_cause() -> None:
     steady = scenario(
         endpoint={"workers": {"active": 1, "max": 1}, "service": "500ms"},
         load={"arrivals": "constant", "stages": [{"rate": "1/s", "for": "100s"}]},

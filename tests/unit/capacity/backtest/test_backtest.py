@@ -1,4 +1,4 @@
-"""Predictions of runs that were held out, against runs of the same model: how often they hold what they say."""
+"""Predictions of runs of the same model: the coverage of their intervals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 from loadtest.capacity.backtest.backtest import backtest
 from loadtest.capacity.calibration.calibrate import calibrate
-from loadtest.capacity.simulation.workload import ScalerConfig, WorkerConfig, measured, setting_of
+from loadtest.capacity.simulation.workload import WorkerConfig, measured, setting_of
+from loadtest.endpoint.settings import QueueDelay, RequestCount
 from loadtest.scenario.model import Scenario
 from tests.unit.analyze.rows import scenario
 from tests.unit.capacity.made import bursts, flexible, held_out, measured_run
@@ -21,16 +22,16 @@ _, WARM = calibrate([measured_run(flexible(workers={"active": 6, "max": 6}), STE
 BATCHES = {"stages": [{"rate": "3/s", "for": "20s"}, {"rate": "0.5/s", "for": "160s"}]}
 
 
-def asked(load: dict[str, Any] = BATCHES, **endpoint: Any) -> Scenario:
+def scenario_with(load: dict[str, Any] = BATCHES, **endpoint: Any) -> Scenario:
     settings = {"workers": {"active": 0, "max": 4}, "scaler": {"queue_delay": "1s"}} | endpoint
     return flexible(**settings).model_copy(update={"load": scenario(load=load).load})
 
 
-def test_what_was_measured_lies_in_the_interval_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_measured_figure_at_its_confidence() -> None:
     inside = {"delay_p50_ms": 0, "delay_p95_ms": 0, "throughput_per_s": 0, "worker_s": 0}
     errors = []
     for seed in range(30):
-        found = backtest(WORK, held_out(asked(), seed), seed, replicas=39)
+        found = backtest(WORK, held_out(scenario_with(), seed), seed, replicas=39)
         errors += [figure.error for figure in found.figures if figure.name != "delay_p50_ms"]
         for figure in found.figures:
             inside[figure.name] += bool(figure.in_interval)
@@ -38,15 +39,15 @@ def test_what_was_measured_lies_in_the_interval_as_often_as_it_says() -> None:
     assert abs(np.mean([error for error in errors if error is not None])) < 0.05
 
 
-def test_a_check_says_what_it_was_of() -> None:
-    found = backtest(WORK, held_out(asked(), 3, warnings=("The run is not sound.",)))
+def test_a_backtest_describes_its_run() -> None:
+    found = backtest(WORK, held_out(scenario_with(), 3, warnings=("The run is not sound.",)))
     assert (found.run, found.scenario, found.duration_s, found.replicas) == ("made-3", "made", 180, 199)
-    assert found.setting == WorkerConfig(0, 4, ScalerConfig(1.0), 5.0)
+    assert found.setting == WorkerConfig(0, 4, QueueDelay(queue_delay="1s"), 5.0)
     assert found.notes == ("The run is not sound.",)
 
 
 def test_a_calibration_from_few_times_gives_a_wider_interval() -> None:
-    run = held_out(asked({"stages": [{"rate": "1/s", "for": "150s"}]}, workers={"active": 3, "max": 3}), 1)
+    run = held_out(scenario_with({"stages": [{"rate": "1/s", "for": "150s"}]}, workers={"active": 3, "max": 3}), 1)
     widths = []
     for often in (1, 50):
         work = replace(WARM, service=measured(np.array([1.0, 2.0, 3.0] * often)))
@@ -57,34 +58,34 @@ def test_a_calibration_from_few_times_gives_a_wider_interval() -> None:
 
 def test_workers_of_an_endpoint_are_read_from_its_settings() -> None:
     by_count = flexible(workers={"active": 1, "max": 7}, scaler={"request_count": 3}, idle_timeout="2s").endpoint
-    assert setting_of(by_count) == WorkerConfig(1, 7, ScalerConfig(request_count=3), 2.0)
+    assert setting_of(by_count) == WorkerConfig(1, 7, RequestCount(request_count=3), 2.0)
 
 
-def test_what_was_not_measured_is_no_number() -> None:
-    figure = backtest(WORK, held_out(asked(), 1, workers=None), replicas=39).figures[3]
+def test_a_figure_that_was_not_measured_is_null() -> None:
+    figure = backtest(WORK, held_out(scenario_with(), 1, workers=None), replicas=39).figures[3]
     assert (figure.name, figure.measured, figure.error, figure.in_interval) == ("worker_s", None, None, None)
 
 
-def test_jobs_that_the_run_gave_up_are_told() -> None:
-    swamped = asked({"stages": [{"rate": "8/s", "for": "30s"}]}, workers={"active": 1, "max": 1})
+def test_a_note_names_jobs_that_the_run_gave_up() -> None:
+    swamped = scenario_with({"stages": [{"rate": "8/s", "for": "30s"}]}, workers={"active": 1, "max": 1})
     run = held_out(swamped.model_copy(update={"job_timeout": 20.0}), 1)
-    assert "end after patience or drain have" in " ".join(backtest(WARM, run, replicas=39).notes)
+    assert "end after the job timeout or the drain" in " ".join(backtest(WARM, run, replicas=39).notes)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"scenario": scenario(load={"model": "closed", "stages": [{"users": 3, "for": "10s"}]})}, "closed model"),
         ({"complete": False}, "it ended before its scenario did"),
         ({}, "no cold start was seen"),
     ],
 )
-def test_a_run_that_cannot_be_predicted_is_refused(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        backtest(WARM, held_out(asked(), 1, **changes))
+def test_a_run_that_cannot_be_predicted_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        backtest(WARM, held_out(scenario_with(), 1, **changes))
 
 
 def test_a_run_with_too_few_jobs_is_refused() -> None:
-    short = asked({"stages": [{"rate": "1/s", "for": "20s"}]})
+    short = scenario_with({"stages": [{"rate": "1/s", "for": "20s"}]})
     with pytest.raises(ValueError, match=r"jobs completed with a delay, a p95 needs 72"):
         backtest(WORK, held_out(short, 1))

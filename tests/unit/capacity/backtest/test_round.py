@@ -1,4 +1,4 @@
-"""What `make capacity` runs and what it takes as predicted."""
+"""The scenarios that `make capacity` runs, and when a prediction holds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from loadtest.scenario.loading.load import load_scenario
 FILE = Path(__file__).parents[4] / SCENARIO
 
 
-def test_what_is_held_out_differs_in_its_workers_and_in_nothing_that_jobs_and_starts_take() -> None:
+def test_held_out_scenarios_differ_in_their_workers_alone() -> None:
     known = load_scenario(FILE).endpoint
     for name, changes in HELD_OUT.items():
         endpoint = load_scenario(FILE, [f"name={name}", *changes]).endpoint
@@ -35,6 +35,8 @@ def test_what_is_held_out_differs_in_its_workers_and_in_nothing_that_jobs_and_st
         ("worker_s", 109.0, None, None, False),
     ],
 )
-def test_what_holds(name: str, predicted: float, measured: float | None, inside: bool | None, holds: bool) -> None:
+def test_a_round_holds_if_its_figures_are_in_their_intervals(
+    name: str, predicted: float, measured: float | None, inside: bool | None, holds: bool
+) -> None:
     figure = FigureCheck(name, Estimate(predicted, 0, 0), measured, None, inside)
     assert Outcome("burst", figure).holds is holds

@@ -1,4 +1,4 @@
-"""From a run to what a simulation needs, on runs whose truth is known."""
+"""Calibrations of runs whose truth is known."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import pytest
 
 from loadtest.analyze.jobs import jobs_of
 from loadtest.capacity.calibration.calibrate import MeasuredRun, calibrate
-from loadtest.capacity.simulation.workload import mean_s
 from loadtest.traffic.settings import Gamma
 from tests.unit.analyze.rows import START_AT, job, samples, scenario
 from tests.unit.capacity.made import bursts, flexible, measured_run
 
 
 @pytest.mark.parametrize("threshold", [{"request_count": 1}, {"queue_delay": "2s"}])
-def test_what_the_endpoint_was_given_is_what_is_found(threshold: dict[str, object]) -> None:
+def test_a_calibration_finds_the_settings_of_the_endpoint(threshold: dict[str, object]) -> None:
     found, work = calibrate([measured_run(flexible(scaler=threshold), bursts(80))])
     assert found.execution_ms.mean == pytest.approx(1500, rel=0.05)
     assert found.execution_mean_ms.low < 1500 < found.execution_mean_ms.high
@@ -25,13 +24,13 @@ def test_what_the_endpoint_was_given_is_what_is_found(threshold: dict[str, objec
     assert found.dispatch_ms.max == 0
     assert found.missing == ()
     assert work.cold_start is not None
-    assert mean_s(work.cold_start) == pytest.approx(9, rel=0.05)
+    assert work.cold_start.mean_s() == pytest.approx(9, rel=0.05)
     assert work.revival is not None
     assert work.revival.within == 60
     assert (found.arrivals, found.gap_variation) == ("poisson", 1.0)
 
 
-def test_what_no_run_showed_is_named_with_the_scenario_that_would_measure_it() -> None:
+def test_a_missing_measurement_names_the_scenario_that_would_measure_it() -> None:
     warm = flexible(workers={"active": 3, "max": 3})
     found, work = calibrate([measured_run(warm, bursts(80))])
     assert [each.what for each in found.missing] == ["cold start time", "revival time"]
@@ -45,7 +44,7 @@ def test_what_no_run_showed_is_named_with_the_scenario_that_would_measure_it() -
     assert (never.missing, never.notes) == ((), ())
 
 
-def test_runs_are_put_together() -> None:
+def test_several_runs_are_calibrated_together() -> None:
     warm, cold = flexible(workers={"active": 3, "max": 3}), flexible()
     found, work = calibrate([measured_run(cold, bursts(30)), measured_run(warm, bursts(60))], Gamma(gamma_cv=3))
     assert found.jobs == 180
@@ -53,7 +52,7 @@ def test_runs_are_put_together() -> None:
     assert (found.arrivals, found.gap_variation) == ("gamma, CV 3", 3)
 
 
-def test_failures_count_and_their_time_too() -> None:
+def test_failed_jobs_count_with_their_execution_time() -> None:
     found, _ = calibrate([measured_run(flexible(failure_rate="30 %"), bursts(80))])
     assert found.failure_rate == pytest.approx(0.3, abs=0.1)
     assert found.jobs == 160
@@ -63,10 +62,10 @@ def test_a_delay_that_even_idle_workers_have_is_dispatch() -> None:
     rows = [job(seq, float(seq), delay_ms=90 + seq % 20, finished_at=START_AT + seq + 0.4) for seq in range(200)]
     found, work = calibrate([MeasuredRun("made", scenario(), jobs_of(samples(*rows)))])
     assert found.dispatch_ms.mean == pytest.approx(99.5, abs=1)
-    assert mean_s(work.dispatch) == pytest.approx(0.0995, abs=0.001)
+    assert work.dispatch.mean_s() == pytest.approx(0.0995, abs=0.001)
 
 
-def test_of_another_s_endpoint_the_default_threshold_is_taken_off_and_that_is_said() -> None:
+def test_starts_of_a_remote_endpoint_lose_the_default_threshold_and_a_note_says_so() -> None:
     at_s = bursts(80)
     there = measured_run(flexible(scaler={"queue_delay": "4s"}), at_s)
     remote = scenario(target="https://api.runpod.ai/v2/x", ceilings={"jobs": 10})
@@ -75,7 +74,7 @@ def test_of_another_s_endpoint_the_default_threshold_is_taken_off_and_that_is_sa
     assert "queue delay of 4 s" in " ".join(found.notes)
 
 
-def test_of_users_who_wait_poisson_is_assumed_and_that_is_said() -> None:
+def test_a_closed_load_is_assumed_to_be_poisson_and_a_note_says_so() -> None:
     run = measured_run(flexible(), bursts(80))
     closed = scenario(load={"model": "closed", "stages": [{"users": 3, "for": "10s"}]})
     found, _ = calibrate([MeasuredRun("made", closed, run.jobs)])

@@ -12,7 +12,7 @@ from loadtest.capacity.calibration.usl import throughput
 from tests.unit.analyze.rows import START_AT, job, samples, scenario
 
 
-def test_a_run_is_a_point_of_workers_at_work_and_jobs_done() -> None:
+def test_a_run_is_a_point_of_busy_workers_and_jobs_done() -> None:
     rows = [job(seq, seq * 0.5, delay_ms=0, execution_ms=2000) for seq in range(200)]
     found = point("made", jobs_of(samples(*rows)))
     assert found is not None
@@ -20,7 +20,7 @@ def test_a_run_is_a_point_of_workers_at_work_and_jobs_done() -> None:
     assert found.done_per_s == pytest.approx(2, rel=0.03)
 
 
-def test_a_run_that_tells_no_time_is_no_point() -> None:
+def test_a_run_without_execution_times_gives_no_point() -> None:
     assert point("made", jobs_of(samples(*(job(seq, float(seq), execution_ms=None) for seq in range(3))))) is None
     assert point("made", jobs_of(samples(job(0, 0.0)))) is None
 
@@ -37,17 +37,17 @@ def test_the_law_is_found_through_points_that_follow_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("busy", "said"),
+    ("busy", "output"),
     [
         ([2.0], "here are 1 with 1"),
         ([2.0, 3.0, 4.0], "here are 3 with 3"),
         ([2.0, 2.2, 1.9, 5.0], "here are 4 with 2"),
     ],
 )
-def test_what_is_missing_for_a_law_is_said(busy: list[float], said: str) -> None:
+def test_a_missing_law_names_the_runs_to_add(busy: list[float], output: str) -> None:
     found = scalability([Point("made", each, each) for each in busy])
     assert found.law is None
-    assert said in found.missing
+    assert output in found.missing
 
 
 def test_a_calibration_holds_the_law_through_its_runs() -> None:

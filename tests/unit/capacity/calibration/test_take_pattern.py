@@ -1,4 +1,4 @@
-"""How workers pace their takes: found in runs whose truth is known, and simulated."""
+"""How workers pace their takes: estimated from runs whose truth is known, and simulated."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ from loadtest.capacity.calibration.take_pattern import NONE_SEEN, Source, estima
 from loadtest.capacity.planning.objective import ObjectiveStatus
 from loadtest.capacity.planning.optimizer import Problem
 from loadtest.capacity.planning.plan import plan
-from loadtest.capacity.queueing_formulas import analytic_estimate
+from loadtest.capacity.queueing_formulas import QueueModel, analytic_estimate
 from loadtest.capacity.simulation.predict import SimulationBudget, predict, replications, settles
 from loadtest.capacity.simulation.simulate import can_reach_steady_state, replication
 from loadtest.capacity.simulation.workload import (
-    ScalerConfig,
     WorkerConfig,
     Workload,
     constant,
     endpoint_settings,
     fixed,
-    mean_s,
     measured,
 )
-from loadtest.endpoint.settings import LogNormal
+from loadtest.endpoint.distributions import LogNormal
+from loadtest.endpoint.settings import QueueDelay
 from loadtest.endpoint.take_pause import TakePause
 from loadtest.scenario.gates import parse_gate
 from loadtest.scenario.model import Scenario
@@ -37,7 +36,7 @@ SECOND = TakePause.model_construct(duration=1.0, blocking_handler=False)
 SHORT = Workload("poisson", constant(0.05), take_pause=SECOND)
 
 
-def asked(service: object, take_pause: object, workers: int = 2) -> Scenario:
+def scenario_with(service: object, take_pause: object, workers: int = 2) -> Scenario:
     return scenario(
         endpoint={"workers": {"active": workers, "max": workers}, "service": service, "take_pause": take_pause}
     )
@@ -45,7 +44,7 @@ def asked(service: object, take_pause: object, workers: int = 2) -> Scenario:
 
 def made(service: object, take_pause: object, rate_per_s: float, jobs: int = 150) -> JobColumns:
     at_s = np.cumsum(np.random.default_rng(4).exponential(1 / rate_per_s, jobs)).tolist()
-    return jobs_of(table_of(asked(service, take_pause), at_s))
+    return jobs_of(table_of(scenario_with(service, take_pause), at_s))
 
 
 SHORT_TIMES = ["40ms", "60ms", "110ms"]
@@ -65,20 +64,20 @@ def test_a_pause_shows_in_the_takes_that_jobs_waited_for(
     service: object, take_pause: object, rate_per_s: float, blocked: bool
 ) -> None:
     found = estimate_pattern([(ELSEWHERE, made(service, take_pause, rate_per_s))])
-    lasts = asked(service, take_pause).endpoint.take_pause.duration
+    lasts = scenario_with(service, take_pause).endpoint.take_pause.duration
     assert found.evidence is Source.SEEN
     assert (found.pause_s, found.blocked) == (pytest.approx(lasts, abs=0.002), blocked)
     assert found.waited_for >= 20
 
 
 @pytest.mark.parametrize("service", [SHORT_TIMES, LONG_TIMES, "1s"])
-def test_workers_that_take_the_next_job_at_once_have_none(service: object) -> None:
-    busy = 2 * 0.8 / mean_s(asked(service, "0s").endpoint.service_time)
+def test_workers_that_take_the_next_job_at_once_have_no_pause(service: object) -> None:
+    busy = 2 * 0.8 / scenario_with(service, "0s").endpoint.service_time.mean_s()
     found = estimate_pattern([(HANDLER, made(service, "0s", busy))])
     assert (found.pause_s, found.evidence) == (0.0, Source.SEEN)
 
 
-def test_where_too_few_jobs_waited_the_sdk_does_as_its_source_says_unless_takes_speak_against_it() -> None:
+def test_the_sdk_s_pause_is_assumed_if_too_few_jobs_waited_unless_takes_contradict_it() -> None:
     quiet = made(SHORT_TIMES, "0s", 0.02)
     assert estimate_pattern([(ELSEWHERE, quiet)]) == NONE_SEEN
     found = estimate_pattern([(HANDLER, quiet)])
@@ -88,7 +87,7 @@ def test_where_too_few_jobs_waited_the_sdk_does_as_its_source_says_unless_takes_
     assert estimate_pattern([(HANDLER, made(SHORT_TIMES, "0s", 0.5))]) == NONE_SEEN
 
 
-def test_a_job_that_met_the_pause_tells_nothing_of_dispatch() -> None:
+def test_a_job_that_met_the_pause_does_not_count_as_dispatch() -> None:
     jobs = made(SHORT_TIMES, "1s", 1.2)
     found, work = calibrate([MeasuredRun("made", HANDLER, jobs)])
     assert (found.dispatch_ms.p50, work.take_pause.duration) == (0, pytest.approx(1.0, abs=0.002))
@@ -97,11 +96,11 @@ def test_a_job_that_met_the_pause_tells_nothing_of_dispatch() -> None:
     assert found.execution_mean_ms.value == pytest.approx(70, abs=10)
 
 
-def test_settings_of_simulated_workers_are_taken_as_they_stand() -> None:
-    paced = asked(SHORT_TIMES, "1s")
+def test_the_pause_of_simulated_workers_is_read_from_settings() -> None:
+    paced = scenario_with(SHORT_TIMES, "1s")
     found, _ = calibrate([MeasuredRun("made", paced, made(SHORT_TIMES, "1s", 1.2))])
     assert (found.pattern.pause_s, found.pattern.evidence) == (1.0, Source.SETTINGS)
-    plain = asked(SHORT_TIMES, "0s")
+    plain = scenario_with(SHORT_TIMES, "0s")
     both, work = calibrate(
         [MeasuredRun("a", paced, made(SHORT_TIMES, "1s", 1.2)), MeasuredRun("b", plain, made(SHORT_TIMES, "0s", 1.2))]
     )
@@ -118,20 +117,20 @@ def test_short_jobs_wait_as_if_each_took_the_whole_pause() -> None:
     assert short.billed_s == long.billed_s
 
 
-def test_what_limits_workers_is_how_long_they_are_occupied() -> None:
-    assert mean_s(SHORT.occupancy) == 1.0
-    assert mean_s(Workload("poisson", measured(np.array([0.5, 1.5])), take_pause=SECOND).occupancy) == 1.5
+def test_occupancy_includes_the_rest_of_the_pause() -> None:
+    assert SHORT.occupancy.mean_s() == 1.0
+    assert Workload("poisson", measured(np.array([0.5, 1.5])), take_pause=SECOND).occupancy.mean_s() == 1.5
     distribution = LogNormal.model_construct(median=0.5, sigma=0.5)
     rng = np.random.default_rng(1)
     drawn = np.ceil(0.5 * np.exp(0.5 * rng.standard_normal(200_000)))
-    assert mean_s(Workload("poisson", distribution, take_pause=SECOND).occupancy) == pytest.approx(
+    assert Workload("poisson", distribution, take_pause=SECOND).occupancy.mean_s() == pytest.approx(
         drawn.mean(), abs=0.01
     )
     assert SHORT.occupancy is not SHORT.service
     assert Workload("poisson", constant(0.05)).occupancy == constant(0.05)
-    question = Problem(parse_gate("delay p95 < 1s"), SHORT)
-    assert question.limit_per_s(fixed(4)) == 4.0
-    assert question.min_stable_workers(2.5) == 3
+    problem = Problem(parse_gate("delay p95 < 1s"), SHORT)
+    assert problem.limit_per_s(fixed(4)) == 4.0
+    assert problem.min_stable_workers(2.5) == 3
     assert not settles(SHORT, fixed(2), 2.0)
     assert not can_reach_steady_state(SHORT, fixed(2), 1.99)
     found = predict(SHORT, fixed(2), 1.0, replications(SHORT, fixed(2), 1.0, SimulationBudget(4, 1000)))
@@ -139,17 +138,17 @@ def test_what_limits_workers_is_how_long_they_are_occupied() -> None:
     assert found.utilisation.value == pytest.approx(0.5, abs=0.03)
 
 
-def test_the_vendor_s_rule_goes_by_execution_and_the_formulas_by_occupied_time() -> None:
-    found = analytic_estimate(4, 2.0, 1.0, 1.0, 0.0, execution_s=0.05)
+def test_the_vendor_s_rule_uses_executions_and_the_formulas_occupied_time() -> None:
+    found = analytic_estimate(QueueModel(4, 2.0, 1.0, 1.0, 0.0), 2.0, 0.05)
     assert (found.vendor_workers, found.vendor_load, found.offered_load) == (1, pytest.approx(0.1), 2.0)
 
 
-def test_a_plan_needs_workers_for_the_pauses() -> None:
+def test_a_plan_includes_workers_for_the_pauses() -> None:
     calibration, work = calibrate([MeasuredRun("made", HANDLER, made(SHORT_TIMES, "1s", 1.2))])
-    question = Problem(
+    problem = Problem(
         parse_gate("delay p95 < 1s"), work, look=SimulationBudget(3, 1000), confirm=SimulationBudget(4, 1500)
     )
-    found = plan(question, calibration, 2.0)
+    found = plan(problem, calibration, 2.0)
     assert found.answer.prediction.setting == fixed(4)
     assert found.curves.vendor.standing is ObjectiveStatus.NOT_MET
     assert found.curves.limit_per_s == pytest.approx(4, rel=0.01)
@@ -158,5 +157,5 @@ def test_a_plan_needs_workers_for_the_pauses() -> None:
 def test_flex_workers_that_would_stop_in_their_pause_are_refused() -> None:
     work = Workload("poisson", constant(0.05), cold_start=constant(3.0), take_pause=SECOND)
     with pytest.raises(ValueError, match=r"idle timeout of 500ms stops workers in the pause of 1\.00 s"):
-        endpoint_settings(work, WorkerConfig(0, 2, ScalerConfig(), 0.5))
+        endpoint_settings(work, WorkerConfig(0, 2, QueueDelay(), 0.5))
     assert endpoint_settings(work, WorkerConfig(0, 2)).take_pause == SECOND

@@ -1,4 +1,4 @@
-"""Searches, held to what trying every number gives."""
+"""Searches, compared with trying every number."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from loadtest.capacity.planning.optimizer import (
     min_flex_workers,
     smallest_true,
 )
-from loadtest.capacity.queueing_formulas import wait_percentile_s
+from loadtest.capacity.queueing_formulas import QueueModel
 from loadtest.capacity.simulation.predict import SimulationBudget
 from loadtest.capacity.simulation.workload import (
-    ScalerConfig,
     WorkerConfig,
     Workload,
     constant,
@@ -27,39 +26,40 @@ from loadtest.capacity.simulation.workload import (
     measured,
     revival,
 )
+from loadtest.endpoint.settings import QueueDelay, RequestCount
 from loadtest.scenario.gates import parse_gate
 
 EXPONENTIAL = measured(-np.log1p(-(np.arange(2000) + 0.5) / 2000))
 WORK = Workload("poisson", EXPONENTIAL, constant(3.0), revival(constant(0.5), 60.0))
 
 
-def question(slo: str, work: Workload = WORK) -> Problem:
+def problem_for(slo: str, work: Workload = WORK) -> Problem:
     return Problem(parse_gate(slo), work, 0.001, SimulationBudget(4, 1000), SimulationBudget(4, 1500))
 
 
 @pytest.mark.parametrize("truth", [1, 2, 3, 7, 8, 9, 33, 64])
-def test_the_least_that_holds_is_found_in_few_steps(truth: int) -> None:
-    asked: list[int] = []
+def test_smallest_true_finds_the_least_in_few_steps(truth: int) -> None:
+    problem: list[int] = []
 
     def holds(n: int) -> bool:
-        asked.append(n)
+        problem.append(n)
         return n >= truth
 
     assert smallest_true(holds, 1, 64) == truth
-    assert len(asked) == len(set(asked)) <= 13
+    assert len(problem) == len(set(problem)) <= 13
     assert smallest_true(lambda n: False, 1, 64) is None
     assert smallest_true(lambda n: True, 5, 4) is None
 
 
 @pytest.mark.parametrize(("slo", "rate_per_s"), [("delay p95 < 500ms", 3.0), ("delay p95 < 3s", 5.0)])
-def test_the_least_workers_are_those_that_trying_each_number_finds(slo: str, rate_per_s: float) -> None:
-    asked = question(slo)
-    tried = next(workers for workers in range(1, 64) if asked.meets(fixed(workers), rate_per_s))
-    assert min_active_workers(asked, rate_per_s) == tried > rate_per_s
+def test_the_fewest_workers_are_those_found_by_trying_each_number(slo: str, rate_per_s: float) -> None:
+    problem = problem_for(slo)
+    tried = next(workers for workers in range(1, 64) if problem.meets(fixed(workers), rate_per_s))
+    assert min_active_workers(problem, rate_per_s) == tried > rate_per_s
 
 
 @pytest.mark.parametrize("seen", [[3.0], [0.5, 0.7], [1.0, 1.0], [2.0, 0.1, 0.4], [0.1, 0.2, 0.3, 0.4, 0.6]])
-def test_the_least_upper_end_is_what_trying_the_rest_finds(seen: list[float]) -> None:
+def test_the_lowest_upper_bound_is_that_found_by_trying_all_rests(seen: list[float]) -> None:
     rest = 5 - len(seen)
     tried = min(estimate([*seen, *([each] * rest)]).high for each in np.linspace(0, 3, 3001))
     assert min_upper_bound(seen, 5) == pytest.approx(tried, abs=1e-3)
@@ -67,25 +67,25 @@ def test_the_least_upper_end_is_what_trying_the_rest_finds(seen: list[float]) ->
     assert all(estimate([*seen, *each]).high >= min_upper_bound(seen, 5) - 1e-9 for each in drawn)
 
 
-def test_flex_workers_stand_in_for_active_ones_where_a_start_is_quick() -> None:
-    asked = question("delay p95 < 5s")
-    found = min_flex_workers(asked, 3.0, ScalerConfig(request_count=1), 5.0, 16)
+def test_flex_workers_replace_active_ones_if_a_start_is_quick() -> None:
+    problem = problem_for("delay p95 < 5s")
+    found = min_flex_workers(problem, 3.0, RequestCount(request_count=1), 5.0, 16)
     assert found is not None
     assert found.active < 4 <= found.max_workers
-    assert asked.meets(found, 3.0)
+    assert problem.meets(found, 3.0)
 
 
-def test_flex_workers_that_start_too_slowly_leave_it_to_the_active_ones() -> None:
+def test_active_workers_are_needed_if_flex_ones_start_too_slowly() -> None:
     slow = Workload("poisson", EXPONENTIAL, constant(60.0))
-    asked = question("delay p99 < 1s", slow)
-    found = min_flex_workers(asked, 0.02, ScalerConfig(), 1.0, 8)
+    problem = problem_for("delay p99 < 1s", slow)
+    found = min_flex_workers(problem, 0.02, QueueDelay(), 1.0, 8)
     assert found is not None
     assert found.active >= 1
 
 
-def test_options_are_ordered_by_what_they_bill() -> None:
-    alternatives = Alternatives((ScalerConfig(1.0),), (1.0, 60.0), 8)
-    options = flexible_options(question("delay p95 < 5s"), 2.0, alternatives)
+def test_options_are_ordered_by_billed_workers() -> None:
+    alternatives = Alternatives((QueueDelay(queue_delay="1s"),), (1.0, 60.0), 8)
+    options = flexible_options(problem_for("delay p95 < 5s"), 2.0, alternatives)
     found = cheapest_first([option for option in options if option is not None])
     billed = [each.prediction.billed_workers.value for each in found if each.prediction.billed_workers]
     assert len(billed) == 2
@@ -93,22 +93,22 @@ def test_options_are_ordered_by_what_they_bill() -> None:
     assert all(each.standing is ObjectiveStatus.MET for each in found)
 
 
-def test_the_highest_rate_is_met_and_a_little_more_is_not() -> None:
-    asked = question("delay p95 < 1s")
-    rate_per_s = highest_rate(asked, fixed(4))
+def test_the_highest_rate_is_met_and_1_percent_more_is_not() -> None:
+    problem = problem_for("delay p95 < 1s")
+    rate_per_s = highest_rate(problem, fixed(4))
     assert rate_per_s is not None
-    assert asked.meets(fixed(4), rate_per_s)
-    assert not asked.meets(fixed(4), rate_per_s * 1.01)
-    assert highest_rate(question("delay p95 < 1ms", always_cold(WORK)), WorkerConfig(0, 4)) is None
+    assert problem.meets(fixed(4), rate_per_s)
+    assert not problem.meets(fixed(4), rate_per_s * 1.01)
+    assert highest_rate(problem_for("delay p95 < 1ms", always_cold(WORK)), WorkerConfig(0, 4)) is None
 
 
 def always_cold(work: Workload) -> Workload:
-    """The same work without revivals, so that each start is cold."""
+    """Return the same work without revivals, so that each start is cold."""
     return Workload(work.arrivals, work.service, work.cold_start)
 
 
 @pytest.mark.parametrize(
-    ("slo", "said"),
+    ("slo", "message"),
     [
         ("execution p95 < 2s", "does not depend on the number of workers"),
         ("errors < 1 %", "does not depend on the number of workers"),
@@ -116,21 +116,21 @@ def always_cold(work: Workload) -> Workload:
         ("delay p95 < 2s of runsync", "leave out what follows the limit"),
     ],
 )
-def test_an_objective_that_cannot_be_simulated_is_refused(slo: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_an_objective_that_cannot_be_simulated_is_refused(slo: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         validate_objective(parse_gate(slo))
 
 
 def test_close_to_the_cliff_the_delay_is_that_of_the_settled_queue() -> None:
-    asked = Problem(parse_gate("delay p95 < 1h"), WORK, None, SimulationBudget(2, 100), SimulationBudget(10, 100))
-    found = asked.judged(fixed(4), 3.7).prediction.delay_ms
+    problem = Problem(parse_gate("delay p95 < 1h"), WORK, None, SimulationBudget(2, 100), SimulationBudget(10, 100))
+    found = problem.evaluate(fixed(4), 3.7).prediction.delay_ms
     assert found is not None
-    assert found.p95.low <= wait_percentile_s(4, 3.7, 1.0, 0.95) * 1000 <= found.p95.high
+    assert found.p95.low <= QueueModel(4, 3.7, 1.0).wait_percentile_s(0.95) * 1000 <= found.p95.high
 
 
-def test_what_would_take_too_long_to_settle_cannot_be_told() -> None:
-    asked = Problem(parse_gate("delay p95 < 1h"), WORK, None, SimulationBudget(2, 100), SimulationBudget(2, 100))
-    almost_full = asked.judged(fixed(1), 0.995)
+def test_a_queue_that_settles_too_slowly_has_no_verdict() -> None:
+    problem = Problem(parse_gate("delay p95 < 1h"), WORK, None, SimulationBudget(2, 100), SimulationBudget(2, 100))
+    almost_full = problem.evaluate(fixed(1), 0.995)
     assert almost_full.standing is ObjectiveStatus.CANNOT_TELL
-    assert not asked.meets(fixed(1), 0.995)
-    assert asked.judged(fixed(1), 0.5).standing is ObjectiveStatus.MET
+    assert not problem.meets(fixed(1), 0.995)
+    assert problem.evaluate(fixed(1), 0.5).standing is ObjectiveStatus.MET

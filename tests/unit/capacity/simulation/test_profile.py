@@ -1,15 +1,16 @@
-"""A day of parts, each settled at its own rate: what holds of it whatever is drawn."""
+"""A day of parts, each settled at its own rate: properties of any draw."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from loadtest.capacity.queueing_formulas import mean_wait_s
+from loadtest.capacity.queueing_formulas import QueueModel
 from loadtest.capacity.simulation.arrivals import Process, peak, profile
 from loadtest.capacity.simulation.predict import Prediction, SimulationBudget, predict, replications, settles
 from loadtest.capacity.simulation.simulate import can_reach_steady_state, jobs_for_steady_state, replication
-from loadtest.capacity.simulation.workload import ScalerConfig, WorkerConfig, Workload, constant, fixed, measured
+from loadtest.capacity.simulation.workload import WorkerConfig, Workload, constant, fixed, measured
+from loadtest.endpoint.settings import RequestCount
 
 EXPONENTIAL = measured(-np.log1p(-(np.arange(20_000) + 0.5) / 20_000))
 
@@ -38,7 +39,7 @@ def test_a_flat_day_is_poisson() -> None:
 def test_the_delay_of_two_parts_is_their_mixture_by_jobs() -> None:
     found = predicted(profile([1, 2]))
     assert found.delay_ms is not None
-    slow, fast = (mean_wait_s(5, rate, 1.0) * 1000 for rate in (2.0, 4.0))
+    slow, fast = (QueueModel(5, rate, 1.0).mean_wait_s * 1000 for rate in (2.0, 4.0))
     mixture = (slow + 2 * fast) / 3
     assert found.delay_ms.mean.value == pytest.approx(mixture, rel=0.12)
     assert found.delay_ms.mean.low * 0.97 <= mixture <= found.delay_ms.mean.high * 1.03
@@ -47,13 +48,13 @@ def test_the_delay_of_two_parts_is_their_mixture_by_jobs() -> None:
     assert found.billed_workers.value == pytest.approx(5)
 
 
-def test_a_part_without_jobs_costs_what_its_idle_workers_do() -> None:
+def test_a_part_without_jobs_bills_its_idle_workers() -> None:
     work = Workload(profile([0, 1]), constant(1.0))
     run = replication(work, fixed(3), 1.0, 2000, 1)
     assert run.billed_s == pytest.approx(3 * run.window_s)
     assert run.busy_s == pytest.approx(run.window_s, rel=0.1)
     assert len(run) == pytest.approx(run.window_s, rel=0.1)
-    flexible = WorkerConfig(0, 5, ScalerConfig(request_count=1), 5.0)
+    flexible = WorkerConfig(0, 5, RequestCount(request_count=1), 5.0)
     assert replication(Workload(profile([0, 1]), constant(1.0), constant(3.0)), flexible, 1.0, 2000, 1).up_s > 0
 
 

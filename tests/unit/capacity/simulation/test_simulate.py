@@ -1,4 +1,4 @@
-"""The simulation: exact times of small stories, and what queueing theory and another simulator say of large ones."""
+"""The simulation: exact times of small examples; queueing theory and another simulator for large ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from loadtest.capacity.simulation.simulate import (
     workers_up_at,
 )
 from loadtest.capacity.simulation.workload import (
-    ScalerConfig,
     WorkerConfig,
     Workload,
     constant,
@@ -32,16 +31,17 @@ from loadtest.capacity.simulation.workload import (
     measured,
     revival,
 )
-from loadtest.endpoint.settings import LogNormal
+from loadtest.endpoint.distributions import LogNormal
+from loadtest.endpoint.settings import RequestCount
 from loadtest.traffic.settings import Gamma, Trace
 
 EXPONENTIAL = measured(-np.log1p(-(np.arange(20_000) + 0.5) / 20_000))
 """Exponential with mean one: values at the middles of equally likely intervals."""
-ON_DEMAND = WorkerConfig(0, 2, ScalerConfig(request_count=1), idle_timeout_s=5.0)
+ON_DEMAND = WorkerConfig(0, 2, RequestCount(request_count=1), idle_timeout_s=5.0)
 STORY = Workload("poisson", constant(2.0), constant(10.0), revival(constant(0.5), 60.0))
 
 
-def test_a_start_is_billed_from_its_begin_and_rounded_up_at_its_stop() -> None:
+def test_a_worker_is_billed_from_its_start_to_its_stop_rounded_up() -> None:
     jobs, workers = simulate_jobs(endpoint_settings(STORY, ON_DEMAND), np.array([0.0, 77.0, 200.0]), 1)
     assert [job.taken_at for job in jobs] == [10.0, 77.5, 210.0]
     assert starts(jobs, workers).tolist() == [COLD, REVIVED, COLD]
@@ -55,7 +55,7 @@ def test_workers_are_up_from_their_start_to_their_stop() -> None:
     assert workers_up_at(workers, np.array([0.0, 16.9, 17.1, 77.0, 78.5, 99.0])).tolist() == [1, 1, 0, 1, 2, 0]
 
 
-def test_what_lies_outside_the_window_is_not_paid_in_it() -> None:
+def test_time_outside_the_window_is_not_billed_in_it() -> None:
     _, workers = simulate_jobs(endpoint_settings(STORY, ON_DEMAND), np.array([0.0, 77.0, 200.0]), 1)
     assert uptime_and_billed_s(workers, 10.0, 80.0) == (7 + 3, 7 + 3)
     assert uptime_and_billed_s(workers, 20.0, 70.0) == (0, 0)
@@ -67,18 +67,18 @@ def test_only_the_job_that_waited_for_the_start_is_cold() -> None:
     assert starts(jobs, workers).tolist() == [COLD, WARM, COLD, WARM]
 
 
-def test_without_flex_workers_nothing_is_cold_and_all_is_paid() -> None:
+def test_workers_that_always_run_are_never_cold_and_always_billed() -> None:
     run = replication(STORY, fixed(3), 1.0, 1000, 1)
     assert set(run.start.tolist()) == {WARM}
     assert run.billed_s == run.up_s == pytest.approx(3 * run.window_s)
 
 
 def test_flex_workers_without_a_known_cold_start_are_refused() -> None:
-    with pytest.raises(ValueError, match="cold start takes is not known"):
+    with pytest.raises(ValueError, match="time of a cold start is unknown"):
         predicted(Workload("poisson", constant(1.0)), ON_DEMAND, 0.5, SimulationBudget(2, 100))
 
 
-def test_dispatch_and_overhead_come_on_top() -> None:
+def test_dispatch_and_overhead_are_added() -> None:
     work = Workload("constant", constant(1.0), dispatch=constant(0.1), overhead=constant(0.3))
     found = predicted(work, fixed(2), 1.0, SimulationBudget(2, 500))
     assert found.delay_ms is not None
@@ -89,17 +89,17 @@ def test_dispatch_and_overhead_come_on_top() -> None:
     assert found.waits.value == 0
 
 
-def test_the_same_seed_gives_the_same_and_another_something_else() -> None:
+def test_the_same_seed_gives_the_same_replication_and_another_seed_another() -> None:
     one, same, other = (predicted(STORY, fixed(3), 1.2, SimulationBudget(3, 500, seed)) for seed in (1, 1, 9))
     assert one == same != other
 
 
-def test_what_never_settles_gets_no_numbers() -> None:
+def test_a_queue_that_never_settles_has_no_figures() -> None:
     found = predicted(STORY, fixed(3), 1.5, SimulationBudget())
     assert (found.offered_load, found.settles, found.delay_ms, found.cost_per_hour) == (3.0, False, None, None)
 
 
-def test_the_busiest_settings_pay_for_what_they_use() -> None:
+def test_busy_settings_bill_the_offered_load() -> None:
     found = predicted(STORY, fixed(4), 1.5, SimulationBudget(3, 2000), price=0.001)
     assert found.cost_per_hour is not None
     assert found.cost_per_1000_jobs is not None

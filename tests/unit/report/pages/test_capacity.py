@@ -17,9 +17,10 @@ from loadtest.capacity.calibration.calibrate import MissingMeasurement, calibrat
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.planning.objective import ObjectiveStatus
 from loadtest.capacity.planning.optimizer import Alternatives, Problem
-from loadtest.capacity.planning.plan import BacktestReport, Plan, RejectedOption, plan
+from loadtest.capacity.planning.plan import BacktestReport, Plan, RejectedOption, encode_plan, plan
 from loadtest.capacity.simulation.predict import SimulationBudget
-from loadtest.capacity.simulation.workload import ScalerConfig, fixed, mean_s
+from loadtest.capacity.simulation.workload import fixed
+from loadtest.endpoint.settings import QueueDelay, RequestCount
 from loadtest.report.pages.capacity import capacity_html, checked_html
 from loadtest.report.pages.glossary import PLAN_TERMS, TERMS
 from loadtest.report.terminal.backtest import error_text
@@ -45,8 +46,8 @@ def planned(slo: str = "delay p95 < 2s", price: float | None = 0.001, **options:
 
 @pytest.fixture(scope="module")
 def made() -> tuple[Plan, Page, str]:
-    found = planned(alternatives=Alternatives((ScalerConfig(request_count=1),), (5.0, 60.0), 8))
-    left_out = (RejectedOption(ScalerConfig(9.0), 30.0, "not met up to 8 workers"),)
+    found = planned(alternatives=Alternatives((RequestCount(request_count=1),), (5.0, 60.0), 8))
+    left_out = (RejectedOption(QueueDelay(queue_delay="9s"), 30.0, "not met up to 8 workers"),)
     found = msgspec.structs.replace(found, checks=(CHECK,), left_out=left_out)
     source = capacity_html(found)
     return found, Page(source), source
@@ -62,7 +63,7 @@ def numbers(value: Any) -> Iterator[str]:
 
 def test_every_figure_on_the_page_stands_in_the_file(made: tuple[Plan, Page, str]) -> None:
     found, page, _ = made
-    written = set(numbers(json.loads(msgspec.json.encode(found)))) | {""}
+    written = set(numbers(json.loads(encode_plan(found)))) | {""}
     shown = [value for figures in page.figures.values() for value in figures]
     assert len(shown) > 100
     assert [value for value in shown if value not in written] == []
@@ -170,7 +171,7 @@ def test_the_vendor_s_own_example_takes_more_than_its_rule_and_the_page_says_why
     run = measured_run(scenario(endpoint={"workers": {"active": 9, "max": 9}, "service": "30s"}), at_s)
     jobs = replace(run.jobs, execution_ms=whole_ms.astype(float))
     calibration, work = calibrate([replace(run, jobs=jobs)])
-    assert mean_s(work.service) == pytest.approx(30.0)
+    assert work.service.mean_s() == pytest.approx(30.0)
     question = Problem(
         parse_gate("delay p95 < 4s"), work, 0.00031, SimulationBudget(3, 600), SimulationBudget(4, 1500)
     )

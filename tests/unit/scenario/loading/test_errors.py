@@ -74,7 +74,7 @@ def refusal(folder: Path, text: str, *overrides: str, **given: object) -> str:
         (LOAD + "price: dear\n", 'x.yaml:5: price: "dear" should be a valid number'),
         (
             "load:\n  model: opn\n  stages: []\n",
-            'x.yaml:2: load.model: "opn" is no load model; write "open" or "closed"',
+            'x.yaml:2: load.model: "opn" is not a load model; write "open" or "closed"',
         ),
         (
             LOAD.replace("load:", "load:\n  arrivals: even"),

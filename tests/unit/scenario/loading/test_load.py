@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.endpoint.settings import Constant, Empirical, LogNormal
+from loadtest.endpoint.distributions import Constant, Empirical, LogNormal
 from loadtest.errors import ScenarioError
 from loadtest.scenario.credentials import key_variable
 from loadtest.scenario.loading.files import read_trace
