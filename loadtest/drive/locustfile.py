@@ -16,10 +16,10 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.drive.cluster import messages
-from loadtest.drive.cluster.generator import Generator, GeneratorRun, build_generator, tune_garbage_collection
-from loadtest.drive.cluster.link import LocustLink
+from loadtest.drive.cluster.generator import Generator, GeneratorRun, tune_garbage_collection
 from loadtest.drive.cluster.master import Master, as_loadtest_error
 from loadtest.drive.cluster.membership import ABANDON_AFTER_S
+from loadtest.drive.locust_process import LocustLink, build_generator
 from loadtest.drive.options import RunConfig, add_options, read_config
 from loadtest.drive.shape import StagesShape
 from loadtest.drive.timer import GeventClock

@@ -7,14 +7,11 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import inf
-from pathlib import Path
 from typing import Any
 
 import gevent
 from gevent import Greenlet
 from gevent.pool import Pool
-from locust.env import Environment
 
 from loadtest.clock import Clock, SleepingClock
 from loadtest.drive.cluster import messages
@@ -23,21 +20,14 @@ from loadtest.drive.cluster.link import Link
 from loadtest.drive.cluster.messages import HEARTBEAT_S
 from loadtest.drive.cluster.shard_upload import ShardUploader
 from loadtest.drive.dispatcher import JobDispatcher
-from loadtest.drive.executor import FlowExecutor, Transport
-from loadtest.drive.http.client import HttpClient
-from loadtest.drive.job_sources import Workload
+from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.drive.stats.cpu import CpuMonitor, cpu_demand_s
 from loadtest.drive.stats.live import RATE_SPAN_S
-from loadtest.drive.stats.locust_stats import BatchedLocustStats, run_on_loop
-from loadtest.drive.timer import GeventClock
-from loadtest.drive.webhook_receiver import WebhookReceiver
-from loadtest.errors import LoadtestError, RecordingError, RunDirectoryError
+from loadtest.errors import LoadtestError, RecordingError
 from loadtest.protocol.operations import OPERATIONS, Op
-from loadtest.record.directory import RunDirectory
 from loadtest.record.progress import ProcessCounts
 from loadtest.record.recorder import Recorder
-from loadtest.scenario.credentials import api_key
 from loadtest.scenario.model import SUBMIT_OPERATION, Scenario
 from loadtest.traffic.settings import ClosedLoad
 
@@ -149,41 +139,6 @@ class GeneratorRun:
         self.link.send(messages.RunFinished(self.recorder.tally.count, self.jobs.ends_at, cancelled, left_over))
 
 
-def build_generator(start: messages.StartRun, environment: Environment, link: Link) -> GeneratorRun:
-    """Return this process's part of a run. Raises LoadtestError if it cannot record, or cannot receive webhooks."""
-    scenario = Scenario.model_validate(start.scenario)
-    clock = GeventClock(-start.clock_offset_s)
-    directory, shared = _directory(start, environment.parsed_options.keep if environment.parsed_options else "")
-    client = HttpClient(start.url, api_key(scenario, os.environ), clock)
-    receiver = WebhookReceiver(scenario.webhooks, start.process, clock) if "webhook" in scenario.flows else None
-    transport = Transport(client.send) if receiver is None else Transport(client.send, receiver.wait_for)
-    recorder = Recorder(directory, start.process, start.until < inf, run_on_loop)
-    stats = BatchedLocustStats(environment)
-    limiters = build_limiters(scenario, clock)
-    executor = FlowExecutor(clock, transport, limiters, recorder, stats.request_done)
-    webhook = None if receiver is None else receiver.url
-    work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process, webhook)
-    jobs = JobDispatcher(work, executor, clock, (recorder.sample, stats.add_job))
-
-    def close() -> None:
-        client.close()
-        if receiver is not None:
-            receiver.close()
-
-    return GeneratorRun(
-        scenario=scenario,
-        clock=clock,
-        link=link,
-        jobs=jobs,
-        executor=executor,
-        recorder=recorder,
-        lease=build_lease(start, jobs, limiters),
-        uploader=None if shared else ShardUploader(directory, start.process, link),
-        flush_stats=stats.flush,
-        close=close,
-    )
-
-
 def build_lease(
     start: messages.StartRun, jobs: JobDispatcher, limiters: Mapping[Op, OperationLimiter]
 ) -> GeneratorLease:
@@ -191,19 +146,6 @@ def build_lease(
     set_share = [jobs.set_share, *(limiter.set_share for limiter in limiters.values())]
     extend = [limiter.extend_lease for op, limiter in limiters.items() if op is not Op.CANCEL]
     return GeneratorLease(start.until, start.share, set_share, extend, jobs.reassign)
-
-
-def _directory(start: messages.StartRun, keep: str) -> tuple[RunDirectory, bool]:
-    """Return where this process keeps its shards, and whether the master sees them there."""
-    of_master = RunDirectory(Path(start.directory))
-    try:
-        if not keep and of_master.read_run().id == start.run_id:
-            return of_master, True
-    except RunDirectoryError:
-        pass
-    own = RunDirectory(Path(keep or "reports", start.run_id))
-    own.create_local()
-    return own, False
 
 
 def build_limiters(scenario: Scenario, clock: SleepingClock) -> dict[Op, OperationLimiter]:

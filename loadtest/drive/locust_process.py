@@ -1,0 +1,110 @@
+"""A process of a run under Locust: its connection to the other processes, and its part of the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from locust.env import Environment
+from locust.runners import MasterRunner, Runner
+
+from loadtest.drive.cluster import messages
+from loadtest.drive.cluster.generator import GeneratorRun, build_lease, build_limiters
+from loadtest.drive.cluster.link import LOCAL, Link
+from loadtest.drive.cluster.shard_upload import ShardUploader
+from loadtest.drive.dispatcher import JobDispatcher
+from loadtest.drive.executor import FlowExecutor, Transport
+from loadtest.drive.http.client import HttpClient
+from loadtest.drive.job_sources import Workload
+from loadtest.drive.stats.locust_stats import BatchedLocustStats, run_on_loop
+from loadtest.drive.timer import GeventClock
+from loadtest.drive.webhook_receiver import WebhookReceiver
+from loadtest.errors import RunDirectoryError
+from loadtest.record.directory import RunDirectory
+from loadtest.record.recorder import Recorder
+from loadtest.scenario.credentials import api_key
+from loadtest.scenario.model import Scenario
+
+
+class LocustLink:
+    """Locust's connection, for either end; the messages of a process without others stay within it."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.alone = not isinstance(runner, MasterRunner)
+
+    def generators(self) -> list[str]:
+        """Return the names of all connected generators."""
+        if not isinstance(self._runner, MasterRunner):
+            return [LOCAL]
+        return sorted(client.id for client in self._runner.clients.ready)
+
+    def send(self, message: msgspec.Struct, to: str | None = None) -> None:
+        """Send a message to one generator, or to the master."""
+        self._runner.send_message(_name(type(message)), msgspec.msgpack.encode(message), to)
+
+    def subscribe(self, kinds: tuple[type[msgspec.Struct], ...], handler: Callable[[str, Any], None]) -> None:
+        """Call `handler` with the sender's name and the message, for each message of these kinds."""
+        for kind in kinds:
+            decoder = msgspec.msgpack.Decoder(kind)
+
+            def on_message(msg: Any, decoder: Any = decoder, **_: Any) -> None:
+                handler(msg.node_id, decoder.decode(msg.data))
+
+            self._runner.register_message(_name(kind), on_message)
+
+
+def _name(kind: type[msgspec.Struct]) -> str:
+    return f"loadtest {kind.__name__.lower()}"
+
+
+def build_generator(start: messages.StartRun, environment: Environment, link: Link) -> GeneratorRun:
+    """Return this process's part of a run. Raises LoadtestError if it cannot record, or cannot receive webhooks."""
+    scenario = Scenario.model_validate(start.scenario)
+    clock = GeventClock(-start.clock_offset_s)
+    directory, shared = _directory(start, environment.parsed_options.keep if environment.parsed_options else "")
+    client = HttpClient(start.url, api_key(scenario, os.environ), clock)
+    receiver = WebhookReceiver(scenario.webhooks, start.process, clock) if "webhook" in scenario.flows else None
+    transport = Transport(client.send) if receiver is None else Transport(client.send, receiver.wait_for)
+    recorder = Recorder(directory, start.process, start.until < inf, run_on_loop)
+    stats = BatchedLocustStats(environment)
+    limiters = build_limiters(scenario, clock)
+    executor = FlowExecutor(clock, transport, limiters, recorder, stats.request_done)
+    webhook = None if receiver is None else receiver.url
+    work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process, webhook)
+    jobs = JobDispatcher(work, executor, clock, (recorder.sample, stats.add_job))
+
+    def close() -> None:
+        client.close()
+        if receiver is not None:
+            receiver.close()
+
+    return GeneratorRun(
+        scenario=scenario,
+        clock=clock,
+        link=link,
+        jobs=jobs,
+        executor=executor,
+        recorder=recorder,
+        lease=build_lease(start, jobs, limiters),
+        uploader=None if shared else ShardUploader(directory, start.process, link),
+        flush_stats=stats.flush,
+        close=close,
+    )
+
+
+def _directory(start: messages.StartRun, keep: str) -> tuple[RunDirectory, bool]:
+    """Return where this process keeps its shards, and whether the master sees them there."""
+    of_master = RunDirectory(Path(start.directory))
+    try:
+        if not keep and of_master.read_run().id == start.run_id:
+            return of_master, True
+    except RunDirectoryError:
+        pass
+    own = RunDirectory(Path(keep or "reports", start.run_id))
+    own.create_local()
+    return own, False
