@@ -67,8 +67,7 @@ class CapacityRequest:
 
 
 def capacity(request: CapacityRequest, console: Console) -> int:
-    """Answer the request in the terminal, in `capacity.json` and on a page; return 0, or 4 if it is too close to
-    tell.
+    """Answer the request in the terminal, in `capacity.json` and on a page; return 0, or 4 if it cannot be decided.
 
     Raises UsageError for an invalid option, an objective that no workers meet, or runs with too little data;
     RunDirectoryError for a bad run.

@@ -104,7 +104,7 @@ def to_response(job: Job) -> JobResponse:
     """Return the job as `/status` and `/runsync` show it, as of the endpoint's last `advance`.
 
     Delay and execution are differences of rounded times, so that they agree exactly with a journal of those times. A
-    job that was cancelled while it ran has both.
+    job cancelled while it ran has both.
     """
     delay_ms = execution_ms = None
     if job.taken_at is not None:
