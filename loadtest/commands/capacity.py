@@ -30,9 +30,8 @@ from loadtest.commands.gate import run_directory, write_output
 from loadtest.commands.results import read_run
 from loadtest.errors import ExitCode, UsageError
 from loadtest.record.directory import RunDirectory
-from loadtest.report.pages.capacity import capacity_html, checked_html
-from loadtest.report.terminal.backtest import print_backtest_report, print_backtests
-from loadtest.report.terminal.capacity import print_page, print_plan
+from loadtest.report.pages.capacity import backtest_html, capacity_html
+from loadtest.report.terminal.capacity import print_backtest_report, print_backtests, print_page, print_plan
 from loadtest.scenario.gates import Gate, parse_gate
 from loadtest.scenario.loading.files import read_profile, read_trace
 from loadtest.scenario.model import Scenario
@@ -269,7 +268,7 @@ def _write(request: CapacityRequest, last: RunDirectory, found: Plan | BacktestR
     if page == path:
         raise UsageError(f"--out {path}: is where the page would be; name a file that ends in .json")
     content = msgspec.json.format(msgspec.json.encode(found), indent=2)
-    source = capacity_html(found) if isinstance(found, Plan) else checked_html(found)
+    source = capacity_html(found) if isinstance(found, Plan) else backtest_html(found)
     for place, written in ((path, content), (page, source.encode())):
         if request.out is None:
             last.write(place, written)

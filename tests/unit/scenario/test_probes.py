@@ -89,5 +89,5 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_sent(more: dict[s
 
 def test_check_tells_how_far_a_search_goes_and_what_keeps_it_from_there() -> None:
     text = " ".join(" ".join(preview_lines(preview(scenario()))).split())
-    assert "others up to 500/s until a gate breaks, to within 5 %: some 14 probes" in text
-    assert "it does not get to 500/s: offers 500/s to /run" in text
+    assert "others up to 500/s until a gate fails, to within 5 %: about 14 probes" in text
+    assert "it does not reach 500/s: offers 500/s to /run" in text
