@@ -90,7 +90,7 @@ def _per_run_text(comparison: Comparison, text: Callable[[Summary, Series], str]
 
 
 def _counts_y() -> alt.Y:
-    return alt.Y("y:Q", title=None, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5))
+    return alt.Y("y:Q", title=None, scale=alt.Scale(zero=True, nice=5), axis=alt.Axis(tickCount=5))
 
 
 def _throughput(comparison: Comparison) -> Chart:

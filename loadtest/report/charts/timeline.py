@@ -179,4 +179,4 @@ def rate_y(field: str) -> alt.Y:
 def count_y(field: str) -> alt.Y:
     """Return a vertical axis for whole numbers, from zero."""
     axis = alt.Axis(tickCount=5, tickMinStep=1)
-    return alt.Y(f"{field}:Q", title=None, scale=alt.Scale(zero=True), axis=axis)
+    return alt.Y(f"{field}:Q", title=None, scale=alt.Scale(zero=True, nice=5), axis=axis)

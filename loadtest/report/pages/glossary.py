@@ -93,9 +93,8 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "outcome": (
         "Outcome",
-        "How a job ended as the client saw it. "
-        + "; ".join(f"{outcome.replace('_', ' ')}: {meaning}" for outcome, meaning in OUTCOMES.items())
-        + ".",
+        "How a job ended as the client saw it."
+        + "".join(f" {outcome.replace('_', ' ').capitalize()}: {meaning}." for outcome, meaning in OUTCOMES.items()),
     ),
     "censored": (
         "Censored",
