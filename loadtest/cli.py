@@ -109,12 +109,7 @@ def worker(
 
 
 @app.command()
-def recover(directory: RunDirectoryPath) -> None:
-    """Build the results of a run that died, from what it recorded."""
-    report(directory)
-
-
-@app.command()
+@app.command("recover", help="Build the results of a run that died, from what it recorded.")
 def report(directory: RunDirectoryPath) -> None:
     """Build the summary and the report of a run again."""
     from rich.console import Console

@@ -31,7 +31,8 @@ from loadtest.commands.results import read_run
 from loadtest.errors import ExitCode, UsageError
 from loadtest.record.directory import RunDirectory
 from loadtest.report.pages.capacity import backtest_html, capacity_html
-from loadtest.report.terminal.capacity import print_backtest_report, print_backtests, print_page, print_plan
+from loadtest.report.terminal.capacity import print_backtest_report, print_backtests, print_plan
+from loadtest.report.terminal.layout import print_page
 from loadtest.scenario.gates import Gate, parse_gate
 from loadtest.scenario.loading.files import read_profile, read_trace
 from loadtest.scenario.model import Scenario

@@ -152,20 +152,16 @@ def pattern_text(pattern: TakePattern) -> str:
     )
 
 
-def calibration_text(calibration: Calibration) -> str:
-    """Return the measured jobs, their execution times and their arrivals in a sentence."""
+def calibration_texts(calibration: Calibration) -> Sequence[str]:
+    """Return the calibration in sentences: the jobs, the takes, what is unknown and how to measure it, the notes."""
     mean = calibration.execution_mean_ms
-    return (
+    jobs = (
         f"Calibrated from {count(calibration.jobs)} jobs: execution {milliseconds(mean.value)} on average "
         f"({milliseconds(mean.low)} to {milliseconds(mean.high)}), CV {calibration.execution_variation:.2f}, "
         f"autocorrelation {calibration.execution_autocorrelation:.2f}; arrivals {calibration.arrivals}."
     )
-
-
-def calibration_texts(calibration: Calibration) -> Sequence[str]:
-    """Return the calibration in sentences: the jobs, the takes, what is unknown and how to measure it, the notes."""
     unknown = [f"Not known: {each.what}. To measure it: {each.measure}." for each in calibration.missing]
-    return calibration_text(calibration), pattern_text(calibration.pattern), *unknown, *calibration.notes
+    return jobs, pattern_text(calibration.pattern), *unknown, *calibration.notes
 
 
 def error_text(figure: FigureCheck) -> str:

@@ -66,11 +66,6 @@ def value_text(found: MetricComparison, value: float | None) -> str:
     return formatting.milliseconds(value) if "_ms" in found.metric else formatting.rate(value)
 
 
-def ratio_text(found: MetricComparison) -> str:
-    """Return candidate over baseline."""
-    return formatting.DASH if found.ratio is None else f"{found.ratio:.3f}×"
-
-
 def interval_text(found: MetricComparison) -> str:
     """Return the 95 % interval of the ratio."""
     return formatting.DASH if found.ci95 is None else f"{found.ci95[0]:.3f} to {found.ci95[1]:.3f}"

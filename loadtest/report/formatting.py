@@ -68,6 +68,11 @@ def number(value: float | None) -> str:
     return DASH if value is None else significant(value)
 
 
+def ratio(value: float | None) -> str:
+    """Return a ratio with three decimals."""
+    return DASH if value is None else f"{value:.3f}×"
+
+
 def dollars(amount: float | None) -> str:
     """Return US dollars, to the cent from $1 on and to three digits below."""
     if amount is None:

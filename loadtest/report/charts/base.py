@@ -54,7 +54,6 @@ class Chart:
     alt_text: str
     keys: Sequence[LegendEntry]
     spec: Row
-    over_time: bool = False
     term: str = ""
     table: DataTable | None = None
 

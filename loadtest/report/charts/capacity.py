@@ -28,6 +28,7 @@ from loadtest.scenario.gates import Gate, limit_text
 
 HEIGHT = 230
 DASHED = [4, 3]
+RATE_LABEL = "format(datum.value, '~g') + '/s'"
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,8 @@ class _Axis:
     label: str
 
     def x(self, field: str) -> alt.X:
-        """Return the encoding of a field on this axis, from zero."""
-        step = 1 if self.name == "workers" else 0
-        axis = alt.Axis(tickCount=6, tickMinStep=step, labelExpr=self.label, labelOverlap="greedy", labelSeparation=8)
-        return alt.X(f"{field}:Q", title=None, scale=alt.Scale(domain=[0, self.end], nice=False), axis=axis)
+        """Return the encoding of a field on this axis."""
+        return from_zero_x(field, self.end, self.label, 1 if self.name == "workers" else 0)
 
     @property
     def has_unstable(self) -> bool:
@@ -80,7 +79,7 @@ def _rates(plan: Plan) -> _Axis:
     limit_per_s = plan.curves.limit_per_s
     end = 1.08 * max(limit_per_s, plan.rate_per_s)
     marks = [(plan.rate_per_s, LegendEntry(f"asked for, {rate(plan.rate_per_s)}", INK, "dashed"))]
-    return _Axis("rate", points, end, (limit_per_s, end), marks, "format(datum.value, '~g') + '/s'")
+    return _Axis("rate", points, end, (limit_per_s, end), marks, RATE_LABEL)
 
 
 def _objective(plan: Plan, slo: Gate, axis: _Axis) -> Chart:
@@ -104,6 +103,12 @@ def _objective(plan: Plan, slo: Gate, axis: _Axis) -> Chart:
         spec=styled_spec([*_marks(axis), limit_rule(plan.limit * scale, y), *_curve(axis, rows, y)], HEIGHT),
         table=data_table(rows, columns),
     )
+
+
+def from_zero_x(field: str, end: float, label: str, min_step: float = 0) -> alt.X:
+    """Return a horizontal axis from zero to `end`; `label` is the expression of its labels."""
+    axis = alt.Axis(tickCount=6, tickMinStep=min_step, labelExpr=label, labelOverlap="greedy", labelSeparation=8)
+    return alt.X(f"{field}:Q", title=None, scale=alt.Scale(domain=[0, end], nice=False), axis=axis)
 
 
 def objective_row(slo: Gate, x: float, value: float, low: float, high: float) -> Row:

@@ -119,7 +119,6 @@ def _throughput(comparison: Comparison) -> Chart:
         alt_text=f"Jobs completed per second while load was offered: {text}.",
         keys=keys,
         spec=_spec(comparison, layers, _common_bins(drawn, "/s", ",.1f")),
-        over_time=True,
     )
 
 
@@ -159,7 +158,6 @@ def _latency(comparison: Comparison, quantity: str) -> Chart | None:
         f"{_per_run_text(comparison, lambda summary, _: _percentiles_text(summary, quantity))}.",
         keys=_keys(comparison),
         spec=_spec(comparison, lines_over_time, _common_bins(drawn, "ms", ",.0f")),
-        over_time=True,
     )
 
 
@@ -187,5 +185,4 @@ def _in_flight(comparison: Comparison) -> Chart:
         alt_text=f"The most jobs in flight at the end of a bin: {text}.",
         keys=_keys(comparison),
         spec=_spec(comparison, layers, _common_bins(drawn, "", ",.0f")),
-        over_time=True,
     )

@@ -107,13 +107,14 @@ def curves_chart(name: str, title: str, curves: Sequence[Curve]) -> Chart:
             labelFlush=True,
         ),
     )
-    y = log_ms_y("ms", domain)
-    layers = []
+    y = log_ms_y("drawn_ms", domain)
+    layers, table_rows = [], []
     for each in curves:
         rows = [
-            {"nines": _nines(percent / 100), "percent": percent, "ms": max(1.0, ms)}
+            {"of": each.label, "nines": _nines(percent / 100), "percent": percent, "ms": ms, "drawn_ms": max(1.0, ms)}
             for percent, ms in zip(each.distribution.percent, each.distribution.value_ms, strict=True)
         ]
+        table_rows += rows
         layers.append(rows_chart(rows).mark_line(stroke=each.colour, strokeWidth=1.8).encode(x=x, y=y))
         dots = rows_chart(rows).mark_point(size=30, opacity=0, fill=each.colour, stroke=None)
         tips = [alt.Tooltip("percent:Q", title="percentile", format=".6~f"), alt.Tooltip("ms:Q", format=",.1f")]
@@ -128,19 +129,10 @@ def curves_chart(name: str, title: str, curves: Sequence[Curve]) -> Chart:
         keys=[LegendEntry(f"{each.label}, n = {each.distribution.n:,}", each.colour) for each in curves],
         spec=styled_spec(layers, _HEIGHT),
         term="percentile",
-        table=_curve_table(curves),
+        table=data_table(table_rows, {"of": ("of", ""), "percent": ("percentile", ".6g"), "ms": ("ms", ",.1f")}),
     )
 
 
 def _nines(p: float) -> float:
     """Return the place of a percentile on an axis on which 90, 99 and 99.9 % are evenly spaced."""
     return -log10(1 - min(p, 1 - 1e-9))
-
-
-def _curve_table(curves: Sequence[Curve]) -> DataTable:
-    rows = [
-        {"of": each.label, "percent": percent, "ms": ms}
-        for each in curves
-        for percent, ms in zip(each.distribution.percent, each.distribution.value_ms, strict=True)
-    ]
-    return data_table(rows, {"of": ("of", ""), "percent": ("percentile", ".6g"), "ms": ("ms", ",.1f")})

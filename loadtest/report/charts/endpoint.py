@@ -50,7 +50,6 @@ def in_flight_chart(summary: Summary, series: Series) -> Chart:
         alt_text=f"At most {max(rates.in_flight, default=0)} jobs were in flight at the end of a bin.",
         keys=keys,
         spec=timeline_of(summary, series).spec(layers, bins),
-        over_time=True,
         term="in-flight",
         table=bins.table(),
     )
@@ -82,7 +81,6 @@ def requests_chart(summary: Summary, series: Series) -> Chart | None:
         alt_text=f"Requests sent in the whole run: {counts}.",
         keys=keys,
         spec=timeline_of(summary, series).spec(layers, bins),
-        over_time=True,
         term="operation",
         table=bins.table(),
     )
@@ -114,7 +112,6 @@ def limit_use_chart(summary: Summary, series: Series) -> Chart | None:
         f"{', '.join(f'{share(use)} of the limit of {name}' for name, use in highest.items())}.",
         keys=[LegendEntry(name, colour) for name, colour in colours.items()] + [LegendEntry("the limit", BAD)],
         spec=timeline_of(summary, series).spec([limit, *lines], bins, _LOW_HEIGHT),
-        over_time=True,
         term="limit",
         table=bins.table(),
     )
@@ -136,7 +133,6 @@ def workers_chart(summary: Summary, series: Series) -> Chart | None:
         alt_text=f"At most {max(health.running)} workers were running at once, as the endpoint counts them.",
         keys=[LegendEntry(label, colour, "box") for label, colour in _STATES.values()],
         spec=timeline_of(summary, series).spec([_stacked_counts(rows, _STATES)], bins),
-        over_time=True,
         term="worker",
         table=bins.table(),
     )
@@ -156,7 +152,6 @@ def starts_chart(summary: Summary, series: Series) -> Chart | None:
         alt_text=summary.starts.detail if summary.starts else "Jobs by the start of their worker.",
         keys=[LegendEntry(label, colour, "box") for label, colour in _STARTS.values()],
         spec=timeline_of(summary, series).spec([_stacked_counts(rows, _STARTS)], bins, _LOW_HEIGHT),
-        over_time=True,
         term="start",
         table=bins.table(),
     )

@@ -68,7 +68,6 @@ def load_chart(summary: Summary, series: Series) -> Chart:
         f"{rate(arrivals.achieved_per_s)} sent and {rate(series.throughput_per_s)} completed.",
         keys=[*keys.values(), *steady],
         spec=timeline.spec(layers, bins),
-        over_time=True,
         term="throughput",
         table=bins.table(),
     )
@@ -104,7 +103,6 @@ def latency_chart(summary: Summary, series: Series, quantity: str) -> Chart | No
         keys=[LegendEntry(name, colour) for name, (_, colour) in drawn.items()]
         + [LegendEntry("one job", GREY, "dot")],
         spec=timeline_of(summary, series).spec(layers, bins),
-        over_time=True,
         term=term,
         table=bins.table(),
     )
@@ -137,7 +135,6 @@ def parts_chart(summary: Summary, series: Series) -> Chart | None:
         alt_text="The mean end-to-end time over the run, split into send lag, delay, execution and overhead.",
         keys=[LegendEntry(label, colour, "box") for label, colour in _PARTS.values()],
         spec=timeline_of(summary, series).spec([stacked_bars(rows, _PARTS, axis)], bins),
-        over_time=True,
         term="overhead",
         table=bins.table(),
     )

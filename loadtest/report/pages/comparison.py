@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from altair.utils import schemapi
 
-from loadtest.analyze.compare.comparison import MetricComparison
 from loadtest.report import comparison as texts
-from loadtest.report import formatting
 from loadtest.report.charts.comparison import overlaid_over_time, overlaid_percentiles
 from loadtest.report.comparison import Comparison
 from loadtest.report.pages.glossary import Glossary
@@ -25,16 +23,10 @@ def compare_html(comparison: Comparison) -> str:
         comparison=comparison,
         times=_times_by_run(comparison),
         texts=texts,
-        detectable_text=_detectable_text,
         min_sizes=min_sample_sizes(),
         over_time=over_time,
         percentiles=percentiles,
     )
-
-
-def _detectable_text(found: MetricComparison) -> str:
-    """Return the ratio that would have been found worse 8 times in 10."""
-    return formatting.DASH if found.detectable is None else f"{found.detectable:.3f}×"
 
 
 def _times_by_run(comparison: Comparison) -> dict[str, dict[str, list[tuple[str, str, QuantileRow]]]]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
+from inspect import getmembers, isfunction
 from pathlib import Path
 
 import vl_convert
@@ -60,26 +61,13 @@ def _environment(glossary: Glossary) -> Environment:
         "specs_in_html": _specs_in_html,
         "vega_in_html": _vega_in_html,
     }
-    for filter_ in (
-        formatting.count,
-        formatting.dollars,
-        formatting.milliseconds,
-        formatting.timestamp,
-        formatting.number,
-        formatting.rate,
-        formatting.share,
-        formatting.signed_share,
-        formatting.duration,
-        formatting.verdict,
-    ):
-        environment.filters[filter_.__name__] = filter_
+    environment.filters |= dict(getmembers(formatting, isfunction))
     return environment
 
 
 def _specs_in_html(charts: Sequence[Chart]) -> Markup:
     """Return the charts' specifications as JSON in which `<` is escaped, so that no text can end the script."""
-    specs = {chart.name: {"spec": chart.spec, "over_time": chart.over_time} for chart in charts}
-    text = json.dumps(specs, separators=(",", ":"), allow_nan=False)
+    text = json.dumps({chart.name: chart.spec for chart in charts}, separators=(",", ":"), allow_nan=False)
     return Markup(text.replace("<", "\\u003c"))
 
 

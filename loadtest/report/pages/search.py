@@ -22,6 +22,8 @@ from loadtest.report.charts.base import (
 from loadtest.report.charts.capacity import (
     DASHED,
     HEIGHT,
+    RATE_LABEL,
+    from_zero_x,
     limit_rule,
     objective_row,
     objective_y,
@@ -82,11 +84,7 @@ def _chart(found: BreakpointResult, name: str, text: str) -> Chart | None:
         return None
     limit = slo.limit if slo.metric.is_share else slo.limit * 1000
     y = objective_y(slo, rows, limit)
-    axis = alt.Axis(
-        tickCount=6, labelExpr="format(datum.value, '~g') + '/s'", labelOverlap="greedy", labelSeparation=8
-    )
-    domain = [0, 1.06 * max(row["x"] for row in rows)]
-    x = alt.X("x:Q", title=None, scale=alt.Scale(domain=domain, nice=False), axis=axis)
+    x = from_zero_x("x", 1.06 * max(row["x"] for row in rows), RATE_LABEL)
     layers = [limit_rule(limit, y)]
     if found.highest_passing_per_s is not None:
         edge = rows_chart([{"x": found.highest_passing_per_s}]).mark_rule(stroke=GREY, strokeDash=DASHED, clip=True)

@@ -6,9 +6,10 @@
   const timed = [];
   let end = 0, from = 0, to = 0, at = null;
 
-  /* The figures of each bin: the chart's hidden columns contain them, with titles and formats. */
+  /* The figures of each bin of a chart over time: its hidden columns contain them, with titles and formats. */
   const binsOf = (spec) => {
     const hover = spec.layer.find((layer) => layer.name === "hover");
+    if (!hover) return null;
     const fields = hover.encoding.tooltip.slice(2).map(({ field, title, format }) => {
       const [label, unit] = title.split(", ");
       const percent = format.endsWith("%");
@@ -158,13 +159,13 @@
     plot.addEventListener("click", (event) => { if (event.pointerType === "touch") point(second(chart, event).s); });
   };
 
-  const draw = async ([name, { spec, over_time }]) => {
+  const draw = async ([name, spec]) => {
     const plot = document.getElementById(`plot-${name}`);
-    const bins = over_time ? binsOf(spec) : null;
-    if (over_time) spec.layer = spec.layer.filter((layer) => layer.name !== "hover");
+    const bins = binsOf(spec);
+    spec.layer = spec.layer.filter((layer) => layer.name !== "hover");
     const options = { renderer: "svg", actions: false, tooltip: { theme: "custom", disableDefaultStyle: true } };
     const { view } = await vegaEmbed(plot, spec, options);
-    if (over_time) {
+    if (bins) {
       end = to = view.signal("to_s");
       readable(plot, view, bins);
       view.addResizeListener(() => requestAnimationFrame(show));

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -26,6 +25,7 @@ from loadtest.report.capacity_text import (
     sensitivity_text,
 )
 from loadtest.report.formatting import DASH, dollars, milliseconds, rate, share, verdict
+from loadtest.report.terminal.layout import plain_table
 from loadtest.scenario.gates import parse_gate
 
 _COLOURS = {ObjectiveStatus.MET: "green", ObjectiveStatus.NOT_MET: "red"}
@@ -48,13 +48,6 @@ def print_plan(plan: Plan, console: Console) -> None:
     _print_lines(lines, console)
 
 
-def print_page(page: Path, console: Console) -> None:
-    """Write the path of the page."""
-    console.print()
-    # A path is for copying: a break that fits it to the width would spoil it.
-    console.print(Text.assemble("report  ", str(page)), soft_wrap=True)
-
-
 def print_backtest_report(checked: BacktestReport, console: Console) -> None:
     """Write the predicted and the measured figures, and the calibration, in 80 columns."""
     print_backtests(checked.checks, console)
@@ -65,7 +58,7 @@ def print_backtests(checks: Sequence[BacktestResult], console: Console) -> None:
     """Write the table of all backtests and a sentence on each run; nothing if there are none."""
     if not checks:
         return
-    table = _columns("run", "figure", "predicted", "95 % of such runs", "measured", "error")
+    table = plain_table("run", "figure", "predicted", "95 % of such runs", "measured", "error")
     table.columns[1].justify = "left"
     for check in checks:
         for row, figure in enumerate(check.figures):
@@ -94,7 +87,7 @@ def _backtest_cells(figure: FigureCheck) -> tuple[str | Text, ...]:
 
 
 def _settings(rows: Sequence[EvaluatedSetting]) -> Table:
-    table = _columns("workers", "rate", "delay p50", "p95", "busy", "$/hour", "$/1000")
+    table = plain_table("workers", "rate", "delay p50", "p95", "busy", "$/hour", "$/1000")
     table.add_column("", no_wrap=True)
     for row in rows:
         found = row.prediction
@@ -111,21 +104,12 @@ def _settings(rows: Sequence[EvaluatedSetting]) -> Table:
 
 
 def _options(rows: Sequence[EvaluatedSetting]) -> Table:
-    table = _columns("flex workers", "scaler", "idle", "p95", "cold", "$/hour", "$/1000")
+    table = plain_table("flex workers", "scaler", "idle", "p95", "cold", "$/hour", "$/1000")
     for row in rows:
         setting = row.prediction.setting
         idle = milliseconds(setting.idle_timeout_s * 1000)
         cold = _share(row.prediction.cold)
         table.add_row(range_text(setting), str(setting.scaling), idle, _p95(row), cold, *_money(row))
-    return table
-
-
-def _columns(first: str, *others: str) -> Table:
-    """Return a table without rows, the first column aligned left and the others right."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column(first, no_wrap=True)
-    for header in others:
-        table.add_column(header, justify="right", no_wrap=True)
     return table
 
 

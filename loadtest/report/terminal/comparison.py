@@ -13,10 +13,11 @@ from loadtest.report.comparison import (
     Comparison,
     interval_text,
     metric_text,
-    ratio_text,
     standing_text,
     value_text,
 )
+from loadtest.report.formatting import ratio
+from loadtest.report.terminal.layout import plain_table, print_page
 
 _COLOURS = {"better": "green", "worse": "red"}
 _MAX_DIFFERENCES = 12
@@ -34,9 +35,7 @@ def print_comparison(comparison: Comparison, page: Path, console: Console) -> No
         if each.no_verdict is not None:
             console.print(Text.assemble(("no verdict: ", "yellow"), each.no_verdict))
         console.print(_table(each))
-    console.print()
-    # A path is for copying: a break that fits it to the width would spoil it.
-    console.print(Text.assemble("compared  ", str(page)), soft_wrap=True)
+    print_page(page, console, "compared")
 
 
 def _print_differences(comparison: Comparison, console: Console) -> None:
@@ -51,10 +50,7 @@ def _print_differences(comparison: Comparison, console: Console) -> None:
 
 
 def _table(candidate: ComparedRun) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("metric")
-    for header in ("first", "this", "ratio", "95 % interval"):
-        table.add_column(header, justify="right", no_wrap=True)
+    table = plain_table("metric", "first", "this", "ratio", "95 % interval")
     table.add_column("", no_wrap=True)
     for found in candidate.compared:
         standing = standing_text(candidate, found)
@@ -62,7 +58,7 @@ def _table(candidate: ComparedRun) -> Table:
             Text(metric_text(found.metric)),
             value_text(found, found.baseline),
             value_text(found, found.candidate),
-            ratio_text(found),
+            ratio(found.ratio),
             interval_text(found),
             Text(standing, style=_COLOURS.get(standing, "yellow")),
         )

@@ -12,6 +12,7 @@ from loadtest.analyze.summary import FlowSummary, GateResult, Quantiles, Summary
 from loadtest.report.formatting import milliseconds, significant
 from loadtest.report.gate_text import observed_text
 from loadtest.report.tables import missing_percentiles
+from loadtest.report.terminal.layout import plain_table, print_page
 
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red"}
 _TIME_WIDTH = 7
@@ -26,9 +27,7 @@ def print_result(summary: Summary, report: Path, console: Console) -> None:
         if short := missing_percentiles(summary.flows.values(), ("p50", "p95")):
             console.print(Text(short, style="dim"))
     _print_warnings(summary, console)
-    console.print()
-    # A path is for copying: a break that fits it to the width would spoil it.
-    console.print(Text.assemble("report  ", str(report)), soft_wrap=True)
+    print_page(report, console)
 
 
 def print_gates(summary: Summary, console: Console) -> None:
@@ -51,10 +50,7 @@ def _colour(verdict: Verdict) -> str:
 
 
 def _gates(gates: list[GateResult]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("gate")
-    table.add_column("observed", justify="right", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
+    table = plain_table("gate", "observed", "n")
     table.add_column("", no_wrap=True)
     for gate in gates:
         status = Text(gate.verdict.value, style=_colour(gate.verdict))

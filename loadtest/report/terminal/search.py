@@ -14,7 +14,7 @@ from loadtest.capacity.breakpoint.bisection import ProbeOutcome
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult
 from loadtest.report.formatting import DASH, count, rate, verdict
 from loadtest.report.gate_text import observed_text
-from loadtest.report.terminal.capacity import print_page
+from loadtest.report.terminal.layout import plain_table, print_page
 
 _COLOURS = {ProbeOutcome.PASSES: "green", ProbeOutcome.FAILS: "red"}
 
@@ -42,9 +42,8 @@ def print_search(found: BreakpointResult, page: Path, console: Console) -> None:
 
 
 def _probes(probes: Sequence[ProbeResult]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for header in ("rate", "achieved", "jobs"):
-        table.add_column(header, justify="right", no_wrap=True)
+    table = plain_table("rate", "achieved", "jobs")
+    table.columns[0].justify = "right"
     table.add_column("", no_wrap=True)
     table.add_column("observed")
     table.add_column("run", no_wrap=True)

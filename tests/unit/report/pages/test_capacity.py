@@ -124,7 +124,7 @@ def test_page_is_one_file_without_requests_with_legal_charts(made: tuple[Plan, P
     charts = json.loads(page.scripts["specs"])
     assert list(charts) == ["slo-workers", "slo-rate", "cost-workers", "cost-rate"]
     for chart in charts.values():
-        alt.LayerChart.validate(chart["spec"])
+        alt.LayerChart.validate(chart)
     assert all(label.endswith(".") for label in page.labels)
     assert "default-src 'none'" in source
     assert found.leaves_out[0] in page.text

@@ -114,7 +114,7 @@ def test_every_chart_has_a_container_and_a_text_alternative(steady_page: SteadyP
 def test_every_chart_is_legal_vega_lite(steady_page: SteadyPage) -> None:
     _, _, page, _ = steady_page
     for chart in json.loads(page.scripts["specs"]).values():
-        alt.LayerChart.validate(chart["spec"])
+        alt.LayerChart.validate(chart)
 
 
 def test_report_of_a_single_job(make_run: Callable[..., MadeUpRun]) -> None:

@@ -61,7 +61,7 @@ def test_page_has_the_figures_of_the_file_and_links_to_every_probes_report() -> 
     assert [row[3] for row in page.rows["probes"] if row] == ["4.0", "9000.0", "1500.0", "1400.0", ""]
     assert [f'href="{each.run}/report.html"' in source for each in PROBES] == [True] * 5
     for chart in json.loads(page.scripts["specs"]).values():
-        alt.LayerChart.validate(chart["spec"])
+        alt.LayerChart.validate(chart)
     assert len(page.charts) == 1
     assert "The gates hold up to 38.5/s and no longer at 40/s: delay p95 < 2s." in page.text
 
