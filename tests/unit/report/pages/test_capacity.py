@@ -29,7 +29,7 @@ from tests.unit.capacity.made import bursts, flexible, measured_run
 from tests.unit.report.page import Page
 
 CALIBRATION, WORK = calibrate([measured_run(flexible(), bursts(60))])
-LITTLE = SimulationBudget(4, 800)
+SMALL_BUDGET = SimulationBudget(4, 800)
 
 
 DELAY = FigureCheck("delay_p95_ms", Estimate(900.0, 700.0, 1100.0), 1250.0, -0.28, False)
@@ -38,7 +38,7 @@ CHECK = BacktestResult("other", "burst", fixed(4), 120.0, 321, 199, (DELAY, WORK
 
 
 def planned(slo: str = "delay p95 < 2s", price: float | None = 0.001, **options: Any) -> Plan:
-    question = Problem(parse_gate(slo), WORK, price, SimulationBudget(2, 200), LITTLE)
+    question = Problem(parse_gate(slo), WORK, price, SimulationBudget(2, 200), SMALL_BUDGET)
     return plan(question, CALIBRATION, 2.0, **options)
 
 
@@ -153,11 +153,11 @@ def test_workers_that_keep_up_only_with_the_observed_mean_get_a_warning() -> Non
     found = planned(named=fixed(4))
     most = found.answer.prediction.setting.max_workers
     full_ms = most / found.rate_per_s * 1000
-    for longest_ms, doubted in ((full_ms * 0.99, False), (full_ms, True)):
+    for longest_ms, warned in ((full_ms * 0.99, False), (full_ms, True)):
         mean = Estimate(300.0, 200.0, longest_ms)
         calibration = msgspec.structs.replace(found.calibration, execution_mean_ms=mean)
-        said = sensitivity_text(msgspec.structs.replace(found, calibration=calibration))
-        assert ("then their queue never settles" in said) is doubted
+        text = sensitivity_text(msgspec.structs.replace(found, calibration=calibration))
+        assert ("then their queue never settles" in text) is warned
 
 
 def test_vendors_own_example_needs_more_than_its_rule_and_the_page_says_why() -> None:

@@ -138,7 +138,7 @@ def test_worker_that_differs_is_named_in_a_sentence() -> None:
     assert workers_text([WorkerSummary("w01", 1, Quantiles(1))]).startswith("No worker had enough jobs")
 
 
-def test_the_slow_worker_is_marked_in_the_table(steady: MadeUpRun) -> None:
+def test_slow_worker_is_marked_in_the_table(steady: MadeUpRun) -> None:
     assert "slower" in text(page_of(steady))
 
 
@@ -149,7 +149,7 @@ def test_429s_are_drawn_if_there_were_any(steady: MadeUpRun) -> None:
     assert '"refused0"' in str(page.scripts["specs"])
 
 
-def test_a_run_without_health_or_requests(steady: MadeUpRun) -> None:
+def test_report_of_a_run_without_health_or_requests(steady: MadeUpRun) -> None:
     bare = replace(steady, requests=steady.requests.slice(0, 0), health=HEALTH.empty_table())
     page = page_of(bare)
     assert "No request was recorded." in page.text

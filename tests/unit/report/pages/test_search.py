@@ -67,7 +67,7 @@ def test_page_has_the_figures_of_the_file_and_links_to_every_probes_report() -> 
 
 
 @pytest.mark.parametrize(
-    ("found", "last", "verdict", "said"),
+    ("found", "last", "verdict", "text"),
     [
         (
             SearchEnd(EndReason.LIMIT, 20.0, None),
@@ -103,23 +103,23 @@ def test_page_has_the_figures_of_the_file_and_links_to_every_probes_report() -> 
     ],
 )
 def test_end_of_a_search_is_explained_in_a_sentence(
-    found: SearchEnd, last: ProbeOutcome, verdict: Verdict, said: str
+    found: SearchEnd, last: ProbeOutcome, verdict: Verdict, text: str
 ) -> None:
     outcome = result(found, [probe(1, 20.0, last, 100.0)])
     assert outcome.verdict is verdict
-    assert said in outcome.reason
-    assert said in Page(search_html(outcome)).text
+    assert text in outcome.reason
+    assert text in Page(search_html(outcome)).text
 
 
 def test_terminal_shows_the_answer_every_probe_and_the_path_of_the_page() -> None:
     out = StringIO()
     print_search(FOUND, Path("there/search.html"), Console(file=out, width=80))
-    said = out.getvalue()
-    assert said.startswith("PASS  The gates hold up to 38.5/s")
-    assert all(f"probe-0{number}" in said for number in range(1, 6))
-    assert "broken: delay p95 < 2s. The gate's detail." in said
-    assert said.rstrip().endswith("report  there/search.html")
-    assert max(map(len, said.splitlines())) <= 80
+    text = out.getvalue()
+    assert text.startswith("PASS  The gates hold up to 38.5/s")
+    assert all(f"probe-0{number}" in text for number in range(1, 6))
+    assert "broken: delay p95 < 2s. The gate's detail." in text
+    assert text.rstrip().endswith("report  there/search.html")
+    assert max(map(len, text.splitlines())) <= 80
     line = StringIO()
     print_probe(3, PROBES[1], Console(file=line, width=80))
     print_probe(4, probe(4, 80.0, ProbeOutcome.REFUSED), Console(file=line, width=80))
