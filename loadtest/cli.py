@@ -1,11 +1,11 @@
-"""The commands; each is a few lines over the rooms, which are imported only when a command needs them."""
+"""The command line; each command imports what it needs only when it runs, so that help is immediate."""
 
 from __future__ import annotations
 
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,14 +16,17 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    help="Load tests and benchmarks for inference endpoints with a job queue.",
+    # The name of an option in an earlier version is accepted, but not shown.
+    context_settings={"token_normalize_func": lambda name: {"floor": "min-difference"}.get(name, name)},
 )
 
 optional = partial(typer.Option, show_default=False)
-"""An option of which nothing is assumed where it is not given."""
+"""An option without a default."""
 
-ScenarioFile = Annotated[Path, typer.Argument(help="The scenario's YAML file.", show_default=False)]
-RunDirectoryPath = Annotated[Path, typer.Argument(help="A run directory.", show_default=False)]
+ScenarioFile = Annotated[
+    Path, typer.Argument(metavar="SCENARIO", help="The scenario's YAML file.", show_default=False)
+]
+RunDirectoryPath = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.", show_default=False)]
 Changes = Annotated[
     list[str] | None,
     optional("--set", metavar="KEY=VALUE", help="Change one value of the scenario; KEY is a dotted path."),
@@ -32,22 +35,40 @@ Seed = Annotated[int | None, optional(metavar="N", help="Draw the schedule from 
 TargetUrl = Annotated[
     str | None, optional(metavar="URL", help="Send to this endpoint instead of the scenario's target.")
 ]
-Tolerance = Annotated[str, typer.Option(metavar="SHARE", help="How much worse is not worse.")]
+Tolerance = Annotated[str, typer.Option(metavar="SHARE", help="How much worse is accepted.")]
 MinDifference = Annotated[
     str,
-    typer.Option(
-        "--min-difference", "--floor", metavar="TIME", help="How much longer a time may be, whatever its share."
-    ),
+    typer.Option(metavar="TIME", help="The smallest difference in time that can be worse."),
 ]
+
+
+def _given(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters that are not None, so that a request keeps its own default for the others."""
+    return {name: value for name, value in parameters.items() if value is not None}
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"loadtest {version('loadtest')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Load tests and benchmarks for inference endpoints with a job queue."""
 
 
 @app.command()
 def run(
     scenario: ScenarioFile,
     target: TargetUrl = None,
-    out: Annotated[
-        Path | None, optional(metavar="DIR", help="The run directory, which must not be there yet.")
-    ] = None,
+    out: Annotated[Path | None, optional(metavar="DIR", help="The run directory, which must not exist yet.")] = None,
     seed: Seed = None,
     processes: Annotated[
         int, typer.Option(metavar="N", help="Send from this many processes on this machine.", min=1, max=256)
@@ -58,43 +79,39 @@ def run(
     bind: Annotated[
         str, typer.Option(metavar="ADDR[:PORT]", help="Listen to workers on this address.")
     ] = "127.0.0.1",
-    changes: Changes = None,
+    overrides: Changes = None,
 ) -> None:
-    """Run a scenario, and leave its measurements and a report in a directory."""
+    """Run a scenario and write its measurements and a report."""
+    given = _given(locals())
     from loadtest.commands import run as runs
 
-    request = runs.RunRequest(scenario, target, out, seed, processes, expect_workers, bind, changes or [])
-    asked = runs.scenario_of(request)
-    if asked.search is None:
-        raise typer.Exit(runs.run(request, asked))
-    # Slow to import, so that an ordinary run, which needs none of it before it sends, does not wait for it.
+    request = runs.RunRequest(**given)
+    loaded = runs.scenario_of(request)
+    if loaded.search is None:
+        raise typer.Exit(runs.run(request, loaded))
+    # Slow to import, and an ordinary run does not need it.
     from loadtest.commands.search import search
 
-    raise typer.Exit(search(request, asked))
+    raise typer.Exit(search(request, loaded))
 
 
 @app.command()
 def worker(
-    master: Annotated[str, typer.Option(metavar="HOST[:PORT]", help="Where `loadtest run` listens to workers.")],
+    master: Annotated[str, typer.Option(metavar="HOST[:PORT]", help="The address of `loadtest run`.")],
     keep: Annotated[
-        Path | None, optional(metavar="DIR", help="Keep what this worker records here, and send copies.")
+        Path | None, optional(metavar="DIR", help="Keep this worker's records here, and send copies.")
     ] = None,
 ) -> None:
-    """Send for a `loadtest run` on another machine, until it ends."""
+    """Send load for a `loadtest run` on another machine."""
     from loadtest.commands.run import run_worker
 
     run_worker(master, keep)
 
 
 @app.command()
-def recover(directory: RunDirectoryPath) -> None:
-    """Build the results of a run that died from what its processes left."""
-    report(directory)
-
-
-@app.command()
+@app.command("recover", help="Build the results of a run that died, from what it recorded.")
 def report(directory: RunDirectoryPath) -> None:
-    """Build summary and report anew from what a run recorded."""
+    """Build the summary and the report of a run again."""
     from rich.console import Console
 
     from loadtest.commands.results import build_results
@@ -120,17 +137,17 @@ def gate(
     tolerance: Tolerance = "5 %",
     min_difference: MinDifference = "2ms",
     junit: Annotated[Path | None, optional(metavar="FILE", help="Write JUnit XML here too.")] = None,
-    markdown: Annotated[Path | None, optional(metavar="FILE", help="Write a summary in Markdown here.")] = None,
+    markdown: Annotated[Path | None, optional(metavar="FILE", help="Write a Markdown summary here.")] = None,
 ) -> None:
     """Judge a run by gates, for a release or for CI."""
+    given = _given(locals())
     import os
 
     from rich.console import Console
 
     from loadtest.commands.gate import GateRequest, gate
 
-    request = GateRequest(run, gates or [], baselines or [], tolerance, min_difference, junit, markdown)
-    raise typer.Exit(gate(request, os.environ, Console()))
+    raise typer.Exit(gate(GateRequest(**given), os.environ, Console()))
 
 
 @app.command()
@@ -143,12 +160,13 @@ def compare(
     tolerance: Tolerance = "5 %",
     min_difference: MinDifference = "2ms",
 ) -> None:
-    """Lay several runs over each other, each against the first."""
+    """Compare several runs with the first, on one page."""
+    given = _given(locals())
     from rich.console import Console
 
     from loadtest.commands.compare import CompareRequest, compare_runs
 
-    compare_runs(CompareRequest(runs, out, tolerance, min_difference), Console())
+    compare_runs(CompareRequest(**given), Console())
 
 
 @app.command()
@@ -157,13 +175,13 @@ def capacity(
         list[Path], typer.Argument(metavar="RUN...", help="Run directories to calibrate from.", show_default=False)
     ],
     rate: Annotated[str | None, optional(metavar="RATE", help='Jobs to plan for, like "20/s".')] = None,
-    slo: Annotated[str | None, optional(metavar="TEXT", help='What is to hold, like "delay p95 < 2s".')] = None,
+    slo: Annotated[str | None, optional(metavar="TEXT", help='The objective, like "delay p95 < 2s".')] = None,
     checks: Annotated[
         list[Path] | None,
         optional("--check", metavar="RUN", help="Predict this run from its scenario, and compare."),
     ] = None,
     workers: Annotated[
-        str | None, optional(metavar="N", help='Ask about these, "8" or "2 to 8", not for the least.')
+        str | None, optional(metavar="N", help='Judge these, "8" or "2 to 8"; else find the fewest.')
     ] = None,
     scalers: Annotated[
         list[str] | None,
@@ -171,7 +189,7 @@ def capacity(
     ] = None,
     idle_timeouts: Annotated[
         list[str] | None,
-        optional("--idle-timeout", metavar="TIME", help="Try flex workers that idle so long."),
+        optional("--idle-timeout", metavar="TIME", help="Try flex workers with this idle timeout."),
     ] = None,
     max_workers: Annotated[
         int, typer.Option(metavar="N", help="Active and flex workers together, at most.", min=1, max=10_000)
@@ -186,39 +204,25 @@ def capacity(
     seed: Annotated[int, typer.Option(metavar="N", help="Draw the simulation from this seed.", min=0)] = 1,
     out: Annotated[Path | None, optional(metavar="FILE", help="Write capacity.json here.")] = None,
 ) -> None:
-    """Tell how many workers an objective takes, and their cost."""
+    """Find how many workers an objective needs, and their cost."""
+    given = _given(locals())
     import os
 
     from rich.console import Console
 
     from loadtest.commands.capacity import CapacityRequest, capacity
 
-    request = CapacityRequest(
-        runs,
-        rate,
-        slo,
-        workers,
-        scalers or (),
-        idle_timeouts or (),
-        max_workers,
-        arrivals,
-        price,
-        seed,
-        out,
-        checks or (),
-        processes=os.cpu_count() or 1,
-    )
-    raise typer.Exit(capacity(request, Console()))
+    raise typer.Exit(capacity(CapacityRequest(**given, processes=os.cpu_count() or 1), Console()))
 
 
 @app.command()
-def check(scenario: ScenarioFile, changes: Changes = None, seed: Seed = None, target: TargetUrl = None) -> None:
+def check(scenario: ScenarioFile, overrides: Changes = None, seed: Seed = None, target: TargetUrl = None) -> None:
     """Show what a scenario would send, and send nothing."""
     from loadtest.report.terminal.preview import preview_lines
     from loadtest.scenario.loading.load import load_scenario
     from loadtest.scenario.preview import preview
 
-    for line in preview_lines(preview(load_scenario(scenario, changes or (), seed, target))):
+    for line in preview_lines(preview(load_scenario(scenario, overrides or (), seed, target))):
         typer.echo(line)
 
 
@@ -234,13 +238,19 @@ def schema() -> None:
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="Listen on this address.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Listen on this port; 0 takes a free one.", min=0, max=65535)] = 8000,
-    endpoint: Annotated[str, typer.Option(help="The endpoint's id, a part of its URL.")] = "local",
-    config: Annotated[Path | None, optional(help="YAML file of the endpoint's settings.")] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Draw service times and faults from this seed.", min=0)] = 1,
+    host: Annotated[str, typer.Option(metavar="ADDR", help="Listen on this address.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", help="Listen on this port; 0 takes a free one.", min=0, max=65535)
+    ] = 8000,
+    endpoint_id: Annotated[
+        str, typer.Option("--endpoint", metavar="ID", help="The endpoint's id, a part of its URL.")
+    ] = "local",
+    config: Annotated[Path | None, optional(metavar="FILE", help="YAML file of the endpoint's settings.")] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Draw service times and failures from this seed.", min=0)
+    ] = 1,
     journal: Annotated[
-        Path | None, optional(help="Append one JSON line a request and one a job to this file.")
+        Path | None, optional(metavar="FILE", help="Append one JSON line per request and one per job.")
     ] = None,
     active: Annotated[int | None, optional(metavar="N", help="Workers that are always on.", min=0)] = None,
     max_workers: Annotated[
@@ -248,43 +258,29 @@ def serve(
     ] = None,
     scaler: Annotated[str | None, optional(metavar="TEXT", help='"queue delay 4s" or "request count 4".')] = None,
     idle_timeout: Annotated[
-        str | None, optional(metavar="TIME", help="A flex worker that idles so long is stopped.")
+        str | None, optional(metavar="TIME", help="Stop a flex worker that is idle for this time.")
     ] = None,
-    handler: Annotated[Path | None, optional(help="Run this handler in real workers of the vendor's SDK.")] = None,
+    handler: Annotated[
+        Path | None, optional(metavar="FILE", help="Run this handler in real workers of the vendor's SDK.")
+    ] = None,
     concurrency: Annotated[
         int, typer.Option(metavar="N", help="Jobs that a real worker takes at once.", min=1, max=1000)
     ] = 1,
     logs: Annotated[
-        Path | None, optional(metavar="DIR", help="Keep the real workers' logs here; else in reports.")
+        Path | None, optional(metavar="DIR", help="Keep the logs of real workers here, not in reports.")
     ] = None,
     until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
 ) -> None:
-    """Serve a local endpoint, with simulated workers or with real ones."""
+    """Serve a local endpoint with simulated or real workers."""
+    given = _given(locals())
     from loadtest.serve.options import ServeOptions
     from loadtest.serve.server import serve
 
-    serve(
-        ServeOptions(
-            host=host,
-            port=port,
-            endpoint_id=endpoint,
-            config=config,
-            seed=seed,
-            journal=journal,
-            active=active,
-            max_workers=max_workers,
-            scaler=scaler,
-            idle_timeout=idle_timeout,
-            handler=handler,
-            concurrency=concurrency,
-            logs=logs,
-            until_stdin_closes=until_stdin_closes,
-        )
-    )
+    serve(ServeOptions(**given))
 
 
 def main() -> None:
-    """The entry point: a fault of ours is one line on standard error and its exit code."""
+    """Run the command line; an expected error becomes one line on standard error and its exit code."""
     try:
         app(prog_name="loadtest")
     except LoadtestError as error:

@@ -31,9 +31,9 @@ from loadtest.commands.results import read_run
 from loadtest.endpoint.settings import QueueDelay, parse_scaler
 from loadtest.errors import ExitCode, UsageError
 from loadtest.record.directory import RunDirectory
-from loadtest.report.pages.capacity import capacity_html, checked_html
-from loadtest.report.terminal.backtest import print_backtest_report, print_backtests
-from loadtest.report.terminal.capacity import print_page, print_plan
+from loadtest.report.pages.capacity import backtest_html, capacity_html
+from loadtest.report.terminal.capacity import print_backtest_report, print_backtests, print_plan
+from loadtest.report.terminal.layout import print_page
 from loadtest.scenario.gates import Gate, parse_gate
 from loadtest.scenario.loading.files import read_profile, read_trace
 from loadtest.scenario.model import Scenario
@@ -266,7 +266,7 @@ def _write(request: CapacityRequest, last: RunDirectory, found: Plan | BacktestR
     page = path.with_suffix(".html")
     if page == path:
         raise UsageError(f"--out {path}: is the name of the page; name a file that ends in .json")
-    source = capacity_html(found) if isinstance(found, Plan) else checked_html(found)
+    source = capacity_html(found) if isinstance(found, Plan) else backtest_html(found)
     for target, content in ((path, encode_plan(found)), (page, source.encode())):
         if request.out is None:
             last.write(target, content)

@@ -1,10 +1,10 @@
-"""`loadtest compare`: several runs over each other on one page, each held against the first."""
+"""`loadtest compare`: several runs compared with the first, on one page and in the terminal."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -22,12 +22,12 @@ from loadtest.report.pages.comparison import compare_html
 from loadtest.report.terminal.comparison import print_comparison
 
 PAGE = Path("compare.html")
-"""Where the page is written where no other place is named: what several runs say belongs to none of them."""
+"""The default path of the page, in the current directory: a comparison belongs to none of its runs."""
 
 
 @dataclass(frozen=True)
 class CompareRequest:
-    """What `loadtest compare` was asked for."""
+    """The options of `loadtest compare`."""
 
     runs: list[Path]
     out: Path = PAGE
@@ -36,9 +36,9 @@ class CompareRequest:
 
 
 def compare_runs(request: CompareRequest, console: Console) -> None:
-    """Write the page and print the tables; nothing that it finds is an error.
+    """Write the page and print the tables, whatever the result.
 
-    Raises UsageError for too few or too many runs, or a file that cannot be written, RunDirectoryError for a bad run.
+    Raises UsageError for too few or too many runs or a file that cannot be written, RunDirectoryError for a bad run.
     """
     if not 2 <= len(request.runs) <= MAX_RUNS:
         raise UsageError(f"{len(request.runs)} runs cannot be compared; name 2 to {MAX_RUNS}, the baseline first")
@@ -50,20 +50,21 @@ def compare_runs(request: CompareRequest, console: Console) -> None:
 
 
 def comparison_of(
-    named: Sequence[Path], tolerance: float, min_difference_ms: float = MIN_DIFFERENCE_MS
+    paths: Sequence[Path], tolerance: float, min_difference_ms: float = MIN_DIFFERENCE_MS
 ) -> Comparison:
-    """These runs beside each other, one of them in memory at a time; of all others only what is compared is kept."""
-    beside: list[ComparedRun] = []
-    first: ComparableRun | None = None
-    for path, label in zip(named, _labels(named), strict=True):
-        one, times = _read(path, label)
-        if first is None:
-            first = times
+    """Return the runs compared with the first; only one of them is in memory as a whole at a time."""
+    runs: list[ComparedRun] = []
+    baseline: ComparableRun | None = None
+    for path, label in zip(paths, _labels(paths), strict=True):
+        run, times = _read(path, label)
+        if baseline is None:
+            baseline = times
         else:
-            found = compare([first], times, metrics_of([first], times), tolerance, one.run.seed, min_difference_ms)
-            one = ComparedRun(label, one.run, one.summary, one.series, found, _incomparable_reason(beside[0], one))
-        beside.append(one)
-    return Comparison(beside, differences([each.run for each in beside]), tolerance, min_difference_ms)
+            metrics = metrics_of([baseline], times)
+            compared = compare([baseline], times, metrics, tolerance, run.run.seed, min_difference_ms)
+            run = replace(run, compared=compared, no_verdict=_incomparable_reason(runs[0], run))
+        runs.append(run)
+    return Comparison(runs, differences([each.run for each in runs]), tolerance, min_difference_ms)
 
 
 def _read(path: Path, label: str) -> tuple[ComparedRun, ComparableRun]:
@@ -74,18 +75,18 @@ def _read(path: Path, label: str) -> tuple[ComparedRun, ComparableRun]:
     return ComparedRun(label, recorded.run, summary, drawn), comparable_run(recorded)
 
 
-def _labels(named: Sequence[Path]) -> list[str]:
-    """The last part of each path, or the whole where several end alike."""
-    short = [path.resolve().name for path in named]
-    seen = Counter(short)
-    return [name if seen[name] == 1 else str(path) for path, name in zip(named, short, strict=True)]
+def _labels(paths: Sequence[Path]) -> list[str]:
+    """Return the last part of each path, or the whole path if several have the same last part."""
+    short = [path.resolve().name for path in paths]
+    counts = Counter(short)
+    return [name if counts[name] == 1 else str(path) for path, name in zip(paths, short, strict=True)]
 
 
-def _incomparable_reason(first: ComparedRun, one: ComparedRun) -> str | None:
-    """Why the ratios of a run to the first say nothing of better or worse; None where they do."""
-    if (why := incomparable_reason(first.run, one.run)) is not None:
-        return f"{first.label} cannot be its baseline: {why}"
-    for each in (first, one):
+def _incomparable_reason(baseline: ComparedRun, run: ComparedRun) -> str | None:
+    """Return why a run has no verdict against the baseline; None if it has one."""
+    if (reason := incomparable_reason(baseline.run, run.run)) is not None:
+        return f"{baseline.label} cannot be its baseline: {reason}"
+    for each in (baseline, run):
         if not each.summary.validity.valid:
             return f"the measurement of {each.label} is not sound"
     return None

@@ -1,4 +1,4 @@
-"""How figures are written for people: three digits that count, a unit, and a dash for what is not known."""
+"""The formats of figures: three significant digits, a unit, and a dash for an unknown value."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DASH = "–"
 
 
 def significant(value: float) -> str:
-    """A number with three significant digits, and thousands set apart."""
+    """Return a number with three significant digits and thousands separators."""
     size = abs(value)
     if size >= 99.95:
         return f"{value:,.0f}"
@@ -19,7 +19,7 @@ def significant(value: float) -> str:
 
 
 def milliseconds(value_ms: float | None) -> str:
-    """A time in ms, s, min or h, whichever keeps it short."""
+    """Return a time in ms, s, min or h, in the shortest form."""
     if value_ms is None:
         return DASH
     size = abs(value_ms)
@@ -31,7 +31,7 @@ def milliseconds(value_ms: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time in its two largest units."""
+    """Return a length of time in its two largest units."""
     if seconds < 120:
         return f"{seconds:.3g} s"
     minutes, rest_s = divmod(round(seconds), 60)
@@ -41,17 +41,17 @@ def duration(seconds: float) -> str:
 
 
 def rate(per_s: float | None) -> str:
-    """Events per second."""
+    """Return events per second."""
     return DASH if per_s is None else f"{significant(per_s)}/s"
 
 
 def count(n: int | None) -> str:
-    """A whole number, thousands set apart."""
+    """Return a whole number with thousands separators."""
     return DASH if n is None else f"{n:,}"
 
 
 def share(fraction: float) -> str:
-    """A fraction of one in percent; never 100 % for less than all, nor 0 % for more than none."""
+    """Return a fraction of one in percent; never 100 % for less than all, nor 0 % for more than none."""
     percent = fraction * 100
     if 99.9 < percent < 100:
         return "> 99.9 %"
@@ -59,22 +59,32 @@ def share(fraction: float) -> str:
 
 
 def signed_share(fraction: float) -> str:
-    """A fraction of one in percent, with its sign."""
+    """Return a fraction of one in percent, with its sign."""
     return f"{fraction * 100:+.2g} %".replace("-", "−")
 
 
 def number(value: float | None) -> str:
-    """A number that has no unit."""
+    """Return a number without a unit."""
     return DASH if value is None else significant(value)
 
 
+def ratio(value: float | None) -> str:
+    """Return a ratio with three decimals."""
+    return DASH if value is None else f"{value:.3f}×"
+
+
 def dollars(amount: float | None) -> str:
-    """US dollars, to the cent or to three digits, whichever says more."""
+    """Return US dollars, to the cent from $1 on and to three digits below."""
     if amount is None:
         return DASH
     return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${Decimal(f'{amount:.3g}'):f}"
 
 
 def timestamp(at: float) -> str:
-    """A time in seconds since the epoch as a date and time of day in UTC."""
+    """Return a time in seconds since the epoch as a date and time of day in UTC."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def verdict(value: str) -> str:
+    """Return a verdict for people: "cannot tell", as the JSON files say, is "inconclusive"."""
+    return "inconclusive" if value == "cannot tell" else value

@@ -1,4 +1,4 @@
-"""How gates and their results are written for people."""
+"""The figures of gate results, in the unit of the gate."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from loadtest.scenario.gates import parse_gate
 
 
 def observed_text(result: GateResult) -> str:
-    """What was observed, in the unit of the gate."""
+    """Return the observed figure."""
     return _figure(result, result.observed)
 
 
 def limit_text(result: GateResult) -> str:
-    """The limit, in the unit of the gate."""
+    """Return the limit."""
     return _figure(result, result.limit)
 
 
 def interval_texts(result: GateResult) -> tuple[str, str] | None:
-    """Both ends of the interval of what was observed, in the unit of the gate."""
+    """Return both ends of the interval of the observed figure; None if it has none."""
     return None if result.ci95 is None else (_figure(result, result.ci95[0]), _figure(result, result.ci95[1]))
 
 

@@ -1,4 +1,4 @@
-"""The figures of a report in the order in which they are read; chosen here, computed in `analyze`."""
+"""The figures of a report in the order of the page: chosen here, computed in `analyze`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from loadtest.report import formatting
 
 PERCENTILES = ("p50", "p70", "p90", "p95", "p98", "p99", "p99_9")
 
-_QUANTITIES = {
+QUANTITIES = {
     "end_to_end_ms": ("End-to-end", "end-to-end"),
     "response_ms": ("Response", "response"),
     "delay_ms": ("Delay", "delay"),
@@ -23,13 +23,16 @@ _QUANTITIES = {
     "first_chunk_ms": ("First chunk", "first-chunk"),
     "chunk_gap_ms": ("Chunk gap", "chunk-gap"),
 }
-_BESIDE_STEADY = ("end_to_end_ms", "delay_ms", "execution_ms", "first_chunk_ms")
+"""The times of a job: title and glossary entry."""
+CHARTED = ("delay_ms", "execution_ms", "end_to_end_ms")
+"""The times with a chart."""
+_IN_STEADY_TABLE = ("end_to_end_ms", "delay_ms", "execution_ms", "first_chunk_ms")
 _KEY_PERCENTILES = ("p50", "p95", "p99")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure: what it is called, its exact value, and how it is written."""
+    """One figure: its label, its exact value, and its text."""
 
     label: str
     value: float | None
@@ -38,16 +41,16 @@ class Figure:
 
 @dataclass(frozen=True)
 class Tile:
-    """A key figure, large, and what stands under it; `term` is the definition its title leads to."""
+    """A key figure in large type with secondary figures; `term` is the glossary entry to which its title links."""
 
     title: str
     term: str
     main: Figure
-    beside: Sequence[Figure]
+    secondary: Sequence[Figure]
 
 
 def tiles(summary: Summary, series: Series) -> list[Tile]:
-    """The key figures. Times are those of the flow with the most jobs; the others stand in its table."""
+    """Return the key figures; times are those of the flow with the most jobs."""
     offered, achieved = summary.arrivals.offered_per_s, summary.arrivals.achieved_per_s
     shown = [
         Tile(
@@ -59,21 +62,16 @@ def tiles(summary: Summary, series: Series) -> list[Tile]:
         Tile(
             "Completed jobs",
             "completed",
-            Figure("completed", summary.jobs["completed"], formatting.count(summary.jobs["completed"])),
-            [Figure("submitted", summary.jobs["submitted"], formatting.count(summary.jobs["submitted"]))],
+            _count("completed", summary.jobs["completed"]),
+            [_count("submitted", summary.jobs["submitted"])],
         ),
     ]
     if summary.flows:
         name, flow = max(summary.flows.items(), key=lambda entry: entry[1].jobs)
         of = f" · {name}" if len(summary.flows) > 1 else ""
-        shown += [
-            _time_tile(f"{title} p50{of}", term, getattr(flow, quantity))
-            for title, term, quantity in (
-                ("Delay", "delay", "delay_ms"),
-                ("Execution", "execution", "execution_ms"),
-                ("End-to-end", "end-to-end", "end_to_end_ms"),
-            )
-        ]
+        for quantity in CHARTED:
+            title, term = QUANTITIES[quantity]
+            shown.append(_time_tile(f"{title} p50{of}", term, getattr(flow, quantity)))
     if summary.cost is not None:
         cost = summary.cost
         billed = Figure("execution", cost.billed_s, formatting.duration(cost.billed_s))
@@ -86,34 +84,38 @@ def _rate(label: str, per_s: float) -> Figure:
     return Figure(label, per_s, formatting.rate(per_s))
 
 
+def _count(label: str, n: int) -> Figure:
+    return Figure(label, n, formatting.count(n))
+
+
+def _ms(label: str, value_ms: float | None) -> Figure:
+    return Figure(label, value_ms, formatting.milliseconds(value_ms))
+
+
 def _time_tile(title: str, term: str, q: Quantiles) -> Tile:
     return Tile(title, term, _ms("p50", q.p50), [_supported_ms("p95", q), _supported_ms("p99", q)])
 
 
 def _supported_ms(name: str, q: Quantiles) -> Figure:
-    """A percentile, or how many jobs it needs where there are some, but too few."""
+    """Return a percentile, or the number of jobs it needs if there are too few."""
     value = getattr(q, name)
-    return Figure(name, None, f"needs {_least(name)} jobs") if value is None and q.n else _ms(name, value)
+    return Figure(name, None, f"needs {_min_jobs(name)} jobs") if value is None and q.n else _ms(name, value)
 
 
 def missing_percentiles(flows: Iterable[FlowSummary], names: Sequence[str]) -> str:
-    """How many jobs those of these percentiles need that some flow's jobs are too few for; "" where they all do."""
+    """Return which of these percentiles some flow has too few jobs for, and how many they need; "" if none."""
     times = [q for flow in flows for q in (flow.delay_ms, flow.execution_ms, flow.end_to_end_ms) if q.n]
     missing = [name for name in names if any(getattr(q, name) is None for q in times)]
-    return ", ".join(f"{name} needs {_least(name)} jobs" for name in missing)
+    return ", ".join(f"{name} needs {_min_jobs(name)} jobs" for name in missing)
 
 
-def _least(name: str) -> str:
+def _min_jobs(name: str) -> str:
     return formatting.count(min_samples(PER_MILLE[name]))
 
 
 def min_sample_sizes() -> str:
-    """How many jobs the higher percentiles need, in words."""
-    return ", ".join(f"{name.replace('_', '.')} {_least(name)}" for name in ("p90", "p95", "p98", "p99", "p99_9"))
-
-
-def _ms(label: str, value_ms: float | None) -> Figure:
-    return Figure(label, value_ms, formatting.milliseconds(value_ms))
+    """Return the number of jobs that each of the higher percentiles needs."""
+    return ", ".join(f"{name.replace('_', '.')} {_min_jobs(name)}" for name in ("p90", "p95", "p98", "p99", "p99_9"))
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class QuantileRow:
-    """A quantity's line in a flow's table."""
+    """The row of a quantity in a flow's table."""
 
     label: str
     term: str
@@ -135,14 +137,14 @@ class QuantileRow:
 
 
 def quantile_rows(flow: FlowSummary) -> list[QuantileRow]:
-    """A flow's quantities that any job had: mean, every percentile with its interval, the largest."""
+    """Return a row for each of a flow's quantities that any job has."""
     return [
-        quantile_row(label, term, q) for name, (label, term) in _QUANTITIES.items() if (q := getattr(flow, name)).n
+        quantile_row(label, term, q) for name, (label, term) in QUANTITIES.items() if (q := getattr(flow, name)).n
     ]
 
 
 def quantile_row(label: str, term: str, q: Quantiles) -> QuantileRow:
-    """The line of one quantity."""
+    """Return the row of one quantity: mean, every percentile with its interval, maximum."""
     cells = [Cell(_ms("mean", q.mean))]
     for name in PERCENTILES:
         low_high = q.ci95.get(name)
@@ -162,15 +164,15 @@ class SteadyComparisonRow:
 
 
 def steady_comparison(whole: FlowSummary, steady: FlowSummary) -> list[SteadyComparisonRow]:
-    """One flow's key percentiles, the steady window's beside the whole run's."""
+    """Return one flow's key percentiles over the whole run and in the steady window."""
     rows = []
-    for name in _BESIDE_STEADY:
-        label, term = _QUANTITIES[name]
-        of_whole, of_steady = getattr(whole, name), getattr(steady, name)
-        if of_whole.n:
-            rows.append(SteadyComparisonRow(label, term, _key_figures(of_whole), _key_figures(of_steady)))
+    for name in _IN_STEADY_TABLE:
+        label, term = QUANTITIES[name]
+        if getattr(whole, name).n:
+            both = [_key_figures(getattr(flow, name)) for flow in (whole, steady)]
+            rows.append(SteadyComparisonRow(label, term, *both))
     return rows
 
 
 def _key_figures(q: Quantiles) -> list[Figure]:
-    return [Figure("n", q.n, formatting.count(q.n)), *(_ms(name, getattr(q, name)) for name in _KEY_PERCENTILES)]
+    return [_count("n", q.n), *(_ms(name, getattr(q, name)) for name in _KEY_PERCENTILES)]

@@ -1,4 +1,4 @@
-"""A browser for all tests of this folder, and a page as it is seen in it."""
+"""A browser for the tests of this folder, and a page rendered in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUIET = [
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """For a module: while it is there, this thread has an event loop that runs, which other tests cannot do with."""
+    """Yield a browser per module: while it is open this thread runs an event loop, which disturbs other tests."""
     if CHROMIUM is None:
         pytest.skip("no chromium on the path")
     with sync_playwright() as playwright:
@@ -28,15 +28,15 @@ def browser() -> Iterator[Browser]:
 
 
 class Rendered:
-    """A page, what it said on its console, and what it asked for."""
+    """A page with its console messages and its requests."""
 
     def __init__(self, browser: Browser, path: Path, width: int = 1280, scheme: str = "light") -> None:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
         self.page: Page = context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.messages: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.messages.append(message.text))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri())
         self.page.wait_for_selector("body[data-drawn]", timeout=10_000)

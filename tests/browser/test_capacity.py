@@ -19,10 +19,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_every_chart_is_drawn_and_nothing_leaves_the_file(browser: Browser, page: Path) -> None:
+def test_every_chart_is_drawn_without_an_error_or_a_request(browser: Browser, page: Path) -> None:
     rendered = Rendered(browser, page)
-    assert rendered.said == []
-    assert rendered.asked == [page.as_uri()]
+    assert rendered.messages == []
+    assert rendered.requests == [page.as_uri()]
     plots = rendered.page.query_selector_all(".plot")
     assert len(plots) == 4
     marks = "plot => plot.querySelectorAll('svg .role-mark path, svg .role-mark line').length"

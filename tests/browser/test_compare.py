@@ -31,13 +31,13 @@ def page(steady: MadeUpRun, make_run: Callable[..., MadeUpRun], tmp_path: Path) 
     return path
 
 
-def test_every_chart_is_drawn_in_every_run_s_colour_and_nothing_leaves_the_file(
+def test_every_chart_is_drawn_in_every_runs_colour_without_an_error_or_a_request(
     browser: Browser,
     page: Path,
 ) -> None:
     rendered = Rendered(browser, page)
-    assert rendered.said == []
-    assert rendered.asked == [page.as_uri()]
+    assert rendered.messages == []
+    assert rendered.requests == [page.as_uri()]
     plots = rendered.page.query_selector_all(".plot")
     assert len(plots) == 11
     marks = "plot => plot.querySelectorAll('svg .role-mark path').length"

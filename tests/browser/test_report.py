@@ -32,10 +32,10 @@ def written(made: MadeUpRun, directory: Path) -> Path:
 
 
 @pytest.mark.alone
-def test_every_chart_is_drawn_soon_without_an_error_or_a_request(browser: Browser, report: Path) -> None:
+def test_every_chart_is_drawn_in_two_seconds_without_an_error_or_a_request(browser: Browser, report: Path) -> None:
     rendered = Rendered(browser, report)
-    assert rendered.said == []
-    assert rendered.asked == [report.as_uri()]
+    assert rendered.messages == []
+    assert rendered.requests == [report.as_uri()]
     marks = "plot => plot.querySelectorAll('svg .role-mark path, svg .role-mark line').length"
     plots = rendered.page.query_selector_all(".plot")
     assert len(plots) == 17
@@ -44,11 +44,11 @@ def test_every_chart_is_drawn_soon_without_an_error_or_a_request(browser: Browse
 
 
 @pytest.mark.parametrize("width", [400, 820, 1280])
-def test_nothing_stands_out_over_the_edge(browser: Browser, report: Path, width: int) -> None:
+def test_page_does_not_scroll_sideways(browser: Browser, report: Path, width: int) -> None:
     assert Rendered(browser, report, width).page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_charts_follow_the_page_into_the_dark(browser: Browser, report: Path) -> None:
+def test_charts_follow_the_page_into_dark_mode(browser: Browser, report: Path) -> None:
     def colours(scheme: str) -> list[str]:
         page = Rendered(browser, report, scheme=scheme).page
         line = "#plot-load .mark-line path"
@@ -64,9 +64,7 @@ def test_charts_follow_the_page_into_the_dark(browser: Browser, report: Path) ->
     assert all(one != other for one, other in zip(light, dark, strict=True))
 
 
-def test_dragging_across_one_chart_zooms_them_all_and_a_double_click_goes_back(
-    browser: Browser, report: Path
-) -> None:
+def test_drag_across_one_chart_zooms_all_and_a_double_click_returns(browser: Browser, report: Path) -> None:
     page = Rendered(browser, report).page
     labels = "plot => [...plot.querySelectorAll('.role-axis-label text')].map(each => each.textContent).sort().join()"
     before = page.eval_on_selector("#plot-delay-over-time", labels)
@@ -77,13 +75,13 @@ def test_dragging_across_one_chart_zooms_them_all_and_a_double_click_goes_back(
     page.mouse.move(box["x"] + 450, box["y"] + 80, steps=4)
     page.mouse.up()
     page.wait_for_function(f"({labels})(document.getElementById('plot-delay-over-time')) !== {before!r}")
-    assert page.is_visible("#whole")
+    assert page.is_visible("#reset")
     page.dblclick("#plot-delay-over-time svg")
     page.wait_for_function(f"({labels})(document.getElementById('plot-delay-over-time')) === {before!r}")
-    assert not page.is_visible("#whole")
+    assert not page.is_visible("#reset")
 
 
-def test_pointing_at_one_chart_reads_all_of_them(browser: Browser, report: Path) -> None:
+def test_pointing_at_one_chart_shows_the_figures_of_all(browser: Browser, report: Path) -> None:
     page = Rendered(browser, report).page
     box = page.locator("#plot-load svg").bounding_box()
     assert box is not None
@@ -107,20 +105,20 @@ def test_arrow_keys_move_from_bin_to_bin_and_plus_minus_and_escape_zoom(browser:
     page.focus("#plot-delay-over-time")
     for key, reported in (("ArrowRight", "0 s to 2 s"), ("ArrowRight", "2 s to 4 s"), ("ArrowLeft", "0 s to 2 s")):
         page.keyboard.press(key)
-        assert page.inner_text("#told").startswith(reported)
+        assert page.inner_text("#announced").startswith(reported)
     assert page.is_visible("#plot-workers .rule")
     page.keyboard.press("+")
-    page.wait_for_selector("#whole", state="visible")
+    page.wait_for_selector("#reset", state="visible")
     page.keyboard.press("-")
-    page.wait_for_selector("#whole", state="hidden")
+    page.wait_for_selector("#reset", state="hidden")
     page.keyboard.press("End")
-    assert page.inner_text("#told").startswith("118 s to ")
+    assert page.inner_text("#announced").startswith("118 s to ")
     page.keyboard.press("Escape")
-    assert page.inner_text("#told") == ""
+    assert page.inner_text("#announced") == ""
     assert page.is_hidden("#plot-workers .rule")
 
 
-def test_a_charts_data_opens_with_the_keyboard(browser: Browser, report: Path) -> None:
+def test_data_of_a_chart_opens_with_the_keyboard(browser: Browser, report: Path) -> None:
     page = Rendered(browser, report).page
     page.focus("figure[aria-labelledby=title-load] summary")
     page.keyboard.press("Enter")
@@ -129,7 +127,7 @@ def test_a_charts_data_opens_with_the_keyboard(browser: Browser, report: Path) -
     assert 1 < rows.count() <= 60
 
 
-def test_a_finger_scrolls_and_a_tap_reads(browser: Browser, report: Path) -> None:
+def test_finger_scrolls_and_a_tap_shows_the_figures(browser: Browser, report: Path) -> None:
     context = browser.new_context(viewport={"width": 400, "height": 800}, has_touch=True, offline=True)
     page = context.new_page()
     page.goto(report.as_uri())
@@ -140,7 +138,7 @@ def test_a_finger_scrolls_and_a_tap_reads(browser: Browser, report: Path) -> Non
     assert page.evaluate("document.documentElement.scrollWidth") == 400
 
 
-def test_a_word_leads_to_its_definition_and_back(browser: Browser, report: Path) -> None:
+def test_term_links_to_its_definition_and_back(browser: Browser, report: Path) -> None:
     page = Rendered(browser, report).page
     page.click("#title-delay-over-time a")
     assert page.evaluate("location.hash") == "#def-delay"
@@ -176,7 +174,7 @@ CONTRASTS = """() => {
     const name = `${each.tagName}.${each.className.baseVal ?? each.className}`;
     found[name] = Math.min(found[name] ?? 99, value);
   }
-  for (const name of ["accent", "ink-2", "grey", "bad", "doubt"]) {
+  for (const name of ["accent", "ink-2", "grey", "bad", "warning"]) {
     const probe = document.body.appendChild(document.createElement("p"));
     probe.style.color = `var(--${name})`;
     found[`line ${name}`] = ratio(rgb(getComputedStyle(probe).color), under(probe)) * 1.5;
@@ -193,7 +191,7 @@ def test_texts_have_a_contrast_of_4_5_and_lines_of_3(browser: Browser, report: P
     assert {name: value for name, value in found.items() if value < 4.5} == {}
 
 
-def test_printed_it_is_light_and_nothing_is_cut_off(browser: Browser, report: Path) -> None:
+def test_print_is_light_and_complete(browser: Browser, report: Path) -> None:
     page = Rendered(browser, report, scheme="dark").page
     page.set_viewport_size({"width": 680, "height": 900})
     page.emulate_media(media="print", color_scheme="dark")
@@ -204,19 +202,19 @@ def test_printed_it_is_light_and_nothing_is_cut_off(browser: Browser, report: Pa
     assert not any(page.eval_on_selector_all("details", "all => all.map(each => each.checkVisibility())"))
 
 
-def test_nothing_moves_for_those_who_want_it_so(browser: Browser, report: Path) -> None:
+def test_reduced_motion_turns_smooth_scrolling_off(browser: Browser, report: Path) -> None:
     page = Rendered(browser, report).page
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
 
 
 def failed(made: MadeUpRun) -> MadeUpRun:
-    place = made.samples.schema.get_field_index("outcome")
-    words = pa.array(["failed"] * len(made.samples))
-    return replace(made, samples=made.samples.set_column(place, made.samples.schema.field(place), words))
+    index = made.samples.schema.get_field_index("outcome")
+    outcomes = pa.array(["failed"] * len(made.samples))
+    return replace(made, samples=made.samples.set_column(index, made.samples.schema.field(index), outcomes))
 
 
-ODD: dict[str, Callable[[MadeUpRun], MadeUpRun]] = {
+UNUSUAL: dict[str, Callable[[MadeUpRun], MadeUpRun]] = {
     "a single job": lambda made: replace(made, samples=made.samples.slice(0, 1)),
     "nothing completed": failed,
     "no job": lambda made: replace(made, samples=made.samples.slice(0, 0)),
@@ -225,13 +223,13 @@ ODD: dict[str, Callable[[MadeUpRun], MadeUpRun]] = {
 }
 
 
-@pytest.mark.parametrize("oddity", ODD)
-def test_an_odd_run_is_drawn_too(
-    browser: Browser, make_run: Callable[..., MadeUpRun], tmp_path: Path, oddity: str
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_run_is_drawn_too(
+    browser: Browser, make_run: Callable[..., MadeUpRun], tmp_path: Path, name: str
 ) -> None:
-    rendered = Rendered(browser, written(ODD[oddity](make_run(jobs=60)), tmp_path))
-    if oddity != "no job":
+    rendered = Rendered(browser, written(UNUSUAL[name](make_run(jobs=60)), tmp_path))
+    if name != "no job":
         rendered.page.focus("#plot-load")
         rendered.page.keyboard.press("ArrowRight")
-        assert rendered.page.inner_text("#told").startswith("0 s to ")
-    assert rendered.said == []
+        assert rendered.page.inner_text("#announced").startswith("0 s to ")
+    assert rendered.messages == []

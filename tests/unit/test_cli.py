@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,13 @@ from typer.testing import CliRunner
 from loadtest.cli import app
 from loadtest.errors import ScenarioError
 
-SMOKE = str(Path(__file__).parents[2] / "scenarios" / "smoke.yaml")
+ROOT = Path(__file__).parents[2]
+SMOKE = str(ROOT / "scenarios" / "smoke.yaml")
+COMMANDS = ("run", "worker", "recover", "report", "gate", "compare", "capacity", "check", "schema", "serve")
 runner = CliRunner()
 
 
-def test_check_tells_what_would_be_sent() -> None:
+def test_check_shows_what_would_be_sent() -> None:
     result = runner.invoke(app, ["check", SMOKE])
     assert result.exit_code == 0
     assert "target      embedded endpoint" in result.stdout
@@ -23,7 +27,7 @@ def test_check_tells_what_would_be_sent() -> None:
     assert result.stderr == ""
 
 
-def test_check_takes_overrides_a_seed_and_a_target() -> None:
+def test_check_accepts_overrides_a_seed_and_a_target() -> None:
     changes = ["--set", "load.stages.0.rate=2/s", "--set", "load.arrivals=constant", "--seed", "9"]
     result = runner.invoke(app, ["check", SMOKE, *changes, "--target", "http://127.0.0.1:9/v2/x"])
     assert result.exit_code == 0
@@ -32,13 +36,13 @@ def test_check_takes_overrides_a_seed_and_a_target() -> None:
     assert "target      http://127.0.0.1:9/v2/x" in result.stdout
 
 
-def test_a_fault_in_a_scenario_is_an_error_of_the_family() -> None:
+def test_error_in_a_scenario_is_a_scenario_error() -> None:
     result = runner.invoke(app, ["check", SMOKE, "--set", "load.stages.0.rate=20"])
     assert isinstance(result.exception, ScenarioError)
     assert result.stdout == ""
 
 
-def test_the_schema_is_json() -> None:
+def test_schema_is_json() -> None:
     result = runner.invoke(app, ["schema"])
     assert result.exit_code == 0
     assert json.loads(result.stdout)["properties"]["load"]
@@ -47,14 +51,29 @@ def test_the_schema_is_json() -> None:
 @pytest.mark.parametrize(
     "arguments", [["chekc"], ["check"], ["check", SMOKE, "--sed", "1"], ["serve", "--port", "x"]]
 )
-def test_what_the_command_line_does_not_know_is_bad_usage(arguments: list[str]) -> None:
+def test_unknown_command_or_option_is_bad_usage(arguments: list[str]) -> None:
     assert runner.invoke(app, arguments).exit_code == 2
 
 
-@pytest.mark.parametrize("command", ["capacity", "check", "compare", "gate", "schema", "serve"])
-def test_every_command_says_what_it_does_in_one_sentence(command: str) -> None:
+def test_version_is_that_of_the_package() -> None:
+    result = runner.invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"loadtest {version('loadtest')}\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_describes_every_command_in_one_whole_sentence(command: str) -> None:
     listed = runner.invoke(app, ["--help"]).stdout
     line = next(line for line in listed.splitlines() if line.strip().startswith(command + " "))
     assert line.endswith(".")
     assert not line.endswith("...")
     assert runner.invoke(app, [command, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["--min-difference", "--floor"])
+def test_former_name_of_min_difference_is_accepted_but_not_shown(option: str, tmp_path: Path) -> None:
+    runs = [shutil.copytree(ROOT / "tests" / "data" / "recorded" / name, tmp_path / name) for name in ("a", "b")]
+    page = tmp_path / "page.html"
+    result = runner.invoke(app, ["compare", *map(str, runs), option, "7ms", "--out", str(page)])
+    assert result.exit_code == 0
+    assert "7.00 ms" in page.read_text()
+    assert "--floor" not in runner.invoke(app, ["compare", "--help"]).stdout

@@ -10,81 +10,70 @@ import altair as alt
 from loadtest.analyze.series import Series
 from loadtest.analyze.stats.time_bins import BinnedPercentiles
 from loadtest.analyze.summary import Summary
-from loadtest.report.charts.base import (
-    PALE,
-    Chart,
-    LegendEntry,
-    Row,
-    hover_bins,
-    line,
-    log_domain,
-    log_ms_y,
-    over_time_spec,
-    stage_rules,
-)
-from loadtest.report.charts.distributions import TITLES, Curve, percentile_chart
-from loadtest.report.comparison import ComparedRun, Comparison
+from loadtest.report.charts.base import PALE, Chart, LegendEntry, Row, log_domain, log_ms_y
+from loadtest.report.charts.distributions import Curve, curves_chart
+from loadtest.report.charts.timeline import Bins, LineStyle, Timeline, line
+from loadtest.report.comparison import Comparison
 from loadtest.report.formatting import duration, milliseconds, rate
+from loadtest.report.tables import CHARTED, QUANTITIES
 
 _HEIGHT = 200
 _DASHED = (4, 3)
-_NAMES = {"delay_ms": "delay", "execution_ms": "execution", "end_to_end_ms": "end-to-end"}
 
 
 def overlaid_over_time(comparison: Comparison) -> list[Chart]:
-    """Throughput beside what was offered, p50 and p95 of each quantity, jobs in flight; none without any job."""
+    """Return throughput, each time and jobs in flight over time; nothing if no run has a job."""
     if not any(each.series.outcomes for each in comparison.runs):
         return []
     charts = [_throughput(comparison)]
-    charts += [chart for quantity in TITLES if (chart := _latency(comparison, quantity)) is not None]
+    charts += [chart for quantity in CHARTED if (chart := _latency(comparison, quantity)) is not None]
     return [*charts, _in_flight(comparison)]
 
 
 def overlaid_percentiles(comparison: Comparison) -> list[Chart]:
-    """A percentile chart for each quantity and flow of which any run supports a percentile."""
+    """Return the percentile curves of each flow and time for which any run supports a percentile."""
     flows = dict.fromkeys(flow for each in comparison.runs for flow in each.summary.flows)
-    several = len(flows) > 1
     charts = []
     for flow in flows:
-        for quantity, title in TITLES.items():
+        for quantity in CHARTED:
+            title, term = QUANTITIES[quantity]
             curves = [
                 Curve(each.label, colour, known)
                 for each, colour in comparison.with_colours()
                 if (known := each.series.distributions[quantity].get(flow)) is not None and known.value_ms
             ]
             if curves:
-                named = f"{title} · {flow}" if several else title
-                charts.append(percentile_chart(f"{_NAMES[quantity]}-{flow}", named, curves))
+                charts.append(
+                    curves_chart(f"{term}-{flow}", f"{title} · {flow}" if len(flows) > 1 else title, curves)
+                )
     return charts
 
 
-def _spec(comparison: Comparison, layers: Sequence[alt.Chart], under_pointer: alt.Chart) -> Row:
-    """Layers over the longest run's time; stages are told where all runs have the same ones."""
-    all_series = [each.series for each in comparison.runs]
-    end_s = max(each.end_s for each in all_series)
-    alike = all(each.stages == all_series[0].stages for each in all_series)
-    stages = [(stage.name, stage.start_s) for stage in all_series[0].stages] if alike else []
-    load_s = max(each.load_s for each in all_series)
-    return over_time_spec([*stage_rules(stages, end_s), *layers], under_pointer, end_s, load_s, _HEIGHT)
+def _spec(comparison: Comparison, layers: Sequence[alt.Chart], bins: Bins) -> Row:
+    """Return layers over the time of the longest run, with the stages if all runs have the same ones."""
+    runs = [each.series for each in comparison.runs]
+    stages = runs[0].stages if all(each.stages == runs[0].stages for each in runs) else []
+    timeline = Timeline(max(each.load_s for each in runs), max(each.end_s for each in runs), stages)
+    return timeline.spec(layers, bins, _HEIGHT)
 
 
 def _rows(at_s: Sequence[float], width_s: float, values: Sequence[float | None] | Sequence[int]) -> list[Row]:
     return [{"s": s, "s2": s + width_s, "y": value} for s, value in zip(at_s, values, strict=True)]
 
 
-def _under_pointer(drawn: Sequence[tuple[str, Sequence[Row]]], unit: str, form: str) -> alt.Chart:
-    """A bin as wide as the finest run's, with what each run has at its middle."""
+def _common_bins(drawn: Sequence[tuple[str, Sequence[Row]]], unit: str, form: str) -> Bins:
+    """Return bins as wide as the finest of the runs', each with every run's value at its middle."""
     width_s = min(row["s2"] - row["s"] for _, rows in drawn for row in rows)
     end_s = max(row["s2"] for _, rows in drawn for row in rows)
     bins: list[Row] = [{"s": n * width_s, "s2": (n + 1) * width_s} for n in range(ceil(end_s / width_s))]
     for run, (_, rows) in enumerate(drawn):
         own_width_s = rows[0]["s2"] - rows[0]["s"]
         for each in bins:
-            place = int((each["s"] + width_s / 2) // own_width_s)
-            if place < len(rows):
-                each[f"run{run}"] = rows[place]["y"]
+            index = int((each["s"] + width_s / 2) // own_width_s)
+            if index < len(rows):
+                each[f"run{run}"] = rows[index]["y"]
     titles = {f"run{run}": f"{label}, {unit}" if unit else label for run, (label, _) in enumerate(drawn)}
-    return hover_bins(bins, titles, form)
+    return Bins(bins, titles, form)
 
 
 def _keys(comparison: Comparison) -> list[LegendEntry]:
@@ -92,7 +81,7 @@ def _keys(comparison: Comparison) -> list[LegendEntry]:
 
 
 def _width(comparison: Comparison, first: bool) -> float:
-    """The baseline's line is a little heavier; with many runs all are finer."""
+    """Return the width of a run's line: the baseline's is a little heavier, and many runs have finer lines."""
     return (2.2 if first else 1.6) if len(comparison.runs) <= 4 else (1.8 if first else 1.2)
 
 
@@ -101,80 +90,78 @@ def _per_run_text(comparison: Comparison, text: Callable[[Summary, Series], str]
 
 
 def _counts_y() -> alt.Y:
-    return alt.Y("y:Q", title=None, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5))
+    return alt.Y("y:Q", title=None, scale=alt.Scale(zero=True, nice=5), axis=alt.Axis(tickCount=5))
 
 
 def _throughput(comparison: Comparison) -> Chart:
     layers, keys, drawn = [], _keys(comparison), []
     offered = [each.series.rates.offered for each in comparison.runs]
-    one_offer = all(each == offered[0] for each in offered)
-    for number, (each, colour) in enumerate(comparison.with_colours()):
+    same_offer = all(each == offered[0] for each in offered)
+    for index, (each, colour) in enumerate(comparison.with_colours()):
         rates = each.series.rates
-        if rates.offered and (number == 0 or not one_offer):
+        if rates.offered and (index == 0 or not same_offer):
             due = _rows(rates.at_s, rates.bin_s, [*rates.offered, *[0.0] * (len(rates.at_s) - len(rates.offered))])
-            layers.append(line(due, "y", PALE if one_offer else colour, _counts_y(), step=True, dash=_DASHED))
+            dashed = LineStyle(PALE if same_offer else colour, step=True, dash=_DASHED)
+            layers.append(line(due, _counts_y(), dashed))
         rows = _rows(rates.at_s, rates.bin_s, rates.completed)
-        layers.append(line(rows, "y", colour, _counts_y(), step=True, width=_width(comparison, number == 0)))
+        layers.append(line(rows, _counts_y(), LineStyle(colour, _width(comparison, index == 0), step=True)))
         drawn.append((each.label, rows))
     if any(offered):
-        keys.append(LegendEntry("offered", PALE) if one_offer else LegendEntry("offered: dashed", PALE))
+        keys.append(LegendEntry("offered" if same_offer else "offered: dashed", PALE))
     text = _per_run_text(
         comparison,
-        lambda summary, series: (
-            f"{rate(series.throughput_per_s)} of {rate(summary.arrivals.offered_per_s)} that were offered"
-        ),
+        lambda summary, series: f"{rate(series.throughput_per_s)} of {rate(summary.arrivals.offered_per_s)} offered",
     )
     return Chart(
         name="throughput",
         title="Throughput",
-        unit=f"jobs completed per second, in bins of {_bins(comparison, lambda series: series.rates.bin_s)}",
+        unit=f"jobs completed per second, in bins of {_widths(comparison, lambda series: series.rates.bin_s)}",
         alt_text=f"Jobs completed per second while load was offered: {text}.",
         keys=keys,
-        spec=_spec(comparison, layers, _under_pointer(drawn, "/s", ",.1f")),
-        over_time=True,
+        spec=_spec(comparison, layers, _common_bins(drawn, "/s", ",.1f")),
     )
 
 
-def _bins(comparison: Comparison, width_s: Callable[[Series], float]) -> str:
-    """The widths of the runs' bins, the same one said once."""
+def _widths(comparison: Comparison, width_s: Callable[[Series], float]) -> str:
+    """Return the different widths of the runs' bins."""
     return ", ".join(dict.fromkeys(duration(width_s(each.series)) for each in comparison.runs))
 
 
 def _latency(comparison: Comparison, quantity: str) -> Chart | None:
-    """Both percentiles of every run; None where no bin of any run has the jobs for one."""
-    drawn: list[tuple[ComparedRun, str, str, list[Row]]] = []
+    """Return p50 and p95 of every run; None if no bin of any run has enough jobs."""
+    layers, drawn = [], []
     for each, colour in comparison.with_colours():
         latencies = each.series.latencies
         lines: BinnedPercentiles = getattr(latencies, quantity)
-        for name, values in (("p50", lines.p50), ("p95", lines.p95)):
+        width = _width(comparison, each is comparison.first)
+        for name, values, dash in (("p50", lines.p50, _DASHED), ("p95", lines.p95, ())):
             floored = [None if value is None else max(1.0, value) for value in values]
             if any(value is not None for value in values):
-                drawn.append((each, colour, name, _rows(latencies.at_s, latencies.bin_s, floored)))
+                rows = _rows(latencies.at_s, latencies.bin_s, floored)
+                drawn.append((f"{each.label} {name}", rows))
+                layers.append((rows, LineStyle(colour, width, dash=dash)))
     if not drawn:
         return None
-    y = log_ms_y("y", log_domain([row["y"] for *_, rows in drawn for row in rows if row["y"] is not None]))
-    text = _per_run_text(comparison, lambda summary, _: _flows(summary, quantity))
-    under = _under_pointer([(f"{each.label} {name}", rows) for each, _, name, rows in drawn], "ms", ",.0f")
-    layers = []
-    for each, colour, name, rows in drawn:
-        middle = [row | {"s": (row["s"] + row["s2"]) / 2} for row in rows]
-        width = _width(comparison, each is comparison.first)
-        layers.append(line(middle, "y", colour, y, width=width, dash=_DASHED if name == "p50" else ()))
+    y = log_ms_y("y", log_domain([row["y"] for _, rows in drawn for row in rows if row["y"] is not None]))
+    lines_over_time = [
+        line([row | {"s": (row["s"] + row["s2"]) / 2} for row in rows], y, style) for rows, style in layers
+    ]
+    title, term = QUANTITIES[quantity]
     return Chart(
-        name=f"{_NAMES[quantity]}-over-time",
-        title=TITLES[quantity],
+        name=f"{term}-over-time",
+        title=title,
         unit=(
             f"p95 solid, p50 dashed; completed jobs of all flows by intended start, in bins of "
-            f"{_bins(comparison, lambda series: series.latencies.bin_s)}"
+            f"{_widths(comparison, lambda series: series.latencies.bin_s)}"
         ),
-        alt_text=f"{TITLES[quantity]} over the whole run: {text}.",
+        alt_text=f"{title} over the whole run: "
+        f"{_per_run_text(comparison, lambda summary, _: _percentiles_text(summary, quantity))}.",
         keys=_keys(comparison),
-        spec=_spec(comparison, layers, under),
-        over_time=True,
+        spec=_spec(comparison, lines_over_time, _common_bins(drawn, "ms", ",.0f")),
     )
 
 
-def _flows(summary: Summary, quantity: str) -> str:
+def _percentiles_text(summary: Summary, quantity: str) -> str:
     text = []
     for flow, each in summary.flows.items():
         q = getattr(each, quantity)
@@ -184,10 +171,11 @@ def _flows(summary: Summary, quantity: str) -> str:
 
 def _in_flight(comparison: Comparison) -> Chart:
     layers, drawn = [], []
-    for number, (each, colour) in enumerate(comparison.with_colours()):
+    for each, colour in comparison.with_colours():
         rates = each.series.rates
         rows = _rows(rates.at_s, rates.bin_s, rates.in_flight)
-        layers.append(line(rows, "y", colour, _counts_y(), step=True, width=_width(comparison, number == 0)))
+        style = LineStyle(colour, _width(comparison, each is comparison.first), step=True)
+        layers.append(line(rows, _counts_y(), style))
         drawn.append((each.label, rows))
     text = _per_run_text(comparison, lambda _, series: f"{max(series.rates.in_flight, default=0)}")
     return Chart(
@@ -196,6 +184,5 @@ def _in_flight(comparison: Comparison) -> Chart:
         unit="jobs sent and not yet ended, as the client counts",
         alt_text=f"The most jobs in flight at the end of a bin: {text}.",
         keys=_keys(comparison),
-        spec=_spec(comparison, layers, _under_pointer(drawn, "", ",.0f")),
-        over_time=True,
+        spec=_spec(comparison, layers, _common_bins(drawn, "", ",.0f")),
     )

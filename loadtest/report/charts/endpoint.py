@@ -1,4 +1,4 @@
-"""The charts of what went on at the endpoint: jobs in flight, requests and their limits, workers and their starts."""
+"""The charts of the endpoint over the time of a run: jobs in flight, requests and their limits, workers, starts."""
 
 from __future__ import annotations
 
@@ -6,75 +6,61 @@ from bisect import bisect_left
 
 import altair as alt
 
+from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary
-from loadtest.report.charts.base import (
-    ACCENT,
-    BAD,
-    GREY,
-    INK,
-    PALE,
-    WARNING,
-    Chart,
-    LegendEntry,
-    Row,
-    line,
-    rows_chart,
-)
+from loadtest.report.charts.base import ACCENT, BAD, GREY, INK, PALE, WARNING, Chart, LegendEntry, Row, rows_chart
 from loadtest.report.charts.timeline import (
-    ChartData,
-    ChartText,
-    Timeline,
+    Bins,
+    LineStyle,
     bin_rows,
     count_y,
     filled_bins,
+    line,
     rate_y,
     stacked_bars,
+    timeline_of,
 )
 from loadtest.report.formatting import duration, share
 
 _OPERATION_COLOURS = {"run": ACCENT, "runsync": INK, "stream": GREY, "status": WARNING, "cancel": BAD}
-_LOW = 120
-"""The height of a chart that needs less."""
+_LOW_HEIGHT = 120
 _STATES = {"running": ("running", ACCENT), "idle": ("idle", PALE), "initializing": ("initializing", INK)}
 _STARTS = {"warm": ("warm", PALE), "revived": ("revived", INK), "cold": ("cold", ACCENT)}
 
 
-def endpoint_charts(summary: Summary, frame: Timeline) -> list[Chart]:
-    """Jobs in flight; requests, use of the limits, workers and starts where there is something to tell of them."""
-    series = frame.series
-    charts = [_in_flight(frame)]
-    if series.rates.requests:
-        charts.append(_requests(summary, frame))
-    if series.rates.limit_use:
-        charts.append(_limit_use(frame))
-    if series.health is not None:
-        charts.append(_workers(frame))
-    if series.starts is not None and any(series.starts.revived + series.starts.cold):
-        charts.append(_starts(summary, frame))
-    return charts
-
-
-def _in_flight(frame: Timeline) -> Chart:
-    rates, health = frame.series.rates, frame.series.health
+def in_flight_chart(summary: Summary, series: Series) -> Chart:
+    """Return the jobs in flight by the client's count, and the queue by the endpoint's."""
+    rates, health = series.rates, series.health
     rows = bin_rows(rates.at_s, rates.bin_s, in_flight=rates.in_flight)
-    keys, fields = [LegendEntry("in flight, as the client counts", ACCENT)], {"in_flight": "in flight"}
-    layers = [line(rows, "in_flight", ACCENT, count_y("in_flight"), step=True, width=1.8)]
+    keys, titles = [LegendEntry("in flight, as the client counts", ACCENT)], {"in_flight": "in flight"}
+    layers = [line(rows, count_y("in_flight"), LineStyle(ACCENT, 1.8, step=True))]
     if health is not None:
-        asked: list[Row] = [{"s": s, "queue": n} for s, n in zip(health.at_s, health.in_queue, strict=True)]
-        layers.append(line(asked, "queue", INK, count_y("queue"), step=True, width=1.2))
-        keys.append(LegendEntry("in the queue, as the endpoint says", INK))
-        fields["queue"] = "in the queue"
+        queue: list[Row] = [{"s": s, "queue": n} for s, n in zip(health.at_s, health.in_queue, strict=True)]
+        layers.append(line(queue, count_y("queue"), LineStyle(INK, 1.2, step=True)))
+        keys.append(LegendEntry("in the queue, as the endpoint reports", INK))
+        titles["queue"] = "in the queue"
         for row in rows:
             last = bisect_left(health.at_s, row["s2"]) - 1
             row["queue"] = health.in_queue[last] if last >= 0 else None
-    words = f"At most {max(rates.in_flight, default=0)} jobs were in flight at the end of a bin."
-    text = ChartText("in-flight", "Jobs in flight", "jobs sent and not yet ended", words, "in-flight")
-    return frame.chart(text, keys, ChartData(layers, rows, fields, ",.0f"))
+    bins = Bins(rows, titles, ",.0f")
+    return Chart(
+        name="in-flight",
+        title="Jobs in flight",
+        unit="jobs sent and not yet ended",
+        alt_text=f"At most {max(rates.in_flight, default=0)} jobs were in flight at the end of a bin.",
+        keys=keys,
+        spec=timeline_of(summary, series).spec(layers, bins),
+        term="in-flight",
+        table=bins.table(),
+    )
 
 
-def _requests(summary: Summary, frame: Timeline) -> Chart:
-    rates = frame.series.rates
-    # Field names with a dash would be read as a subtraction.
+def requests_chart(summary: Summary, series: Series) -> Chart | None:
+    """Return the requests of each operation, and those answered 429; None if no request was recorded."""
+    rates = series.rates
+    if not rates.requests:
+        return None
+    # A dash in a field name would be read as a subtraction.
     fields = {name: f"op{i}" for i, name in enumerate(rates.requests)}
     refused = {name: f"refused{i}" for i, name in enumerate(rates.throttled)}
     columns = {field: rates.requests[name] for name, field in fields.items()}
@@ -82,19 +68,29 @@ def _requests(summary: Summary, frame: Timeline) -> Chart:
     rows = bin_rows(rates.at_s, rates.bin_s, **columns)
     colours = {name: _OPERATION_COLOURS.get(name, PALE) for name in fields}
     layers = [filled_bins(rows, field, BAD, 0.8) for field in refused.values()]
-    layers += [line(rows, field, colours[name], rate_y(field), step=True) for name, field in fields.items()]
+    layers += [line(rows, rate_y(field), LineStyle(colours[name], step=True)) for name, field in fields.items()]
     keys = [LegendEntry(name, colour) for name, colour in colours.items()]
     keys += [LegendEntry(f"{name} answered 429", BAD, "box") for name in refused]
     counts = ", ".join(f"{each.requests} of {name}" for name, each in summary.operations.items())
-    unit = f"answered per second by operation, in bins of {duration(rates.bin_s)}"
-    text = ChartText("requests", "Requests", unit, f"Requests sent in the whole run: {counts}.", "operation")
-    labels = {field: f"{name}, /s" for name, field in fields.items()}
-    labels |= {field: f"{name} 429, /s" for name, field in refused.items()}
-    return frame.chart(text, keys, ChartData(layers, rows, labels, ",.1f"))
+    titles = {field: f"{name}, /s" for name, field in fields.items()}
+    bins = Bins(rows, titles | {field: f"{name} 429, /s" for name, field in refused.items()}, ",.1f")
+    return Chart(
+        name="requests",
+        title="Requests",
+        unit=f"answered per second by operation, in bins of {duration(rates.bin_s)}",
+        alt_text=f"Requests sent in the whole run: {counts}.",
+        keys=keys,
+        spec=timeline_of(summary, series).spec(layers, bins),
+        term="operation",
+        table=bins.table(),
+    )
 
 
-def _limit_use(frame: Timeline) -> Chart:
-    rates = frame.series.rates
+def limit_use_chart(summary: Summary, series: Series) -> Chart | None:
+    """Return the share of each rate limit that was used; None if no operation has a limit."""
+    rates = series.rates
+    if not rates.limit_use:
+        return None
     fields = {name: f"use{i}" for i, name in enumerate(rates.limit_use)}
     rows = bin_rows(rates.at_s, rates.bin_s, **{fields[name]: use for name, use in rates.limit_use.items()})
     highest = {name: max(use, default=0.0) for name, use in rates.limit_use.items()}
@@ -104,52 +100,62 @@ def _limit_use(frame: Timeline) -> Chart:
         axis = alt.Axis(values=[0, 0.5, 1] if top < 2 else alt.Undefined, labelExpr="round(datum.value * 100) + ' %'")
         return alt.Y(field, title=None, scale=alt.Scale(domain=[0, top], nice=False), axis=axis)
 
-    full = rows_chart([{"full": 1}]).mark_rule(stroke=BAD, strokeDash=[3, 3]).encode(y=y("full:Q"))
+    limit = rows_chart([{"full": 1}]).mark_rule(stroke=BAD, strokeDash=[3, 3]).encode(y=y("full:Q"))
     colours = {name: _OPERATION_COLOURS.get(name, PALE) for name in fields}
-    lines = [line(rows, field, colours[name], y(f"{field}:Q"), step=True) for name, field in fields.items()]
-    counts = ", ".join(f"{share(use)} of that of {name}" for name, use in highest.items())
-    text = ChartText(
-        "limit-use",
-        "Use of the rate limits",
-        "requests answered in the last 10 s over what the limit allows, by whole seconds",
-        f"The fullest 10 seconds took of the limit: {counts}.",
-        "limit",
+    lines = [line(rows, y(f"{field}:Q"), LineStyle(colours[name], step=True)) for name, field in fields.items()]
+    bins = Bins(rows, {field: name for name, field in fields.items()}, ".0%")
+    return Chart(
+        name="limit-use",
+        title="Use of the rate limits",
+        unit="requests answered in the last 10 s over what the limit allows, by whole seconds",
+        alt_text="The fullest 10 seconds used "
+        f"{', '.join(f'{share(use)} of the limit of {name}' for name, use in highest.items())}.",
+        keys=[LegendEntry(name, colour) for name, colour in colours.items()] + [LegendEntry("the limit", BAD)],
+        spec=timeline_of(summary, series).spec([limit, *lines], bins, _LOW_HEIGHT),
+        term="limit",
+        table=bins.table(),
     )
-    keys = [LegendEntry(name, colour) for name, colour in colours.items()] + [LegendEntry("the limit", BAD)]
-    content = ChartData([full, *lines], rows, {field: name for name, field in fields.items()}, ".0%", _LOW)
-    return frame.chart(text, keys, content)
 
 
-def _workers(frame: Timeline) -> Chart:
-    health = frame.series.health
-    assert health is not None
-    ends_s = [*health.at_s[1:], frame.series.end_s]
+def workers_chart(summary: Summary, series: Series) -> Chart | None:
+    """Return the workers by state, by the endpoint's count; None if its health is unknown."""
+    health = series.health
+    if health is None:
+        return None
+    ends_s = [*health.at_s[1:], series.end_s]
     states = zip(health.at_s, ends_s, *(getattr(health, state) for state in _STATES), strict=True)
     rows: list[Row] = [dict(zip(("s", "s2", *_STATES), each, strict=True)) for each in states]
-    text = ChartText(
-        "workers",
-        "Workers",
-        "as the endpoint's health operation counts them",
-        f"At most {max(health.running)} workers were running at once, as the endpoint counts them.",
-        "worker",
+    bins = Bins(rows, {name: name for name in _STATES}, ",.0f")
+    return Chart(
+        name="workers",
+        title="Workers",
+        unit="as the endpoint's health operation counts them",
+        alt_text=f"At most {max(health.running)} workers were running at once, as the endpoint counts them.",
+        keys=[LegendEntry(label, colour, "box") for label, colour in _STATES.values()],
+        spec=timeline_of(summary, series).spec([_stacked_counts(rows, _STATES)], bins),
+        term="worker",
+        table=bins.table(),
     )
-    bars = stacked_bars(rows, _STATES, alt.Axis(tickCount=4, tickMinStep=1))
-    keys = [LegendEntry(label, colour, "box") for label, colour in _STATES.values()]
-    return frame.chart(text, keys, ChartData([bars], rows, {name: name for name in _STATES}, ",.0f"))
 
 
-def _starts(summary: Summary, frame: Timeline) -> Chart:
-    starts = frame.series.starts
-    assert starts is not None
-    columns = {name: getattr(starts, name) for name in _STARTS}
-    rows = bin_rows(starts.at_s, starts.bin_s, **columns)
-    text = ChartText(
-        "starts",
-        "Warm, revived, cold",
-        f"completed jobs by intended start, in bins of {duration(starts.bin_s)}",
-        summary.starts.detail if summary.starts else "Jobs by the state of the worker that they met.",
-        "start",
+def starts_chart(summary: Summary, series: Series) -> Chart | None:
+    """Return the jobs by the start of their worker; None if all workers were warm."""
+    starts = series.starts
+    if starts is None or not any(starts.revived + starts.cold):
+        return None
+    rows = bin_rows(starts.at_s, starts.bin_s, **{name: getattr(starts, name) for name in _STARTS})
+    bins = Bins(rows, {name: name for name in _STARTS}, ",.0f")
+    return Chart(
+        name="starts",
+        title="Warm, revived, cold",
+        unit=f"completed jobs by intended start, in bins of {duration(starts.bin_s)}",
+        alt_text=summary.starts.detail if summary.starts else "Jobs by the start of their worker.",
+        keys=[LegendEntry(label, colour, "box") for label, colour in _STARTS.values()],
+        spec=timeline_of(summary, series).spec([_stacked_counts(rows, _STARTS)], bins, _LOW_HEIGHT),
+        term="start",
+        table=bins.table(),
     )
-    bars = stacked_bars(rows, _STARTS, alt.Axis(tickCount=4, tickMinStep=1))
-    keys = [LegendEntry(label, colour, "box") for label, colour in _STARTS.values()]
-    return frame.chart(text, keys, ChartData([bars], rows, {name: name for name in _STARTS}, ",.0f", _LOW))
+
+
+def _stacked_counts(rows: list[Row], parts: dict[str, tuple[str, str]]) -> alt.Chart:
+    return stacked_bars(rows, parts, alt.Axis(tickCount=4, tickMinStep=1))

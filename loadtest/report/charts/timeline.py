@@ -1,4 +1,4 @@
-"""What all charts along the time of the run have in common."""
+"""The parts of every chart over the time of a run: its axes, its bins, its lines and bars."""
 
 from __future__ import annotations
 
@@ -7,82 +7,133 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from loadtest.analyze.series import Series
+from loadtest.analyze.series import Series, Stage
 from loadtest.analyze.summary import Summary
-from loadtest.report.charts.base import (
-    Chart,
-    LegendEntry,
-    Row,
-    hover_bins,
-    over_time_spec,
-    rows_chart,
-    stage_rules,
-    time_x,
-)
-from loadtest.report.charts.data_table import data_table
+from loadtest.report.charts.base import INK, STEADY, DataTable, Row, data_table, rows_chart, styled_spec
 
 HEIGHT = 190
 
+_NAME_ROOM = 0.12
+_TIME_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)
+
 
 @dataclass(frozen=True)
-class ChartData:
-    """What one chart shows: its layers, and its bins as rows with the fields that are told of each."""
+class Bins:
+    """The bins of one chart: rows from `s` to `s2`, the titles of the fields to show, and their number format."""
 
-    layers: Sequence[alt.Chart]
     rows: Sequence[Row]
-    fields: Mapping[str, str]
+    titles: Mapping[str, str]
     form: str
-    height: int = HEIGHT
 
+    def table(self) -> DataTable:
+        """Return the bins as a table."""
+        columns = {"s": ("from, s", ",.6g")} | {field: (title, self.form) for field, title in self.titles.items()}
+        return data_table(self.rows, columns)
 
-@dataclass(frozen=True)
-class ChartText:
-    """How one chart is named and told; `term` is the definition its title leads to."""
-
-    name: str
-    title: str
-    unit: str
-    words: str
-    term: str
+    def hover(self) -> alt.Chart:
+        """Return an invisible column over each bin, from which the page's script reads the figures of the bin."""
+        tips = [alt.Tooltip("s:Q", title="from, s"), alt.Tooltip("s2:Q", title="to, s")]
+        tips += [alt.Tooltip(f"{field}:Q", title=title, format=self.form) for field, title in self.titles.items()]
+        columns = rows_chart(self.rows).mark_rect(fill=INK, opacity=0, clip=True).properties(name="hover")
+        hover: alt.Chart = columns.encode(x=time_x(), x2="s2:Q", tooltip=tips)
+        return hover
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """The time that all charts share: stages, drain, steady window."""
+    """The time that all charts of a page share: the end of the load and of the run, stages, steady window."""
 
-    series: Series
-    steady_s: tuple[float, float] | None
+    load_s: float
+    end_s: float
+    stages: Sequence[Stage]
+    steady_s: tuple[float, float] | None = None
 
-    def chart(self, text: ChartText, keys: Sequence[LegendEntry], content: ChartData) -> Chart:
-        """A chart in this frame, with its data as a table."""
-        series = self.series
-        stages = stage_rules([(stage.name, stage.start_s) for stage in series.stages], series.end_s)
-        hover = hover_bins(content.rows, dict(content.fields), content.form)
-        layers = [*stages, *content.layers]
-        columns = {"s": ("from, s", ",.6g")} | {
-            field: (title, content.form) for field, title in content.fields.items()
-        }
-        return Chart(
-            name=text.name,
-            title=text.title,
-            unit=text.unit,
-            alt_text=text.words,
-            keys=keys,
-            spec=over_time_spec(layers, hover, series.end_s, series.load_s, content.height, self.steady_s),
-            over_time=True,
-            term=text.term,
-            table=data_table(content.rows, columns),
+    def spec(self, layers: Sequence[alt.Chart], bins: Bins, height: int = HEIGHT) -> Row:
+        """Return a specification of layers over this time, with the drain and the steady window shaded."""
+        under = (
+            [_shade(self.load_s, self.end_s, "var(--wash)")] if self.end_s - self.load_s > 0.01 * self.end_s else []
         )
+        if self.steady_s is not None:
+            under.append(_shade(*self.steady_s, STEADY))
+        view = [alt.param(name="from_s", value=0), alt.param(name="to_s", value=max(self.end_s, 0.001))]
+        return styled_spec([*under, *self._stage_rules(), *layers, bins.hover().add_params(*view)], height)
+
+    def _stage_rules(self) -> list[alt.Chart]:
+        """Return a rule at the start of each of several stages, and its name if there is room for it."""
+        if len(self.stages) < 2:
+            return []
+        named, free_s = [], 0.0
+        for stage in self.stages:
+            if stage.start_s >= free_s:
+                named.append({"s": stage.start_s, "stage": stage.name})
+                free_s = stage.start_s + _NAME_ROOM * self.end_s
+        rule = rows_chart([{"s": stage.start_s} for stage in self.stages])
+        rule = rule.mark_rule(stroke="var(--rule)", strokeDash=[2, 3], clip=True).encode(x=time_x())
+        visible = rows_chart(named).transform_filter("datum.s >= from_s && datum.s < to_s")
+        text = visible.mark_text(align="left", baseline="bottom", dx=1, dy=-5, fontSize=11, fill="var(--soft)")
+        return [rule, text.encode(x=time_x(), y=alt.value(0), text="stage:N")]
 
 
-def frame_of(summary: Summary, series: Series) -> Timeline:
-    """The frame of a run's charts."""
+def timeline_of(summary: Summary, series: Series) -> Timeline:
+    """Return the timeline of a run."""
     start_s, end_s = summary.steady.start_s, summary.steady.end_s
-    return Timeline(series, None if start_s is None or end_s is None else (start_s, end_s))
+    steady_s = None if start_s is None or end_s is None else (start_s, end_s)
+    return Timeline(series.load_s, series.end_s, series.stages, steady_s)
+
+
+def time_x(field: str = "s") -> alt.X:
+    """Return the time axis, in seconds of the run, over the part in view: `from_s` to `to_s`."""
+    step = "".join(f"(to_s - from_s) / {step} <= 9 ? {step} : " for step in _TIME_STEPS_S) + "86400"
+    return alt.X(
+        f"{field}:Q",
+        title=None,
+        scale=alt.Scale(domainMin=alt.ExprRef("from_s"), domainMax=alt.ExprRef("to_s"), nice=False, zero=False),
+        axis=alt.Axis(
+            values=alt.ExprRef(f"sequence(ceil(from_s / ({step})) * ({step}), to_s + 0.001, {step})"),
+            labelExpr=(
+                "to_s < 120 ? datum.value + ' s' : to_s < 7200 ? floor(datum.value / 60) + ':' + "
+                "pad(datum.value % 60, 2, '0', 'left') : floor(datum.value / 3600) + ':' + "
+                "pad(floor(datum.value % 3600 / 60), 2, '0', 'left') + ' h'"
+            ),
+            labelFlush=True,
+        ),
+    )
+
+
+def _shade(from_s: float, to_s: float, colour: str) -> alt.Chart:
+    shade: alt.Chart = rows_chart([{"s": from_s, "s2": to_s}]).mark_rect(fill=colour, clip=True)
+    return shade.encode(x=time_x(), x2="s2:Q")
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """The colour and the form of a line; a step line holds its value until the next row."""
+
+    colour: str
+    width: float = 1.6
+    step: bool = False
+    dash: Sequence[int] = ()
+
+
+def line(rows: Sequence[Row], y: alt.Y, style: LineStyle) -> alt.Chart:
+    """Return one line over time, broken at nulls; a single point is drawn as a dot."""
+    if style.step and rows and "s2" in rows[-1]:
+        rows = [*rows, rows[-1] | {"s": rows[-1]["s2"]}]
+    point = alt.OverlayMarkDef(size=10, fill=style.colour, stroke=None)
+    mark = rows_chart(rows).mark_line(
+        stroke=style.colour,
+        strokeWidth=style.width,
+        strokeDash=list(style.dash),
+        clip=True,
+        interpolate="step-after" if style.step else "linear",
+        point=point if len(rows) <= 60 and not style.step else False,
+    )
+    chart: alt.Chart = mark.encode(x=time_x(), y=y)
+    return chart
 
 
 def bin_rows(at_s: list[float], width_s: float, **columns: Sequence[float | None]) -> list[Row]:
-    """One row a bin, from `s` to `s2`; a column that is empty is left out."""
+    """Return one row per bin, from `s` to `s2`, without the columns that are empty."""
     known = {name: values for name, values in columns.items() if values}
     return [
         {"s": s, "s2": s + width_s, **{name: values[i] for name, values in known.items()}} for i, s in enumerate(at_s)
@@ -90,7 +141,7 @@ def bin_rows(at_s: list[float], width_s: float, **columns: Sequence[float | None
 
 
 def stacked_bars(bins: Sequence[Row], parts: Mapping[str, tuple[str, str]], axis: alt.Axis) -> alt.Chart:
-    """In each bin its parts one upon the other; `parts` are the bins' fields with label and colour."""
+    """Return a stack of parts for each bin; `parts` has the label and the colour of each field."""
     rows = []
     for row in bins:
         high = 0.0
@@ -114,18 +165,18 @@ def stacked_bars(bins: Sequence[Row], parts: Mapping[str, tuple[str, str]], axis
 
 
 def filled_bins(rows: Sequence[Row], field: str, colour: str, opacity: float) -> alt.Chart:
-    """A filled block for each bin, from zero."""
+    """Return a filled block for each bin, from zero."""
     filled = rows_chart(rows).mark_rect(fill=colour, opacity=opacity, clip=True)
     chart: alt.Chart = filled.encode(x=time_x(), x2="s2:Q", y=rate_y(field), y2=alt.datum(0))
     return chart
 
 
 def rate_y(field: str) -> alt.Y:
-    """Events per second."""
+    """Return a vertical axis for events per second."""
     return alt.Y(f"{field}:Q", title=None, axis=alt.Axis(tickCount=5, format="~s", tickMinStep=0.1))
 
 
 def count_y(field: str) -> alt.Y:
-    """Whole numbers, from zero."""
+    """Return a vertical axis for whole numbers, from zero."""
     axis = alt.Axis(tickCount=5, tickMinStep=1)
-    return alt.Y(f"{field}:Q", title=None, scale=alt.Scale(zero=True), axis=axis)
+    return alt.Y(f"{field}:Q", title=None, scale=alt.Scale(zero=True, nice=5), axis=axis)

@@ -1,4 +1,4 @@
-"""A run's verdict as JUnit XML, which every CI system shows: one suite of gates, one of the measurement's checks."""
+"""A run's verdict as JUnit XML for CI systems: one suite of gates, one of validity checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(summary: Summary) -> bytes:
-    """One test case a gate and a check; skipped are gates that are inconclusive, or hold in an unsound run."""
+    """Return one test case per gate and check; skipped are inconclusive gates, and passing ones in an unsound run."""
     name, sound = summary.run.scenario, summary.validity.valid
     suites = [
         _suite(f"{name}: gates", (_gate(f"{name}.gates", each, sound) for each in summary.gates)),
@@ -55,7 +55,7 @@ def _gate(classname: str, result: GateResult, sound: bool) -> Element:
     if result.verdict is Verdict.INCONCLUSIVE:
         return _case(classname, result.gate, "skipped", f"inconclusive: {text}")
     if not sound:
-        return _case(classname, result.gate, "skipped", f"holds, but the measurement is not sound: {text}")
+        return _case(classname, result.gate, "skipped", f"passes, but the measurement is not sound: {text}")
     return _case(classname, result.gate, "system-out", text)
 
 
@@ -73,5 +73,5 @@ def _case(classname: str, name: str, kind: str, text: str) -> Element:
 
 
 def _text(text: str) -> str:
-    """A text without the characters that XML cannot hold at all."""
+    """Return a text without the characters that XML forbids."""
     return _NO_XML.sub("\ufffd", text)

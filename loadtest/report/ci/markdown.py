@@ -1,4 +1,4 @@
-"""A run's verdict as Markdown, for the summary of a CI job or a comment under a change."""
+"""A run's verdict as Markdown, for the summary of a CI job or a comment on a change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 
 
 def markdown(summary: Summary) -> str:
-    """Verdict and reason, then gates, doubts about the measurement, and the times of each flow."""
+    """Return verdict and reason, then gates, failed validity checks, and the times of each flow."""
     return "\n".join(_lines(summary)) + "\n"
 
 
@@ -61,5 +61,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """A text of which nothing is taken for Markdown or HTML, on one line."""
+    """Return a text on one line, escaped so that nothing in it is Markdown or HTML."""
     return html.escape(_SPECIAL.sub(r"\\\1", " ".join(text.split())), quote=False)

@@ -1,4 +1,4 @@
-"""A capacity plan in one HTML file that needs nothing else, as a report has it."""
+"""The pages of a capacity plan and of a backtest, each in one HTML file."""
 
 from __future__ import annotations
 
@@ -8,113 +8,94 @@ from typing import Any
 
 from altair.utils import schemapi
 
-from loadtest.capacity.backtest.backtest import BacktestResult
-from loadtest.capacity.backtest.backtest import FigureCheck as CheckedFigure
+from loadtest.capacity.backtest.backtest import BacktestResult, FigureCheck
 from loadtest.capacity.calibration.calibrate import Calibration
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.planning.objective import EvaluatedSetting, ObjectiveStatus
 from loadtest.capacity.planning.plan import BacktestReport, Plan
+from loadtest.report import capacity_text as texts
 from loadtest.report.charts.capacity import capacity_charts
 from loadtest.report.formatting import DASH, dollars, milliseconds, rate, share
 from loadtest.report.pages.glossary import PLAN_TERMS, Glossary
 from loadtest.report.pages.page import page_html
 from loadtest.report.tables import Cell, Figure, QuantileRow, min_sample_sizes, quantile_row
-from loadtest.report.terminal import capacity as texts
-from loadtest.report.terminal.backtest import FIGURES, cause_texts, error_text, run_text
 from loadtest.scenario.gates import Gate, parse_gate
 
-STANDING_CLASSES = {
-    ObjectiveStatus.MET: "pass",
-    ObjectiveStatus.NOT_MET: "fail",
-    ObjectiveStatus.CANNOT_TELL: "inconclusive",
-}
-"""How the page's style calls what a setting comes to."""
+_STATUS_CLASSES = {ObjectiveStatus.MET: "pass", ObjectiveStatus.NOT_MET: "fail"}
 
 
 @dataclass(frozen=True)
 class SettingRow:
-    """A setting in a table: why it stands there, what it is, its figures in order, and what it comes to."""
+    """A setting in a table: its label, its CSS class by the objective, and its figures in order."""
 
     label: str
-    judged: EvaluatedSetting
+    evaluated: EvaluatedSetting
     cells: Sequence[Cell]
+
+    @property
+    def css_class(self) -> str:
+        """Return pass, fail or inconclusive."""
+        return _STATUS_CLASSES.get(self.evaluated.standing, "inconclusive")
 
 
 @dataclass(frozen=True)
-class HeldOutRow:
-    """A figure that was predicted and measured; `inside` whether within the interval, where both are known."""
+class BacktestRow:
+    """A predicted and a measured figure; `in_interval` is None if one of them is unknown."""
 
     name: str
     predicted: Cell
     measured: Cell
     error: Figure
-    inside: bool | None
+    in_interval: bool | None
 
 
 def capacity_html(plan: Plan) -> str:
-    """The whole page. Every figure is the plan's."""
+    """Return the page of a plan; every figure is the plan's."""
     slo = parse_gate(plan.slo)
-    with schemapi.debug_mode(False):  # as in `html`
-        charts = capacity_charts(plan)
+    with schemapi.debug_mode(False):  # as in `run`
+        charts = capacity_charts(plan, slo)
     return page_html(
         "capacity.html",
         Glossary(PLAN_TERMS),
         charts,
         plan=plan,
-        texts=texts,
+        vendor_text=texts.vendor_text(plan, slo),
         slo=f"{slo.metric} {slo.statistic}".strip(),
-        tone=STANDING_CLASSES[plan.answer.standing],
-        tones=STANDING_CLASSES,
+        css_class=SettingRow("", plan.answer, ()).css_class,
         tiles=_tiles(plan, slo),
         settings=_settings(plan, slo),
         options=[SettingRow(str(n), each, _figures(slo, each)) for n, each in enumerate(plan.options, 1)],
-        **_calibration_shown(plan.calibration),
-        **_checks_shown(plan.checks),
+        **_shared(plan.calibration, plan.checks),
     )
 
 
-def checked_html(checked: BacktestReport) -> str:
-    """The page where nothing was planned: a prediction held against runs, and what it was predicted from."""
-    return page_html(
-        "checked.html",
-        Glossary(PLAN_TERMS),
-        [],
-        **_calibration_shown(checked.calibration),
-        **_checks_shown(checked.checks),
-    )
+def backtest_html(report: BacktestReport) -> str:
+    """Return the page of a prediction compared with runs, without a plan."""
+    return page_html("backtest.html", Glossary(PLAN_TERMS), [], **_shared(report.calibration, report.checks))
 
 
-def _calibration_shown(calibration: Calibration) -> dict[str, Any]:
-    """What `calibration.html` takes."""
+def _shared(calibration: Calibration, checks: Sequence[BacktestResult]) -> dict[str, Any]:
+    """Return the variables of `calibration.html` and `backtest_table.html`."""
     return {
+        "texts": texts,
         "calibration": calibration,
-        "calibrated": _calibrated(calibration),
+        "measured_times": _measured_times(calibration),
         "mean": _cell(calibration.execution_mean_ms, milliseconds),
-        "law": calibration.scalability.law,
-        "needs": min_sample_sizes(),
-        "takes_text": texts.pattern_text,
+        "min_sizes": min_sample_sizes(),
+        "backtests": [(check, [_backtest_row(each) for each in check.figures]) for check in checks],
     }
 
 
-def _checks_shown(checks: Sequence[BacktestResult]) -> dict[str, Any]:
-    """What `held_out.html` takes."""
-    return {
-        "held_out": [(check, [_held_out(each) for each in check.figures]) for check in checks],
-        "run_text": run_text,
-        "cause_texts": cause_texts,
-    }
-
-
-def _held_out(figure: CheckedFigure) -> HeldOutRow:
-    name, text = FIGURES[figure.name]
+def _backtest_row(figure: FigureCheck) -> BacktestRow:
+    name, text = texts.FIGURES[figure.name]
     measured = Figure("", figure.measured, DASH if figure.measured is None else text(figure.measured))
     off = figure.predicted.value if figure.error is None and figure.measured is not None else figure.error
-    error = Figure("", off, error_text(figure))
-    return HeldOutRow(name, _cell(figure.predicted, text), Cell(measured), error, figure.in_interval)
+    error = Figure("", off, texts.error_text(figure))
+    return BacktestRow(name, _cell(figure.predicted, text), Cell(measured), error, figure.in_interval)
 
 
 def _tiles(plan: Plan, slo: Gate) -> list[tuple[str, str, Cell]]:
-    """Term, title and figure of what is asked first."""
+    """Return glossary entry, title and figure of each key figure."""
     found = plan.answer.prediction
     highest = plan.highest_rate_per_s
     tiles = [
@@ -129,26 +110,26 @@ def _tiles(plan: Plan, slo: Gate) -> list[tuple[str, str, Cell]]:
 
 
 def _settings(plan: Plan, slo: Gate) -> list[SettingRow]:
-    """The vendor's rule, one fewer, the answer, and the answer at a tenth less and more; the same one said once."""
+    """Return the vendor's rule, one fewer, the answer, and 10 % less and more; equal neighbours as one row."""
     named = [("Vendor’s rule", plan.curves.vendor), ("One fewer", plan.one_fewer), ("The answer", plan.answer)]
     named += [("10 % less", plan.cliff.less), ("10 % more", plan.cliff.more)]
     rows: list[SettingRow] = []
-    for label, judged in named:
-        if judged is None:
+    for label, evaluated in named:
+        if evaluated is None:
             continue
-        if rows and rows[-1].judged == judged:
-            rows[-1] = SettingRow(f"{rows[-1].label}, {label.lower()}", judged, rows[-1].cells)
+        if rows and rows[-1].evaluated == evaluated:
+            rows[-1] = SettingRow(f"{rows[-1].label}, {label.lower()}", evaluated, rows[-1].cells)
         else:
-            rows.append(SettingRow(label, judged, _figures(slo, judged)))
+            rows.append(SettingRow(label, evaluated, _figures(slo, evaluated)))
     return rows
 
 
-def _figures(slo: Gate, judged: EvaluatedSetting) -> list[Cell]:
-    """The objective's figure, delay p50 and p99, busy, waits, cold, and dollars per hour and per 1000 jobs."""
-    found = judged.prediction
+def _figures(slo: Gate, evaluated: EvaluatedSetting) -> list[Cell]:
+    """Return the objective's figure, delay p50 and p99, busy, waits, cold, and dollars per hour and per 1000 jobs."""
+    found = evaluated.prediction
     delay_ms = found.delay_ms
     return [
-        _observed(slo, judged),
+        _observed(slo, evaluated),
         _cell(None if delay_ms is None else delay_ms.p50, milliseconds),
         _cell(None if delay_ms is None else delay_ms.p99, milliseconds),
         _cell(found.utilisation, share),
@@ -159,12 +140,12 @@ def _figures(slo: Gate, judged: EvaluatedSetting) -> list[Cell]:
     ]
 
 
-def _observed(slo: Gate, judged: EvaluatedSetting) -> Cell:
-    return _cell(judged.observed, lambda value: texts.figure_text(slo, value))
+def _observed(slo: Gate, evaluated: EvaluatedSetting) -> Cell:
+    return _cell(evaluated.observed, lambda value: texts.figure_text(slo, value))
 
 
 def _cell(estimate: Estimate | None, text: Callable[[float], str]) -> Cell:
-    """A figure between the ends of its interval; nothing here is less than nothing, whatever a mean's error says."""
+    """Return a figure with its interval, cut off at 0; without it if both ends read like the figure."""
     if estimate is None:
         return Cell(Figure("", None, DASH))
     low, high = (Figure("", end, text(max(0.0, end))) for end in (estimate.low, estimate.high))
@@ -176,8 +157,8 @@ def _dollars(amount: float) -> str:
     return dollars(float(f"{amount:.3g}"))
 
 
-def _calibrated(calibration: Calibration) -> list[QuantileRow]:
-    """What was measured, each kind of time that was seen at all."""
+def _measured_times(calibration: Calibration) -> list[QuantileRow]:
+    """Return a row for each kind of time that was measured."""
     times = [
         ("Execution", "execution", calibration.execution_ms),
         ("Cold start", "start", calibration.cold_start_ms),

@@ -1,4 +1,4 @@
-"""The words of a report, each defined once; wherever one heads a figure it leads to its definition, and back."""
+"""The glossary of the pages: each term has one definition, and links lead from the term to it and back."""
 
 from __future__ import annotations
 
@@ -6,18 +6,35 @@ from collections.abc import Mapping
 
 from markupsafe import Markup
 
+from loadtest.record.sample import Outcome
+
+OUTCOMES: dict[str, str] = {
+    Outcome.COMPLETED: "the endpoint ended it with COMPLETED, and the client has seen the answer",
+    Outcome.FAILED: "the endpoint ended it with FAILED",
+    Outcome.CANCELLED: "the endpoint ended it with CANCELLED",
+    Outcome.TIMED_OUT: "the endpoint ended it with TIMED_OUT",
+    Outcome.RATE_LIMITED: "answered 429 until the job timeout",
+    Outcome.REJECTED: "any other answer of 400 and above",
+    Outcome.UNREACHABLE: "no connection, or one that broke before the answer",
+    Outcome.BAD_ANSWER: "an answer that the protocol does not allow",
+    Outcome.EXPIRED: "accepted, but deleted by the endpoint before the client saw its end",
+    Outcome.CENSORED: "unfinished at the end of the run, or at the job timeout",
+}
+"""The meaning of each outcome, in the order of the definition."""
+
 TERMS: dict[str, tuple[str, str]] = {
     "verdict": (
         "Verdict",
-        "Pass: the measurement is sound and every gate held. Fail: a gate did not. Inconclusive: none failed, but "
-        "one cannot be told yet. Invalid: the measurement is not sound. Aborted: it was stopped.",
+        "Pass: the measurement is sound and every gate passed. Fail: a gate failed. Inconclusive: none failed, but "
+        "the run is too short or too noisy to decide one. Invalid: the measurement is not sound. Aborted: the run "
+        "was stopped.",
     ),
     "offered": (
         "Offered, sent",
-        "Jobs that were due by the schedule, and those that were really sent. In a closed load, where users wait for "
-        "their job, nothing is due by itself.",
+        "Jobs that were due by the schedule, and those that were really sent. In the closed model, in which users "
+        "wait for their job, nothing is due by itself.",
     ),
-    "completed": ("Completed", "Jobs that the endpoint ended with COMPLETED and whose answer the client has seen."),
+    "completed": ("Completed", "The endpoint ended the job with COMPLETED, and the client has seen the answer."),
     "throughput": (
         "Throughput",
         "Jobs that completed while load was offered, per second of that time. The drain is left out: neither its "
@@ -29,14 +46,14 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "steady": (
         "Steady window",
-        "The part of the longest stage of constant load in which times depend on the endpoint alone: its warm-up is "
-        "cut off, and a trend all through it means that there is none. It holds the jobs that were meant to start in "
-        "it, and its rates are over its own time.",
+        "The part of the longest stage of constant load in which times depend on the endpoint alone. The warm-up is "
+        "cut off; a trend over the whole stage means that there is no such window. It contains the jobs that were "
+        "meant to start in it, and its rates are over its own time.",
     ),
-    "send-lag": ("Send lag", "From the intended start of a job to the moment it was sent: our own lateness."),
+    "send-lag": ("Send lag", "From the intended start to the actual send. It is the generator’s lateness."),
     "delay": (
         "Delay",
-        "The server’s figure: from submission until a worker took the job, cold starts included.",
+        "The server’s figure: from submission until a worker took the job, cold start included.",
     ),
     "execution": ("Execution", "The server’s figure: the time in the handler."),
     "response": ("Response", "From the actual send to the end as the client saw it."),
@@ -50,25 +67,25 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "lag": (
         "Lag",
-        "From a job’s end on the server until the client saw it: polling lag where it polls, notification lag where "
-        "its webhook is called. The end is the middle of the submission plus delay plus execution, so it may be off "
-        "by half of what the submission took.",
+        "From a job’s end on the server until the client saw it: polling lag, or notification lag for a webhook. The "
+        "end is the middle of the submission plus delay plus execution, so it may be off by half of the submission.",
     ),
     "submission": (
         "Submission",
-        "From the send until the job’s id was known. Not of runsync, whose answer is the finished job.",
+        "From the send until the job’s id was known. Not for runsync, whose answer is the finished job.",
     ),
     "first-chunk": ("First chunk", "Of a streamed job: from the intended start until its first chunk was seen."),
     "chunk-gap": ("Chunk gap", "Of a streamed job: between neighbouring chunks as the client saw them."),
     "percentile": (
         "Percentile",
-        "Nearest rank on all samples: of n sorted values the one at ⌈p·n⌉. Nothing is interpolated or bucketed.",
+        "Nearest rank on all samples: of n sorted values the one at ⌈p·n⌉. Nothing is interpolated or put into "
+        "buckets.",
     ),
     "interval": (
         "95 % interval",
-        "From order statistics, whatever the distribution. It needs at least 36, 72, 368 and 3688 samples for p90, "
-        "p95, p99 and p99.9; with fewer there is no figure. It takes jobs as independent; a queue makes neighbours "
-        "alike, so the truth is somewhat wider.",
+        "From order statistics, for any distribution. It needs at least 36, 72, 368 and 3688 samples for p90, p95, "
+        "p99 and p99.9; with fewer there is no figure. It takes jobs as independent; jobs in one queue resemble each "
+        "other, so the true interval is somewhat wider.",
     ),
     "bin": (
         "Percentile in a bin",
@@ -76,102 +93,101 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "outcome": (
         "Outcome",
-        "How a job ended as the client saw it. Completed, failed, cancelled and timed out are the endpoint’s own "
-        "words; rejected is any other answer of 400 and above, unreachable no answer at all, bad answer one that the "
-        "protocol does not allow, expired a job that was gone before its end was seen.",
+        "How a job ended as the client saw it."
+        + "".join(f" {outcome.replace('_', ' ').capitalize()}: {meaning}." for outcome, meaning in OUTCOMES.items()),
     ),
     "censored": (
         "Censored",
-        "Unfinished when the run, or the client’s patience, was over. Counted, never forgotten, but without an "
-        "end-to-end time. Its bounds say between what a percentile lies if every such job were to complete some "
-        "time: at the earliest when it was given up, at the latest never.",
+        "Unfinished when the run, or the job timeout, was over. Counted, but without an end-to-end time. Its bounds "
+        "are the range of a percentile if every such job completed at some time: at the earliest when it was given "
+        "up, at the latest never.",
     ),
     "rate-limited": (
         "Rate limited, 429",
-        "Answered 429. A job is rate limited if that went on until the client’s patience was over. The waits between "
-        "are part of the job’s times.",
+        "Answered 429. A job is rate limited if that went on until its timeout. The waits between are part of the "
+        "job’s times.",
     ),
-    "in-flight": ("In flight", "Sent and not yet ended; waiting in the queue or being worked on."),
+    "in-flight": ("In flight", "Sent and not yet ended; in the queue or in a worker."),
     "operation": (
         "Operation",
-        "What a request asks of the endpoint: run and runsync submit a job, status and stream ask for it, health "
-        "asks for the state of queue and workers.",
+        "What a request asks for: run and runsync submit a job, status and stream ask for it, health asks for the "
+        "state of queue and workers.",
     ),
     "limit": (
         "Rate limit",
-        "The most requests of an operation that any 10 seconds may hold, as the scenario or else the endpoint’s "
-        "documentation has it. The fullest 10 s are counted by the moment of the send, wherever they start; the "
-        "chart counts by whole seconds of the answers, so it differs a little.",
+        "The most requests of an operation that any 10 seconds may hold, by the scenario or else by the endpoint’s "
+        "documentation. The fullest 10 s are counted by the moment of the send, wherever they start; the chart "
+        "counts by whole seconds of the answers, so it differs a little.",
     ),
     "polling": (
         "Polling",
-        "Asking again and again whether a job has ended. Asking seldom makes the lag longer, asking often takes "
-        "requests from the limit. A long poll is answered when the job ends, a webhook asks for nothing.",
+        "Asking repeatedly whether a job has ended. Rare polls make the lag longer, frequent polls use up the rate "
+        "limit. A long poll is answered when the job ends; a webhook needs no poll.",
     ),
     "gate": (
         "Gate",
-        "An objective that the run is held against. It passes when it holds with 99 % confidence and fails when the "
-        "95 % interval of what was observed lies wholly on the wrong side of the limit; else it is inconclusive.",
+        "An objective that the run must meet. It passes with 99 % confidence, fails if the whole 95 % interval of "
+        "the observed figure is on the wrong side of the limit, and is inconclusive otherwise.",
     ),
     "littles-law": (
         "Little’s law",
         "L = λW: the jobs at the endpoint on average are those that arrive per second times the seconds each stays. "
-        "L as the endpoint’s health operation tells it is held against what the samples say of the same moments; the "
-        "residual is the difference as a share of the larger.",
+        "L by the endpoint’s health operation is compared with L by the samples at the same moments; the residual is "
+        "the difference as a share of the larger.",
     ),
     "worker": (
         "Worker",
-        "What takes a job from the queue and runs it. One differs when its median execution time is at least 1.1 "
-        "times that of all others together, or at most 1/1.1, and chance would mark any of equal workers in less "
-        "than 5 % of runs. The interval of the ratio is at the level which that takes.",
+        "A process of the endpoint that takes a job from the queue and runs it. One differs if its median execution "
+        "time is at least 1.1 times that of all others together, or at most 1/1.1, and chance would mark any of "
+        "equal workers in less than 5 % of runs. The interval of the ratio has the level that this requires.",
     ),
     "start": (
         "Warm, revived, cold",
-        "Whether the worker that a job met was up, came back from a stop a moment ago, or began. No answer says so; "
-        "it shows in the delay of a job that waited although its worker had nothing to do. A job that waited in a "
-        "queue behind others is warm.",
+        "Whether the worker of a job was up, was revived just after a stop, or was started. No answer contains it; "
+        "it shows in the delay of a job that waited although its worker was free. A job that waited in a queue "
+        "behind others is warm.",
     ),
     "cost": (
         "Cost",
         "The execution of all jobs at the price in the scenario, over the jobs that completed. Cold starts and idle "
-        "workers are billed too; no job tells of them, so the bill is higher.",
+        "workers are billed too but are not in a job’s answer, so the bill is higher.",
     ),
     "cost-share": (
         "Cost share",
-        "A class’s part of execution and waits for a start, of all jobs whose class is known.",
+        "The share of a class in execution and waits for a start, of all jobs whose class is known.",
     ),
     "clock": (
         "Clock",
-        "By how much a process’s clock was ahead of the master’s, which is corrected for, and how wrong that may be: "
+        "How far a process’s clock was ahead of the master’s, which is corrected, and the possible error of that: "
         "half the shortest round trip.",
     ),
     "cpu": (
         "CPU share",
-        "The greatest share of one core that a process took in any 5 s of the load. Near 100 % the generator, not "
-        "the endpoint, is what is measured.",
+        "The greatest share of one core that a process used in any 5 s of the load. Near 100 % the run measures the "
+        "generator, not the endpoint.",
     ),
 }
 
 PLAN_TERMS = TERMS | {
     "slo": (
         "Objective",
-        "What is to hold, in the words of a gate. Met: the whole interval of its figure is under the limit. Not met: "
-        "all of it is over.",
+        "The gate to meet. Met: the whole interval of its figure is under the limit. Not met: the whole interval is "
+        "over it. Inconclusive: the limit is inside the interval.",
     ),
     "simulation": (
         "Simulation",
-        "The endpoint’s own model under a virtual clock, fed with the measured times. The interval is that of the "
-        "mean of independent replications, 95 % by Student’s t: how well the simulation knows itself.",
+        "The endpoint’s own model under a virtual clock, with the measured times. The interval is that of the mean "
+        "of independent replications, 95 % by Student’s t: the precision of the simulation itself.",
     ),
     "cliff": (
         "Cliff",
-        "Where delays run away: near the rate that keeps all workers busy a little more load makes jobs wait much "
-        "longer.",
+        "The rate from which delays grow without bound: close to the rate that keeps all workers busy, a little more "
+        "load makes jobs wait much longer.",
     ),
     "utilisation": (
         "Busy",
-        "Time that workers are occupied, at work or in the pause after a take, over worker-seconds from start to "
-        "stop.",
+        "Time in which workers are occupied, by a job or by the pause after a take, over worker-seconds from start "
+        "to stop.",
     ),
     "billed": (
         "Billed",
@@ -180,50 +196,56 @@ PLAN_TERMS = TERMS | {
     ),
     "offered-load": (
         "Offered load",
-        "Jobs per second times the mean time that one occupies a worker: workers busy on average.",
+        "Jobs per second times the mean time for which one occupies a worker: workers busy on average.",
     ),
     "vendor": (
         "Vendor’s rule",
-        "Requests per minute × seconds per request / 60, rounded up: the bare offered load. It leaves nothing for "
-        "jobs that come close together, so that they wait for each other, and where it comes out whole, for ever.",
+        "Requests per minute × seconds per request / 60, rounded up: the bare offered load. It leaves no room for "
+        "jobs that arrive close together, so they wait for each other; if it is a whole number, the queue never "
+        "settles.",
     ),
-    "held-out": (
-        "Held against a run",
-        "A run that was not calibrated from is predicted from its scenario alone: replicas of it, each with other "
-        "arrivals and with times drawn anew from those that were measured.",
+    "backtest": (
+        "Backtest",
+        "A prediction compared with a run that was not used for calibration. It is predicted from its scenario "
+        "alone: by replicas, each with other arrivals and with times drawn from the measured ones.",
     ),
     "scalability": (
         "Scalability law",
         "Whether workers slow each other down: contention α and coherency β (USL), each with its 95 % interval. An α "
-        "above 0 says that more workers will bring less than is predicted.",
+        "above 0 means that more workers will bring less than is predicted.",
     ),
-    "takes": (
+    "take-pause": (
         "Pause between takes",
-        "How long after a take a worker looks for its next job at the earliest. The vendor's SDK sleeps a second "
-        "after each take at a concurrency of 1; a short job then occupies a worker for as long as that.",
+        "The shortest time from a worker’s take of a job to its next take. The vendor’s SDK sleeps a second after "
+        "each take at a concurrency of 1; a short job then occupies a worker for that second.",
     ),
     "dispatch": (
         "Dispatch",
-        "The delay of a job that meets an idle worker, in no pause; it comes on top of every simulated wait.",
+        "The delay of a job that meets an idle worker, in no pause; it is added to every simulated wait.",
     ),
 }
-"""The same, and those of a capacity plan."""
+"""TERMS, and the terms of a capacity plan."""
 
 
 class Glossary:
-    """Links from words to their definitions; the first of each is where its definition leads back to."""
+    """Links from terms to their definitions; each definition links back to the first use of its term."""
 
     def __init__(self, known: Mapping[str, tuple[str, str]] = TERMS) -> None:
         self._known = known
         self._used: set[str] = set()
 
     def link(self, key: str, label: str | None = None) -> Markup:
-        """The term, or a label that stands for it, as a link to its definition."""
+        """Return a label, by default the term itself, as a link to the definition."""
         label = self._known[key][0] if label is None else label
         here = "" if key in self._used else Markup(' id="use-{}"').format(key)
         self._used.add(key)
         return Markup('<a class="term"{} href="#def-{}">{}</a>').format(here, key, label)
 
+    def outcome(self, outcome: str) -> Markup | str:
+        """Return the label of an outcome, as a link if it has a definition of its own."""
+        key, label = outcome.replace("_", "-"), outcome.replace("_", " ")
+        return self.link(key, label) if key in self._known else label
+
     def definitions(self) -> list[tuple[str, str, str]]:
-        """Key, name and text of each term that the page used so far."""
+        """Return key, name and text of each term that the page has used until now."""
         return [(key, *self._known[key]) for key in self._known if key in self._used]

@@ -1,7 +1,9 @@
-"""The report as one HTML file that needs nothing else: no network, no other file."""
+"""The report of a run in one HTML file, without any request to a network or another file."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -12,16 +14,43 @@ from loadtest.analyze.error_groups import MAX_GROUPS
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary, Verdict
 from loadtest.record.run import RunRecord
-from loadtest.report.charts.distributions import distribution_charts
-from loadtest.report.charts.load_and_latency import over_time_charts
-from loadtest.report.charts.workers import workers_chart, workers_words
+from loadtest.report.charts.base import Chart
+from loadtest.report.charts.distributions import histogram_chart, percentiles_chart
+from loadtest.report.charts.endpoint import (
+    in_flight_chart,
+    limit_use_chart,
+    requests_chart,
+    starts_chart,
+    workers_chart,
+)
+from loadtest.report.charts.load_and_latency import latency_chart, load_chart, parts_chart
+from loadtest.report.charts.workers import execution_by_worker_chart, workers_text
 from loadtest.report.gate_text import interval_texts, limit_text, observed_text
 from loadtest.report.pages.glossary import Glossary
 from loadtest.report.pages.page import page_html
-from loadtest.report.tables import PERCENTILES, min_sample_sizes, quantile_rows, steady_comparison, tiles
+from loadtest.report.tables import CHARTED, PERCENTILES, min_sample_sizes, quantile_rows, steady_comparison, tiles
 
 MAX_WORKERS = 50
 MAX_INPUTS = 5
+
+CHARTS: Mapping[str, Sequence[Callable[[Summary, Series], Chart | None]]] = {
+    "over-time": (
+        load_chart,
+        *(partial(latency_chart, quantity=quantity) for quantity in CHARTED),
+        parts_chart,
+        in_flight_chart,
+        requests_chart,
+        limit_use_chart,
+        workers_chart,
+        starts_chart,
+    ),
+    "distributions": (
+        *(partial(histogram_chart, quantity=quantity) for quantity in CHARTED),
+        *(partial(percentiles_chart, quantity=quantity) for quantity in CHARTED),
+    ),
+    "by-worker": (execution_by_worker_chart,),
+}
+"""The charts of each section, in order; a function returns None if the run has no data for its chart."""
 
 SECTIONS = {
     "over-time": "Over time",
@@ -30,17 +59,17 @@ SECTIONS = {
     "outcomes": "Outcomes",
     "operations": "Requests",
     "gates": "Gates",
-    "validity": "Soundness",
+    "validity": "Validity",
     "flows": "Times by flow",
     "starts": "Starts",
     "by-worker": "Workers",
     "errors": "What went wrong",
     "cost": "Cost",
     "facts": "The run",
-    "definitions": "Words",
+    "definitions": "Glossary",
 }
 
-VERDICT_WORDS = {
+VERDICT_TITLES = {
     Verdict.PASS: "Pass",
     Verdict.FAIL: "Fail",
     Verdict.INCONCLUSIVE: "Inconclusive",
@@ -50,48 +79,46 @@ VERDICT_WORDS = {
 
 
 def report_html(run: RunRecord, summary: Summary, series: Series) -> str:
-    """The whole report. Every figure is the summary's, every chart the series'."""
-    # Altair checks each part of a chart as it is made, which takes longer than all else; the tests check the whole.
+    """Return the whole report; every figure is the summary's, every chart the series'."""
+    # Altair checks each part of a chart as it is made, which takes most of the time; the tests check the whole.
     with schemapi.debug_mode(False):
-        over_time = over_time_charts(summary, series)
-        distributions = distribution_charts(series)
-        by_worker = workers_chart(summary.workers)
-    charts = [*over_time, *distributions, *([by_worker] if by_worker else [])]
+        charts = {
+            section: [chart for draw in functions if series.outcomes and (chart := draw(summary, series))]
+            for section, functions in CHARTS.items()
+        }
     return page_html(
         "report.html",
         Glossary(),
-        charts,
+        [chart for each in charts.values() for chart in each],
         run=run,
         summary=summary,
         series=series,
-        verdict_word=VERDICT_WORDS[summary.verdict],
+        section_charts=charts,
+        verdict_title=VERDICT_TITLES[summary.verdict],
         tiles=tiles(summary, series),
         contents=_contents(summary),
         quantile_rows=quantile_rows,
-        beside_rows=steady_comparison,
+        steady_comparison=steady_comparison,
         percentiles=PERCENTILES,
-        workers_words=workers_words(summary.workers),
-        workers_chart=by_worker,
+        workers_text=workers_text(summary.workers),
         observed_text=observed_text,
         limit_text=limit_text,
         interval_texts=interval_texts,
-        most_workers=MAX_WORKERS,
-        most_faults=MAX_GROUPS,
-        needs=min_sample_sizes(),
-        over_time={chart.name: chart for chart in over_time},
-        distributions=distributions,
+        max_workers=MAX_WORKERS,
+        max_error_groups=MAX_GROUPS,
+        min_sizes=min_sample_sizes(),
         scenario_yaml=_yaml(_shortened(run.scenario)),
     )
 
 
 def _contents(summary: Summary) -> list[tuple[str, str]]:
-    """The sections of this report, by their identifiers."""
-    there = {"gates": summary.gates, "starts": summary.starts, "by-worker": summary.workers, "cost": summary.cost}
-    return [(place, title) for place, title in SECTIONS.items() if there.get(place, True)]
+    """Return the identifier and the title of each section of this report."""
+    optional = {"gates": summary.gates, "starts": summary.starts, "by-worker": summary.workers, "cost": summary.cost}
+    return [(section, title) for section, title in SECTIONS.items() if optional.get(section, True)]
 
 
 def _shortened(scenario: dict[str, Any]) -> dict[str, Any]:
-    """The scenario with no more than the first of many inputs; all are in `run.json`."""
+    """Return the scenario with only the first of many inputs; `run.json` has all of them."""
     flows = {name: {**flow, "inputs": _first(flow.get("inputs"))} for name, flow in scenario["flows"].items()}
     return {**scenario, "flows": flows}
 

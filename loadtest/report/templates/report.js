@@ -1,14 +1,15 @@
 "use strict";
 (() => {
   const specs = JSON.parse(document.getElementById("specs").textContent);
-  const whole = document.getElementById("whole");
-  const told = document.getElementById("told");
+  const resetButton = document.getElementById("reset");
+  const announced = document.getElementById("announced");
   const timed = [];
   let end = 0, from = 0, to = 0, at = null;
 
-  /* What a chart tells of a bin: its hidden columns carry the figures, their titles and their formats. */
+  /* The figures of each bin of a chart over time: its hidden columns contain them, with titles and formats. */
   const binsOf = (spec) => {
     const hover = spec.layer.find((layer) => layer.name === "hover");
+    if (!hover) return null;
     const fields = hover.encoding.tooltip.slice(2).map(({ field, title, format }) => {
       const [label, unit] = title.split(", ");
       const percent = format.endsWith("%");
@@ -44,7 +45,7 @@
     return `${clock(row.s)} to ${clock(row.s2)}: ${figures.join(" · ") || "nothing"}`;
   };
 
-  /* One moment for all charts: a rule in each, and above it what it tells of the bin. */
+  /* Show one moment in all charts: a rule in each, and above it the figures of its bin. */
   const show = () => {
     for (const chart of timed) {
       const { view, rule, readout, unit } = chart;
@@ -69,7 +70,7 @@
   const look = async (first = 0, last = end) => {
     from = Math.max(0, first);
     to = Math.min(end, last);
-    whole.hidden = from === 0 && to === end;
+    resetButton.hidden = from === 0 && to === end;
     await Promise.all(timed.map(({ view }) => view.signal("from_s", from).signal("to_s", to).runAsync()));
     show();
   };
@@ -94,10 +95,10 @@
       look(first, first + width);
     }
     show();
-    told.textContent = reading(chart, at);
+    announced.textContent = reading(chart, at);
   };
 
-  const reset = () => { at = null; told.textContent = ""; look(); };
+  const reset = () => { at = null; announced.textContent = ""; look(); };
 
   const keys = (chart) => (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -154,17 +155,17 @@
     plot.addEventListener("pointerdown", (event) => drag(chart, event));
     plot.addEventListener("pointermove", (event) => { if (event.pointerType === "mouse") point(second(chart, event).s); });
     plot.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") point(null); });
-    /* A finger scrolls the page; a tap reads. */
+    /* A finger scrolls the page; a tap shows the figures. */
     plot.addEventListener("click", (event) => { if (event.pointerType === "touch") point(second(chart, event).s); });
   };
 
-  const draw = async ([name, { spec, over_time }]) => {
+  const draw = async ([name, spec]) => {
     const plot = document.getElementById(`plot-${name}`);
-    const bins = over_time ? binsOf(spec) : null;
-    if (over_time) spec.layer = spec.layer.filter((layer) => layer.name !== "hover");
+    const bins = binsOf(spec);
+    spec.layer = spec.layer.filter((layer) => layer.name !== "hover");
     const options = { renderer: "svg", actions: false, tooltip: { theme: "custom", disableDefaultStyle: true } };
     const { view } = await vegaEmbed(plot, spec, options);
-    if (over_time) {
+    if (bins) {
       end = to = view.signal("to_s");
       readable(plot, view, bins);
       view.addResizeListener(() => requestAnimationFrame(show));
@@ -172,6 +173,6 @@
     plot.dataset.drawn = "";
   };
 
-  whole?.addEventListener("click", reset);
+  resetButton?.addEventListener("click", reset);
   Promise.all(Object.entries(specs).map(draw)).then(() => { document.body.dataset.drawn = Math.round(performance.now()); });
 })();

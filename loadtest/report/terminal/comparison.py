@@ -1,4 +1,4 @@
-"""Several runs on a terminal: in what they differ, then for each a table of how it compares with the first."""
+"""Several runs on a terminal: their differences, then a table for each that compares it with the first."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from loadtest.report.comparison import (
     Comparison,
     interval_text,
     metric_text,
-    ratio_text,
     standing_text,
     value_text,
 )
+from loadtest.report.formatting import ratio
+from loadtest.report.terminal.layout import plain_table, print_page
 
 _COLOURS = {"better": "green", "worse": "red"}
 _MAX_DIFFERENCES = 12
 
 
 def print_comparison(comparison: Comparison, page: Path, console: Console) -> None:
-    """Write the comparison in 80 columns, as far as names are short; colours only where the console is a terminal."""
+    """Write the comparison, in 80 columns if names are short; with colours only if the console is a terminal."""
     for each in comparison.runs:
-        word = f"{each.summary.verdict.value}, {each.summary.jobs['completed']:,} jobs completed"
-        console.print(Text.assemble((each.label, "bold"), f"  {word}"))
+        status = f"{each.summary.verdict.value}, {each.summary.jobs['completed']:,} jobs completed"
+        console.print(Text.assemble((each.label, "bold"), f"  {status}"))
     _print_differences(comparison, console)
     for each in comparison.others:
         console.print()
@@ -34,35 +35,30 @@ def print_comparison(comparison: Comparison, page: Path, console: Console) -> No
         if each.no_verdict is not None:
             console.print(Text.assemble(("no verdict: ", "yellow"), each.no_verdict))
         console.print(_table(each))
-    console.print()
-    # A path is for copying: a break that fits it to the width would spoil it.
-    console.print(Text.assemble("compared  ", str(page)), soft_wrap=True)
+    print_page(page, console, "compared")
 
 
 def _print_differences(comparison: Comparison, console: Console) -> None:
-    text = comparison.differences[:_MAX_DIFFERENCES]
-    if text:
+    shown = comparison.differences[:_MAX_DIFFERENCES]
+    if shown:
         console.print()
-    for each in text:
+    for each in shown:
         values = " | ".join("–" if value is None else value for value in each.values)
         console.print(Text.assemble(("differs: ", "yellow"), f"{each.what}: {values}"))
-    if len(comparison.differences) > len(text):
-        console.print(f"and {len(comparison.differences) - len(text)} more differences, all in the page")
+    if len(comparison.differences) > len(shown):
+        console.print(f"and {len(comparison.differences) - len(shown)} more differences; the page has all")
 
 
-def _table(beside: ComparedRun) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("metric")
-    for header in ("first", "this", "ratio", "95 % interval"):
-        table.add_column(header, justify="right", no_wrap=True)
+def _table(candidate: ComparedRun) -> Table:
+    table = plain_table("metric", "first", "this", "ratio", "95 % interval")
     table.add_column("", no_wrap=True)
-    for found in beside.compared:
-        standing = standing_text(beside, found)
+    for found in candidate.compared:
+        standing = standing_text(candidate, found)
         table.add_row(
             Text(metric_text(found.metric)),
             value_text(found, found.baseline),
             value_text(found, found.candidate),
-            ratio_text(found),
+            ratio(found.ratio),
             interval_text(found),
             Text(standing, style=_COLOURS.get(standing, "yellow")),
         )

@@ -1,4 +1,4 @@
-"""What `loadtest check` prints: a preview in words, within 80 columns."""
+"""The output of `loadtest check`: a preview in 80 columns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LABEL_WIDTH = 12
 
 
 def preview_lines(preview: Preview) -> Iterator[str]:
-    """The preview, line by line, doubts last."""
+    """Yield the preview line by line, warnings last."""
     scenario = preview.scenario
     yield from textwrap.wrap(" - ".join(filter(None, [scenario.name, scenario.question])), WIDTH)
     yield ""
@@ -39,7 +39,7 @@ def preview_lines(preview: Preview) -> Iterator[str]:
     )
     yield ""
     yield from _table(
-        ["flow", "share", "jobs", "polls a job"],
+        ["flow", "share", "jobs", "polls per job"],
         [[f.flow, share(f.share), count(f.jobs), count(f.polls_per_job)] for f in preview.flows],
     )
     yield ""
@@ -64,7 +64,7 @@ def _labelled(label: str, text: str) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The first column to the left, the others to the right; a first column too long for the width is cut."""
+    """Yield the rows, the first column aligned left and shortened to the width, the others aligned right."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     widths[0] = min(max(widths[0], _LABEL_WIDTH - 2), WIDTH - sum(widths[1:]) - 2 * (len(head) - 1))
     for row in (head, *rows):
@@ -88,7 +88,7 @@ def _target(scenario: Scenario) -> str:
 
 def _key(scenario: Scenario) -> str:
     name = key_variable(scenario.target)
-    return f'{name}, or "{LOCAL_KEY}" where it is not set' if name == LOCAL_KEY_ENV else name
+    return f'{name}, or "{LOCAL_KEY}" if it is not set' if name == LOCAL_KEY_ENV else name
 
 
 def _load(preview: Preview) -> str:
@@ -119,15 +119,15 @@ def _time(preview: Preview) -> str:
 
 
 def _search(scenario: Scenario, search: Search) -> str:
-    """How far a search goes; all else that is told is of its first probe."""
+    """Return the range of a search; the rest of the preview describes its first probe."""
     first_per_s, max_per_s = first_rate(scenario), search.max_rate
     probes = usual_probes(Bounds(first_per_s, max_per_s, search.within))
     text = (
-        f"this load, the first probe, then others up to {max_per_s:.4g}/s until a gate breaks, to within "
-        f"{share(search.within)}: some {probes} probes, more where two disagree"
+        f"this load, the first probe, then others up to {max_per_s:.4g}/s until a gate fails, to within "
+        f"{share(search.within)}: about {probes} probes, more if two disagree"
     )
     why = blocking_reason(scaled_to(scenario, max_per_s, 1, scenario.seed))
-    return text if why is None else f"{text}; it does not get to {max_per_s:.4g}/s: {why}"
+    return text if why is None else f"{text}; it does not reach {max_per_s:.4g}/s: {why}"
 
 
 def _stage(preview: Preview, index: int) -> list[str]:
@@ -151,20 +151,18 @@ def _limit(limit: Limit) -> str:
 
 def _requests(preview: Preview) -> str:
     up_to = "up to about " if isinstance(preview.scenario.load, ClosedLoad) else ""
-    jobs = "as many submissions as the users make" if preview.jobs is None else f"{up_to}{preview.jobs:,} submissions"
-    polls = "" if preview.polls is None else f", about {preview.polls:,} polls where nothing queues"
-    most = (
-        "" if preview.polls_at_most is None else f"; never more than {preview.polls_at_most:,} polls, by the limits"
-    )
-    return f"{jobs}{polls}{most}"
+    jobs = "as many submissions as the users send" if preview.jobs is None else f"{up_to}{preview.jobs:,} submissions"
+    polls = "" if preview.polls is None else f", about {preview.polls:,} polls if no job queues"
+    max_polls = "" if preview.polls_at_most is None else f"; at most {preview.polls_at_most:,} polls by the limits"
+    return f"{jobs}{polls}{max_polls}"
 
 
 def _cost(preview: Preview) -> str:
     price = preview.scenario.price
     if price is None:
-        return "not known; add price, in US dollars per worker-second"
+        return "unknown; add price, in US dollars per worker-second"
     if preview.cost is None or preview.jobs is None or preview.service_s is None:
-        return f"{dollars(price)} per worker-second; not known ahead, it needs the measured time of a job"
+        return f"{dollars(price)} per worker-second; unknown, it needs the measured time of a job"
     time = f"{preview.jobs:,} jobs of {significant(preview.service_s)} s at {dollars(price)} per second"
     return f"about {dollars(preview.cost)} of execution: {time}"
 

@@ -1,4 +1,4 @@
-"""How a run goes, in the terminal: redrawn where that is one, else a line now and then."""
+"""The progress of a run: redrawn on a terminal, else a line every few seconds."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from loadtest.record.progress import Progress
 from loadtest.scenario.model import Scenario
 
 LINE_EVERY_S = 5.0
-PHASES = {"load": "sending", "drain": "waiting for the last jobs", "cancel": "cancelling what is unfinished"}
+PHASES = {"load": "sending", "drain": "waiting for the last jobs"}
 
 
 class ProgressDisplay:
-    """Shows progress on a console; a context, since a live display must be taken down again."""
+    """The display of a run's progress; a context manager, since a live display must be stopped."""
 
     def __init__(self, scenario: Scenario, console: Console) -> None:
         self._name = scenario.name

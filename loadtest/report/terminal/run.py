@@ -1,4 +1,4 @@
-"""The result of a run on a terminal: the verdict, its gates, one table, what is doubtful, where the report is."""
+"""The result of a run on a terminal: the verdict, its gates, one table, warnings, the path of the report."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from loadtest.analyze.summary import FlowSummary, GateResult, Quantiles, Summary
 from loadtest.report.formatting import milliseconds, significant
 from loadtest.report.gate_text import observed_text
 from loadtest.report.tables import missing_percentiles
+from loadtest.report.terminal.layout import plain_table, print_page
 
 _COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red"}
 _TIME_WIDTH = 7
 
 
 def print_result(summary: Summary, report: Path, console: Console) -> None:
-    """Write the result in 80 columns; colours only where the console is a terminal."""
+    """Write the result in 80 columns; with colours only if the console is a terminal."""
     print_verdict(summary, console)
     if any(flow.jobs for flow in summary.flows.values()):
         console.print()
@@ -26,21 +27,19 @@ def print_result(summary: Summary, report: Path, console: Console) -> None:
         if short := missing_percentiles(summary.flows.values(), ("p50", "p95")):
             console.print(Text(short, style="dim"))
     _print_warnings(summary, console)
-    console.print()
-    # A path is for copying: a break that fits it to the width would spoil it.
-    console.print(Text.assemble("report  ", str(report)), soft_wrap=True)
+    print_page(report, console)
 
 
 def print_gates(summary: Summary, console: Console) -> None:
-    """Write the verdict and every gate's result, and nothing else of the run."""
+    """Write the verdict, every gate's result and the warnings."""
     print_verdict(summary, console)
     _print_warnings(summary, console)
 
 
 def print_verdict(summary: Summary, console: Console) -> None:
-    """Write the verdict and its reason, and where there are gates a line for each."""
-    word = Text(summary.verdict.value.upper(), style=f"bold {_colour(summary.verdict)}")
-    console.print(Text.assemble(word, "  ", summary.reason))
+    """Write the verdict, its reason, and a line for each gate."""
+    title = Text(summary.verdict.value.upper(), style=f"bold {_colour(summary.verdict)}")
+    console.print(Text.assemble(title, "  ", summary.reason))
     if summary.gates:
         console.print()
         console.print(_gates(summary.gates))
@@ -51,19 +50,16 @@ def _colour(verdict: Verdict) -> str:
 
 
 def _gates(gates: list[GateResult]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("gate")
-    table.add_column("observed", justify="right", no_wrap=True)
-    table.add_column("n", justify="right", no_wrap=True)
+    table = plain_table("gate", "observed", "n")
     table.add_column("", no_wrap=True)
     for gate in gates:
-        word = Text(gate.verdict.value, style=_colour(gate.verdict))
-        table.add_row(Text(gate.gate), observed_text(gate), f"{gate.n:,}", word)
+        status = Text(gate.verdict.value, style=_colour(gate.verdict))
+        table.add_row(Text(gate.gate), observed_text(gate), f"{gate.n:,}", status)
     return table
 
 
 def _print_warnings(summary: Summary, console: Console) -> None:
-    """What is not told by the reason already: gates that did not hold or cannot be told, checks that failed."""
+    """Write the failed and inconclusive gates and the failed checks that the reason does not name."""
     open_ = [gate for gate in summary.gates if gate.verdict is not Verdict.PASS and gate.detail not in summary.reason]
     if open_:
         console.print()
@@ -71,7 +67,6 @@ def _print_warnings(summary: Summary, console: Console) -> None:
             console.print(
                 Text.assemble((f"{gate.verdict.value}: ", _colour(gate.verdict)), f"{gate.gate}. {gate.detail}")
             )
-    # The first failing check stands in the reason already.
     failing = [check for check in summary.validity.checks if not check.ok and check.detail not in summary.reason]
     if failing:
         console.print()

@@ -1,4 +1,4 @@
-"""A measured search on a terminal: the answer in a sentence, a line for each probe, and where each report is."""
+"""A measured search on a terminal: the answer in a sentence and a row for each probe with its run directory."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from rich.text import Text
 from loadtest.analyze.summary import Verdict
 from loadtest.capacity.breakpoint.bisection import ProbeOutcome
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult
-from loadtest.report.formatting import DASH, count, rate
+from loadtest.report.formatting import DASH, count, rate, verdict
 from loadtest.report.gate_text import observed_text
-from loadtest.report.terminal.capacity import print_page
+from loadtest.report.terminal.layout import plain_table, print_page
 
 _COLOURS = {ProbeOutcome.PASSES: "green", ProbeOutcome.FAILS: "red"}
 
 
 def print_probe(number: int, probe: ProbeResult, console: Console) -> None:
-    """Write one probe's outcome, as soon as it is known."""
+    """Write the outcome of one probe."""
     console.print(
         Text.assemble(
-            f"probe {number}: {rate(probe.rate_per_s)} ", (probe.outcome.value, _colour(probe)), _describe(probe)
+            f"probe {number}: {rate(probe.rate_per_s)} ", (verdict(probe.outcome), _colour(probe)), _describe(probe)
         ),
         soft_wrap=True,
     )
 
 
 def print_search(found: BreakpointResult, page: Path, console: Console) -> None:
-    """Write the result in 80 columns; colours only where the console is a terminal."""
+    """Write the result in 80 columns; with colours only if the console is a terminal."""
     colour = {Verdict.PASS: "green", Verdict.FAIL: "red"}.get(found.verdict, "yellow")
     console.print(Text.assemble((found.verdict.value.upper(), f"bold {colour}"), "  ", found.reason))
     console.print()
@@ -42,9 +42,8 @@ def print_search(found: BreakpointResult, page: Path, console: Console) -> None:
 
 
 def _probes(probes: Sequence[ProbeResult]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for header in ("rate", "achieved", "jobs"):
-        table.add_column(header, justify="right", no_wrap=True)
+    table = plain_table("rate", "achieved", "jobs")
+    table.columns[0].justify = "right"
     table.add_column("", no_wrap=True)
     table.add_column("observed")
     table.add_column("run", no_wrap=True)
@@ -53,7 +52,7 @@ def _probes(probes: Sequence[ProbeResult]) -> Table:
             rate(probe.rate_per_s),
             rate(probe.achieved_per_s),
             count(probe.jobs) if probe.run else DASH,
-            Text(probe.outcome.value, style=_colour(probe)),
+            Text(verdict(probe.outcome), style=_colour(probe)),
             Text(", ".join(map(observed_text, probe.gates)) or DASH),
             probe.run or DASH,
         )
@@ -65,7 +64,7 @@ def _colour(probe: ProbeResult) -> str:
 
 
 def _describe(probe: ProbeResult) -> str:
-    """What was observed, or for a probe that says nothing of the endpoint, why."""
+    """Return the observed figures, or the reason if the probe shows nothing of the endpoint."""
     if probe.outcome in (ProbeOutcome.PASSES, ProbeOutcome.FAILS, ProbeOutcome.INCONCLUSIVE) and probe.gates:
         return f"; {', '.join(f'{gate.gate}: {observed_text(gate)}' for gate in probe.gates)}"
     return f": {probe.reason}"

@@ -1,4 +1,4 @@
-"""Several run directories compared: one page, tables, and a verdict only where runs are of one kind."""
+"""Several run directories compared: one page, tables, and a verdict only for runs of one kind."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Save = Callable[..., Path]
 
 @pytest.fixture
 def save(tmp_path: Path) -> Save:
-    """`save(made, name)`: a made-up run as a directory."""
+    """Return `save(made, name)`, which writes a made-up run as a directory."""
 
     def put(made: MadeUpRun, name: str) -> Path:
         folder = tmp_path / name
@@ -45,7 +45,7 @@ def save(tmp_path: Path) -> Save:
 
 
 def slower(made: MadeUpRun, times: float) -> MadeUpRun:
-    """The same jobs with so many times the execution."""
+    """Return the same jobs with this many times the execution."""
     samples = made.samples
     reported = samples.column("execution_ms").to_numpy()
     more_ms = np.round(reported * times) - reported
@@ -60,16 +60,16 @@ def slower(made: MadeUpRun, times: float) -> MadeUpRun:
 
 
 def compared(*runs: Path, tolerance: float = 0.05) -> tuple[dict[str, str], str | None, str]:
-    """The standing of each metric of the last run, why it has no verdict, and the page's text."""
+    """Return the verdict of each metric of the last run, why it has none, and the page."""
     comparison = comparison_of(runs, tolerance)
     last = comparison.runs[-1]
     return {each.metric: each.standing.value for each in last.compared}, last.no_verdict, compare_html(comparison)
 
 
 def test_twice_the_execution_is_worse_and_half_is_better(steady: MadeUpRun, save: Save) -> None:
-    # What health tells belongs to the jobs as they were.
-    unasked = replace(steady, health=steady.health.slice(0, 0))
-    usual, slow = save(unasked, "usual"), save(slower(unasked, 2.0), "slow")
+    # The recorded health belongs to the jobs as they were.
+    without_health = replace(steady, health=steady.health.slice(0, 0))
+    usual, slow = save(without_health, "usual"), save(slower(without_health, 2.0), "slow")
     there, why, page = compared(usual, slow)
     assert (there["run execution_ms p95"], why) == ("worse", None)
     back, *_ = compared(slow, usual)
@@ -78,7 +78,7 @@ def test_twice_the_execution_is_worse_and_half_is_better(steady: MadeUpRun, save
     assert any(ratio == pytest.approx(2, rel=0.01) for ratio in ratios)
 
 
-def test_runs_of_unlike_kinds_are_drawn_but_have_no_verdict(steady: MadeUpRun, save: Save) -> None:
+def test_runs_of_different_kinds_are_drawn_but_have_no_verdict(steady: MadeUpRun, save: Save) -> None:
     changed = dict(steady.run.scenario, job_timeout="100s")
     of = Scenario.model_validate(changed)
     other = replace(steady, run=msgspec.structs.replace(steady.run, scenario=changed, scenario_hash=of.hash()))
@@ -88,12 +88,12 @@ def test_runs_of_unlike_kinds_are_drawn_but_have_no_verdict(steady: MadeUpRun, s
     assert 'job_timeout is "600s" there and "100s" here' in why
     text = Page(page).text
     assert "No verdict on its ratios: one cannot be its baseline" in text
-    assert "cannot tell" not in text
+    assert "inconclusive" not in text
     assert '"600s"' in text
     assert '"100s"' in text
 
 
-def test_a_run_that_is_not_sound_or_was_cut_short_has_no_verdict(steady: MadeUpRun, save: Save) -> None:
+def test_run_that_is_invalid_or_was_cut_short_has_no_verdict(steady: MadeUpRun, save: Save) -> None:
     one = save(steady, "one")
     cut = replace(steady, run=msgspec.structs.replace(steady.run, ending=Ending.INTERRUPTED))
     bad = save(cut, "bad")
@@ -101,7 +101,7 @@ def test_a_run_that_is_not_sound_or_was_cut_short_has_no_verdict(steady: MadeUpR
     assert "bad cannot be its baseline: that run was interrupted" in str(compared(bad, one)[1])
 
 
-def test_the_page_is_whole_with_empty_runs_and_names_that_need_care(
+def test_page_is_complete_with_empty_runs_and_names_to_escape(
     steady: MadeUpRun, make_run: Callable[..., MadeUpRun], save: Save
 ) -> None:
     single = make_run(jobs=1)
@@ -120,7 +120,9 @@ def test_the_page_is_whole_with_empty_runs_and_names_that_need_care(
     assert "there is nothing to draw" in nothing.text
 
 
-def test_runs_that_end_alike_are_called_by_their_whole_path(steady: MadeUpRun, save: Save, tmp_path: Path) -> None:
+def test_runs_with_the_same_name_are_labelled_by_their_whole_path(
+    steady: MadeUpRun, save: Save, tmp_path: Path
+) -> None:
     one = save(steady, "one")
     (tmp_path / "more").mkdir()
     other = one.rename(tmp_path / "more" / "one")
@@ -128,12 +130,12 @@ def test_runs_that_end_alike_are_called_by_their_whole_path(steady: MadeUpRun, s
     assert [each.label for each in comparison_of([again, other], 0.05).runs] == [str(again), str(other)]
 
 
-def test_the_terminal_tells_differences_then_a_table_a_run(steady: MadeUpRun, save: Save, tmp_path: Path) -> None:
-    said = StringIO()
+def test_terminal_shows_differences_then_one_table_per_run(steady: MadeUpRun, save: Save, tmp_path: Path) -> None:
+    out = StringIO()
     seeded = replace(steady, run=msgspec.structs.replace(steady.run, seed=9))
     request = CompareRequest([save(steady, "one"), save(seeded, "two")], tmp_path / "page.html")
-    compare_runs(request, Console(file=said, width=80))
-    lines = said.getvalue().splitlines()
+    compare_runs(request, Console(file=out, width=80))
+    lines = out.getvalue().splitlines()
     assert "differs: seed: 1 | 9" in lines
     assert "two against one" in lines
     assert any(line.startswith("throughput") and line.rstrip().endswith("no verdict") for line in lines)
@@ -143,7 +145,7 @@ def test_the_terminal_tells_differences_then_a_table_a_run(steady: MadeUpRun, sa
 
 
 @pytest.mark.parametrize("count", [1, 9])
-def test_one_run_or_more_than_eight_are_refused_before_any_is_read(count: int) -> None:
+def test_fewer_than_two_or_more_than_eight_runs_are_refused_before_any_is_read(count: int) -> None:
     with pytest.raises(UsageError, match=f"{count} runs cannot be compared; name 2 to 8, the baseline first"):
         compare_runs(CompareRequest([Path("none")] * count), Console())
 

@@ -1,4 +1,4 @@
-"""What a reader of a report's source finds."""
+"""The content of a page's source, for tests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 
 class Page(HTMLParser):
-    """What a reader of the source finds: texts, figures by section, identifiers, what is asked of the network."""
+    """The content of a page: text, figures by section, identifiers, links, requests to the network."""
 
     def __init__(self, source: str) -> None:
         super().__init__()

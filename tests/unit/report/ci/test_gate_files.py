@@ -1,4 +1,4 @@
-"""The verdict as JUnit XML and as Markdown: whole for any text, and the same figures as everywhere."""
+"""The verdict as JUnit XML and as Markdown: well-formed for any text, with the figures of the summary."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUMMARY = summarize(run(), ten_jobs(), requests((1000, 0, "run", 200, 10, 10)), 
 GATES = [
     GateResult("delay p95 < 2s", 1500.0, 2000.0, 1000, Verdict.PASS, "Fine."),
     GateResult("errors < 1 %", 0.05, 0.01, 1000, Verdict.FAIL, "50 of 1,000 jobs failed."),
-    GateResult("throughput > 20/s", None, 20.0, 0, Verdict.INCONCLUSIVE, "There is no job to judge by."),
+    GateResult("throughput > 20/s", None, 20.0, 0, Verdict.INCONCLUSIVE, "There is no job to judge."),
 ]
 
 
@@ -49,7 +49,7 @@ def test_each_gate_and_each_check_is_a_test_case() -> None:
     assert found["delay p95 < 2s"].get("classname") == "made.gates"
 
 
-def test_the_counts_are_those_of_the_cases() -> None:
+def test_counts_are_those_of_the_cases() -> None:
     root = ElementTree.fromstring(junit(summary(valid=False)))
     assert [suite.get("name") for suite in root] == ["made: gates", "made: measurement"]
     whole = {key: root.get(key) for key in ("tests", "failures", "errors", "skipped")}
@@ -58,13 +58,13 @@ def test_the_counts_are_those_of_the_cases() -> None:
         assert sum(int(suite.get(key, "")) for suite in root) == int(total or "")
 
 
-def test_a_gate_that_holds_in_an_unsound_run_is_not_shown_as_passed() -> None:
+def test_gate_that_passes_in_an_unsound_run_is_skipped() -> None:
     skipped = cases(junit(summary(valid=False)))["delay p95 < 2s"].find("skipped")
     assert skipped is not None
     assert "the measurement is not sound" in skipped.get("message", "")
 
 
-def test_a_run_without_gates_has_an_empty_suite() -> None:
+def test_run_without_gates_has_an_empty_suite() -> None:
     assert list(cases(junit(summary(gates=[])))) == ["send lag"]
 
 
@@ -72,8 +72,8 @@ anything = st.text(st.characters(codec="utf-8") | st.sampled_from("\x00\x0b]]>|<
 
 
 @given(anything, anything)
-def test_any_text_gives_whole_files(name: str, detail: str) -> None:
-    assume(name != "send lag")  # the name of the check that is there too
+def test_files_are_well_formed_for_any_text(name: str, detail: str) -> None:
+    assume(name != "send lag")  # the name of the other test case
     reported = summary([GateResult(name, None, 1.0, 3, Verdict.FAIL, detail)])
     assert len(cases(junit(reported))) == 2
     rows = [line for line in markdown(reported).splitlines() if line.startswith("| fail |")]
@@ -81,7 +81,7 @@ def test_any_text_gives_whole_files(name: str, detail: str) -> None:
     assert rows[0].replace("\\|", "").count("|") == 6
 
 
-def test_markdown_holds_verdict_gates_doubts_and_times() -> None:
+def test_markdown_has_verdict_gates_failed_checks_and_times() -> None:
     text = markdown(summary(valid=False))
     assert text.startswith("## Load test made: pass\n")
     assert "| fail | errors &lt; 1 % | 5 % | 1,000 | 50 of 1,000 jobs failed. |" in text

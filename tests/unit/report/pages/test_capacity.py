@@ -1,4 +1,4 @@
-"""The page of a capacity plan: what it shows is what `capacity.json` holds."""
+"""The page of a capacity plan: it shows the content of `capacity.json`."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ from loadtest.capacity.planning.plan import BacktestReport, Plan, RejectedOption
 from loadtest.capacity.simulation.predict import SimulationBudget
 from loadtest.capacity.simulation.workload import fixed
 from loadtest.endpoint.settings import QueueDelay, RequestCount
-from loadtest.report.pages.capacity import capacity_html, checked_html
+from loadtest.report.capacity_text import error_text, sensitivity_text, vendor_text
+from loadtest.report.pages.capacity import backtest_html, capacity_html
 from loadtest.report.pages.glossary import PLAN_TERMS, TERMS
-from loadtest.report.terminal.backtest import error_text
-from loadtest.report.terminal.capacity import sensitivity_text, vendor_text
 from loadtest.scenario.gates import parse_gate
 from tests.unit.analyze.rows import scenario
 from tests.unit.capacity.made import bursts, flexible, measured_run
 from tests.unit.report.page import Page
 
 CALIBRATION, WORK = calibrate([measured_run(flexible(), bursts(60))])
-LITTLE = SimulationBudget(4, 800)
+SMALL_BUDGET = SimulationBudget(4, 800)
 
 
 DELAY = FigureCheck("delay_p95_ms", Estimate(900.0, 700.0, 1100.0), 1250.0, -0.28, False)
@@ -40,7 +39,7 @@ CHECK = BacktestResult("other", "burst", fixed(4), 120.0, 321, 199, (DELAY, WORK
 
 
 def planned(slo: str = "delay p95 < 2s", price: float | None = 0.001, **options: Any) -> Plan:
-    question = Problem(parse_gate(slo), WORK, price, SimulationBudget(2, 200), LITTLE)
+    question = Problem(parse_gate(slo), WORK, price, SimulationBudget(2, 200), SMALL_BUDGET)
     return plan(question, CALIBRATION, 2.0, **options)
 
 
@@ -61,7 +60,7 @@ def numbers(value: Any) -> Iterator[str]:
         yield str(value)
 
 
-def test_every_figure_on_the_page_stands_in_the_file(made: tuple[Plan, Page, str]) -> None:
+def test_every_figure_on_the_page_is_in_the_file(made: tuple[Plan, Page, str]) -> None:
     found, page, _ = made
     written = set(numbers(json.loads(encode_plan(found)))) | {""}
     shown = [value for figures in page.figures.values() for value in figures]
@@ -69,7 +68,7 @@ def test_every_figure_on_the_page_stands_in_the_file(made: tuple[Plan, Page, str
     assert [value for value in shown if value not in written] == []
 
 
-def test_key_figures_and_settings_are_the_plan_s(made: tuple[Plan, Page, str]) -> None:
+def test_key_figures_and_settings_are_those_of_the_plan(made: tuple[Plan, Page, str]) -> None:
     found, page, _ = made
     answer = found.answer.prediction
     assert answer.utilisation is not None
@@ -95,29 +94,29 @@ def test_key_figures_and_settings_are_the_plan_s(made: tuple[Plan, Page, str]) -
     assert page.rows["calibration"][1][0] == str(found.calibration.execution_ms.n)
 
 
-def test_what_was_held_out_stands_beside_its_prediction_on_either_page(made: tuple[Plan, Page, str]) -> None:
+def test_measured_figures_are_next_to_their_prediction_on_either_page(made: tuple[Plan, Page, str]) -> None:
     _, planned_page, source = made
     assert "not met up to 8 workers" in planned_page.text
-    checked = checked_html(BacktestReport(CALIBRATION, (CHECK,)))
+    checked = backtest_html(BacktestReport(CALIBRATION, (CHECK,)))
     for page in (planned_page, Page(checked)):
-        assert page.rows["held-out"][1:] == [
+        assert page.rows["backtest"][1:] == [
             ["900.0", "700.0", "1100.0", "1250.0", "-0.28"],
             ["300.0", "290.0", "310.0", ""],
         ]
-        assert page.figures["held-out"][:3] == ["321", "120.0", "199"]
+        assert page.figures["backtest"][:3] == ["321", "120.0", "199"]
         assert "other: 4 active workers; 321 jobs in 2 min, 199 replicas. A note of the check." in page.text
     assert Page(checked).outside == []
     assert "worker time" in source
 
 
-def test_of_a_delay_that_was_nothing_the_error_is_a_time() -> None:
+def test_error_of_a_delay_of_zero_is_a_time() -> None:
     nothing = FigureCheck("delay_p50_ms", Estimate(2.0, 0.0, 37.0), 0.0, None, True)
     assert [error_text(each) for each in (nothing, DELAY, WORKERS)] == ["+2.00 ms", "−28 %", "–"]
-    page = Page(checked_html(BacktestReport(CALIBRATION, (msgspec.structs.replace(CHECK, figures=(nothing,)),))))
-    assert page.rows["held-out"][1] == ["2.0", "0.0", "37.0", "0.0", "2.0"]
+    page = Page(backtest_html(BacktestReport(CALIBRATION, (msgspec.structs.replace(CHECK, figures=(nothing,)),))))
+    assert page.rows["backtest"][1] == ["2.0", "0.0", "37.0", "0.0", "2.0"]
 
 
-def test_one_file_that_asks_for_nothing_else_with_every_chart_legal(made: tuple[Plan, Page, str]) -> None:
+def test_page_is_one_file_without_requests_with_legal_charts(made: tuple[Plan, Page, str]) -> None:
     found, page, source = made
     assert page.outside == []
     assert len(page.ids) == len(set(page.ids))
@@ -126,13 +125,13 @@ def test_one_file_that_asks_for_nothing_else_with_every_chart_legal(made: tuple[
     charts = json.loads(page.scripts["specs"])
     assert list(charts) == ["slo-workers", "slo-rate", "cost-workers", "cost-rate"]
     for chart in charts.values():
-        alt.LayerChart.validate(chart["spec"])
+        alt.LayerChart.validate(chart)
     assert all(label.endswith(".") for label in page.labels)
     assert "default-src 'none'" in source
     assert found.leaves_out[0] in page.text
 
 
-def test_without_a_price_there_is_no_money_and_what_is_missing_is_named() -> None:
+def test_plan_without_a_price_has_no_costs_and_names_missing_measurements() -> None:
     missing = MissingMeasurement("revival time", "some scenario")
     found = msgspec.structs.replace(planned(price=None), slo="cold starts < 5 %", limit=0.05)
     calibration = msgspec.structs.replace(found.calibration, missing=(missing,), notes=("A note.",))
@@ -151,18 +150,18 @@ def test_named_workers_that_never_settle_have_no_figure() -> None:
     assert "1 active worker does not meet" in page.text
 
 
-def test_workers_that_keep_up_only_with_the_mean_as_it_was_seen_are_told_of() -> None:
+def test_workers_that_keep_up_only_with_the_observed_mean_get_a_warning() -> None:
     found = planned(named=fixed(4))
     most = found.answer.prediction.setting.max_workers
     full_ms = most / found.rate_per_s * 1000
-    for longest_ms, doubted in ((full_ms * 0.99, False), (full_ms, True)):
+    for longest_ms, warned in ((full_ms * 0.99, False), (full_ms, True)):
         mean = Estimate(300.0, 200.0, longest_ms)
         calibration = msgspec.structs.replace(found.calibration, execution_mean_ms=mean)
-        said = sensitivity_text(msgspec.structs.replace(found, calibration=calibration))
-        assert ("then their queue never settles" in said) is doubted
+        text = sensitivity_text(msgspec.structs.replace(found, calibration=calibration))
+        assert ("then their queue never settles" in text) is warned
 
 
-def test_the_vendor_s_own_example_takes_more_than_its_rule_and_the_page_says_why() -> None:
+def test_vendors_own_example_needs_more_than_its_rule_and_the_page_says_why() -> None:
     """6 per minute of 30 s each, exponential, on the rule's 3 workers: offered 3 Erlangs, as much as they can do."""
     parts = -np.log1p(-(np.arange(400) + 0.5) / 400)
     at_s = np.cumsum(np.random.default_rng(1).exponential(10.0, 400)).tolist()
@@ -172,15 +171,14 @@ def test_the_vendor_s_own_example_takes_more_than_its_rule_and_the_page_says_why
     jobs = replace(run.jobs, execution_ms=whole_ms.astype(float))
     calibration, work = calibrate([replace(run, jobs=jobs)])
     assert work.service.mean_s() == pytest.approx(30.0)
-    question = Problem(
-        parse_gate("delay p95 < 4s"), work, 0.00031, SimulationBudget(3, 600), SimulationBudget(4, 1500)
-    )
+    slo = parse_gate("delay p95 < 4s")
+    question = Problem(slo, work, 0.00031, SimulationBudget(3, 600), SimulationBudget(4, 1500))
     found = plan(question, calibration, 0.1)
     assert found.analytic.vendor_workers == 3
     assert found.answer.prediction.setting.active > 3
     assert (found.curves.vendor.observed, found.curves.vendor.standing) == (None, ObjectiveStatus.NOT_MET)
-    assert "gives 3" in vendor_text(found)
-    assert "the queue never settles" in vendor_text(found)
+    assert "gives 3" in vendor_text(found, slo)
+    assert "the queue never settles" in vendor_text(found, slo)
     page = Page(capacity_html(found))
-    assert vendor_text(found) in page.text
+    assert vendor_text(found, slo) in page.text
     assert page.rows["settings"][1][0] == "3"

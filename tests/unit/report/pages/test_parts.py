@@ -1,4 +1,4 @@
-"""The parts of a report, each for the runs that have something to tell in it."""
+"""The parts of a report, each for runs that have data for it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ import pytest
 from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import Quantiles, WorkerComparison, WorkerSummary
-from loadtest.record.sample import HEALTH
-from loadtest.report.charts.workers import workers_words
+from loadtest.record.sample import HEALTH, Outcome
+from loadtest.report.charts.workers import workers_text
 from loadtest.report.formatting import milliseconds
-from loadtest.report.pages.glossary import TERMS
+from loadtest.report.pages.glossary import OUTCOMES, TERMS
 from loadtest.report.pages.run import report_html
 from tests.conftest import MadeUpRun
 from tests.unit.report.page import Page, page_of
 
 
 def with_column(table: pa.Table, name: str, values: list[Any]) -> pa.Table:
-    place = table.schema.get_field_index(name)
-    return table.set_column(place, table.schema.field(place), pa.array(values, table.schema.field(place).type))
+    index = table.schema.get_field_index(name)
+    return table.set_column(index, table.schema.field(index), pa.array(values, table.schema.field(index).type))
 
 
 def settled(made: MadeUpRun) -> MadeUpRun:
-    """The same run with times that do not depend on when one looks."""
+    """Return the same run with times that have no trend."""
     n = len(made.samples)
     rng = np.random.default_rng(7)
     delay, execution = rng.integers(20, 90, n), rng.integers(300, 500, n)
@@ -54,10 +54,10 @@ def numbers(value: Any) -> Iterator[float]:
 
 
 @pytest.mark.parametrize("change", [lambda made: made, settled], ids=["unsettled", "settled"])
-def test_every_figure_is_one_of_the_summarys_the_series_or_the_records(
+def test_every_figure_is_in_the_summary_the_series_or_the_record(
     steady: MadeUpRun, change: Callable[[MadeUpRun], MadeUpRun]
 ) -> None:
-    """Derived are, and so carry no value of their own: shares of outcomes, bars, and the numbers within sentences."""
+    """Shares of outcomes, bars and numbers in sentences are derived and have no value of their own."""
     made = change(steady)
     summary = summarize(made.run, made.samples, made.requests, None, made.health)
     drawn = series(made.run, made.samples, made.requests, made.health)
@@ -69,12 +69,16 @@ def test_every_figure_is_one_of_the_summarys_the_series_or_the_records(
 
 
 @pytest.mark.parametrize("jobs", [1, 40, 400])
-def test_every_word_leads_to_its_definition_and_back(make_run: Callable[..., MadeUpRun], jobs: int) -> None:
+def test_every_term_links_to_its_definition_and_back(make_run: Callable[..., MadeUpRun], jobs: int) -> None:
     page = page_of(make_run(jobs=jobs))
     assert set(page.links) <= set(page.ids)
-    defined = {place for place in page.ids if place.startswith("def-")}
+    defined = {each for each in page.ids if each.startswith("def-")}
     assert defined == {link for link in page.links if link.startswith("def-")}
-    assert {place.replace("def-", "use-") for place in defined} <= set(page.links)
+    assert {each.replace("def-", "use-") for each in defined} <= set(page.links)
+
+
+def test_glossary_explains_every_outcome() -> None:
+    assert list(OUTCOMES) == list(Outcome)
 
 
 def test_each_term_is_used_somewhere(steady: MadeUpRun) -> None:
@@ -84,7 +88,7 @@ def test_each_term_is_used_somewhere(steady: MadeUpRun) -> None:
     assert set(TERMS) - used <= {"first-chunk", "chunk-gap", "drain", "gate"}
 
 
-def test_headings_go_down_one_step_at_a_time(steady: MadeUpRun) -> None:
+def test_heading_levels_go_down_one_at_a_time(steady: MadeUpRun) -> None:
     headings = page_of(steady).headings
     assert headings[0] == 1
     assert headings.count(1) == 1
@@ -97,7 +101,7 @@ def test_every_chart_has_its_data_as_a_table(steady: MadeUpRun) -> None:
     assert all({"details", "summary", "table"} <= parts or "aria-details" in parts for parts in charts.values())
 
 
-def test_the_steady_window_stands_beside_the_whole_run(steady: MadeUpRun) -> None:
+def test_steady_window_is_in_a_table_with_the_whole_run(steady: MadeUpRun) -> None:
     made = settled(steady)
     found = summarize(made.run, made.samples, made.requests, None, made.health).steady
     assert found.found
@@ -107,13 +111,13 @@ def test_the_steady_window_stands_beside_the_whole_run(steady: MadeUpRun) -> Non
     assert row[4:] == [str(value) for value in (q.n, q.p50, q.p95, q.p99)]
 
 
-def test_no_steady_window_is_said_with_its_reason(make_run: Callable[..., MadeUpRun]) -> None:
+def test_missing_steady_window_has_a_reason(make_run: Callable[..., MadeUpRun]) -> None:
     page = page_of(make_run(jobs=100))
     assert "jobs completed in the stage, 200 are needed." in text(page)
     assert page.figures.get("steady") is None
 
 
-def test_what_unfinished_jobs_leave_open_stands_under_the_outcomes(steady: MadeUpRun) -> None:
+def test_bounds_with_unfinished_jobs_are_under_the_outcomes(steady: MadeUpRun) -> None:
     words = ["censored" if i % 30 == 0 else "completed" for i in range(len(steady.samples))]
     made = replace(steady, samples=with_column(steady.samples, "outcome", words))
     bounds = summarize(made.run, made.samples, made.requests, None).flows["run"].censored.end_to_end_ms_bounds
@@ -123,29 +127,29 @@ def test_what_unfinished_jobs_leave_open_stands_under_the_outcomes(steady: MadeU
     assert f"≥ {milliseconds(bounds['p99'][0])}" in text(page)
 
 
-def test_a_worker_that_differs_is_named_in_words_and_marked() -> None:
+def test_worker_that_differs_is_named_in_a_sentence() -> None:
     slow = WorkerSummary("w03", 100, Quantiles(100), WorkerComparison(1.61, (1.5, 1.72), True))
     like = WorkerSummary("w01", 100, Quantiles(100), WorkerComparison(0.99, (0.95, 1.04), False))
     reported = (
         "1 of 2 workers differs in median execution time: w03 takes 1.61 times that of the others (1.50 to 1.72)."
     )
-    assert workers_words([like, slow]) == reported
-    assert workers_words([like]) == "None of 1 workers differs from the others in its median execution time."
-    assert workers_words([WorkerSummary("w01", 1, Quantiles(1))]).startswith("No worker had enough jobs")
+    assert workers_text([like, slow]) == reported
+    assert workers_text([like]) == "None of 1 workers differs from the others in its median execution time."
+    assert workers_text([WorkerSummary("w01", 1, Quantiles(1))]).startswith("No worker had enough jobs")
 
 
-def test_the_slow_worker_is_marked_in_the_table(steady: MadeUpRun) -> None:
+def test_slow_worker_is_marked_in_the_table(steady: MadeUpRun) -> None:
     assert "slower" in text(page_of(steady))
 
 
-def test_429s_are_drawn_where_there_were_any(steady: MadeUpRun) -> None:
+def test_429s_are_drawn_if_there_were_any(steady: MadeUpRun) -> None:
     some = [429 if i % 50 == 0 else 200 for i in range(len(steady.requests))]
     page = page_of(replace(steady, requests=with_column(steady.requests, "status", some)))
     assert "answered 429" in text(page)
     assert '"refused0"' in str(page.scripts["specs"])
 
 
-def test_a_run_without_health_or_requests(steady: MadeUpRun) -> None:
+def test_report_of_a_run_without_health_or_requests(steady: MadeUpRun) -> None:
     bare = replace(steady, requests=steady.requests.slice(0, 0), health=HEALTH.empty_table())
     page = page_of(bare)
     assert "No request was recorded." in page.text
@@ -153,8 +157,8 @@ def test_a_run_without_health_or_requests(steady: MadeUpRun) -> None:
     assert "not checked" in page.text
 
 
-def test_a_run_that_died_without_an_end(steady: MadeUpRun) -> None:
+def test_run_that_died_has_no_end_recorded(steady: MadeUpRun) -> None:
     died = msgspec.structs.replace(steady.run, ending=None, load_ended_at=None, ended_at=None, processes=[])
     page = page_of(replace(steady, run=died))
-    assert "no end on record" in page.text
+    assert "no end recorded" in page.text
     assert set(page.links) <= set(page.ids)

@@ -30,7 +30,7 @@ def steady_page(steady: MadeUpRun) -> tuple[Summary, Series, Page, str]:
 SteadyPage = tuple[Summary, Series, Page, str]
 
 
-def test_one_file_that_asks_for_nothing_else(steady_page: SteadyPage) -> None:
+def test_report_is_one_file_without_requests(steady_page: SteadyPage) -> None:
     _, _, page, source = steady_page
     assert page.outside == []
     assert "default-src 'none'" in source
@@ -38,7 +38,7 @@ def test_one_file_that_asks_for_nothing_else(steady_page: SteadyPage) -> None:
     assert len(page.ids) == len(set(page.ids))
 
 
-def test_the_key_figures_are_the_summarys(steady_page: SteadyPage) -> None:
+def test_key_figures_are_those_of_the_summary(steady_page: SteadyPage) -> None:
     summary, drawn, page, _ = steady_page
     assert summary.cost is not None
     flow = summary.flows["run"]
@@ -59,7 +59,7 @@ def cells(q: Quantiles) -> list[str]:
     return ["" if value is None else str(value) for value in [*values, q.max]]
 
 
-def test_every_percentile_and_interval_stands_in_its_flows_table(steady_page: SteadyPage) -> None:
+def test_every_percentile_and_interval_is_in_its_flows_table(steady_page: SteadyPage) -> None:
     summary, _, page, _ = steady_page
     rows = [row for row in page.rows["flows"] if row]
     expected = []
@@ -69,7 +69,7 @@ def test_every_percentile_and_interval_stands_in_its_flows_table(steady_page: St
     assert rows == expected
 
 
-def test_operations_workers_outcomes_and_errors_are_the_summarys(steady_page: SteadyPage) -> None:
+def test_operations_workers_outcomes_and_errors_are_those_of_the_summary(steady_page: SteadyPage) -> None:
     summary, drawn, page, _ = steady_page
     assert [row for row in page.rows["operations"] if row][: len(summary.operations)] == [
         [
@@ -87,23 +87,23 @@ def test_operations_workers_outcomes_and_errors_are_the_summarys(steady_page: St
     assert [row[0] for row in page.rows["errors"] if row] == [str(error.jobs) for error in drawn.error_groups]
 
 
-def test_what_users_wrote_is_text_and_nothing_more(steady_page: SteadyPage) -> None:
+def test_text_of_users_is_escaped(steady_page: SteadyPage) -> None:
     _, _, page, source = steady_page
     assert "is <b>that</b> stable?" in page.text
     assert "2.00 GiB </script>" in page.text
     assert "<b>" not in source.split("<script", 1)[0]
 
 
-def test_an_invalid_run_says_so_and_a_stage_name_cannot_end_the_charts_script(steady: MadeUpRun) -> None:
+def test_invalid_run_says_so_and_a_stage_name_cannot_end_the_charts_script(steady: MadeUpRun) -> None:
     stages = [msgspec.structs.replace(stage, name="</script><b>") for stage in steady.run.stages]
     twice = {flow: [2 * n for n in counts] for flow, counts in steady.run.offered.items()}
     page = page_of(replace(steady, run=msgspec.structs.replace(steady.run, stages=stages, offered=twice)))
     assert "</script><b>" in json.dumps(json.loads(page.scripts["specs"])["load"])
     assert "jobs that were due were sent; from 99 % on is sound." in page.text
-    assert "neither gate nor compare by them" in page.text
+    assert "do not use them for a gate or a comparison" in page.text
 
 
-def test_every_chart_has_its_place_and_words_for_those_who_do_not_see_it(steady_page: SteadyPage) -> None:
+def test_every_chart_has_a_container_and_a_text_alternative(steady_page: SteadyPage) -> None:
     _, _, page, _ = steady_page
     names = list(json.loads(page.scripts["specs"]))
     assert len(names) == len(page.labels) == 17
@@ -114,10 +114,10 @@ def test_every_chart_has_its_place_and_words_for_those_who_do_not_see_it(steady_
 def test_every_chart_is_legal_vega_lite(steady_page: SteadyPage) -> None:
     _, _, page, _ = steady_page
     for chart in json.loads(page.scripts["specs"]).values():
-        alt.LayerChart.validate(chart["spec"])
+        alt.LayerChart.validate(chart)
 
 
-def test_a_single_job(make_run: Callable[..., MadeUpRun]) -> None:
+def test_report_of_a_single_job(make_run: Callable[..., MadeUpRun]) -> None:
     page = page_of(make_run(jobs=1))
     assert page.figures["Key figures"][3] == "1"
     assert "delay-histogram" in page.scripts["specs"]
@@ -126,7 +126,7 @@ def test_a_single_job(make_run: Callable[..., MadeUpRun]) -> None:
     assert "p95 72, p98 183, p99 368, p99.9 3,688" in page.text
 
 
-def test_an_aborted_run_without_a_row(steady: MadeUpRun) -> None:
+def test_report_of_an_aborted_run_without_a_job(steady: MadeUpRun) -> None:
     run = msgspec.structs.replace(
         steady.run, ending=Ending.ABORTED, reason="connection refused", load_started_at=None, load_ended_at=None
     )
@@ -136,10 +136,10 @@ def test_an_aborted_run_without_a_row(steady: MadeUpRun) -> None:
     assert json.loads(page.scripts["specs"]) == {}
 
 
-def test_a_run_in_which_nothing_completed(make_run: Callable[..., MadeUpRun]) -> None:
+def test_report_of_a_run_in_which_no_job_completed(make_run: Callable[..., MadeUpRun]) -> None:
     made = make_run(jobs=40)
     column = made.samples.schema.get_field_index("outcome")
     failed = made.samples.set_column(column, made.samples.schema.field(column), [["failed"] * 40])
     page = page_of(MadeUpRun(made.run, failed, made.requests, made.health))
-    assert "No job completed, so there is nothing to distribute." in page.text
+    assert "No job completed, so there is no distribution." in page.text
     assert "load" in json.loads(page.scripts["specs"])

@@ -1,4 +1,4 @@
-"""A measured search in words, on a terminal and on its page: what they show is what `search.json` holds."""
+"""A measured search on a terminal and on its page: both show the content of `search.json`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.report.page import Page
 from tests.unit.report.pages.test_capacity import numbers
 from tests.unit.scenario.test_probes import scenario
 
-WORDS = {
+VERDICTS = {
     ProbeOutcome.PASSES: Verdict.PASS,
     ProbeOutcome.FAILS: Verdict.FAIL,
     ProbeOutcome.INCONCLUSIVE: Verdict.INCONCLUSIVE,
@@ -28,11 +28,11 @@ WORDS = {
 
 
 def probe(number: int, rate_per_s: float, outcome: ProbeOutcome, delay_ms: float | None = None) -> ProbeResult:
-    if outcome not in WORDS:
+    if outcome not in VERDICTS:
         return ProbeResult(rate_per_s, outcome, "offers too much")
     ci95 = None if delay_ms is None else (delay_ms * 0.9, delay_ms * 1.1)
-    gate = GateResult("delay p95 < 2s", delay_ms, 2000.0, 500, WORDS[outcome], "Told by the gate.", ci95)
-    return ProbeResult(rate_per_s, outcome, "Told by the run.", 1, f"probe-{number:02}", 500, rate_per_s, [gate])
+    gate = GateResult("delay p95 < 2s", delay_ms, 2000.0, 500, VERDICTS[outcome], "The gate's detail.", ci95)
+    return ProbeResult(rate_per_s, outcome, "The run's reason.", 1, f"probe-{number:02}", 500, rate_per_s, [gate])
 
 
 PROBES = [
@@ -51,7 +51,7 @@ def result(found: SearchEnd, probes: list[ProbeResult]) -> BreakpointResult:
 FOUND = result(SearchEnd(EndReason.ENDPOINT, 38.5, 40.0), PROBES)
 
 
-def test_the_page_shows_what_the_file_holds_and_leads_to_every_probe_s_report() -> None:
+def test_page_has_the_figures_of_the_file_and_links_to_every_probes_report() -> None:
     source = search_html(FOUND)
     page = Page(source)
     written = set(numbers(json.loads(msgspec.json.encode(FOUND)))) | {""}
@@ -61,13 +61,13 @@ def test_the_page_shows_what_the_file_holds_and_leads_to_every_probe_s_report() 
     assert [row[3] for row in page.rows["probes"] if row] == ["4.0", "9000.0", "1500.0", "1400.0", ""]
     assert [f'href="{each.run}/report.html"' in source for each in PROBES] == [True] * 5
     for chart in json.loads(page.scripts["specs"]).values():
-        alt.LayerChart.validate(chart["spec"])
+        alt.LayerChart.validate(chart)
     assert len(page.charts) == 1
     assert "The gates hold up to 38.5/s and no longer at 40/s: delay p95 < 2s." in page.text
 
 
 @pytest.mark.parametrize(
-    ("found", "last", "verdict", "said"),
+    ("found", "last", "verdict", "text"),
     [
         (
             SearchEnd(EndReason.LIMIT, 20.0, None),
@@ -102,24 +102,24 @@ def test_the_page_shows_what_the_file_holds_and_leads_to_every_probe_s_report() 
         ),
     ],
 )
-def test_whatever_ends_a_search_is_told_in_a_sentence(
-    found: SearchEnd, last: ProbeOutcome, verdict: Verdict, said: str
+def test_end_of_a_search_is_explained_in_a_sentence(
+    found: SearchEnd, last: ProbeOutcome, verdict: Verdict, text: str
 ) -> None:
     outcome = result(found, [probe(1, 20.0, last, 100.0)])
     assert outcome.verdict is verdict
-    assert said in outcome.reason
-    assert said in Page(search_html(outcome)).text
+    assert text in outcome.reason
+    assert text in Page(search_html(outcome)).text
 
 
-def test_the_terminal_tells_the_answer_every_probe_and_where_the_page_is() -> None:
+def test_terminal_shows_the_answer_every_probe_and_the_path_of_the_page() -> None:
     out = StringIO()
     print_search(FOUND, Path("there/search.html"), Console(file=out, width=80))
-    said = out.getvalue()
-    assert said.startswith("PASS  The gates hold up to 38.5/s")
-    assert all(f"probe-0{number}" in said for number in range(1, 6))
-    assert "broken: delay p95 < 2s. Told by the gate." in said
-    assert said.rstrip().endswith("report  there/search.html")
-    assert max(map(len, said.splitlines())) <= 80
+    text = out.getvalue()
+    assert text.startswith("PASS  The gates hold up to 38.5/s")
+    assert all(f"probe-0{number}" in text for number in range(1, 6))
+    assert "broken: delay p95 < 2s. The gate's detail." in text
+    assert text.rstrip().endswith("report  there/search.html")
+    assert max(map(len, text.splitlines())) <= 80
     line = StringIO()
     print_probe(3, PROBES[1], Console(file=line, width=80))
     print_probe(4, probe(4, 80.0, ProbeOutcome.REFUSED), Console(file=line, width=80))

@@ -22,7 +22,7 @@ def printed(summary: Summary, report: str = "reports/a/report.html") -> list[str
     return out.getvalue().splitlines()
 
 
-def test_verdict_table_and_report_in_80_columns_without_colour(steady: MadeUpRun) -> None:
+def test_result_fits_80_columns_without_colour(steady: MadeUpRun) -> None:
     summary = summarize(steady.run, steady.samples, steady.requests, None)
     lines = printed(summary)
     assert lines[0].startswith("PASS  ")
@@ -36,7 +36,7 @@ def test_verdict_table_and_report_in_80_columns_without_colour(steady: MadeUpRun
     assert "\x1b" not in "".join(lines)
 
 
-def test_what_is_not_known_is_a_dash_and_what_is_doubtful_is_named(steady: MadeUpRun) -> None:
+def test_unknown_figure_is_a_dash_and_failed_checks_are_listed(steady: MadeUpRun) -> None:
     few = summarize(steady.run, steady.samples.slice(0, 5), REQUESTS.empty_table(), None)
     limiter = Check("rate limited", False, 1, 0.01, "Half of all requests were answered 429.")
     few = msgspec.structs.replace(few, validity=Validity(False, [*few.validity.checks, limiter]))
@@ -44,14 +44,14 @@ def test_what_is_not_known_is_a_dash_and_what_is_doubtful_is_named(steady: MadeU
     assert next(line for line in lines if line.startswith("run ")).split().count("–") == 6
     assert lines[0].startswith("INVALID  The measurement is not sound. ")
     assert "p50 needs 6 jobs, p95 needs 72 jobs" in lines
-    # The check that the reason names already is not told twice.
+    # The check in the reason is not listed again.
     warnings = [line for line in lines if line.startswith("not sound: ")]
     assert len(warnings) == 2
     assert warnings[-1] == f"not sound: {limiter.detail}"
 
 
 @pytest.mark.parametrize(("reason", "message"), [("no answer", "no answer."), ("no answer; is it up?", "is it up?")])
-def test_a_run_without_a_job_has_no_table(steady: MadeUpRun, reason: str, message: str) -> None:
+def test_run_without_a_job_has_no_table(steady: MadeUpRun, reason: str, message: str) -> None:
     empty = msgspec.structs.replace(steady.run, ending=Ending.ABORTED, reason=reason)
     lines = printed(summarize(empty, SAMPLES.empty_table(), REQUESTS.empty_table(), None))
     assert lines[0].startswith("ABORTED  The run was aborted: no answer")
@@ -59,7 +59,7 @@ def test_a_run_without_a_job_has_no_table(steady: MadeUpRun, reason: str, messag
     assert not any(line.startswith("run ") for line in lines)
 
 
-def test_a_path_is_never_broken(steady: MadeUpRun) -> None:
+def test_path_is_never_broken(steady: MadeUpRun) -> None:
     summary = summarize(steady.run, steady.samples, steady.requests, None)
     path = "reports/" + "long/" * 30 + "report.html"
     assert printed(summary, path)[-1] == f"report  {path}"
