@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loadtest.analyze.jobs import Floats, Mask, floats
+from loadtest.analyze.jobs import floats
 from loadtest.analyze.stats.time_bins import Bins, rounded
 from loadtest.analyze.summary import OperationSummary
+from loadtest.arrays import Floats, Mask
 from loadtest.protocol.operations import Limit, Op
 from loadtest.scenario.model import Scenario
 

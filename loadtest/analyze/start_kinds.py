@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.analyze.jobs import Floats, JobColumns, LoadWindow, Mask
+from loadtest.analyze.jobs import JobColumns, LoadWindow
 from loadtest.analyze.littles_law import arrival_times
 from loadtest.analyze.stats.quantiles import quantiles
 from loadtest.analyze.summary import StartKindSummary, Starts
+from loadtest.arrays import Floats, Mask
 
 CLASSES = ("warm", "revived", "cold")
 UNKNOWN = -1

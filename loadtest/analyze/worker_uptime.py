@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from loadtest.analyze.jobs import Floats, LoadWindow, floats
+from loadtest.analyze.jobs import LoadWindow, floats
+from loadtest.arrays import Floats
 
 MIN_HEALTH_PROBES = 10
 """Over fewer askings what lies between them is most of the figure."""

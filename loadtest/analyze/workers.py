@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from loadtest.analyze.jobs import Floats, JobColumns
+from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.stats.multiple_testing import holm_levels
 from loadtest.analyze.stats.quantiles import nearest_rank, quantiles
 from loadtest.analyze.summary import WorkerComparison, WorkerSummary
+from loadtest.arrays import Floats
 
 ERROR_RATE = 0.05
 """How often, at most, any of equal workers is named as different."""

@@ -24,9 +24,9 @@ from loadtest.protocol.operations import Op
 from loadtest.record.recorder import Recorder
 from loadtest.record.sample import Outcome, Sample
 from loadtest.scenario.abort import StopRules
-from loadtest.scenario.flows import FlowName
+from loadtest.scenario.flows import SUBMIT_OPERATION, FlowName
 from loadtest.scenario.loading.user_functions import load_input_function
-from loadtest.scenario.model import SUBMIT_OPERATION, Scenario
+from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import Schedule
 from loadtest.traffic.limit_shares import WHOLE, Share
 from loadtest.traffic.partition import SchedulePartition, max_users, next_active_period, weighted_round_robin

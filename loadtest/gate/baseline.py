@@ -90,16 +90,12 @@ def metrics_of(baselines: Sequence[ComparableRun], candidate: ComparableRun) -> 
     ]
 
 
-def as_gate_results(comparisons: Sequence[MetricComparison]) -> list[GateResult]:
-    """Each comparison as the result of a gate: `observed` and `limit` are ratios to the baseline.
+def as_gate_result(found: MetricComparison) -> GateResult:
+    """Return a comparison as the result of a gate: `observed` and `limit` are ratios to the baseline.
 
-    What is worse fails. What is not passes where the bounds rule out that it is worse by more than is tolerated, and
-    is inconclusive where they do not.
+    A worse metric fails. Any other passes if the bounds rule out that it is worse by more than the tolerance, and is
+    inconclusive if they do not.
     """
-    return [_result(each) for each in comparisons]
-
-
-def _result(found: MetricComparison) -> GateResult:
     if found.standing is ComparisonVerdict.WORSE:
         verdict = Verdict.FAIL
     else:

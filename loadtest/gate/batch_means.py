@@ -14,7 +14,7 @@ from math import sqrt
 import numpy as np
 from scipy import special
 
-from loadtest.analyze.jobs import Floats
+from loadtest.arrays import Floats
 from loadtest.gate.early_stopping import ALPHA, TAIL
 from loadtest.gate.inputs import Window
 

@@ -20,11 +20,6 @@ from loadtest.gate.workers import judged_by_worker
 from loadtest.scenario.gates import Gate, Metric, gate_text, limit_text
 
 
-def judge_all(gates: Sequence[Gate], inputs: GateInputs) -> list[GateResult]:
-    """Each gate's result, in the order of the gates."""
-    return [judge(gate, inputs) for gate in gates]
-
-
 def judge(gate: Gate, inputs: GateInputs) -> GateResult:
     """One gate's result; `observed` and `limit` in milliseconds, as a fraction of one, or per second."""
     within = windows(gate, inputs)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from loadtest.analyze.jobs import Floats, Mask
 from loadtest.analyze.stats.quantiles import interval_ranks, nearest_rank
+from loadtest.arrays import Floats, Mask
 from loadtest.gate.inputs import GateInputs
 from loadtest.record.sample import Outcome
 from loadtest.scenario.gates import Metric

@@ -32,8 +32,6 @@ HASH_EXCLUDED = ("name", "question", "target", "endpoint", "seed", "gates", "sea
 """What may differ between two runs of the same scenario: what it is called, what is under test, and what is asked of
 it; a search is no part of any of its runs. The embedded endpoint's settings are what is under test, as a target
 elsewhere is."""
-SUBMIT_OPERATION = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN, "webhook": Op.RUN}
-"""Which operation submits a flow's job."""
 
 
 def _within(allowed: TimeRange, what: str) -> AfterValidator:

@@ -10,8 +10,8 @@ import numpy as np
 
 from loadtest.endpoint.settings import Constant, Empirical, LogNormal
 from loadtest.protocol.operations import STATUS_SYNC_WAIT, Limit, Op
-from loadtest.scenario.flows import FlowName
-from loadtest.scenario.loading.feasibility import FLOWS_BY_OPERATION, peak_rates
+from loadtest.scenario.flows import FLOWS_BY_OPERATION, FlowName
+from loadtest.scenario.loading.feasibility import peak_rates
 from loadtest.scenario.model import Flow, Scenario
 from loadtest.traffic.arrivals import Schedule, draw_schedule, max_in_window
 from loadtest.traffic.polling import PollGroup, PollPacer

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from scipy import special
 
 from loadtest.analyze.compare.margin import MIN_DIFFERENCE_MS, TOLERANCE, NonInferiorityMargin
-from loadtest.analyze.jobs import FLOWS, Floats, JobColumns, LoadWindow
+from loadtest.analyze.jobs import JobColumns, LoadWindow
 from loadtest.analyze.stats.block_bootstrap import bootstrap_sums, serial_dependence
 from loadtest.analyze.stats.multiple_testing import holm_levels
 from loadtest.analyze.stats.quantiles import PER_MILLE, is_supported, min_samples, nearest_rank
+from loadtest.arrays import Floats
+from loadtest.scenario.flows import FLOWS
 
 ERROR_RATE = 0.01
 """How often, at most, any metric of a run that is only just within the tolerance is called worse."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtest.analyze.jobs import Floats
+from loadtest.arrays import Floats
 
 TOLERANCE = 0.05
 """By how much worse a run may be and still not be called worse: 1.05 times the time, or 1/1.05 of the throughput."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from loadtest.analyze.jobs import Floats
+from loadtest.arrays import Floats
 
 _MAX_LOOKED_AT = 2**20
 _SIGNIFICANT = 2.0

@@ -7,7 +7,7 @@ import math
 import msgspec
 import numpy as np
 
-from loadtest.analyze.jobs import Floats
+from loadtest.arrays import Floats
 
 MAX_POINTS = 200
 MAX_BARS = 40

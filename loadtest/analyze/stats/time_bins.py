@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.analyze.jobs import Floats
 from loadtest.analyze.stats.quantiles import nearest_rank
+from loadtest.arrays import Floats
 
 _WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 _MIN_IN_BIN = {500: 2, 950: 20, 990: 100}

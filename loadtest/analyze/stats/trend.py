@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from loadtest.analyze.jobs import Floats
+from loadtest.arrays import Floats
 
 _LAGS = 3
 _SIGNIFICANT = float(special.ndtri(0.975))

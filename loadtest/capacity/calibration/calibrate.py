@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN, start_kinds, worker_waits
 from loadtest.analyze.stats.block_bootstrap import autocorrelations, serial_dependence
 from loadtest.analyze.stats.quantiles import quantiles
 from loadtest.analyze.summary import Quantiles
+from loadtest.arrays import Floats
 from loadtest.capacity.calibration.scalability import Scalability, point, scalability
 from loadtest.capacity.calibration.take_pattern import NONE_SEEN, TakePattern, estimate_pattern, pattern_from_settings
 from loadtest.capacity.estimates import Estimate
@@ -32,8 +32,6 @@ from loadtest.endpoint.take_pause import TakePause
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad
-
-Floats = NDArray[np.float64]
 
 MIN_JOBS = 100
 """Fewer completed jobs than this say too little of how long the next will take."""

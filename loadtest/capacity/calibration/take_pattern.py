@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.littles_law import arrival_times
 from loadtest.analyze.start_kinds import start_kinds
+from loadtest.arrays import Floats
 from loadtest.capacity.simulation.workload import occupied_s
 from loadtest.endpoint.take_pause import NO_PAUSE, TakePause
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.target import HandlerTarget
-
-Floats = NDArray[np.float64]
 
 SDK_PAUSE_S = 1.0
 """What the vendor's SDK sleeps after a take at a concurrency of 1 (`JobScaler.get_jobs`, `runpod` 1.12)."""

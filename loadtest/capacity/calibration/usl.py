@@ -11,12 +11,11 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize, special
 
+from loadtest.arrays import Floats
 from loadtest.capacity.estimates import Estimate
 
-Floats = NDArray[np.float64]
 MIN_POINTS = 4
 """Three parameters go through any three points, and leave nothing to tell the error by."""
 _FAR = 10

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from loadtest.arrays import Floats
 from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import Arrivals, Gamma, OpenLoad, Ramp, RateStage, Trace
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

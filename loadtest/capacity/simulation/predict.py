@@ -7,16 +7,14 @@ from typing import Protocol
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from loadtest.analyze.stats.quantiles import nearest_rank
+from loadtest.arrays import Floats
 from loadtest.capacity.estimates import Estimate, estimate
 from loadtest.capacity.queueing_formulas import offered_load
 from loadtest.capacity.simulation.arrivals import peak
 from loadtest.capacity.simulation.simulate import COLD, REVIVED, Replication, replication
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, mean_s
-
-Floats = NDArray[np.float64]
 
 
 class SimulationBudget(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest.arrays import Floats
 from loadtest.capacity.simulation.arrivals import Profile, arrivals_at, gap_variation, parts_of
 from loadtest.capacity.simulation.workload import (
     WorkerConfig,
@@ -30,8 +31,6 @@ from loadtest.endpoint.fleet import Worker
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol.operations import Op
-
-Floats = NDArray[np.float64]
 
 WARM, REVIVED, COLD = 0, 1, 2
 """In what state the worker was that a job met; as in `analyze.starts`, but known and not inferred."""

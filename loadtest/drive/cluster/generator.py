@@ -33,7 +33,8 @@ from loadtest.record.progress import ProcessCounts
 from loadtest.record.recorder import Recorder
 from loadtest.record.sample import Sample
 from loadtest.scenario.credentials import api_key
-from loadtest.scenario.model import SUBMIT_OPERATION, Scenario
+from loadtest.scenario.flows import SUBMIT_OPERATION
+from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.limit_shares import Share
 from loadtest.traffic.settings import ClosedLoad, OpenLoad

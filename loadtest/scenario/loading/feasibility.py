@@ -11,13 +11,13 @@ import numpy as np
 
 from loadtest.errors import ScenarioError
 from loadtest.protocol.operations import OPERATIONS, Limit, Op
-from loadtest.scenario.flows import FlowName
+from loadtest.scenario.flows import FLOWS_BY_OPERATION, SUBMIT_OPERATION, FlowName
 from loadtest.scenario.gates import STEADY, Gate, Metric
 from loadtest.scenario.loading.errors import Issue
 from loadtest.scenario.loading.overrides import format_path
 from loadtest.scenario.loading.user_functions import load_input_function
 from loadtest.scenario.loading.yaml_document import Path
-from loadtest.scenario.model import SUBMIT_OPERATION, Flow, Scenario
+from loadtest.scenario.model import Flow, Scenario
 from loadtest.scenario.settings import Search
 from loadtest.scenario.target import is_remote
 from loadtest.traffic.inputs import JsonLines, input_source
@@ -27,12 +27,6 @@ MAX_JOBS = 20_000_000
 """The schedule is drawn ahead and held in memory, at 11 bytes a job."""
 MAX_STAGES = 1_000
 """More than a report can name; a sample holds its stage in 16 bits."""
-
-FLOWS_BY_OPERATION: dict[Op, tuple[str, ...]] = {
-    op: tuple(flow for flow, by in SUBMIT_OPERATION.items() if by is op)
-    for op in dict.fromkeys(SUBMIT_OPERATION.values())
-}
-"""Which flows an operation submits."""
 
 _TRIED = 3
 """So many jobs' inputs are made beforehand, to see that they can be."""

@@ -8,13 +8,13 @@ from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import FlowSummary
 from loadtest.record.run import RunRecord
 from loadtest.record.sample import REQUESTS
-from tests.unit.analyze.rows import START_AT, job, run, samples, scenario
+from tests.unit.analyze.rows import START_AT, job, run, run_data, samples, scenario
 
 ms = pytest.approx
 
 
 def flow(*rows: dict[str, object], of: RunRecord | None = None) -> FlowSummary:
-    return summarize(of or run(), samples(*rows), REQUESTS.empty_table(), None).flows["run"]
+    return summarize(run_data(of or run(), samples(*rows), REQUESTS.empty_table())).flows["run"]
 
 
 def test_each_outcome_has_its_jobs_and_their_times() -> None:

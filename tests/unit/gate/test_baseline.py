@@ -10,7 +10,7 @@ import pytest
 from loadtest.analyze.compare.comparison import ComparableRun, ComparisonVerdict, MetricComparison
 from loadtest.analyze.summary import Verdict
 from loadtest.errors import UsageError
-from loadtest.gate.baseline import as_gate_results, metrics_of, require_comparable
+from loadtest.gate.baseline import as_gate_result, metrics_of, require_comparable
 from loadtest.record.run import Ending, RunRecord
 from tests.unit.analyze.rows import run, scenario
 
@@ -91,6 +91,6 @@ def test_what_all_runs_have_is_compared() -> None:
 def test_a_comparison_reads_as_a_gate(standing: ComparisonVerdict, no_worse: bool, verdict: Verdict) -> None:
     name = "run delay_ms p95"
     found = MetricComparison(name, 9.0, 9.0, 1.0, None, None, None, 812.4, standing, "So it is.", 1.05, no_worse)
-    (result,) = as_gate_results([found])
+    result = as_gate_result(found)
     assert (result.gate, result.observed, result.n) == (f"{name} against the baseline", 1.0, 812)
     assert (result.limit, result.verdict, result.detail) == (1.05, verdict, "So it is.")

@@ -9,24 +9,23 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from loadtest.analyze.summary import GateResult, Steady, Verdict
+from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.gate.batch_means import mean_of, rate_of
-from loadtest.gate.inputs import GateInputs, Window, evidence_of
+from loadtest.gate.inputs import GateInputs, Window, gate_inputs
 from loadtest.gate.judge import judge
 from loadtest.record.run import StageSpan
 from loadtest.scenario.gates import parse_gate
-from tests.unit.analyze.rows import START_AT, job, run, samples, scenario
+from tests.unit.analyze.rows import START_AT, job, run, run_data, samples, scenario
 
-UNKNOWN = Steady(False, "Not looked for.")
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
 
 def held(gate: str, table: pa.Table, job_timeout: str = "600s", **more: Any) -> GateResult:
     seconds = 100
     asked = scenario(job_timeout=job_timeout, load={"stages": [{"rate": "1/s", "for": f"{seconds}s"}]})
-    stages = [StageSpan("warm-up", seconds / 4), StageSpan("", seconds * 3 / 4)]
+    stages = [StageSpan("warm-up", seconds / 4), StageSpan("stage 2", seconds * 3 / 4)]
     record = run(asked, stages=stages, load_ended_at=START_AT + seconds, ended_at=START_AT + seconds + 20)
-    return judge(parse_gate(gate), replace(evidence_of(record, table, UNKNOWN), **more))
+    return judge(parse_gate(gate), replace(gate_inputs(run_data(record, table)), **{"steady": None} | more))
 
 
 def jobs(*groups: tuple[int, dict[str, Any]]) -> pa.Table:
@@ -285,7 +284,7 @@ def test_a_percentile_at_its_limit_passes_once_in_a_hundred_runs() -> None:
     limit_ms, runs, n = 1000.0, 300, 1000
     delay_ms = np.random.default_rng(5).exponential(limit_ms / np.log(20), (runs, n))
     table = jobs((n, {}))
-    base = evidence_of(run(), table, UNKNOWN)
+    base = gate_inputs(run_data(run(), table))
     gate = parse_gate("delay p95 < 1s")
     passed = sum(judge(gate, with_delays(base, each)).verdict is PASS for each in delay_ms)
     assert passed / runs <= 0.01 + 3 * np.sqrt(0.01 / runs)
@@ -310,7 +309,7 @@ def test_workers_at_their_limit_fail_a_gate_at_most_as_often_as_one_would() -> N
     rng = np.random.default_rng(13)
     runs, workers, each = 200, 20, 100
     table = jobs(*((each, {"worker_id": f"w{n}"}) for n in range(workers)))
-    base = evidence_of(run(), table, UNKNOWN)
+    base = gate_inputs(run_data(run(), table))
     gate = parse_gate("delay p95 < 1s per worker")
     drawn = rng.exponential(1000 / np.log(20), (runs, workers * each))
     words = [judge(gate, with_delays(base, delay_ms)).verdict for delay_ms in drawn]

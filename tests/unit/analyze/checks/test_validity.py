@@ -11,13 +11,13 @@ from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import Check, GateResult, Validity, Verdict
 from loadtest.analyze.verdict import verdict
 from loadtest.record.run import Ending, ProcessInfo, RunRecord, StageSpan
-from tests.unit.analyze.rows import START_AT, job, requests, run, samples, scenario, ten_jobs
+from tests.unit.analyze.rows import START_AT, job, requests, run, run_data, samples, scenario, ten_jobs
 
 FEW_REQUESTS = requests((1000, 0, "run", 200, 10, 10))
 
 
 def failing(of: RunRecord, table: pa.Table, asked: pa.Table = FEW_REQUESTS, **more: Any) -> list[str]:
-    checked = summarize(of, table, asked, None, **more).validity
+    checked = summarize(run_data(of, table, asked, **more)).validity
     names = [check.name for check in checked.checks if not check.ok]
     assert checked.valid == (not names)
     return names
@@ -25,7 +25,7 @@ def failing(of: RunRecord, table: pa.Table, asked: pa.Table = FEW_REQUESTS, **mo
 
 def test_a_sound_run_passes_every_check() -> None:
     assert failing(run(), ten_jobs()) == []
-    assert summarize(run(), ten_jobs(), FEW_REQUESTS, None).verdict is Verdict.PASS
+    assert summarize(run_data(run(), ten_jobs(), FEW_REQUESTS)).verdict is Verdict.PASS
 
 
 def test_no_data_never_passes() -> None:
@@ -57,7 +57,7 @@ def at_rate(
 
 def test_what_is_sent_in_the_drain_was_not_delivered() -> None:
     of, table = at_rate(20, 10, 12)
-    summary = summarize(of, table, FEW_REQUESTS, None)
+    summary = summarize(run_data(of, table, FEW_REQUESTS))
     assert summary.arrivals.started == 200
     assert summary.verdict is Verdict.INVALID
     assert "20/s was offered and 12.1/s achieved: 124 of 200 jobs that were due were sent;" in summary.reason
@@ -68,7 +68,7 @@ def test_a_stage_that_was_made_up_for_later_was_not_achieved() -> None:
     of, table = at_rate(20, 20, 20, [StageSpan("first", 10), StageSpan("second", 10)])
     late = [row | {"sent_at": START_AT + 12} if 180 <= row["seq"] < 200 else row for row in table.to_pylist()]
     assert failing(of, table) == []
-    summary = summarize(of, samples(*late), FEW_REQUESTS, None)
+    summary = summarize(run_data(of, samples(*late), FEW_REQUESTS))
     [check] = [check for check in summary.validity.checks if check.name == "rate achieved"]
     assert (check.ok, check.value) == (False, 0.9)
     assert check.detail.startswith("In stage 1 (first), 180 of 200 jobs")
@@ -78,7 +78,7 @@ def test_a_ramp_that_was_cut_before_its_end_is_invalid() -> None:
     asked = scenario(load={"stages": [{"rate": "0/s to 1250/s", "for": "60s"}]})
     cut = run(asked, stages=[StageSpan("", 60)])
     assert failing(cut, ten_jobs()) == ["stages reached"]
-    assert "10 s of the 60 s that the stages last" in summarize(cut, ten_jobs(), FEW_REQUESTS, None).reason
+    assert "10 s of the 60 s that the stages last" in summarize(run_data(cut, ten_jobs(), FEW_REQUESTS)).reason
 
 
 def ramped(sent_per_s: float) -> tuple[RunRecord, pa.Table]:
@@ -104,7 +104,7 @@ def test_a_ramp_that_never_came_to_its_rate_says_so_before_what_follows_from_it(
     assert failing(*ramped(200)) == []
     of, table = ramped(50)
     assert failing(of, table)[:2] == ["stages reached", "load delivered"]
-    reason = summarize(of, table, FEW_REQUESTS, None).reason
+    reason = summarize(run_data(of, table, FEW_REQUESTS)).reason
     assert "Stage 1 (up), a ramp to 100/s, never came to it: at its end 95/s was offered and 50/s achieved." in reason
 
 
@@ -122,17 +122,17 @@ def test_a_bound_on_jobs_under_way_is_named_where_it_was_come_to(bound: dict[str
     asked = scenario(**{**bound, "load": load}, flows={"runsync": {}})
     of = msgspec.structs.replace(of, scenario=asked.resolved(), offered={"runsync": [20] * 10})
     table = samples(*(row | {"flow": "runsync"} for row in table.to_pylist()))
-    assert named in summarize(of, table, FEW_REQUESTS, None).reason
+    assert named in summarize(run_data(of, table, FEW_REQUESTS)).reason
 
 
 def test_the_reason_is_what_went_wrong_and_not_what_followed_from_it() -> None:
     of, table = at_rate(20, 10, 12)
     busy = msgspec.structs.replace(of, processes=[ProcessInfo(0, 1, "here", cpu_share=1.0)])
-    assert "used, or waited for, 100 % of a core" in summarize(busy, table, FEW_REQUESTS, None).reason
+    assert "used, or waited for, 100 % of a core" in summarize(run_data(busy, table, FEW_REQUESTS)).reason
     lost = msgspec.structs.replace(busy, lost=[0])
-    assert "Process 0 fell silent" in summarize(lost, table, FEW_REQUESTS, None).reason
+    assert "Process 0 fell silent" in summarize(run_data(lost, table, FEW_REQUESTS)).reason
     refused = requests((1000, 0, "run", 200, 90, 90), (1000, 0, "run", 429, 10, 100))
-    assert "10 of 100 requests were answered 429" in summarize(of, table, refused, None).reason
+    assert "10 of 100 requests were answered 429" in summarize(run_data(of, table, refused)).reason
 
 
 @pytest.mark.parametrize(("share", "sound"), [(0.9, True), (0.91, False), (None, True)])
@@ -156,7 +156,7 @@ def test_what_is_sound_can_be_set() -> None:
 
 
 def test_few_jobs_are_told_of_and_nothing_more() -> None:
-    checks = summarize(run(), ten_jobs(), FEW_REQUESTS, None).validity.checks
+    checks = summarize(run_data(run(), ten_jobs(), FEW_REQUESTS)).validity.checks
     check = next(each for each in checks if each.name == "jobs completed")
     assert (check.ok, check.detail) == (True, "10 of 10 submitted jobs completed; p95 needs 72.")
 
@@ -212,7 +212,7 @@ def test_too_many_429s_are_invalid() -> None:
 
 @pytest.mark.parametrize("ending", [Ending.INTERRUPTED, Ending.TERMINATED, Ending.ABORTED, None])
 def test_a_run_that_was_cut_short_is_aborted_whatever_its_figures(ending: Ending | None) -> None:
-    summary = summarize(run(ending=ending, reason="stopped."), ten_jobs(), FEW_REQUESTS, None)
+    summary = summarize(run_data(run(ending=ending, reason="stopped."), ten_jobs(), FEW_REQUESTS))
     assert summary.verdict is Verdict.ABORTED
     assert "run complete" in [check.name for check in summary.validity.checks if not check.ok]
     assert summary.reason.count(".") == 1
@@ -220,7 +220,7 @@ def test_a_run_that_was_cut_short_is_aborted_whatever_its_figures(ending: Ending
 
 def test_every_check_says_in_one_sentence_what_it_saw() -> None:
     for table in (ten_jobs(), samples()):
-        for check in summarize(run(), table, requests(), None).validity.checks:
+        for check in summarize(run_data(run(), table, requests())).validity.checks:
             assert check.detail.endswith(".")
             assert "\n" not in check.detail
 

@@ -26,6 +26,7 @@ from loadtest.capacity.breakpoint.bisection import (
     usual_probes,
 )
 from tests.conftest import MadeUpRun
+from tests.unit.analyze.rows import run_data
 
 Endpoint = Callable[[Probe], ProbeOutcome]
 
@@ -185,7 +186,7 @@ def checked(*failing: str) -> Validity:
 def test_what_a_run_says_of_its_rate(
     steady: MadeUpRun, verdict: Verdict, failing: tuple[str, ...], stopped_by: str, outcome: ProbeOutcome
 ) -> None:
-    summary = summarize(steady.run, steady.samples, steady.requests, None)
+    summary = summarize(run_data(steady.run, steady.samples, steady.requests))
     gate = GateResult("delay p95 < 2s", 5000.0, 2000.0, 100, Verdict.FAIL, "")
     said = msgspec.structs.replace(summary, gates=[gate], verdict=verdict, validity=checked(*failing))
     assert outcome_of(said, stopped_by) is outcome

@@ -14,9 +14,9 @@ from loadtest.analyze.summary import Check, GateResult, Summary, Validity, Verdi
 from loadtest.report.ci.junit import junit
 from loadtest.report.ci.markdown import markdown
 from loadtest.report.gate_text import limit_text, observed_text
-from tests.unit.analyze.rows import requests, run, ten_jobs
+from tests.unit.analyze.rows import requests, run, run_data, ten_jobs
 
-SUMMARY = summarize(run(), ten_jobs(), requests((1000, 0, "run", 200, 10, 10)), None)
+SUMMARY = summarize(run_data(run(), ten_jobs(), requests((1000, 0, "run", 200, 10, 10))))
 GATES = [
     GateResult("delay p95 < 2s", 1500.0, 2000.0, 1000, Verdict.PASS, "Fine."),
     GateResult("errors < 1 %", 0.05, 0.01, 1000, Verdict.FAIL, "50 of 1,000 jobs failed."),

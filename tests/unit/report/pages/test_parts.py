@@ -21,6 +21,7 @@ from loadtest.report.formatting import milliseconds
 from loadtest.report.pages.glossary import TERMS
 from loadtest.report.pages.run import report_html
 from tests.conftest import MadeUpRun
+from tests.unit.analyze.rows import run_data
 from tests.unit.report.page import Page, page_of
 
 
@@ -59,8 +60,8 @@ def test_every_figure_is_one_of_the_summarys_the_series_or_the_records(
 ) -> None:
     """Derived are, and so carry no value of their own: shares of outcomes, bars, and the numbers within sentences."""
     made = change(steady)
-    summary = summarize(made.run, made.samples, made.requests, None, made.health)
-    drawn = series(made.run, made.samples, made.requests, made.health)
+    summary = summarize(run_data(made.run, made.samples, made.requests, health=made.health))
+    drawn = series(run_data(made.run, made.samples, made.requests, health=made.health))
     known = {number for of in (summary, drawn, made.run) for number in numbers(msgspec.to_builtins(of))}
     page = Page(report_html(made.run, summary, drawn))
     figures = [value for values in page.figures.values() for value in values if value]
@@ -99,7 +100,7 @@ def test_every_chart_has_its_data_as_a_table(steady: MadeUpRun) -> None:
 
 def test_the_steady_window_stands_beside_the_whole_run(steady: MadeUpRun) -> None:
     made = settled(steady)
-    found = summarize(made.run, made.samples, made.requests, None, made.health).steady
+    found = summarize(run_data(made.run, made.samples, made.requests, health=made.health)).steady
     assert found.found
     page = page_of(made)
     q = found.flows["run"].end_to_end_ms
@@ -116,7 +117,7 @@ def test_no_steady_window_is_said_with_its_reason(make_run: Callable[..., MadeUp
 def test_what_unfinished_jobs_leave_open_stands_under_the_outcomes(steady: MadeUpRun) -> None:
     words = ["censored" if i % 30 == 0 else "completed" for i in range(len(steady.samples))]
     made = replace(steady, samples=with_column(steady.samples, "outcome", words))
-    bounds = summarize(made.run, made.samples, made.requests, None).flows["run"].censored.end_to_end_ms_bounds
+    bounds = summarize(run_data(made.run, made.samples, made.requests)).flows["run"].censored.end_to_end_ms_bounds
     page = page_of(made)
     assert {str(edge) for edge in bounds["p95"]} <= set(page.figures["outcomes"])
     assert bounds["p99"][1] is None

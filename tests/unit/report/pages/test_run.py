@@ -16,13 +16,14 @@ from loadtest.record.sample import HEALTH, REQUESTS, SAMPLES
 from loadtest.report.pages.run import report_html
 from loadtest.report.tables import PERCENTILES
 from tests.conftest import MadeUpRun
+from tests.unit.analyze.rows import run_data
 from tests.unit.report.page import Page, page_of
 
 
 @pytest.fixture(scope="module")
 def steady_page(steady: MadeUpRun) -> tuple[Summary, Series, Page, str]:
-    summary = summarize(steady.run, steady.samples, steady.requests, None)
-    drawn = series(steady.run, steady.samples, steady.requests, steady.health)
+    summary = summarize(run_data(steady.run, steady.samples, steady.requests))
+    drawn = series(run_data(steady.run, steady.samples, steady.requests, health=steady.health))
     source = report_html(steady.run, summary, drawn)
     return summary, drawn, Page(source), source
 
