@@ -14,8 +14,9 @@ from math import sqrt
 import numpy as np
 from scipy import special
 
+from loadtest.analyze.stats.quantiles import TAIL
 from loadtest.arrays import Floats
-from loadtest.gate.early_stopping import ALPHA, TAIL
+from loadtest.gate.early_stopping import ALPHA
 from loadtest.gate.inputs import Window
 
 BATCHES = 20

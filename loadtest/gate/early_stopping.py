@@ -12,10 +12,10 @@ import math
 
 from scipy import special
 
+from loadtest.analyze.stats.quantiles import TAIL
+
 ALPHA = 0.01
 """1 − c, for MLPerf's c of 0.99: a target whose true figure is the limit passes in at most one of 100 runs."""
-TAIL = 0.025
-"""Each side of a 95 % interval, as in the report; a gate fails where that interval lies beyond its limit."""
 MAX_JOBS = 100_000_000
 """More jobs than this are not counted out."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from loadtest.analyze.summary import Verdict
 from loadtest.gate.early_stopping import allowed_over, more_jobs
 from loadtest.gate.measures import Count
-from loadtest.scenario.gates import Gate, Metric, limit_text
+from loadtest.scenario.gates import Gate, limit_text
 
 NO_JOBS = "There is no job to judge by."
 
@@ -45,9 +45,4 @@ def _describe_count(gate: Gate, count: Count, of: str) -> str:
     if gate.metric.is_time:
         metric = gate.metric.value
         return f"{metric[0].upper()}{metric[1:]}{of} was {limit_text(gate)} or more for {jobs}"
-    what = {
-        Metric.ERRORS: "failed",
-        Metric.COLD_STARTS: "met a cold start",
-        Metric.CENSORED: "were unfinished at the end",
-    }
-    return f"{jobs} {what[gate.metric]}"
+    return f"{jobs} {gate.metric.spec.clause}"

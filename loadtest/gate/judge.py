@@ -17,7 +17,7 @@ from loadtest.gate.explanations import NO_JOBS, explain, format_value
 from loadtest.gate.inputs import GateInputs, Window, of_flow, select, windows
 from loadtest.gate.measures import Count, Times, share_count, times
 from loadtest.gate.workers import judged_by_worker
-from loadtest.scenario.gates import Gate, Metric, gate_text, limit_text
+from loadtest.scenario.gates import Gate, gate_text, limit_text
 
 
 def judge(gate: Gate, inputs: GateInputs) -> GateResult:
@@ -25,7 +25,7 @@ def judge(gate: Gate, inputs: GateInputs) -> GateResult:
     within = windows(gate, inputs)
     if within is None:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, "No steady state was found.")
-    if gate.metric is Metric.THROUGHPUT:
+    if gate.metric.is_rate:
         return _throughput(gate, of_flow(gate, inputs), within)
     some = select(gate, inputs, within)
     if gate.metric.is_share:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtest.analyze.stats.multiple_testing import rejected
+from loadtest.analyze.stats.quantiles import TAIL
 from loadtest.analyze.summary import GateResult, Verdict
-from loadtest.gate.early_stopping import TAIL, holds, refutation
+from loadtest.gate.early_stopping import holds, refutation
 from loadtest.gate.explanations import explain
 from loadtest.gate.inputs import NO_WORKER
 from loadtest.gate.measures import Count, Times
@@ -77,7 +78,7 @@ def _workers(gate: Gate, measured: Times, worker_ids: Sequence[str], per_mille: 
 def _surely_over(own: Times, worker: int, limit_ms: float) -> int:
     """Jobs over the limit that are known to be this worker's."""
     mine = own.worker == worker
-    return own.taken(np.flatnonzero(mine)).count(limit_ms).over
+    return own.take(np.flatnonzero(mine)).count(limit_ms).over
 
 
 def _worst_share(worker: _Worker) -> float:

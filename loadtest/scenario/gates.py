@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
-from enum import StrEnum
 from math import isfinite
 from typing import Annotated, get_args
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from loadtest.scenario.flows import FlowName
+from loadtest.scenario.metrics import Kind, Metric
 from loadtest.units import (
     StrictModel,
     fraction,
@@ -26,33 +26,6 @@ from loadtest.units import (
 
 STEADY = "steady"
 """During this: the stage of that name where the load has one, else the steady window that the analysis finds."""
-
-
-class Metric(StrEnum):
-    """What a gate speaks of: a time of each job, a share of the jobs, or jobs per second."""
-
-    DELAY = "delay"
-    EXECUTION = "execution"
-    END_TO_END = "end-to-end"
-    RESPONSE = "response"
-    OVERHEAD = "overhead"
-    SUBMIT = "submit"
-    FIRST_CHUNK = "first chunk"
-    SEND_LAG = "send lag"
-    ERRORS = "errors"
-    COLD_STARTS = "cold starts"
-    CENSORED = "censored"
-    THROUGHPUT = "throughput"
-
-    @property
-    def is_share(self) -> bool:
-        """Whether it is a share of the jobs, from 0 to 1."""
-        return self in (Metric.ERRORS, Metric.COLD_STARTS, Metric.CENSORED)
-
-    @property
-    def is_time(self) -> bool:
-        """Whether each job has one, in seconds."""
-        return not self.is_share and self is not Metric.THROUGHPUT
 
 
 class Gate(StrictModel):
@@ -84,15 +57,19 @@ class Gate(StrictModel):
 _PERCENTILE = re.compile(r"p([0-9]{2})(?:\.([0-9]))?")
 _KEYWORD = r"(?:of\b|during\b|per\s+worker\b)"
 _LIMITS = {
-    "time": re.compile(rf"[0-9.]+\s*(?!{_KEYWORD})[A-Za-z]+"),
-    "share": re.compile(r"[0-9.]+\s*%"),
-    "rate": re.compile(rf"[0-9.]+\s*(?:/|per)\s*[0-9.]*\s*(?!{_KEYWORD})[A-Za-z]+"),
+    Kind.TIME: re.compile(rf"[0-9.]+\s*(?!{_KEYWORD})[A-Za-z]+"),
+    Kind.SHARE: re.compile(r"[0-9.]+\s*%"),
+    Kind.RATE: re.compile(rf"[0-9.]+\s*(?:/|per)\s*[0-9.]*\s*(?!{_KEYWORD})[A-Za-z]+"),
 }
-_READERS: dict[str, Callable[[object], float]] = {"time": seconds, "share": fraction, "rate": per_second}
-_WRITERS: dict[str, Callable[[float], str]] = {
-    "time": seconds_text,
-    "share": fraction_text,
-    "rate": per_second_text,
+_READERS: dict[Kind, Callable[[object], float]] = {
+    Kind.TIME: seconds,
+    Kind.SHARE: fraction,
+    Kind.RATE: per_second,
+}
+_WRITERS: dict[Kind, Callable[[float], str]] = {
+    Kind.TIME: seconds_text,
+    Kind.SHARE: fraction_text,
+    Kind.RATE: per_second_text,
 }
 _BARE = re.compile(r"[A-Za-z0-9_.+-]+")
 _CLAUSES = (
@@ -101,7 +78,7 @@ _CLAUSES = (
     re.compile(r"during\s+(?P<quoted>\"(?:[^\"\\]|\\.)*\")(?=\s|$)"),
     re.compile(rf"during\s+(?P<during>(?!{_KEYWORD})[^\s\"]+(?:\s+(?!{_KEYWORD})[^\s\"]+)*)"),
 )
-_FORMS = {"time": "delay p95 < 2s", "share": "errors < 1 %", "rate": "throughput > 20/s"}
+_FORMS = {Kind.TIME: "delay p95 < 2s", Kind.SHARE: "errors < 1 %", Kind.RATE: "throughput > 20/s"}
 
 
 def parse_gate(text: object) -> Gate:
@@ -113,10 +90,10 @@ def parse_gate(text: object) -> Gate:
         raise ValueError(f'{quoted(text)} is not a gate; write it like "delay p95 < 2s"')
     head, sign, tail = " ".join(match[1].split()), match[2], match[3]
     metric, statistic = _head(head, sign, tail)
-    right_sign = ">" if metric is Metric.THROUGHPUT else "<"
+    right_sign = _sign(metric)
     if sign != right_sign:
         raise ValueError(f'"{head} {sign}" asks for the worse; write "{head} {right_sign} {_plain(tail)}"')
-    kind = _kind(metric)
+    kind = metric.spec.kind
     found = _LIMITS[kind].match(tail)
     stated = found[0] if found else re.split(rf"\s+{_KEYWORD}", tail)[0]
     clauses = _clauses(tail[len(stated) :])
@@ -174,14 +151,14 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def _kind(metric: Metric) -> str:
-    return "time" if metric.is_time else "share" if metric.is_share else "rate"
+def _sign(metric: Metric) -> str:
+    return ">" if metric.is_rate else "<"
 
 
-def _limit(text: str, kind: str) -> float:
+def _limit(text: str, kind: Kind) -> float:
     value = _READERS[kind](" ".join(text.split()))
-    if not isfinite(value) or value <= 0 or (kind == "share" and value >= 1):
-        between = "between 0 % and 100 %" if kind == "share" else "more than 0"
+    if not isfinite(value) or value <= 0 or (kind is Kind.SHARE and value >= 1):
+        between = "between 0 % and 100 %" if kind is Kind.SHARE else "more than 0"
         raise ValueError(f'the limit {quoted(text)} must be {between}; write it like "{_FORMS[kind]}"')
     return value
 
@@ -231,20 +208,19 @@ def _near_clause(rest: str) -> str:
 def _validate_combination(gate: Gate) -> None:
     if gate.per_worker and gate.per_mille is None:
         raise ValueError('"per worker" goes with a percentile; write it like "execution p95 < 8s per worker"')
-    if gate.metric is Metric.FIRST_CHUNK and gate.flow not in (None, "stream"):
-        raise ValueError(f'a job of {gate.flow} has no chunks; leave out "of {gate.flow}"')
-    if gate.metric is Metric.SUBMIT and gate.flow == "runsync":
-        raise ValueError('the answer to /runsync is the finished job; write "response" for "submit"')
+    flows = gate.metric.spec.flows
+    if gate.flow is not None and gate.flow not in flows:
+        raise ValueError(f'jobs of {gate.flow} have no "{gate.metric}"; write "of {flows[0]}" or leave the flow out')
 
 
 def limit_text(gate: Gate, value: float | None = None) -> str:
     """The limit, or a value of its kind, with its unit; reads back as exactly the same number."""
-    return _WRITERS[_kind(gate.metric)](gate.limit if value is None else value)
+    return _WRITERS[gate.metric.spec.kind](gate.limit if value is None else value)
 
 
 def gate_text(gate: Gate) -> str:
     """A gate in its words; `parse_gate` reads back exactly the same gate."""
-    words = [gate.metric.value, gate.statistic, ">" if gate.metric is Metric.THROUGHPUT else "<", limit_text(gate)]
+    words = [gate.metric.value, gate.statistic, _sign(gate.metric), limit_text(gate)]
     words += ["per worker"] if gate.per_worker else []
     words += [f"of {gate.flow}"] if gate.flow else []
     words += [f"during {_name_text(gate.during)}"] if gate.during is not None else []

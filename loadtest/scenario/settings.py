@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from loadtest.scenario.gates import Gate, GateText, Metric, gate_text
+from loadtest.scenario.gates import Gate, GateText, gate_text
 from loadtest.units import Fraction, Seconds, StrictModel, per_second, per_second_text
 
 
@@ -57,7 +57,7 @@ class Search(StrictModel):
 
 
 def _judged_on_the_way(gate: Gate) -> Gate:
-    if gate.metric in (Metric.COLD_STARTS, Metric.CENSORED):
+    if not gate.metric.spec.abortable:
         raise ValueError(f'"{gate}" is known only after the run; an abort gate speaks of times, errors or throughput')
     if gate.during is not None or gate.per_worker:
         text = gate_text(gate.model_copy(update={"during": None, "per_worker": False}))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import ceil, log
 
 from loadtest.protocol.operations import Op
-from loadtest.scenario.gates import Gate, Metric
+from loadtest.scenario.gates import Gate
 from loadtest.scenario.preview import Preview
 from loadtest.traffic.settings import OpenLoad
 from loadtest.units import seconds_text
@@ -47,7 +47,7 @@ def _of_stops(preview: Preview) -> Iterator[str]:
 def _of_gates(preview: Preview) -> Iterator[str]:
     """Gates that cannot pass: too low a rate, or so few jobs that even with none over pⁿ is more than 1 %."""
     for gate in preview.scenario.gates:
-        if gate.metric is Metric.THROUGHPUT and preview.peak_per_s is not None:
+        if gate.metric.is_rate and preview.peak_per_s is not None:
             offered_per_s = preview.peak_per_s * (1.0 if gate.flow is None else preview.scenario.share(gate.flow))
             if offered_per_s <= gate.limit:
                 yield f'"{gate}" cannot pass, at most {offered_per_s:.4g}/s are offered; lower it or raise the rate'

@@ -7,12 +7,12 @@ import math
 import msgspec
 import numpy as np
 
+from loadtest.analyze.stats.quantiles import TAIL
 from loadtest.arrays import Floats
 
 MAX_POINTS = 200
 MAX_BARS = 40
 MIN_BARS = 6
-_TAIL = 0.025
 _FINEST_MS = 1.0
 
 
@@ -33,7 +33,7 @@ class Distribution(msgspec.Struct, frozen=True):
 
 def highest_supported(n: int) -> float:
     """The highest p (0 to 1) with pⁿ ≤ 0.025: one whose 95 % interval n samples still bound from above."""
-    return math.exp(math.log(_TAIL) / n) if n else 0.0
+    return math.exp(math.log(TAIL) / n) if n else 0.0
 
 
 def distribution(values_ms: Floats, edges_ms: Floats) -> Distribution:

@@ -14,7 +14,8 @@ from loadtest.analyze.summary import Quantiles
 PER_MILLE = {"p50": 500, "p70": 700, "p90": 900, "p95": 950, "p98": 980, "p99": 990, "p99_9": 999}
 """The percentiles of a `Quantiles`; in thousandths, so that a rank is exact where p·n is not in floats."""
 
-_TAIL = 0.025
+TAIL = 0.025
+"""The probability on each side of a 95 % interval."""
 
 
 def nearest_rank(n: int, per_mille: int) -> int:
@@ -32,7 +33,7 @@ def interval_ranks(n: int, per_mille: int) -> tuple[int, int] | None:
     if n == 0:
         return None
     p = per_mille / 1000
-    low, high = _binomial_quantile(_TAIL, n, p), _binomial_quantile(1 - _TAIL, n, p) + 1
+    low, high = _binomial_quantile(TAIL, n, p), _binomial_quantile(1 - TAIL, n, p) + 1
     return (low, high) if low >= 1 and high <= n else None
 
 
@@ -44,7 +45,7 @@ def is_supported(n: int, per_mille: int) -> bool:
 def min_samples(per_mille: int) -> int:
     """The fewest values that support a percentile: both pⁿ and (1−p)ⁿ are at most 2.5 %."""
     p = per_mille / 1000
-    return math.ceil(math.log(_TAIL) / math.log(max(p, 1 - p)))
+    return math.ceil(math.log(TAIL) / math.log(max(p, 1 - p)))
 
 
 def _binomial_quantile(q: float, n: int, p: float) -> int:

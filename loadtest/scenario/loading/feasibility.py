@@ -12,7 +12,7 @@ import numpy as np
 from loadtest.errors import ScenarioError
 from loadtest.protocol.operations import OPERATIONS, Limit, Op
 from loadtest.scenario.flows import FLOWS_BY_OPERATION, SUBMIT_OPERATION, FlowName
-from loadtest.scenario.gates import STEADY, Gate, Metric
+from loadtest.scenario.gates import STEADY, Gate
 from loadtest.scenario.loading.errors import Issue
 from loadtest.scenario.loading.overrides import format_path
 from loadtest.scenario.loading.user_functions import load_input_function
@@ -123,7 +123,7 @@ def _of_search(scenario: Scenario, search: Search) -> Iterator[Issue]:
     if not scenario.gates:
         yield Issue(("search",), 'a search needs an objective; add gates: ["delay p95 < 2s"]')
     for index, gate in enumerate(scenario.gates):
-        if gate.metric is Metric.THROUGHPUT:
+        if gate.metric.is_rate:
             text = f'"{gate}" breaks at low rates, and a search looks for what breaks at high ones; drop it'
             yield Issue(("gates", index), text)
     peak = max(peak_rates(load))
@@ -138,10 +138,10 @@ def unknown_reference(scenario: Scenario, gate: Gate) -> str | None:
         near = get_close_matches(gate.during, [*stage_names(scenario), STEADY], n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"use one of {', '.join([*stage_names(scenario), STEADY])}"
         return f'no stage is called "{gate.during}"; {hint}'
-    needed = "stream" if gate.metric is Metric.FIRST_CHUNK else gate.flow
-    if needed is not None and needed not in scenario.flows:
-        return f'"{gate}" speaks of jobs of {needed}, and the scenario has none; add flows.{needed}, or drop the gate'
-    return None
+    flows = gate.metric.spec.flows if gate.flow is None else (gate.flow,)
+    if any(flow in scenario.flows for flow in flows):
+        return None
+    return f'"{gate}" needs jobs of {" or ".join(flows)}, and the scenario has none; add flows.{flows[0]}'
 
 
 def stage_names(scenario: Scenario) -> list[str]:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.errors import ScenarioError
-from loadtest.scenario.gates import Gate, Metric, gate_text, parse_gate
+from loadtest.scenario.gates import Gate, gate_text, parse_gate
 from loadtest.scenario.loading.load import load_scenario
+from loadtest.scenario.metrics import Metric
 
 LOAD = "load:\n  stages:\n    - {name: warm-up, rate: 20/s, for: 15s}\n    - {rate: 20/s, for: 15s}\n"
 
@@ -103,8 +104,8 @@ def refusal(text: str) -> str:
         ("delay p95 < 2s during", 'write "during STAGE"'),
         ('delay p95 < 2s during "\\x"', "is not a name in quotes"),
         ("errors < 1 % per worker", '"per worker" goes with a percentile'),
-        ("first chunk p95 < 1s of run", "a job of run has no chunks"),
-        ("submit p95 < 1s of runsync", 'write "response" for "submit"'),
+        ("first chunk p95 < 1s of run", 'jobs of run have no "first chunk"; write "of stream"'),
+        ("submit p95 < 1s of runsync", 'jobs of runsync have no "submit"; write "of run" or leave the flow out'),
         ("", '"" is not a gate'),
     ],
 )
@@ -148,8 +149,8 @@ def test_any_text_is_a_gate_or_one_line_of_refusal(text: str) -> None:
         ("dealy p95 < 2s", 'x.yaml:6: gates[0]: "dealy p95" is no metric'),
         ("delay p95 < 2s during warmup", 'gates[0]: no stage is called "warmup"; did you mean "warm-up"?'),
         ("delay p95 < 2s during night", 'no stage is called "night"; use one of warm-up, stage 2, steady'),
-        ("delay p95 < 2s of runsync", "speaks of jobs of runsync, and the scenario has none"),
-        ("first chunk p95 < 2s", "speaks of jobs of stream, and the scenario has none"),
+        ("delay p95 < 2s of runsync", "needs jobs of runsync, and the scenario has none"),
+        ("first chunk p95 < 2s", "needs jobs of stream, and the scenario has none"),
     ],
 )
 def test_a_fault_in_a_scenarios_gate_names_its_place(tmp_path: Path, gate: str, said: str) -> None:
