@@ -7,8 +7,9 @@ from enum import StrEnum
 import msgspec
 
 from loadtest.errors import ExitCode
+from loadtest.scenario.metrics import Metric, Unit
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Verdict(StrEnum):
@@ -60,10 +61,31 @@ class RunInfo(msgspec.Struct, frozen=True):
     processes: int
 
 
-class Check(msgspec.Struct, frozen=True):
-    """One question to the measurement itself: was it sound?"""
+class CheckId(StrEnum):
+    """The validity checks, by their names in `summary.json`."""
 
-    name: str
+    RUN_COMPLETE = "run complete"
+    PROCESSES_LOST = "processes lost"
+    SAMPLES_RECORDED = "samples recorded"
+    JOBS_COMPLETED = "jobs completed"
+    CPU = "cpu"
+    CLOCKS = "clocks"
+    REQUEST_BUDGETS = "request budgets"
+    RATE_LIMITED = "rate limited"
+    STAGES_REACHED = "stages reached"
+    LOAD_DELIVERED = "load delivered"
+    RATE_ACHIEVED = "rate achieved"
+    SEND_LAG = "send lag"
+    CENSORED_JOBS = "censored jobs"
+    LITTLES_LAW = "little's law"
+    STEADY_STATE = "steady state"
+    COLD_STARTS = "cold starts"
+
+
+class Check(msgspec.Struct, frozen=True):
+    """The result of one validity check."""
+
+    name: CheckId
     ok: bool
     value: float | None
     limit: float | None
@@ -78,7 +100,11 @@ class Validity(msgspec.Struct, frozen=True):
 
 
 class GateResult(msgspec.Struct, frozen=True):
-    """One objective held against the run; `ci95` is the 95 % interval of what was observed, where there is one."""
+    """The result of one gate: a figure of the run and its limit.
+
+    `unit` is that of `observed`, `limit` and `ci95`: "ms", "share" (0 to 1), "per_s", or "ratio" against a baseline.
+    `ci95` is the 95 % interval of the observed figure, if there is one.
+    """
 
     gate: str
     observed: float | None
@@ -86,6 +112,8 @@ class GateResult(msgspec.Struct, frozen=True):
     n: int
     verdict: Verdict
     detail: str
+    metric: Metric
+    unit: Unit
     ci95: tuple[float, float] | None = None
 
 
@@ -272,3 +300,10 @@ class Summary(msgspec.Struct, frozen=True):
     littles_law: LittlesLaw | None = None
     starts: Starts | None = None
     schema: int = SCHEMA
+
+    @property
+    def decisive(self) -> Check | GateResult | None:
+        """Return the check or gate that decided the verdict, which `reason` describes; None if none did."""
+        if self.verdict is Verdict.INVALID:
+            return next(check for check in self.validity.checks if not check.ok)
+        return next((gate for gate in self.gates if gate.verdict is self.verdict is not Verdict.PASS), None)

@@ -72,7 +72,7 @@ class Times:
         return Count(len(self), int(np.count_nonzero(over)), int(np.count_nonzero(undecided)))
 
     def percentile_ms(self, per_mille: int) -> tuple[float | None, tuple[float, float] | None]:
-        """Return the nearest rank and its 95 % interval, unknown times last; None if n is too small or it is unknown."""
+        """Return the nearest rank and its 95 % interval, unknown times last; None if not supported or unknown."""
         ranks = interval_ranks(len(self), per_mille)
         if ranks is None:
             return None, None

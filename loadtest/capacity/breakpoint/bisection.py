@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
-from loadtest.analyze.summary import Summary, Verdict
+from loadtest.analyze.summary import CheckId, Summary, Verdict
 
 REPEAT_FACTOR = 2
 """A probe that cannot tell is repeated so many times as long."""
@@ -22,7 +22,7 @@ MIN_SHARE = 1 / 32
 _RAISE = 2.0
 _AGREE = 3
 """The probe that finds an edge, and two that confirm it."""
-_ENDPOINT_CHECKS = ("jobs completed", "censored jobs")
+_ENDPOINT_CHECKS = {CheckId.JOBS_COMPLETED, CheckId.CENSORED_JOBS}
 """Checks that an overwhelmed endpoint fails, however sound the generator was."""
 _ABORT_RULE = "abort."
 
@@ -90,7 +90,7 @@ def outcome_of(summary: Summary, stopped_by: str) -> ProbeOutcome:
     failing = [check.name for check in summary.validity.checks if not check.ok]
     if failing:
         broken = any(gate.verdict is Verdict.FAIL for gate in summary.gates)
-        return ProbeOutcome.FAILS if broken and set(failing) <= set(_ENDPOINT_CHECKS) else ProbeOutcome.INVALID
+        return ProbeOutcome.FAILS if broken and set(failing) <= _ENDPOINT_CHECKS else ProbeOutcome.INVALID
     words = {Verdict.PASS: ProbeOutcome.PASSES, Verdict.FAIL: ProbeOutcome.FAILS}
     return words.get(summary.verdict, ProbeOutcome.INCONCLUSIVE)
 

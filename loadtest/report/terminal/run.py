@@ -64,15 +64,15 @@ def _gates(gates: list[GateResult]) -> Table:
 
 def _print_warnings(summary: Summary, console: Console) -> None:
     """What is not told by the reason already: gates that did not hold or cannot be told, checks that failed."""
-    open_ = [gate for gate in summary.gates if gate.verdict is not Verdict.PASS and gate.detail not in summary.reason]
+    decisive = summary.decisive  # the reason describes it already
+    open_ = [gate for gate in summary.gates if gate.verdict is not Verdict.PASS and gate is not decisive]
     if open_:
         console.print()
         for gate in open_:
             console.print(
                 Text.assemble((f"{gate.verdict.value}: ", _colour(gate.verdict)), f"{gate.gate}. {gate.detail}")
             )
-    # The first failing check stands in the reason already.
-    failing = [check for check in summary.validity.checks if not check.ok and check.detail not in summary.reason]
+    failing = [check for check in summary.validity.checks if not check.ok and check is not decisive]
     if failing:
         console.print()
         for check in failing:

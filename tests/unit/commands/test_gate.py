@@ -93,9 +93,7 @@ def test_it_prints_the_verdict_and_a_line_for_each_gate(tmp_path: Path) -> None:
     folder = recorded(tmp_path, hundred(**SLOW))
     _, said = judged(folder, "delay p90 < 2s", "delay p99 < 9s", "errors < 5 %")
     whole = " ".join(said.split())
-    assert whole.startswith(
-        "FAIL 1 gate of 3 did not hold: delay p90 < 2s. Delay was 2s or more for 100 of 100 jobs;"
-    )
+    assert whole.startswith("FAIL 1 gate of 3 failed: delay p90 < 2s. Delay was 2s or more for 100 of 100 jobs;")
     assert "inconclusive: delay p99 < 9s. Delay was 9s or more for 0 of 100 jobs." in whole
     lines = [line.rstrip() for line in said.splitlines()]
     assert [line.split()[-1] for line in lines if line.endswith(("  pass", "  fail"))] == ["fail", "pass"]

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.analyze.compare.comparison import ComparableRun, ComparisonVerdict, MetricComparison
+from loadtest.analyze.compare.comparison import ComparableRun, ComparisonVerdict, MetricComparison, MetricKey
 from loadtest.analyze.summary import Verdict
 from loadtest.errors import UsageError
 from loadtest.gate.baseline import as_gate_result, metrics_of, require_comparable
 from loadtest.record.run import Ending, RunRecord
+from loadtest.scenario.metrics import Metric, Unit
 from tests.unit.analyze.rows import run, scenario
 
 
@@ -59,12 +60,14 @@ def test_a_baseline_that_did_not_come_to_its_end_is_refused(ending: Ending | Non
 
 
 def one_run(**quantities: float) -> ComparableRun:
-    return ComparableRun({f"run {name}": np.array([value]) for name, value in quantities.items()}, np.ones(60))
+    return ComparableRun(
+        {("run", Metric[name]): np.array([value]) for name, value in quantities.items()}, np.ones(60)
+    )
 
 
 def test_what_all_runs_have_is_compared() -> None:
-    whole = one_run(end_to_end_ms=5.0, delay_ms=1.0, execution_ms=3.0, first_chunk_ms=np.nan)
-    partly = one_run(end_to_end_ms=5.0, execution_ms=3.0)
+    whole = one_run(END_TO_END=5.0, DELAY=1.0, EXECUTION=3.0, FIRST_CHUNK=np.nan)
+    partly = one_run(END_TO_END=5.0, EXECUTION=3.0)
     assert [each.name for each in metrics_of([whole], whole)] == [
         "throughput",
         "run end_to_end_ms p50",
@@ -89,8 +92,9 @@ def test_what_all_runs_have_is_compared() -> None:
     ],
 )
 def test_a_comparison_reads_as_a_gate(standing: ComparisonVerdict, no_worse: bool, verdict: Verdict) -> None:
-    name = "run delay_ms p95"
-    found = MetricComparison(name, 9.0, 9.0, 1.0, None, None, None, 812.4, standing, "So it is.", 1.05, no_worse)
+    key = MetricKey("run", Metric.DELAY, "p95")
+    found = MetricComparison(key, 9.0, 9.0, 1.0, None, None, None, 812.4, standing, "So it is.", 1.05, no_worse)
     result = as_gate_result(found)
-    assert (result.gate, result.observed, result.n) == (f"{name} against the baseline", 1.0, 812)
+    assert (result.gate, result.observed, result.n) == ("run delay_ms p95 against the baseline", 1.0, 812)
+    assert (result.metric, result.unit) == (Metric.DELAY, Unit.RATIO)
     assert (result.limit, result.verdict, result.detail) == (1.05, verdict, "So it is.")

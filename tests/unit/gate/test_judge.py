@@ -77,7 +77,7 @@ def test_twenty_jobs_have_no_p99() -> None:
     result = held("delay p99 < 2s", delays((20, 7)))
     assert (result.observed, result.verdict) == (None, INCONCLUSIVE)
     assert result.detail == (
-        "Delay was 2s or more for 0 of 20 jobs. About 439 more jobs would tell, if the share stays as it is."
+        "Delay was 2s or more for 0 of 20 jobs. About 439 more jobs would decide it, if the share stays the same."
     )
 
 
@@ -105,12 +105,9 @@ def test_no_data_never_passes(gate: str) -> None:
 def test_a_fail_says_how_many_were_over_and_how_many_may_be() -> None:
     result = held("delay p95 < 2s", delays((900, 7), (100, 2000)))
     assert result.verdict is FAIL
-    assert (
-        result.detail
-        == "Delay was 2s or more for 100 of 1,000 jobs; 5 % may be, and chance does not explain so many."
-    )
+    assert result.detail == "Delay was 2s or more for 100 of 1,000 jobs; at most 5 % may be."
     inconclusive = held("delay p95 < 2s", delays((945, 7), (55, 2000)))
-    assert "While 5.5 % are, no number of jobs would do: less than 5 % may be." in inconclusive.detail
+    assert "While 5.5 % are, no number of jobs would be enough: less than 5 % may be." in inconclusive.detail
 
 
 def test_an_unfinished_job_that_waited_past_the_limit_is_over_it() -> None:
@@ -164,7 +161,7 @@ def test_a_share_is_told_in_words_of_its_own() -> None:
     said = held("errors < 5 %", jobs((995, {}), (5, UNFINISHED))).detail
     assert said == "0 of 1,000 jobs failed, and 5 unfinished may; up to 34 may."
     assert held("censored < 1 %", jobs((900, {}), (100, UNFINISHED))).detail == (
-        "100 of 1,000 jobs were unfinished at the end; 1 % may, and chance does not explain so many."
+        "100 of 1,000 jobs were unfinished at the end; at most 1 % may."
     )
 
 
@@ -203,7 +200,7 @@ def test_a_slow_worker_does_not_hide_among_many() -> None:
     slow = [(100, {"worker_id": f"w{n}", "execution_ms": 9000 if n == 3 else 100}) for n in range(20)]
     result = held("execution p90 < 8s per worker", jobs(*slow))
     assert (result.verdict, result.observed, result.n) == (FAIL, 9000, 2000)
-    assert result.detail.startswith("1 of 20 workers does not hold it. Execution on w3 was 8s or more for 100 of 100")
+    assert result.detail.startswith("1 of 20 workers fails it. Execution on w3 was 8s or more for 100 of 100")
     assert held("execution p90 < 8s", jobs(*slow)).verdict is PASS
 
 
@@ -211,7 +208,7 @@ def test_a_worker_with_few_jobs_cannot_be_told() -> None:
     table = jobs((100, {"worker_id": "busy"}), (3, {"worker_id": "late"}))
     result = held("execution p95 < 8s per worker", table)
     assert result.verdict is INCONCLUSIVE
-    assert result.detail.startswith("1 of 2 workers cannot be told yet. Execution on late was 8s or more for 0 of 3")
+    assert result.detail.startswith("1 of 2 workers is inconclusive. Execution on late was 8s or more for 0 of 3")
     assert held("execution p95 < 8s per worker", jobs((100, {}))).verdict is PASS
     nobody = jobs((100, {"worker_id": None}))
     assert held("execution p95 < 8s per worker", nobody).verdict is INCONCLUSIVE
@@ -236,7 +233,7 @@ def test_throughput_is_judged_over_the_load() -> None:
     short = held("throughput > 1/s during steady", table, steady=Window(3, 8))
     assert (short.verdict, short.detail) == (
         INCONCLUSIVE,
-        "5 s are too short for the interval of a rate; it takes 10 s.",
+        "5 s are too short for the interval of a rate; 10 s are needed.",
     )
 
 
@@ -246,7 +243,7 @@ def test_a_rate_that_wavers_says_how_much_longer_it_takes() -> None:
     table = samples(*(job(seq, float(t)) for seq, t in enumerate(at)))
     result = held("throughput > 4.8/s", table)
     assert result.verdict is INCONCLUSIVE
-    assert "s more would tell" in result.detail
+    assert "s more would decide it" in result.detail
 
 
 def test_a_mean_has_an_interval_by_batches() -> None:
@@ -319,7 +316,7 @@ def test_workers_at_their_limit_fail_a_gate_at_most_as_often_as_one_would() -> N
 
 def test_what_a_worker_lacks_are_jobs_of_its_own() -> None:
     table = jobs((100, {"worker_id": "busy"}), (3, {"worker_id": "late"}))
-    assert "About 87 more jobs on late would tell" in held("execution p95 < 8s per worker", table).detail
+    assert "About 87 more jobs on late would decide it" in held("execution p95 < 8s per worker", table).detail
 
 
 def test_what_was_observed_stands_with_its_interval() -> None:

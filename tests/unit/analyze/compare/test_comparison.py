@@ -10,25 +10,26 @@ from loadtest.analyze.compare.comparison import (
     ERROR_RATE,
     THROUGHPUT,
     ComparableRun,
-    ComparedMetric,
     ComparisonVerdict,
     MetricComparison,
+    MetricKey,
     compare,
     run_series,
 )
 from loadtest.analyze.jobs import LoadWindow, jobs_of
 from loadtest.analyze.stats.block_bootstrap import bootstrap_sums, serial_dependence
 from loadtest.analyze.stats.multiple_testing import holm_levels
+from loadtest.scenario.metrics import Metric
 from tests.unit.analyze.noise import autoregressive
 from tests.unit.analyze.rows import START_AT, job, samples
 
-P95 = ComparedMetric("t", "p95")
+P95 = MetricKey("t", Metric.DELAY, "p95")
 JOBS = 5000
 PAIRS = 500
 
 
 def one_run(times_ms: NDArray[np.float64], per_s: NDArray[np.float64] | None = None) -> ComparableRun:
-    return ComparableRun({"t": times_ms}, np.zeros(0) if per_s is None else per_s)
+    return ComparableRun({("t", Metric.DELAY): times_ms}, np.zeros(0) if per_s is None else per_s)
 
 
 def log_normal(rng: np.random.Generator, rho: float, n: int = JOBS) -> NDArray[np.float64]:
@@ -93,11 +94,12 @@ def test_what_is_called_detectable_is_found_eight_times_in_ten() -> None:
 
 def test_many_metrics_at_once_are_not_many_chances_to_fail() -> None:
     rng = np.random.default_rng(5)
-    metrics = [ComparedMetric(f"t{i}", "p90") for i in range(8)]
+    metrics = [MetricKey(f"t{i}", Metric.DELAY, "p90") for i in range(8)]
     wrong = 0
     for seed in range(100):
         first, second = (
-            ComparableRun({m.quantity: rng.exponential(100, 1000) for m in metrics}, np.zeros(0)) for _ in "ab"
+            ComparableRun({(m.flow, m.metric): rng.exponential(100, 1000) for m in metrics}, np.zeros(0))
+            for _ in "ab"
         )
         found = compare([first], second, metrics, 0.0, seed, 0.0)
         wrong += any(each.standing is ComparisonVerdict.WORSE for each in found)
@@ -106,12 +108,12 @@ def test_many_metrics_at_once_are_not_many_chances_to_fail() -> None:
 
 def test_one_metric_of_fifty_that_is_far_worse_is_found() -> None:
     rng = np.random.default_rng(12)
-    metrics = [ComparedMetric(f"t{i}", "p90") for i in range(50)]
-    same = {metric.quantity: rng.exponential(100, 1000) for metric in metrics}
-    found = compare(
-        [ComparableRun(same, np.zeros(0))], ComparableRun(same | {"t7": 2 * same["t7"]}, np.zeros(0)), metrics
-    )
-    assert [each.metric for each in found if each.standing is ComparisonVerdict.WORSE] == ["t7 p90"]
+    metrics = [MetricKey(f"t{i}", Metric.DELAY, "p90") for i in range(50)]
+    same = {(metric.flow, metric.metric): rng.exponential(100, 1000) for metric in metrics}
+    key = ("t7", Metric.DELAY)
+    slower = ComparableRun(same | {key: 2 * same[key]}, np.zeros(0))
+    found = compare([ComparableRun(same, np.zeros(0))], slower, metrics)
+    assert [each.metric.name for each in found if each.standing is ComparisonVerdict.WORSE] == ["t7 delay_ms p90"]
 
 
 def test_what_differs_between_runs_of_the_baseline_is_no_regression() -> None:
@@ -218,12 +220,12 @@ def test_too_few_jobs_tell_nothing_and_say_so() -> None:
     alike = one_run(np.concatenate([np.full(100, 10.0), np.full(100, 500.0)]))
     [p95, throughput] = compare([few], few, [P95, THROUGHPUT])
     assert p95 == MetricComparison(
-        "t p95", None, None, None, None, None, None, None, ComparisonVerdict.CANNOT_TELL,
+        P95, None, None, None, None, None, None, None, ComparisonVerdict.CANNOT_TELL,
         "n too small: 50 jobs, p95 needs 72.", 1.05,
     )  # fmt: skip
     assert throughput.detail == "n too small: 5 jobs completed in 5 s, throughput needs some in 10 s."
-    assert "worth" in compare([alike], alike, [ComparedMetric("t", "p50")])[0].detail
-    assert compare([few], few, [ComparedMetric("absent", "p50")])[0].detail.startswith("n too small: 0 jobs")
+    assert "count as" in compare([alike], alike, [MetricKey("t", Metric.DELAY, "p50")])[0].detail
+    assert compare([few], few, [MetricKey("absent", Metric.DELAY, "p50")])[0].detail.startswith("n too small: 0 jobs")
 
 
 def test_whole_milliseconds_and_zeros_give_finite_ratios() -> None:
@@ -250,7 +252,7 @@ def test_without_a_baseline_there_is_nothing_to_say() -> None:
 def test_times_are_compared_in_the_order_of_their_intended_starts_and_within_the_window() -> None:
     table = samples(job(1, 5.0, delay_ms=2), job(0, 1.0, delay_ms=1), job(2, 11.0), job(3, 6.0, outcome="failed"))
     found = run_series(jobs_of(table), LoadWindow(START_AT, START_AT + 10))
-    assert found.times_ms["run delay_ms"].tolist() == [1, 2]
+    assert found.times_ms["run", Metric.DELAY].tolist() == [1, 2]
     assert found.completed_per_s.tolist() == [0, 1, 0, 0, 0, 1, 0, 0, 0, 0]
 
 

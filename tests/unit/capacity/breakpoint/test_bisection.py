@@ -25,6 +25,7 @@ from loadtest.capacity.breakpoint.bisection import (
     outcome_of,
     usual_probes,
 )
+from loadtest.scenario.metrics import Metric, Unit
 from tests.conftest import MadeUpRun
 from tests.unit.analyze.rows import run_data
 
@@ -187,6 +188,6 @@ def test_what_a_run_says_of_its_rate(
     steady: MadeUpRun, verdict: Verdict, failing: tuple[str, ...], stopped_by: str, outcome: ProbeOutcome
 ) -> None:
     summary = summarize(run_data(steady.run, steady.samples, steady.requests))
-    gate = GateResult("delay p95 < 2s", 5000.0, 2000.0, 100, Verdict.FAIL, "")
+    gate = GateResult("delay p95 < 2s", 5000.0, 2000.0, 100, Verdict.FAIL, "", Metric.DELAY, Unit.MILLISECONDS)
     said = msgspec.structs.replace(summary, gates=[gate], verdict=verdict, validity=checked(*failing))
     assert outcome_of(said, stopped_by) is outcome

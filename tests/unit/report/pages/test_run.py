@@ -100,7 +100,7 @@ def test_an_invalid_run_says_so_and_a_stage_name_cannot_end_the_charts_script(st
     twice = {flow: [2 * n for n in counts] for flow, counts in steady.run.offered.items()}
     page = page_of(replace(steady, run=msgspec.structs.replace(steady.run, stages=stages, offered=twice)))
     assert "</script><b>" in json.dumps(json.loads(page.scripts["specs"])["load"])
-    assert "jobs that were due were sent; from 99 % on is sound." in page.text
+    assert "due jobs were sent; the minimum is 99 %." in page.text
     assert "neither gate nor compare by them" in page.text
 
 

@@ -43,7 +43,7 @@ def test_what_is_not_known_is_a_dash_and_what_is_doubtful_is_named(steady: MadeU
     few = msgspec.structs.replace(few, validity=Validity(False, [*few.validity.checks, limiter]))
     lines = printed(few)
     assert next(line for line in lines if line.startswith("run ")).split().count("–") == 6
-    assert lines[0].startswith("INVALID  The measurement is not sound. ")
+    assert lines[0].startswith("INVALID  The measurement is not valid: ")
     assert "p50 needs 6 jobs, p95 needs 72 jobs" in lines
     # The check that the reason names already is not told twice.
     warnings = [line for line in lines if line.startswith("not sound: ")]
