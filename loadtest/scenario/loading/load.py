@@ -75,7 +75,11 @@ def _document(path: Path, within: tuple[str, ...], warn: Callable[[str], None]) 
     document = parse_yaml(read_text(path), str(path))
     if not isinstance(document.data, dict):
         raise ScenarioError(f'{path}: holds {quoted(document.data)}, not a mapping; write it like "load: ..."')
-    for line, old, new in document.rename_keys(new_key, within):
+    for line, old, new, given_twice in document.rename_keys(new_key, within):
+        if given_twice:
+            raise ScenarioError(
+                f'{path}:{line}: "{old}" is the old name of "{new}", which is given too; keep one of them'
+            )
         warn(f'{path}:{line}: "{old}" is now called "{new}"; the next release will refuse the old name')
     return document
 

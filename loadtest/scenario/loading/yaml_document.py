@@ -20,11 +20,12 @@ Path = tuple[str | int, ...]
 
 
 class RenamedKey(NamedTuple):
-    """A key of an earlier release: its line (from 1), its name then, and its name now."""
+    """A key of an earlier release: its line (from 1), its name then and now, and whether both are given."""
 
     line: int
     old: str
     new: str
+    given_twice: bool
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Document:
     def rename_keys(self, new_key: Callable[[Path], str | None], within: Path = ()) -> Iterator[RenamedKey]:
         """Give each key for which `new_key` returns a name that name, and yield its line and both names.
 
-        A key whose new name is given next to it keeps its old one, and so is refused as unknown.
+        A key whose new name is given too keeps its old one.
         """
         yield from _renamed(self.node, self.data, new_key, within)
 
@@ -109,10 +110,12 @@ def _renamed(node: Node, data: Any, new_key: Callable[[Path], str | None], path:
         old = key.value
         new = new_key((*path, old))
         yield from _renamed(value, data.get(old), new_key, (*path, old))
-        if new is not None and old in data and new not in data:
-            data[new] = data.pop(old)
-            key.value = new
-            yield RenamedKey(int(key.start_mark.line) + 1, old, new)
+        if new is not None and old in data:
+            given_twice = new in data
+            if not given_twice:
+                data[new] = data.pop(old)
+                key.value = new
+            yield RenamedKey(int(key.start_mark.line) + 1, old, new, given_twice)
 
 
 _PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}

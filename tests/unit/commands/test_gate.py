@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,15 @@ def test_a_baseline_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.Mon
     recorded(tmp_path / "reports" / "baselines" / "v1", hundred())
     monkeypatch.chdir(tmp_path)
     assert judged(Path("v1"), "delay p90 < 2s")[0] == ExitCode.PASS
+
+
+def test_a_run_with_old_keys_is_a_baseline_for_the_same_scenario_with_new_ones(tmp_path: Path) -> None:
+    folder, baseline = recorded(tmp_path / "run", hundred()), recorded(tmp_path / "v1", hundred())
+    record = json.loads((baseline / "run.json").read_text())
+    record["scenario"]["patience"] = record["scenario"].pop("job_timeout")
+    (baseline / "run.json").write_text(json.dumps(record | {"scenario_hash": "of the old keys"}))
+    judged(folder, baselines=[baseline])
+    assert "against the baseline" in (folder / "gate.xml").read_text()
 
 
 @pytest.mark.parametrize(

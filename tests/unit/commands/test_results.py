@@ -56,6 +56,20 @@ def test_the_gates_of_the_scenario_decide_the_verdict(tmp_path: Path, gate: str,
     assert gate.replace("<", "&lt;") in (tmp_path / "report.html").read_text()
 
 
+def renamed_back(scenario: dict[str, Any]) -> None:
+    """Give a recorded scenario the keys of release 0.1."""
+    scenario["patience"] = scenario.pop("job_timeout")
+    scenario["validity"]["little"] = scenario["validity"].pop("littles_law")
+    scenario["flows"]["run"]["polling"]["at_most"] = scenario["flows"]["run"]["polling"].pop("max_interval")
+    scenario["endpoint"]["lacks"] = scenario["endpoint"].pop("unsupported_operations")
+
+
+def test_a_recorded_run_with_old_keys_gives_the_summary_of_the_new_ones(recorded: RunDirectory) -> None:
+    before = build_results(recorded)
+    edited(lambda record: renamed_back(record["scenario"]) or record.update(scenario_hash="0123"))(recorded.path)
+    assert build_results(recorded) == before
+
+
 def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         said = json.loads((folder / "run.json").read_text())
