@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +32,11 @@ class Constant(StrictModel):
     constant: Seconds
     """The time."""
 
+    @property
+    def mean_s(self) -> float:
+        """Return the mean."""
+        return self.constant
+
 
 class LogNormal(StrictModel):
     """A log-normal time: its median, and `sigma`, the standard deviation of its logarithm."""
@@ -39,6 +45,11 @@ class LogNormal(StrictModel):
     """Half of the times are shorter."""
     sigma: Annotated[float, Field(gt=0, le=4, examples=[0.3])]
     """The standard deviation of the time's natural logarithm; 0.5 puts the p95 at 2.3 medians."""
+
+    @property
+    def mean_s(self) -> float:
+        """Return the mean, median · exp(sigma² / 2)."""
+        return self.median * math.exp(self.sigma**2 / 2)
 
 
 class Empirical(StrictModel):
@@ -59,6 +70,11 @@ class Empirical(StrictModel):
         if not self.values:
             raise ValueError('no times to draw from; write them like ["1.2s", "0.9s"], or name a file of them')
         return self
+
+    @property
+    def mean_s(self) -> float:
+        """Return the mean."""
+        return math.fsum(self.values) / len(self.values)
 
 
 def _spread(value: object) -> object:
@@ -281,14 +297,3 @@ class EndpointSettings(StrictModel):
     def limit(self, op: Op) -> Limit | None:
         """The limit of an operation: as set here, else as documented."""
         return self.limits.get(op, OPERATIONS[op].limit)
-
-
-def spread_text(distribution: Constant | LogNormal | Empirical) -> str:
-    """A spread in words, for people."""
-    match distribution:
-        case Constant():
-            return seconds_text(distribution.constant)
-        case LogNormal():
-            return f"log-normal, median {seconds_text(distribution.median)}, sigma {distribution.sigma:g}"
-        case Empirical():
-            return f"{len(distribution.values)} measured values"

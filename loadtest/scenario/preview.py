@@ -8,7 +8,6 @@ from math import ceil, inf
 
 import numpy as np
 
-from loadtest.endpoint.settings import Constant, Empirical, LogNormal
 from loadtest.protocol.operations import STATUS_SYNC_WAIT, Limit, Op
 from loadtest.scenario.flows import FLOWS_BY_OPERATION, FlowName
 from loadtest.scenario.loading.feasibility import peak_rates
@@ -106,23 +105,12 @@ def mean_service_s(scenario: Scenario) -> float | None:
         return None
     chunks = scenario.endpoint.chunks
     if chunks is not None:
-        return _mean_s(chunks.first) + (chunks.count - 1) * _mean_s(chunks.gap)
-    return _mean_s(scenario.endpoint.service_time)
-
-
-def _mean_s(distribution: Constant | LogNormal | Empirical) -> float:
-    """The mean of a spread; of the log-normal one median * exp(sigma^2 / 2)."""
-    match distribution:
-        case Constant():
-            return distribution.constant
-        case LogNormal():
-            return float(distribution.median * np.exp(distribution.sigma**2 / 2))
-        case Empirical():
-            return float(np.mean(distribution.values))
+        return chunks.first.mean_s + (chunks.count - 1) * chunks.gap.mean_s
+    return scenario.endpoint.service_time.mean_s
 
 
 def _stages(load: OpenLoad | ClosedLoad, drawn: Schedule | None) -> tuple[StagePreview, ...]:
-    names = [stage.name or f"stage {index}" for index, stage in enumerate(load.stages, start=1)]
+    names = [stage.label(number) for number, stage in enumerate(load.stages, start=1)]
     if isinstance(load, ClosedLoad):
         peaks = [max(stage.users.start, stage.users.end) for stage in load.stages]
     else:

@@ -133,6 +133,10 @@ class Stage(StrictModel):
     name: str = ""
     """What the report calls the stage."""
 
+    def label(self, number: int) -> str:
+        """Return the name of the stage, or else its number (from 1)."""
+        return self.name or f"stage {number}"
+
 
 class RateStage(Stage):
     """Jobs arrive at this rate for this long; "5/s to 20/s" ramps."""

@@ -115,14 +115,8 @@ def setting_of(endpoint: EndpointSettings) -> WorkerConfig:
 
 
 def mean_s(times: Distribution) -> float:
-    """The mean of a spread; of a log-normal one median · exp(sigma² / 2)."""
-    match times:
-        case Constant():
-            return times.constant
-        case LogNormal():
-            return times.median * math.exp(times.sigma**2 / 2)
-        case Empirical():
-            return float(np.mean(times.values))
+    """Return the mean of a distribution."""
+    return times.mean_s
 
 
 def variation(times: Distribution) -> float:

@@ -135,9 +135,7 @@ def initial_run_record(plan: RunConfig, directory: RunDirectory, now: float) -> 
         started_at=now,
         payloads={name: flow.payload_hash for name, flow in scenario.flows.items()},
         processes=[ProcessInfo(0, os.getpid(), socket.gethostname())],
-        stages=[
-            StageSpan(stage.name or f"stage {n}", stage.duration) for n, stage in enumerate(scenario.load.stages, 1)
-        ],
+        stages=[StageSpan(stage.label(n), stage.duration) for n, stage in enumerate(scenario.load.stages, 1)],
         offered={flow: plan.schedule.per_second(flow) for flow in scenario.flows}
         if plan.schedule is not None
         else {},

@@ -135,5 +135,5 @@ def _stage_at(elapsed_s: float, scenario: Scenario) -> str:
     for number, stage in enumerate(stages, 1):
         ends_s += stage.duration
         if elapsed_s < ends_s or number == len(stages):
-            return stage.name or f"stage {number}"
+            return stage.label(number)
     return ""

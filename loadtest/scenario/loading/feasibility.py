@@ -14,7 +14,6 @@ from loadtest.protocol.operations import OPERATIONS, Limit, Op
 from loadtest.scenario.flows import FLOWS_BY_OPERATION, SUBMIT_OPERATION, FlowName
 from loadtest.scenario.gates import STEADY, Gate
 from loadtest.scenario.loading.errors import Issue
-from loadtest.scenario.loading.overrides import format_path
 from loadtest.scenario.loading.user_functions import load_input_function
 from loadtest.scenario.loading.yaml_document import Path
 from loadtest.scenario.model import Flow, Scenario
@@ -33,12 +32,6 @@ _TRIED = 3
 
 _POLLED_BY: dict[Op, tuple[str, ...]] = {Op.STATUS: ("run", "stream"), Op.STREAM: ("stream",)}
 """Which flows need an operation at least once a job, beside the submission."""
-
-
-def refuse_over_limits(scenario: Scenario) -> None:
-    """ScenarioError, with both numbers and the mend, where a scenario cannot be sent as it is written."""
-    for error in find_issues(scenario):
-        raise ScenarioError(f"{format_path(error.path)}: {error.text}")
 
 
 def find_issues(scenario: Scenario) -> Iterator[Issue]:
@@ -146,7 +139,7 @@ def unknown_reference(scenario: Scenario, gate: Gate) -> str | None:
 
 def stage_names(scenario: Scenario) -> list[str]:
     """What reports and gates call the stages of the load: as named, else by number."""
-    return [stage.name or f"stage {number}" for number, stage in enumerate(scenario.load.stages, 1)]
+    return [stage.label(number) for number, stage in enumerate(scenario.load.stages, 1)]
 
 
 def _of_rates(scenario: Scenario, load: OpenLoad) -> Iterator[Issue]:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from loadtest.errors import ScenarioError
 from loadtest.report.terminal.preview import preview_lines
-from loadtest.scenario.loading.feasibility import refuse_over_limits
+from loadtest.scenario.loading.feasibility import find_issues
 from loadtest.scenario.loading.load import load_scenario
+from loadtest.scenario.loading.overrides import format_path
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import preview
 from loadtest.scenario.probes import as_overrides, blocking_reason, first_rate, scaled_to
@@ -82,9 +82,8 @@ def test_what_a_limit_or_ceiling_forbids_is_not_sent(
     ],
 )
 def test_what_cannot_be_searched_is_refused_before_anything_is_sent(more: dict[str, Any], said: str) -> None:
-    with pytest.raises(ScenarioError) as refused:
-        refuse_over_limits(scenario(**more))
-    assert said in str(refused.value)
+    issue = next(find_issues(scenario(**more)))
+    assert said in f"{format_path(issue.path)}: {issue.text}"
 
 
 def test_check_tells_how_far_a_search_goes_and_what_keeps_it_from_there() -> None:
