@@ -27,7 +27,7 @@ class ErrorGroup(msgspec.Struct, frozen=True):
 
 
 def error_counts(samples: pa.Table) -> pa.Table:
-    """Every way in which jobs of some rows did not complete: how many, and the first of them."""
+    """Count the jobs of some rows that did not complete by outcome, status and error, with the first of each."""
     failed = samples.select([*_KEYS, "seq", "job_id"])
     failed = failed.filter(pc.not_equal(failed.column("outcome"), Outcome.COMPLETED.value)).cast(_SAID)
     text = [("seq", "count"), ("seq", "first"), ("job_id", "first")]
@@ -36,7 +36,7 @@ def error_counts(samples: pa.Table) -> pa.Table:
 
 
 def error_groups(counts: Sequence[pa.Table]) -> list[ErrorGroup]:
-    """The commonest ways in which jobs did not complete, at most 20, the commonest first; from all rows' counts."""
+    """Return the most frequent errors, at most 20, the most frequent first, from the counts of all rows."""
     if not counts:
         return []
     text = [("seq_count", "sum"), ("seq_first", "first"), ("job_id_first", "first")]

@@ -57,15 +57,15 @@ class WorkerWait:
 
 
 def start_kinds(jobs: JobColumns) -> StartClassification:
-    """Each completed job's kind.
+    """Return the kind of start of each completed job.
 
-    It waited for a start if its worker was idle, or not seen yet, all the time that it waited, took it more than the
-    SDK's pause after its last job, and the delay is more than a running worker explains: 5 times the median delay of
-    jobs whose worker had ended another within the second before, but at least 100 and at most 250 ms. Starts are then
-    divided by their delay: where two groups (least squares on logarithms, as Otsu 1979 divides a histogram; without
-    the shortest tenth, jobs that came while the worker was starting for another) have medians a factor of 2.5 apart,
-    the longer ones are cold. Where they do not, a worker's first job is cold, and a later one revived unless starts
-    take 8 s or more.
+    A job waited for a start if its worker was idle, or not seen before, for as long as the job waited, took the job
+    after more than the SDK's pause since its last job, and the delay is longer than a running worker explains: 5
+    times the median delay of jobs whose worker had ended another within the second before, but at least 100 and at
+    most 250 ms. Starts are then divided by their delay: if two groups (least squares on logarithms, as Otsu 1979
+    divides a histogram; without the shortest tenth, jobs that arrived while the worker was starting for another) have
+    medians a factor of 2.5 apart, the longer starts are cold. If not, a worker's first job is cold, and a later one
+    revived unless starts take 8 s or more.
     """
     served = (jobs.worker >= 0) & ~np.isnan(jobs.delay_ms + jobs.execution_ms + jobs.sent_at)
     wait = worker_waits(jobs, served)
@@ -85,9 +85,11 @@ def start_kinds(jobs: JobColumns) -> StartClassification:
 
 
 def worker_waits(jobs: JobColumns, served: Mask, occupied_s: Floats | None = None) -> WorkerWait:
-    """What each of these jobs met, from when its worker ended the one before; all are to name worker and times.
+    """Return how each of these jobs found its worker; all need a worker and times.
 
-    With `occupied_s`, from each one's take until its worker looked for the next, it is from then instead.
+    Waits count from the end of the worker's previous job.
+
+    With `occupied_s`, the time from a take until its worker asks for the next job, it counts from then instead.
     """
     worker, entered = jobs.worker[served], arrival_times(jobs)[served]
     entered = np.where(np.isnan(entered), jobs.sent_at[served], entered)
@@ -116,7 +118,7 @@ def _warm_below_ms(delay_ms: Floats, wait: WorkerWait) -> float:
 
 
 def _divide_ms(delay_ms: Floats) -> float | None:
-    """The delay that divides the shorter from the longer; None where they are of one kind."""
+    """Return the delay that divides shorter from longer starts; None if there is only one group."""
     ordered = np.sort(delay_ms)[len(delay_ms) // TRIM_FRACTION :]
     n = len(ordered)
     if n < 2:
@@ -131,7 +133,7 @@ def _divide_ms(delay_ms: Floats) -> float | None:
 
 
 def start_summary(jobs: JobColumns, classed: StartClassification, price: float | None) -> Starts | None:
-    """Each kind's jobs and times; None where no completed job names its worker."""
+    """Return the jobs and times of each kind of start; None if no completed job names its worker."""
     known = int(np.count_nonzero(classed.kind != UNKNOWN))
     if known == 0:
         return None
@@ -154,7 +156,7 @@ def start_summary(jobs: JobColumns, classed: StartClassification, price: float |
 
 
 def _billed_s(jobs: JobColumns, classed: StartClassification) -> Floats:
-    """Execution, and for those that waited for a start also the delay, during which the worker is billed already."""
+    """Return the execution time, plus the delay of jobs that waited for a start: their worker is billed already."""
     waited_ms = np.where(classed.kind > 0, jobs.delay_ms, 0.0)
     billed_s: Floats = np.where(classed.kind == UNKNOWN, 0.0, jobs.execution_ms + waited_ms) / 1000
     return billed_s
@@ -173,9 +175,9 @@ def _explain(classes: dict[str, StartKindSummary], classed: StartClassification)
 
 
 def cold_start_wave(jobs: JobColumns, classed: StartClassification, window: LoadWindow) -> float | None:
-    """By how much more jobs waited for a start in the worst tenth of a window than in the middle one, as shares.
+    """Return the excess of start waits in the worst tenth of a window over the median tenth, as a share of its jobs.
 
-    Jobs stand by their intended start. None where no tenth has LEAST_IN_WAVE such jobs: chance has small waves.
+    Jobs count by their intended start. None if no tenth has MIN_IN_WAVE such jobs: small waves occur by chance.
     """
     mine = (classed.kind != UNKNOWN) & window.contains(jobs.intended_at)
     tenth = np.clip((jobs.intended_at[mine] - window.start_at) / window.duration_s * 10, 0, 9).astype(np.int64)

@@ -41,14 +41,14 @@ class SteadyWindow:
 
 
 def steady_window(scenario: Scenario, jobs: JobColumns, load: LoadWindow) -> SteadyWindow:
-    """The longest stage of constant load without its warm-up, unless times show a trend all through it.
+    """Return the longest stage of constant load without its warm-up, unless times show a trend all through it.
 
-    The warm-up is cut by MSER (White 1997, Simulation 69, p. 323) over means of at least 5 jobs (MSER-5: White,
-    Cobb and Spratt 2000, Winter Simulation Conference, p. 755) of the logarithm of end-to-end times, in which a
-    few long times do not outweigh all others; a cut later than half of the stage is no cut. A Mann–Kendall test
-    over 25 batch means, corrected for what batches still have in common (see `trend`), has the veto over what is
-    left: at 1 % where times change by more than 5 %, at 5 % where by more than 25 %. Where it finds the last of a
-    warm-up, twice as much is cut and the test repeated, more strictly: what moved before must now look quiet.
+    The warm-up is cut by MSER (White 1997, Simulation 69, p. 323) over means of at least 5 jobs (MSER-5: White, Cobb
+    and Spratt 2000, Winter Simulation Conference, p. 755) of the logarithm of end-to-end times, in which a few long
+    times do not outweigh all others; a cut later than half of the stage is not accepted. A Mann–Kendall test over 25
+    batch means, corrected for the remaining dependence between batches (see `trend`), can reject the rest: at 1 % if
+    times change by more than 5 %, at 5 % if by more than 25 %. If it finds the end of a warm-up, twice as much is cut
+    and the test repeated at a stricter level: times that moved before must now be clearly steady.
     """
     stage = _constant_stage(scenario, load)
     if stage is None:
@@ -64,7 +64,7 @@ def steady_window(scenario: Scenario, jobs: JobColumns, load: LoadWindow) -> Ste
 
 
 def _settled(stage: LoadWindow, at: Floats, logs: Floats) -> SteadyWindow:
-    """The stage from its cut on; times are in the order of `at`."""
+    """Return the stage from its cut on; times are in the order of `at`."""
     cut, half = warm_up_length(logs), len(logs) // 2
     if cut > half:
         return SteadyWindow(None, "End-to-end times settled, if at all, only in the later half of the stage.")
@@ -84,7 +84,7 @@ def _settled(stage: LoadWindow, at: Floats, logs: Floats) -> SteadyWindow:
 
 
 def _constant_stage(scenario: Scenario, load: LoadWindow) -> LoadWindow | None:
-    """The longest stage of constant load that was reached; a trace has no stages of its own and is taken whole."""
+    """Return the longest stage of constant load that the run reached; a trace counts whole."""
     asked = scenario.load
     if isinstance(asked, OpenLoad) and isinstance(asked.arrivals, Trace):
         return load
@@ -99,10 +99,10 @@ def _constant_stage(scenario: Scenario, load: LoadWindow) -> LoadWindow | None:
 
 
 def warm_up_length(values: Floats) -> int:
-    """How many of the first values to cut: MSER over batch means, a multiple of the batch's size.
+    """Return the number of first values to cut: MSER over batch means, a multiple of the batch's size.
 
     The cut d of m means is where Σ (y_i − ȳ)² / (m − d)², both over i > d, is least: the squared standard error of
-    what is left, which falls while warm-up is cut away and rises once good data is.
+    the rest, which falls while warm-up is cut away and rises once good data is.
     """
     size = max(_BATCH, -(-len(values) // _MAX_BATCHES))
     means = batch_means(values, len(values) // size)
@@ -115,7 +115,7 @@ def warm_up_length(values: Floats) -> int:
 
 
 def batch_means(values: Floats, batches: int) -> Floats:
-    """Means of so many batches of neighbours, all of the same size; what remains at the end is left out."""
+    """Return the means of `batches` batches of neighbours of equal size; a remainder at the end is left out."""
     size = len(values) // batches
     means: Floats = values[: size * batches].reshape(batches, size).mean(axis=1)
     return means

@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 
     @property
     def exit_code(self) -> ExitCode:
-        """What a command that reports this verdict ends with."""
+        """Return the exit code of a command that reports this verdict."""
         return ExitCode[self.name]
 
 

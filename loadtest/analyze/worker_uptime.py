@@ -25,9 +25,9 @@ class WorkerUptime:
 
     @property
     def worker_s(self) -> float:
-        """Worker-seconds from start to stop: the area under straight lines from each asking to the next.
+        """Return worker-seconds from start to stop: the area under straight lines from each probe to the next.
 
-        A worker that starts or stops between two of them counts for half of that time, which is right on average,
+        A worker that starts or stops between two probes counts for half of that time, which is right on average,
         and wrong by half of it at most. Nothing is rounded up.
         """
         at_s = np.concatenate([[0.0], self.at_s, [self.duration_s]])
@@ -35,10 +35,10 @@ class WorkerUptime:
 
 
 def worker_uptime(health: pa.Table, window: LoadWindow) -> WorkerUptime | None:
-    """What the health told while load was offered.
+    """Return the workers that were up while load was offered, from the health probes.
 
-    None where there were too few askings, none for a tenth of the time, or where an endpoint does not tell of
-    workers that are starting.
+    None if there were too few probes or none for a tenth of the time, or if the endpoint does not report workers that
+    are starting.
     """
     at = floats(health, "at")
     up = sum((floats(health, name) for name in _UP), np.zeros(len(at)))

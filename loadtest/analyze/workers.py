@@ -32,12 +32,12 @@ class _Pool:
 
 
 def worker_summaries(jobs: JobColumns, names: list[str]) -> list[WorkerSummary]:
-    """Workers by their number of completed jobs, the busiest first; `names` are theirs by their numbers.
+    """Return workers by their number of completed jobs, the busiest first; `names` are theirs by their numbers.
 
     A worker is compared with all others by the ratio of medians. Whether it differs is Mood's median test (1950),
     with signs in place of counts so that equal times count as neither, at levels by Holm over all workers. The
     interval at that level joins the binomial intervals of both medians by MOVER (Zou and Donner 2008, Statistics
-    in Medicine 27, p. 1693) on logarithms. Jobs of one worker are taken as independent of each other.
+    in Medicine 27, p. 1693) on logarithms. Jobs of one worker count as independent of each other.
     """
     known = jobs.completed & (jobs.worker >= 0)
     pool = _pool(jobs.worker[known], jobs.execution_ms[known], names)
@@ -68,7 +68,7 @@ def _compared(pool: _Pool) -> list[WorkerComparison | None]:
 
 
 def _p_value(ordered_ms: Floats, at: NDArray[np.int64]) -> float:
-    """Two-sided, of no difference between the values at these positions and all others."""
+    """Return the two-sided p-value of no difference between the values at these positions and all others."""
     n, m = len(ordered_ms), len(at)
     median = ordered_ms[nearest_rank(n, _HALF) - 1]
     below, upto = np.searchsorted(ordered_ms, median, side="left"), np.searchsorted(ordered_ms, median, side="right")
@@ -83,7 +83,7 @@ def _p_value(ordered_ms: Floats, at: NDArray[np.int64]) -> float:
 
 
 def _comparison(ordered_ms: Floats, at: NDArray[np.int64], level: float) -> WorkerComparison | None:
-    """The ratio of the medians and its interval at a level; None where either has too few jobs for one."""
+    """Return the ratio of the medians and its interval at a level; None if either has too few jobs for one."""
     mine = _median_ranks(len(at), level)
     others = _median_ranks(len(ordered_ms) - len(at), level)
     if mine is None or others is None:
@@ -98,12 +98,12 @@ def _comparison(ordered_ms: Floats, at: NDArray[np.int64], level: float) -> Work
 
 
 def _log_ms(value_ms: float) -> float:
-    """The logarithm of a time, those under the server's resolution of 1 ms as that."""
+    """Return the logarithm of a time; times under the server's resolution of 1 ms count as 1 ms."""
     return math.log(max(value_ms, 1.0))
 
 
 def _median_ranks(n: int, level: float) -> tuple[int, int, int] | None:
-    """Ranks (from 1) of the median of n values and of its interval at a two-sided level; None for too few."""
+    """Return ranks (from 1) of the median of n values and of its interval at a two-sided level; None for too few."""
     if n == 0 or 2 * 0.5**n > level:
         return None
     low = binomial_quantile(level / 2, n)
@@ -111,11 +111,11 @@ def _median_ranks(n: int, level: float) -> tuple[int, int, int] | None:
 
 
 def binomial_quantile(share: float, n: int) -> int:
-    """The least k that at least this share of all sums of n fair coins do not exceed."""
+    """Return the least k that at least this share of all sums of n fair coins do not exceed."""
     k = math.ceil(special.bdtrik(share, n, 0.5))
     return k - 1 if k > 0 and special.bdtr(k - 1, n, 0.5) >= share * (1 - 1e-12) else k
 
 
 def _rank_of_others(index: int, at: NDArray[np.int64]) -> int:
-    """Where in the order of all the `index`-th (from 0) of those not at these positions stands."""
+    """Return the position, in the order of all, of the `index`-th (from 0) of those not at these positions."""
     return index + int(np.searchsorted(at - np.arange(len(at)), index, side="right"))

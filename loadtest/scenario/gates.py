@@ -46,7 +46,7 @@ class Gate(StrictModel):
 
     @property
     def per_mille(self) -> int | None:
-        """The percentile in thousandths, or None where the statistic is another."""
+        """Return the percentile in thousandths; None if the statistic is not a percentile."""
         match = _PERCENTILE.fullmatch(self.statistic)
         return None if match is None else int(match[1]) * 10 + int(match[2] or 0)
 
@@ -82,7 +82,7 @@ _FORMS = {Kind.TIME: "delay p95 < 2s", Kind.SHARE: "errors < 1 %", Kind.RATE: "t
 
 
 def parse_gate(text: object) -> Gate:
-    """A gate from its words; ValueError names what was not understood and shows the nearest right form."""
+    """Return the gate of a text; ValueError names the part that is not valid and shows the nearest valid form."""
     if isinstance(text, Gate):
         return text
     match = re.fullmatch(r"\s*([^<>]*?)\s*([<>])\s*(.*?)\s*", text, re.DOTALL) if isinstance(text, str) else None
@@ -103,7 +103,7 @@ def parse_gate(text: object) -> Gate:
 
 
 def _head(head: str, sign: str, tail: str) -> tuple[Metric, str]:
-    """The metric and its statistic, from what stands before the sign."""
+    """Return the metric and its statistic, from the words before the sign."""
     whole = head in set(Metric)
     name, _, statistic = (head, "", "") if whole else head.rpartition(" ")
     if name not in set(Metric):
@@ -164,7 +164,7 @@ def _limit(text: str, kind: Kind) -> float:
 
 
 def _clauses(text: str) -> dict[str, object]:
-    """What follows the limit: `per worker`, `of FLOW`, `during STAGE`, in any order, each once."""
+    """Return the clauses after the limit: `per worker`, `of FLOW`, `during STAGE`, in any order, each once."""
     found: dict[str, object] = {}
     rest = text
     while rest := rest.strip():
@@ -214,12 +214,12 @@ def _validate_combination(gate: Gate) -> None:
 
 
 def limit_text(gate: Gate, value: float | None = None) -> str:
-    """The limit, or a value of its kind, with its unit; reads back as exactly the same number."""
+    """Return the limit, or a value of its kind, with its unit; it reads back as exactly the same number."""
     return _WRITERS[gate.metric.spec.kind](gate.limit if value is None else value)
 
 
 def gate_text(gate: Gate) -> str:
-    """A gate in its words; `parse_gate` reads back exactly the same gate."""
+    """Return a gate as text; `parse_gate` reads back exactly the same gate."""
     words = [gate.metric.value, gate.statistic, _sign(gate.metric), limit_text(gate)]
     words += ["per worker"] if gate.per_worker else []
     words += [f"of {gate.flow}"] if gate.flow else []

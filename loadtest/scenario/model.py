@@ -56,7 +56,7 @@ class JobPolicy(StrictModel):
     """Whether the job makes no worker start."""
 
     def to_wire(self) -> Policy | None:
-        """The policy as it is sent; None where nothing is asked for."""
+        """Return the policy as it is sent; None if it asks for nothing."""
         asked = Policy(_ms(self.execution_timeout), _ms(self.ttl), self.low_priority)
         return None if asked == Policy() else asked
 
@@ -105,7 +105,7 @@ class Flow(StrictModel):
 
     @property
     def payload_hash(self) -> str:
-        """What is equal for two runs that give their jobs the same inputs, wherever these were read; hexadecimal."""
+        """Return a hexadecimal hash that is equal for two runs with the same inputs, wherever these were read."""
         inputs = None if self.inputs is None else self.inputs.model_dump(mode="json", exclude={"file"})
         whole = msgspec.json.encode([self.input, inputs], order="deterministic")
         return hashlib.sha256(whole).hexdigest()[:16]
@@ -178,7 +178,7 @@ class Scenario(StrictModel):
 
     @property
     def target_name(self) -> str:
-        """What the target is called before it is reached: its URL, "embedded", or the handler's file."""
+        """Return the name of the target before it is reached: its URL, "embedded", or the handler's file."""
         match self.target:
             case RemoteTarget():
                 return self.target.url
@@ -189,22 +189,22 @@ class Scenario(StrictModel):
 
     @property
     def starts_endpoint(self) -> bool:
-        """Whether the target is an endpoint that this scenario starts, so that `endpoint` says how it scales."""
+        """Return whether this scenario starts its endpoint itself, so that `endpoint` says how it scales."""
         return not isinstance(self.target, RemoteTarget)
 
     def limit(self, op: Op) -> Limit | None:
-        """The limit that the run keeps to for an operation: as set here, else as documented."""
+        """Return the limit that the run keeps for an operation: as set here, else as documented."""
         return self.limits.get(op, OPERATIONS[op].limit)
 
     def share(self, flow: FlowName) -> float:
-        """The share (0 to 1) of all jobs that this flow carries."""
+        """Return the share (0 to 1) of all jobs in this flow."""
         return self.flows[flow].weight / sum(each.weight for each in self.flows.values())
 
     def resolved(self) -> dict[str, Any]:
-        """The scenario as plain values, in the form of its file."""
+        """Return the scenario as plain values, in the form of its file."""
         return self.model_dump(mode="json", by_alias=True)
 
     def hash(self) -> str:
-        """What must be equal for two runs to be compared, as hexadecimal."""
+        """Return a hexadecimal hash that must be equal for two runs to be compared."""
         compared = {key: value for key, value in self.resolved().items() if key not in HASH_EXCLUDED}
         return hashlib.sha256(msgspec.json.encode(compared, order="deterministic")).hexdigest()[:16]

@@ -70,12 +70,12 @@ class Preview:
 
     @property
     def peak_per_s(self) -> float | None:
-        """The highest mean rate of an open load, in jobs per second."""
+        """Return the highest mean rate of an open load, in jobs per second."""
         return max(stage.peak for stage in self.stages) if isinstance(self.scenario.load, OpenLoad) else None
 
 
 def preview(scenario: Scenario) -> Preview:
-    """What a scenario would send, from the very schedule that its seed gives."""
+    """Return what a scenario would send, from the schedule that its seed gives."""
     load = scenario.load
     drawn = None
     if isinstance(load, OpenLoad):
@@ -100,7 +100,7 @@ def preview(scenario: Scenario) -> Preview:
 
 
 def mean_service_s(scenario: Scenario) -> float | None:
-    """The mean time in the embedded endpoint's handler, in seconds; None for another target."""
+    """Return the mean time in the embedded endpoint's handler, in seconds; None for another target."""
     if scenario.target != "embedded":
         return None
     chunks = scenario.endpoint.chunks
@@ -129,7 +129,7 @@ def _flow(scenario: Scenario, name: FlowName, drawn: Schedule | None, service_s:
 
 
 def polls_of(name: FlowName, flow: Flow, service_s: float) -> int | None:
-    """How often a job that a worker takes at once is asked for; None for a stream, whose reads follow its chunks."""
+    """Return how many polls a job without queueing needs; None for a stream, whose reads follow its chunks."""
     if name == "stream":
         return None
     if name == "webhook":
@@ -175,7 +175,7 @@ def _operation(scenario: Scenario, op: Op, drawn: Schedule | None) -> OperationP
 
 
 def _max_jobs(scenario: Scenario, service_s: float | None) -> int | None:
-    """What a closed load can submit: by its users' mean cycles and by the limits, whichever is less."""
+    """Return the most jobs of a load: by its users' mean cycles and by the limits, whichever is less."""
     load = scenario.load
     bounds = []
     for op, limit in ((op, scenario.limit(op)) for op in FLOWS_BY_OPERATION if _used(scenario, op)):
@@ -195,7 +195,7 @@ def _allowed(limit: Limit, for_s: float) -> float:
 
 
 def _max_polls(scenario: Scenario, longest_s: float) -> int | None:
-    """What the limits of /status and, where they are asked, /stream and /status-sync allow; None without a limit."""
+    """Return the polls that the limits of /status and, if used, /stream and /status-sync allow; None if unlimited."""
     asked = [Op.STATUS, Op.STREAM] if "stream" in scenario.flows else [Op.STATUS]
     if any(flow.polling.policy == "long" for flow in scenario.flows.values()):
         asked.append(Op.STATUS_SYNC)

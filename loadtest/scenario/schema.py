@@ -76,7 +76,7 @@ objective in words, `delay p95 < 2s of runsync`; all its forms are in [gates.md]
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a scenario's file, where the name may be left out."""
+    """Return the JSON Schema of a scenario's file, in which the name is optional."""
     schema = scenario.Scenario.model_json_schema(by_alias=True)
     schema["required"].remove("name")
     for model in (each for _, each in _SECTIONS):
@@ -88,7 +88,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def reference() -> str:
-    """The reference in Markdown."""
+    """Return the reference in Markdown."""
     return "\n".join(_lines())
 
 
@@ -119,7 +119,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _plain(field: FieldInfo) -> Any:
-    """A default as its file would write it."""
+    """Return a default as its file would write it."""
     default = list(field.default) if isinstance(field.default, tuple) else field.default
     if isinstance(default, BaseModel):
         changed = default.model_dump(mode="json", by_alias=True)
@@ -133,7 +133,7 @@ def _plain(field: FieldInfo) -> Any:
 
 
 def _yaml(value: Any) -> str:
-    """A value in YAML's flow form, without quotes that it does not need."""
+    """Return a value in YAML's flow form, without unnecessary quotes."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_yaml(each)}" for key, each in value.items()) + "}"
     if isinstance(value, float):
@@ -150,7 +150,7 @@ _BOUNDS = {
 
 
 def _range(schema: dict[str, Any]) -> str:
-    """What a field may hold: its choices, or its bounds, from its JSON Schema."""
+    """Return the allowed values of a field from its JSON Schema: its choices, or its bounds."""
     choices = schema.get("enum", [])
     if choices:
         return " One of " + ", ".join(f"`{choice}`" for choice in choices) + "."

@@ -78,7 +78,7 @@ Target = Annotated[
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL points at this machine."""
+    """Return whether a URL points at this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -87,5 +87,5 @@ def is_loopback(url: str) -> bool:
 
 
 def is_remote(target: Target) -> TypeGuard[RemoteTarget]:
-    """Whether a target is on another machine, where it costs money and may belong to somebody else."""
+    """Return whether a target is on another machine, where it costs money and may belong to others."""
     return isinstance(target, RemoteTarget) and not is_loopback(target.url)

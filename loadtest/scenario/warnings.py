@@ -13,7 +13,7 @@ from loadtest.units import seconds_text
 
 
 def warnings(preview: Preview) -> list[str]:
-    """Every doubt about what a scenario would send."""
+    """Return every warning about what a scenario would send."""
     return [
         *_of_budget(preview),
         *_of_stops(preview),
@@ -45,7 +45,7 @@ def _of_stops(preview: Preview) -> Iterator[str]:
 
 
 def _of_gates(preview: Preview) -> Iterator[str]:
-    """Gates that cannot pass: too low a rate, or so few jobs that even with none over pⁿ is more than 1 %."""
+    """Yield gates that cannot pass: too low a rate, or so few jobs that pⁿ is above 1 % even with none over."""
     for gate in preview.scenario.gates:
         if gate.metric.is_rate and preview.peak_per_s is not None:
             offered_per_s = preview.peak_per_s * (1.0 if gate.flow is None else preview.scenario.share(gate.flow))
@@ -61,7 +61,7 @@ def _of_gates(preview: Preview) -> Iterator[str]:
 
 
 def _jobs_of(preview: Preview, gate: Gate) -> int | None:
-    """How many jobs a gate speaks of at most; None where that is not known ahead."""
+    """Return the most jobs that a gate can apply to; None if that is not known before the run."""
     counts = [preview.jobs]
     counts += [flow.jobs for flow in preview.flows if flow.flow == gate.flow]
     named = [stage.jobs for stage in preview.stages if stage.name == gate.during]
@@ -70,7 +70,7 @@ def _jobs_of(preview: Preview, gate: Gate) -> int | None:
 
 
 def _of_endpoint(preview: Preview) -> Iterator[str]:
-    """What the embedded endpoint's settings foretell."""
+    """Yield consequences of the embedded endpoint's settings."""
     scenario, service_s = preview.scenario, preview.service_s
     if service_s is None:
         return
@@ -92,7 +92,7 @@ def _of_endpoint(preview: Preview) -> Iterator[str]:
 
 
 def _of_polling(preview: Preview) -> Iterator[str]:
-    """Polls of all jobs in flight, by Little's law, against the limit of /status."""
+    """Yield a warning if the polls of all jobs in flight, by Little's law, exceed the limit of /status."""
     limit = preview.scenario.limit(Op.STATUS)
     if limit is None or preview.peak_per_s is None or preview.service_s is None:
         return

@@ -21,7 +21,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def differences(runs: Sequence[RunRecord]) -> list[Difference]:
-    """Everything that differs among runs but their times: the scenario's values first, in its order."""
+    """Return everything that differs among runs but their times: the scenario's values first, in its order."""
     scenarios = [dict(_leaves(_without(run.scenario))) for run in runs]
     facts = [_facts(run) for run in runs]
     versions = [{f"version of {name}": version for name, version in run.versions.items()} for run in runs]
@@ -29,7 +29,7 @@ def differences(runs: Sequence[RunRecord]) -> list[Difference]:
 
 
 def target_of(run: RunRecord) -> str:
-    """Where a run sent its jobs; the port of an endpoint that it started itself is another each time."""
+    """Return the target of a run; an endpoint that the run itself started has a different port each time."""
     target = run.scenario.get("target")
     if isinstance(target, dict) and "handler" in target:
         return str(target["handler"])
@@ -41,7 +41,7 @@ def _without(scenario: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every single value of a scenario under its dotted path, as JSON."""
+    """Yield every single value of a scenario under its dotted path, as JSON."""
     if isinstance(value, dict) and value:
         for key, each in value.items():
             yield from _leaves(each, f"{path}.{key}" if path else str(key))

@@ -32,13 +32,13 @@ class NonInferiorityMargin:
     absolute: float
 
     def as_ratio(self, value: float) -> float:
-        """The margin as a multiple of a value that is known exactly."""
+        """Return the margin as a multiple of a value that is known exactly."""
         return max(1 + self.share, 1 + self.absolute / value)
 
     def excess(self, log_ratios: Floats, values: Floats) -> Floats:
-        """For draws of log(one / other), and of the other: log(one / max(other × (1 + share), other + floor)).
+        """Return log(one / max(other × (1 + share), other + absolute)) for draws of log(one / other) and other.
 
-        What is beyond the share and the floor alike is above 0, so that one bound decides of both together.
+        An excess over both the share and the absolute margin is above 0, so that one bound decides on both together.
         """
         excess: Floats = log_ratios - np.log(np.maximum(1 + self.share, 1 + self.absolute / values)) - _ROUNDING
         return excess

@@ -32,12 +32,12 @@ class Distribution(msgspec.Struct, frozen=True):
 
 
 def highest_supported(n: int) -> float:
-    """The highest p (0 to 1) with pⁿ ≤ 0.025: one whose 95 % interval n samples still bound from above."""
+    """Return the highest p (0 to 1) with pⁿ ≤ 0.025: n samples still bound its 95 % interval from above."""
     return math.exp(math.log(TAIL) / n) if n else 0.0
 
 
 def distribution(values_ms: Floats, edges_ms: Floats) -> Distribution:
-    """The distribution of values, NaNs left out, with a histogram between these edges."""
+    """Return the distribution of values, NaNs left out, with a histogram between these edges."""
     known = np.sort(values_ms[~np.isnan(values_ms)])
     if len(known) == 0:
         return Distribution(0, [], [], [], [])
@@ -61,7 +61,7 @@ def _percentile_curve(known: Floats) -> tuple[list[float], list[float]]:
 
 
 def histogram_edges_ms(values_ms: Floats) -> Floats:
-    """Edges that suit these values (NaNs left out): 6 to 40 bars, each wider than the last by one ratio."""
+    """Return edges that suit these values (NaNs left out): 6 to 40 bars whose widths grow by one ratio."""
     known = values_ms[~np.isnan(values_ms)]
     if len(known) == 0:
         return np.array([_FINEST_MS, _FINEST_MS + 1])

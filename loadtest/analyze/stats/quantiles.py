@@ -19,12 +19,12 @@ TAIL = 0.025
 
 
 def nearest_rank(n: int, per_mille: int) -> int:
-    """The rank, from 1, of a percentile among n sorted values: ceil(p·n)."""
+    """Return the rank, from 1, of a percentile among n sorted values: ceil(p·n)."""
     return max(1, -(-per_mille * n // 1000))
 
 
 def interval_ranks(n: int, per_mille: int) -> tuple[int, int] | None:
-    """Ranks (from 1) that hold the true percentile with 95 % confidence, or None where n is too small.
+    """Return ranks (from 1) that hold the true percentile with 95 % confidence; None if n is too small.
 
     Order statistics: with B ~ Binomial(n, p), the l-th value is above the percentile with probability
     P(B < l) and the u-th below it with P(B ≥ u); l is the largest and u the smallest for which that is at
@@ -38,18 +38,18 @@ def interval_ranks(n: int, per_mille: int) -> tuple[int, int] | None:
 
 
 def is_supported(n: int, per_mille: int) -> bool:
-    """Whether n values say anything of a percentile."""
+    """Return whether n values support a percentile."""
     return interval_ranks(n, per_mille) is not None
 
 
 def min_samples(per_mille: int) -> int:
-    """The fewest values that support a percentile: both pⁿ and (1−p)ⁿ are at most 2.5 %."""
+    """Return the fewest values that support a percentile: both pⁿ and (1−p)ⁿ are at most 2.5 %."""
     p = per_mille / 1000
     return math.ceil(math.log(TAIL) / math.log(max(p, 1 - p)))
 
 
 def _binomial_quantile(q: float, n: int, p: float) -> int:
-    """The least k with P(B ≤ k) ≥ q."""
+    """Return the least k with P(B ≤ k) ≥ q."""
     k = int(np.ceil(special.bdtrik(q, n, p)))
     # bdtrik is exact only to its last digits, which a value at an integer's edge would turn into a whole rank.
     return k - 1 if k > 0 and special.bdtr(k - 1, n, p) >= q else k
@@ -57,13 +57,13 @@ def _binomial_quantile(q: float, n: int, p: float) -> int:
 
 @lru_cache(maxsize=4096)
 def _ranks(n: int) -> tuple[tuple[str, int, int, int], ...]:
-    """For each percentile that n supports: its name, its rank, and the ranks of its interval."""
+    """Return the name, the rank and the interval's ranks of each percentile that n supports."""
     ranks = ((name, nearest_rank(n, pm), interval_ranks(n, pm)) for name, pm in PER_MILLE.items())
     return tuple((name, rank, *interval) for name, rank, interval in ranks if interval is not None)
 
 
 def quantiles(values: NDArray[np.float64]) -> Quantiles:
-    """The distribution of values, NaNs left out; null for every percentile that their number cannot support."""
+    """Return the distribution of values, NaNs left out; None for percentiles that their number cannot support."""
     unknown = np.isnan(values)
     known = values[~unknown] if unknown.any() else values.copy()
     n = len(known)

@@ -41,29 +41,29 @@ class Bins:
 
     @property
     def starts_s(self) -> Floats:
-        """Where each bin begins, in seconds from `start_at`."""
+        """Return the start of each bin, in seconds from `start_at`."""
         starts: Floats = np.arange(self.count, dtype=np.float64) * self.width_s
         return starts
 
     @property
     def lengths_s(self) -> Floats:
-        """How long each bin is; a last one of hardly any length counts as a quarter, lest one event be a rush."""
+        """Return the length of each bin; the last counts as a quarter at least, lest one event look like a rush."""
         lengths = np.full(self.count, self.width_s)
         lengths[-1] = np.clip(self.span_s - self.starts_s[-1], self.width_s / 4, self.width_s)
         return lengths
 
     def index(self, at: Floats) -> NDArray[np.int64]:
-        """The bin of each moment (epoch seconds, no NaN)."""
+        """Return the bin of each moment (epoch seconds, no NaN)."""
         return np.clip(((at - self.start_at) // self.width_s).astype(np.int64), 0, self.count - 1)
 
     def per_second(self, at: Floats, weights: Floats | None = None) -> list[float]:
-        """Events per second in each bin, each as many as its weight says; NaNs did not happen."""
+        """Return events per second in each bin, each weighted; NaN for events that did not happen."""
         known = ~np.isnan(at)
         counts = np.bincount(self.index(at[known]), None if weights is None else weights[known], self.count)
         return rounded(counts / self.lengths_s)
 
     def concurrency(self, began_at: Floats, ended_at: Floats) -> list[int]:
-        """How many had begun and not ended at each bin's end; NaN for what did not happen."""
+        """Return how many had begun and not ended at each bin's end; NaN for events that did not happen."""
         edges_at = self.start_at + self.starts_s + self.width_s
         began = np.searchsorted(np.sort(began_at), edges_at, side="right")
         ended = np.searchsorted(np.sort(np.where(np.isnan(began_at), np.nan, ended_at)), edges_at, side="right")
@@ -71,13 +71,13 @@ class Bins:
         return counts
 
     def means(self, at: Floats, values: Floats) -> list[float | None]:
-        """The mean of the values in each bin, null in an empty one."""
+        """Return the mean of the values in each bin, None in an empty one."""
         index = self.index(at)
         sums, sizes = np.bincount(index, values, self.count), np.bincount(index, minlength=self.count)
         return [round(float(total / n), 3) if n else None for total, n in zip(sums, sizes, strict=True)]
 
     def percentiles(self, at: Floats, values: Floats) -> BinnedPercentiles:
-        """Nearest-rank percentiles of the values in each bin; NaNs are left out."""
+        """Return nearest-rank percentiles of the values in each bin; NaNs are left out."""
         known = ~np.isnan(values)
         values, index = values[known], self.index(at[known])
         # Small numbers are put in order by counting, and each bin is then looked at by itself.
@@ -89,7 +89,7 @@ class Bins:
 
 
 def _in_bin(values: Floats) -> list[float | None]:
-    """Percentiles of one bin's values, null where they are too few."""
+    """Return the percentiles of one bin's values, None if there are too few."""
     n = len(values)
     ranks = {per_mille: nearest_rank(n, per_mille) for per_mille, least in _MIN_IN_BIN.items() if n >= least}
     if ranks:
@@ -98,13 +98,13 @@ def _in_bin(values: Floats) -> list[float | None]:
 
 
 def bins_over(start_at: float, span_s: float, most: int) -> Bins:
-    """At most so many bins of the least round width, from one second, that cover the span."""
+    """Return at most `most` bins of the least round width, from one second, that cover the span."""
     width_s = next((float(width) for width in _WIDTHS_S if span_s <= width * most), float(math.ceil(span_s / most)))
     # A span that is a hair longer than whole bins, as clocks have it, gets no bin of its own for the hair.
     return Bins(start_at, width_s, max(1, math.ceil(span_s / width_s - 0.01)), span_s)
 
 
 def rounded(values: Floats) -> list[float]:
-    """Values to a thousandth, finer than any chart shows."""
+    """Return the values rounded to a thousandth, finer than any chart shows."""
     plain: list[float] = np.round(values, 3).tolist()
     return plain

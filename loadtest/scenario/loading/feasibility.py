@@ -35,7 +35,7 @@ _POLLED_BY: dict[Op, tuple[str, ...]] = {Op.STATUS: ("run", "stream"), Op.STREAM
 
 
 def find_issues(scenario: Scenario) -> Iterator[Issue]:
-    """Everything that keeps a scenario from being sent, each with its place in the file."""
+    """Yield everything that keeps a scenario from being sent, each with its path in the file."""
     yield from _of_target(scenario)
     yield from _of_flows(scenario)
     yield from _of_gates(scenario, ("gates",), scenario.gates)
@@ -90,7 +90,7 @@ def _of_flows(scenario: Scenario) -> Iterator[Issue]:
 
 
 def _first_inputs(flow: Flow, seed: int) -> Sequence[Any]:
-    """The input of all jobs, or all lines, or what a template or a function makes for the first jobs."""
+    """Return the input of all jobs, or all lines, or the first inputs of a template or a function."""
     if flow.inputs is None:
         return [flow.input]
     if isinstance(flow.inputs, JsonLines):
@@ -107,7 +107,7 @@ def _of_gates(scenario: Scenario, path: Path, gates: Sequence[Gate]) -> Iterator
 
 
 def _of_search(scenario: Scenario, search: Search) -> Iterator[Issue]:
-    """What a search cannot do without: rates to change, objectives that break when they rise, and room for them."""
+    """Yield what a search lacks: rates to change, objectives that break when they rise, and a range to search."""
     load = scenario.load
     if not isinstance(load, OpenLoad) or isinstance(load.arrivals, Trace):
         text = "a search changes the rates of an open load, and this load has none; write load.stages with rates"
@@ -126,7 +126,7 @@ def _of_search(scenario: Scenario, search: Search) -> Iterator[Issue]:
 
 
 def unknown_reference(scenario: Scenario, gate: Gate) -> str | None:
-    """What a gate speaks of that the scenario does not have: a stage or a flow; None where it has all."""
+    """Return the stage or flow that a gate names and the scenario does not have; None if it has all."""
     if gate.during is not None and gate.during != STEADY and gate.during not in stage_names(scenario):
         near = get_close_matches(gate.during, [*stage_names(scenario), STEADY], n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"use one of {', '.join([*stage_names(scenario), STEADY])}"
@@ -138,12 +138,12 @@ def unknown_reference(scenario: Scenario, gate: Gate) -> str | None:
 
 
 def stage_names(scenario: Scenario) -> list[str]:
-    """What reports and gates call the stages of the load: as named, else by number."""
+    """Return the names of the stages in reports and gates, or their numbers."""
     return [stage.label(number) for number, stage in enumerate(scenario.load.stages, 1)]
 
 
 def _of_rates(scenario: Scenario, load: OpenLoad) -> Iterator[Issue]:
-    """Each stage whose highest mean rate an operation cannot keep up with."""
+    """Yield each stage whose highest mean rate exceeds the limit of an operation."""
     peaks = peak_rates(load)
     for index, peak in enumerate(peaks):
         path = ("load", "stages", index, "rate")
@@ -169,7 +169,7 @@ def _over(offered: float, op: Op, limit: Limit, flows: list[FlowName]) -> str:
 
 
 def peak_rates(load: OpenLoad) -> list[float]:
-    """The highest mean rate of each stage, in jobs per second; of a trace the rate that it has in the stage."""
+    """Return the highest mean rate of each stage, in jobs per second; for a trace its mean rate in the stage."""
     if not isinstance(load.arrivals, Trace):
         return [max(stage.rate.start, stage.rate.end) for stage in load.stages]
     lengths_s = np.array([stage.duration for stage in load.stages])
@@ -178,7 +178,7 @@ def peak_rates(load: OpenLoad) -> list[float]:
 
 
 def offered_jobs(load: OpenLoad) -> float:
-    """How many jobs are expected to arrive, all stages together."""
+    """Return the expected number of jobs, all stages together."""
     if isinstance(load.arrivals, Trace):
         return float(len(_trace_s(load, load.arrivals)))
     return sum((stage.rate.start + stage.rate.end) / 2 * stage.duration for stage in load.stages)

@@ -20,7 +20,7 @@ class Override:
 
 
 def parse_override(text: str) -> Override:
-    """KEY=VALUE, where KEY is a dotted path and VALUE reads as YAML; ScenarioError where it is not."""
+    """Parse KEY=VALUE, where KEY is a dotted path and VALUE reads as YAML; ScenarioError for any other text."""
     label = f"--set {' '.join(text.split())}"
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
@@ -31,9 +31,9 @@ def parse_override(text: str) -> Override:
 
 
 def apply_override(data: Any, override: Override, depth: int = 0) -> Any:
-    """A copy of the data with the override in its place; missing mappings on the way are made.
+    """Return a copy of the data with the override applied; missing mappings on the way are created.
 
-    ScenarioError where the path leads through something that is neither a mapping nor a list, or past a list's end.
+    Raises ScenarioError if the path leads through a value that is neither a mapping nor a list, or past a list's end.
     """
     if depth == len(override.path):
         return override.value
@@ -51,6 +51,6 @@ def apply_override(data: Any, override: Override, depth: int = 0) -> Any:
 
 
 def format_path(path: Path) -> str:
-    """A path as messages write it: load.stages[0].rate."""
+    """Return a path as messages write it: load.stages[0].rate."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")

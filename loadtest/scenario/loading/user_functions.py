@@ -15,10 +15,10 @@ from loadtest.traffic.inputs import Function, UserInputFunction
 
 
 def load_input_function(described: Function) -> UserInputFunction:
-    """The function of a scenario; what it makes of a job's number is JSON already.
+    """Return the input function of a scenario; its result for a job's number is JSON already.
 
     Its file is run here. ScenarioError, here or when it is called, is one line that names the file, the exception
-    and, of a call, the job; only an interrupt stays what it is.
+    and, for a call, the job; an interrupt passes through.
     """
     make = _found(described)
 
@@ -52,7 +52,7 @@ def _found(described: Function) -> Callable[[int, np.random.Generator], Any]:
 
 
 def _as_json(made: Any) -> msgspec.Raw:
-    """TypeError, ValueError or RecursionError where JSON cannot hold it."""
+    """Encode a value as JSON; TypeError, ValueError or RecursionError if JSON cannot hold it."""
     text = msgspec.json.encode(made)
     if b"null" in text:
         # A number that is none would go out as null, and nobody would know.

@@ -36,11 +36,11 @@ class Document:
     node: Node
 
     def line(self, path: Path) -> int:
-        """The line (from 1) of the key or list item at a path, or of the nearest that encloses it."""
+        """Return the line (from 1) of the key or list item at a path, or of the nearest that encloses it."""
         return self._followed(path)[0]
 
     def has(self, path: Path) -> bool:
-        """Whether the document holds something at this path."""
+        """Return whether the document holds a value at this path."""
         return self._followed(path)[1]
 
     def rename_keys(self, new_key: Callable[[Path], str | None], within: Path = ()) -> Iterator[RenamedKey]:
@@ -61,9 +61,9 @@ class Document:
 
 
 def parse_yaml(text: str, name: str) -> Document:
-    """A YAML 1.2 document that holds nothing but what JSON can hold.
+    """Return a YAML 1.2 document that holds only values that JSON can hold.
 
-    ScenarioError names `name`, the line and the fault: bad syntax, a key given twice, a foreign tag or value.
+    ScenarioError names `name`, the line and the error: bad syntax, a key given twice, a foreign tag or value.
     """
     yaml = YAML(typ="safe", pure=True)
     yaml.composer.warn_double_anchors = False  # YAML 1.2 allows them, and a warning would be lines of its own
@@ -124,7 +124,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _unsupported_nodes(yaml: YAML, node: Node, seen: set[int], within: tuple[int, ...]) -> Iterator[tuple[int, str]]:
-    """What JSON cannot hold: dates, foreign tags, keys that are not text, an anchor within itself."""
+    """Yield the nodes that JSON cannot hold: dates, foreign tags, keys that are not text, an anchor within itself."""
     line = node.start_mark.line + 1
     if id(node) in within:
         yield line, "an anchor contains itself; write the values out"
