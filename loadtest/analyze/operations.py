@@ -1,4 +1,4 @@
-"""What was asked of each operation, beside what the scenario allowed."""
+"""The requests of each operation, and its limit."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ _SPAN_S = 10
 class RequestsOverTime:
     """By operation, then by bin.
 
-    `limit_use` leaves out operations without a limit, `throttled` those that met no 429.
+    `limit_use` leaves out operations without a limit, `throttled` those without a 429.
     """
 
     requests: dict[str, list[float]]
@@ -110,8 +110,8 @@ def _most_in_10_s(bins: Bins, second: Floats, answered: Floats) -> Floats:
     """Return for each bin the most requests in any 10 whole seconds that end in it."""
     first = int(bins.start_at // 1)
     count = int(np.ceil(bins.start_at + bins.count * bins.width_s)) - first
-    place = np.clip(second - first, 0, count - 1).astype(np.int64)
-    sums = np.concatenate([np.zeros(_SPAN_S), np.cumsum(np.bincount(place, answered, count))])
+    index = np.clip(second - first, 0, count - 1).astype(np.int64)
+    sums = np.concatenate([np.zeros(_SPAN_S), np.cumsum(np.bincount(index, answered, count))])
     trailing = sums[_SPAN_S:] - sums[:-_SPAN_S]
     most: Floats = np.zeros(bins.count)
     middle_at: Floats = np.arange(count, dtype=np.float64) + (first + 0.5)

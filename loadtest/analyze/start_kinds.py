@@ -1,8 +1,8 @@
-"""Warm, revived or cold: in what state the worker was that a job met.
+"""The kind of start of each job: its worker was warm, revived, or cold.
 
-No answer says so; it shows in the delay. A job that waited although the worker that took it had nothing to do for
-as long as the job waited did not wait in a queue: it waited for the worker to start. A worker that is up takes a
-waiting job at once, or, with the vendor's SDK, within a second of its last job.
+No response reports it; it shows in the delay. If a job waited although its worker had nothing to do for as long as
+the job waited, it did not wait in a queue but for the worker to start. A running worker takes a waiting job at once,
+or, with the vendor's SDK, within a second of its last job.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from loadtest.arrays import Floats, Mask
 CLASSES = ("warm", "revived", "cold")
 UNKNOWN = -1
 SLACK_S = 0.05
-"""By so much the client may be wrong about when a job entered the endpoint."""
+"""The error of the client about when a job entered the endpoint."""
 WARM_MS = (100.0, 250.0)
-"""Between these lies the longest delay of a job that a running worker takes; FlashBoot needs some 500 ms."""
+"""The bounds of the longest delay of a job on a running worker; FlashBoot needs some 500 ms."""
 WARM_TIMES = 5.0
-"""Within them it is so many times the median delay of jobs that met a worker that had just been at work."""
+"""Within these bounds, the multiple of the median delay of jobs whose worker had just been busy."""
 RECENT_S = 1.0
 PAUSE_S = 1.1
-"""A worker of the vendor's SDK asks again a second after a take; a job that waits for no more waits for no start."""
+"""A worker of the vendor's SDK asks again a second after a take; a shorter wait is not a wait for a start."""
 MIN_SEPARATION = 2.5
-"""Cold starts take at least so many times as long as revivals, or the two are not told apart by their delay."""
+"""The least ratio of cold starts to revivals at which their delay divides the two."""
 TRIM_FRACTION = 10
-"""One in so many starts is left out of that, the shortest: the job came while the worker was starting for another."""
+"""One in ten starts is left out, the shortest: the job arrived while the worker was starting for another."""
 MIN_IN_WAVE = 5
 LONG_MS = 8000.0
-"""Where they are not: a worker that was seen before is taken as revived if starts take less than this."""
+"""Without such a ratio, a worker that was seen before counts as revived if starts take less than this."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class StartClassification:
 
 @dataclass(frozen=True)
 class WorkerWait:
-    """Which jobs were the first of their worker, which waited while it idled, and how long it had idled by then."""
+    """Masks of jobs that were their worker's first, or waited while it was idle; and how long it had been idle."""
 
     first: Mask
     idled: Mask
@@ -98,7 +98,7 @@ def worker_waits(jobs: JobColumns, served: Mask, occupied_s: Floats | None = Non
     order = np.lexsort((taken, worker))
     first = np.ones(len(worker), dtype=bool)
     first[1:] = np.diff(worker[order]) != 0
-    # The latest end so far on each worker: all of a worker's times lie above all of the one before.
+    # The latest end so far on each worker, with one sort: shifted, each worker's times lie above the previous one's.
     begins_at = float(taken.min(initial=np.inf))
     apart_s = float(ended.max(initial=-np.inf)) - begins_at + 1
     shifted = ended[order] - begins_at + worker[order] * apart_s

@@ -1,4 +1,4 @@
-"""The steady window: where times depend on the endpoint alone, and no longer on when one looked.
+"""The steady window, in which times depend on the endpoint alone and no longer on the time since the start.
 
 It is chosen by intended starts, so that the drain never enters it, and lies within one stage of constant load.
 """
@@ -17,16 +17,16 @@ from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad, RateStage, Trace
 
 MIN_JOBS = 200
-"""Completed jobs of the stage below which nothing is told of steadiness."""
+"""The fewest completed jobs of a stage from which a steady window is determined."""
 SIGNIFICANT = 0.01
-"""How often chance may be taken for a trend."""
+"""The probability of taking chance for a trend."""
 STRICT_LEVEL = 0.1
-"""The same where a trend was found before: it must be well gone."""
+"""The same after a trend was found before: it must be clearly over."""
 LARGE = 0.25
 LARGE_LEVEL = 0.05
-"""A trend this large needs less to be believed: a window that one change of level runs through is not steady."""
+"""A trend this large needs less evidence: a window with a change of level is not steady."""
 RELEVANT = 0.05
-"""By how much a trend must move times over the window to matter: among millions of jobs any trend is significant."""
+"""The change over the window from which a trend matters: among millions of jobs any trend is significant."""
 _BATCH = 5
 _MAX_BATCHES = 400
 _TREND_BATCHES = 25
@@ -34,7 +34,7 @@ _TREND_BATCHES = 25
 
 @dataclass(frozen=True)
 class SteadyWindow:
-    """The window, or None where there is no steady state, and a sentence that says why."""
+    """The window, or None without a steady state, and a sentence that explains it."""
 
     window: LoadWindow | None
     detail: str
@@ -52,7 +52,7 @@ def steady_window(scenario: Scenario, jobs: JobColumns, load: LoadWindow) -> Ste
     """
     stage = _constant_stage(scenario, load)
     if stage is None:
-        return SteadyWindow(None, "No stage has a constant load, so there is no steady state to look for.")
+        return SteadyWindow(None, "No stage has a constant load, so there can be no steady state.")
     due = jobs.completed & (jobs.intended_at >= stage.start_at) & (jobs.intended_at < stage.end_at)
     order = np.argsort(jobs.intended_at[due], kind="stable")
     at, times_ms = jobs.intended_at[due][order], jobs.end_to_end_ms[due][order]
@@ -67,14 +67,14 @@ def _settled(stage: LoadWindow, at: Floats, logs: Floats) -> SteadyWindow:
     """Return the stage from its cut on; times are in the order of `at`."""
     cut, half = warm_up_length(logs), len(logs) // 2
     if cut > half:
-        return SteadyWindow(None, "End-to-end times settled, if at all, only in the later half of the stage.")
+        return SteadyWindow(None, "End-to-end times became steady, if at all, only in the later half of the stage.")
     left, level = _trend_after(cut, logs), SIGNIFICANT
     if cut and _vetoes(left, level):
         cut = min(2 * cut, half)
         left, level = _trend_after(cut, logs), STRICT_LEVEL
     if _vetoes(left, level):
         word = "rose" if left.change > 0 else "fell"
-        return SteadyWindow(None, f"End-to-end times {word} by {abs(left.change):.0%} over what should be steady.")
+        return SteadyWindow(None, f"End-to-end times {word} by {abs(left.change):.0%} after the warm-up.")
     start_at = float(at[cut]) if cut else stage.start_at
     window = LoadWindow(start_at, stage.end_at)
     warm = f"after a warm-up of {start_at - stage.start_at:.1f} s" if cut else "from its start"
@@ -94,7 +94,7 @@ def _constant_stage(scenario: Scenario, load: LoadWindow) -> LoadWindow | None:
         if amount.start == amount.end > 0:
             constant.append(LoadWindow(start_at, min(start_at + stage.duration, load.end_at)))
         start_at += stage.duration
-    longest = max(constant, key=lambda each: each.duration_s, default=None)
+    longest = max(constant, key=lambda span: span.duration_s, default=None)
     return longest if longest is not None and longest.duration_s > 0 else None
 
 
@@ -110,7 +110,7 @@ def warm_up_length(values: Floats) -> int:
     centred = means - means.mean()
     sums, squares = (np.cumsum(each[::-1])[::-1] for each in (centred, centred**2))
     errors = (squares - sums**2 / left) / left**2
-    # Means of the last few say little of a spread; beyond three fifths the answer would be the same: not settled.
+    # The last few means say little about a spread; beyond three fifths the result is the same: not steady.
     return int(np.argmin(errors[: 3 * len(means) // 5])) * size
 
 

@@ -1,4 +1,4 @@
-"""How long workers were up, as `/health` told it: no job's answer says what was paid for."""
+"""How long workers were up, by `/health`: no job reports the time that is billed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from loadtest.analyze.jobs import LoadWindow, floats
 from loadtest.arrays import Floats
 
 MIN_HEALTH_PROBES = 10
-"""Over fewer askings what lies between them is most of the figure."""
+"""With fewer probes, most of the figure would be interpolation."""
 _UP = ("initializing", "idle", "running")
 
 
 @dataclass(frozen=True)
 class WorkerUptime:
-    """Workers that were starting, idle or running at each asking, in seconds from the load's start."""
+    """Workers that were starting, idle or running at each probe, in seconds from the load's start."""
 
     at_s: Floats
     up: Floats
@@ -42,9 +42,9 @@ def worker_uptime(health: pa.Table, window: LoadWindow) -> WorkerUptime | None:
     """
     at = floats(health, "at")
     up = sum((floats(health, name) for name in _UP), np.zeros(len(at)))
-    text = ~np.isnan(up) & window.contains(at)
-    found = WorkerUptime(at[text] - window.start_at, up[text], window.duration_s)
+    known = ~np.isnan(up) & window.contains(at)
+    found = WorkerUptime(at[known] - window.start_at, up[known], window.duration_s)
     if len(found.at_s) < MIN_HEALTH_PROBES:
         return None
-    apart_s = np.diff(np.concatenate([[0.0], found.at_s, [window.duration_s]]))
-    return None if apart_s.max() > window.duration_s / MIN_HEALTH_PROBES else found
+    gaps_s = np.diff(np.concatenate([[0.0], found.at_s, [window.duration_s]]))
+    return None if gaps_s.max() > window.duration_s / MIN_HEALTH_PROBES else found

@@ -1,4 +1,4 @@
-"""Each worker's jobs, and whether its execution time differs from that of all the others."""
+"""The jobs of each worker, and whether its execution time differs from that of all the others."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from loadtest.analyze.summary import WorkerComparison, WorkerSummary
 from loadtest.arrays import Floats
 
 ERROR_RATE = 0.05
-"""How often, at most, any of equal workers is named as different."""
+"""The highest probability that any of equal workers is named as different."""
 RELEVANT = 1.1
-"""A worker is named from this ratio of medians on, or its inverse: smaller differences change no decision."""
+"""The ratio of medians, or its inverse, from which a worker is named: smaller differences change no decision."""
 _HALF = 500
 
 
 @dataclass(frozen=True)
 class _Pool:
-    """All execution times in order, and where in that order each worker's stand."""
+    """All execution times in order, and the positions of each worker's in that order."""
 
     ordered_ms: Floats
     positions: list[NDArray[np.int64]]
@@ -52,8 +52,8 @@ def worker_summaries(jobs: JobColumns, names: list[str]) -> list[WorkerSummary]:
 
 
 def _pool(worker: NDArray[np.int32], execution_ms: Floats, names: list[str]) -> _Pool:
-    text = ~np.isnan(execution_ms)
-    worker, execution_ms = worker[text], execution_ms[text]
+    known = ~np.isnan(execution_ms)
+    worker, execution_ms = worker[known], execution_ms[known]
     order = np.argsort(execution_ms, kind="stable")
     by_worker = np.argsort(worker[order], kind="stable")
     starts = np.searchsorted(worker[order][by_worker], np.arange(1, len(names)))

@@ -1,4 +1,4 @@
-"""Where the key of a target comes from: the environment, never a file or a command line."""
+"""The key of a target: from the environment, never from a file or a command line."""
 
 from __future__ import annotations
 

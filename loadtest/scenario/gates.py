@@ -1,4 +1,4 @@
-"""Gates: objectives in words, such as "delay p95 < 2s of runsync during steady"; text to value and back."""
+"""Gates: objectives as text, such as "delay p95 < 2s of runsync during steady", parsed and written."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from loadtest.units import (
 )
 
 STEADY = "steady"
-"""During this: the stage of that name where the load has one, else the steady window that the analysis finds."""
+"""The stage of that name if the load has one, else the steady window that the analysis finds."""
 
 
 class Gate(StrictModel):
     """One objective; `limit` in seconds, as a fraction of one, or per second, as the metric has it."""
 
     metric: Metric
-    """What is looked at."""
+    """The metric."""
     statistic: str = ""
-    """Of a time: `p95` and its like, `mean` or `max`; empty for the others."""
+    """For a time: `p95` and the like, `mean` or `max`; empty for other metrics."""
     limit: float
-    """What it must stay under, or for throughput over."""
+    """The value that the metric must stay below, or for throughput above."""
     flow: FlowName | None = None
-    """The jobs of this flow; of all flows together where there is none."""
+    """The flow whose jobs it judges; all flows together if none is given."""
     during: str | None = None
-    """The jobs meant to start in this stage, or in the steady window; in the whole run where there is none."""
+    """The stage in which its jobs were meant to start, or the steady window; the whole run if none is given."""
     per_worker: bool = False
-    """Whether it is to hold for each worker by itself."""
+    """Whether it applies to each worker by itself."""
 
     @property
     def per_mille(self) -> int | None:
@@ -92,7 +92,7 @@ def parse_gate(text: object) -> Gate:
     metric, statistic = _head(head, sign, tail)
     right_sign = _sign(metric)
     if sign != right_sign:
-        raise ValueError(f'"{head} {sign}" asks for the worse; write "{head} {right_sign} {_plain(tail)}"')
+        raise ValueError(f'"{head} {sign}" asks for the worse value; write "{head} {right_sign} {_plain(tail)}"')
     kind = metric.spec.kind
     found = _LIMITS[kind].match(tail)
     stated = found[0] if found else re.split(rf"\s+{_KEYWORD}", tail)[0]
@@ -108,7 +108,7 @@ def _head(head: str, sign: str, tail: str) -> tuple[Metric, str]:
     name, _, statistic = (head, "", "") if whole else head.rpartition(" ")
     if name not in set(Metric):
         near = _nearest(head)
-        raise ValueError(f"{quoted(head)} is no metric; {_near_form(near, head, sign, tail)}")
+        raise ValueError(f"{quoted(head)} is not a metric; {_near_form(near, head, sign, tail)}")
     metric = Metric(name)
     if not metric.is_time:
         if statistic:
@@ -116,7 +116,7 @@ def _head(head: str, sign: str, tail: str) -> tuple[Metric, str]:
             raise ValueError(f'"{name}" has no {quoted(statistic)}, it is one figure; write "{form}"')
         return metric, ""
     if not statistic:
-        raise ValueError(f'"{name}" of which job? write "{name} p95 {sign} {_plain(tail)}", or mean, or max')
+        raise ValueError(f'"{name}" needs a statistic; write "{name} p95 {sign} {_plain(tail)}", or mean, or max')
     return metric, _statistic(statistic)
 
 
@@ -142,8 +142,8 @@ def _nearest(head: str) -> str | None:
 def _near_form(near: str | None, head: str, sign: str, tail: str) -> str:
     if near is None:
         return f"use one of {', '.join(Metric)}"
-    said = [word for word in head.split() if word in ("mean", "max") or _PERCENTILE.fullmatch(word)]
-    statistic = f" {said[0] if said else 'p95'}" if Metric(near).is_time else ""
+    given = [word for word in head.split() if word in ("mean", "max") or _PERCENTILE.fullmatch(word)]
+    statistic = f" {given[0] if given else 'p95'}" if Metric(near).is_time else ""
     return f'write "{near}{statistic} {sign} {_plain(tail)}"'
 
 
@@ -174,7 +174,7 @@ def _clauses(text: str) -> dict[str, object]:
         key, value = next((key, value) for key, value in match.groupdict().items() if value is not None)
         key = "during" if key == "quoted" else key
         if key in found:
-            raise ValueError(f"{quoted(match[0])} is one too many; write a gate for each")
+            raise ValueError(f"{quoted(match[0])} is given more than once; write a gate for each")
         found[key] = _clause_value(key, value)
         rest = rest[match.end() :]
     return found
@@ -183,7 +183,7 @@ def _clauses(text: str) -> dict[str, object]:
 def _clause_value(key: str, value: str) -> object:
     if key == "flow" and value not in get_args(FlowName):
         near = get_close_matches(value, get_args(FlowName), n=1)
-        raise ValueError(f'"of" {quoted(value)} is no flow; write "of {near[0] if near else "run"}"')
+        raise ValueError(f'"of" {quoted(value)} is not a flow; write "of {near[0] if near else "run"}"')
     if value.startswith('"'):
         try:
             return json.loads(value, strict=False)
@@ -198,7 +198,7 @@ def _near_clause(rest: str) -> str:
     word, _, more = rest.partition(" ")
     near = get_close_matches(word, ["during", "of", "per"], n=1)
     if not near:
-        return 'after the limit may stand "during STAGE", "of FLOW" and "per worker"'
+        return 'after the limit write "during STAGE", "of FLOW" or "per worker"'
     if near[0] == "per":
         return 'write "per worker"'
     named = _plain(more).replace('"', "") or {"during": "STAGE", "of": "FLOW"}[near[0]]

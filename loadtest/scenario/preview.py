@@ -1,4 +1,4 @@
-"""What a scenario would send, for how long, within which limits, and at what cost; nothing is sent to know it."""
+"""A preview of a scenario: what it would send, for how long, within which limits, at what cost; nothing is sent."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StagePreview:
 
 @dataclass(frozen=True)
 class FlowPreview:
-    """A flow: its share of all jobs (0 to 1), its jobs, and the polls that a job needs where nothing queues."""
+    """A flow: its share of all jobs (0 to 1), its jobs, and the polls that a job needs without queueing."""
 
     flow: FlowName
     share: float
@@ -48,9 +48,9 @@ class OperationPreview:
 
 @dataclass(frozen=True)
 class Preview:
-    """What would be sent. None stands for what cannot be known ahead.
+    """What would be sent. None if it cannot be known before the run.
 
-    `jobs` is exact for an open load; for a closed one it is what its users can do where nothing queues, or what
+    `jobs` is exact for an open load; for a closed one it is the most that its users can do without queueing, or that
     the limits allow, whichever is less. `service_s` is the mean time in the handler and `cost` US dollars of
     execution, both of the embedded endpoint. `longest_s` counts the load and all of the drain, `polls_at_most`
     is what the limits allow in that time.

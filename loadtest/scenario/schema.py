@@ -22,7 +22,7 @@ from loadtest.traffic import settings as traffic
 
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The file", scenario.Scenario),
-    ("`target`, an endpoint somewhere", target.RemoteTarget),
+    ("`target`, an endpoint by its URL", target.RemoteTarget),
     ("`target`, a handler", target.HandlerTarget),
     ("`load`, open model", traffic.OpenLoad),
     ("`load.stages[]`, open model", traffic.RateStage),
@@ -69,9 +69,9 @@ A scenario is one YAML 1.2 file. Numbers carry their units: `200ms`, `30s`, `5 m
 `loadtest check FILE` shows what a scenario would send, `loadtest schema` prints its JSON Schema for editors, and
 `--set load.stages.0.rate=20/s` changes one value for one run.
 
-A time that varies is written as one time (`200ms`), as a log-normal spread (`{median: 200ms, sigma: 0.3}`), as a list
-of measured times (`["1.2s", "0.9s"]`) or as a file of them (`{file: measured.txt}`, one a line). A gate is an
-objective in words, `delay p95 < 2s of runsync`; all its forms are in [gates.md](gates.md). A limit is written
+A time that varies is written as one time (`200ms`), as a log-normal distribution (`{median: 200ms, sigma: 0.3}`), as
+a list of measured times (`["1.2s", "0.9s"]`) or as a file of them (`{file: measured.txt}`, one per line). A gate is
+an objective as text, `delay p95 < 2s of runsync`; all its forms are in [gates.md](gates.md). A limit is written
 `1000 per 10 s, 200 at once`; the operations that can have one are """
 
 
@@ -111,7 +111,7 @@ def _cell(text: str) -> str:
 
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
-        return "needed"
+        return "required"
     if any(type(field.default) is model for _, model in _SECTIONS[1:]) and len(type(field.default).model_fields) > 1:
         return "below"
     plain = _plain(field)

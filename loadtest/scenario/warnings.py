@@ -1,4 +1,4 @@
-"""What may spoil a run without making it impossible: doubts as values, each a line with what could be done."""
+"""Warnings about a scenario that can be sent: each is one line with a remedy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _of_budget(preview: Preview) -> Iterator[str]:
             late = operation.peak - limit.requests
             yield (
                 f"{operation.peak} jobs fall into the fullest {seconds_text(limit.per_s)} of /{operation.op}, "
-                f"{late} more than its limit; they wait for the budget and show as send lag"
+                f"{late} more than its limit; they wait for the limit and show as send lag"
             )
 
 
@@ -41,7 +41,7 @@ def _of_stops(preview: Preview) -> Iterator[str]:
     if preview.cost is not None and ceilings.cost is not None and ceilings.cost < preview.cost:
         yield f"ceilings.cost is {ceilings.cost:g} US dollars, but execution would cost about {preview.cost:.4g}"
     if preview.jobs is not None and scenario.abort is not None and scenario.abort.jobs > preview.jobs:
-        yield f"abort.jobs is {scenario.abort.jobs}, so with {preview.jobs} jobs the abort rule never judges"
+        yield f"abort.jobs is {scenario.abort.jobs}, so with {preview.jobs} jobs the abort rule never applies"
 
 
 def _of_gates(preview: Preview) -> Iterator[str]:
@@ -57,7 +57,7 @@ def _of_gates(preview: Preview) -> Iterator[str]:
             continue
         least = ceil(log(0.01) / log(1 - share))
         if jobs < least:
-            yield f'"{gate}" cannot pass with {jobs} jobs, it takes {least}; it will be inconclusive or fail'
+            yield f'"{gate}" cannot pass with {jobs} jobs, {least} are needed; it will be inconclusive or fail'
 
 
 def _jobs_of(preview: Preview, gate: Gate) -> int | None:
@@ -82,7 +82,7 @@ def _of_endpoint(preview: Preview) -> Iterator[str]:
             yield f"about {busy:.3g} jobs would be in flight at the peak, load.max_in_flight is less"
     text = f"a job takes about {seconds_text(round(service_s, 3))}"
     if service_s >= scenario.job_timeout:
-        yield f"{text} and is given up after {seconds_text(scenario.job_timeout)}; raise job_timeout"
+        yield f"{text} and is abandoned after {seconds_text(scenario.job_timeout)}; raise job_timeout"
     if service_s >= scenario.drain.within:
         yield f"{text}, so the drain ends before the last jobs do; raise drain.within"
     for op in Op:

@@ -1,4 +1,4 @@
-"""In what runs differ that may explain why their times do: scenario values, seed, target, versions, processes."""
+"""Differences between runs that may explain different times: scenario, seed, target, versions, processes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import msgspec
 from loadtest.record.run import RunRecord
 
 _EXCLUDED_KEYS = ("seed", "target")
-"""What a run's own record tells better: a command line may have changed it."""
+"""Taken from the run's own record instead: a command line may have changed them."""
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One thing that is not the same in all runs, and what it is in each; None where a run has no such thing."""
+    """One value that is not the same in all runs, and its text in each; None if a run does not have it."""
 
     what: str
     values: tuple[str | None, ...]
@@ -66,5 +66,5 @@ def _facts(run: RunRecord) -> dict[str, str]:
 
 def _unequal(each_run: Sequence[Mapping[str, str]]) -> list[Difference]:
     names = dict.fromkeys(name for one in each_run for name in one)
-    text = [Difference(name, tuple(one.get(name) for one in each_run)) for name in names]
-    return [each for each in text if len(set(each.values)) > 1]
+    found = [Difference(name, tuple(one.get(name) for one in each_run)) for name in names]
+    return [each for each in found if len(set(each.values)) > 1]

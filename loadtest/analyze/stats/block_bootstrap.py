@@ -1,6 +1,6 @@
-"""Neighbouring jobs resemble each other: how far that reaches, how many jobs they are worth, how sums of them vary.
+"""The dependence of neighbouring jobs: its length, the effective number of jobs, and how sums of them vary.
 
-All of it is over values in the order of time.
+All values are in the order of time.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from scipy import fft
 
 from loadtest.arrays import Floats
 
-_MAX_LOOKED_AT = 2**20
+_MAX_VALUES = 2**20
 _SIGNIFICANT = 2.0
 
 
 @dataclass(frozen=True)
 class SerialDependence:
-    """`length`: that of the blocks to resample by; `effective_n`: how many independent values would tell as much."""
+    """`length` of the blocks to resample; `effective_n`, the number of equally informative independent values."""
 
     length: int
     effective_n: float
@@ -37,7 +37,7 @@ def serial_dependence(values: Floats) -> SerialDependence:
     n = len(values)
     if n < 2:
         return SerialDependence(1, float(n))
-    spare = max(0, n - _MAX_LOOKED_AT) // 2
+    spare = max(0, n - _MAX_VALUES) // 2
     rho = autocorrelations(values[spare : n - spare])
     reach = _reach(rho, n - 2 * spare)
     lags = np.arange(1, min(2 * reach, len(rho)) + 1)

@@ -1,4 +1,4 @@
-"""How times are distributed: the whole percentile curve as far as n supports it, and a histogram."""
+"""Distributions of times: the whole percentile curve as far as n supports it, and a histogram."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def distribution(values_ms: Floats, edges_ms: Floats) -> Distribution:
     if len(known) == 0:
         return Distribution(0, [], [], [], [])
     percent, value_ms = _percentile_curve(known)
-    # They are in order, so the bars are found, not counted; what lies outside belongs to the first or the last.
+    # The values are in order, so the bars are searched; values outside belong to the first or the last.
     inner = np.searchsorted(known, edges_ms[1:-1], side="left")
     counts = np.diff(inner, prepend=0, append=len(known))
     return Distribution(len(known), percent, value_ms, edges_ms.tolist(), counts.tolist())
@@ -55,7 +55,7 @@ def _percentile_curve(known: Floats) -> tuple[list[float], list[float]]:
         return [], []
     p = 1 - np.geomspace(1, 1 - highest, MAX_POINTS)
     ranks = np.unique(np.clip(np.ceil(p * n - 1e-9), 1, n).astype(np.int64))
-    # One point a rank: its own percentile is the highest p that has this rank.
+    # One point per rank: its own percentile is the highest p that has this rank.
     shares = np.minimum(ranks / n, highest)
     return np.round(shares * 100, 6).tolist(), np.round(known[ranks - 1], 3).tolist()
 

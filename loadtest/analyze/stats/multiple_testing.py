@@ -1,4 +1,4 @@
-"""Several questions asked of the same data at once."""
+"""Tests of several hypotheses on the same data."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ def holm_levels(p_values: Sequence[float], error_rate: float) -> list[float]:
 def rejected(p_values: Sequence[float], error_rate: float) -> list[int]:
     """Return the indices of the p-values that lie at or below the level at which Holm tests them."""
     levels = holm_levels(p_values, error_rate)
-    return [place for place, (p, level) in enumerate(zip(p_values, levels, strict=True)) if p <= level]
+    return [index for index, (p, level) in enumerate(zip(p_values, levels, strict=True)) if p <= level]

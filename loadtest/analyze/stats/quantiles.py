@@ -1,4 +1,4 @@
-"""Percentiles as they are: the nearest rank of every sample, with intervals that assume no distribution."""
+"""Exact percentiles: the nearest rank of all samples, with intervals that assume no distribution."""
 
 from __future__ import annotations
 

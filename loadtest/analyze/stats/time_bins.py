@@ -1,4 +1,4 @@
-"""The span of a run cut into bins of a round width: how many in each, how fast, which percentiles."""
+"""The span of a run in bins of a round width: counts, rates and percentiles of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MIN_IN_BIN = {500: 2, 950: 20, 990: 100}
 
 
 class BinnedPercentiles(msgspec.Struct, frozen=True):
-    """Percentiles per bin; null where the bin holds fewer than 2, 20 or 100 jobs for p50, p95 or p99.
+    """Percentiles per bin; null if the bin holds fewer than 2, 20 or 100 jobs for p50, p95 or p99.
 
     They describe the jobs of the bin; unlike the run's own percentiles they are not estimates with intervals.
     """
@@ -29,7 +29,7 @@ class BinnedPercentiles(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Bins:
-    """`count` bins of `width_s` seconds from `start_at`; what lies outside belongs to the first or the last.
+    """`count` bins of `width_s` seconds from `start_at`; events outside belong to the first or the last.
 
     The last one may be cut short by the end of the span, `span_s` after the start.
     """
@@ -80,11 +80,11 @@ class Bins:
         """Return nearest-rank percentiles of the values in each bin; NaNs are left out."""
         known = ~np.isnan(values)
         values, index = values[known], self.index(at[known])
-        # Small numbers are put in order by counting, and each bin is then looked at by itself.
+        # Small numbers are sorted by counting; then each bin is a slice.
         grouped = values[np.argsort(index.astype(np.min_scalar_type(self.count)), kind="stable")]
         parts = np.split(grouped, np.cumsum(np.bincount(index, minlength=self.count))[:-1])
         lines = [_in_bin(part) for part in parts]
-        p50, p95, p99 = ([line[place] for line in lines] for place in range(3))
+        p50, p95, p99 = ([line[index] for line in lines] for index in range(3))
         return BinnedPercentiles(p50=p50, p95=p95, p99=p99)
 
 
@@ -97,10 +97,12 @@ def _in_bin(values: Floats) -> list[float | None]:
     return [round(float(values[ranks[each] - 1]), 3) if each in ranks else None for each in _MIN_IN_BIN]
 
 
-def bins_over(start_at: float, span_s: float, most: int) -> Bins:
-    """Return at most `most` bins of the least round width, from one second, that cover the span."""
-    width_s = next((float(width) for width in _WIDTHS_S if span_s <= width * most), float(math.ceil(span_s / most)))
-    # A span that is a hair longer than whole bins, as clocks have it, gets no bin of its own for the hair.
+def bins_over(start_at: float, span_s: float, max_bins: int) -> Bins:
+    """Return at most `max_bins` bins of the least round width, from one second, that cover the span."""
+    width_s = next(
+        (float(width) for width in _WIDTHS_S if span_s <= width * max_bins), float(math.ceil(span_s / max_bins))
+    )
+    # A span slightly longer than whole bins, by the error of clocks, gets no further bin.
     return Bins(start_at, width_s, max(1, math.ceil(span_s / width_s - 0.01)), span_s)
 
 

@@ -1,4 +1,4 @@
-"""Does it rise or fall: the Mann–Kendall test, and by how much."""
+"""Whether a series rises or falls: the Mann–Kendall test, and the size of the change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a scenario, in the user's words: pydantic's findings, each with its path in the file."""
+"""The issues of a scenario: pydantic's findings in plain words, each with its path in the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from loadtest.units import quoted, seconds, seconds_text
 
 @dataclass(frozen=True)
 class Issue:
-    """A path in the file and what is wrong there."""
+    """A path in the file and the problem there."""
 
     path: Path
     text: str
@@ -58,7 +58,7 @@ def _issue(details: ErrorDetails, model: type[BaseModel], data: Any) -> Issue:
         return Issue(_present(data, whole), _unknown(str(whole[-1]), expected, []), "unknown")
     if kind == "missing":
         return Issue(_present(data, whole[:-1]), _missing(str(whole[-1]), owner), "missing")
-    return Issue(_present(data, whole), _in_words(details, owner, whole), "rule" if kind == "value_error" else "type")
+    return Issue(_present(data, whole), _message(details, owner, whole), "rule" if kind == "value_error" else "type")
 
 
 def _unknown(key: str, allowed: list[str], elsewhere: list[str]) -> str:
@@ -84,20 +84,20 @@ def _example(owner: type[BaseModel] | None, key: str) -> str | None:
     return None if examples[0] is None else str(examples[0]).replace("'", "")
 
 
-def _in_words(details: ErrorDetails, owner: type[BaseModel] | None, path: Path) -> str:
+def _message(details: ErrorDetails, owner: type[BaseModel] | None, path: Path) -> str:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])
     if kind == "too_short":
         return "this is empty; write at least one"
     if kind == "model_type" or kind == "dict_type":
-        return f"{quoted(value)} stands where a mapping is needed"
+        return f"{quoted(value)} is given, but a mapping is needed"
     if kind == "tuple_type":
-        return f'{quoted(value)} stands where a list is needed; begin each entry with "- "'
+        return f'{quoted(value)} is given, but a list is needed; begin each entry with "- "'
     if kind == "string_type":
-        return f"{quoted(value)} is not a text; put it in quotes"
+        return f"{quoted(value)} is not text; put it in quotes"
     if kind == "string_pattern_mismatch":
-        return f'{quoted(value)} cannot stand here; write it like "{_example(owner, str(path[-1]))}"'
+        return f'{quoted(value)} is not valid here; write it like "{_example(owner, str(path[-1]))}"'
     bounds = {"greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than",
               "less_than_equal": "at most"}  # fmt: skip
     if kind in bounds:
@@ -159,9 +159,9 @@ def _bare(kind: Any) -> Any:
     """Return a type without its annotations, and without None as the alternative."""
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
-    generators = [member for member in get_args(kind) if member is not NoneType]
-    if get_origin(kind) in (Union, UnionType) and len(generators) == 1:
-        return _bare(generators[0])
+    members = [member for member in get_args(kind) if member is not NoneType]
+    if get_origin(kind) in (Union, UnionType) and len(members) == 1:
+        return _bare(members[0])
     return kind
 
 

@@ -1,4 +1,4 @@
-"""What can be known to be impossible before the first request: rates over limits, targets without ceilings."""
+"""The feasibility of a scenario before the first request: rates over limits, targets without ceilings."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ MAX_STAGES = 1_000
 """More than a report can name; a sample holds its stage in 16 bits."""
 
 _TRIED = 3
-"""So many jobs' inputs are made beforehand, to see that they can be."""
+"""The number of inputs that are made as a test."""
 
 _POLLED_BY: dict[Op, tuple[str, ...]] = {Op.STATUS: ("run", "stream"), Op.STREAM: ("stream",)}
-"""Which flows need an operation at least once a job, beside the submission."""
+"""The flows that need an operation at least once per job, in addition to the submission."""
 
 
 def find_issues(scenario: Scenario) -> Iterator[Issue]:
@@ -58,7 +58,7 @@ def _of_target(scenario: Scenario) -> Iterator[Issue]:
     if not is_remote(target):
         return
     if target.url.startswith("http://"):
-        text = "the key would travel in clear to another machine; write https://"
+        text = "the key would go to another machine unencrypted; write https://"
         yield Issue(("target",), text)
     if scenario.ceilings.jobs is None:
         text = "a target that is not on this machine needs a ceiling on jobs; add ceilings: {jobs: 1000}"
@@ -117,7 +117,7 @@ def _of_search(scenario: Scenario, search: Search) -> Iterator[Issue]:
         yield Issue(("search",), 'a search needs an objective; add gates: ["delay p95 < 2s"]')
     for index, gate in enumerate(scenario.gates):
         if gate.metric.is_rate:
-            text = f'"{gate}" breaks at low rates, and a search looks for what breaks at high ones; drop it'
+            text = f'"{gate}" breaks at low rates, and a search looks for gates that break at high ones; drop it'
             yield Issue(("gates", index), text)
     peak = max(peak_rates(load))
     if peak > search.max_rate:

@@ -31,9 +31,9 @@ def read_json_lines(path: Path) -> list[Any]:
             try:
                 values.append(msgspec.json.decode(whole))
             except (msgspec.MsgspecError, RecursionError) as error:
-                raise ScenarioError(f"{path}:{line}: not JSON: {error}; write one value a line") from None
+                raise ScenarioError(f"{path}:{line}: not JSON: {error}; write one value per line") from None
     if not values:
-        raise ScenarioError(f"{path}: holds no inputs; write one JSON value a line")
+        raise ScenarioError(f"{path}: holds no inputs; write one JSON value per line")
     return values
 
 
@@ -74,7 +74,7 @@ def read_profile(path: Path) -> list[float]:
             raise ScenarioError(f'{path}:{line}: "{text}" is not a rate; write a plain number, like "12.5"')
         rates.append(rate)
     if len(rates) > _MAX_PARTS:
-        raise ScenarioError(f"{path}: {len(rates)} parts of a day; give at most {_MAX_PARTS}, one a minute")
+        raise ScenarioError(f"{path}: {len(rates)} parts of a day; give at most {_MAX_PARTS}, one per minute")
     return rates
 
 
@@ -99,7 +99,7 @@ def _lines(path: Path, what: str = "times") -> Iterator[tuple[int, str]]:
             empty = False
             yield line, text
     if empty:
-        raise ScenarioError(f"{path}: holds no {what}; write one a line")
+        raise ScenarioError(f"{path}: holds no {what}; write one per line")
 
 
 def read_text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""A scenario's file → Scenario: read, overridden, validated; every fault is one line that names its place."""
+"""The loading of a scenario's file: read, overridden, validated; every error is one line that names its place."""
 
 from __future__ import annotations
 

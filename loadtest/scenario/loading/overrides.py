@@ -12,7 +12,7 @@ from loadtest.units import quoted
 
 @dataclass(frozen=True)
 class Override:
-    """A value and its place; `label` is how the user wrote it, for messages."""
+    """A value and its path; `label` is how the user wrote it, for messages."""
 
     label: str
     path: Path
@@ -37,15 +37,17 @@ def apply_override(data: Any, override: Override, depth: int = 0) -> Any:
     """
     if depth == len(override.path):
         return override.value
-    part, place = override.path[depth], format_path(override.path[:depth]) or "the scenario"
+    part, parent = override.path[depth], format_path(override.path[:depth]) or "the scenario"
     if data is None:
         data = {}
     if isinstance(data, list):
         if not isinstance(part, int) or part >= len(data):
-            raise ScenarioError(f'{override.label}: {place} is a list of {len(data)}; "{part}" is not an index in it')
+            raise ScenarioError(
+                f'{override.label}: {parent} is a list of {len(data)}; "{part}" is not an index in it'
+            )
         return [*data[:part], apply_override(data[part], override, depth + 1), *data[part + 1 :]]
     if not isinstance(data, dict):
-        raise ScenarioError(f"{override.label}: {place} is {quoted(data)}, which has no parts; set {place} itself")
+        raise ScenarioError(f"{override.label}: {parent} is {quoted(data)}, which has no keys; set {parent} itself")
     key = str(part)
     return {**data, key: apply_override(data.get(key), override, depth + 1)}
 

@@ -1,4 +1,4 @@
-"""YAML text → plain values, and the line that each of them stands on."""
+"""YAML documents: plain values, and the line of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from loadtest.errors import ScenarioError
 from loadtest.units import quoted
 
 Path = tuple[str | int, ...]
-"""Where a value stands: keys of mappings and indices of lists, from the outside in."""
+"""The path of a value: keys of mappings and indices of lists, from the outside in."""
 
 
 class RenamedKey(NamedTuple):
@@ -70,7 +70,7 @@ def parse_yaml(text: str, name: str) -> Document:
     try:
         node = yaml.compose(text)
         if node is None:
-            raise ScenarioError(f"{name}: the file is empty; docs/reference/scenario.md says what it may hold")
+            raise ScenarioError(f"{name}: the file is empty; docs/reference/scenario.md lists its keys")
         for line, error in _unsupported_nodes(yaml, node, set(), ()):
             raise ScenarioError(f"{name}:{line}: {error}")
         return Document(yaml.constructor.construct_document(node), node)
@@ -78,12 +78,12 @@ def parse_yaml(text: str, name: str) -> Document:
         raise ScenarioError(f"{name}: nested too deeply to be read") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise ScenarioError(f"{name}:{mark.line + 1}: {_in_words(error)}") from None
+        raise ScenarioError(f"{name}:{mark.line + 1}: {_message(error)}") from None
     except YAMLError as error:
         raise ScenarioError(f"{name}: {' '.join(str(error).split())}") from None
 
 
-def _in_words(error: MarkedYAMLError) -> str:
+def _message(error: MarkedYAMLError) -> str:
     problem = " ".join(str(error.problem).split())
     if problem.startswith("found duplicate key"):
         key = problem.split('"')[1]
@@ -133,13 +133,13 @@ def _unsupported_nodes(yaml: YAML, node: Node, seen: set[int], within: tuple[int
     seen.add(id(node))
     if node.tag not in _PLAIN:
         kind = str(node.tag).rpartition(":")[2].lstrip("!")
-        yield line, f"{_shown(node)} reads as a {kind}, which has no place here; put it in quotes for a text"
+        yield line, f"{_shown(node)} reads as a {kind}, which is not allowed here; put it in quotes for text"
     elif isinstance(node, ScalarNode):
         yield from ((line, error) for error in _foreign_scalar(yaml, node))
     elif isinstance(node, MappingNode):
         for key, value in node.value:
             if not (isinstance(key, ScalarNode) and str(key.tag).endswith((":str", ":merge"))):
-                yield key.start_mark.line + 1, f"the key {_shown(key)} is not a text; put it in quotes"
+                yield key.start_mark.line + 1, f"the key {_shown(key)} is not text; put it in quotes"
             yield from _unsupported_nodes(yaml, value, seen, (*within, id(node)))
     elif isinstance(node, SequenceNode):
         for item in node.value:
@@ -151,14 +151,14 @@ def _foreign_scalar(yaml: YAML, node: ScalarNode) -> Iterator[str]:
         value = yaml.constructor.construct_object(node)
     except (ValueError, LookupError):
         kind = str(node.tag).rpartition(":")[2]
-        yield f"{_shown(node)} cannot be read as {kind}; put it in quotes for a text"
+        yield f"{_shown(node)} cannot be read as {kind}; put it in quotes for text"
         return
     if isinstance(value, float) and not isfinite(value):
-        yield f"{_shown(node)} is not a finite number; put it in quotes for a text"
+        yield f"{_shown(node)} is not a finite number; put it in quotes for text"
     if isinstance(value, int) and abs(value) >= _LARGEST:
-        yield f"{_shown(node)} is too large a number; put it in quotes for a text"
+        yield f"{_shown(node)} is too large a number; put it in quotes for text"
     if isinstance(value, str) and _SURROGATE.search(value):
-        yield "half of a surrogate pair is no character; write the character itself"
+        yield "half of a surrogate pair is not a character; write the character itself"
 
 
 def _shown(node: Node) -> str:

@@ -44,7 +44,7 @@ def run(asked: Scenario | None = None, **changes: Any) -> RunRecord:
 
 
 def job(seq: int, at: float, **changes: Any) -> dict[str, Any]:
-    """A completed job: sent 10 ms late, accepted 5 ms on; 100 ms delay, 200 ms execution, 50 ms overhead."""
+    """Return a completed job: sent 10 ms late, accepted 5 ms on; 100 ms delay, 200 ms execution, 50 ms overhead."""
     return {
         "seq": seq,
         "process": 0,

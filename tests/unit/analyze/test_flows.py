@@ -44,7 +44,7 @@ def test_without_unfinished_jobs_nothing_is_left_open() -> None:
     assert (seen.censored.jobs, seen.censored.end_to_end_ms_bounds) == (0, {})
 
 
-def test_a_job_was_followed_until_patience_or_the_run_was_over() -> None:
+def test_a_job_is_followed_until_its_timeout_or_the_end_of_the_run() -> None:
     unfinished = {"outcome": "censored", "finished_at": None}
     rows = [job(seq, 0.0, **unfinished) for seq in range(80)]
     ends = {None: 15_000, "4s": 4000, "60s": 15_000}

@@ -1,4 +1,4 @@
-"""Results are built from a run directory, or one line says what is damaged about it."""
+"""Results are built from a run directory, or one line names what is damaged."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_same_directory_gives_the_same_summary_again(recorded: RunDirectory)
 
 
 def gated(folder: Path, *gates: str) -> RunDirectory:
-    """A run of ten jobs whose scenario has these gates."""
+    """Return a run of ten jobs whose scenario has these gates."""
     directory = RunDirectory(folder)
     directory.write_run(run(scenario(gates=gates)))
     pq.write_table(ten_jobs(), folder / "samples.parquet")

@@ -1,4 +1,4 @@
-"""Runs are compared only where they are of one kind; what is compared is laid out run by run."""
+"""Only comparable runs are compared, in the metrics that all of them have."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def refusal(baseline: RunRecord, candidate: RunRecord) -> str:
     return str(refused.value)
 
 
-def test_runs_of_one_kind_are_compared() -> None:
+def test_runs_of_one_scenario_are_compared() -> None:
     require_comparable("v1", of(), of())
     require_comparable("v1", of(gates=["errors < 1 %"], question="Why?"), of(target="http://127.0.0.1:1/v2/x"))
     require_comparable("v1", of(), of(endpoint={"service": "1s"}))
@@ -55,7 +55,7 @@ def test_another_seed_is_refused_with_both_seeds() -> None:
 @pytest.mark.parametrize(
     ("ending", "said"), [(Ending.ABORTED, "was aborted"), (Ending.INTERRUPTED, "was interrupted"), (None, "no end")]
 )
-def test_a_baseline_that_did_not_come_to_its_end_is_refused(ending: Ending | None, said: str) -> None:
+def test_an_incomplete_baseline_is_refused(ending: Ending | None, said: str) -> None:
     assert said in refusal(run(ending=ending), run())
 
 
@@ -65,7 +65,7 @@ def one_run(**quantities: float) -> ComparableRun:
     )
 
 
-def test_what_all_runs_have_is_compared() -> None:
+def test_metrics_that_all_runs_have_are_compared() -> None:
     whole = one_run(END_TO_END=5.0, DELAY=1.0, EXECUTION=3.0, FIRST_CHUNK=np.nan)
     partly = one_run(END_TO_END=5.0, EXECUTION=3.0)
     assert [each.name for each in metrics_of([whole], whole)] == [

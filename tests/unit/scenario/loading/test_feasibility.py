@@ -1,4 +1,4 @@
-"""What can never be sent is refused before the first request, with both numbers and the mend."""
+"""An infeasible scenario is refused before the first request, with both numbers and a remedy."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_mean_rate_may_be_the_limit_itself_but_no_more(arrivals: Any) -> Non
 
 
 @pytest.mark.parametrize("rate", ["1/s to 150/s", "150/s to 1/s"])
-def test_a_ramp_counts_where_it_is_highest(rate: str) -> None:
+def test_a_ramp_counts_by_its_highest_rate(rate: str) -> None:
     assert "offers 150/s to /run" in refusal(scenario(rate))
 
 
@@ -61,12 +61,12 @@ def test_runsync_has_its_own_limit() -> None:
     )
 
 
-def test_a_limit_that_the_scenario_sets_is_the_one_that_counts() -> None:
+def test_a_limit_set_by_the_scenario_overrides_the_documented_one() -> None:
     assert found(scenario("150/s", limits={"run": "2000 per 10 s"})) == []
     assert "the limit is 10 per 1 s (10/s)" in refusal(scenario("20/s", limits={"run": "10 per 1 s"}))
 
 
-def test_jobs_that_could_never_all_be_asked_for_are_refused() -> None:
+def test_jobs_that_could_never_all_be_polled_are_refused() -> None:
     text = refusal(scenario("300/s", limits={"run": "9000 per 10 s"}))
     assert '300 jobs/s of "run" each need at least one /status, the limit is 2000 per 10 s (200/s)' in text
 
