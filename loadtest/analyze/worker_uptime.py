@@ -1,4 +1,4 @@
-"""How long workers were up, by `/health`: no job reports the time that is billed."""
+"""How long workers were up, by `/health`: no job reports the billed time."""
 
 from __future__ import annotations
 

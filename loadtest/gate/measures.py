@@ -85,7 +85,7 @@ class Times:
 def times(metric: Metric, inputs: GateInputs, in_order: bool = False) -> Times:
     """Return a time of the selected jobs, on request in the order of their intended start.
 
-    It includes jobs that completed and, with an unknown time, jobs that were unfinished at the end; send lag includes
+    It includes jobs that completed and, with an unknown time, jobs unfinished at the end; send lag includes
     every job that was sent. Failed jobs count only for the gate on errors.
     """
     jobs, spec = inputs.jobs, metric.spec

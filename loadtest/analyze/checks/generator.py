@@ -108,7 +108,7 @@ def rate_achieved(inputs: CheckInputs) -> Check:
 
 
 def sent_on_time(inputs: CheckInputs) -> Check:
-    """Check that send lag is small compared with the times that are measured.
+    """Check that send lag is small compared with the measured times.
 
     It judges the highest of p50, p90, p95 and p99 that the number of sends supports.
     """
@@ -136,7 +136,7 @@ def cpu_headroom(inputs: CheckInputs) -> Check:
 
 
 def clocks_agree(inputs: CheckInputs) -> Check:
-    """Check that the processes' clocks are known precisely compared with the times that are measured."""
+    """Check that the processes' clocks are known precisely compared with the measured times."""
     limit = inputs.tolerance_ms(inputs.limits.clock)
     known = [each.clock_error_s for each in inputs.run.processes if each.clock_error_s is not None]
     if not known:

@@ -77,7 +77,7 @@ def concurrency_cap_reached(scenario: Scenario, jobs: JobColumns) -> str:
 
 
 def _max_concurrent(jobs: JobColumns, job_timeout_s: float) -> int:
-    """Return the most jobs that were unfinished at any time; a job without an end was until its timeout."""
+    """Return the most jobs unfinished at any time; a job without an end counts until its timeout."""
     sent = jobs.where(jobs.sent)
     if not len(sent):
         return 0
