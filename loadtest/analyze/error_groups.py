@@ -1,4 +1,4 @@
-"""What went wrong, grouped by what was said."""
+"""Errors of jobs, grouped by outcome, status and text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from loadtest.record.sample import SAMPLES, Outcome
 
 MAX_GROUPS = 20
 _KEYS = ["outcome", "http_status", "error"]
-_SAID = pa.schema([SAMPLES.field(name) for name in (*_KEYS, "seq", "job_id")])
+_SCHEMA = pa.schema([SAMPLES.field(name) for name in (*_KEYS, "seq", "job_id")])
 
 
 class ErrorGroup(msgspec.Struct, frozen=True):
-    """Jobs that ended alike and said the same, and one of them to look at."""
+    """Jobs with the same outcome, status and error text, and one of them as an example."""
 
     outcome: str
     http_status: int | None
@@ -27,20 +27,20 @@ class ErrorGroup(msgspec.Struct, frozen=True):
 
 
 def error_counts(samples: pa.Table) -> pa.Table:
-    """Every way in which jobs of some rows did not complete: how many, and the first of them."""
+    """Count the jobs of some rows that did not complete by outcome, status and error, with the first of each."""
     failed = samples.select([*_KEYS, "seq", "job_id"])
-    failed = failed.filter(pc.not_equal(failed.column("outcome"), Outcome.COMPLETED.value)).cast(_SAID)
-    text = [("seq", "count"), ("seq", "first"), ("job_id", "first")]
-    counts: pa.Table = failed.group_by(_KEYS, use_threads=False).aggregate(text)
+    failed = failed.filter(pc.not_equal(failed.column("outcome"), Outcome.COMPLETED.value)).cast(_SCHEMA)
+    aggregates = [("seq", "count"), ("seq", "first"), ("job_id", "first")]
+    counts: pa.Table = failed.group_by(_KEYS, use_threads=False).aggregate(aggregates)
     return counts
 
 
 def error_groups(counts: Sequence[pa.Table]) -> list[ErrorGroup]:
-    """The commonest ways in which jobs did not complete, at most 20, the commonest first; from all rows' counts."""
+    """Return the most frequent errors, at most 20, the most frequent first, from the counts of all rows."""
     if not counts:
         return []
-    text = [("seq_count", "sum"), ("seq_first", "first"), ("job_id_first", "first")]
-    groups = pa.concat_tables(counts).group_by(_KEYS, use_threads=False).aggregate(text)
+    aggregates = [("seq_count", "sum"), ("seq_first", "first"), ("job_id_first", "first")]
+    groups = pa.concat_tables(counts).group_by(_KEYS, use_threads=False).aggregate(aggregates)
     groups = groups.rename_columns(
         [name.rpartition("_")[0] if name not in _KEYS else name for name in groups.column_names]
     )

@@ -1,4 +1,4 @@
-"""The rows of a run, read once for all who look at them, a piece at a time: text is never held for all jobs."""
+"""The rows of a run's samples, read once, a piece at a time: text is never held for all jobs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ COLUMNS = (
     "seq", "process", "flow", "job_id", "worker_id", "outcome", "http_status", "error", "intended_at", "sent_at",
     "accepted_at", "first_chunk_at", "finished_at", "delay_ms", "execution_ms", "polls",
 )  # fmt: skip
-"""The columns of `samples.parquet` that are looked at."""
+"""The columns of `samples.parquet` that the analysis reads."""
 
 
 @dataclass(frozen=True)
 class JobTable:
-    """A run's jobs as numbers, the names of its workers by their numbers, and what its faults said."""
+    """A run's jobs as numbers, the names of its workers by their numbers, and its errors in groups."""
 
     jobs: JobColumns
     worker_names: list[str]
@@ -31,17 +31,12 @@ class JobTable:
 
     @cached_property
     def starts(self) -> StartClassification:
-        """In what state each job met its worker; told once, since it takes all jobs in order."""
+        """Return each job's kind of start; found once, since it takes all jobs in order."""
         return start_kinds(self.jobs)
 
 
-def job_table(samples: pa.Table | JobTable) -> JobTable:
-    """The digest of a table in the schema of `samples.parquet`; one that is there already is not made anew."""
-    return samples if isinstance(samples, JobTable) else read_job_table([samples], len(samples))
-
-
 def read_job_table(pieces: Iterable[pa.Table], rows: int) -> JobTable:
-    """The digest of so many rows that come a piece at a time, each with at least COLUMNS."""
+    """Return the jobs of `rows` rows that arrive a piece at a time, each piece with at least COLUMNS."""
     none = jobs_of(SAMPLES.empty_table())
     whole = {field.name: np.empty(rows, getattr(none, field.name).dtype) for field in fields(JobColumns)}
     numbers: dict[str, int] = {}
@@ -51,7 +46,7 @@ def read_job_table(pieces: Iterable[pa.Table], rows: int) -> JobTable:
         part, upto = jobs_of(piece), done + len(piece)
         for name, column in whole.items():
             column[done:upto] = getattr(part, name)
-        # A piece numbers its workers for itself; the last number stands for none.
+        # Each piece numbers its workers from 0; the last number stands for none.
         own = [numbers.setdefault(name, len(numbers)) for name in worker_names(piece)]
         whole["worker"][done:upto] = np.array([*own, -1], np.int32)[part.worker]
         counts.append(error_counts(piece))

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from loadtest.arrays import Floats, Mask
 from loadtest.record.run import Ending, RunRecord
 from loadtest.record.sample import Outcome
-from loadtest.scenario.flows import FlowName
+from loadtest.scenario.flows import FLOWS
 
-FLOWS: tuple[str, ...] = get_args(FlowName)
 OUTCOMES: tuple[str, ...] = tuple(Outcome)
-
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class JobColumns:
     """Columns of `samples.parquet`: times in epoch seconds, NaN for null; flow and outcome as indices, or −1.
 
-    `worker` numbers the workers that the samples name, in no order that means anything; −1 for none.
+    `worker` numbers the workers that the samples name, in arbitrary order; −1 for none.
     """
 
     seq: NDArray[np.int64]
@@ -47,111 +43,111 @@ class JobColumns:
         return len(self.seq)
 
     def where(self, mask: Mask) -> JobColumns:
-        """Those jobs for which the mask is true; no copy where that is all of them."""
+        """Return the jobs for which the mask is true; no copy if that is all of them."""
         return self if mask.all() else self.take(np.flatnonzero(mask))
 
     def of_flow(self, flow: str) -> Mask:
-        """Which jobs are of this flow."""
+        """Return a mask of the jobs of this flow."""
         mask: Mask = self.flow == FLOWS.index(flow)
         return mask
 
     def take(self, indices: NDArray[np.int64]) -> JobColumns:
-        """The jobs at these places, in this order."""
+        """Return the jobs at these indices, in this order."""
         return JobColumns(**{field.name: getattr(self, field.name)[indices] for field in fields(self)})
 
     def ended(self, outcome: Outcome) -> Mask:
-        """Which jobs ended so."""
+        """Return a mask of the jobs with this outcome."""
         mask: Mask = self.outcome == OUTCOMES.index(outcome)
         return mask
 
     @property
     def completed(self) -> Mask:
-        """Which jobs completed."""
+        """Return a mask of the jobs that completed."""
         return self.ended(Outcome.COMPLETED)
 
     @property
     def sent(self) -> Mask:
-        """Which jobs were sent."""
+        """Return a mask of the jobs that were sent."""
         return ~np.isnan(self.sent_at)
 
     @property
     def send_lag_ms(self) -> Floats:
-        """From the intended start to the send."""
+        """Return the times from the intended start to the send."""
         return _ms(self.sent_at - self.intended_at)
 
     @property
     def response_ms(self) -> Floats:
-        """From the send to the end as the client saw it."""
+        """Return the times from the send to the end as the client saw it."""
         return _ms(self.finished_at - self.sent_at)
 
     @property
     def end_to_end_ms(self) -> Floats:
-        """From the intended start to the end as the client saw it."""
+        """Return the times from the intended start to the end as the client saw it."""
         return _ms(self.finished_at - self.intended_at)
 
     @property
     def submit_ms(self) -> Floats:
-        """From the send until the job's id was known."""
+        """Return the times from the send until the job's id was known."""
         return _ms(self.accepted_at - self.sent_at)
 
     @property
     def first_chunk_ms(self) -> Floats:
-        """From the intended start to the first chunk."""
+        """Return the times from the intended start to the first chunk."""
         return _ms(self.first_chunk_at - self.intended_at)
 
     @property
     def overhead_ms(self) -> Floats:
-        """What of the response time was neither delay nor execution: transport and polling."""
+        """Return the response times less delay and execution: transport and polling."""
         return self.response_ms - self.delay_ms - self.execution_ms
 
     @property
     def lag_ms(self) -> Floats:
-        """From a job's end on the server until the client saw it: how late a poll came, or a notification.
+        """Return the times from a job's end on the server until the client saw it, by a poll or a notification.
 
-        The server's times count from the moment it took the submission in. That is not told; it is taken to lie in
-        the middle between the send and the acceptance, and may be off by half of what lies between them.
+        The server's times count from the moment it accepted the submission. No response reports that moment; it is
+        assumed to lie halfway between the send and the acceptance, and may be off by half the time between them.
         """
         return _ms(self.finished_at - (self.sent_at + self.accepted_at) / 2) - self.delay_ms - self.execution_ms
 
 
 def _ms(seconds: Floats) -> Floats:
-    """The same in milliseconds, in place: of millions of jobs every copy counts."""
+    """Return the times in milliseconds, converted in place: of millions of jobs every copy counts."""
     seconds *= 1000
     return seconds
 
 
 def floats(table: pa.Table, name: str) -> Floats:
-    """A column of numbers, NaN for null."""
+    """Return a column of numbers, NaN for null."""
     values: Floats = pc.cast(table.column(name), pa.float64()).to_numpy()
     return values
 
 
 def integers(table: pa.Table, name: str) -> NDArray[np.int64]:
-    """A column of whole numbers, 0 for null."""
+    """Return a column of whole numbers, 0 for null."""
     values: NDArray[np.int64] = pc.fill_null(pc.cast(table.column(name), pa.int64()), 0).to_numpy()
     return values
 
 
-def _indices(table: pa.Table, name: str, words: tuple[str, ...]) -> NDArray[np.int8]:
-    found = pc.index_in(pc.cast(table.column(name), pa.string()), value_set=pa.array(words, pa.string()))
+def _indices(table: pa.Table, name: str, values: tuple[str, ...]) -> NDArray[np.int8]:
+    found = pc.index_in(pc.cast(table.column(name), pa.string()), value_set=pa.array(values, pa.string()))
     return np.asarray(pc.fill_null(pc.cast(found, pa.int8()), -1).to_numpy(), dtype=np.int8)
 
 
 def worker_names(samples: pa.Table) -> list[str]:
-    """The workers' names in the order of their numbers in `Jobs.worker`."""
+    """Return the workers' names in the order of their numbers in `JobColumns.worker`."""
     names: list[str] = _encoded_workers(samples).dictionary.to_pylist()
     return names
 
 
 def _encoded_workers(samples: pa.Table) -> pa.DictionaryArray:
     encoded = pc.dictionary_encode(samples.column("worker_id")).combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):  # what combining an empty column gives
+    if isinstance(encoded, pa.ChunkedArray):  # the result of combining an empty column
         return pa.array([], pa.string()).dictionary_encode()
     return encoded
 
 
 def jobs_of(samples: pa.Table) -> JobColumns:
-    """The columns that the analysis reads, of a table in the schema of `samples.parquet`."""
+    """Return the columns that the analysis reads, of a table in the schema of `samples.parquet`."""
     times = ("intended_at", "sent_at", "accepted_at", "first_chunk_at", "finished_at")
     numbers = ("delay_ms", "execution_ms", "polls")
     return JobColumns(
@@ -167,35 +163,41 @@ def jobs_of(samples: pa.Table) -> JobColumns:
 
 @dataclass(frozen=True)
 class LoadWindow:
-    """From the load's first moment to its last, without the drain, in epoch seconds; rates are counted over it."""
+    """A span of epoch seconds: the load from its start to its end, without the drain, or a part of it."""
 
     start_at: float
     end_at: float
 
     @property
     def duration_s(self) -> float:
-        """How long the load went on."""
+        """Return the length of the span."""
         return self.end_at - self.start_at
 
     def contains(self, at: Floats) -> Mask:
-        """Which of these moments lie in the window."""
+        """Return a mask of the moments that lie in the window."""
         mask: Mask = (at >= self.start_at) & (at <= self.end_at)
         return mask
 
     def count(self, at: Floats) -> int:
-        """How many of these moments lie in the window."""
+        """Return the number of moments that lie in the window."""
         return int(np.count_nonzero(self.contains(at)))
 
     def per_second(self, count: float) -> float:
-        """A count as a rate over the window; 0 over no time."""
+        """Return a count as a rate over the window; 0 if it has no length."""
         return count / self.duration_s if self.duration_s > 0 else 0.0
 
 
-def load_window(run: RunRecord, jobs: JobColumns) -> LoadWindow:
-    """When load was offered: until the load's end or the run's, whichever came first.
+def last_event_at(jobs: JobColumns, default: float) -> float:
+    """Return the latest time in the samples, in epoch seconds; the default if there is none."""
+    known = (times[~np.isnan(times)] for times in (jobs.intended_at, jobs.sent_at, jobs.finished_at))
+    return max((float(times.max()) for times in known if len(times)), default=default)
 
-    Where the run's record lacks a time because its process died, the samples tell the rest: the last thing
-    they saw, though no later than the stages would have lasted. Load that never started lasted no time.
+
+def load_window(run: RunRecord, jobs: JobColumns) -> LoadWindow:
+    """Return when load was offered: until the load's end or the run's, whichever came first.
+
+    If the record lacks a time because its process died, the samples give it: their last event, though no later than
+    the stages would have lasted. Load that never started has no length.
     """
     start_at = run.load_started_at
     if start_at is None:
@@ -204,18 +206,17 @@ def load_window(run: RunRecord, jobs: JobColumns) -> LoadWindow:
         start_at = float(np.nanmin(jobs.intended_at))
     ends = [at for at in (run.load_ended_at, run.ended_at) if at is not None]
     if not ends:
-        seen = np.concatenate([jobs.intended_at, jobs.sent_at, jobs.finished_at])
-        ends = [float(np.nanmax(seen))] if len(jobs) else [start_at]
+        ends = [last_event_at(jobs, default=start_at)]
         if run.stages:
             ends.append(start_at + sum(stage.duration_s for stage in run.stages))
     return LoadWindow(start_at, max(start_at, min(ends)))
 
 
 def offered_by_second(run: RunRecord, window: LoadWindow) -> Floats:
-    """Arrivals of all flows due in each second of the load; empty for a closed load, which offers nothing by itself.
+    """Return the arrivals of all flows due in each second of the load; empty for a closed load.
 
-    A complete run offered all it planned. One that was cut short offered its whole seconds, and of its last one
-    the share that had passed.
+    A complete run offered all it planned. A run that was cut short offered its whole seconds, and of its last
+    second the share that had passed.
     """
     total = np.zeros(max((len(counts) for counts in run.offered.values()), default=0))
     for counts in run.offered.values():

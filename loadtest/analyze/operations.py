@@ -1,4 +1,4 @@
-"""What was asked of each operation, beside what the scenario allowed."""
+"""The requests of each operation, and its limit."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from loadtest.analyze.jobs import Floats, Mask, floats
+from loadtest.analyze.jobs import floats
 from loadtest.analyze.stats.time_bins import Bins, rounded
 from loadtest.analyze.summary import OperationSummary
+from loadtest.arrays import Floats, Mask
 from loadtest.protocol.operations import TOO_MANY_REQUESTS, Limit, Op
 from loadtest.scenario.model import Scenario
 
@@ -20,11 +21,11 @@ from loadtest.scenario.model import Scenario
 def operation_summaries(
     requests: pa.Table, scenario: Scenario, peak_requests: Mapping[str, int], completed: int = 0
 ) -> dict[str, OperationSummary]:
-    """Each operation's figures, from rows in the schema of `requests.parquet`.
+    """Return each operation's figures, from rows in the schema of `requests.parquet`.
 
-    Where several processes sent, `fullest` holds the fullest 10 seconds of all of them together. Where it does
-    not, what each process counted is summed: for one the count itself, for several an upper bound.
-    `completed` are the jobs of the run that did, over which requests are set.
+    `peak_requests` holds the fullest 10 seconds over all processes together. Without it, the counts of the processes
+    are summed: exact for one process, an upper bound for several. `completed` is the number of completed jobs of the
+    run.
     """
     operations = sorted(pc.unique(requests.column("operation")).to_pylist())
     rows = {name: requests.filter(pc.equal(requests.column("operation"), name)) for name in operations}
@@ -51,7 +52,7 @@ def _total(column: pa.ChunkedArray) -> int:
 
 
 def allowed_in_10_s(limit: Limit) -> int:
-    """The most requests that 10 seconds can hold, wherever they start, without any `per_s` holding too many."""
+    """Return the most requests that any 10 seconds can hold if no `per_s` seconds hold more than the limit."""
     return limit.requests * ceil(10 / limit.per_s)
 
 
@@ -62,7 +63,7 @@ _SPAN_S = 10
 class RequestsOverTime:
     """By operation, then by bin.
 
-    `limit_use` leaves out operations without a limit, `throttled` those that met no 429.
+    `limit_use` leaves out operations without a limit, `throttled` those without a 429.
     """
 
     requests: dict[str, list[float]]
@@ -71,10 +72,10 @@ class RequestsOverTime:
 
 
 def requests_over_time(rows: pa.Table, bins: Bins, scenario: Scenario) -> RequestsOverTime:
-    """Requests and 429s per second, and the fullest 10 seconds that end in each bin as a share of what is allowed.
+    """Return requests and 429s per second, and the fullest 10 seconds that end in each bin as a share of the limit.
 
-    Rows are in the schema of `requests.parquet`: counts by the whole second of the answer. The fullest 10 seconds
-    by the moment of the send, wherever they start, are those of `OperationSummary.most_in_10_s`.
+    Rows are in the schema of `requests.parquet`: counts by the whole second of the response. The fullest 10 seconds
+    by the time of the send, wherever they start, are those of `OperationSummary.most_in_10_s`.
     """
     operations = rows.column("operation").to_numpy()
     second, answered = floats(rows, "second"), floats(rows, "requests")
@@ -97,18 +98,18 @@ def requests_over_time(rows: pa.Table, bins: Bins, scenario: Scenario) -> Reques
 
 
 def _per_second(bins: Bins, second: Floats, answered: Floats) -> list[float]:
-    """They are known by whole seconds of the epoch, which one bin's end may divide."""
+    """Return rates per bin; requests are known by whole seconds of the epoch, which the end of a bin may divide."""
     before = bins.start_at % 1
     at = np.concatenate([second + before / 2, second + (1 + before) / 2])
     return bins.per_second(at, np.concatenate([answered * before, answered * (1 - before)]))
 
 
 def _most_in_10_s(bins: Bins, second: Floats, answered: Floats) -> Floats:
-    """For each bin the most in any 10 whole seconds of which the last one lies in it."""
+    """Return for each bin the most requests in any 10 whole seconds that end in it."""
     first = int(bins.start_at // 1)
     count = int(np.ceil(bins.start_at + bins.count * bins.width_s)) - first
-    place = np.clip(second - first, 0, count - 1).astype(np.int64)
-    sums = np.concatenate([np.zeros(_SPAN_S), np.cumsum(np.bincount(place, answered, count))])
+    index = np.clip(second - first, 0, count - 1).astype(np.int64)
+    sums = np.concatenate([np.zeros(_SPAN_S), np.cumsum(np.bincount(index, answered, count))])
     trailing = sums[_SPAN_S:] - sums[:-_SPAN_S]
     most: Floats = np.zeros(bins.count)
     middle_at: Floats = np.arange(count, dtype=np.float64) + (first + 0.5)

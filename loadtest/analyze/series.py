@@ -1,4 +1,4 @@
-"""What the charts draw: a run over its time, and how its times are distributed.
+"""The data of the charts: a run over its time, and how its times are distributed.
 
 Times are seconds from the start of the load, rates per second, all else milliseconds.
 """
@@ -10,36 +10,29 @@ import numpy as np
 import pyarrow as pa
 
 from loadtest.analyze.error_groups import ErrorGroup
-from loadtest.analyze.job_table import JobTable, job_table
-from loadtest.analyze.jobs import (
-    FLOWS,
-    OUTCOMES,
-    Floats,
-    JobColumns,
-    LoadWindow,
-    floats,
-    load_window,
-    offered_by_second,
-)
+from loadtest.analyze.job_table import JobTable
+from loadtest.analyze.jobs import OUTCOMES, JobColumns, LoadWindow, floats, offered_by_second
 from loadtest.analyze.operations import requests_over_time
+from loadtest.analyze.run_data import RunData
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN
 from loadtest.analyze.stats.histograms import Distribution, distribution, histogram_edges_ms
 from loadtest.analyze.stats.time_bins import BinnedPercentiles, Bins, bins_over, rounded
+from loadtest.arrays import Floats
 from loadtest.record.run import RunRecord
 from loadtest.record.sample import Outcome
-from loadtest.scenario.model import Scenario
+from loadtest.scenario.flows import FLOWS
 
 MAX_BINS = 100
 MAX_POINTS = 700
-MAX_ASKINGS = 300
+MAX_PROBES = 300
 
 
 class Rates(msgspec.Struct, frozen=True):
     """Per bin: jobs offered (by intended start), sent, completed and otherwise ended, per second of the bin.
 
-    `in_flight` are the jobs sent and not ended at the bin's end. `offered` is empty for a closed load. `requests`
-    are those of each operation, polls included, by their answer, `throttled` those of them that were answered 429
-    (operations that met one); `limit_use` is the fullest 10 seconds that end in the bin over what the limit allows.
+    `in_flight` counts the jobs sent and not ended at the bin's end. `offered` is empty for a closed load. `requests`
+    counts each operation's requests, polls included, by the time of their response, `throttled` those with response
+    429 (only operations with one); `limit_use` is the fullest 10 seconds that end in the bin over the limit.
     """
 
     bin_s: float
@@ -67,7 +60,7 @@ class Latencies(msgspec.Struct, frozen=True):
 
 
 class Points(msgspec.Struct, frozen=True):
-    """Some single completed jobs, evenly picked, at their intended start."""
+    """A sample of completed jobs, evenly picked, at their intended start."""
 
     at_s: list[float]
     delay_ms: list[float]
@@ -76,7 +69,7 @@ class Points(msgspec.Struct, frozen=True):
 
 
 class HealthSeries(msgspec.Struct, frozen=True):
-    """What `/health` said: jobs in the queue and in progress, workers by state."""
+    """The health probes: jobs in the queue and in progress, workers by state."""
 
     at_s: list[float]
     in_queue: list[int]
@@ -87,14 +80,14 @@ class HealthSeries(msgspec.Struct, frozen=True):
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """Where a stage of the load begins."""
+    """A stage of the load and its start."""
 
     name: str
     start_s: float
 
 
 class StartSeries(msgspec.Struct, frozen=True):
-    """Per bin of the intended start: completed jobs whose worker was up, came back from a stop, or began."""
+    """Completed jobs with a warm, revived or cold worker, per bin of the intended start."""
 
     bin_s: float
     at_s: list[float]
@@ -117,18 +110,16 @@ class Series(msgspec.Struct, frozen=True):
     distributions: dict[str, dict[str, Distribution]]
     """By quantity (delay_ms, execution_ms, end_to_end_ms), then by flow; completed jobs."""
     outcomes: dict[str, dict[str, int]]
-    """Jobs by flow, then by outcome; those that no job had are left out."""
+    """Jobs by flow, then by outcome, without outcomes that no job had."""
     error_groups: list[ErrorGroup]
     health: HealthSeries | None = None
     starts: StartSeries | None = None
-    """None where no job names its worker."""
+    """None if no job names its worker."""
 
 
-def series(run: RunRecord, samples: pa.Table | JobTable, requests: pa.Table, health: pa.Table | None) -> Series:
-    """What there is to draw of a run; tables in the schemas of `record.sample`, any may be empty."""
-    digest = job_table(samples)
-    jobs = digest.jobs
-    window = load_window(run, jobs)
+def series(data: RunData) -> Series:
+    """Return everything that the report draws of a run."""
+    run, jobs, window = data.run, data.jobs, data.load
     done = jobs.where(jobs.completed)
     moments = np.concatenate([[window.end_at], _ended_at(jobs), jobs.sent_at])
     end_s = float(np.nanmax(moments)) - window.start_at
@@ -137,45 +128,46 @@ def series(run: RunRecord, samples: pa.Table | JobTable, requests: pa.Table, hea
         end_s=end_s,
         throughput_per_s=window.per_second(window.count(done.finished_at)),
         stages=_stages(run),
-        rates=_rates(run, jobs, requests, window, end_s),
+        rates=_rates(data, end_s),
         latencies=_latencies(done, window),
         points=_points(done, window),
         distributions=_distributions(done),
         outcomes=_outcomes(jobs),
-        error_groups=digest.error_groups,
-        health=_health(health, window),
-        starts=_starts(digest, window),
+        error_groups=data.table.error_groups,
+        health=_health(data.health, window),
+        starts=_starts(data.table, window),
     )
 
 
 def _ended_at(jobs: JobColumns) -> Floats:
-    """When each job was over, NaN for one that is not; one that has no such time ends at its last sign."""
+    """Return when each job ended, NaN if it did not; a job without that time ends at its last recorded event."""
     last = jobs.finished_at
     for earlier in (jobs.accepted_at, jobs.sent_at, jobs.intended_at):
         last = np.where(np.isnan(last), earlier, last)
     return np.where(jobs.ended(Outcome.CENSORED), np.nan, last)
 
 
-def _rates(run: RunRecord, jobs: JobColumns, requests: pa.Table, window: LoadWindow, end_s: float) -> Rates:
+def _rates(data: RunData, end_s: float) -> Rates:
+    jobs, window = data.jobs, data.load
     bins = bins_over(window.start_at, end_s, MAX_BINS)
     ended_at = _ended_at(jobs)
-    asked = requests_over_time(requests, bins, Scenario.model_validate(run.scenario))
+    sent = requests_over_time(data.requests, bins, data.scenario)
     return Rates(
         bin_s=bins.width_s,
         at_s=bins.starts_s.tolist(),
-        offered=_offered(run, window, bins),
+        offered=_offered(data.run, window, bins),
         sent=bins.per_second(jobs.sent_at),
         completed=bins.per_second(ended_at[jobs.completed]),
         failed=bins.per_second(ended_at[~jobs.completed]),
         in_flight=bins.concurrency(jobs.sent_at, ended_at),
-        requests=asked.requests,
-        throttled=asked.throttled,
-        limit_use=asked.limit_use,
+        requests=sent.requests,
+        throttled=sent.throttled,
+        limit_use=sent.limit_use,
     )
 
 
 def _offered(run: RunRecord, window: LoadWindow, bins: Bins) -> list[float]:
-    """Arrivals of all flows per second; they are known by whole seconds, which no bin divides."""
+    """Return the arrivals of all flows per second; they are known by whole seconds, which no bin divides."""
     due = offered_by_second(run, window)
     seconds = np.arange(len(due), dtype=np.float64)
     return bins.per_second(bins.start_at + seconds + 0.5, due) if len(due) else []
@@ -201,8 +193,8 @@ def _latencies(done: JobColumns, window: LoadWindow) -> Latencies:
     )
 
 
-def _starts(digest: JobTable, window: LoadWindow) -> StartSeries | None:
-    jobs, kind = digest.jobs, digest.starts.kind
+def _starts(table: JobTable, window: LoadWindow) -> StartSeries | None:
+    jobs, kind = table.jobs, table.starts.kind
     if np.all(kind == UNKNOWN):
         return None
     bins = bins_over(window.start_at, window.duration_s, MAX_BINS)
@@ -230,7 +222,7 @@ def _distributions(done: JobColumns) -> dict[str, dict[str, Distribution]]:
     by_flow = {flow: mask for flow in FLOWS if (mask := done.of_flow(flow)).any()}
     quantities: dict[str, dict[str, Distribution]] = {}
     for quantity in ("delay_ms", "execution_ms", "end_to_end_ms"):
-        # Flows share their edges, so that their bars can be held against each other.
+        # Flows share their edges, so that their bars can be compared.
         values_ms = getattr(done, quantity)
         edges_ms = histogram_edges_ms(values_ms)
         quantities[quantity] = {flow: distribution(values_ms[mask], edges_ms) for flow, mask in by_flow.items()}
@@ -241,22 +233,19 @@ def _outcomes(jobs: JobColumns) -> dict[str, dict[str, int]]:
     by_flow = {}
     for index, flow in enumerate(FLOWS):
         counts = np.bincount(jobs.outcome[(jobs.flow == index) & (jobs.outcome >= 0)], minlength=len(OUTCOMES))
-        by_flow[flow] = {str(word): int(n) for word, n in zip(OUTCOMES, counts, strict=True) if n}
+        by_flow[flow] = {str(outcome): int(n) for outcome, n in zip(OUTCOMES, counts, strict=True) if n}
     return {flow: counts for flow, counts in by_flow.items() if counts}
 
 
 def _stages(run: RunRecord) -> list[Stage]:
     ends = np.cumsum([stage.duration_s for stage in run.stages]).tolist()
-    return [
-        Stage(stage.name or f"stage {number}", end - stage.duration_s)
-        for number, (stage, end) in enumerate(zip(run.stages, ends, strict=True), 1)
-    ]
+    return [Stage(stage.name, end - stage.duration_s) for stage, end in zip(run.stages, ends, strict=True)]
 
 
-def _health(health: pa.Table | None, window: LoadWindow) -> HealthSeries | None:
-    if health is None or len(health) == 0:
+def _health(health: pa.Table, window: LoadWindow) -> HealthSeries | None:
+    if len(health) == 0:
         return None
-    stride = -(-len(health) // MAX_ASKINGS)
+    stride = -(-len(health) // MAX_PROBES)
     some = health.take(np.arange(0, len(health), stride))
     names = ("in_queue", "in_progress", "running", "idle", "initializing")
     columns = {name: np.nan_to_num(floats(some, name)).astype(np.int64).tolist() for name in names}

@@ -1,8 +1,8 @@
-"""Warm, revived or cold: in what state the worker was that a job met.
+"""The kind of start of each job: its worker was warm, revived, or cold.
 
-No answer says so; it shows in the delay. A job that waited although the worker that took it had nothing to do for
-as long as the job waited did not wait in a queue: it waited for the worker to start. A worker that is up takes a
-waiting job at once, or, with the vendor's SDK, within a second of its last job.
+No response reports it; it shows in the delay. If a job waited although its worker had nothing to do for as long as
+the job waited, it did not wait in a queue but for the worker to start. A running worker takes a waiting job at once,
+or, with the vendor's SDK, within a second of its last job.
 """
 
 from __future__ import annotations
@@ -12,29 +12,30 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.analyze.jobs import Floats, JobColumns, LoadWindow, Mask
+from loadtest.analyze.jobs import JobColumns, LoadWindow
 from loadtest.analyze.littles_law import arrival_times
 from loadtest.analyze.stats.quantiles import quantiles
 from loadtest.analyze.summary import StartKindSummary, Starts
+from loadtest.arrays import Floats, Mask
 
 CLASSES = ("warm", "revived", "cold")
 UNKNOWN = -1
 SLACK_S = 0.05
-"""By so much the client may be wrong about when a job entered the endpoint."""
+"""The error of the client about when a job entered the endpoint."""
 WARM_MS = (100.0, 250.0)
-"""Between these lies the longest delay of a job that a running worker takes; FlashBoot needs some 500 ms."""
+"""The bounds of the longest delay of a job on a running worker; FlashBoot needs some 500 ms."""
 WARM_TIMES = 5.0
-"""Within them it is so many times the median delay of jobs that met a worker that had just been at work."""
+"""Within these bounds, the multiple of the median delay of jobs whose worker had just been busy."""
 RECENT_S = 1.0
 PAUSE_S = 1.1
-"""A worker of the vendor's SDK asks again a second after a take; a job that waits for no more waits for no start."""
+"""A worker of the vendor's SDK asks again a second after a take; a shorter wait is not a wait for a start."""
 MIN_SEPARATION = 2.5
-"""Cold starts take at least so many times as long as revivals, or the two are not told apart by their delay."""
+"""The least ratio of cold starts to revivals at which their delay divides the two."""
 TRIM_FRACTION = 10
-"""One in so many starts is left out of that, the shortest: the job came while the worker was starting for another."""
+"""One in ten starts is left out, the shortest: the job arrived while the worker was starting for another."""
 MIN_IN_WAVE = 5
 LONG_MS = 8000.0
-"""Where they are not: a worker that was seen before is taken as revived if starts take less than this."""
+"""Without such a ratio, a worker that was seen before counts as revived if starts take less than this."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class StartClassification:
 
 @dataclass(frozen=True)
 class WorkerWait:
-    """Which jobs were the first of their worker, which waited while it idled, and how long it had idled by then."""
+    """Masks of jobs that were their worker's first, or waited while it was idle; and how long it had been idle."""
 
     first: Mask
     idled: Mask
@@ -56,15 +57,15 @@ class WorkerWait:
 
 
 def start_kinds(jobs: JobColumns) -> StartClassification:
-    """Each completed job's kind.
+    """Return the kind of start of each completed job.
 
-    It waited for a start if its worker was idle, or not seen yet, all the time that it waited, took it more than the
-    SDK's pause after its last job, and the delay is more than a running worker explains: 5 times the median delay of
-    jobs whose worker had ended another within the second before, but at least 100 and at most 250 ms. Starts are then
-    divided by their delay: where two groups (least squares on logarithms, as Otsu 1979 divides a histogram; without
-    the shortest tenth, jobs that came while the worker was starting for another) have medians a factor of 2.5 apart,
-    the longer ones are cold. Where they do not, a worker's first job is cold, and a later one revived unless starts
-    take 8 s or more.
+    A job waited for a start if its worker was idle, or not seen before, for as long as the job waited, took the job
+    after more than the SDK's pause since its last job, and the delay is longer than a running worker explains: 5
+    times the median delay of jobs whose worker had ended another within the second before, but at least 100 and at
+    most 250 ms. Starts are then divided by their delay: if two groups (least squares on logarithms, as Otsu 1979
+    divides a histogram; without the shortest tenth, jobs that arrived while the worker was starting for another) have
+    medians a factor of 2.5 apart, the longer starts are cold. If not, a worker's first job is cold, and a later one
+    revived unless starts take 8 s or more.
     """
     served = (jobs.worker >= 0) & ~np.isnan(jobs.delay_ms + jobs.execution_ms + jobs.sent_at)
     wait = worker_waits(jobs, served)
@@ -84,9 +85,11 @@ def start_kinds(jobs: JobColumns) -> StartClassification:
 
 
 def worker_waits(jobs: JobColumns, served: Mask, occupied_s: Floats | None = None) -> WorkerWait:
-    """What each of these jobs met, from when its worker ended the one before; all are to name worker and times.
+    """Return how each of these jobs found its worker; all need a worker and times.
 
-    With `occupied_s`, from each one's take until its worker looked for the next, it is from then instead.
+    Waits count from the end of the worker's previous job.
+
+    With `occupied_s`, the time from a take until its worker asks for the next job, it counts from then instead.
     """
     worker, entered = jobs.worker[served], arrival_times(jobs)[served]
     entered = np.where(np.isnan(entered), jobs.sent_at[served], entered)
@@ -95,7 +98,7 @@ def worker_waits(jobs: JobColumns, served: Mask, occupied_s: Floats | None = Non
     order = np.lexsort((taken, worker))
     first = np.ones(len(worker), dtype=bool)
     first[1:] = np.diff(worker[order]) != 0
-    # The latest end so far on each worker: all of a worker's times lie above all of the one before.
+    # The latest end so far on each worker, with one sort: shifted, each worker's times lie above the previous one's.
     begins_at = float(taken.min(initial=np.inf))
     apart_s = float(ended.max(initial=-np.inf)) - begins_at + 1
     shifted = ended[order] - begins_at + worker[order] * apart_s
@@ -115,7 +118,7 @@ def _warm_below_ms(delay_ms: Floats, wait: WorkerWait) -> float:
 
 
 def _divide_ms(delay_ms: Floats) -> float | None:
-    """The delay that divides the shorter from the longer; None where they are of one kind."""
+    """Return the delay that divides shorter from longer starts; None if there is only one group."""
     ordered = np.sort(delay_ms)[len(delay_ms) // TRIM_FRACTION :]
     n = len(ordered)
     if n < 2:
@@ -130,7 +133,7 @@ def _divide_ms(delay_ms: Floats) -> float | None:
 
 
 def start_summary(jobs: JobColumns, classed: StartClassification, price: float | None) -> Starts | None:
-    """Each kind's jobs and times; None where no completed job names its worker."""
+    """Return the jobs and times of each kind of start; None if no completed job names its worker."""
     known = int(np.count_nonzero(classed.kind != UNKNOWN))
     if known == 0:
         return None
@@ -153,7 +156,7 @@ def start_summary(jobs: JobColumns, classed: StartClassification, price: float |
 
 
 def _billed_s(jobs: JobColumns, classed: StartClassification) -> Floats:
-    """Execution, and for those that waited for a start also the delay, during which the worker is billed already."""
+    """Return the execution time, plus the delay of jobs that waited for a start: their worker is billed already."""
     waited_ms = np.where(classed.kind > 0, jobs.delay_ms, 0.0)
     billed_s: Floats = np.where(classed.kind == UNKNOWN, 0.0, jobs.execution_ms + waited_ms) / 1000
     return billed_s
@@ -172,9 +175,9 @@ def _explain(classes: dict[str, StartKindSummary], classed: StartClassification)
 
 
 def cold_start_wave(jobs: JobColumns, classed: StartClassification, window: LoadWindow) -> float | None:
-    """By how much more jobs waited for a start in the worst tenth of a window than in the middle one, as shares.
+    """Return the excess of start waits in the worst tenth of a window over the median tenth, as a share of its jobs.
 
-    Jobs stand by their intended start. None where no tenth has LEAST_IN_WAVE such jobs: chance has small waves.
+    Jobs count by their intended start. None if no tenth has MIN_IN_WAVE such jobs: small waves occur by chance.
     """
     mine = (classed.kind != UNKNOWN) & window.contains(jobs.intended_at)
     tenth = np.clip((jobs.intended_at[mine] - window.start_at) / window.duration_s * 10, 0, 9).astype(np.int64)

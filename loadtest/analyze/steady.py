@@ -1,4 +1,4 @@
-"""The steady window: where times depend on the endpoint alone, and no longer on when one looked.
+"""The steady window, in which times depend on the endpoint alone and no longer on the time since the start.
 
 It is chosen by intended starts, so that the drain never enters it, and lies within one stage of constant load.
 """
@@ -10,22 +10,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtest.analyze.jobs import Floats, JobColumns, LoadWindow
+from loadtest.analyze.jobs import JobColumns, LoadWindow
 from loadtest.analyze.stats.trend import Trend, trend
+from loadtest.arrays import Floats
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad, RateStage, Trace
 
 MIN_JOBS = 200
-"""Completed jobs of the stage below which nothing is told of steadiness."""
+"""The fewest completed jobs of a stage from which a steady window is determined."""
 SIGNIFICANT = 0.01
-"""How often chance may be taken for a trend."""
+"""The probability of taking chance for a trend."""
 STRICT_LEVEL = 0.1
-"""The same where a trend was found before: it must be well gone."""
+"""The same after a trend was found before: it must be clearly over."""
 LARGE = 0.25
 LARGE_LEVEL = 0.05
-"""A trend this large needs less to be believed: a window that one change of level runs through is not steady."""
+"""A trend this large needs less evidence: a window with a change of level is not steady."""
 RELEVANT = 0.05
-"""By how much a trend must move times over the window to matter: among millions of jobs any trend is significant."""
+"""The change over the window from which a trend matters: among millions of jobs any trend is significant."""
 _BATCH = 5
 _MAX_BATCHES = 400
 _TREND_BATCHES = 25
@@ -33,25 +34,25 @@ _TREND_BATCHES = 25
 
 @dataclass(frozen=True)
 class SteadyWindow:
-    """The window, or None where there is no steady state, and a sentence that says why."""
+    """The window, or None without a steady state, and a sentence that explains it."""
 
     window: LoadWindow | None
     detail: str
 
 
 def steady_window(scenario: Scenario, jobs: JobColumns, load: LoadWindow) -> SteadyWindow:
-    """The longest stage of constant load without its warm-up, unless times show a trend all through it.
+    """Return the longest stage of constant load without its warm-up, unless times show a trend all through it.
 
-    The warm-up is cut by MSER (White 1997, Simulation 69, p. 323) over means of at least 5 jobs (MSER-5: White,
-    Cobb and Spratt 2000, Winter Simulation Conference, p. 755) of the logarithm of end-to-end times, in which a
-    few long times do not outweigh all others; a cut later than half of the stage is no cut. A Mann–Kendall test
-    over 25 batch means, corrected for what batches still have in common (see `trend`), has the veto over what is
-    left: at 1 % where times change by more than 5 %, at 5 % where by more than 25 %. Where it finds the last of a
-    warm-up, twice as much is cut and the test repeated, more strictly: what moved before must now look quiet.
+    The warm-up is cut by MSER (White 1997, Simulation 69, p. 323) over means of at least 5 jobs (MSER-5: White, Cobb
+    and Spratt 2000, Winter Simulation Conference, p. 755) of the logarithm of end-to-end times, in which a few long
+    times do not outweigh all others; a cut later than half of the stage is not accepted. A Mann–Kendall test over 25
+    batch means, corrected for the remaining dependence between batches (see `trend`), can reject the rest: at 1 % if
+    times change by more than 5 %, at 5 % if by more than 25 %. If it finds the end of a warm-up, twice as much is cut
+    and the test repeated at a stricter level: times that moved before must now be clearly steady.
     """
     stage = _constant_stage(scenario, load)
     if stage is None:
-        return SteadyWindow(None, "No stage has a constant load, so there is no steady state to look for.")
+        return SteadyWindow(None, "No stage has a constant load, so there can be no steady state.")
     due = jobs.completed & (jobs.intended_at >= stage.start_at) & (jobs.intended_at < stage.end_at)
     order = np.argsort(jobs.intended_at[due], kind="stable")
     at, times_ms = jobs.intended_at[due][order], jobs.end_to_end_ms[due][order]
@@ -63,17 +64,17 @@ def steady_window(scenario: Scenario, jobs: JobColumns, load: LoadWindow) -> Ste
 
 
 def _settled(stage: LoadWindow, at: Floats, logs: Floats) -> SteadyWindow:
-    """The stage from its cut on; times are in the order of `at`."""
+    """Return the stage from its cut on; times are in the order of `at`."""
     cut, half = warm_up_length(logs), len(logs) // 2
     if cut > half:
-        return SteadyWindow(None, "End-to-end times settled, if at all, only in the later half of the stage.")
+        return SteadyWindow(None, "End-to-end times became steady, if at all, only in the later half of the stage.")
     left, level = _trend_after(cut, logs), SIGNIFICANT
     if cut and _vetoes(left, level):
         cut = min(2 * cut, half)
         left, level = _trend_after(cut, logs), STRICT_LEVEL
     if _vetoes(left, level):
         word = "rose" if left.change > 0 else "fell"
-        return SteadyWindow(None, f"End-to-end times {word} by {abs(left.change):.0%} over what should be steady.")
+        return SteadyWindow(None, f"End-to-end times {word} by {abs(left.change):.0%} after the warm-up.")
     start_at = float(at[cut]) if cut else stage.start_at
     window = LoadWindow(start_at, stage.end_at)
     warm = f"after a warm-up of {start_at - stage.start_at:.1f} s" if cut else "from its start"
@@ -83,7 +84,7 @@ def _settled(stage: LoadWindow, at: Floats, logs: Floats) -> SteadyWindow:
 
 
 def _constant_stage(scenario: Scenario, load: LoadWindow) -> LoadWindow | None:
-    """The longest stage of constant load that was reached; a trace has no stages of its own and is taken whole."""
+    """Return the longest stage of constant load that the run reached; a trace counts whole."""
     asked = scenario.load
     if isinstance(asked, OpenLoad) and isinstance(asked.arrivals, Trace):
         return load
@@ -93,15 +94,15 @@ def _constant_stage(scenario: Scenario, load: LoadWindow) -> LoadWindow | None:
         if amount.start == amount.end > 0:
             constant.append(LoadWindow(start_at, min(start_at + stage.duration, load.end_at)))
         start_at += stage.duration
-    longest = max(constant, key=lambda each: each.duration_s, default=None)
+    longest = max(constant, key=lambda span: span.duration_s, default=None)
     return longest if longest is not None and longest.duration_s > 0 else None
 
 
 def warm_up_length(values: Floats) -> int:
-    """How many of the first values to cut: MSER over batch means, a multiple of the batch's size.
+    """Return the number of first values to cut: MSER over batch means, a multiple of the batch's size.
 
     The cut d of m means is where Σ (y_i − ȳ)² / (m − d)², both over i > d, is least: the squared standard error of
-    what is left, which falls while warm-up is cut away and rises once good data is.
+    the rest, which falls while warm-up is cut away and rises once good data is.
     """
     size = max(_BATCH, -(-len(values) // _MAX_BATCHES))
     means = batch_means(values, len(values) // size)
@@ -109,12 +110,12 @@ def warm_up_length(values: Floats) -> int:
     centred = means - means.mean()
     sums, squares = (np.cumsum(each[::-1])[::-1] for each in (centred, centred**2))
     errors = (squares - sums**2 / left) / left**2
-    # Means of the last few say little of a spread; beyond three fifths the answer would be the same: not settled.
+    # The last few means say little about a spread; beyond three fifths the result is the same: not steady.
     return int(np.argmin(errors[: 3 * len(means) // 5])) * size
 
 
 def batch_means(values: Floats, batches: int) -> Floats:
-    """Means of so many batches of neighbours, all of the same size; what remains at the end is left out."""
+    """Return the means of `batches` batches of neighbours of equal size; a remainder at the end is left out."""
     size = len(values) // batches
     means: Floats = values[: size * batches].reshape(batches, size).mean(axis=1)
     return means

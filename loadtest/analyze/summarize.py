@@ -1,115 +1,103 @@
-"""From the rows of a run to its Summary: every figure, counted once."""
+"""From a recorded run to its Summary: every figure, counted once."""
 
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
-from loadtest.analyze.arrivals import arrivals_by_part, arrivals_in, ends_of_ramps
-from loadtest.analyze.checks.concurrency_cap import concurrency_cap_reached
-from loadtest.analyze.checks.inputs import CheckInputs
+from loadtest.analyze.arrivals import arrivals_by_stage, arrivals_in, ramp_ends
+from loadtest.analyze.checks.inputs import CheckInputs, concurrency_cap_reached
 from loadtest.analyze.checks.registry import validity
 from loadtest.analyze.flows import flow_summaries
-from loadtest.analyze.job_table import JobTable, job_table
-from loadtest.analyze.jobs import OUTCOMES, JobColumns, LoadWindow, load_window
+from loadtest.analyze.jobs import OUTCOMES, JobColumns
 from loadtest.analyze.littles_law import littles_law
 from loadtest.analyze.operations import operation_summaries
+from loadtest.analyze.run_data import RunData
 from loadtest.analyze.start_kinds import cold_start_wave, start_summary
-from loadtest.analyze.steady import SteadyWindow, steady_window
-from loadtest.analyze.summary import Cost, RunInfo, Steady, Summary
+from loadtest.analyze.summary import Check, Cost, RunInfo, Steady, Summary
 from loadtest.analyze.verdict import verdict
 from loadtest.analyze.workers import worker_summaries
-from loadtest.record.run import Ending, RunRecord
+from loadtest.record.run import Ending
 from loadtest.record.sample import Outcome
-from loadtest.scenario.model import Scenario
 
 
-def summarize(
-    run: RunRecord,
-    samples: pa.Table | JobTable,
-    requests: pa.Table,
-    chunks: pa.Table | None,
-    health: pa.Table | None = None,
-) -> Summary:
-    """Every figure of a run.
-
-    Tables are in the schemas of `record.sample`, any may be empty; the samples may be digested already.
-    """
-    scenario = Scenario.model_validate(run.scenario)
-    digest = job_table(samples)
-    jobs, classed = digest.jobs, digest.starts
-    load = load_window(run, jobs)
-    counts = _job_counts(jobs)
-    found = steady_window(scenario, jobs, load)
-    steady = _steady(found, run, scenario, jobs, load, chunks)
-    in_window = {} if steady.arrivals is None else {"the steady window": steady.arrivals}
-    inputs = CheckInputs(
-        run=run,
-        scenario=scenario,
-        load_s=load.duration_s,
-        arrivals=arrivals_in(run, jobs, load),
-        parts=arrivals_by_part(run, jobs, load) | in_window,
-        ramp_ends=ends_of_ramps(run, scenario, jobs, load),
-        concurrency_cap=concurrency_cap_reached(scenario, jobs),
-        jobs=counts,
-        flows=flow_summaries(jobs, scenario, run, load, chunks),
-        operations=operation_summaries(requests, scenario, run.peak_requests, counts[Outcome.COMPLETED]),
-        steady=steady,
-        littles_law=littles_law(jobs, health, load),
-        cold_start_wave=None if found.window is None else cold_start_wave(jobs, classed, found.window),
-    )
+def summarize(data: RunData) -> Summary:
+    """Return every figure of a run; it has no gates yet."""
+    inputs = check_inputs(data)
     checked = validity(inputs)
-    word, reason = verdict(run, checked, [], counts)
+    word, reason = verdict(data.run, checked, [], inputs.jobs)
     return Summary(
-        run=_facts(run, scenario, load),
+        run=_run_info(data),
         verdict=word,
         reason=reason,
         validity=checked,
         gates=[],
         arrivals=inputs.arrivals,
-        jobs=counts,
+        jobs=inputs.jobs,
         flows=inputs.flows,
         operations=inputs.operations,
-        workers=worker_summaries(jobs, digest.worker_names),
-        cost=_cost(jobs, scenario.price),
+        workers=worker_summaries(data.jobs, data.table.worker_names),
+        cost=_cost(data.jobs, data.scenario.price),
         steady=inputs.steady,
         littles_law=inputs.littles_law,
-        starts=start_summary(jobs, classed, scenario.price),
+        starts=start_summary(data.jobs, data.table.starts, data.scenario.price),
     )
 
 
-def _facts(run: RunRecord, scenario: Scenario, window: LoadWindow) -> RunInfo:
+def failed_checks(data: RunData) -> list[Check]:
+    """Return the validity checks that failed, without computing the rest of the summary."""
+    return [check for check in validity(check_inputs(data)).checks if not check.ok]
+
+
+def check_inputs(data: RunData) -> CheckInputs:
+    """Return the figures that the validity checks read."""
+    jobs, window = data.jobs, data.steady.window
+    counts, steady = _job_counts(jobs), _steady(data)
+    in_window = {} if steady.arrivals is None else {"the steady window": steady.arrivals}
+    return CheckInputs(
+        run=data.run,
+        scenario=data.scenario,
+        load_s=data.load.duration_s,
+        arrivals=arrivals_in(data),
+        parts=arrivals_by_stage(data) | in_window,
+        ramp_ends=ramp_ends(data),
+        concurrency_cap=concurrency_cap_reached(data.scenario, jobs),
+        jobs=counts,
+        flows=flow_summaries(data, data.load),
+        operations=operation_summaries(
+            data.requests, data.scenario, data.run.peak_requests, counts[Outcome.COMPLETED]
+        ),
+        steady=steady,
+        littles_law=littles_law(jobs, data.health, data.load),
+        cold_start_wave=None if window is None else cold_start_wave(jobs, data.table.starts, window),
+    )
+
+
+def _run_info(data: RunData) -> RunInfo:
+    run = data.run
     return RunInfo(
         id=run.id,
-        scenario=scenario.name,
+        scenario=data.scenario.name,
         scenario_hash=run.scenario_hash,
         target=run.target,
         seed=run.seed,
         started_at=run.started_at,
-        duration_s=window.duration_s,
+        duration_s=data.load.duration_s,
         complete=run.ending is Ending.COMPLETE,
         processes=len(run.processes),
     )
 
 
-def _steady(
-    found: SteadyWindow,
-    run: RunRecord,
-    scenario: Scenario,
-    jobs: JobColumns,
-    load: LoadWindow,
-    chunks: pa.Table | None,
-) -> Steady:
-    window = found.window
+def _steady(data: RunData) -> Steady:
+    window = data.steady.window
     if window is None:
-        return Steady(False, found.detail)
+        return Steady(False, data.steady.detail)
     return Steady(
         found=True,
-        detail=found.detail,
-        start_s=window.start_at - load.start_at,
-        end_s=window.end_at - load.start_at,
-        arrivals=arrivals_in(run, jobs, load, window),
-        flows=flow_summaries(jobs, scenario, run, window, chunks, within=True),
+        detail=data.steady.detail,
+        start_s=window.start_at - data.load.start_at,
+        end_s=window.end_at - data.load.start_at,
+        arrivals=arrivals_in(data, window),
+        flows=flow_summaries(data, window, within=True),
     )
 
 
@@ -120,7 +108,7 @@ def _job_counts(jobs: JobColumns) -> dict[str, int]:
 
 
 def _cost(jobs: JobColumns, price: float | None) -> Cost | None:
-    """Execution of all jobs, however they ended, at `price` US dollars a worker-second."""
+    """Return what the execution of all jobs cost, whatever their outcome, at `price` US dollars per worker-second."""
     if price is None:
         return None
     billed_s = float(np.nansum(jobs.execution_ms)) / 1000

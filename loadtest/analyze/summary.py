@@ -1,4 +1,4 @@
-"""The one Summary that report, gate and capacity read: every figure of `summary.json`."""
+"""The Summary that report, gate and capacity read: every figure of `summary.json`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from enum import StrEnum
 import msgspec
 
 from loadtest.errors import ExitCode
+from loadtest.scenario.metrics import Metric, Unit
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Verdict(StrEnum):
-    """What the run says, in one word."""
+    """The verdict of a run."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -22,12 +23,12 @@ class Verdict(StrEnum):
 
     @property
     def exit_code(self) -> ExitCode:
-        """What a command that reports this verdict ends with."""
+        """Return the exit code of a command that reports this verdict."""
         return ExitCode[self.name]
 
 
 class Quantiles(msgspec.Struct, frozen=True):
-    """A distribution: nearest-rank percentiles of all n samples; null where n cannot support one.
+    """A distribution: nearest-rank percentiles of all n samples; null if n cannot support one.
 
     `ci95` holds for each supported percentile its distribution-free 95 % interval from order statistics.
     """
@@ -47,7 +48,7 @@ class Quantiles(msgspec.Struct, frozen=True):
 
 
 class RunInfo(msgspec.Struct, frozen=True):
-    """Which run this is. Times in seconds since the epoch; `duration_s` is that of the load, without the drain."""
+    """The run: what it was. Times in seconds since the epoch; `duration_s` is that of the load, without the drain."""
 
     id: str
     scenario: str
@@ -60,10 +61,31 @@ class RunInfo(msgspec.Struct, frozen=True):
     processes: int
 
 
-class Check(msgspec.Struct, frozen=True):
-    """One question to the measurement itself: was it sound?"""
+class CheckId(StrEnum):
+    """The validity checks, by their names in `summary.json`."""
 
-    name: str
+    RUN_COMPLETE = "run complete"
+    PROCESSES_LOST = "processes lost"
+    SAMPLES_RECORDED = "samples recorded"
+    JOBS_COMPLETED = "jobs completed"
+    CPU = "cpu"
+    CLOCKS = "clocks"
+    REQUEST_BUDGETS = "request budgets"
+    RATE_LIMITED = "rate limited"
+    STAGES_REACHED = "stages reached"
+    LOAD_DELIVERED = "load delivered"
+    RATE_ACHIEVED = "rate achieved"
+    SEND_LAG = "send lag"
+    CENSORED_JOBS = "censored jobs"
+    LITTLES_LAW = "little's law"
+    STEADY_STATE = "steady state"
+    COLD_STARTS = "cold starts"
+
+
+class Check(msgspec.Struct, frozen=True):
+    """The result of one validity check."""
+
+    name: CheckId
     ok: bool
     value: float | None
     limit: float | None
@@ -71,14 +93,18 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Validity(msgspec.Struct, frozen=True):
-    """Whether the figures may be believed, and why not."""
+    """The results of the validity checks; the figures of an invalid run are not reliable."""
 
     valid: bool
     checks: list[Check]
 
 
 class GateResult(msgspec.Struct, frozen=True):
-    """One objective held against the run; `ci95` is the 95 % interval of what was observed, where there is one."""
+    """The result of one gate: a figure of the run and its limit.
+
+    `unit` is that of `observed`, `limit` and `ci95`: "ms", "share" (0 to 1), "per_s", or "ratio" against a baseline.
+    `ci95` is the 95 % interval of the observed figure, if there is one.
+    """
 
     gate: str
     observed: float | None
@@ -86,14 +112,16 @@ class GateResult(msgspec.Struct, frozen=True):
     n: int
     verdict: Verdict
     detail: str
+    metric: Metric
+    unit: Unit
     ci95: tuple[float, float] | None = None
 
 
 class Arrivals(msgspec.Struct, frozen=True):
     """Offered against achieved: jobs due by the end of the load, and those of them that were sent.
 
-    `delivered` counts those sent by then, give or take the send lag that is sound: what is sent during the drain
-    was not the load that was asked for.
+    `delivered` counts those sent by then, within the send lag that is valid: jobs sent during the drain are not the
+    load of the scenario.
     """
 
     offered: int
@@ -105,18 +133,18 @@ class Arrivals(msgspec.Struct, frozen=True):
 
 
 class OutcomeSummary(msgspec.Struct, frozen=True):
-    """Jobs that ended alike, and their time from the intended start to that end as the client saw it."""
+    """Jobs with one outcome, and their time from the intended start to their end as the client saw it."""
 
     jobs: int
     end_to_end_ms: Quantiles
 
 
 class Censored(msgspec.Struct, frozen=True):
-    """Jobs that were unfinished when the run, or the client's patience, was over.
+    """Jobs unfinished at the end of the run or of their job timeout.
 
-    `end_to_end_ms_bounds` holds for each percentile between what it lies, [low, high], if every one of them were
-    to complete some time: low has each end when it was given up, high has it end never and is null where the
-    percentile could then be anything. Empty where no job was unfinished.
+    `end_to_end_ms_bounds` holds [low, high] of each percentile if all of them were to complete at some time: low
+    assumes that each ended when the client stopped following it, high that it never ends; high is null if the
+    percentile could then be anything. Empty if no job was unfinished.
     """
 
     jobs: int
@@ -124,12 +152,12 @@ class Censored(msgspec.Struct, frozen=True):
 
 
 class FlowSummary(msgspec.Struct, frozen=True):
-    """One flow's figures. Times are of completed jobs; `outcomes` has those of all that ended, by how they did.
+    """One flow's figures. Times are of completed jobs; `outcomes` has those of each outcome.
 
     `end_to_end_ms` counts from the intended start, `response_ms` from the actual send, both to the end as
     the client saw it; `submit_ms` from the send until the job's id was known (not for runsync, whose answer
     is the finished job); `overhead_ms` is response less delay less execution: transport and polling;
-    `lag_ms` is what of that lies after the job's end on the server (not for runsync, whose answer is that end);
+    `lag_ms` is the part of that after the job's end on the server (not for runsync, whose answer is that end);
     `chunk_gap_ms` is between neighbouring chunks of a streamed job, `first_chunk_ms` from the intended start.
     """
 
@@ -151,7 +179,7 @@ class FlowSummary(msgspec.Struct, frozen=True):
 
 
 class Steady(msgspec.Struct, frozen=True):
-    """The steady window beside the whole run: its own jobs (by intended start) over its own time, or why none.
+    """The steady window: its own jobs (by intended start) over its own time, or why there is none.
 
     Times in seconds from the start of the load. `arrivals` counts over the whole seconds that lie in the window,
     since offered load is known by seconds.
@@ -166,9 +194,9 @@ class Steady(msgspec.Struct, frozen=True):
 
 
 class OperationSummary(msgspec.Struct, frozen=True):
-    """One operation's requests, its fullest 10 seconds beside its limit in 10 seconds, and the 429s met.
+    """One operation's requests, its fullest 10 seconds, its limit in 10 seconds, and its 429s.
 
-    `per_completed_job` are its requests over the run's completed jobs of all flows, null where none completed.
+    `per_completed_job` is its requests over the run's completed jobs of all flows, null if none completed.
     """
 
     requests: int
@@ -181,8 +209,8 @@ class OperationSummary(msgspec.Struct, frozen=True):
 class WorkerComparison(msgspec.Struct, frozen=True):
     """A worker's median execution time over that of all others together.
 
-    `interval` is at the level that keeps the chance of naming any of equal workers below 5 %. It `differs` where
-    that does not hold 1 and the ratio is at least 1.1, or at most 1/1.1.
+    `interval` is at the level that keeps the chance of naming any of equal workers below 5 %. The worker `differs`
+    if it does not include 1 and the ratio is at least 1.1, or at most 1/1.1.
     """
 
     ratio: float
@@ -191,7 +219,7 @@ class WorkerComparison(msgspec.Struct, frozen=True):
 
 
 class WorkerSummary(msgspec.Struct, frozen=True):
-    """One worker's completed jobs; `compared` is null where it, or all others, had too few to compare."""
+    """One worker's completed jobs; `compared` is null if it, or all others, had too few to compare."""
 
     worker_id: str
     jobs: int
@@ -202,9 +230,9 @@ class WorkerSummary(msgspec.Struct, frozen=True):
 class LittlesLaw(msgspec.Struct, frozen=True):
     """L = λW over the load: jobs in flight at the endpoint, their arrivals, their mean time there within the load.
 
-    `evidence` says where L comes from: "health", which the samples are held against, or "samples" where health was
-    asked for too seldom; then nothing is checked and `residual` is null. `residual` is L less what the samples say
-    of the same moments, as a share of the larger; so much of it as `noise` may be chance.
+    `evidence` is the source of L: "health", with which the samples are compared, or "samples" if there were too few
+    health probes; then nothing is checked and `residual` is null. `residual` is L less the samples' figure for the
+    same moments, as a share of the larger; up to `noise` of it may be chance.
     """
 
     evidence: str
@@ -217,9 +245,9 @@ class LittlesLaw(msgspec.Struct, frozen=True):
 
 
 class StartKindSummary(msgspec.Struct, frozen=True):
-    """Completed jobs that met a worker in the same state; `cost_share` is null without a price.
+    """Completed jobs with one kind of start; `cost_share` is null without a price.
 
-    It is the part of execution and start waits (the delay of those that waited for a start) of all classed jobs.
+    It is their share of execution and start waits (the delay of jobs that waited for a start) of all classified jobs.
     """
 
     jobs: int
@@ -234,7 +262,7 @@ class Starts(msgspec.Struct, frozen=True):
     """Completed jobs by whether their worker was up ("warm"), came back from a stop ("revived") or began ("cold").
 
     A job counts as having waited for a start from a delay of `warm_below_ms` on, and its worker as cold from
-    `cold_from_ms` on (null where nothing divides the two). `unknown` jobs named no worker or no times.
+    `cold_from_ms` on (null if nothing divides the two). `unknown` jobs named no worker or no times.
     """
 
     classes: dict[str, StartKindSummary]
@@ -247,7 +275,7 @@ class Starts(msgspec.Struct, frozen=True):
 class Cost(msgspec.Struct, frozen=True):
     """What all execution cost, in worker-seconds and in US dollars per 1000 completed jobs.
 
-    Cold starts and idle workers are billed too, but no job's answer tells of them.
+    Cold starts and idle workers are billed too, but no job reports them.
     """
 
     billed_s: float
@@ -255,7 +283,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """`summary.json`, whole."""
+    """The whole of `summary.json`."""
 
     run: RunInfo
     verdict: Verdict
@@ -268,7 +296,14 @@ class Summary(msgspec.Struct, frozen=True):
     operations: dict[str, OperationSummary]
     workers: list[WorkerSummary]
     cost: Cost | None = None
-    steady: Steady = Steady(False, "Not looked for.")
+    steady: Steady = Steady(False, "Not determined.")
     littles_law: LittlesLaw | None = None
     starts: Starts | None = None
     schema: int = SCHEMA
+
+    @property
+    def decisive(self) -> Check | GateResult | None:
+        """Return the check or gate that decided the verdict, which `reason` describes; None if none did."""
+        if self.verdict is Verdict.INVALID:
+            return next(check for check in self.validity.checks if not check.ok)
+        return next((gate for gate in self.gates if gate.verdict is self.verdict is not Verdict.PASS), None)

@@ -1,4 +1,4 @@
-"""Each worker's jobs, and whether its execution time differs from that of all the others."""
+"""The jobs of each worker, and whether its execution time differs from that of all the others."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from loadtest.analyze.jobs import Floats, JobColumns
+from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.stats.multiple_testing import holm_levels
 from loadtest.analyze.stats.quantiles import quantiles
 from loadtest.analyze.summary import WorkerComparison, WorkerSummary
+from loadtest.arrays import Floats
 from loadtest.units import nearest_rank
 
 ERROR_RATE = 0.05
-"""How often, at most, any of equal workers is named as different."""
+"""The highest probability that any of equal workers is named as different."""
 RELEVANT = 1.1
-"""A worker is named from this ratio of medians on, or its inverse: smaller differences change no decision."""
+"""The ratio of medians, or its inverse, from which a worker is named: smaller differences change no decision."""
 _HALF = 500
 
 
 @dataclass(frozen=True)
 class _Pool:
-    """All execution times in order, and where in that order each worker's stand."""
+    """All execution times in order, and the positions of each worker's in that order."""
 
     ordered_ms: Floats
     positions: list[NDArray[np.int64]]
@@ -32,12 +33,12 @@ class _Pool:
 
 
 def worker_summaries(jobs: JobColumns, names: list[str]) -> list[WorkerSummary]:
-    """Workers by their number of completed jobs, the busiest first; `names` are theirs by their numbers.
+    """Return workers by their number of completed jobs, the busiest first; `names` are theirs by their numbers.
 
     A worker is compared with all others by the ratio of medians. Whether it differs is Mood's median test (1950),
     with signs in place of counts so that equal times count as neither, at levels by Holm over all workers. The
     interval at that level joins the binomial intervals of both medians by MOVER (Zou and Donner 2008, Statistics
-    in Medicine 27, p. 1693) on logarithms. Jobs of one worker are taken as independent of each other.
+    in Medicine 27, p. 1693) on logarithms. Jobs of one worker count as independent of each other.
     """
     known = jobs.completed & (jobs.worker >= 0)
     pool = _pool(jobs.worker[known], jobs.execution_ms[known], names)
@@ -52,8 +53,8 @@ def worker_summaries(jobs: JobColumns, names: list[str]) -> list[WorkerSummary]:
 
 
 def _pool(worker: NDArray[np.int32], execution_ms: Floats, names: list[str]) -> _Pool:
-    text = ~np.isnan(execution_ms)
-    worker, execution_ms = worker[text], execution_ms[text]
+    known = ~np.isnan(execution_ms)
+    worker, execution_ms = worker[known], execution_ms[known]
     order = np.argsort(execution_ms, kind="stable")
     by_worker = np.argsort(worker[order], kind="stable")
     starts = np.searchsorted(worker[order][by_worker], np.arange(1, len(names)))
@@ -68,7 +69,7 @@ def _compared(pool: _Pool) -> list[WorkerComparison | None]:
 
 
 def _p_value(ordered_ms: Floats, at: NDArray[np.int64]) -> float:
-    """Two-sided, of no difference between the values at these positions and all others."""
+    """Return the two-sided p-value of no difference between the values at these positions and all others."""
     n, m = len(ordered_ms), len(at)
     median = ordered_ms[nearest_rank(n, _HALF) - 1]
     below, upto = np.searchsorted(ordered_ms, median, side="left"), np.searchsorted(ordered_ms, median, side="right")
@@ -83,7 +84,7 @@ def _p_value(ordered_ms: Floats, at: NDArray[np.int64]) -> float:
 
 
 def _comparison(ordered_ms: Floats, at: NDArray[np.int64], level: float) -> WorkerComparison | None:
-    """The ratio of the medians and its interval at a level; None where either has too few jobs for one."""
+    """Return the ratio of the medians and its interval at a level; None if either has too few jobs for one."""
     mine = _median_ranks(len(at), level)
     others = _median_ranks(len(ordered_ms) - len(at), level)
     if mine is None or others is None:
@@ -98,12 +99,12 @@ def _comparison(ordered_ms: Floats, at: NDArray[np.int64], level: float) -> Work
 
 
 def _log_ms(value_ms: float) -> float:
-    """The logarithm of a time, those under the server's resolution of 1 ms as that."""
+    """Return the logarithm of a time; times under the server's resolution of 1 ms count as 1 ms."""
     return math.log(max(value_ms, 1.0))
 
 
 def _median_ranks(n: int, level: float) -> tuple[int, int, int] | None:
-    """Ranks (from 1) of the median of n values and of its interval at a two-sided level; None for too few."""
+    """Return ranks (from 1) of the median of n values and of its interval at a two-sided level; None for too few."""
     if n == 0 or 2 * 0.5**n > level:
         return None
     low = binomial_quantile(level / 2, n)
@@ -111,11 +112,11 @@ def _median_ranks(n: int, level: float) -> tuple[int, int, int] | None:
 
 
 def binomial_quantile(share: float, n: int) -> int:
-    """The least k that at least this share of all sums of n fair coins do not exceed."""
+    """Return the least k that at least this share of all sums of n fair coins do not exceed."""
     k = math.ceil(special.bdtrik(share, n, 0.5))
     return k - 1 if k > 0 and special.bdtr(k - 1, n, 0.5) >= share * (1 - 1e-12) else k
 
 
 def _rank_of_others(index: int, at: NDArray[np.int64]) -> int:
-    """Where in the order of all the `index`-th (from 0) of those not at these positions stands."""
+    """Return the position, in the order of all, of the `index`-th (from 0) of those not at these positions."""
     return index + int(np.searchsorted(at - np.arange(len(at)), index, side="right"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from loadtest.analyze.jobs import load_window
+from loadtest.analyze.run_data import RunData
+from loadtest.analyze.summarize import failed_checks
 from loadtest.analyze.worker_uptime import worker_uptime
 from loadtest.capacity.backtest.backtest import HeldOut
 from loadtest.capacity.calibration.calibrate import MeasuredRun
 from loadtest.capacity.simulation.workload import WorkerConfig, setting_of
-from loadtest.commands.results import RecordedRun, read_run, summarize_and_judge
+from loadtest.commands.results import read_run
 from loadtest.errors import UsageError
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import Ending
@@ -23,18 +24,16 @@ def load_held_out_run(
 
     Raises UsageError if the workers are unknown; RunDirectoryError for a bad run.
     """
-    recorded = read_run(directory)
-    run, jobs = recorded.run, recorded.samples.jobs
-    window = load_window(run, jobs)
+    data = read_run(directory)
     return HeldOut(
-        name=run.id,
-        scenario=recorded.scenario,
-        setting=_setting(directory, recorded.scenario, named),
-        jobs=jobs,
-        window=window,
-        complete=run.ending is Ending.COMPLETE,
-        workers=worker_uptime(recorded.tables["health"], window),
-        warnings=_warnings(recorded, calibrated),
+        name=data.run.id,
+        scenario=data.scenario,
+        setting=_setting(directory, data.scenario, named),
+        jobs=data.jobs,
+        window=data.load,
+        complete=data.run.ending is Ending.COMPLETE,
+        workers=worker_uptime(data.health, data.load),
+        warnings=_warnings(data, calibrated),
     )
 
 
@@ -49,13 +48,9 @@ def _setting(directory: RunDirectory, scenario: Scenario, named: WorkerConfig | 
     return named
 
 
-def _warnings(recorded: RecordedRun, calibrated: Sequence[MeasuredRun]) -> tuple[str, ...]:
-    warnings = [
-        f"The run is invalid: {check.name}: {check.detail}"
-        for check in summarize_and_judge(recorded, ()).validity.checks
-        if not check.ok
-    ]
-    if any(_job_mix(each.scenario) != _job_mix(recorded.scenario) for each in calibrated):
+def _warnings(data: RunData, calibrated: Sequence[MeasuredRun]) -> tuple[str, ...]:
+    warnings = [f"The run is invalid: {check.name}: {check.detail}" for check in failed_checks(data)]
+    if any(_job_mix(each.scenario) != _job_mix(data.scenario) for each in calibrated):
         warnings.append("It sent other jobs than the runs to calibrate from.")
     return tuple(warnings)
 

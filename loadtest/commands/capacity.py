@@ -15,7 +15,6 @@ from typing import TypeVar
 import msgspec
 from rich.console import Console
 
-from loadtest.analyze.jobs import jobs_of
 from loadtest.capacity.backtest.backtest import MAX_REPLICAS, BacktestResult, backtest
 from loadtest.capacity.calibration.calibrate import Calibration, MeasuredRun, calibrate, endpoint_of
 from loadtest.capacity.estimates import MapFn
@@ -26,11 +25,11 @@ from loadtest.capacity.simulation.arrivals import Process, profile
 from loadtest.capacity.simulation.predict import SimulationBudget
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, fixed
 from loadtest.commands.backtest import load_held_out_run
-from loadtest.commands.gate import run_directory, write_output
+from loadtest.commands.gate import write_output
 from loadtest.commands.results import read_run
 from loadtest.endpoint.settings import QueueDelay, parse_scaler
 from loadtest.errors import ExitCode, UsageError
-from loadtest.record.directory import RunDirectory
+from loadtest.record.directory import RunDirectory, run_directory
 from loadtest.report.pages.capacity import backtest_html, capacity_html
 from loadtest.report.terminal.capacity import print_backtest_report, print_backtests, print_plan
 from loadtest.report.terminal.layout import print_page
@@ -209,8 +208,8 @@ def _require_idle_timeout(pause_s: float, idle_timeouts_s: Sequence[float]) -> N
 
 
 def _measured(directory: RunDirectory) -> MeasuredRun:
-    recorded = read_run(directory, ("samples",))
-    return MeasuredRun(recorded.run.id, recorded.scenario, jobs_of(recorded.tables["samples"]))
+    data = read_run(directory, ())
+    return MeasuredRun(data.run.id, data.scenario, data.jobs)
 
 
 def _parse_option(option: str, text: str, reader: Callable[[str], T]) -> T:

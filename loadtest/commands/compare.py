@@ -9,14 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadtest.analyze.compare.comparison import ComparableRun, compare
+from loadtest.analyze.compare.comparison import ComparableRun, compare, run_series
 from loadtest.analyze.compare.differences import differences
 from loadtest.analyze.compare.margin import MIN_DIFFERENCE_MS
 from loadtest.analyze.series import series
-from loadtest.commands.gate import comparable_run, parse_min_difference, parse_tolerance, run_directory, write_output
+from loadtest.commands.gate import parse_min_difference, parse_tolerance, write_output
 from loadtest.commands.results import read_run, summarize_and_judge
 from loadtest.errors import UsageError
 from loadtest.gate.baseline import incomparable_reason, metrics_of
+from loadtest.record.directory import run_directory
 from loadtest.report.comparison import MAX_RUNS, ComparedRun, Comparison
 from loadtest.report.pages.comparison import compare_html
 from loadtest.report.terminal.comparison import print_comparison
@@ -68,11 +69,9 @@ def comparison_of(
 
 
 def _read(path: Path, label: str) -> tuple[ComparedRun, ComparableRun]:
-    recorded = read_run(run_directory(path))
-    summary = summarize_and_judge(recorded, recorded.scenario.gates)
-    tables = recorded.tables
-    drawn = series(recorded.run, recorded.samples, tables["requests"], tables["health"])
-    return ComparedRun(label, recorded.run, summary, drawn), comparable_run(recorded)
+    data = read_run(run_directory(path))
+    summary = summarize_and_judge(data, data.scenario.gates)
+    return ComparedRun(label, data.run, summary, series(data)), run_series(data.jobs, data.load)
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`loadtest gate`: judges a run that is over, tells CI in its own formats, and ends with the verdict's exit code."""
+"""`loadtest gate`: judges a finished run, writes the formats of CI, ends with the verdict's exit code."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadtest.analyze.compare.comparison import ComparableRun, compare, run_series
-from loadtest.analyze.jobs import load_window
+from loadtest.analyze.compare.comparison import compare, run_series
+from loadtest.analyze.run_data import RunData
 from loadtest.analyze.summary import GateResult
-from loadtest.commands.results import RecordedRun, read_run, summarize_and_judge
+from loadtest.commands.results import read_run, summarize_and_judge
 from loadtest.errors import UsageError
-from loadtest.gate.baseline import as_gate_results, metrics_of, require_comparable
-from loadtest.record.directory import RunDirectory
+from loadtest.gate.baseline import as_gate_result, metrics_of, require_comparable
+from loadtest.record.directory import run_directory
 from loadtest.report.ci.junit import junit
 from loadtest.report.ci.markdown import markdown
 from loadtest.report.terminal.run import print_gates
@@ -23,14 +23,13 @@ from loadtest.scenario.loading.feasibility import unknown_reference
 from loadtest.scenario.model import Scenario
 from loadtest.units import fraction, seconds
 
-BASELINES = Path("reports", "baselines")
 STEP_SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
-"""The file that GitHub shows on the page of a job."""
+"""Names the file that GitHub shows on the page of a CI job."""
 
 
 @dataclass(frozen=True)
 class GateRequest:
-    """What `loadtest gate` was asked for."""
+    """The arguments of `loadtest gate`."""
 
     run: Path
     gates: list[str] = field(default_factory=list)
@@ -42,16 +41,16 @@ class GateRequest:
 
 
 def gate(request: GateRequest, environment: Mapping[str, str], console: Console) -> int:
-    """Judge a run by its scenario's gates and those of the request; the exit code of the contract.
+    """Judge a run by its scenario's gates and those of the request, and return the exit code.
 
-    Raises UsageError for a gate that is none, a baseline of another kind, or a file that cannot be written, and
-    RunDirectoryError for a bad run.
+    Raises UsageError for text that is not a gate, a baseline that is not comparable, or a file that cannot be
+    written, and RunDirectoryError for a bad run.
     """
     directory = run_directory(request.run)
-    recorded = read_run(directory)
-    asked = _asked(request.gates, recorded.scenario)
-    compared = _compared(request, recorded) if request.baselines else []
-    summary = summarize_and_judge(recorded, list(dict.fromkeys([*recorded.scenario.gates, *asked])), compared)
+    data = read_run(directory)
+    requested = _parse_gates(request.gates, data.scenario)
+    compared = _compare(request, data) if request.baselines else []
+    summary = summarize_and_judge(data, list(dict.fromkeys([*data.scenario.gates, *requested])), compared)
     write_output(directory.gate, junit(summary), "RUN")
     if request.junit is not None:
         write_output(request.junit, junit(summary), "--junit")
@@ -63,25 +62,19 @@ def gate(request: GateRequest, environment: Mapping[str, str], console: Console)
     return summary.verdict.exit_code
 
 
-def run_directory(named: Path) -> RunDirectory:
-    """The run directory of this path, or the baseline of this name."""
-    saved = BASELINES / named
-    return RunDirectory(saved if not named.exists() and saved.exists() else named)
-
-
-def _compared(request: GateRequest, recorded: RecordedRun) -> list[GateResult]:
-    """The run against its baselines, of which only the record and the samples are read."""
+def _compare(request: GateRequest, data: RunData) -> list[GateResult]:
+    """Compare the run with its baselines, reading only the record and the samples of each."""
     tolerance, min_difference_ms = parse_tolerance(request.tolerance), parse_min_difference(request.min_difference)
     baselines = [read_run(run_directory(named), ()) for named in request.baselines]
     for named, each in zip(request.baselines, baselines, strict=True):
-        require_comparable(str(named), each.run, recorded.run)
-    before, now = [comparable_run(each) for each in baselines], comparable_run(recorded)
-    found = compare(before, now, metrics_of(before, now), tolerance, recorded.run.seed, min_difference_ms)
-    return as_gate_results(found)
+        require_comparable(str(named), each.run, data.run)
+    before, now = [run_series(each.jobs, each.load) for each in baselines], run_series(data.jobs, data.load)
+    found = compare(before, now, metrics_of(before, now), tolerance, data.run.seed, min_difference_ms)
+    return [as_gate_result(each) for each in found]
 
 
 def parse_tolerance(text: str) -> float:
-    """The share after --tolerance; UsageError where it is none."""
+    """Return the share given as --tolerance; UsageError if the text is not a share."""
     try:
         return fraction(text)
     except ValueError as error:
@@ -89,20 +82,14 @@ def parse_tolerance(text: str) -> float:
 
 
 def parse_min_difference(text: str) -> float:
-    """The time after --floor, in milliseconds; UsageError where it is none."""
+    """Return the time given as --min-difference, in milliseconds; UsageError if the text is not a time."""
     try:
         return seconds(text) * 1000
     except ValueError as error:
-        raise UsageError(f"--floor {text}: {error}") from None
+        raise UsageError(f"--min-difference {text}: {error}") from None
 
 
-def comparable_run(recorded: RecordedRun) -> ComparableRun:
-    """What is compared of a run that was read."""
-    jobs = recorded.samples.jobs
-    return run_series(jobs, load_window(recorded.run, jobs))
-
-
-def _asked(texts: Sequence[str], scenario: Scenario) -> list[Gate]:
+def _parse_gates(texts: Sequence[str], scenario: Scenario) -> list[Gate]:
     gates = []
     for text in texts:
         label = f'--gate "{" ".join(text.split())}"'
@@ -117,11 +104,11 @@ def _asked(texts: Sequence[str], scenario: Scenario) -> list[Gate]:
 
 
 def write_output(path: Path, content: bytes, option: str) -> None:
-    """Write a file that an option names; UsageError where that cannot be."""
+    """Write a file that an option names; UsageError if it cannot be written."""
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise UsageError(f"{option} {path}: cannot be written: {error.strerror}; name another place") from None
+        raise UsageError(f"{option} {path}: cannot be written: {error.strerror}; name another path") from None
 
 
 def _append(path: Path, text: str) -> None:

@@ -1,1 +1,1 @@
-"""The objectives of a run held against what was measured: columns to verdicts."""
+"""The judgement of a run's objectives: from columns to verdicts."""

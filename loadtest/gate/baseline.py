@@ -1,4 +1,4 @@
-"""A run held against runs before it: refused where they are not of one kind, else one result a metric."""
+"""The comparison with a baseline as a gate: refused if the runs are not comparable, else one result per metric."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ import numpy as np
 from loadtest.analyze.compare.comparison import (
     THROUGHPUT,
     ComparableRun,
-    ComparedMetric,
     ComparisonVerdict,
     MetricComparison,
+    MetricKey,
 )
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.errors import UsageError
 from loadtest.record.run import Ending, RunRecord
+from loadtest.scenario.metrics import Metric, Unit
 from loadtest.scenario.model import HASH_EXCLUDED
 
 COMPARED = (
-    ("end_to_end_ms", "p50"),
-    ("end_to_end_ms", "p95"),
-    ("delay_ms", "p95"),
-    ("execution_ms", "p95"),
-    ("first_chunk_ms", "p95"),
+    (Metric.END_TO_END, "p50"),
+    (Metric.END_TO_END, "p95"),
+    (Metric.DELAY, "p95"),
+    (Metric.EXECUTION, "p95"),
+    (Metric.FIRST_CHUNK, "p95"),
 )
-"""What is compared of each flow; each more asks for more jobs, since all of them together may err but once."""
+"""The percentiles compared in each flow; each additional one needs more jobs, since all share one error rate."""
 _DIGITS = 16
 
 
 def require_comparable(name: str, baseline: RunRecord, candidate: RunRecord) -> None:
-    """UsageError, with both values, where payloads, scenario or seed differ, or the baseline was cut short."""
+    """Raise UsageError, with both values, if payloads, scenario or seed differ, or the baseline was cut short."""
     if (why := incomparable_reason(baseline, candidate)) is not None:
         raise UsageError(f"--baseline {name}: {why}")
 
 
 def incomparable_reason(baseline: RunRecord, candidate: RunRecord) -> str | None:
-    """Why one run cannot be the other's baseline, with both values; None where it can."""
+    """Return why one run cannot be the other's baseline, with both values; None if it can."""
     if baseline.ending is not Ending.COMPLETE:
         how = "has no end on record" if baseline.ending is None else f"was {baseline.ending.value}"
-        return f"that run {how}; compare with one that came to its end"
+        return f"that run {how}; compare with a complete one"
     there, here = _payload_hash(baseline), _payload_hash(candidate)
     if there != here and baseline.scenario["flows"].keys() == candidate.scenario["flows"].keys():
         return f"its payloads are {there}, those of the run {here}; send the same inputs"
@@ -66,9 +67,9 @@ def _payload_hash(run: RunRecord) -> str:
 
 
 def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
-    """Where two scenarios differ, with both values."""
+    """Yield the paths at which two scenarios differ, with both values."""
     if isinstance(there, dict) and isinstance(here, dict):
-        for key in (key for key in {**there, **here} if path or key not in HASH_EXCLUDED):
+        for key in [key for key in {**there, **here} if path or key not in HASH_EXCLUDED]:
             yield from _differences(there.get(key), here.get(key), f"{path}.{key}" if path else key)
     elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
         for index, (one, other) in enumerate(zip(there, here, strict=True)):
@@ -78,38 +79,36 @@ def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
         yield f" ({path} is {one} there and {other} here)"
 
 
-def metrics_of(baselines: Sequence[ComparableRun], candidate: ComparableRun) -> list[ComparedMetric]:
-    """Throughput, and of every flow those quantities of COMPARED that all runs have."""
+def metrics_of(baselines: Sequence[ComparableRun], candidate: ComparableRun) -> list[MetricKey]:
+    """Return throughput, and the percentiles of COMPARED of every flow, as far as all runs have them."""
     runs = [*baselines, candidate]
-    flows = dict.fromkeys(name.partition(" ")[0] for name in candidate.times_ms)
+    flows = dict.fromkeys(flow for flow, _ in candidate.times_ms)
     return [THROUGHPUT] + [
-        ComparedMetric(f"{flow} {quantity}", percentile)
+        MetricKey(flow, metric, percentile)
         for flow in flows
-        for quantity, percentile in COMPARED
-        if all(np.isfinite(run.times_ms.get(f"{flow} {quantity}", np.empty(0))).any() for run in runs)
+        for metric, percentile in COMPARED
+        if all(np.isfinite(run.times_ms.get((flow, metric), np.empty(0))).any() for run in runs)
     ]
 
 
-def as_gate_results(comparisons: Sequence[MetricComparison]) -> list[GateResult]:
-    """Each comparison as the result of a gate: `observed` and `limit` are ratios to the baseline.
+def as_gate_result(found: MetricComparison) -> GateResult:
+    """Return a comparison as the result of a gate: `observed` and `limit` are ratios to the baseline.
 
-    What is worse fails. What is not passes where the bounds rule out that it is worse by more than is tolerated, and
-    is inconclusive where they do not.
+    A worse metric fails. Any other passes if the bounds rule out that it is worse by more than the tolerance, and is
+    inconclusive if they do not.
     """
-    return [_result(each) for each in comparisons]
-
-
-def _result(found: MetricComparison) -> GateResult:
     if found.standing is ComparisonVerdict.WORSE:
         verdict = Verdict.FAIL
     else:
         verdict = Verdict.PASS if found.non_inferior else Verdict.INCONCLUSIVE
     return GateResult(
-        gate=f"{found.metric} against the baseline",
+        gate=f"{found.metric.name} against the baseline",
         observed=found.ratio,
         limit=found.limit,
         n=round(found.effective_n or 0),
         verdict=verdict,
         detail=found.detail,
+        metric=found.metric.metric,
+        unit=Unit.RATIO,
         ci95=found.ci95,
     )

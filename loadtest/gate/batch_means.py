@@ -14,8 +14,9 @@ from math import sqrt
 import numpy as np
 from scipy import special
 
-from loadtest.analyze.jobs import Floats
-from loadtest.gate.early_stopping import ALPHA, TAIL
+from loadtest.analyze.stats.quantiles import TAIL
+from loadtest.arrays import Floats
+from loadtest.gate.early_stopping import ALPHA
 from loadtest.gate.inputs import Window
 
 BATCHES = 20
@@ -27,26 +28,26 @@ MIN_S = BATCHES * MIN_BATCH_S
 
 @dataclass(frozen=True)
 class BatchMeans:
-    """The mean of the batches and its standard error, both in the unit of what was batched."""
+    """The mean of the batches and its standard error, both in the unit of the values."""
 
     mean: float
     error: float
 
     def below(self, limit: float) -> bool:
-        """Whether the true mean is below the limit with 99 % confidence."""
+        """Return whether the true mean is below the limit with 99 % confidence."""
         return self.mean + _student(1 - ALPHA) * self.error < limit
 
     def above(self, limit: float) -> bool:
-        """Whether the true mean is above the limit with 99 % confidence."""
+        """Return whether the true mean is above the limit with 99 % confidence."""
         return self.mean - _student(1 - ALPHA) * self.error > limit
 
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the true mean."""
+        """Return the 95 % interval of the true mean."""
         half = _student(1 - TAIL) * self.error
         return self.mean - half, self.mean + half
 
     def sample_size_factor(self, limit: float) -> float:
-        """How many times as much data it takes to tell the mean from the limit, were it what it seems."""
+        """Return how many times as much data would separate the mean from the limit, if the mean stays the same."""
         return (_student(1 - ALPHA) * self.error / (self.mean - limit)) ** 2 if self.mean != limit else np.inf
 
 
@@ -59,7 +60,7 @@ def _of_batches(means: Floats) -> BatchMeans:
 
 
 def mean_of(values: Floats) -> BatchMeans | None:
-    """The mean of values in the order of time; None for fewer than 100."""
+    """Return the mean of values in the order of time; None for fewer than 100."""
     if len(values) < MIN_JOBS:
         return None
     whole = _of_batches(np.array([batch.mean() for batch in np.array_split(values, BATCHES)]))
@@ -67,7 +68,7 @@ def mean_of(values: Floats) -> BatchMeans | None:
 
 
 def rate_of(at_s: Floats, within: Sequence[Window]) -> BatchMeans | None:
-    """Events per second in these windows, one after the other; None where they last less than 10 s together."""
+    """Return the events per second in these windows, one after the other; None if shorter than 10 s together."""
     lengths_s = np.array([each.end_s - each.start_s for each in within])
     total_s = float(lengths_s.sum())
     if total_s < MIN_S:

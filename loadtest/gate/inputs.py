@@ -1,27 +1,26 @@
-"""What gates are held against: the jobs of a run, how long each was followed, and the windows of its time."""
+"""The inputs of gates: the jobs of a run, how long each was followed, and the windows of its time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from loadtest.analyze.job_table import JobTable, job_table
-from loadtest.analyze.jobs import Floats, JobColumns, LoadWindow, Mask, load_window
+from loadtest.analyze.job_table import JobTable
+from loadtest.analyze.jobs import JobColumns, LoadWindow
+from loadtest.analyze.run_data import RunData
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN
-from loadtest.analyze.summary import Steady
+from loadtest.arrays import Floats, Mask
 from loadtest.record.run import RunRecord
 from loadtest.scenario.gates import STEADY, Gate
-from loadtest.scenario.model import Scenario
 
 NO_WORKER = -1
 
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a run's time, in seconds from the start of its load; the end does not belong to it."""
+    """A part of a run's time, in seconds from the start of its load; the end is not included."""
 
     start_s: float
     end_s: float
@@ -29,11 +28,11 @@ class Window:
 
 @dataclass(frozen=True)
 class GateInputs:
-    """The jobs of a run, in columns of one length, of which those are judged for which `mine` is true.
+    """The jobs of a run, in columns of one length; a gate judges those for which `mask` is true.
 
-    Nothing is copied to look at some of them. `followed_until_at` is when the client stopped following a job that
-    did not end, in epoch seconds. `worker` is a place in `worker_ids`, or −1. `cold` says which jobs met a cold
-    start, `steady` where the run was steady; each is None where nobody knows.
+    No column is copied to select jobs. `followed_until_at` is when the client stopped following a job that did not
+    end, in epoch seconds. `worker` is an index of `worker_ids`, or −1. `cold` is the mask of jobs with a cold start,
+    `steady` the steady window; each is None if it is not known.
     """
 
     jobs: JobColumns
@@ -47,65 +46,51 @@ class GateInputs:
     cold: Mask | None = None
 
     def where(self, mask: Mask) -> GateInputs:
-        """The same of those of its jobs for which the mask is true."""
+        """Return the inputs with only those of their jobs for which the mask is true."""
         return replace(self, mask=self.mask & mask)
 
     def __len__(self) -> int:
         return int(np.count_nonzero(self.mask))
 
 
-def evidence_of(run: RunRecord, samples: pa.Table | JobTable, steady: Steady) -> GateInputs:
-    """The evidence in a run's record and its rows, which are in the schema of `samples.parquet` or digested."""
-    digest = job_table(samples)
-    jobs = digest.jobs
-    load = load_window(run, jobs)
-    job_timeout_s = Scenario.model_validate(run.scenario).job_timeout
+def gate_inputs(data: RunData) -> GateInputs:
+    """Return the inputs that a recorded run gives to its gates."""
+    jobs, steady = data.jobs, data.steady.window
     return GateInputs(
         jobs=jobs,
         mask=np.ones(len(jobs), dtype=np.bool_),
-        followed_until_at=np.minimum(jobs.intended_at + job_timeout_s, _ended_at(run, jobs, load)),
+        followed_until_at=data.followed_until_at(),
         worker=jobs.worker,
-        worker_ids=tuple(digest.worker_names),
-        load=load,
-        stages=_stages(run),
-        steady=_window(steady),
-        cold=_cold(digest),
+        worker_ids=tuple(data.table.worker_names),
+        load=data.load,
+        stages=_stages(data.run),
+        steady=None if steady is None else _relative(steady, data.load),
+        cold=_cold(data.table),
     )
 
 
-def _window(steady: Steady) -> Window | None:
-    if steady.start_s is None or steady.end_s is None:
-        return None
-    return Window(steady.start_s, steady.end_s)
+def _relative(window: LoadWindow, load: LoadWindow) -> Window:
+    return Window(window.start_at - load.start_at, window.end_at - load.start_at)
 
 
-def _cold(digest: JobTable) -> Mask | None:
-    """Which jobs met a cold start; None where no job tells how it found its worker."""
-    kind = digest.starts.kind
+def _cold(table: JobTable) -> Mask | None:
+    """Return the mask of jobs with a cold start; None if no job's kind of start is known."""
+    kind = table.starts.kind
     mask: Mask = kind == CLASSES.index("cold")
     return mask if np.any(kind != UNKNOWN) else None
-
-
-def _ended_at(run: RunRecord, jobs: JobColumns, load: LoadWindow) -> float:
-    """When the run ended; of one whose process died the last that its samples saw."""
-    if run.ended_at is not None:
-        return run.ended_at
-    seen = np.concatenate([[load.end_at], jobs.sent_at, jobs.finished_at])
-    return float(np.nanmax(seen))
 
 
 def _stages(run: RunRecord) -> tuple[tuple[str, Window], ...]:
     ends_s = np.cumsum([stage.duration_s for stage in run.stages]).tolist()
     return tuple(
-        (stage.name or f"stage {number}", Window(end_s - stage.duration_s, end_s))
-        for number, (stage, end_s) in enumerate(zip(run.stages, ends_s, strict=True), 1)
+        (stage.name, Window(end_s - stage.duration_s, end_s)) for stage, end_s in zip(run.stages, ends_s, strict=True)
     )
 
 
 def windows(gate: Gate, inputs: GateInputs) -> tuple[Window, ...] | None:
-    """The windows that a gate speaks of; all of the load where it names none, None where none is known.
+    """Return the windows of a gate; the whole load if it names none, None if its steady window is not known.
 
-    A stage that is called "steady" comes before the steady window that was found.
+    A stage named "steady" takes precedence over the steady window that the analysis finds.
     """
     if gate.during is None:
         return (Window(0.0, inputs.load.duration_s),)
@@ -117,7 +102,7 @@ def windows(gate: Gate, inputs: GateInputs) -> tuple[Window, ...] | None:
 
 
 def select(gate: Gate, inputs: GateInputs, within: tuple[Window, ...]) -> GateInputs:
-    """The jobs that a gate speaks of: those of its flow that were meant to start in these windows."""
+    """Return the jobs of a gate: those of its flow with an intended start in these windows."""
     found = of_flow(gate, inputs)
     if gate.during is None:
         return found
@@ -129,5 +114,5 @@ def select(gate: Gate, inputs: GateInputs, within: tuple[Window, ...]) -> GateIn
 
 
 def of_flow(gate: Gate, inputs: GateInputs) -> GateInputs:
-    """The jobs of the gate's flow, or all."""
+    """Return the jobs of the gate's flow, or all if it names none."""
     return inputs if gate.flow is None else inputs.where(inputs.jobs.of_flow(gate.flow))

@@ -1,7 +1,7 @@
-"""One gate held against one run: pass, fail, or how much more it takes to tell.
+"""The judgement of one gate on one run: pass, fail, or inconclusive with the amount of data that is missing.
 
 A percentile and a share are judged by early stopping (MLPerf, c = 0.99), a mean and a rate by batch means.
-What is not known counts against the gate, and no data never passes.
+Unknown values count against the gate, and no data never passes.
 """
 
 from __future__ import annotations
@@ -17,20 +17,15 @@ from loadtest.gate.explanations import NO_JOBS, explain, format_value
 from loadtest.gate.inputs import GateInputs, Window, of_flow, select, windows
 from loadtest.gate.measures import Count, Times, share_count, times
 from loadtest.gate.workers import judged_by_worker
-from loadtest.scenario.gates import Gate, Metric, gate_text, limit_text
-
-
-def judge_all(gates: Sequence[Gate], inputs: GateInputs) -> list[GateResult]:
-    """Each gate's result, in the order of the gates."""
-    return [judge(gate, inputs) for gate in gates]
+from loadtest.scenario.gates import Gate, gate_text, limit_text
 
 
 def judge(gate: Gate, inputs: GateInputs) -> GateResult:
-    """One gate's result; `observed` and `limit` in milliseconds, as a fraction of one, or per second."""
+    """Return one gate's result; `observed` and `limit` in milliseconds, as a fraction of one, or per second."""
     within = windows(gate, inputs)
     if within is None:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, "No steady state was found.")
-    if gate.metric is Metric.THROUGHPUT:
+    if gate.metric.is_rate:
         return _throughput(gate, of_flow(gate, inputs), within)
     some = select(gate, inputs, within)
     if gate.metric.is_share:
@@ -53,13 +48,13 @@ def result(
     detail: str,
     ci95: tuple[float, float] | None = None,
 ) -> GateResult:
-    """A gate's result, its limit in the unit of summaries."""
+    """Return a gate's result, its limit in the unit of summaries."""
     limit = gate.limit * 1000 if gate.metric.is_time else gate.limit
-    return GateResult(gate_text(gate), observed, limit, n, verdict, detail, ci95)
+    return GateResult(gate_text(gate), observed, limit, n, verdict, detail, gate.metric, gate.metric.spec.unit, ci95)
 
 
 def verdict_of(count: Count, share: float) -> Verdict:
-    """By early stopping: `share` of all jobs may be over; the undecided count as over, unless that makes it fail."""
+    """Return the verdict by early stopping, if `share` of all jobs may be over; undecided jobs never make it fail."""
     if holds(count.over + count.undecided, count.n, share):
         return Verdict.PASS
     return Verdict.FAIL if refuted(count.over, count.n, share) else Verdict.INCONCLUSIVE
@@ -84,7 +79,7 @@ def _share(gate: Gate, inputs: GateInputs) -> GateResult:
 
 
 def _longest(gate: Gate, measured: Times) -> GateResult:
-    """The longest time is a fact about the jobs of this run; nothing is inferred from it."""
+    """Judge the longest time, a fact about the jobs of this run; nothing is inferred from it."""
     count = measured.count(gate.limit * 1000)
     known = measured.value_ms[~measured.unknown]
     observed = float(known.max()) if len(known) == len(measured) else None
@@ -93,7 +88,7 @@ def _longest(gate: Gate, measured: Times) -> GateResult:
         detail = f"{count.over:,} of {count.n:,} jobs took {limit_text(gate)} or more."
     elif count.undecided:
         word = Verdict.INCONCLUSIVE
-        detail = f"{count.undecided:,} of {count.n:,} jobs were unfinished; how long they took nobody knows."
+        detail = f"{count.undecided:,} of {count.n:,} jobs were unfinished; how long they took is not known."
     else:
         word, detail = Verdict.PASS, f"Each of {count.n:,} jobs took less."
     return result(gate, observed, count.n, word, detail)
@@ -108,22 +103,22 @@ def _mean(gate: Gate, measured: Times) -> GateResult:
     low, high = (format_value(gate, edge / 1000) for edge in found.interval())
     text = f"The 95 % interval of the mean is {low} to {high}, by batch means."
     if unknown:
-        text = f"{text} It takes {unknown:,} unfinished jobs at the least that they waited."
+        text = f"{text} For {unknown:,} unfinished jobs it takes the time that they had waited."
     if found.interval()[0] >= limit_ms:
         return result(gate, found.mean, n, Verdict.FAIL, text, found.interval())
     if unknown:
-        detail = f"{unknown:,} of {n:,} jobs were unfinished; how long they took nobody knows."
+        detail = f"{unknown:,} of {n:,} jobs were unfinished; how long they took is not known."
         return result(gate, None, n, Verdict.INCONCLUSIVE, detail)
     if found.below(limit_ms):
         return result(gate, found.mean, n, Verdict.PASS, text, found.interval())
     more = _more(found, limit_ms, found.mean < limit_ms, n)
-    needed = "While the mean is not below the limit, no number of jobs would do."
-    needed = needed if more is None else f"About {more:,.0f} more jobs would tell, if it stays as it is."
+    needed = "While the mean is not below the limit, no number of jobs would be enough."
+    needed = needed if more is None else f"About {more:,.0f} more jobs would decide it, if it stays the same."
     return result(gate, found.mean, n, Verdict.INCONCLUSIVE, f"{text} {needed}", found.interval())
 
 
 def _throughput(gate: Gate, inputs: GateInputs, within: Sequence[Window]) -> GateResult:
-    """Jobs that completed in the windows, whenever they were meant to start."""
+    """Judge the rate of jobs that completed in the windows, whatever their intended start."""
     length_s = sum(each.end_s - each.start_s for each in within)
     if len(inputs) == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
@@ -131,7 +126,7 @@ def _throughput(gate: Gate, inputs: GateInputs, within: Sequence[Window]) -> Gat
     found = rate_of(done_s, within)
     n = sum(int(np.count_nonzero((done_s >= each.start_s) & (done_s < each.end_s))) for each in within)
     if found is None:
-        short = f"{length_s:.3g} s are too short for the interval of a rate; it takes {MIN_S:g} s."
+        short = f"{length_s:.3g} s are too short for the interval of a rate; {MIN_S:g} s are needed."
         return result(gate, n / length_s if length_s else None, n, Verdict.INCONCLUSIVE, short)
     low, high = (format_value(gate, edge) for edge in found.interval())
     text = f"The 95 % interval of the rate is {low} to {high}, by batch means over {length_s:.3g} s."
@@ -140,11 +135,11 @@ def _throughput(gate: Gate, inputs: GateInputs, within: Sequence[Window]) -> Gat
     if found.interval()[1] <= gate.limit:
         return result(gate, found.mean, n, Verdict.FAIL, text, found.interval())
     more = _more(found, gate.limit, found.mean > gate.limit, length_s)
-    needed = "While the rate is not above the limit, no longer run would do."
-    needed = needed if more is None else f"About {more:,.0f} s more would tell, if it stays as it is."
+    needed = "While the rate is not above the limit, no longer run would be enough."
+    needed = needed if more is None else f"About {more:,.0f} s more would decide it, if it stays the same."
     return result(gate, found.mean, n, Verdict.INCONCLUSIVE, f"{text} {needed}", found.interval())
 
 
 def _more(found: BatchMeans, limit: float, right_side: bool, amount: float) -> float | None:
-    """How much more of what there is `amount` of; None where no amount would do."""
+    """Return the additional amount that would decide; None if no amount would."""
     return max(1.0, amount * (found.sample_size_factor(limit) - 1)) if right_side else None

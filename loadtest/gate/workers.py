@@ -1,4 +1,4 @@
-"""A gate that is to hold for each worker by itself: one slow host must not hide among many."""
+"""A gate on each worker by itself: one slow host must not hide among many."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtest.analyze.stats.multiple_testing import rejected
+from loadtest.analyze.stats.quantiles import TAIL
 from loadtest.analyze.summary import GateResult, Verdict
-from loadtest.gate.early_stopping import TAIL, holds, refutation
+from loadtest.gate.early_stopping import holds, refutation
 from loadtest.gate.explanations import explain
 from loadtest.gate.inputs import NO_WORKER
 from loadtest.gate.measures import Count, Times
@@ -25,10 +26,10 @@ class _Worker:
 
 
 def judged_by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str]) -> GateResult:
-    """One result for all workers, which names the worst.
+    """Return one result for all workers, which names the worst.
 
-    It passes where every worker does: that is one claim, whose error is at most that of a single test. It fails
-    where one worker does after Holm's correction, since of many workers one is always the unlucky one.
+    It passes if every worker passes: that is one claim, whose error is at most that of a single test. It fails
+    if one worker fails after Holm's correction, since one of many workers is always unlucky.
     """
     assert gate.per_mille is not None
     share = (1000 - gate.per_mille) / 1000
@@ -36,16 +37,16 @@ def judged_by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str]) -> 
     failing = rejected([each.p_value for each in workers], TAIL)
     open_ = [each for each in workers if not holds(each.count.over + each.count.undecided, each.count.n, share)]
     if not workers:
-        word, worst, detail = Verdict.INCONCLUSIVE, None, "No job tells which worker had it."
+        word, worst, detail = Verdict.INCONCLUSIVE, None, "No job names its worker."
     elif failing:
         word, worst = Verdict.FAIL, min(workers, key=lambda each: each.p_value)
-        detail = f"{len(failing)} of {len(workers)} workers {'does' if len(failing) == 1 else 'do'} not hold it."
+        detail = f"{len(failing)} of {len(workers)} workers {'fails' if len(failing) == 1 else 'fail'} it."
     elif open_:
         word, worst = Verdict.INCONCLUSIVE, max(open_, key=lambda each: (_worst_share(each), -each.count.n))
-        detail = f"{len(open_)} of {len(workers)} workers cannot be told yet."
+        detail = f"{len(open_)} of {len(workers)} workers {'is' if len(open_) == 1 else 'are'} inconclusive."
     else:
         word, worst = Verdict.PASS, max(workers, key=lambda each: each.observed_ms or 0.0)
-        detail = f"Each of {len(workers)} workers holds it."
+        detail = f"Each of {len(workers)} workers passes it."
     if worst is not None:
         text = explain(gate, worst.count, share, word, of=f" on {worst.worker_id}")
         detail = f"{detail} {text}"
@@ -56,6 +57,8 @@ def judged_by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str]) -> 
         n=len(measured),
         verdict=word,
         detail=detail,
+        metric=gate.metric,
+        unit=gate.metric.spec.unit,
     )
 
 
@@ -75,9 +78,9 @@ def _workers(gate: Gate, measured: Times, worker_ids: Sequence[str], per_mille: 
 
 
 def _surely_over(own: Times, worker: int, limit_ms: float) -> int:
-    """Jobs over the limit that are known to be this worker's."""
+    """Return the number of jobs over the limit that are known to be this worker's."""
     mine = own.worker == worker
-    return own.taken(np.flatnonzero(mine)).count(limit_ms).over
+    return own.take(np.flatnonzero(mine)).count(limit_ms).over
 
 
 def _worst_share(worker: _Worker) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtest.analyze.compare.comparison import MetricComparison
+from loadtest.analyze.compare.comparison import MetricComparison, MetricKey
 from loadtest.analyze.compare.differences import Difference
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary
@@ -56,14 +56,14 @@ class Comparison:
         return list(zip(self.runs, COLOURS, strict=False))
 
 
-def metric_text(name: str) -> str:
-    """Return a metric in words: "run end_to_end_ms p95" is "run end-to-end p95"."""
-    return name.replace("_ms", "").replace("end_to_end", "end-to-end").replace("first_chunk", "first chunk")
+def metric_text(key: MetricKey) -> str:
+    """Return a metric in words, such as "run end-to-end p95"."""
+    return " ".join(filter(None, (key.flow, key.metric, key.percentile.replace("_", "."))))
 
 
 def value_text(found: MetricComparison, value: float | None) -> str:
     """Return the value of a metric in its unit."""
-    return formatting.milliseconds(value) if "_ms" in found.metric else formatting.rate(value)
+    return formatting.milliseconds(value) if found.metric.metric.is_time else formatting.rate(value)
 
 
 def interval_text(found: MetricComparison) -> str:

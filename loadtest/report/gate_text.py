@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from loadtest.analyze.summary import GateResult
 from loadtest.report import formatting
-from loadtest.scenario.gates import parse_gate
+from loadtest.scenario.metrics import Unit
 
 
 def observed_text(result: GateResult) -> str:
@@ -25,10 +25,12 @@ def interval_texts(result: GateResult) -> tuple[str, str] | None:
 def _figure(result: GateResult, value: float | None) -> str:
     if value is None:
         return formatting.DASH
-    try:
-        metric = parse_gate(result.gate).metric
-    except ValueError:
-        return f"{value:.3f}×"  # against a baseline: a ratio
-    if metric.is_time:
-        return formatting.milliseconds(value)
-    return formatting.share(value) if metric.is_share else formatting.rate(value)
+    match result.unit:
+        case Unit.MILLISECONDS:
+            return formatting.milliseconds(value)
+        case Unit.SHARE:
+            return formatting.share(value)
+        case Unit.PER_SECOND:
+            return formatting.rate(value)
+        case Unit.RATIO:
+            return f"{value:.3f}×"

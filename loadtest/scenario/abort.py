@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from enum import StrEnum
 from math import inf, log
-from typing import Protocol
+from typing import Any
 
 import msgspec
 
-from loadtest.scenario.flows import FlowName
-from loadtest.scenario.gates import Gate, Metric, limit_text
+from loadtest.scenario.gates import Gate, limit_text
+from loadtest.scenario.metrics import Metric
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.settings import AbortRule, Ceilings
 from loadtest.scenario.target import is_remote
@@ -40,24 +40,6 @@ class StopReason(msgspec.Struct, frozen=True):
     detail: str
 
 
-class EndedJob(Protocol):
-    """A job's row, as far as a gate reads it; times in epoch seconds."""
-
-    flow: FlowName
-    intended_at: float
-    sent_at: float | None
-    accepted_at: float | None
-    first_chunk_at: float | None
-    finished_at: float | None
-    delay_ms: int | None
-    execution_ms: int | None
-
-    @property
-    def outcome(self) -> str:
-        """Return how the job ended, as in `samples.parquet`."""
-        ...
-
-
 class GateMonitor:
     """The gates of an abort rule, over the jobs that ended recently; its memory does not grow with their number."""
 
@@ -72,8 +54,8 @@ class GateMonitor:
         """Take the number of processes that reach a throughput together."""
         self._processes = max(1, share.of)
 
-    def ended(self, job: EndedJob) -> None:
-        """Count a job that ended."""
+    def ended(self, job: Any) -> None:
+        """Count a job that ended, a `record.sample.Sample`."""
         assert job.finished_at is not None
         completed = job.outcome == _COMPLETED
         for gate, recent in self._counted:
@@ -82,7 +64,7 @@ class GateMonitor:
             if gate.metric is Metric.ERRORS:
                 recent.add(job.finished_at, not completed, 0.0)
             elif completed:
-                value_s = 0.0 if gate.metric is Metric.THROUGHPUT else _value_s(gate.metric, job)
+                value_s = 0.0 if gate.metric is Metric.THROUGHPUT else gate.metric.spec.time_s(job)
                 if value_s is not None:
                     recent.add(job.finished_at, value_s >= gate.limit, value_s)
 
@@ -166,32 +148,6 @@ def chernoff_bound(over: int, n: int, share: float) -> float:
         return 0.0
     rest = 0.0 if over == n else (1 - observed) * log((1 - observed) / (1 - share))
     return n * (observed * (log(observed / share) if share else inf) + rest)
-
-
-def _value_s(metric: Metric, job: EndedJob) -> float | None:
-    """Return a job's time in seconds; None if it has none."""
-    if metric is Metric.DELAY or metric is Metric.EXECUTION:
-        value_ms = job.delay_ms if metric is Metric.DELAY else job.execution_ms
-        return None if value_ms is None else value_ms / 1000
-    if metric is Metric.OVERHEAD:
-        if job.delay_ms is None or job.execution_ms is None:
-            return None
-        response_s = _between_s(job.sent_at, job.finished_at)
-        return None if response_s is None else response_s - (job.delay_ms + job.execution_ms) / 1000
-    if metric is Metric.SUBMIT and job.flow == "runsync":
-        return None
-    from_at, to_at = {
-        Metric.END_TO_END: (job.intended_at, job.finished_at),
-        Metric.RESPONSE: (job.sent_at, job.finished_at),
-        Metric.SUBMIT: (job.sent_at, job.accepted_at),
-        Metric.FIRST_CHUNK: (job.intended_at, job.first_chunk_at),
-        Metric.SEND_LAG: (job.intended_at, job.sent_at),
-    }[metric]
-    return _between_s(from_at, to_at)
-
-
-def _between_s(from_at: float | None, to_at: float | None) -> float | None:
-    return None if from_at is None or to_at is None else to_at - from_at
 
 
 def abort_rule(scenario: Scenario) -> AbortRule | None:

@@ -1,4 +1,4 @@
-"""Where the key of a target comes from: the environment, never a file or a command line."""
+"""The key of a target: from the environment, never from a file or a command line."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ REMOTE_KEY_ENV = "RUNPOD_API_KEY"
 
 
 def key_variable(target: Target) -> str:
-    """The environment variable that the key of a target is read from."""
+    """Return the environment variable that the key of a target is read from."""
     if isinstance(target, RemoteTarget) and target.key_variable is not None:
         return target.key_variable
     return REMOTE_KEY_ENV if is_remote(target) else LOCAL_KEY_ENV
 
 
 def api_key(scenario: Scenario, environment: Mapping[str, str]) -> str:
-    """The key for a scenario's target; UsageError where its variable is not set or cannot stand in a header."""
+    """Return the key for a scenario's target; UsageError if its variable is unset or not fit for a header."""
     variable = key_variable(scenario.target)
     named = isinstance(scenario.target, RemoteTarget) and scenario.target.key_variable is not None
     key = environment.get(variable, "")

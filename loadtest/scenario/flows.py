@@ -1,7 +1,15 @@
-"""The ways to drive a job, by name."""
+"""The flows by name, and the operation that submits the jobs of each."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
+
+from loadtest.protocol.operations import Op
 
 FlowName = Literal["run", "runsync", "stream", "webhook"]
+FLOWS: tuple[FlowName, ...] = get_args(FlowName)
+SUBMIT_OPERATION: dict[FlowName, Op] = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN, "webhook": Op.RUN}
+FLOWS_BY_OPERATION: dict[Op, tuple[FlowName, ...]] = {
+    op: tuple(flow for flow, by in SUBMIT_OPERATION.items() if by is op)
+    for op in dict.fromkeys(SUBMIT_OPERATION.values())
+}

@@ -1,4 +1,4 @@
-"""Gates: objectives in words, such as "delay p95 < 2s of runsync during steady"; text to value and back."""
+"""Gates: objectives as text, such as "delay p95 < 2s of runsync during steady", parsed and written."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Callable
 from difflib import get_close_matches
-from enum import StrEnum
 from math import isfinite
 from typing import Annotated, get_args
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from loadtest.scenario.flows import FlowName
+from loadtest.scenario.metrics import Kind, Metric
 from loadtest.units import (
     StrictModel,
     fraction,
@@ -25,55 +25,28 @@ from loadtest.units import (
 )
 
 STEADY = "steady"
-"""During this: the stage of that name where the load has one, else the steady window that the analysis finds."""
-
-
-class Metric(StrEnum):
-    """What a gate speaks of: a time of each job, a share of the jobs, or jobs per second."""
-
-    DELAY = "delay"
-    EXECUTION = "execution"
-    END_TO_END = "end-to-end"
-    RESPONSE = "response"
-    OVERHEAD = "overhead"
-    SUBMIT = "submit"
-    FIRST_CHUNK = "first chunk"
-    SEND_LAG = "send lag"
-    ERRORS = "errors"
-    COLD_STARTS = "cold starts"
-    CENSORED = "censored"
-    THROUGHPUT = "throughput"
-
-    @property
-    def is_share(self) -> bool:
-        """Whether it is a share of the jobs, from 0 to 1."""
-        return self in (Metric.ERRORS, Metric.COLD_STARTS, Metric.CENSORED)
-
-    @property
-    def is_time(self) -> bool:
-        """Whether each job has one, in seconds."""
-        return not self.is_share and self is not Metric.THROUGHPUT
+"""The stage of that name if the load has one, else the steady window that the analysis finds."""
 
 
 class Gate(StrictModel):
     """One objective; `limit` in seconds, as a fraction of one, or per second, as the metric has it."""
 
     metric: Metric
-    """What is looked at."""
+    """The metric."""
     statistic: str = ""
-    """Of a time: `p95` and its like, `mean` or `max`; empty for the others."""
+    """For a time: `p95` and the like, `mean` or `max`; empty for other metrics."""
     limit: float
-    """What it must stay under, or for throughput over."""
+    """The value that the metric must stay below, or for throughput above."""
     flow: FlowName | None = None
-    """The jobs of this flow; of all flows together where there is none."""
+    """The flow whose jobs it judges; all flows together if none is given."""
     during: str | None = None
-    """The jobs meant to start in this stage, or in the steady window; in the whole run where there is none."""
+    """The stage in which its jobs were meant to start, or the steady window; the whole run if none is given."""
     per_worker: bool = False
-    """Whether it is to hold for each worker by itself."""
+    """Whether it applies to each worker by itself."""
 
     @property
     def per_mille(self) -> int | None:
-        """The percentile in thousandths, or None where the statistic is another."""
+        """Return the percentile in thousandths; None if the statistic is not a percentile."""
         match = _PERCENTILE.fullmatch(self.statistic)
         return None if match is None else int(match[1]) * 10 + int(match[2] or 0)
 
@@ -84,15 +57,19 @@ class Gate(StrictModel):
 _PERCENTILE = re.compile(r"p([0-9]{2})(?:\.([0-9]))?")
 _KEYWORD = r"(?:of\b|during\b|per\s+worker\b)"
 _LIMITS = {
-    "time": re.compile(rf"[0-9.]+\s*(?!{_KEYWORD})[A-Za-z]+"),
-    "share": re.compile(r"[0-9.]+\s*%"),
-    "rate": re.compile(rf"[0-9.]+\s*(?:/|per)\s*[0-9.]*\s*(?!{_KEYWORD})[A-Za-z]+"),
+    Kind.TIME: re.compile(rf"[0-9.]+\s*(?!{_KEYWORD})[A-Za-z]+"),
+    Kind.SHARE: re.compile(r"[0-9.]+\s*%"),
+    Kind.RATE: re.compile(rf"[0-9.]+\s*(?:/|per)\s*[0-9.]*\s*(?!{_KEYWORD})[A-Za-z]+"),
 }
-_READERS: dict[str, Callable[[object], float]] = {"time": seconds, "share": fraction, "rate": per_second}
-_WRITERS: dict[str, Callable[[float], str]] = {
-    "time": seconds_text,
-    "share": fraction_text,
-    "rate": per_second_text,
+_READERS: dict[Kind, Callable[[object], float]] = {
+    Kind.TIME: seconds,
+    Kind.SHARE: fraction,
+    Kind.RATE: per_second,
+}
+_WRITERS: dict[Kind, Callable[[float], str]] = {
+    Kind.TIME: seconds_text,
+    Kind.SHARE: fraction_text,
+    Kind.RATE: per_second_text,
 }
 _BARE = re.compile(r"[A-Za-z0-9_.+-]+")
 _CLAUSES = (
@@ -101,11 +78,11 @@ _CLAUSES = (
     re.compile(r"during\s+(?P<quoted>\"(?:[^\"\\]|\\.)*\")(?=\s|$)"),
     re.compile(rf"during\s+(?P<during>(?!{_KEYWORD})[^\s\"]+(?:\s+(?!{_KEYWORD})[^\s\"]+)*)"),
 )
-_FORMS = {"time": "delay p95 < 2s", "share": "errors < 1 %", "rate": "throughput > 20/s"}
+_FORMS = {Kind.TIME: "delay p95 < 2s", Kind.SHARE: "errors < 1 %", Kind.RATE: "throughput > 20/s"}
 
 
 def parse_gate(text: object) -> Gate:
-    """A gate from its words; ValueError names what was not understood and shows the nearest right form."""
+    """Return the gate of a text; ValueError names the part that is not valid and shows the nearest valid form."""
     if isinstance(text, Gate):
         return text
     match = re.fullmatch(r"\s*([^<>]*?)\s*([<>])\s*(.*?)\s*", text, re.DOTALL) if isinstance(text, str) else None
@@ -113,10 +90,10 @@ def parse_gate(text: object) -> Gate:
         raise ValueError(f'{quoted(text)} is not a gate; write it like "delay p95 < 2s"')
     head, sign, tail = " ".join(match[1].split()), match[2], match[3]
     metric, statistic = _head(head, sign, tail)
-    right_sign = ">" if metric is Metric.THROUGHPUT else "<"
+    right_sign = _sign(metric)
     if sign != right_sign:
-        raise ValueError(f'"{head} {sign}" asks for the worse; write "{head} {right_sign} {_plain(tail)}"')
-    kind = _kind(metric)
+        raise ValueError(f'"{head} {sign}" asks for the worse value; write "{head} {right_sign} {_plain(tail)}"')
+    kind = metric.spec.kind
     found = _LIMITS[kind].match(tail)
     stated = found[0] if found else re.split(rf"\s+{_KEYWORD}", tail)[0]
     clauses = _clauses(tail[len(stated) :])
@@ -126,12 +103,12 @@ def parse_gate(text: object) -> Gate:
 
 
 def _head(head: str, sign: str, tail: str) -> tuple[Metric, str]:
-    """The metric and its statistic, from what stands before the sign."""
+    """Return the metric and its statistic, from the words before the sign."""
     whole = head in set(Metric)
     name, _, statistic = (head, "", "") if whole else head.rpartition(" ")
     if name not in set(Metric):
         near = _nearest(head)
-        raise ValueError(f"{quoted(head)} is no metric; {_near_form(near, head, sign, tail)}")
+        raise ValueError(f"{quoted(head)} is not a metric; {_near_form(near, head, sign, tail)}")
     metric = Metric(name)
     if not metric.is_time:
         if statistic:
@@ -139,7 +116,7 @@ def _head(head: str, sign: str, tail: str) -> tuple[Metric, str]:
             raise ValueError(f'"{name}" has no {quoted(statistic)}, it is one figure; write "{form}"')
         return metric, ""
     if not statistic:
-        raise ValueError(f'"{name}" of which job? write "{name} p95 {sign} {_plain(tail)}", or mean, or max')
+        raise ValueError(f'"{name}" needs a statistic; write "{name} p95 {sign} {_plain(tail)}", or mean, or max')
     return metric, _statistic(statistic)
 
 
@@ -165,8 +142,8 @@ def _nearest(head: str) -> str | None:
 def _near_form(near: str | None, head: str, sign: str, tail: str) -> str:
     if near is None:
         return f"use one of {', '.join(Metric)}"
-    said = [word for word in head.split() if word in ("mean", "max") or _PERCENTILE.fullmatch(word)]
-    statistic = f" {said[0] if said else 'p95'}" if Metric(near).is_time else ""
+    given = [word for word in head.split() if word in ("mean", "max") or _PERCENTILE.fullmatch(word)]
+    statistic = f" {given[0] if given else 'p95'}" if Metric(near).is_time else ""
     return f'write "{near}{statistic} {sign} {_plain(tail)}"'
 
 
@@ -174,20 +151,20 @@ def _plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def _kind(metric: Metric) -> str:
-    return "time" if metric.is_time else "share" if metric.is_share else "rate"
+def _sign(metric: Metric) -> str:
+    return ">" if metric.is_rate else "<"
 
 
-def _limit(text: str, kind: str) -> float:
+def _limit(text: str, kind: Kind) -> float:
     value = _READERS[kind](" ".join(text.split()))
-    if not isfinite(value) or value <= 0 or (kind == "share" and value >= 1):
-        between = "between 0 % and 100 %" if kind == "share" else "more than 0"
+    if not isfinite(value) or value <= 0 or (kind is Kind.SHARE and value >= 1):
+        between = "between 0 % and 100 %" if kind is Kind.SHARE else "more than 0"
         raise ValueError(f'the limit {quoted(text)} must be {between}; write it like "{_FORMS[kind]}"')
     return value
 
 
 def _clauses(text: str) -> dict[str, object]:
-    """What follows the limit: `per worker`, `of FLOW`, `during STAGE`, in any order, each once."""
+    """Return the clauses after the limit: `per worker`, `of FLOW`, `during STAGE`, in any order, each once."""
     found: dict[str, object] = {}
     rest = text
     while rest := rest.strip():
@@ -197,7 +174,7 @@ def _clauses(text: str) -> dict[str, object]:
         key, value = next((key, value) for key, value in match.groupdict().items() if value is not None)
         key = "during" if key == "quoted" else key
         if key in found:
-            raise ValueError(f"{quoted(match[0])} is one too many; write a gate for each")
+            raise ValueError(f"{quoted(match[0])} is given more than once; write a gate for each")
         found[key] = _clause_value(key, value)
         rest = rest[match.end() :]
     return found
@@ -206,7 +183,7 @@ def _clauses(text: str) -> dict[str, object]:
 def _clause_value(key: str, value: str) -> object:
     if key == "flow" and value not in get_args(FlowName):
         near = get_close_matches(value, get_args(FlowName), n=1)
-        raise ValueError(f'"of" {quoted(value)} is no flow; write "of {near[0] if near else "run"}"')
+        raise ValueError(f'"of" {quoted(value)} is not a flow; write "of {near[0] if near else "run"}"')
     if value.startswith('"'):
         try:
             return json.loads(value, strict=False)
@@ -221,7 +198,7 @@ def _near_clause(rest: str) -> str:
     word, _, more = rest.partition(" ")
     near = get_close_matches(word, ["during", "of", "per"], n=1)
     if not near:
-        return 'after the limit may stand "during STAGE", "of FLOW" and "per worker"'
+        return 'after the limit write "during STAGE", "of FLOW" or "per worker"'
     if near[0] == "per":
         return 'write "per worker"'
     named = _plain(more).replace('"', "") or {"during": "STAGE", "of": "FLOW"}[near[0]]
@@ -231,20 +208,19 @@ def _near_clause(rest: str) -> str:
 def _validate_combination(gate: Gate) -> None:
     if gate.per_worker and gate.per_mille is None:
         raise ValueError('"per worker" goes with a percentile; write it like "execution p95 < 8s per worker"')
-    if gate.metric is Metric.FIRST_CHUNK and gate.flow not in (None, "stream"):
-        raise ValueError(f'a job of {gate.flow} has no chunks; leave out "of {gate.flow}"')
-    if gate.metric is Metric.SUBMIT and gate.flow == "runsync":
-        raise ValueError('the answer to /runsync is the finished job; write "response" for "submit"')
+    flows = gate.metric.spec.flows
+    if gate.flow is not None and gate.flow not in flows:
+        raise ValueError(f'jobs of {gate.flow} have no "{gate.metric}"; write "of {flows[0]}" or leave the flow out')
 
 
 def limit_text(gate: Gate, value: float | None = None) -> str:
-    """The limit, or a value of its kind, with its unit; reads back as exactly the same number."""
-    return _WRITERS[_kind(gate.metric)](gate.limit if value is None else value)
+    """Return the limit, or a value of its kind, with its unit; it reads back as exactly the same number."""
+    return _WRITERS[gate.metric.spec.kind](gate.limit if value is None else value)
 
 
 def gate_text(gate: Gate) -> str:
-    """A gate in its words; `parse_gate` reads back exactly the same gate."""
-    words = [gate.metric.value, gate.statistic, ">" if gate.metric is Metric.THROUGHPUT else "<", limit_text(gate)]
+    """Return a gate as text; `parse_gate` reads back exactly the same gate."""
+    words = [gate.metric.value, gate.statistic, _sign(gate.metric), limit_text(gate)]
     words += ["per worker"] if gate.per_worker else []
     words += [f"of {gate.flow}"] if gate.flow else []
     words += [f"during {_name_text(gate.during)}"] if gate.during is not None else []

@@ -1,4 +1,4 @@
-"""A scenario, whole: target, load, flows, limits, endings, and the embedded endpoint's settings."""
+"""The scenario: target, load, flows, limits, endings, and the embedded endpoint's settings."""
 
 from __future__ import annotations
 
@@ -30,11 +30,8 @@ from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Seconds, StrictModel, seconds_text
 
 HASH_EXCLUDED = ("name", "question", "target", "endpoint", "seed", "gates", "search")
-"""What may differ between two runs of the same scenario: what it is called, what is under test, and what is asked of
-it; a search is no part of any of its runs. The embedded endpoint's settings are what is under test, as a target
-elsewhere is."""
-SUBMIT_OPERATION = {"run": Op.RUN, "runsync": Op.RUNSYNC, "stream": Op.RUN, "webhook": Op.RUN}
-"""Which operation submits a flow's job."""
+"""The keys that may differ between two runs of the same scenario: its name, the system under test (the embedded
+endpoint's settings as much as a remote target), its objectives, and a search, which consists of many runs."""
 
 
 def _within(allowed: TimeRange, what: str) -> AfterValidator:
@@ -49,17 +46,17 @@ def _within(allowed: TimeRange, what: str) -> AfterValidator:
 
 
 class JobPolicy(StrictModel):
-    """What a flow's submissions ask for beside their input; what is not given is left to the endpoint."""
+    """The policy of a flow's submissions; keys that are not given are left to the endpoint."""
 
     execution_timeout: Annotated[Seconds | None, _within(EXECUTION_TIMEOUT, "policy.executionTimeout")] = None
     """How long a job may be in the handler, 5 s to 7 days."""
     ttl: Annotated[Seconds | None, _within(JOB_TTL, "policy.ttl")] = None
-    """How long after its submission a job may be unfinished before it is gone, 10 s to 7 days."""
+    """How long after its submission a job may be unfinished before it expires, 10 s to 7 days."""
     low_priority: bool = False
-    """Whether the job makes no worker start."""
+    """Whether the job does not make a worker start."""
 
     def to_wire(self) -> Policy | None:
-        """The policy as it is sent; None where nothing is asked for."""
+        """Return the policy as it is sent; None if it asks for nothing."""
         asked = Policy(_ms(self.execution_timeout), _ms(self.ttl), self.low_priority)
         return None if asked == Policy() else asked
 
@@ -69,46 +66,46 @@ def _ms(value_s: float | None) -> int | None:
 
 
 class WebhookReceiverSettings(StrictModel):
-    """Where the `webhook` flow is told of its jobs: each sending process listens by itself.
+    """The receiver of the `webhook` flow: each generator process listens by itself.
 
-    The address is this machine's own, which an endpoint on it reaches; for one elsewhere, `url` is the way here.
+    An endpoint on this machine reaches the address itself; an endpoint elsewhere needs `url`.
     """
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """The address to listen on."""
     port: Annotated[int, Field(ge=0, le=65_000)] = 0
-    """The port of the first process, the next one's is one more; 0 takes a free one."""
+    """The port of the first process; each further process takes the next one. 0 takes a free port."""
     url: (
         Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$", examples=["https://me.example/{port}"])] | None
     ) = None
-    """What the endpoint is to call, where that is not this address; `{port}` in it is the process's port."""
+    """The URL for the endpoint to call, if it differs from this address; `{port}` in it is the process's port."""
 
 
 class Flow(StrictModel):
-    """One way to drive a job: its share of all jobs by weight, its input, how its status is asked for."""
+    """One way to drive a job: its share of all jobs by weight, its input, its polling."""
 
     weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
-    """Its part of all jobs is this weight over the sum of all weights."""
+    """Its share of all jobs is this weight over the sum of all weights."""
     input: Any = None
-    """What a job is given, sent as the body's `input`."""
+    """The input of each job, sent as the body's `input`."""
     inputs: Inputs | None = None
-    """In place of `input`, where jobs differ: a file of JSON lines, a template, or a Python function."""
+    """Instead of `input`, if jobs differ: a file of JSON lines, a template, or a Python function."""
     polling: Polling = Polling()
-    """When the job's status is asked for; runsync asks once its wait has ended."""
+    """When the job's status is polled; runsync polls after its wait has ended."""
     wait: Seconds = RUNSYNC_WAIT.default_ms / 1000
-    """How long `/runsync` may hold its answer; other flows pass it over."""
+    """How long `/runsync` may hold its response; other flows ignore it."""
     policy: JobPolicy = JobPolicy()
     """Time limits and priority of its jobs."""
 
     @model_validator(mode="after")
     def _one_kind_of_input(self) -> Flow:
         if self.input is not None and self.inputs is not None:
-            raise ValueError("input and inputs both say what jobs are given; keep one of them")
+            raise ValueError("both input and inputs are given; keep one of them")
         return self
 
     @property
     def payload_hash(self) -> str:
-        """What is equal for two runs that give their jobs the same inputs, wherever these were read; hexadecimal."""
+        """Return a hexadecimal hash that is equal for two runs with the same inputs, wherever these were read."""
         inputs = None if self.inputs is None else self.inputs.model_dump(mode="json", exclude={"file"})
         whole = msgspec.json.encode([self.input, inputs], order="deterministic")
         return hashlib.sha256(whole).hexdigest()[:16]
@@ -145,11 +142,11 @@ class Scenario(StrictModel):
     """What the user asked for, resolved: every default filled in, every unit read."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["steady-20"])]
-    """What reports call the scenario; the file's name where it is not given."""
+    """The name in reports; the file's name if it is not given."""
     question: str = ""
-    """What the run is to answer, in a sentence."""
+    """The question that the run answers, in a sentence."""
     target: Target = "embedded"
-    """Where jobs go: `embedded`, a URL, `{url: ..., key_variable: ...}`, or `{handler: handler.py}`."""
+    """The target of the jobs: `embedded`, a URL, `{url: ..., key_variable: ...}`, or `{handler: handler.py}`."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     """The same seed gives the same schedule."""
     load: Annotated[Load, Field(examples=[{"stages": [{"rate": "20/s", "for": "60s"}]}])]
@@ -157,31 +154,31 @@ class Scenario(StrictModel):
     flows: Annotated[dict[FlowName, Flow], Field(min_length=1)] = {"run": Flow()}
     """How jobs are driven: `run` and poll, `runsync`, `stream`, `webhook`."""
     webhooks: WebhookReceiverSettings = WebhookReceiverSettings()
-    """Where the `webhook` flow is told of its jobs."""
+    """The receiver of the `webhook` flow."""
     limits: dict[Op, LimitText] = {}
-    """What the run keeps to for an operation, where it differs from the documented limit."""
+    """The run's limit of an operation, if it differs from the documented one."""
     job_timeout: Annotated[Seconds, Field(gt=0)] = 600.0
-    """How long one job is followed before it is given up; no request of it is waited for beyond."""
+    """How long one job is followed before it is abandoned; none of its requests is awaited longer."""
     drain: Drain = Drain()
-    """What happens after the last arrival."""
+    """The time after the last arrival."""
     gates: tuple[GateText, ...] = ()
-    """What the run must hold to pass: objectives such as `delay p95 < 2s` ([gates.md](gates.md))."""
+    """Objectives that the run must meet to pass, such as `delay p95 < 2s` ([gates.md](gates.md))."""
     search: Search | None = None
-    """Looks for the highest rate at which the gates hold; `loadtest run` then runs the load again and again."""
+    """The search for the highest rate at which the gates pass; `loadtest run` then runs the load repeatedly."""
     abort: AbortRule | None = None
-    """When errors stop the run early; where not given, never on this machine and by default elsewhere."""
+    """When errors stop the run early; if not given, never on this machine and by default elsewhere."""
     ceilings: Ceilings = Ceilings()
-    """What stops the run whatever else happens."""
+    """Limits that stop the run in any case."""
     validity: ValidityLimits = ValidityLimits()
-    """When the measurement counts as sound."""
+    """When the measurement counts as valid."""
     price: Annotated[float, Field(gt=0)] | None = None
     """US dollars per worker-second."""
     endpoint: EndpointSettings = EndpointSettings()
-    """The embedded endpoint, or the workers of a handler; other targets pass it over."""
+    """The embedded endpoint, or the workers of a handler; other targets ignore it."""
 
     @property
     def target_name(self) -> str:
-        """What the target is called before it is reached: its URL, "embedded", or the handler's file."""
+        """Return the name of the target before it is reached: its URL, "embedded", or the handler's file."""
         match self.target:
             case RemoteTarget():
                 return self.target.url
@@ -192,15 +189,15 @@ class Scenario(StrictModel):
 
     @property
     def starts_endpoint(self) -> bool:
-        """Whether the target is an endpoint that this scenario starts, so that `endpoint` says how it scales."""
+        """Return whether this scenario starts its endpoint itself, so that `endpoint` says how it scales."""
         return not isinstance(self.target, RemoteTarget)
 
     def limit(self, op: Op) -> Limit | None:
-        """The limit that the run keeps to for an operation: as set here, else as documented."""
+        """Return the limit that the run keeps for an operation: as set here, else as documented."""
         return self.limits.get(op, OPERATIONS[op].limit)
 
     def share(self, flow: FlowName) -> float:
-        """The share (0 to 1) of all jobs that this flow carries."""
+        """Return the share (0 to 1) of all jobs in this flow."""
         return self.flows[flow].weight / sum(each.weight for each in self.flows.values())
 
     def schedule(self) -> Schedule | None:
@@ -210,10 +207,10 @@ class Scenario(StrictModel):
         return draw_schedule(self.load, {flow: self.share(flow) for flow in self.flows}, self.seed)
 
     def resolved(self) -> dict[str, Any]:
-        """The scenario as plain values, in the form of its file."""
+        """Return the scenario as plain values, in the form of its file."""
         return self.model_dump(mode="json", by_alias=True)
 
     def hash(self) -> str:
-        """What must be equal for two runs to be compared, as hexadecimal."""
+        """Return a hexadecimal hash that must be equal for two runs to be compared."""
         compared = {key: value for key, value in self.resolved().items() if key not in HASH_EXCLUDED}
         return hashlib.sha256(msgspec.json.encode(compared, order="deterministic")).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What a scenario would send, for how long, within which limits, and at what cost; nothing is sent to know it."""
+"""A preview of a scenario: what it would send, for how long, within which limits, at what cost; nothing is sent."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtest.protocol.operations import Limit, Op
-from loadtest.scenario.flows import FlowName
-from loadtest.scenario.loading.feasibility import FLOWS_BY_OPERATION, peak_rates
+from loadtest.scenario.flows import FLOWS_BY_OPERATION, FlowName
+from loadtest.scenario.loading.feasibility import peak_rates
 from loadtest.scenario.model import Flow, Scenario
 from loadtest.traffic.arrivals import Schedule, max_in_window
 from loadtest.traffic.polling import POLICIES
@@ -28,7 +28,7 @@ class StagePreview:
 
 @dataclass(frozen=True)
 class FlowPreview:
-    """A flow: its share of all jobs (0 to 1), its jobs, and the polls that a job needs where nothing queues."""
+    """A flow: its share of all jobs (0 to 1), its jobs, and the polls that a job needs without queueing."""
 
     flow: FlowName
     share: float
@@ -47,9 +47,9 @@ class OperationPreview:
 
 @dataclass(frozen=True)
 class Preview:
-    """What would be sent. None stands for what cannot be known ahead.
+    """What would be sent. None if it cannot be known before the run.
 
-    `jobs` is exact for an open load; for a closed one it is what its users can do where nothing queues, or what
+    `jobs` is exact for an open load; for a closed one it is the most that its users can do without queueing, or that
     the limits allow, whichever is less. `service_s` is the mean time in the handler and `cost` US dollars of
     execution, both of the embedded endpoint. `longest_s` counts the load and all of the drain, `polls_at_most`
     is what the limits allow in that time.
@@ -69,12 +69,12 @@ class Preview:
 
     @property
     def peak_per_s(self) -> float | None:
-        """The highest mean rate of an open load, in jobs per second."""
+        """Return the highest mean rate of an open load, in jobs per second."""
         return max(stage.peak for stage in self.stages) if isinstance(self.scenario.load, OpenLoad) else None
 
 
 def preview(scenario: Scenario) -> Preview:
-    """What a scenario would send, from the very schedule that its seed gives."""
+    """Return what a scenario would send, from the schedule that its seed gives."""
     load = scenario.load
     drawn = scenario.schedule()
     longest_s = load.duration_s + scenario.drain.within + scenario.drain.cancel_within
@@ -97,7 +97,7 @@ def preview(scenario: Scenario) -> Preview:
 
 
 def mean_service_s(scenario: Scenario) -> float | None:
-    """The mean time in the embedded endpoint's handler, in seconds; None for another target."""
+    """Return the mean time in the embedded endpoint's handler, in seconds; None for another target."""
     if scenario.target != "embedded":
         return None
     chunks = scenario.endpoint.chunks
@@ -126,7 +126,7 @@ def _flow(scenario: Scenario, name: FlowName, drawn: Schedule | None, service_s:
 
 
 def polls_of(name: FlowName, flow: Flow, service_s: float) -> int | None:
-    """How often a job that a worker takes at once is asked for; None for a stream, whose reads follow its chunks."""
+    """Return how many polls a job without queueing needs; None for a stream, whose reads follow its chunks."""
     if name == "stream":
         return None
     if name == "webhook":
@@ -165,7 +165,7 @@ def _operation(scenario: Scenario, op: Op, drawn: Schedule | None) -> OperationP
 
 
 def _max_jobs(scenario: Scenario, service_s: float | None) -> int | None:
-    """What a closed load can submit: by its users' mean cycles and by the limits, whichever is less."""
+    """Return the most jobs of a load: by its users' mean cycles and by the limits, whichever is less."""
     load = scenario.load
     bounds = []
     for op, limit in ((op, scenario.limit(op)) for op in FLOWS_BY_OPERATION if _used(scenario, op)):
@@ -185,7 +185,7 @@ def _allowed(limit: Limit, for_s: float) -> float:
 
 
 def _max_polls(scenario: Scenario, longest_s: float) -> int | None:
-    """What the limits of /status and, where they are asked, /stream and /status-sync allow; None without a limit."""
+    """Return the polls that the limits of /status and, if used, /stream and /status-sync allow; None if unlimited."""
     asked = [Op.STATUS, Op.STREAM] if "stream" in scenario.flows else [Op.STATUS]
     if any(POLICIES[flow.polling.policy].long_polls for flow in scenario.flows.values()):
         asked.append(Op.STATUS_SYNC)

@@ -9,7 +9,7 @@ from loadtest.scenario.target import is_loopback
 
 
 def proxy_url(url: str) -> str | None:
-    """Where requests to this URL go through; None for what is on this machine or in NO_PROXY."""
+    """Return the proxy for requests to this URL; None if it is on this machine or in NO_PROXY."""
     parts = urlsplit(url)
     proxies = getproxies_environment()
     named = proxies.get(parts.scheme) or proxies.get("all")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-_RENAMED = {
+RENAMED = {
     "patience": "job_timeout",
     "load.most_in_flight": "max_in_flight",
     "load.think_spread": "think_distribution",
@@ -30,7 +30,7 @@ def new_key(path: Sequence[str | int]) -> str | None:
     parts = [str(part) for part in path]
     if parts[:1] == ["flows"] and len(parts) > 1:
         parts[1] = "*"
-    return _RENAMED.get(".".join(parts))
+    return RENAMED.get(".".join(parts))
 
 
 def with_new_keys(data: Any, path: tuple[str | int, ...] = ()) -> Any:

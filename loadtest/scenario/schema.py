@@ -23,7 +23,7 @@ from loadtest.traffic import settings as traffic
 
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("The file", scenario.Scenario),
-    ("`target`, an endpoint somewhere", target.RemoteTarget),
+    ("`target`, an endpoint by its URL", target.RemoteTarget),
     ("`target`, a handler", target.HandlerTarget),
     ("`load`, open model", traffic.OpenLoad),
     ("`load.stages[]`, open model", traffic.RateStage),
@@ -70,14 +70,14 @@ A scenario is one YAML 1.2 file. Numbers carry their units: `200ms`, `30s`, `5 m
 `loadtest check FILE` shows what a scenario would send, `loadtest schema` prints its JSON Schema for editors, and
 `--set load.stages.0.rate=20/s` changes one value for one run.
 
-A time that varies is written as one time (`200ms`), as a log-normal spread (`{median: 200ms, sigma: 0.3}`), as a list
-of measured times (`["1.2s", "0.9s"]`) or as a file of them (`{file: measured.txt}`, one a line). A gate is an
-objective in words, `delay p95 < 2s of runsync`; all its forms are in [gates.md](gates.md). A limit is written
+A time that varies is written as one time (`200ms`), as a log-normal distribution (`{median: 200ms, sigma: 0.3}`), as
+a list of measured times (`["1.2s", "0.9s"]`) or as a file of them (`{file: measured.txt}`, one per line). A gate is
+an objective as text, `delay p95 < 2s of runsync`; all its forms are in [gates.md](gates.md). A limit is written
 `1000 per 10 s, 200 at once`; the operations that can have one are """
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a scenario's file, where the name may be left out."""
+    """Return the JSON Schema of a scenario's file, in which the name is optional."""
     schema = scenario.Scenario.model_json_schema(by_alias=True)
     schema["required"].remove("name")
     for model in (each for _, each in _SECTIONS):
@@ -89,7 +89,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def reference() -> str:
-    """The reference in Markdown."""
+    """Return the reference in Markdown."""
     return "\n".join(_lines())
 
 
@@ -112,7 +112,7 @@ def _cell(text: str) -> str:
 
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
-        return "needed"
+        return "required"
     if any(type(field.default) is model for _, model in _SECTIONS[1:]) and len(type(field.default).model_fields) > 1:
         return "below"
     plain = _plain(field)
@@ -120,7 +120,7 @@ def _default(field: FieldInfo) -> str:
 
 
 def _plain(field: FieldInfo) -> Any:
-    """A default as its file would write it."""
+    """Return a default as its file would write it."""
     default = list(field.default) if isinstance(field.default, tuple) else field.default
     if isinstance(default, BaseModel):
         changed = default.model_dump(mode="json", by_alias=True)
@@ -134,7 +134,7 @@ def _plain(field: FieldInfo) -> Any:
 
 
 def _yaml(value: Any) -> str:
-    """A value in YAML's flow form, without quotes that it does not need."""
+    """Return a value in YAML's flow form, without unnecessary quotes."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_yaml(each)}" for key, each in value.items()) + "}"
     if isinstance(value, float):
@@ -151,7 +151,7 @@ _BOUNDS = {
 
 
 def _range(schema: dict[str, Any]) -> str:
-    """What a field may hold: its choices, or its bounds, from its JSON Schema."""
+    """Return the allowed values of a field from its JSON Schema: its choices, or its bounds."""
     choices = schema.get("enum", [])
     if choices:
         return " One of " + ", ".join(f"`{choice}`" for choice in choices) + "."

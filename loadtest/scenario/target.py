@@ -1,4 +1,4 @@
-"""What a scenario sends its jobs to: the embedded endpoint, an endpoint somewhere, or a handler's workers."""
+"""The target of a scenario: the embedded endpoint, an endpoint by its URL, or a handler's workers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from loadtest.units import StrictModel
 
 
 class RemoteTarget(StrictModel):
-    """An endpoint somewhere: its whole URL, and the environment variable that holds its key.
+    """An endpoint by its URL, and the environment variable that holds its key.
 
-    Where none is named, it is LOADTEST_API_KEY on loopback (`local` if unset) and RUNPOD_API_KEY elsewhere.
+    The default variable is LOADTEST_API_KEY on loopback (`local` if unset) and RUNPOD_API_KEY elsewhere.
     """
 
     url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$", examples=["https://api.runpod.ai/v2/ID"])]
@@ -24,7 +24,7 @@ class RemoteTarget(StrictModel):
     key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", examples=["RUNPOD_API_KEY"])] | None = (
         None
     )
-    """The environment variable that holds the key; the key itself never stands in a scenario."""
+    """The environment variable that holds the key; the key itself is never in a scenario."""
 
     @field_validator("url")
     @classmethod
@@ -32,7 +32,7 @@ class RemoteTarget(StrictModel):
         try:
             parts = urlsplit(url)
             whole = bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
-        except ValueError:  # a port that is none, a bracket too few
+        except ValueError:  # not a port, or a bracket too few
             whole = False
         if whole and (parts.username is not None or parts.password is not None):
             raise ValueError("the URL holds a user or a password; name an environment variable as key_variable")
@@ -47,7 +47,7 @@ class HandlerTarget(StrictModel):
     handler: Annotated[Path, Field(examples=["handler.py"])]
     """The handler's file, named from the scenario's folder."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
-    """How many jobs a worker takes at once, where the handler has no `concurrency_modifier` of its own."""
+    """How many jobs a worker takes at once, if the handler has no `concurrency_modifier` of its own."""
 
     @field_validator("handler", mode="before")
     @classmethod
@@ -78,7 +78,7 @@ Target = Annotated[
 
 
 def is_loopback(url: str) -> bool:
-    """Whether a URL points at this machine."""
+    """Return whether a URL points at this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -87,5 +87,5 @@ def is_loopback(url: str) -> bool:
 
 
 def is_remote(target: Target) -> TypeGuard[RemoteTarget]:
-    """Whether a target is on another machine, where it costs money and may belong to somebody else."""
+    """Return whether a target is on another machine, where it costs money and may belong to others."""
     return isinstance(target, RemoteTarget) and not is_loopback(target.url)

@@ -1,4 +1,4 @@
-"""What may spoil a run without making it impossible: doubts as values, each a line with what could be done."""
+"""Warnings about a scenario that can be sent: each is one line with a remedy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import ceil, log
 
 from loadtest.protocol.operations import Op
-from loadtest.scenario.gates import Gate, Metric
+from loadtest.scenario.gates import Gate
 from loadtest.scenario.preview import Preview
 from loadtest.traffic.polling import POLICIES
 from loadtest.traffic.settings import OpenLoad
@@ -14,7 +14,7 @@ from loadtest.units import seconds_text
 
 
 def warnings(preview: Preview) -> list[str]:
-    """Every doubt about what a scenario would send."""
+    """Return every warning about what a scenario would send."""
     return [
         *_of_budget(preview),
         *_of_stops(preview),
@@ -31,7 +31,7 @@ def _of_budget(preview: Preview) -> Iterator[str]:
             late = operation.peak - limit.requests
             yield (
                 f"{operation.peak} jobs fall into the fullest {seconds_text(limit.per_s)} of /{operation.op}, "
-                f"{late} more than its limit; they wait for the budget and show as send lag"
+                f"{late} more than its limit; they wait for the limit and show as send lag"
             )
 
 
@@ -42,13 +42,13 @@ def _of_stops(preview: Preview) -> Iterator[str]:
     if preview.cost is not None and ceilings.cost is not None and ceilings.cost < preview.cost:
         yield f"ceilings.cost is {ceilings.cost:g} US dollars, but execution would cost about {preview.cost:.4g}"
     if preview.jobs is not None and scenario.abort is not None and scenario.abort.jobs > preview.jobs:
-        yield f"abort.jobs is {scenario.abort.jobs}, so with {preview.jobs} jobs the abort rule never judges"
+        yield f"abort.jobs is {scenario.abort.jobs}, so with {preview.jobs} jobs the abort rule never applies"
 
 
 def _of_gates(preview: Preview) -> Iterator[str]:
-    """Gates that cannot pass: too low a rate, or so few jobs that even with none over pⁿ is more than 1 %."""
+    """Yield gates that cannot pass: too low a rate, or so few jobs that pⁿ is above 1 % even with none over."""
     for gate in preview.scenario.gates:
-        if gate.metric is Metric.THROUGHPUT and preview.peak_per_s is not None:
+        if gate.metric.is_rate and preview.peak_per_s is not None:
             offered_per_s = preview.peak_per_s * (1.0 if gate.flow is None else preview.scenario.share(gate.flow))
             if offered_per_s <= gate.limit:
                 yield f'"{gate}" cannot pass, at most {offered_per_s:.4g}/s are offered; lower it or raise the rate'
@@ -58,11 +58,11 @@ def _of_gates(preview: Preview) -> Iterator[str]:
             continue
         least = ceil(log(0.01) / log(1 - share))
         if jobs < least:
-            yield f'"{gate}" cannot pass with {jobs} jobs, it takes {least}; it will be inconclusive or fail'
+            yield f'"{gate}" cannot pass with {jobs} jobs, {least} are needed; it will be inconclusive or fail'
 
 
 def _jobs_of(preview: Preview, gate: Gate) -> int | None:
-    """How many jobs a gate speaks of at most; None where that is not known ahead."""
+    """Return the most jobs that a gate can apply to; None if that is not known before the run."""
     counts = [preview.jobs]
     counts += [flow.jobs for flow in preview.flows if flow.flow == gate.flow]
     named = [stage.jobs for stage in preview.stages if stage.name == gate.during]
@@ -71,7 +71,7 @@ def _jobs_of(preview: Preview, gate: Gate) -> int | None:
 
 
 def _of_endpoint(preview: Preview) -> Iterator[str]:
-    """What the embedded endpoint's settings foretell."""
+    """Yield consequences of the embedded endpoint's settings."""
     scenario, service_s = preview.scenario, preview.service_s
     if service_s is None:
         return
@@ -83,7 +83,7 @@ def _of_endpoint(preview: Preview) -> Iterator[str]:
             yield f"about {busy:.3g} jobs would be in flight at the peak, load.max_in_flight is less"
     text = f"a job takes about {seconds_text(round(service_s, 3))}"
     if service_s >= scenario.job_timeout:
-        yield f"{text} and is given up after {seconds_text(scenario.job_timeout)}; raise job_timeout"
+        yield f"{text} and is abandoned after {seconds_text(scenario.job_timeout)}; raise job_timeout"
     if service_s >= scenario.drain.within:
         yield f"{text}, so the drain ends before the last jobs do; raise drain.within"
     for op in Op:
@@ -93,7 +93,7 @@ def _of_endpoint(preview: Preview) -> Iterator[str]:
 
 
 def _of_polling(preview: Preview) -> Iterator[str]:
-    """Polls of all jobs in flight, by Little's law, against the limit of /status."""
+    """Yield a warning if the polls of all jobs in flight, by Little's law, exceed the limit of /status."""
     limit = preview.scenario.limit(Op.STATUS)
     if limit is None or preview.peak_per_s is None or preview.service_s is None:
         return

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest.arrays import Floats
 from loadtest.traffic.settings import Gamma, OpenLoad, Trace
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from loadtest.record.sample import HEALTH
 from loadtest.report.pages.run import report_html
 from tests.browser.conftest import Rendered
 from tests.conftest import MadeUpRun
+from tests.unit.analyze.rows import run_data
 
 
 @pytest.fixture
@@ -25,9 +26,11 @@ def report(steady: MadeUpRun, tmp_path: Path) -> Path:
 
 
 def written(made: MadeUpRun, directory: Path) -> Path:
-    summary = summarize(made.run, made.samples, made.requests, None, made.health)
+    summary = summarize(run_data(made.run, made.samples, made.requests, health=made.health))
     path = directory / "report.html"
-    path.write_text(report_html(made.run, summary, series(made.run, made.samples, made.requests, made.health)))
+    path.write_text(
+        report_html(made.run, summary, series(run_data(made.run, made.samples, made.requests, health=made.health)))
+    )
     return path
 
 

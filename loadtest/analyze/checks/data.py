@@ -1,67 +1,67 @@
-"""Was the measurement sound: do the jobs' data tell of the endpoint, and of it alone?"""
+"""Validity checks of the jobs' data: does it describe the endpoint, and the endpoint alone?"""
 
 from __future__ import annotations
 
 from loadtest.analyze.checks.inputs import CheckInputs
 from loadtest.analyze.stats.quantiles import PER_MILLE, min_samples
-from loadtest.analyze.summary import Check
+from loadtest.analyze.summary import Check, CheckId
 from loadtest.record.sample import Outcome
 
 
 def jobs_completed(inputs: CheckInputs) -> Check:
-    """Enough jobs completed; at least one: no data never passes."""
-    completed, submitted, least = inputs.jobs[Outcome.COMPLETED], inputs.jobs["submitted"], inputs.limits.completed
-    detail = f"{completed} of {submitted} submitted jobs completed." if submitted else "No job was submitted."
-    needed = min_samples(PER_MILLE["p95"])
-    if 0 < completed < max(least, needed):
-        more = f"{least} must" if completed < least else f"p95 needs {needed}"
-        detail = f"{detail[:-1]}; {more}."
-    return Check("jobs completed", completed >= least, completed, least, detail)
+    """Check that enough jobs completed; at least one: no data never passes."""
+    completed, submitted = inputs.jobs[Outcome.COMPLETED], inputs.jobs["submitted"]
+    minimum, needed = inputs.limits.completed, min_samples(PER_MILLE["p95"])
+    more = ""
+    if 0 < completed < max(minimum, needed):
+        more = f"; {minimum} must" if completed < minimum else f"; p95 needs {needed}"
+    detail = f"{completed} of {submitted} submitted jobs completed{more}." if submitted else "No job was submitted."
+    return Check(CheckId.JOBS_COMPLETED, completed >= minimum, completed, minimum, detail)
 
 
 def few_censored(inputs: CheckInputs) -> Check:
-    """Nearly all jobs were followed to their end; beyond the limit p95 would rest on times that nobody saw."""
-    censored, submitted, most = inputs.jobs[Outcome.CENSORED], inputs.jobs["submitted"], inputs.limits.censored
+    """Check that nearly all jobs were followed to their end; beyond the limit p95 would rest on unknown times."""
+    censored, submitted, limit = inputs.jobs[Outcome.CENSORED], inputs.jobs["submitted"], inputs.limits.censored
     share = censored / submitted if submitted else 0.0
     detail = (
-        f"{censored} of {submitted} submitted jobs were unfinished when the run, or the client's patience, ended; "
-        f"up to {100 * most:g} % is sound."
+        f"{censored} of {submitted} submitted jobs were unfinished at the end of the run or of their job_timeout; "
+        f"the limit is {100 * limit:g} %."
     )
-    return Check("censored jobs", share <= most, share, most, detail)
+    return Check(CheckId.CENSORED_JOBS, share <= limit, share, limit, detail)
 
 
 def few_throttled(inputs: CheckInputs) -> Check:
-    """Hardly any request was answered 429; beyond the limit the figures describe the target's limiter."""
+    """Check that hardly any request got a 429; beyond the limit the figures describe the target's limiter."""
     throttled = sum(each.throttled for each in inputs.operations.values())
     requests = sum(each.requests for each in inputs.operations.values())
-    share, most = throttled / requests if requests else 0.0, inputs.limits.throttled
-    detail = f"{throttled} of {requests} requests were answered 429; up to {100 * most:g} % is sound."
-    return Check("rate limited", share <= most, share, most, detail)
+    share, limit = throttled / requests if requests else 0.0, inputs.limits.throttled
+    detail = f"{throttled} of {requests} requests were answered 429; the limit is {100 * limit:g} %."
+    return Check(CheckId.RATE_LIMITED, share <= limit, share, limit, detail)
 
 
 def littles_law_holds(inputs: CheckInputs) -> Check:
-    """The endpoint and the samples agree on how many jobs were in flight, as far as chance allows."""
-    law, most = inputs.littles_law, inputs.limits.littles_law
+    """Check that the endpoint and the samples agree on the jobs in flight, as far as chance allows."""
+    law, limit = inputs.littles_law, inputs.limits.littles_law
     if law.residual is None or law.noise is None:
-        return Check("little's law", True, None, most, law.detail)
-    ok = abs(law.residual) - law.noise <= most
-    detail = f"{law.detail[:-1]}; up to {100 * most:g} % apart is sound."
-    return Check("little's law", ok, law.residual, most, detail)
+        return Check(CheckId.LITTLES_LAW, True, None, limit, law.detail)
+    ok = abs(law.residual) - law.noise <= limit
+    detail = f"{law.detail} They may differ by {100 * limit:g} %."
+    return Check(CheckId.LITTLES_LAW, ok, law.residual, limit, detail)
 
 
 def steady_state(inputs: CheckInputs) -> Check:
-    """Whether there is a steady window; its lack makes no measurement unsound, and a gate on it inconclusive."""
-    return Check("steady state", True, float(inputs.steady.found), None, inputs.steady.detail)
+    """Report whether there is a steady window; without one a run is still valid, and a gate on it inconclusive."""
+    return Check(CheckId.STEADY_STATE, True, float(inputs.steady.found), None, inputs.steady.detail)
 
 
-def no_cold_wave(inputs: CheckInputs) -> Check:
-    """No wave of starting workers stands in the steady window; starts that come evenly are the endpoint's way."""
-    most = inputs.limits.cold_start_wave
-    if inputs.cold_start_wave is None:
+def no_cold_start_wave(inputs: CheckInputs) -> Check:
+    """Check that no wave of starting workers falls into the steady window; evenly spread starts are normal."""
+    wave, limit = inputs.cold_start_wave, inputs.limits.cold_start_wave
+    if wave is None:
         why = "Too few jobs" if inputs.steady.found else "There is no steady window in which jobs could have"
-        return Check("cold starts", True, None, most, f"{why} waited for a worker to start.")
+        return Check(CheckId.COLD_STARTS, True, None, limit, f"{why} waited for a worker to start.")
     detail = (
-        f"In the worst tenth of the steady window, {100 * inputs.cold_start_wave:.1f} % more of the jobs than usual "
-        f"waited for a worker to start; up to {100 * most:g} % is sound."
+        f"In the worst tenth of the steady window, {100 * wave:.1f} % more of the jobs than usual waited for a "
+        f"worker to start; the limit is {100 * limit:g} %."
     )
-    return Check("cold starts", inputs.cold_start_wave <= most, inputs.cold_start_wave, most, detail)
+    return Check(CheckId.COLD_STARTS, wave <= limit, wave, limit, detail)

@@ -1,4 +1,4 @@
-"""Was the measurement sound? Each check is a function and an entry in CHECKS; the first that fails is the reason."""
+"""The validity checks. Each is a function and an entry in CHECKS; the first that fails gives the verdict's reason."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
     data.few_censored,
     data.littles_law_holds,
     data.steady_state,
-    data.no_cold_wave,
+    data.no_cold_start_wave,
 )
-"""In this order since the first that fails is the reason: what went wrong before what followed from it."""
+"""In order from cause to effect, since the first that fails is the reason."""
 
 
 def validity(inputs: CheckInputs) -> Validity:
-    """Every check's answer; valid when all are well."""
+    """Run every check; the measurement is valid if all pass."""
     checks = [check(inputs) for check in CHECKS]
     return Validity(valid=all(check.ok for check in checks), checks=checks)

@@ -1,9 +1,9 @@
-"""How one run compares with others: ratios, how far they can be trusted, and better, worse or cannot tell.
+"""The comparison of one run with others: ratios, their intervals, and better, worse or inconclusive.
 
-Neighbouring jobs wait in the same queue, so a percentile of n jobs is known less well than n suggests. What the
-number of jobs below a percentile would have been in other runs like this one comes from a circular block bootstrap
-of below or not below (`blocks`); the values at those ranks are the percentile's bootstrap distribution. For
-independent jobs this is the interval of order statistics that `quantiles` gives, and nothing is sorted twice.
+Neighbouring jobs wait in the same queue, so a percentile of n jobs is known less well than n suggests. A circular
+block bootstrap of below or not below (`stats.block_bootstrap`) draws the number of jobs below the percentile in other
+runs like this one; the values at those ranks are the percentile's bootstrap distribution. For independent jobs this
+is the interval of order statistics that `stats.quantiles` gives, and nothing is sorted twice.
 """
 
 from __future__ import annotations
@@ -19,30 +19,33 @@ from numpy.typing import NDArray
 from scipy import special
 
 from loadtest.analyze.compare.margin import MIN_DIFFERENCE_MS, TOLERANCE, NonInferiorityMargin
-from loadtest.analyze.jobs import FLOWS, Floats, JobColumns, LoadWindow
+from loadtest.analyze.jobs import JobColumns, LoadWindow
 from loadtest.analyze.stats.block_bootstrap import bootstrap_sums, serial_dependence
 from loadtest.analyze.stats.multiple_testing import holm_levels
-from loadtest.analyze.stats.quantiles import PER_MILLE, is_supported, min_samples
+from loadtest.analyze.stats.quantiles import PER_MILLE, TAIL, is_supported, min_samples
+from loadtest.arrays import Floats
+from loadtest.scenario.flows import FLOWS
+from loadtest.scenario.metrics import Metric
 from loadtest.units import nearest_rank
 
 ERROR_RATE = 0.01
-"""How often, at most, any metric of a run that is only just within the tolerance is called worse."""
+"""The highest probability that any metric of a run that is only just within the tolerance is called worse."""
 POWER = 0.8
-"""How often a run that is worse by the minimum detectable effect is called worse."""
-QUANTITIES = ("end_to_end_ms", "response_ms", "delay_ms", "execution_ms", "first_chunk_ms")
+"""The probability that a run that is worse by the minimum detectable effect is called worse."""
+COMPARED = (Metric.END_TO_END, Metric.RESPONSE, Metric.DELAY, Metric.EXECUTION, Metric.FIRST_CHUNK)
 MIN_S = 10
-"""The fewest seconds of load from which a throughput's interval is drawn."""
+"""The fewest seconds of load that give a throughput an interval."""
 RESOLUTION_MS = 1.0
-"""Servers report whole milliseconds: shorter times count as one, lest 1 ms be infinitely more than 0 ms."""
+"""Servers report whole milliseconds: shorter times count as 1 ms, or 1 ms would be infinitely more than 0 ms."""
 _MIN_DRAWS = 4000
 _DRAWS_EACH = 500
-"""So many draws a metric: Holm's first level is ERROR_RATE over their number, and some draws must lie beyond it."""
+"""Draws per metric: Holm's first level is ERROR_RATE over their number, and some draws must lie beyond it."""
 _MAX_LOG_RATIO = 20.0
-"""No ratio is told beyond e²⁰: two runs that differ widely bound hardly anything."""
+"""Ratios are cut off at e²⁰: two runs that differ this widely give no useful bounds."""
 
 
 class ComparisonVerdict(StrEnum):
-    """How the candidate compares with the baseline in one metric."""
+    """The result of a comparison of the candidate with the baseline in one metric."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -50,42 +53,44 @@ class ComparisonVerdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class ComparedMetric:
-    """What is compared: a percentile (such as p95) of one quantity's times, or throughput where there is none."""
+class MetricKey:
+    """A compared figure: a percentile (such as "p95") of one metric's times in one flow, or throughput."""
 
-    quantity: str
-    percentile: str | None = None
+    flow: str
+    metric: Metric
+    percentile: str = ""
 
     @property
     def name(self) -> str:
-        """The metric in words, such as "run end_to_end_ms p95"."""
-        return self.quantity if self.percentile is None else f"{self.quantity} {self.percentile.replace('_', '.')}"
+        """Return the key as text, such as "run end_to_end_ms p95"."""
+        parts = (self.flow, self.metric.spec.column or self.metric, self.percentile.replace("_", "."))
+        return " ".join(filter(None, parts))
 
 
-THROUGHPUT = ComparedMetric("throughput")
+THROUGHPUT = MetricKey("", Metric.THROUGHPUT)
 
 
 @dataclass(frozen=True)
 class ComparableRun:
-    """One run: completed jobs' times by quantity, in the order of intended starts, and completions in each second."""
+    """A run: times of completed jobs by flow and metric, in order of intended start, and completions per second."""
 
-    times_ms: Mapping[str, Floats]
+    times_ms: Mapping[tuple[str, Metric], Floats]
     completed_per_s: Floats
 
 
 class MetricComparison(msgspec.Struct, frozen=True):
-    """One metric of the candidate beside the baseline; null where n is too small.
+    """One metric of the candidate and the baseline; figures are None if n is too small.
 
-    `ratio` is candidate over baseline and `ci95` its 95 % interval. `bounds` are those that decide: each is passed
-    by chance in at most 1 % of comparisons, all metrics of the comparison together (Holm). A time is WORSE where
-    the lower bound is above 1 + tolerance, and that of the difference above the floor; throughput where the upper one
-    is below 1 / (1 + tolerance). BETTER is the same with the runs' parts exchanged. `limit` is the ratio beyond which
-    the candidate would be worse, were both values known exactly; `no_worse` says that the bounds rule it out.
-    `detectable` is the ratio that would have been found worse 8 times in 10. `effective_n` counts the independent
-    jobs (for throughput, seconds) that the jobs of the smaller side are worth.
+    `ratio` is candidate over baseline and `ci95` its 95 % interval. `bounds` decide: each is exceeded by chance in
+    at most 1 % of comparisons, all metrics of the comparison together (Holm). A time is WORSE if the lower bound is
+    above 1 + tolerance, and that of the difference above the minimum difference; throughput if the upper bound is
+    below 1 / (1 + tolerance). BETTER is the same with the runs exchanged. `limit` is the ratio beyond which the
+    candidate would be worse if both values were known exactly; `non_inferior` if the bounds rule that out.
+    `detectable` is the ratio that would have been found worse 8 times in 10. `effective_n` is the number of
+    independent jobs (for throughput, seconds) with as much information as those of the smaller side.
     """
 
-    metric: str
+    metric: MetricKey
     baseline: float | None
     candidate: float | None
     ratio: float | None
@@ -101,7 +106,7 @@ class MetricComparison(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class _Resampler:
-    """Where chance comes from, and how many draws of it make up a distribution."""
+    """A source of random numbers, and the number of draws of a distribution."""
 
     rng: np.random.Generator
     draws: int
@@ -118,7 +123,7 @@ class _Estimate:
 
 @dataclass(frozen=True)
 class _Ratio:
-    """Draws of log(candidate / baseline); `more` is the candidate's excess over the margin, `less` the baseline's."""
+    """Draws of log(candidate / baseline), and the excess over the margin: `worse_by` up, `better_by` down."""
 
     baseline: float
     candidate: float
@@ -130,16 +135,15 @@ class _Ratio:
 
 
 def run_series(jobs: JobColumns, window: LoadWindow) -> ComparableRun:
-    """What is compared of a run: of the jobs meant to start in the window, each flow's times by quantity.
-
-    Quantities are called as in "run end_to_end_ms". For the steady window, pass that as the window.
-    """
+    """Return the times of each flow's completed jobs with an intended start in the window, and the completions."""
     due = (jobs.intended_at >= window.start_at) & (jobs.intended_at <= window.end_at)
     done = np.flatnonzero(jobs.completed & due)
     done = done[np.argsort(jobs.intended_at[done], kind="stable")]
-    by_flow = {flow: indices for flow in FLOWS if len(indices := done[jobs.of_flow(flow)[done]])}
-    columns = {name: getattr(jobs, name) for name in QUANTITIES}
-    times = {f"{flow} {name}": columns[name][indices] for flow, indices in by_flow.items() for name in QUANTITIES}
+    by_flow: dict[str, NDArray[np.int64]] = {
+        flow: indices for flow in FLOWS if len(indices := done[jobs.of_flow(flow)[done]])
+    }
+    columns = {metric: getattr(jobs, metric.spec.column) for metric in COMPARED}
+    times = {(flow, metric): columns[metric][at] for flow, at in by_flow.items() for metric in COMPARED}
     ended_s = jobs.finished_at[jobs.completed] - window.start_at
     seconds = int(window.duration_s)
     counts, _ = np.histogram(ended_s, np.arange(seconds + 1)) if seconds else (np.zeros(0), None)
@@ -149,21 +153,21 @@ def run_series(jobs: JobColumns, window: LoadWindow) -> ComparableRun:
 def compare(
     baseline: Sequence[ComparableRun],
     candidate: ComparableRun,
-    metrics: Sequence[ComparedMetric],
+    metrics: Sequence[MetricKey],
     tolerance: float = TOLERANCE,
     seed: int = 0,
     min_difference_ms: float = MIN_DIFFERENCE_MS,
 ) -> list[MetricComparison]:
-    """The candidate beside the baseline's runs in each metric, in the metrics' order; the same seed, the same answer.
+    """Return the comparison of the candidate with the baseline's runs, metric by metric; reproducible by its seed.
 
-    Several runs of the baseline count as one value each, and their spread beyond what each run's own noise
-    explains counts as something that the candidate may differ by too. ValueError without any baseline run.
+    Several runs of the baseline count as one value each. Their spread beyond each run's own noise widens the
+    interval: the candidate may differ by as much. Raises ValueError without a baseline run.
     """
     if not baseline:
         raise ValueError("there is no baseline run to compare with")
     noise = _Resampler(np.random.default_rng(seed), max(_MIN_DRAWS, _DRAWS_EACH * len(metrics)))
     margins = [
-        NonInferiorityMargin(tolerance, 0.0 if metric.percentile is None else min_difference_ms) for metric in metrics
+        NonInferiorityMargin(tolerance, 0.0 if not metric.percentile else min_difference_ms) for metric in metrics
     ]
     ratios = [
         _ratio(baseline, candidate, metric, margin, noise) for metric, margin in zip(metrics, margins, strict=True)
@@ -180,18 +184,18 @@ def compare(
 
 
 def _share(hits: NDArray[np.bool_]) -> float:
-    """A bootstrap's p-value; never 0, which so many draws cannot show."""
+    """Return a bootstrap's p-value; never 0, which a finite number of draws cannot show."""
     return (int(np.count_nonzero(hits)) + 1) / (len(hits) + 1)
 
 
 def _ratio(
     baseline: Sequence[ComparableRun],
     candidate: ComparableRun,
-    metric: ComparedMetric,
+    metric: MetricKey,
     margin: NonInferiorityMargin,
     noise: _Resampler,
 ) -> _Ratio | str:
-    """The draws of the logarithm of candidate over baseline, or why there are none."""
+    """Return draws of the logarithm of candidate over baseline, or why there are none."""
     runs = []
     for each in (*baseline, candidate):
         estimate = _estimate(each, metric, noise)
@@ -211,11 +215,11 @@ def _ratio(
     return _Ratio(middle, after.value, draws, more, less, least, margin.as_ratio(middle))
 
 
-def _estimate(run: ComparableRun, metric: ComparedMetric, noise: _Resampler) -> _Estimate | str:
-    """A metric of one run, or which number is too small for it."""
-    if metric.percentile is None:
+def _estimate(run: ComparableRun, metric: MetricKey, noise: _Resampler) -> _Estimate | str:
+    """Return a metric of one run, or which number is too small for it."""
+    if not metric.percentile:
         return _throughput(run.completed_per_s, noise)
-    return _percentile(run.times_ms.get(metric.quantity, np.empty(0)), metric.percentile, noise)
+    return _percentile(run.times_ms.get((metric.flow, metric.metric), np.empty(0)), metric.percentile, noise)
 
 
 def _percentile(values_ms: Floats, name: str, noise: _Resampler) -> _Estimate | str:
@@ -228,7 +232,7 @@ def _percentile(values_ms: Floats, name: str, noise: _Resampler) -> _Estimate | 
     below = _below(values_ms, ordered, rank, noise.rng)
     found = serial_dependence(below)
     if not is_supported(int(found.effective_n), per_mille):
-        return f"{n} jobs so alike that they are worth {found.effective_n:.0f}, {needed}"
+        return f"{n} jobs so alike that they count as {found.effective_n:.0f}, {needed}"
     ranks = bootstrap_sums(below, found.length, noise.draws, noise.rng) + noise.rng.random(noise.draws)
     value = float(ordered[rank - 1])
     drawn: Floats = np.interp(ranks, np.arange(1, n + 1), np.log(ordered))
@@ -236,7 +240,7 @@ def _percentile(values_ms: Floats, name: str, noise: _Resampler) -> _Estimate | 
 
 
 def _below(values: Floats, ordered: Floats, rank: int, rng: np.random.Generator) -> Floats:
-    """1 for each of the `rank` lowest values, else 0; which of equal ones are among them is drawn."""
+    """Return 1 for each of the `rank` lowest values, else 0; ties are broken at random."""
     edge = ordered[rank - 1]
     below: Floats = (values < edge).astype(np.float64)
     equal = np.flatnonzero(values == edge)
@@ -254,7 +258,7 @@ def _throughput(completed_per_s: Floats, noise: _Resampler) -> _Estimate | str:
 
 
 def _between_runs(before: Sequence[_Estimate], noise: _Resampler) -> Floats:
-    """Draws of what differs from run to run for no reason within a run; none where only one run shows.
+    """Return draws of the differences between runs beyond the noise within them; zeros for a single run.
 
     The variance between R runs is that of their logarithms less the mean variance within (method of moments), and
     what it adds is a Student t of R − 1 degrees of freedom: the baseline's mean has a share 1/R of it, the candidate
@@ -269,22 +273,22 @@ def _between_runs(before: Sequence[_Estimate], noise: _Resampler) -> Floats:
     return draws
 
 
-def _not_comparable(metric: ComparedMetric, why: str, limit: float) -> MetricComparison:
+def _not_comparable(metric: MetricKey, why: str, limit: float) -> MetricComparison:
     nothing = (None,) * 7
-    return MetricComparison(metric.name, *nothing, ComparisonVerdict.CANNOT_TELL, why, _limit(metric, limit))
+    return MetricComparison(metric, *nothing, ComparisonVerdict.CANNOT_TELL, why, _limit(metric, limit))
 
 
-def _limit(metric: ComparedMetric, times: float) -> float:
-    """The ratio beyond which a metric is worse, where so many times as bad is not."""
-    return 1 / times if metric.percentile is None else times
+def _limit(metric: MetricKey, times: float) -> float:
+    """Return the ratio beyond which a metric is worse, for a factor by which a time may be longer."""
+    return 1 / times if not metric.percentile else times
 
 
-def _compare_metric(metric: ComparedMetric, ratio: _Ratio, lower: float, upper: float) -> MetricComparison:
+def _compare_metric(metric: MetricKey, ratio: _Ratio, lower: float, upper: float) -> MetricComparison:
     draws = ratio.log_draws
     low, high = (float(each) for each in np.exp(np.quantile(draws, [lower, 1 - upper])))
-    ci95 = tuple(float(each) for each in np.exp(np.quantile(draws, [0.025, 0.975])))
+    ci95 = tuple(float(each) for each in np.exp(np.quantile(draws, [TAIL, 1 - TAIL])))
     more, less = np.quantile(ratio.worse_by, lower) > 0, np.quantile(ratio.better_by, upper) > 0
-    falling = metric.percentile is None
+    falling = not metric.percentile
     worse, better = (less, more) if falling else (more, less)
     most_lost = np.quantile(ratio.better_by, 1 - lower) if falling else np.quantile(ratio.worse_by, 1 - upper)
     standing = (
@@ -294,10 +298,10 @@ def _compare_metric(metric: ComparedMetric, ratio: _Ratio, lower: float, upper: 
     detectable = _detectable(ratio, math.log(high if falling else low))
     detail = (
         f"{times:.3g} times the baseline ({ci95[0]:.3g} to {ci95[1]:.3g}); "
-        f"{standing.value}, where {detectable:.3g} times would have been found."
+        f"{standing.value}, {detectable:.3g} times would have been found."
     )
     return MetricComparison(
-        metric=metric.name,
+        metric=metric,
         baseline=ratio.baseline,
         candidate=ratio.candidate,
         ratio=times,
@@ -313,9 +317,9 @@ def _compare_metric(metric: ComparedMetric, ratio: _Ratio, lower: float, upper: 
 
 
 def _detectable(ratio: _Ratio, log_bound: float) -> float:
-    """The ratio whose bound lies beyond the limit in POWER of all runs: both distances are those seen here."""
+    """Return the ratio whose bound lies beyond the limit in POWER of all runs, at the distances observed here."""
     centre = math.log(ratio.candidate / ratio.baseline)
-    # Half of what the middle 68 % span is a standard deviation that a few wild draws cannot blow up.
+    # Half the span of the middle 68 %: a standard deviation that a few extreme draws cannot inflate.
     deviation = float(np.subtract(*np.quantile(ratio.log_draws, [0.84, 0.16]))) / 2
     step = math.log(ratio.limit) + abs(centre - log_bound) + float(special.ndtri(POWER)) * deviation
     return math.exp(step if log_bound <= centre else -step)

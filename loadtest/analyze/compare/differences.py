@@ -1,4 +1,4 @@
-"""In what runs differ that may explain why their times do: scenario values, seed, target, versions, processes."""
+"""Differences between runs that may explain different times: scenario, seed, target, versions, processes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import msgspec
 from loadtest.record.run import RunRecord
 
 _EXCLUDED_KEYS = ("seed", "target")
-"""What a run's own record tells better: a command line may have changed it."""
+"""Taken from the run's own record instead: a command line may have changed them."""
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One thing that is not the same in all runs, and what it is in each; None where a run has no such thing."""
+    """One value that is not the same in all runs, and its text in each; None if a run does not have it."""
 
     what: str
     values: tuple[str | None, ...]
 
 
 def differences(runs: Sequence[RunRecord]) -> list[Difference]:
-    """Everything that differs among runs but their times: the scenario's values first, in its order."""
+    """Return everything that differs among runs but their times: the scenario's values first, in its order."""
     scenarios = [dict(_leaves(_without(run.scenario))) for run in runs]
     facts = [_facts(run) for run in runs]
     versions = [{f"version of {name}": version for name, version in run.versions.items()} for run in runs]
@@ -29,7 +29,7 @@ def differences(runs: Sequence[RunRecord]) -> list[Difference]:
 
 
 def target_of(run: RunRecord) -> str:
-    """Where a run sent its jobs; the port of an endpoint that it started itself is another each time."""
+    """Return the target of a run; an endpoint that the run itself started has a different port each time."""
     target = run.scenario.get("target")
     if isinstance(target, dict) and "handler" in target:
         return str(target["handler"])
@@ -41,7 +41,7 @@ def _without(scenario: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every single value of a scenario under its dotted path, as JSON."""
+    """Yield every single value of a scenario under its dotted path, as JSON."""
     if isinstance(value, dict) and value:
         for key, each in value.items():
             yield from _leaves(each, f"{path}.{key}" if path else str(key))
@@ -66,5 +66,5 @@ def _facts(run: RunRecord) -> dict[str, str]:
 
 def _unequal(each_run: Sequence[Mapping[str, str]]) -> list[Difference]:
     names = dict.fromkeys(name for one in each_run for name in one)
-    text = [Difference(name, tuple(one.get(name) for one in each_run)) for name in names]
-    return [each for each in text if len(set(each.values)) > 1]
+    found = [Difference(name, tuple(one.get(name) for one in each_run)) for name in names]
+    return [each for each in found if len(set(each.values)) > 1]

@@ -1,4 +1,4 @@
-"""What is not worse though it is more: a share, and of times also some milliseconds."""
+"""The margin within which a higher value is not worse: a share, and for times also some milliseconds."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtest.analyze.jobs import Floats
+from loadtest.arrays import Floats
 
 TOLERANCE = 0.05
-"""By how much worse a run may be and still not be called worse: 1.05 times the time, or 1/1.05 of the throughput."""
+"""The share by which a run may be worse without being called worse: 1.05 times the time, 1/1.05 of the throughput."""
 MIN_DIFFERENCE_MS = 2.0
-"""By how much longer a time may be and still not be called worse, whatever the ratio.
+"""The difference up to which a longer time is not called worse, whatever the ratio.
 
 A server's times are whole milliseconds. Each is off by up to one from the truth, and so is the difference of two: of
-1 ms and 3 ms all that is known is that they differ by more than 1 ms. Where all jobs fall on one millisecond, no
+1 ms and 3 ms all that is known is that they differ by more than 1 ms. If all jobs fall on one millisecond, no
 bootstrap shows that.
 """
 _ROUNDING = 1e-9
-"""What logarithms of whole milliseconds are off by, lest 7 ms and 9 ms differ by more than 2 ms."""
+"""The rounding error of logarithms of whole milliseconds, or 7 ms and 9 ms would differ by more than 2 ms."""
 
 
 @dataclass(frozen=True)
 class NonInferiorityMargin:
-    """By how much one value may exceed another before it counts: by this share, and by the floor, whichever is more.
+    """The excess up to which a value does not count as higher: a share or an absolute amount, whichever is more.
 
-    The floor is in the unit of the values, and 0 where they have none.
+    The absolute amount is in the unit of the values; 0 for none.
     """
 
     share: float
     absolute: float
 
     def as_ratio(self, value: float) -> float:
-        """The margin as a multiple of a value that is known exactly."""
+        """Return the margin as a multiple of a value that is known exactly."""
         return max(1 + self.share, 1 + self.absolute / value)
 
     def excess(self, log_ratios: Floats, values: Floats) -> Floats:
-        """For draws of log(one / other), and of the other: log(one / max(other × (1 + share), other + floor)).
+        """Return log(one / max(other × (1 + share), other + absolute)) for draws of log(one / other) and other.
 
-        What is beyond the share and the floor alike is above 0, so that one bound decides of both together.
+        An excess over both the share and the absolute margin is above 0, so that one bound decides on both together.
         """
         excess: Floats = log_ratios - np.log(np.maximum(1 + self.share, 1 + self.absolute / values)) - _ROUNDING
         return excess

@@ -1,6 +1,6 @@
-"""Neighbouring jobs resemble each other: how far that reaches, how many jobs they are worth, how sums of them vary.
+"""The dependence of neighbouring jobs: its length, the effective number of jobs, and how sums of them vary.
 
-All of it is over values in the order of time.
+All values are in the order of time.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from loadtest.analyze.jobs import Floats
+from loadtest.arrays import Floats
 
-_MAX_LOOKED_AT = 2**20
+_MAX_VALUES = 2**20
 _SIGNIFICANT = 2.0
 
 
 @dataclass(frozen=True)
 class SerialDependence:
-    """`length`: that of the blocks to resample by; `effective_n`: how many independent values would tell as much."""
+    """`length` of the blocks to resample; `effective_n`, the number of equally informative independent values."""
 
     length: int
     effective_n: float
 
 
 def serial_dependence(values: Floats) -> SerialDependence:
-    """How far values depend on their neighbours.
+    """Return how far values depend on their neighbours.
 
     Block length for a circular block bootstrap: Politis and White (2004, Econometric Reviews 23, section 3.2) with
     the correction of Patton, Politis and White (2009, ibid. 28, p. 374): (2 G² / D)^(1/3) n^(1/3), doubled, since
     blocks too short understate a variance and blocks twice as long only make it noisier. `effective_n` is
     n / (1 + 2 Σ ρ), which for a lag-1 autocorrelation of ρ is n (1−ρ)/(1+ρ), and never more than n.
-    Of more than 2²⁰ values the middle 2²⁰ are looked at.
+    If there are more than 2²⁰ values, only the middle 2²⁰ are used.
     """
     n = len(values)
     if n < 2:
         return SerialDependence(1, float(n))
-    spare = max(0, n - _MAX_LOOKED_AT) // 2
+    spare = max(0, n - _MAX_VALUES) // 2
     rho = autocorrelations(values[spare : n - spare])
     reach = _reach(rho, n - 2 * spare)
     lags = np.arange(1, min(2 * reach, len(rho)) + 1)
@@ -50,7 +50,7 @@ def serial_dependence(values: Floats) -> SerialDependence:
 
 
 def autocorrelations(values: Floats) -> Floats:
-    """Autocorrelations at lags 1, 2 … up to about √n; zeros where values do not vary."""
+    """Return autocorrelations at lags 1, 2 … up to about √n; zeros if the values do not vary."""
     n = len(values)
     most = min(n - 1, math.ceil(math.sqrt(n)) + _span(n))
     centred = values - values.mean()
@@ -64,12 +64,12 @@ def autocorrelations(values: Floats) -> Floats:
 
 
 def _span(n: int) -> int:
-    """Politis and White's K: so many autocorrelations in a row must be as good as none."""
+    """Return Politis and White's K, the number of consecutive autocorrelations that must be insignificant."""
     return max(5, math.ceil(math.sqrt(math.log10(n))))
 
 
 def _reach(rho: Floats, n: int) -> int:
-    """The last lag before a run of K autocorrelations that all lie within noise; the last significant one if none."""
+    """Return the last lag before K autocorrelations that all lie within noise; the last significant one if none."""
     large = np.abs(rho) > _SIGNIFICANT * math.sqrt(math.log10(n) / n)
     span = min(_span(n), len(rho))
     in_a_row = np.convolve(large, np.ones(span), mode="valid")
@@ -80,11 +80,11 @@ def _reach(rho: Floats, n: int) -> int:
 
 
 def bootstrap_sums(values: Floats, length: int, times: int, rng: np.random.Generator) -> Floats:
-    """What the sum of all values would have been in so many other runs like this one: a circular block bootstrap.
+    """Return `times` draws of the sum of all values in other runs like this one, by a circular block bootstrap.
 
     Politis and Romano (1992): blocks of `length` neighbours, the first following the last, drawn with replacement
-    until there are as many values as before. Blocks with the same sum are as good as one, so drawing is a
-    multinomial over the distinct sums, whose number is small for counts whatever n is.
+    until there are as many values as before. Blocks with the same sum are interchangeable, so drawing is a
+    multinomial over the distinct sums, which are few for counts whatever n is.
     """
     n = len(values)
     whole = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values[: length - 1]]))])

@@ -1,4 +1,4 @@
-"""How times are distributed: the whole percentile curve as far as n supports it, and a histogram."""
+"""Distributions of times: the whole percentile curve as far as n supports it, and a histogram."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import math
 import msgspec
 import numpy as np
 
-from loadtest.analyze.jobs import Floats
+from loadtest.analyze.stats.quantiles import TAIL
+from loadtest.arrays import Floats
 
 MAX_POINTS = 200
 MAX_BARS = 40
 MIN_BARS = 6
-_TAIL = 0.025
 _FINEST_MS = 1.0
 
 
@@ -32,17 +32,17 @@ class Distribution(msgspec.Struct, frozen=True):
 
 
 def highest_supported(n: int) -> float:
-    """The highest p (0 to 1) with pⁿ ≤ 0.025: one whose 95 % interval n samples still bound from above."""
-    return math.exp(math.log(_TAIL) / n) if n else 0.0
+    """Return the highest p (0 to 1) with pⁿ ≤ 0.025: n samples still bound its 95 % interval from above."""
+    return math.exp(math.log(TAIL) / n) if n else 0.0
 
 
 def distribution(values_ms: Floats, edges_ms: Floats) -> Distribution:
-    """The distribution of values, NaNs left out, with a histogram between these edges."""
+    """Return the distribution of values, NaNs left out, with a histogram between these edges."""
     known = np.sort(values_ms[~np.isnan(values_ms)])
     if len(known) == 0:
         return Distribution(0, [], [], [], [])
     percent, value_ms = _percentile_curve(known)
-    # They are in order, so the bars are found, not counted; what lies outside belongs to the first or the last.
+    # The values are in order, so the bars are searched; values outside belong to the first or the last.
     inner = np.searchsorted(known, edges_ms[1:-1], side="left")
     counts = np.diff(inner, prepend=0, append=len(known))
     return Distribution(len(known), percent, value_ms, edges_ms.tolist(), counts.tolist())
@@ -55,13 +55,13 @@ def _percentile_curve(known: Floats) -> tuple[list[float], list[float]]:
         return [], []
     p = 1 - np.geomspace(1, 1 - highest, MAX_POINTS)
     ranks = np.unique(np.clip(np.ceil(p * n - 1e-9), 1, n).astype(np.int64))
-    # One point a rank: its own percentile is the highest p that has this rank.
+    # One point per rank: its own percentile is the highest p that has this rank.
     shares = np.minimum(ranks / n, highest)
     return np.round(shares * 100, 6).tolist(), np.round(known[ranks - 1], 3).tolist()
 
 
 def histogram_edges_ms(values_ms: Floats) -> Floats:
-    """Edges that suit these values (NaNs left out): 6 to 40 bars, each wider than the last by one ratio."""
+    """Return edges that suit these values (NaNs left out): 6 to 40 bars whose widths grow by one ratio."""
     known = values_ms[~np.isnan(values_ms)]
     if len(known) == 0:
         return np.array([_FINEST_MS, _FINEST_MS + 1])

@@ -1,4 +1,4 @@
-"""Several questions asked of the same data at once."""
+"""Tests of several hypotheses on the same data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def holm_levels(p_values: Sequence[float], error_rate: float) -> list[float]:
-    """The level at which each p-value is tested, so that any is wrongly rejected no more often than `error_rate`.
+    """Return the level at which each p-value is tested, so that `error_rate` bounds any wrong rejection.
 
     Holm (1979, Scandinavian Journal of Statistics 6, p. 65): the least of m at error_rate/m, the next at
     error_rate/(m−1) and so on; from the first that is above its level, all others are tested at that level.
@@ -21,6 +21,6 @@ def holm_levels(p_values: Sequence[float], error_rate: float) -> list[float]:
 
 
 def rejected(p_values: Sequence[float], error_rate: float) -> list[int]:
-    """The places of the p-values that lie at or below the level at which Holm tests them."""
+    """Return the indices of the p-values that lie at or below the level at which Holm tests them."""
     levels = holm_levels(p_values, error_rate)
-    return [place for place, (p, level) in enumerate(zip(p_values, levels, strict=True)) if p <= level]
+    return [index for index, (p, level) in enumerate(zip(p_values, levels, strict=True)) if p <= level]

@@ -1,4 +1,4 @@
-"""Percentiles as they are: the nearest rank of every sample, with intervals that assume no distribution."""
+"""Exact percentiles: the nearest rank of all samples, with intervals that assume no distribution."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from loadtest.units import nearest_rank
 PER_MILLE = {"p50": 500, "p70": 700, "p90": 900, "p95": 950, "p98": 980, "p99": 990, "p99_9": 999}
 """The percentiles of a `Quantiles`; in thousandths, so that a rank is exact where p·n is not in floats."""
 
-_TAIL = 0.025
+TAIL = 0.025
+"""The probability on each side of a 95 % interval."""
 
 
 def interval_ranks(n: int, per_mille: int) -> tuple[int, int] | None:
-    """Ranks (from 1) that hold the true percentile with 95 % confidence, or None where n is too small.
+    """Return ranks (from 1) that hold the true percentile with 95 % confidence; None if n is too small.
 
     Order statistics: with B ~ Binomial(n, p), the l-th value is above the percentile with probability
     P(B < l) and the u-th below it with P(B ≥ u); l is the largest and u the smallest for which that is at
@@ -28,23 +29,23 @@ def interval_ranks(n: int, per_mille: int) -> tuple[int, int] | None:
     if n == 0:
         return None
     p = per_mille / 1000
-    low, high = _binomial_quantile(_TAIL, n, p), _binomial_quantile(1 - _TAIL, n, p) + 1
+    low, high = _binomial_quantile(TAIL, n, p), _binomial_quantile(1 - TAIL, n, p) + 1
     return (low, high) if low >= 1 and high <= n else None
 
 
 def is_supported(n: int, per_mille: int) -> bool:
-    """Whether n values say anything of a percentile."""
+    """Return whether n values support a percentile."""
     return interval_ranks(n, per_mille) is not None
 
 
 def min_samples(per_mille: int) -> int:
-    """The fewest values that support a percentile: both pⁿ and (1−p)ⁿ are at most 2.5 %."""
+    """Return the fewest values that support a percentile: both pⁿ and (1−p)ⁿ are at most 2.5 %."""
     p = per_mille / 1000
-    return math.ceil(math.log(_TAIL) / math.log(max(p, 1 - p)))
+    return math.ceil(math.log(TAIL) / math.log(max(p, 1 - p)))
 
 
 def _binomial_quantile(q: float, n: int, p: float) -> int:
-    """The least k with P(B ≤ k) ≥ q."""
+    """Return the least k with P(B ≤ k) ≥ q."""
     k = int(np.ceil(special.bdtrik(q, n, p)))
     # bdtrik is exact only to its last digits, which a value at an integer's edge would turn into a whole rank.
     return k - 1 if k > 0 and special.bdtr(k - 1, n, p) >= q else k
@@ -52,13 +53,13 @@ def _binomial_quantile(q: float, n: int, p: float) -> int:
 
 @lru_cache(maxsize=4096)
 def _ranks(n: int) -> tuple[tuple[str, int, int, int], ...]:
-    """For each percentile that n supports: its name, its rank, and the ranks of its interval."""
+    """Return the name, the rank and the interval's ranks of each percentile that n supports."""
     ranks = ((name, nearest_rank(n, pm), interval_ranks(n, pm)) for name, pm in PER_MILLE.items())
     return tuple((name, rank, *interval) for name, rank, interval in ranks if interval is not None)
 
 
 def quantiles(values: NDArray[np.float64]) -> Quantiles:
-    """The distribution of values, NaNs left out; null for every percentile that their number cannot support."""
+    """Return the distribution of values, NaNs left out; None for percentiles that their number cannot support."""
     unknown = np.isnan(values)
     known = values[~unknown] if unknown.any() else values.copy()
     n = len(known)

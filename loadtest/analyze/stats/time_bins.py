@@ -1,4 +1,4 @@
-"""The span of a run cut into bins of a round width: how many in each, how fast, which percentiles."""
+"""The span of a run in bins of a round width: counts, rates and percentiles of each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.analyze.jobs import Floats
+from loadtest.arrays import Floats
 from loadtest.units import nearest_rank
 
 _WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
@@ -17,7 +17,7 @@ _MIN_IN_BIN = {500: 2, 950: 20, 990: 100}
 
 
 class BinnedPercentiles(msgspec.Struct, frozen=True):
-    """Percentiles per bin; null where the bin holds fewer than 2, 20 or 100 jobs for p50, p95 or p99.
+    """Percentiles per bin; null if the bin holds fewer than 2, 20 or 100 jobs for p50, p95 or p99.
 
     They describe the jobs of the bin; unlike the run's own percentiles they are not estimates with intervals.
     """
@@ -29,7 +29,7 @@ class BinnedPercentiles(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Bins:
-    """`count` bins of `width_s` seconds from `start_at`; what lies outside belongs to the first or the last.
+    """`count` bins of `width_s` seconds from `start_at`; events outside belong to the first or the last.
 
     The last one may be cut short by the end of the span, `span_s` after the start.
     """
@@ -41,29 +41,29 @@ class Bins:
 
     @property
     def starts_s(self) -> Floats:
-        """Where each bin begins, in seconds from `start_at`."""
+        """Return the start of each bin, in seconds from `start_at`."""
         starts: Floats = np.arange(self.count, dtype=np.float64) * self.width_s
         return starts
 
     @property
     def lengths_s(self) -> Floats:
-        """How long each bin is; a last one of hardly any length counts as a quarter, lest one event be a rush."""
+        """Return the length of each bin; the last counts as a quarter at least, lest one event look like a rush."""
         lengths = np.full(self.count, self.width_s)
         lengths[-1] = np.clip(self.span_s - self.starts_s[-1], self.width_s / 4, self.width_s)
         return lengths
 
     def index(self, at: Floats) -> NDArray[np.int64]:
-        """The bin of each moment (epoch seconds, no NaN)."""
+        """Return the bin of each moment (epoch seconds, no NaN)."""
         return np.clip(((at - self.start_at) // self.width_s).astype(np.int64), 0, self.count - 1)
 
     def per_second(self, at: Floats, weights: Floats | None = None) -> list[float]:
-        """Events per second in each bin, each as many as its weight says; NaNs did not happen."""
+        """Return events per second in each bin, each weighted; NaN for events that did not happen."""
         known = ~np.isnan(at)
         counts = np.bincount(self.index(at[known]), None if weights is None else weights[known], self.count)
         return rounded(counts / self.lengths_s)
 
     def concurrency(self, began_at: Floats, ended_at: Floats) -> list[int]:
-        """How many had begun and not ended at each bin's end; NaN for what did not happen."""
+        """Return how many had begun and not ended at each bin's end; NaN for events that did not happen."""
         edges_at = self.start_at + self.starts_s + self.width_s
         began = np.searchsorted(np.sort(began_at), edges_at, side="right")
         ended = np.searchsorted(np.sort(np.where(np.isnan(began_at), np.nan, ended_at)), edges_at, side="right")
@@ -71,25 +71,25 @@ class Bins:
         return counts
 
     def means(self, at: Floats, values: Floats) -> list[float | None]:
-        """The mean of the values in each bin, null in an empty one."""
+        """Return the mean of the values in each bin, None in an empty one."""
         index = self.index(at)
         sums, sizes = np.bincount(index, values, self.count), np.bincount(index, minlength=self.count)
         return [round(float(total / n), 3) if n else None for total, n in zip(sums, sizes, strict=True)]
 
     def percentiles(self, at: Floats, values: Floats) -> BinnedPercentiles:
-        """Nearest-rank percentiles of the values in each bin; NaNs are left out."""
+        """Return nearest-rank percentiles of the values in each bin; NaNs are left out."""
         known = ~np.isnan(values)
         values, index = values[known], self.index(at[known])
-        # Small numbers are put in order by counting, and each bin is then looked at by itself.
+        # Small numbers are sorted by counting; then each bin is a slice.
         grouped = values[np.argsort(index.astype(np.min_scalar_type(self.count)), kind="stable")]
         parts = np.split(grouped, np.cumsum(np.bincount(index, minlength=self.count))[:-1])
         lines = [_in_bin(part) for part in parts]
-        p50, p95, p99 = ([line[place] for line in lines] for place in range(3))
+        p50, p95, p99 = ([line[index] for line in lines] for index in range(3))
         return BinnedPercentiles(p50=p50, p95=p95, p99=p99)
 
 
 def _in_bin(values: Floats) -> list[float | None]:
-    """Percentiles of one bin's values, null where they are too few."""
+    """Return the percentiles of one bin's values, None if there are too few."""
     n = len(values)
     ranks = {per_mille: nearest_rank(n, per_mille) for per_mille, least in _MIN_IN_BIN.items() if n >= least}
     if ranks:
@@ -97,14 +97,16 @@ def _in_bin(values: Floats) -> list[float | None]:
     return [round(float(values[ranks[each] - 1]), 3) if each in ranks else None for each in _MIN_IN_BIN]
 
 
-def bins_over(start_at: float, span_s: float, most: int) -> Bins:
-    """At most so many bins of the least round width, from one second, that cover the span."""
-    width_s = next((float(width) for width in _WIDTHS_S if span_s <= width * most), float(math.ceil(span_s / most)))
-    # A span that is a hair longer than whole bins, as clocks have it, gets no bin of its own for the hair.
+def bins_over(start_at: float, span_s: float, max_bins: int) -> Bins:
+    """Return at most `max_bins` bins of the least round width, from one second, that cover the span."""
+    width_s = next(
+        (float(width) for width in _WIDTHS_S if span_s <= width * max_bins), float(math.ceil(span_s / max_bins))
+    )
+    # A span slightly longer than whole bins, by the error of clocks, gets no further bin.
     return Bins(start_at, width_s, max(1, math.ceil(span_s / width_s - 0.01)), span_s)
 
 
 def rounded(values: Floats) -> list[float]:
-    """Values to a thousandth, finer than any chart shows."""
+    """Return the values rounded to a thousandth, finer than any chart shows."""
     plain: list[float] = np.round(values, 3).tolist()
     return plain

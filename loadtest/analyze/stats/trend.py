@@ -1,4 +1,4 @@
-"""Does it rise or fall: the Mann–Kendall test, and by how much."""
+"""Whether a series rises or falls: the Mann–Kendall test, and the size of the change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from loadtest.analyze.jobs import Floats
+from loadtest.arrays import Floats
 
 _LAGS = 3
 _SIGNIFICANT = float(special.ndtri(0.975))
@@ -23,10 +23,10 @@ class Trend:
 
 
 def trend(logs: Floats) -> Trend:
-    """The trend of logarithms in the order of time; at most some hundred of them.
+    """Return the trend of logarithms in the order of time; at most some hundred of them.
 
     Mann–Kendall with the variance of Hamed and Rao (1998, Journal of Hydrology 204, p. 182), which allows for
-    significant autocorrelation of the ranks at lags 1 to 3, and is never taken as less than that of independent
+    significant autocorrelation of the ranks at lags 1 to 3, and is never less than that of independent
     values. The change is along the Theil–Sen slope.
     """
     n = len(logs)
@@ -52,7 +52,7 @@ def _inflation(detrended: Floats) -> float:
 
 
 def mean_ranks(values: Floats) -> Floats:
-    """Ranks from 1; equal values have the mean of theirs."""
+    """Return ranks from 1; equal values get the mean of their ranks."""
     _, indices, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     ranks: Floats = (last - (counts - 1) / 2)[indices]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from loadtest.analyze.jobs import Floats
+from loadtest.arrays import Floats
 from loadtest.capacity.backtest.replica import RunModel
 from loadtest.capacity.calibration.calibrate import MeasuredRun, workload_of
 from loadtest.capacity.calibration.take_pattern import Source

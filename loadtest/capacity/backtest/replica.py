@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtest.analyze.jobs import Floats
 from loadtest.analyze.worker_uptime import WorkerUptime
+from loadtest.arrays import Floats
 from loadtest.capacity.simulation.predict import percentile
 from loadtest.capacity.simulation.simulate import simulate_jobs, uptime_and_billed_s, workers_up_at
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, endpoint_settings, measured, revival

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import msgspec
 
-from loadtest.analyze.summary import Summary, Verdict
+from loadtest.analyze.summary import CheckId, Summary, Verdict
 from loadtest.scenario.abort import StopKind
 
 REPEAT_FACTOR = 2
@@ -23,7 +23,7 @@ MIN_SHARE = 1 / 32
 _RAISE = 2.0
 _AGREE = 3
 """How many probes of an edge must agree: the one that finds it, and two that confirm it."""
-_ENDPOINT_CHECKS = ("jobs completed", "censored jobs")
+_ENDPOINT_CHECKS = {CheckId.JOBS_COMPLETED, CheckId.CENSORED_JOBS}
 """Validity checks that an overloaded endpoint fails, however sound the generator was."""
 _ABORT_RULES = (StopKind.ABORT_ERRORS, StopKind.ABORT_GATES)
 
@@ -92,7 +92,7 @@ def outcome_of(summary: Summary, stop: StopKind | None) -> ProbeOutcome:
     failing = [check.name for check in summary.validity.checks if not check.ok]
     if failing:
         broken = any(gate.verdict is Verdict.FAIL for gate in summary.gates)
-        return ProbeOutcome.FAILS if broken and set(failing) <= set(_ENDPOINT_CHECKS) else ProbeOutcome.INVALID
+        return ProbeOutcome.FAILS if broken and set(failing) <= _ENDPOINT_CHECKS else ProbeOutcome.INVALID
     outcomes = {Verdict.PASS: ProbeOutcome.PASSES, Verdict.FAIL: ProbeOutcome.FAILS}
     return outcomes.get(summary.verdict, ProbeOutcome.INCONCLUSIVE)
 

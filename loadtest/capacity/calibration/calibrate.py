@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from loadtest.analyze.jobs import Floats, JobColumns
+from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN, start_kinds, worker_waits
 from loadtest.analyze.stats.block_bootstrap import autocorrelations, serial_dependence
 from loadtest.analyze.stats.quantiles import quantiles
 from loadtest.analyze.summary import Quantiles
+from loadtest.arrays import Floats
 from loadtest.capacity.calibration.scalability import Scalability, point, scalability
 from loadtest.capacity.calibration.take_pattern import NONE_SEEN, TakePattern, estimate_pattern, pattern_from_settings
 from loadtest.capacity.estimates import Estimate

@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.analyze.jobs import Floats, JobColumns
+from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.littles_law import arrival_times
 from loadtest.analyze.start_kinds import start_kinds
+from loadtest.arrays import Floats
 from loadtest.capacity.simulation.workload import occupied_s
 from loadtest.endpoint.take_pause import NO_PAUSE, TakePause
 from loadtest.scenario.model import Scenario

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from scipy import optimize, special
 
-from loadtest.analyze.jobs import Floats
+from loadtest.arrays import Floats
 from loadtest.capacity.estimates import Estimate
 
 MIN_POINTS = 4

@@ -10,12 +10,12 @@ import numpy as np
 
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.predict import Prediction, percentile
-from loadtest.capacity.simulation.simulate import COLD, WARM, Replication
+from loadtest.capacity.simulation.simulate import WARM, Replication
 from loadtest.capacity.simulation.workload import Workload
 from loadtest.endpoint.distributions import sample
-from loadtest.scenario.gates import Gate, Metric
+from loadtest.scenario.gates import Gate
+from loadtest.scenario.metrics import Metric
 
-_SIMULATED = (Metric.DELAY, Metric.END_TO_END, Metric.RESPONSE, Metric.COLD_STARTS)
 _BEST_CASE_DRAWS = 50_000
 
 
@@ -37,8 +37,8 @@ class EvaluatedSetting(msgspec.Struct, frozen=True):
 
 def validate_objective(slo: Gate) -> None:
     """Raise ValueError if an objective does not depend on the workers, or cannot be simulated."""
-    if slo.metric not in _SIMULATED:
-        able = ", ".join(_SIMULATED)
+    if not slo.metric.spec.simulated:
+        able = ", ".join(metric for metric in Metric if metric.spec.simulated)
         raise ValueError(f'"{slo}" does not depend on the number of workers alone; ask for one of {able}')
     if slo.statistic == "max":
         raise ValueError(f'"{slo}" has no answer, the maximum grows with the number of jobs; write p99.9 for max')
@@ -50,10 +50,8 @@ def validate_objective(slo: Gate) -> None:
 
 def objective_value(slo: Gate, run: Replication) -> float:
     """Return the objective's figure in one replication: seconds, or a share."""
-    if slo.metric is Metric.COLD_STARTS:
-        return float(np.mean(run.start == COLD))
-    times_s = run.delay_s if slo.metric is Metric.DELAY else run.end_to_end_s
-    return float(times_s.mean()) if slo.per_mille is None else percentile(times_s, slo.per_mille)
+    values = getattr(run, slo.metric.spec.simulated)
+    return float(values.mean()) if slo.per_mille is None else percentile(values, slo.per_mille)
 
 
 def best_possible(slo: Gate, workload: Workload, seed: int) -> float:

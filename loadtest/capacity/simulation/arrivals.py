@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from loadtest.analyze.jobs import Floats
+from loadtest.arrays import Floats
 from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import Arrivals, Gamma, OpenLoad, Ramp, RateStage, Trace
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 
-from loadtest.analyze.jobs import Floats
+from loadtest.arrays import Floats
 from loadtest.capacity.estimates import Estimate, estimate
 from loadtest.capacity.queueing_formulas import offered_load
 from loadtest.capacity.simulation.arrivals import peak

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.analyze.jobs import Floats
+from loadtest.arrays import Floats, Mask
 from loadtest.capacity.simulation.arrivals import Profile, arrivals_at, gap_variation, parts_of
 from loadtest.capacity.simulation.workload import (
     WorkerConfig,
@@ -78,6 +78,12 @@ class Replication:
     def end_to_end_s(self) -> Floats:
         """Return the time from the intended start to the end as a client sees it."""
         return self.delay_s + self.service_s + self.overhead_s
+
+    @property
+    def cold(self) -> Mask:
+        """Return the mask of jobs with a cold start."""
+        mask: Mask = self.start == COLD
+        return mask
 
 
 def replication(workload: Workload, setting: WorkerConfig, rate_per_s: float, jobs: int, seed: int) -> Replication:

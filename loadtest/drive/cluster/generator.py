@@ -28,7 +28,8 @@ from loadtest.errors import LoadtestError, RecordingError
 from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.progress import ProcessCounts
 from loadtest.record.recorder import Recorder
-from loadtest.scenario.model import SUBMIT_OPERATION, Scenario
+from loadtest.scenario.flows import SUBMIT_OPERATION
+from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import ClosedLoad
 
 CANCEL_CONCURRENCY = 20

@@ -60,14 +60,15 @@ def _gates(gates: list[GateResult]) -> Table:
 
 def _print_warnings(summary: Summary, console: Console) -> None:
     """Write the failed and inconclusive gates and the failed checks that the reason does not name."""
-    open_ = [gate for gate in summary.gates if gate.verdict is not Verdict.PASS and gate.detail not in summary.reason]
+    decisive = summary.decisive  # the reason describes it already
+    open_ = [gate for gate in summary.gates if gate.verdict is not Verdict.PASS and gate is not decisive]
     if open_:
         console.print()
         for gate in open_:
             console.print(
                 Text.assemble((f"{gate.verdict.value}: ", _colour(gate.verdict)), f"{gate.gate}. {gate.detail}")
             )
-    failing = [check for check in summary.validity.checks if not check.ok and check.detail not in summary.reason]
+    failing = [check for check in summary.validity.checks if not check.ok and check is not decisive]
     if failing:
         console.print()
         for check in failing:

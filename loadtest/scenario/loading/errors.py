@@ -1,4 +1,4 @@
-"""What is wrong with a scenario, in the user's words: pydantic's findings, each with its path in the file."""
+"""The issues of a scenario: pydantic's findings in plain words, each with its path in the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from loadtest.units import quoted, seconds, seconds_text
 
 @dataclass(frozen=True)
 class Issue:
-    """A path in the file and what is wrong there."""
+    """A path in the file and the problem there."""
 
     path: Path
     text: str
@@ -25,14 +25,14 @@ class Issue:
 
     @property
     def subject(self) -> Path:
-        """What the text speaks of: of an unknown key, the mapping that it stands in."""
+        """Return the path that the text describes: for an unknown key, the mapping that contains it."""
         return self.path[:-1] if self.kind == "unknown" else self.path
 
 
 def issues(error: ValidationError, model: type[BaseModel], data: Any) -> list[Issue]:
-    """Pydantic's findings about `data` as faults, in its order.
+    """Return pydantic's findings about `data` as issues, in its order.
 
-    A key that is missing beside one that is unknown is left out: the one is most likely the other, misspelt.
+    A key that is missing next to one that is unknown is left out: the one is most likely the other, misspelt.
     """
     found = [
         _issue(details, model, data) for details in error.errors(include_url=False) if not _is_consequence(details)
@@ -42,7 +42,7 @@ def issues(error: ValidationError, model: type[BaseModel], data: Any) -> list[Is
 
 
 def _is_consequence(details: ErrorDetails) -> bool:
-    """Whether a list counts as short only because its entries were refused."""
+    """Return whether a list counts as short only because its entries were refused."""
     return details["type"] == "too_short" and len(details["input"]) >= details["ctx"]["min_length"]
 
 
@@ -58,7 +58,7 @@ def _issue(details: ErrorDetails, model: type[BaseModel], data: Any) -> Issue:
         return Issue(_present(data, whole), _unknown(str(whole[-1]), expected, []), "unknown")
     if kind == "missing":
         return Issue(_present(data, whole[:-1]), _missing(str(whole[-1]), owner), "missing")
-    return Issue(_present(data, whole), _in_words(details, owner, whole), "rule" if kind == "value_error" else "type")
+    return Issue(_present(data, whole), _message(details, owner, whole), "rule" if kind == "value_error" else "type")
 
 
 def _unknown(key: str, allowed: list[str], elsewhere: list[str]) -> str:
@@ -77,27 +77,27 @@ def _missing(key: str, owner: type[BaseModel] | None) -> str:
 
 
 def _example(owner: type[BaseModel] | None, key: str) -> str | None:
-    """How a field may be written, from the examples in its JSON Schema."""
+    """Return how a field may be written, from the examples in its JSON Schema."""
     if owner is None:
         return None
     examples = owner.model_json_schema(by_alias=True)["properties"].get(key, {}).get("examples", [None])
     return None if examples[0] is None else str(examples[0]).replace("'", "")
 
 
-def _in_words(details: ErrorDetails, owner: type[BaseModel] | None, path: Path) -> str:
+def _message(details: ErrorDetails, owner: type[BaseModel] | None, path: Path) -> str:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])
     if kind == "too_short":
         return "this is empty; write at least one"
     if kind == "model_type" or kind == "dict_type":
-        return f"{quoted(value)} stands where a mapping is needed"
+        return f"{quoted(value)} is given, but a mapping is needed"
     if kind == "tuple_type":
-        return f'{quoted(value)} stands where a list is needed; begin each entry with "- "'
+        return f'{quoted(value)} is given, but a list is needed; begin each entry with "- "'
     if kind == "string_type":
-        return f"{quoted(value)} is not a text; put it in quotes"
+        return f"{quoted(value)} is not text; put it in quotes"
     if kind == "string_pattern_mismatch":
-        return f'{quoted(value)} cannot stand here; write it like "{_example(owner, str(path[-1]))}"'
+        return f'{quoted(value)} is not valid here; write it like "{_example(owner, str(path[-1]))}"'
     bounds = {"greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than",
               "less_than_equal": "at most"}  # fmt: skip
     if kind in bounds:
@@ -108,7 +108,7 @@ def _in_words(details: ErrorDetails, owner: type[BaseModel] | None, path: Path) 
 
 
 def _like(value: object, bound: float) -> str:
-    """A bound in the form of the value that broke it: with a unit of time where that has one."""
+    """Return a bound in the form of the value that broke it: with a unit of time if that has one."""
     try:
         seconds(value)
     except ValueError:
@@ -117,7 +117,7 @@ def _like(value: object, bound: float) -> str:
 
 
 def _present(data: Any, path: Path) -> Path:
-    """The parts of a path that stand in the data: what a shorthand left out is passed over."""
+    """Return the parts of a path that exist in the data, without those that a shorthand left out."""
     kept: list[str | int] = []
     for part in path:
         indexed = isinstance(data, list) and isinstance(part, int) and part < len(data)
@@ -128,7 +128,7 @@ def _present(data: Any, path: Path) -> Path:
 
 
 def _followed(model: type[BaseModel], location: Iterable[str | int]) -> tuple[Path, list[type[BaseModel]]]:
-    """A location in pydantic's words without its type tags, and its last owner, before that one's siblings."""
+    """Return a location of pydantic without its type tags, and its last owner, followed by that one's siblings."""
     kind: Any = model
     owners: list[type[BaseModel]] = []
     siblings: list[Any] = []
@@ -156,12 +156,12 @@ def _is_model(kind: Any) -> bool:
 
 
 def _bare(kind: Any) -> Any:
-    """A type without its annotations, and without None as the alternative."""
+    """Return a type without its annotations, and without None as the alternative."""
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
-    generators = [member for member in get_args(kind) if member is not NoneType]
-    if get_origin(kind) in (Union, UnionType) and len(generators) == 1:
-        return _bare(generators[0])
+    members = [member for member in get_args(kind) if member is not NoneType]
+    if get_origin(kind) in (Union, UnionType) and len(members) == 1:
+        return _bare(members[0])
     return kind
 
 

@@ -1,4 +1,4 @@
-"""What can be known to be impossible before the first request: rates over limits, targets without ceilings."""
+"""The feasibility of a scenario before the first request: rates over limits, targets without ceilings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import numpy as np
 
 from loadtest.errors import ScenarioError
 from loadtest.protocol.operations import OPERATIONS, Limit, Op
-from loadtest.scenario.flows import FlowName
-from loadtest.scenario.gates import STEADY, Gate, Metric
+from loadtest.scenario.flows import FLOWS_BY_OPERATION, SUBMIT_OPERATION, FlowName
+from loadtest.scenario.gates import STEADY, Gate
 from loadtest.scenario.loading.errors import Issue
-from loadtest.scenario.loading.overrides import format_path
 from loadtest.scenario.loading.user_functions import load_input_function
 from loadtest.scenario.loading.yaml_document import Path
-from loadtest.scenario.model import SUBMIT_OPERATION, Flow, Scenario
+from loadtest.scenario.model import Flow, Scenario
 from loadtest.scenario.settings import Search
 from loadtest.scenario.target import is_remote
 from loadtest.traffic.inputs import JsonLines, input_source
@@ -28,27 +27,15 @@ MAX_JOBS = 20_000_000
 MAX_STAGES = 1_000
 """More than a report can name; a sample holds its stage in 16 bits."""
 
-FLOWS_BY_OPERATION: dict[Op, tuple[str, ...]] = {
-    op: tuple(flow for flow, by in SUBMIT_OPERATION.items() if by is op)
-    for op in dict.fromkeys(SUBMIT_OPERATION.values())
-}
-"""Which flows an operation submits."""
-
 _TRIED = 3
-"""So many jobs' inputs are made beforehand, to see that they can be."""
+"""The number of inputs that are made as a test."""
 
 _POLLED_BY: dict[Op, tuple[str, ...]] = {Op.STATUS: ("run", "stream"), Op.STREAM: ("stream",)}
-"""Which flows need an operation at least once a job, beside the submission."""
-
-
-def refuse_over_limits(scenario: Scenario) -> None:
-    """ScenarioError, with both numbers and the mend, where a scenario cannot be sent as it is written."""
-    for error in find_issues(scenario):
-        raise ScenarioError(f"{format_path(error.path)}: {error.text}")
+"""The flows that need an operation at least once per job, in addition to the submission."""
 
 
 def find_issues(scenario: Scenario) -> Iterator[Issue]:
-    """Everything that keeps a scenario from being sent, each with its place in the file."""
+    """Yield everything that keeps a scenario from being sent, each with its path in the file."""
     yield from _of_target(scenario)
     yield from _of_flows(scenario)
     yield from _of_gates(scenario, ("gates",), scenario.gates)
@@ -71,7 +58,7 @@ def _of_target(scenario: Scenario) -> Iterator[Issue]:
     if not is_remote(target):
         return
     if target.url.startswith("http://"):
-        text = "the key would travel in clear to another machine; write https://"
+        text = "the key would go to another machine unencrypted; write https://"
         yield Issue(("target",), text)
     if scenario.ceilings.jobs is None:
         text = "a target that is not on this machine needs a ceiling on jobs; add ceilings: {jobs: 1000}"
@@ -103,7 +90,7 @@ def _of_flows(scenario: Scenario) -> Iterator[Issue]:
 
 
 def _first_inputs(flow: Flow, seed: int) -> Sequence[Any]:
-    """The input of all jobs, or all lines, or what a template or a function makes for the first jobs."""
+    """Return the input of all jobs, or all lines, or the first inputs of a template or a function."""
     if flow.inputs is None:
         return [flow.input]
     if isinstance(flow.inputs, JsonLines):
@@ -120,7 +107,7 @@ def _of_gates(scenario: Scenario, path: Path, gates: Sequence[Gate]) -> Iterator
 
 
 def _of_search(scenario: Scenario, search: Search) -> Iterator[Issue]:
-    """What a search cannot do without: rates to change, objectives that break when they rise, and room for them."""
+    """Yield what a search lacks: rates to change, objectives that break when they rise, and a range to search."""
     load = scenario.load
     if not isinstance(load, OpenLoad) or isinstance(load.arrivals, Trace):
         text = "a search changes the rates of an open load, and this load has none; write load.stages with rates"
@@ -129,8 +116,8 @@ def _of_search(scenario: Scenario, search: Search) -> Iterator[Issue]:
     if not scenario.gates:
         yield Issue(("search",), 'a search needs an objective; add gates: ["delay p95 < 2s"]')
     for index, gate in enumerate(scenario.gates):
-        if gate.metric is Metric.THROUGHPUT:
-            text = f'"{gate}" breaks at low rates, and a search looks for what breaks at high ones; drop it'
+        if gate.metric.is_rate:
+            text = f'"{gate}" breaks at low rates, and a search looks for gates that break at high ones; drop it'
             yield Issue(("gates", index), text)
     peak = max(peak_rates(load))
     if peak > search.max_rate:
@@ -139,24 +126,24 @@ def _of_search(scenario: Scenario, search: Search) -> Iterator[Issue]:
 
 
 def unknown_reference(scenario: Scenario, gate: Gate) -> str | None:
-    """What a gate speaks of that the scenario does not have: a stage or a flow; None where it has all."""
+    """Return the stage or flow that a gate names and the scenario does not have; None if it has all."""
     if gate.during is not None and gate.during != STEADY and gate.during not in stage_names(scenario):
         near = get_close_matches(gate.during, [*stage_names(scenario), STEADY], n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"use one of {', '.join([*stage_names(scenario), STEADY])}"
         return f'no stage is called "{gate.during}"; {hint}'
-    needed = "stream" if gate.metric is Metric.FIRST_CHUNK else gate.flow
-    if needed is not None and needed not in scenario.flows:
-        return f'"{gate}" speaks of jobs of {needed}, and the scenario has none; add flows.{needed}, or drop the gate'
-    return None
+    flows = gate.metric.spec.flows if gate.flow is None else (gate.flow,)
+    if any(flow in scenario.flows for flow in flows):
+        return None
+    return f'"{gate}" needs jobs of {" or ".join(flows)}, and the scenario has none; add flows.{flows[0]}'
 
 
 def stage_names(scenario: Scenario) -> list[str]:
-    """What reports and gates call the stages of the load: as named, else by number."""
+    """Return the names of the stages in reports and gates, or their numbers."""
     return [stage.label(number) for number, stage in enumerate(scenario.load.stages, 1)]
 
 
 def _of_rates(scenario: Scenario, load: OpenLoad) -> Iterator[Issue]:
-    """Each stage whose highest mean rate an operation cannot keep up with."""
+    """Yield each stage whose highest mean rate exceeds the limit of an operation."""
     peaks = peak_rates(load)
     for index, peak in enumerate(peaks):
         path = ("load", "stages", index, "rate")
@@ -182,7 +169,7 @@ def _over(offered: float, op: Op, limit: Limit, flows: list[FlowName]) -> str:
 
 
 def peak_rates(load: OpenLoad) -> list[float]:
-    """The highest mean rate of each stage, in jobs per second; of a trace the rate that it has in the stage."""
+    """Return the highest mean rate of each stage, in jobs per second; for a trace its mean rate in the stage."""
     if not isinstance(load.arrivals, Trace):
         return [max(stage.rate.start, stage.rate.end) for stage in load.stages]
     lengths_s = np.array([stage.duration for stage in load.stages])
@@ -191,7 +178,7 @@ def peak_rates(load: OpenLoad) -> list[float]:
 
 
 def offered_jobs(load: OpenLoad) -> float:
-    """How many jobs are expected to arrive, all stages together."""
+    """Return the expected number of jobs, all stages together."""
     if isinstance(load.arrivals, Trace):
         return float(len(_trace_s(load, load.arrivals)))
     return sum((stage.rate.start + stage.rate.end) / 2 * stage.duration for stage in load.stages)

@@ -18,7 +18,7 @@ LARGEST_BYTES = 32 * 10**6
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """JSON values, one a line; ScenarioError names the file and the line of what is none."""
+    """Return JSON values, one per line; ScenarioError names the file and the line of invalid JSON."""
     text = read_text(path)
     if len(text) > LARGEST_BYTES:
         raise ScenarioError(
@@ -31,14 +31,14 @@ def read_json_lines(path: Path) -> list[Any]:
             try:
                 values.append(msgspec.json.decode(whole))
             except (msgspec.MsgspecError, RecursionError) as error:
-                raise ScenarioError(f"{path}:{line}: not JSON: {error}; write one value a line") from None
+                raise ScenarioError(f"{path}:{line}: not JSON: {error}; write one value per line") from None
     if not values:
-        raise ScenarioError(f"{path}: holds no inputs; write one JSON value a line")
+        raise ScenarioError(f"{path}: holds no inputs; write one JSON value per line")
     return values
 
 
 def _amount(text: str) -> float | None:
-    """A number of 0 or more; None for any other text."""
+    """Return a number of 0 or more; None for any other text."""
     try:
         number = float(text)
     except ValueError:
@@ -47,9 +47,9 @@ def _amount(text: str) -> float | None:
 
 
 def read_trace(path: Path) -> list[float]:
-    """Arrival times in seconds from the start, one a line, in order; "#" begins a comment.
+    """Return arrival times in seconds from the start, one per line, in order; "#" begins a comment.
 
-    ScenarioError names the file and the line of what is no time, is negative, or is out of order.
+    ScenarioError names the file and the line of a text that is not a time, is negative, or is out of order.
     """
     times: list[float] = []
     for line, text in _lines(path):
@@ -63,9 +63,9 @@ def read_trace(path: Path) -> list[float]:
 
 
 def read_profile(path: Path) -> list[float]:
-    """The rate of each of a day's equal parts, one a line, 1440 at most; "#" begins a comment.
+    """Return the rate of each of a day's equal parts, one per line, 1440 at most; "#" begins a comment.
 
-    ScenarioError names the file and the line of what is no rate or is negative.
+    ScenarioError names the file and the line of a text that is not a rate or is negative.
     """
     rates: list[float] = []
     for line, text in _lines(path, "rates"):
@@ -74,12 +74,12 @@ def read_profile(path: Path) -> list[float]:
             raise ScenarioError(f'{path}:{line}: "{text}" is not a rate; write a plain number, like "12.5"')
         rates.append(rate)
     if len(rates) > _MAX_PARTS:
-        raise ScenarioError(f"{path}: {len(rates)} parts of a day; give at most {_MAX_PARTS}, one a minute")
+        raise ScenarioError(f"{path}: {len(rates)} parts of a day; give at most {_MAX_PARTS}, one per minute")
     return rates
 
 
 def read_times(path: Path) -> list[str]:
-    """Times with their units, one a line, as texts that have been checked; "#" begins a comment."""
+    """Return times with their units, one per line, as checked texts; "#" begins a comment."""
     times: list[str] = []
     for line, text in _lines(path):
         try:
@@ -91,7 +91,7 @@ def read_times(path: Path) -> list[str]:
 
 
 def _lines(path: Path, what: str = "times") -> Iterator[tuple[int, str]]:
-    """Each line with its number from 1, without comments and blank ones; ScenarioError where there is none."""
+    """Yield each line with its number from 1, without comments and blank lines; ScenarioError if none is left."""
     empty = True
     for line, whole in enumerate(read_text(path).splitlines(), start=1):
         text = whole.partition("#")[0].strip()
@@ -99,11 +99,11 @@ def _lines(path: Path, what: str = "times") -> Iterator[tuple[int, str]]:
             empty = False
             yield line, text
     if empty:
-        raise ScenarioError(f"{path}: holds no {what}; write one a line")
+        raise ScenarioError(f"{path}: holds no {what}; write one per line")
 
 
 def read_text(path: Path) -> str:
-    """A text file, whole; ScenarioError where it is missing, not readable, or not text."""
+    """Return the whole text of a file; ScenarioError if it is missing, not readable, or not text."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A scenario's file → Scenario: read, overridden, validated; every fault is one line that names its place."""
+"""The loading of a scenario's file: read, overridden, validated; every error is one line that names its place."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def load_scenario(
     target: str | None = None,
     warn: Callable[[str], None] = _print_warning,
 ) -> Scenario:
-    """The scenario of a file, with `--set`, `--seed` and `--target` put in; files that it names are read into it.
+    """Return the scenario of a file, with `--set`, `--seed` and `--target` applied and its files read in.
 
     A target given here replaces the file's whole target, so that its key never goes to another host.
-    `warn` gets one line for each key of an earlier release, with the name that it has now.
-    Raises ScenarioError, one line with file, line or override, path, error and fix; also for what can never be sent.
+    `warn` gets one line for each key of an earlier release, with its present name.
+    Raises ScenarioError, one line with file, line or override, path, error and fix; also if it can never be sent.
     """
     document = _document(path, (), warn)
     changes = [_with_new_key(parse_override(text), warn) for text in overrides]
@@ -60,9 +60,9 @@ def load_scenario(
 def load_settings(
     path: Path | None, changes: Sequence[Override] = (), warn: Callable[[str], None] = _print_warning
 ) -> EndpointSettings:
-    """An endpoint's settings, from a file that holds what a scenario has under `endpoint`, with changes put in.
+    """Return an endpoint's settings, from a file with the keys of a scenario's `endpoint`, with changes applied.
 
-    Without a file they are the default ones. ScenarioError as for a scenario.
+    Without a file they are the defaults. Raises ScenarioError as for a scenario.
     """
     document = parse_yaml("{}", "") if path is None else _document(path, ("endpoint",), warn)
     data = document.data
@@ -75,7 +75,11 @@ def _document(path: Path, within: tuple[str, ...], warn: Callable[[str], None]) 
     document = parse_yaml(read_text(path), str(path))
     if not isinstance(document.data, dict):
         raise ScenarioError(f'{path}: holds {quoted(document.data)}, not a mapping; write it like "load: ..."')
-    for line, old, new in document.rename_keys(new_key, within):
+    for line, old, new, given_twice in document.rename_keys(new_key, within):
+        if given_twice:
+            raise ScenarioError(
+                f'{path}:{line}: "{old}" is the old name of "{new}", which is given too; keep one of them'
+            )
         warn(f'{path}:{line}: "{old}" is now called "{new}"; the next release will refuse the old name')
     return document
 
@@ -119,7 +123,7 @@ def _validated(
 
 
 def _override(issue: Issue, document: Document, changes: Sequence[Override]) -> Override | None:
-    """The last override that the fault is about: at it, inside it, in what it made, or in a rule that spans it."""
+    """Return the last override that the issue is about: at it, inside it, in its result, or in a rule across it."""
     for change in reversed(changes):
         inside = issue.path[: len(change.path)] == change.path
         spans = change.path[: len(issue.path)] == issue.path and (

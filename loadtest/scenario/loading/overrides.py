@@ -12,7 +12,7 @@ from loadtest.units import quoted
 
 @dataclass(frozen=True)
 class Override:
-    """A value and its place; `label` is how the user wrote it, for messages."""
+    """A value and its path; `label` is how the user wrote it, for messages."""
 
     label: str
     path: Path
@@ -20,7 +20,7 @@ class Override:
 
 
 def parse_override(text: str) -> Override:
-    """KEY=VALUE, where KEY is a dotted path and VALUE reads as YAML; ScenarioError where it is not."""
+    """Parse KEY=VALUE, where KEY is a dotted path and VALUE reads as YAML; ScenarioError for any other text."""
     label = f"--set {' '.join(text.split())}"
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
@@ -31,26 +31,28 @@ def parse_override(text: str) -> Override:
 
 
 def apply_override(data: Any, override: Override, depth: int = 0) -> Any:
-    """A copy of the data with the override in its place; missing mappings on the way are made.
+    """Return a copy of the data with the override applied; missing mappings on the way are created.
 
-    ScenarioError where the path leads through something that is neither a mapping nor a list, or past a list's end.
+    Raises ScenarioError if the path leads through a value that is neither a mapping nor a list, or past a list's end.
     """
     if depth == len(override.path):
         return override.value
-    part, place = override.path[depth], format_path(override.path[:depth]) or "the scenario"
+    part, parent = override.path[depth], format_path(override.path[:depth]) or "the scenario"
     if data is None:
         data = {}
     if isinstance(data, list):
         if not isinstance(part, int) or part >= len(data):
-            raise ScenarioError(f'{override.label}: {place} is a list of {len(data)}; "{part}" is not an index in it')
+            raise ScenarioError(
+                f'{override.label}: {parent} is a list of {len(data)}; "{part}" is not an index in it'
+            )
         return [*data[:part], apply_override(data[part], override, depth + 1), *data[part + 1 :]]
     if not isinstance(data, dict):
-        raise ScenarioError(f"{override.label}: {place} is {quoted(data)}, which has no parts; set {place} itself")
+        raise ScenarioError(f"{override.label}: {parent} is {quoted(data)}, which has no keys; set {parent} itself")
     key = str(part)
     return {**data, key: apply_override(data.get(key), override, depth + 1)}
 
 
 def format_path(path: Path) -> str:
-    """A path as messages write it: load.stages[0].rate."""
+    """Return a path as messages write it: load.stages[0].rate."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
     return text.removeprefix(".")

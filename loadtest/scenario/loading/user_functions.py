@@ -1,4 +1,4 @@
-"""A user's own Python function that makes inputs: compiled, looked up and called, here and nowhere else."""
+"""The user's own Python function that makes inputs: compiled, looked up and called only here."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from loadtest.traffic.inputs import Function, UserInputFunction
 
 
 def load_input_function(described: Function) -> UserInputFunction:
-    """The function of a scenario; what it makes of a job's number is JSON already.
+    """Return the input function of a scenario; its result for a job's number is JSON already.
 
     Its file is run here. ScenarioError, here or when it is called, is one line that names the file, the exception
-    and, of a call, the job; only an interrupt stays what it is.
+    and, for a call, the job; an interrupt passes through.
     """
     make = _found(described)
 
     def called(seq: int, rng: np.random.Generator) -> msgspec.Raw:
         try:
             made = make(seq, rng)
-        # It is the user's code, so whatever it raises is the user's to mend. A script's own sys.exit() is no order
-        # to end a run, least of all with exit code 0; an interrupt is, and passes.
+        # The user's code may raise anything, and the user must fix it. Its own sys.exit() must not end a run, least
+        # of all with exit code 0; an interrupt must, and passes.
         except (Exception, SystemExit) as error:
             raise _user_error(f"{described.function} failed for job {seq}", error) from error
         try:
             return _as_json(made)
         except (TypeError, ValueError, RecursionError) as error:
-            raise _user_error(f"{described.function} made no JSON for job {seq}", error) from error
+            raise _user_error(f"{described.function} did not make JSON for job {seq}", error) from error
 
     return called
 
@@ -42,7 +42,7 @@ def _found(described: Function) -> Callable[[int, np.random.Generator], Any]:
     space: dict[str, Any] = {"__name__": Path(file).stem, "__file__": file}
     try:
         exec(compile(described.source, file, "exec"), space)
-    # As where it is called: the user's code may raise anything.
+    # As in a call: the user's code may raise anything.
     except (Exception, SystemExit) as error:
         raise _user_error(f"{file} cannot be run", error) from error
     make: Callable[[int, np.random.Generator], Any] | None = space.get(name)
@@ -52,14 +52,14 @@ def _found(described: Function) -> Callable[[int, np.random.Generator], Any]:
 
 
 def _as_json(made: Any) -> msgspec.Raw:
-    """TypeError, ValueError or RecursionError where JSON cannot hold it."""
+    """Encode a value as JSON; TypeError, ValueError or RecursionError if JSON cannot hold it."""
     text = msgspec.json.encode(made)
     if b"null" in text:
-        # A number that is none would go out as null, and nobody would know.
+        # NaN would silently be sent as null.
         json.dumps(msgspec.to_builtins(made, str_keys=True), allow_nan=False)
     return msgspec.Raw(text)
 
 
 def _user_error(what: str, error: BaseException) -> ScenarioError:
     why = ": ".join(part for part in (type(error).__name__, " ".join(str(error).split())) if part)
-    return ScenarioError(f"inputs: {what}: {why}; mend it")
+    return ScenarioError(f"inputs: {what}: {why}; fix it")

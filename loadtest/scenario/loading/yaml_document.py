@@ -1,4 +1,4 @@
-"""YAML text → plain values, and the line that each of them stands on."""
+"""YAML documents: plain values, and the line of each."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from loadtest.errors import ScenarioError
 from loadtest.units import quoted
 
 Path = tuple[str | int, ...]
-"""Where a value stands: keys of mappings and indices of lists, from the outside in."""
+"""The path of a value: keys of mappings and indices of lists, from the outside in."""
 
 
 class RenamedKey(NamedTuple):
-    """A key of an earlier release: its line (from 1), its name then, and its name now."""
+    """A key of an earlier release: its line (from 1), its name then and now, and whether both are given."""
 
     line: int
     old: str
     new: str
+    given_twice: bool
 
 
 @dataclass(frozen=True)
@@ -35,17 +36,17 @@ class Document:
     node: Node
 
     def line(self, path: Path) -> int:
-        """The line (from 1) of the key or list item at a path, or of the nearest that encloses it."""
+        """Return the line (from 1) of the key or list item at a path, or of the nearest that encloses it."""
         return self._followed(path)[0]
 
     def has(self, path: Path) -> bool:
-        """Whether the document holds something at this path."""
+        """Return whether the document holds a value at this path."""
         return self._followed(path)[1]
 
     def rename_keys(self, new_key: Callable[[Path], str | None], within: Path = ()) -> Iterator[RenamedKey]:
         """Give each key for which `new_key` returns a name that name, and yield its line and both names.
 
-        A key whose new name is given next to it keeps its old one, and so is refused as unknown.
+        A key whose new name is given too keeps its old one.
         """
         yield from _renamed(self.node, self.data, new_key, within)
 
@@ -60,16 +61,16 @@ class Document:
 
 
 def parse_yaml(text: str, name: str) -> Document:
-    """A YAML 1.2 document that holds nothing but what JSON can hold.
+    """Return a YAML 1.2 document that holds only values that JSON can hold.
 
-    ScenarioError names `name`, the line and the fault: bad syntax, a key given twice, a foreign tag or value.
+    ScenarioError names `name`, the line and the error: bad syntax, a key given twice, a foreign tag or value.
     """
     yaml = YAML(typ="safe", pure=True)
     yaml.composer.warn_double_anchors = False  # YAML 1.2 allows them, and a warning would be lines of its own
     try:
         node = yaml.compose(text)
         if node is None:
-            raise ScenarioError(f"{name}: the file is empty; docs/reference/scenario.md says what it may hold")
+            raise ScenarioError(f"{name}: the file is empty; docs/reference/scenario.md lists its keys")
         for line, error in _unsupported_nodes(yaml, node, set(), ()):
             raise ScenarioError(f"{name}:{line}: {error}")
         return Document(yaml.constructor.construct_document(node), node)
@@ -77,12 +78,12 @@ def parse_yaml(text: str, name: str) -> Document:
         raise ScenarioError(f"{name}: nested too deeply to be read") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise ScenarioError(f"{name}:{mark.line + 1}: {_in_words(error)}") from None
+        raise ScenarioError(f"{name}:{mark.line + 1}: {_message(error)}") from None
     except YAMLError as error:
         raise ScenarioError(f"{name}: {' '.join(str(error).split())}") from None
 
 
-def _in_words(error: MarkedYAMLError) -> str:
+def _message(error: MarkedYAMLError) -> str:
     problem = " ".join(str(error.problem).split())
     if problem.startswith("found duplicate key"):
         key = problem.split('"')[1]
@@ -109,10 +110,12 @@ def _renamed(node: Node, data: Any, new_key: Callable[[Path], str | None], path:
         old = key.value
         new = new_key((*path, old))
         yield from _renamed(value, data.get(old), new_key, (*path, old))
-        if new is not None and old in data and new not in data:
-            data[new] = data.pop(old)
-            key.value = new
-            yield RenamedKey(int(key.start_mark.line) + 1, old, new)
+        if new is not None and old in data:
+            given_twice = new in data
+            if not given_twice:
+                data[new] = data.pop(old)
+                key.value = new
+            yield RenamedKey(int(key.start_mark.line) + 1, old, new, given_twice)
 
 
 _PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
@@ -121,7 +124,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _unsupported_nodes(yaml: YAML, node: Node, seen: set[int], within: tuple[int, ...]) -> Iterator[tuple[int, str]]:
-    """What JSON cannot hold: dates, foreign tags, keys that are not text, an anchor within itself."""
+    """Yield the nodes that JSON cannot hold: dates, foreign tags, keys that are not text, an anchor within itself."""
     line = node.start_mark.line + 1
     if id(node) in within:
         yield line, "an anchor contains itself; write the values out"
@@ -130,13 +133,13 @@ def _unsupported_nodes(yaml: YAML, node: Node, seen: set[int], within: tuple[int
     seen.add(id(node))
     if node.tag not in _PLAIN:
         kind = str(node.tag).rpartition(":")[2].lstrip("!")
-        yield line, f"{_shown(node)} reads as a {kind}, which has no place here; put it in quotes for a text"
+        yield line, f"{_shown(node)} reads as a {kind}, which is not allowed here; put it in quotes for text"
     elif isinstance(node, ScalarNode):
         yield from ((line, error) for error in _foreign_scalar(yaml, node))
     elif isinstance(node, MappingNode):
         for key, value in node.value:
             if not (isinstance(key, ScalarNode) and str(key.tag).endswith((":str", ":merge"))):
-                yield key.start_mark.line + 1, f"the key {_shown(key)} is not a text; put it in quotes"
+                yield key.start_mark.line + 1, f"the key {_shown(key)} is not text; put it in quotes"
             yield from _unsupported_nodes(yaml, value, seen, (*within, id(node)))
     elif isinstance(node, SequenceNode):
         for item in node.value:
@@ -148,14 +151,14 @@ def _foreign_scalar(yaml: YAML, node: ScalarNode) -> Iterator[str]:
         value = yaml.constructor.construct_object(node)
     except (ValueError, LookupError):
         kind = str(node.tag).rpartition(":")[2]
-        yield f"{_shown(node)} cannot be read as {kind}; put it in quotes for a text"
+        yield f"{_shown(node)} cannot be read as {kind}; put it in quotes for text"
         return
     if isinstance(value, float) and not isfinite(value):
-        yield f"{_shown(node)} is not a finite number; put it in quotes for a text"
+        yield f"{_shown(node)} is not a finite number; put it in quotes for text"
     if isinstance(value, int) and abs(value) >= _LARGEST:
-        yield f"{_shown(node)} is too large a number; put it in quotes for a text"
+        yield f"{_shown(node)} is too large a number; put it in quotes for text"
     if isinstance(value, str) and _SURROGATE.search(value):
-        yield "half of a surrogate pair is no character; write the character itself"
+        yield "half of a surrogate pair is not a character; write the character itself"
 
 
 def _shown(node: Node) -> str:

@@ -61,7 +61,7 @@ def test_a_gate_that_is_none_is_one_line_before_anything_is_sent(run: Callable[.
     finished = run({**ASKED, "gates": ["dealy p95 < 2s"]})
     assert finished.status == 2
     assert finished.stderr.count("\n") == 1
-    assert 'gates[0]: "dealy p95" is no metric; write "delay p95 < 2s"' in finished.stderr
+    assert 'gates[0]: "dealy p95" is not a metric; write "delay p95 < 2s"' in finished.stderr
     assert not finished.out.exists()
 
 

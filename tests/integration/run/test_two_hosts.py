@@ -133,7 +133,7 @@ def test_a_link_that_is_cut_for_a_while_costs_no_sample_of_either_side(
     assert finished.is_complete()
     assert finished.status == 3
     assert set(finished.run["lost"]) == {0, 1}
-    assert "Processes 0, 1 fell silent while the run went on" in finished.summary["reason"]
+    assert "Processes 0, 1 fell silent during the run" in finished.summary["reason"]
     audit = {each["process"]: (each["sent"], each["recorded"]) for each in finished.run["audit"]}
     assert all(sent == recorded for sent, recorded in audit.values())
     assert sum(recorded for _, recorded in audit.values()) == len(rows)

@@ -37,7 +37,7 @@ def assert_invalid(finished: Finished, reason: str) -> None:
     said = " ".join(finished.stdout.split())
     assert (finished.status, finished.summary["verdict"]) == (3, "invalid"), said
     assert finished.summary["validity"]["valid"] is False
-    reported = f"The measurement is not sound. {reason}"
+    reported = f"The measurement is not valid: {reason}"
     assert re.match(reported, finished.summary["reason"]), finished.summary["reason"]
     assert re.match(f"INVALID {reported}", said), said
     assert finished.is_complete()
@@ -50,7 +50,7 @@ def test_a_rate_that_was_not_achieved_is_named_beside_the_one_asked_for(
     limits = {"runsync": "2000 per 10 s, 12 at once"}
     finished = run({**constant("200/s", "3s", limits=limits), "endpoint": SLOW, "gates": ["execution p50 < 5s"]})
     rates = r"200/s was offered and 1[012]\d/s achieved, with no more than 12 at once \(limits.runsync\): "
-    assert_invalid(finished, rf"{rates}3\d\d of 600 jobs that were due were sent; from 99 % on is sound\.")
+    assert_invalid(finished, rf"{rates}3\d\d of 600 due jobs were sent; the minimum is 99 %\.")
     arrivals = finished.summary["arrivals"]
     assert arrivals["offered_per_s"] == 200
     assert 100 < arrivals["achieved_per_s"] < 130  # 12 each 100 ms, and 12 more at once at the start
@@ -94,7 +94,7 @@ def test_a_generator_that_stands_still_now_and_then_is_invalid(start: Callable[.
         time.sleep(0.1)
     finished = begun.finish()
     assert_invalid(
-        finished, r"Jobs were sent within \d+\.\d ms \(p9\d\) of their intended start; up to 25 ms is sound\."
+        finished, r"Jobs were sent within \d+\.\d ms \(p9\d\) of their intended start; the limit is 25 ms\."
     )
     assert finished.summary["flows"]["runsync"]["execution_ms"]["p50"] == pytest.approx(10, abs=3)
 

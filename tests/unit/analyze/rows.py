@@ -6,11 +6,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from loadtest.analyze.job_table import read_job_table
+from loadtest.analyze.run_data import RunData
 from loadtest.record.run import Ending, ProcessInfo, RunRecord, StageSpan
-from loadtest.record.sample import REQUESTS, SAMPLES
+from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES
 from loadtest.scenario.model import Scenario
 
 START_AT = 1000.0
+NO_REQUESTS, NO_CHUNKS, NO_HEALTH = (schema.empty_table() for schema in (REQUESTS, CHUNKS, HEALTH))
 
 
 def scenario(**changes: Any) -> Scenario:
@@ -30,7 +33,7 @@ def run(asked: Scenario | None = None, **changes: Any) -> RunRecord:
         "versions": {},
         "started_at": START_AT - 2,
         "processes": [ProcessInfo(0, 1, "here")],
-        "stages": [StageSpan("", 10)],
+        "stages": [StageSpan("stage 1", 10)],
         "offered": {"run": [1] * 10},
         "load_started_at": START_AT,
         "load_ended_at": START_AT + 10,
@@ -41,7 +44,7 @@ def run(asked: Scenario | None = None, **changes: Any) -> RunRecord:
 
 
 def job(seq: int, at: float, **changes: Any) -> dict[str, Any]:
-    """A completed job: sent 10 ms late, accepted 5 ms on; 100 ms delay, 200 ms execution, 50 ms overhead."""
+    """Return a completed job: sent 10 ms late, accepted 5 ms on; 100 ms delay, 200 ms execution, 50 ms overhead."""
     return {
         "seq": seq,
         "process": 0,
@@ -73,3 +76,14 @@ def ten_jobs() -> pa.Table:
 def requests(*rows: tuple[float, int, str, int, int, int]) -> pa.Table:
     names = ("second", "process", "operation", "status", "requests", "most_in_10_s")
     return pa.Table.from_pylist([dict(zip(names, row, strict=True)) for row in rows], REQUESTS)
+
+
+def run_data(
+    run: RunRecord,
+    samples: pa.Table,
+    requests: pa.Table = NO_REQUESTS,
+    chunks: pa.Table = NO_CHUNKS,
+    health: pa.Table = NO_HEALTH,
+) -> RunData:
+    table = read_job_table([samples], len(samples))
+    return RunData(run, Scenario.model_validate(run.scenario), table, requests, chunks, health)

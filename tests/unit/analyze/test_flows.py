@@ -8,13 +8,13 @@ from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import FlowSummary
 from loadtest.record.run import RunRecord
 from loadtest.record.sample import REQUESTS
-from tests.unit.analyze.rows import START_AT, job, run, samples, scenario
+from tests.unit.analyze.rows import START_AT, job, run, run_data, samples, scenario
 
 ms = pytest.approx
 
 
 def flow(*rows: dict[str, object], of: RunRecord | None = None) -> FlowSummary:
-    return summarize(of or run(), samples(*rows), REQUESTS.empty_table(), None).flows["run"]
+    return summarize(run_data(of or run(), samples(*rows), REQUESTS.empty_table())).flows["run"]
 
 
 def test_each_outcome_has_its_jobs_and_their_times() -> None:
@@ -44,7 +44,7 @@ def test_without_unfinished_jobs_nothing_is_left_open() -> None:
     assert (seen.censored.jobs, seen.censored.end_to_end_ms_bounds) == (0, {})
 
 
-def test_a_job_was_followed_until_patience_or_the_run_was_over() -> None:
+def test_a_job_is_followed_until_its_timeout_or_the_end_of_the_run() -> None:
     unfinished = {"outcome": "censored", "finished_at": None}
     rows = [job(seq, 0.0, **unfinished) for seq in range(80)]
     ends = {None: 15_000, "4s": 4000, "60s": 15_000}

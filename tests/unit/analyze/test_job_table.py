@@ -1,4 +1,4 @@
-"""Rows that come in pieces give the same digest as a table of all of them."""
+"""Rows read in pieces give the same job table as all rows read at once."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loadtest.analyze.job_table import COLUMNS, JobTable, job_table, read_job_table
+from loadtest.analyze.job_table import COLUMNS, JobTable, read_job_table
 from loadtest.analyze.jobs import JobColumns
-from loadtest.analyze.series import series
 from loadtest.analyze.stats.histograms import distribution
 from loadtest.analyze.stats.quantiles import PER_MILLE, quantiles
-from loadtest.analyze.summarize import summarize
 from loadtest.record.parquet import RowGroups
 from loadtest.record.sample import SAMPLES
 from loadtest.units import nearest_rank
 from tests.conftest import MadeUpRun
 from tests.unit.analyze.rows import job, samples
+
+
+def whole(table: pa.Table) -> JobTable:
+    return read_job_table([table], len(table))
 
 
 def same(one: JobTable, other: JobTable) -> bool:
@@ -38,32 +40,22 @@ def test_row_groups_of_any_size_give_what_the_whole_table_gives(
     table = steady.samples if group > 1 else steady.samples.slice(0, 50)
     pq.write_table(table, tmp_path / "samples.parquet", row_group_size=group)
     pieces = RowGroups(tmp_path / "samples.parquet", SAMPLES, COLUMNS)
-    assert same(read_job_table(pieces, pieces.rows), job_table(table))
+    assert same(read_job_table(pieces, pieces.rows), whole(table))
 
 
-def test_summary_and_series_of_a_digest_are_those_of_its_table(steady: MadeUpRun) -> None:
-    digest = job_table(steady.samples)
-    assert job_table(digest) is digest
-    assert summarize(steady.run, digest, steady.requests, None, steady.health) == summarize(
-        steady.run, steady.samples, steady.requests, None, steady.health
-    )
-    asked = (steady.requests, steady.health)
-    assert series(steady.run, digest, *asked) == series(steady.run, steady.samples, *asked)
-
-
-def test_no_rows_and_no_workers_are_a_digest_too() -> None:
-    for empty in (job_table(SAMPLES.empty_table()), read_job_table([], 0)):
+def test_a_table_may_have_no_rows_and_no_workers() -> None:
+    for empty in (whole(SAMPLES.empty_table()), read_job_table([], 0)):
         assert (len(empty.jobs), empty.worker_names, empty.error_groups) == (0, [], [])
-    assert job_table(samples(job(0, 0.0, worker_id=None))).jobs.worker.tolist() == [-1]
+    assert whole(samples(job(0, 0.0, worker_id=None))).jobs.worker.tolist() == [-1]
 
 
-def test_faults_of_all_pieces_are_counted_together_and_the_first_named() -> None:
+def test_errors_of_all_pieces_are_counted_together_and_the_first_is_named() -> None:
     failed = {"outcome": "failed", "http_status": 200, "error": "out of memory"}
     pieces = [
         samples(job(0, 0.0), job(1, 1.0, **failed, job_id=None)),
         samples(job(2, 2.0, outcome="censored", error=None), job(3, 3.0, **failed)),
     ]
-    assert read_job_table(pieces, 4).error_groups == job_table(pa.concat_tables(pieces)).error_groups
+    assert read_job_table(pieces, 4).error_groups == whole(pa.concat_tables(pieces)).error_groups
     first = read_job_table(pieces, 4).error_groups[0]
     assert (first.jobs, first.seq, first.job_id) == (2, 1, "id-3")
 

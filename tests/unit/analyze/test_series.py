@@ -13,7 +13,7 @@ from loadtest.analyze.stats.histograms import distribution, highest_supported, h
 from loadtest.analyze.stats.time_bins import bins_over
 from loadtest.record.run import Ending, StageSpan
 from loadtest.record.sample import HEALTH, REQUESTS, SAMPLES
-from tests.unit.analyze.rows import START_AT, job, requests, run, samples, ten_jobs
+from tests.unit.analyze.rows import START_AT, job, requests, run, run_data, samples, ten_jobs
 
 NO_REQUESTS = REQUESTS.empty_table()
 
@@ -27,7 +27,7 @@ def test_rates_by_second() -> None:
         job(4, 4.0, outcome="censored", finished_at=None),
     )
     asked = requests((1000, 0, "status", 200, 4, 4), (1001, 1, "status", 200, 6, 6), (1001, 1, "status", 429, 1, 7))
-    rates = series(run(offered={"run": [2, 1, 0, 1, 1], "stream": [1]}), table, asked, None).rates
+    rates = series(run_data(run(offered={"run": [2, 1, 0, 1, 1], "stream": [1]}), table, asked)).rates
     assert rates.at_s == list(range(10))
     assert rates.offered[:6] == [3, 1, 0, 1, 1, 0]
     assert rates.sent[:6] == [2, 1, 0, 1, 1, 0]
@@ -41,14 +41,14 @@ def test_rates_by_second() -> None:
 def test_use_of_a_limit_is_the_fullest_10_seconds_that_end_in_a_bin() -> None:
     table = samples(job(0, 0.0), job(1, 25.0))
     asked = requests((1000, 0, "run", 200, 100, 100), (1005, 0, "run", 429, 50, 150), (1014, 0, "run", 200, 200, 250))
-    rates = series(run(offered={"run": [1]}), table, asked, None).rates
+    rates = series(run_data(run(offered={"run": [1]}), table, asked)).rates
     use = [0.1] * 5 + [0.15] * 5 + [0.05] * 4 + [0.25] + [0.2] * 9
     assert rates.limit_use["run"][:24] == use
     assert rates.limit_use["run"][24:26] == [0.0, 0.0]
 
 
 def test_an_operation_without_a_limit_has_no_use_of_one() -> None:
-    rates = series(run(), samples(job(0, 0.0)), requests((1000, 0, "health", 200, 1, 1)), None).rates
+    rates = series(run_data(run(), samples(job(0, 0.0)), requests((1000, 0, "health", 200, 1, 1)))).rates
     assert rates.limit_use == {}
     assert list(rates.requests) == ["health"]
 
@@ -56,7 +56,7 @@ def test_an_operation_without_a_limit_has_no_use_of_one() -> None:
 def test_a_run_that_was_cut_short_offered_nothing_after_its_end() -> None:
     cut = run(ending=Ending.INTERRUPTED, load_ended_at=START_AT + 2.5, ended_at=START_AT + 2.5,
               offered={"run": [4] * 10})  # fmt: skip
-    rates = series(cut, samples(job(0, 0.0), job(1, 1.0)), NO_REQUESTS, None).rates
+    rates = series(run_data(cut, samples(job(0, 0.0), job(1, 1.0)))).rates
     assert rates.offered == [4, 4, 4]
 
 
@@ -65,7 +65,7 @@ def test_requests_stand_where_their_second_of_the_epoch_overlaps_a_bin(into_seco
     starts_at = START_AT + into_second_s
     asked = requests(*((START_AT + second, 0, "status", 200, 100, 0) for second in range(11)))
     shifted = run(load_started_at=starts_at, load_ended_at=starts_at + 10, ended_at=starts_at + 10)
-    reported = series(shifted, SAMPLES.empty_table(), asked, None).rates.requests["status"]
+    reported = series(run_data(shifted, SAMPLES.empty_table(), asked)).rates.requests["status"]
     assert reported[1:9] == [100] * 8
     assert sum(reported) == 1100
 
@@ -73,14 +73,14 @@ def test_requests_stand_where_their_second_of_the_epoch_overlaps_a_bin(into_seco
 def test_times_stand_in_the_bin_of_their_intended_start() -> None:
     rows = [job(i, i / 100, delay_ms=i, finished_at=START_AT + 8) for i in range(100)]
     lone = job(100, 5.0, delay_ms=7)
-    latencies = series(run(), samples(*rows, lone), NO_REQUESTS, None).latencies
+    latencies = series(run_data(run(), samples(*rows, lone))).latencies
     assert latencies.jobs == [100, 0, 0, 0, 0, 1, 0, 0, 0, 0]
     assert (latencies.delay_ms.p50[0], latencies.delay_ms.p95[0], latencies.delay_ms.p99[0]) == (49, 94, 98)
     assert (latencies.delay_ms.p50[5], latencies.delay_ms.p50[1]) == (None, None)
 
 
 def test_the_parts_of_the_mean_make_up_the_whole() -> None:
-    mean = series(run(), ten_jobs(), NO_REQUESTS, None).latencies.mean
+    mean = series(run_data(run(), ten_jobs())).latencies.mean
     assert {name: values[3] for name, values in mean.items()} == pytest.approx(
         {"send_lag": 10, "delay": 100, "execution": 200, "overhead": 50}
     )
@@ -109,7 +109,7 @@ def test_what_went_wrong_is_grouped_with_the_commonest_first() -> None:
         job(2, 2.0, **bad),
         job(3, 3.0, **bad),
     )
-    error_groups = series(run(), table, NO_REQUESTS, None).error_groups
+    error_groups = series(run_data(run(), table)).error_groups
     assert [(f.outcome, f.http_status, f.error, f.jobs, f.seq, f.job_id) for f in error_groups] == [
         ("failed", 200, "out of memory", 2, 2, "id-2"),
         ("rejected", 413, "", 1, 1, None),
@@ -118,8 +118,8 @@ def test_what_went_wrong_is_grouped_with_the_commonest_first() -> None:
 
 def test_health_and_stages() -> None:
     health = HEALTH.empty_table().from_pylist([{"at": START_AT + 2, "in_queue": 3, "running": 1}], HEALTH)
-    stages = [StageSpan("warm", 4), StageSpan("", 6)]
-    drawn = series(run(stages=stages), ten_jobs(), NO_REQUESTS, health)
+    stages = [StageSpan("warm", 4), StageSpan("stage 2", 6)]
+    drawn = series(run_data(run(stages=stages), ten_jobs(), health=health))
     assert [(stage.name, stage.start_s) for stage in drawn.stages] == [("warm", 0), ("stage 2", 4)]
     assert drawn.health is not None
     assert (drawn.health.at_s, drawn.health.in_queue, drawn.health.idle) == ([2.0], [3], [0])
@@ -128,14 +128,14 @@ def test_health_and_stages() -> None:
 def test_starts_stand_in_the_bin_of_their_jobs_intended_start() -> None:
     rows = [job(seq, float(seq), worker_id="a", delay_ms=0) for seq in range(9)]
     starting = job(9, 4.5, worker_id="b", delay_ms=3000)
-    starts = series(run(), samples(*rows, starting), NO_REQUESTS, None).starts
+    starts = series(run_data(run(), samples(*rows, starting))).starts
     assert starts is not None
     assert (starts.warm, starts.cold) == ([1] * 9 + [0], [0] * 4 + [1] + [0] * 5)
-    assert series(run(), samples(job(0, 0.0, worker_id=None)), NO_REQUESTS, None).starts is None
+    assert series(run_data(run(), samples(job(0, 0.0, worker_id=None)))).starts is None
 
 
 def test_nothing_recorded_can_still_be_written() -> None:
-    drawn = series(run(), SAMPLES.empty_table(), NO_REQUESTS, HEALTH.empty_table())
+    drawn = series(run_data(run(), SAMPLES.empty_table(), health=HEALTH.empty_table()))
     assert (drawn.outcomes, drawn.error_groups, drawn.health, drawn.throughput_per_s) == ({}, [], None, 0)
     assert msgspec.json.decode(msgspec.json.encode(drawn), type=Series) == drawn
 

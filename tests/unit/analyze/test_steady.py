@@ -13,7 +13,7 @@ from loadtest.analyze.summarize import summarize
 from loadtest.record.sample import REQUESTS, SAMPLES
 from loadtest.scenario.model import Scenario
 from tests.unit.analyze.noise import autoregressive
-from tests.unit.analyze.rows import START_AT, job, run, samples, scenario
+from tests.unit.analyze.rows import START_AT, job, run, run_data, samples, scenario
 
 LENGTH_S = 100.0
 SEEDS = 200
@@ -145,7 +145,7 @@ def test_whole_run_and_steady_window_stand_side_by_side() -> None:
         rows.append(job(seq, at, finished_at=START_AT + at + wait_s))
     asked = scenario(load={"stages": [{"rate": "10/s", "for": "100s"}]})
     of = run(asked, offered={"run": [10] * 100}, load_ended_at=START_AT + 100, ended_at=START_AT + 103)
-    summary = summarize(of, samples(*rows), REQUESTS.empty_table(), None)
+    summary = summarize(run_data(of, samples(*rows), REQUESTS.empty_table()))
     steady = summary.steady
     assert steady.found
     assert steady.start_s == pytest.approx(10, abs=1)

@@ -247,7 +247,7 @@ def test_a_request_that_cannot_be_answered_is_refused_with_a_sentence(
         ("trace", "1\nnoon\n", ':2: "noon" is not a time'),
         ("trace", "3\n3\n", "a trace of one moment has no rate"),
         ("profile", None, "no such file"),
-        ("profile", "# nothing\n", "holds no rates; write one a line"),
+        ("profile", "# nothing\n", "holds no rates; write one per line"),
         ("profile", "1\n-2\n", ':2: "-2" is not a rate'),
         ("profile", "nan\n", ':1: "nan" is not a rate'),
         ("profile", "0\n0\n", "every rate is 0"),

@@ -63,7 +63,11 @@ def compared(*runs: Path, tolerance: float = 0.05) -> tuple[dict[str, str], str 
     """Return the verdict of each metric of the last run, why it has none, and the page."""
     comparison = comparison_of(runs, tolerance)
     last = comparison.runs[-1]
-    return {each.metric: each.standing.value for each in last.compared}, last.no_verdict, compare_html(comparison)
+    return (
+        {each.metric.name: each.standing.value for each in last.compared},
+        last.no_verdict,
+        compare_html(comparison),
+    )
 
 
 def test_twice_the_execution_is_worse_and_half_is_better(steady: MadeUpRun, save: Save) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -60,14 +61,14 @@ def test_gates_of_the_scenario_and_of_the_command_line_are_alike(
     assert judged(recorded(tmp_path, hundred(**QUICK), asked), *asked)[0] == status
 
 
-def test_an_unsound_run_is_invalid_and_one_cut_short_aborted_whatever_its_gates(tmp_path: Path) -> None:
+def test_an_invalid_or_aborted_run_has_that_verdict_whatever_its_gates(tmp_path: Path) -> None:
     failed = hundred(outcome="failed")
     assert judged(recorded(tmp_path, failed), "delay p90 < 2s")[0] == ExitCode.INVALID
     cut = recorded(tmp_path, hundred(**SLOW), ending=Ending.ABORTED, reason="stopped")
     assert judged(cut, "delay p90 < 2s")[0] == ExitCode.ABORTED
 
 
-def test_it_writes_junit_beside_the_run_and_where_it_is_told(tmp_path: Path) -> None:
+def test_it_writes_junit_into_the_run_directory_and_to_the_given_files(tmp_path: Path) -> None:
     folder = recorded(tmp_path / "run", hundred(**SLOW))
     judged(folder, "delay p90 < 2s", junit=tmp_path / "x.xml", markdown=tmp_path / "x.md")
     written = (folder / "gate.xml").read_bytes()
@@ -93,9 +94,7 @@ def test_it_prints_the_verdict_and_a_line_for_each_gate(tmp_path: Path) -> None:
     folder = recorded(tmp_path, hundred(**SLOW))
     _, said = judged(folder, "delay p90 < 2s", "delay p99 < 9s", "errors < 5 %")
     whole = " ".join(said.split())
-    assert whole.startswith(
-        "FAIL 1 gate of 3 did not hold: delay p90 < 2s. Delay was 2s or more for 100 of 100 jobs;"
-    )
+    assert whole.startswith("FAIL 1 gate of 3 failed: delay p90 < 2s. Delay was 2s or more for 100 of 100 jobs;")
     assert "inconclusive: delay p99 < 9s. Delay was 9s or more for 0 of 100 jobs." in whole
     lines = [line.rstrip() for line in said.splitlines()]
     assert [line.split()[-1] for line in lines if line.endswith(("  pass", "  fail"))] == ["fail", "pass"]
@@ -103,7 +102,7 @@ def test_it_prints_the_verdict_and_a_line_for_each_gate(tmp_path: Path) -> None:
     assert "\x1b" not in said
 
 
-def test_a_gate_that_is_asked_for_twice_is_judged_once(tmp_path: Path) -> None:
+def test_a_gate_given_twice_is_judged_once(tmp_path: Path) -> None:
     folder = recorded(tmp_path, hundred(), ("delay p90 < 2s",))
     judged(folder, "delay p90<2000ms", "delay p50 < 2s", "delay p50 < 2s")
     root = ElementTree.fromstring((folder / "gate.xml").read_bytes())
@@ -117,15 +116,24 @@ def test_a_baseline_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.Mon
     assert judged(Path("v1"), "delay p90 < 2s")[0] == ExitCode.PASS
 
 
+def test_a_run_with_old_keys_is_a_baseline_for_the_same_scenario_with_new_ones(tmp_path: Path) -> None:
+    folder, baseline = recorded(tmp_path / "run", hundred()), recorded(tmp_path / "v1", hundred())
+    record = json.loads((baseline / "run.json").read_text())
+    record["scenario"]["patience"] = record["scenario"].pop("job_timeout")
+    (baseline / "run.json").write_text(json.dumps(record | {"scenario_hash": "of the old keys"}))
+    judged(folder, baselines=[baseline])
+    assert "against the baseline" in (folder / "gate.xml").read_text()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("dealy p95 < 2s", '--gate "dealy p95 < 2s": "dealy p95" is no metric; write "delay p95 < 2s"'),
+        ("dealy p95 < 2s", '--gate "dealy p95 < 2s": "dealy p95" is not a metric; write "delay p95 < 2s"'),
         ("delay p95 <\n2s during night", '--gate "delay p95 < 2s during night": no stage is called "night"'),
         ("delay p95 < 2s of stream", "the scenario has none"),
     ],
 )
-def test_a_gate_that_is_none_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+def test_an_invalid_gate_is_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UsageError) as refused:
         judged(recorded(tmp_path, hundred()), text)
     assert said in str(refused.value)
@@ -139,7 +147,7 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, option: str) -> 
         judged(recorded(tmp_path / "run", hundred()), **{option: tmp_path / "none" / "x"})
 
 
-def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+def test_a_path_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="not a run directory") as refused:
         judged(tmp_path / "none")
     assert isinstance(refused.value, LoadtestError)

@@ -1,4 +1,4 @@
-"""Results are built from a run directory, or one line says what is damaged about it."""
+"""Results are built from a run directory, or one line names what is damaged."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_same_directory_gives_the_same_summary_again(recorded: RunDirectory)
 
 
 def gated(folder: Path, *gates: str) -> RunDirectory:
-    """A run of ten jobs whose scenario has these gates."""
+    """Return a run of ten jobs whose scenario has these gates."""
     directory = RunDirectory(folder)
     directory.write_run(run(scenario(gates=gates)))
     pq.write_table(ten_jobs(), folder / "samples.parquet")
@@ -54,6 +54,20 @@ def test_the_gates_of_the_scenario_decide_the_verdict(tmp_path: Path, gate: str,
     assert written["verdict"] == word
     assert gate.replace("<", "&lt;") in (tmp_path / "gate.xml").read_text()
     assert gate.replace("<", "&lt;") in (tmp_path / "report.html").read_text()
+
+
+def renamed_back(scenario: dict[str, Any]) -> None:
+    """Give a recorded scenario the keys of release 0.1."""
+    scenario["patience"] = scenario.pop("job_timeout")
+    scenario["validity"]["little"] = scenario["validity"].pop("littles_law")
+    scenario["flows"]["run"]["polling"]["at_most"] = scenario["flows"]["run"]["polling"].pop("max_interval")
+    scenario["endpoint"]["lacks"] = scenario["endpoint"].pop("unsupported_operations")
+
+
+def test_a_recorded_run_with_old_keys_gives_the_summary_of_the_new_ones(recorded: RunDirectory) -> None:
+    before = build_results(recorded)
+    edited(lambda record: renamed_back(record["scenario"]) or record.update(scenario_hash="0123"))(recorded.path)
+    assert build_results(recorded) == before
 
 
 def edited(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:

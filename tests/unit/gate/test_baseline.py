@@ -1,4 +1,4 @@
-"""Runs are compared only where they are of one kind; what is compared is laid out run by run."""
+"""Only comparable runs are compared, in the metrics that all of them have."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.analyze.compare.comparison import ComparableRun, ComparisonVerdict, MetricComparison
+from loadtest.analyze.compare.comparison import ComparableRun, ComparisonVerdict, MetricComparison, MetricKey
 from loadtest.analyze.summary import Verdict
 from loadtest.errors import UsageError
-from loadtest.gate.baseline import as_gate_results, metrics_of, require_comparable
+from loadtest.gate.baseline import as_gate_result, metrics_of, require_comparable
 from loadtest.record.run import Ending, RunRecord
+from loadtest.scenario.metrics import Metric, Unit
 from tests.unit.analyze.rows import run, scenario
 
 
@@ -26,7 +27,7 @@ def refusal(baseline: RunRecord, candidate: RunRecord) -> str:
     return str(refused.value)
 
 
-def test_runs_of_one_kind_are_compared() -> None:
+def test_runs_of_one_scenario_are_compared() -> None:
     require_comparable("v1", of(), of())
     require_comparable("v1", of(gates=["errors < 1 %"], question="Why?"), of(target="http://127.0.0.1:1/v2/x"))
     require_comparable("v1", of(), of(endpoint={"service": "1s"}))
@@ -54,17 +55,19 @@ def test_another_seed_is_refused_with_both_seeds() -> None:
 @pytest.mark.parametrize(
     ("ending", "said"), [(Ending.ABORTED, "was aborted"), (Ending.INTERRUPTED, "was interrupted"), (None, "no end")]
 )
-def test_a_baseline_that_did_not_come_to_its_end_is_refused(ending: Ending | None, said: str) -> None:
+def test_an_incomplete_baseline_is_refused(ending: Ending | None, said: str) -> None:
     assert said in refusal(run(ending=ending), run())
 
 
 def one_run(**quantities: float) -> ComparableRun:
-    return ComparableRun({f"run {name}": np.array([value]) for name, value in quantities.items()}, np.ones(60))
+    return ComparableRun(
+        {("run", Metric[name]): np.array([value]) for name, value in quantities.items()}, np.ones(60)
+    )
 
 
-def test_what_all_runs_have_is_compared() -> None:
-    whole = one_run(end_to_end_ms=5.0, delay_ms=1.0, execution_ms=3.0, first_chunk_ms=np.nan)
-    partly = one_run(end_to_end_ms=5.0, execution_ms=3.0)
+def test_metrics_that_all_runs_have_are_compared() -> None:
+    whole = one_run(END_TO_END=5.0, DELAY=1.0, EXECUTION=3.0, FIRST_CHUNK=np.nan)
+    partly = one_run(END_TO_END=5.0, EXECUTION=3.0)
     assert [each.name for each in metrics_of([whole], whole)] == [
         "throughput",
         "run end_to_end_ms p50",
@@ -89,8 +92,9 @@ def test_what_all_runs_have_is_compared() -> None:
     ],
 )
 def test_a_comparison_reads_as_a_gate(standing: ComparisonVerdict, no_worse: bool, verdict: Verdict) -> None:
-    name = "run delay_ms p95"
-    found = MetricComparison(name, 9.0, 9.0, 1.0, None, None, None, 812.4, standing, "So it is.", 1.05, no_worse)
-    (result,) = as_gate_results([found])
-    assert (result.gate, result.observed, result.n) == (f"{name} against the baseline", 1.0, 812)
+    key = MetricKey("run", Metric.DELAY, "p95")
+    found = MetricComparison(key, 9.0, 9.0, 1.0, None, None, None, 812.4, standing, "So it is.", 1.05, no_worse)
+    result = as_gate_result(found)
+    assert (result.gate, result.observed, result.n) == ("run delay_ms p95 against the baseline", 1.0, 812)
+    assert (result.metric, result.unit) == (Metric.DELAY, Unit.RATIO)
     assert (result.limit, result.verdict, result.detail) == (1.05, verdict, "So it is.")

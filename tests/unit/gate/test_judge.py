@@ -1,4 +1,4 @@
-"""Gates held against small made-up runs whose answers can be counted by hand, and against many drawn ones."""
+"""Gates on small made-up runs whose results can be counted by hand, and on many random ones."""
 
 from __future__ import annotations
 
@@ -9,28 +9,27 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from loadtest.analyze.summary import GateResult, Steady, Verdict
+from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.gate.batch_means import mean_of, rate_of
-from loadtest.gate.inputs import GateInputs, Window, evidence_of
+from loadtest.gate.inputs import GateInputs, Window, gate_inputs
 from loadtest.gate.judge import judge
 from loadtest.record.run import StageSpan
 from loadtest.scenario.gates import parse_gate
-from tests.unit.analyze.rows import START_AT, job, run, samples, scenario
+from tests.unit.analyze.rows import START_AT, job, run, run_data, samples, scenario
 
-UNKNOWN = Steady(False, "Not looked for.")
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
 
-def held(gate: str, table: pa.Table, job_timeout: str = "600s", **more: Any) -> GateResult:
+def judged(gate: str, table: pa.Table, job_timeout: str = "600s", **more: Any) -> GateResult:
     seconds = 100
     asked = scenario(job_timeout=job_timeout, load={"stages": [{"rate": "1/s", "for": f"{seconds}s"}]})
-    stages = [StageSpan("warm-up", seconds / 4), StageSpan("", seconds * 3 / 4)]
+    stages = [StageSpan("warm-up", seconds / 4), StageSpan("stage 2", seconds * 3 / 4)]
     record = run(asked, stages=stages, load_ended_at=START_AT + seconds, ended_at=START_AT + seconds + 20)
-    return judge(parse_gate(gate), replace(evidence_of(record, table, UNKNOWN), **more))
+    return judge(parse_gate(gate), replace(gate_inputs(run_data(record, table)), **{"steady": None} | more))
 
 
 def jobs(*groups: tuple[int, dict[str, Any]]) -> pa.Table:
-    """Groups of jobs, each so many alike, spread evenly over 100 s."""
+    """Return groups of equal jobs, by their counts, spread evenly over 100 s."""
     rows = [changes for count, changes in groups for _ in range(count)]
     return samples(*(job(seq, 100 * seq / len(rows), **changes) for seq, changes in enumerate(rows)))
 
@@ -64,21 +63,21 @@ UNFINISHED: dict[str, Any] = {"outcome": "censored", "finished_at": None, "delay
 )
 def test_early_stopping_decides(gate: str, over: int, n: int, word: Verdict) -> None:
     failed = {"outcome": "failed"} if gate.startswith("errors") else {"delay_ms": 2000}
-    assert held(gate, jobs((n - over, {}), (over, failed))).verdict is word
+    assert judged(gate, jobs((n - over, {}), (over, failed))).verdict is word
 
 
-def test_the_percentile_is_a_rank_of_what_was_measured() -> None:
-    result = held("delay p95 < 2s", delays((96, 7), (6, 1502)))
+def test_the_percentile_is_a_measured_value() -> None:
+    result = judged("delay p95 < 2s", delays((96, 7), (6, 1502)))
     assert (result.observed, result.limit, result.n) == (1502, 2000, 102)
     assert result.verdict is PASS
-    assert held("delay p95 < 1s", delays((96, 7), (6, 1502))).verdict is INCONCLUSIVE
+    assert judged("delay p95 < 1s", delays((96, 7), (6, 1502))).verdict is INCONCLUSIVE
 
 
 def test_twenty_jobs_have_no_p99() -> None:
-    result = held("delay p99 < 2s", delays((20, 7)))
+    result = judged("delay p99 < 2s", delays((20, 7)))
     assert (result.observed, result.verdict) == (None, INCONCLUSIVE)
     assert result.detail == (
-        "Delay was 2s or more for 0 of 20 jobs. About 439 more jobs would tell, if the share stays as it is."
+        "Delay was 2s or more for 0 of 20 jobs. About 439 more jobs would decide it, if the share stays the same."
     )
 
 
@@ -99,123 +98,120 @@ def test_twenty_jobs_have_no_p99() -> None:
     ],
 )
 def test_no_data_never_passes(gate: str) -> None:
-    result = held(gate, samples(), cold=np.zeros(0, dtype=bool), steady=Window(0, 50))
+    result = judged(gate, samples(), cold=np.zeros(0, dtype=bool), steady=Window(0, 50))
     assert (result.verdict, result.n, result.observed) == (INCONCLUSIVE, 0, None)
 
 
 def test_a_fail_says_how_many_were_over_and_how_many_may_be() -> None:
-    result = held("delay p95 < 2s", delays((900, 7), (100, 2000)))
+    result = judged("delay p95 < 2s", delays((900, 7), (100, 2000)))
     assert result.verdict is FAIL
-    assert (
-        result.detail
-        == "Delay was 2s or more for 100 of 1,000 jobs; 5 % may be, and chance does not explain so many."
-    )
-    inconclusive = held("delay p95 < 2s", delays((945, 7), (55, 2000)))
-    assert "While 5.5 % are, no number of jobs would do: less than 5 % may be." in inconclusive.detail
+    assert result.detail == "Delay was 2s or more for 100 of 1,000 jobs; at most 5 % may be."
+    inconclusive = judged("delay p95 < 2s", delays((945, 7), (55, 2000)))
+    assert "While 5.5 % are, no number of jobs would be enough: less than 5 % may be." in inconclusive.detail
 
 
 def test_an_unfinished_job_that_waited_past_the_limit_is_over_it() -> None:
     table = jobs((900, {}), (100, UNFINISHED))
     # The last of them was meant to start at 99.9 s and followed until 120 s.
-    assert held("end-to-end p95 < 20s", table).verdict is FAIL
-    assert held("response p95 < 20s", table).verdict is FAIL
+    assert judged("end-to-end p95 < 20s", table).verdict is FAIL
+    assert judged("response p95 < 20s", table).verdict is FAIL
 
 
-def test_an_unfinished_job_that_had_not_waited_so_long_is_never_taken_for_a_good_one() -> None:
+def test_an_unfinished_job_that_waited_less_than_the_limit_counts_as_undecided() -> None:
     table = jobs((900, {}), (100, UNFINISHED))
     for gate in ("end-to-end p95 < 60s", "delay p95 < 2s", "execution p95 < 2s"):
-        result = held(gate, table)
+        result = judged(gate, table)
         assert (result.verdict, result.n, result.observed) == (INCONCLUSIVE, 1000, None)
         assert "and 100 unfinished may be" in result.detail
     few = jobs((995, {}), (5, UNFINISHED))
-    assert held("delay p95 < 2s", few).verdict is PASS
-    assert held("errors < 5 %", few).verdict is PASS
+    assert judged("delay p95 < 2s", few).verdict is PASS
+    assert judged("errors < 5 %", few).verdict is PASS
 
 
-def test_patience_ends_what_an_unfinished_job_had_waited() -> None:
+def test_the_job_timeout_ends_the_wait_of_an_unfinished_job() -> None:
     table = jobs((900, {}), (100, UNFINISHED))
-    assert held("end-to-end p95 < 20s", table, job_timeout="15s").verdict is INCONCLUSIVE
-    assert held("end-to-end p95 < 15s", table, job_timeout="15s").verdict is FAIL
+    assert judged("end-to-end p95 < 20s", table, job_timeout="15s").verdict is INCONCLUSIVE
+    assert judged("end-to-end p95 < 15s", table, job_timeout="15s").verdict is FAIL
 
 
 def test_a_failed_job_counts_among_errors_and_not_among_times() -> None:
     table = jobs((900, {}), (100, {"outcome": "failed", "delay_ms": None, "execution_ms": None}))
-    errors = held("errors < 5 %", table)
+    errors = judged("errors < 5 %", table)
     assert (errors.verdict, errors.observed, errors.n) == (FAIL, 0.1, 1000)
-    delay = held("delay p95 < 2s", table)
+    delay = judged("delay p95 < 2s", table)
     assert (delay.verdict, delay.n) == (PASS, 900)
 
 
 def test_censored_jobs_are_a_share_of_their_own() -> None:
-    result = held("censored < 1 %", jobs((990, {}), (10, UNFINISHED)))
+    result = judged("censored < 1 %", jobs((990, {}), (10, UNFINISHED)))
     assert (result.observed, result.verdict) == (0.01, INCONCLUSIVE)
-    assert held("censored < 1 %", jobs((700, {}))).verdict is PASS
+    assert judged("censored < 1 %", jobs((700, {}))).verdict is PASS
 
 
-def test_cold_starts_are_judged_where_somebody_knows_them() -> None:
+def test_cold_starts_are_judged_if_they_are_known() -> None:
     table = jobs((1000, {}))
-    assert held("cold starts < 5 %", table, cold=None).detail == "The share of cold starts is not known."
+    assert judged("cold starts < 5 %", table, cold=None).detail == "The share of cold starts is not known."
     cold = np.arange(1000) < 30
-    result = held("cold starts < 5 %", table, cold=cold)
+    result = judged("cold starts < 5 %", table, cold=cold)
     assert (result.verdict, result.observed) == (PASS, 0.03)
-    assert held("cold starts < 1 %", table, cold=cold).verdict is FAIL
+    assert judged("cold starts < 1 %", table, cold=cold).verdict is FAIL
 
 
-def test_a_share_is_told_in_words_of_its_own() -> None:
-    said = held("errors < 5 %", jobs((995, {}), (5, UNFINISHED))).detail
+def test_a_share_has_its_own_wording() -> None:
+    said = judged("errors < 5 %", jobs((995, {}), (5, UNFINISHED))).detail
     assert said == "0 of 1,000 jobs failed, and 5 unfinished may; up to 34 may."
-    assert held("censored < 1 %", jobs((900, {}), (100, UNFINISHED))).detail == (
-        "100 of 1,000 jobs were unfinished at the end; 1 % may, and chance does not explain so many."
+    assert judged("censored < 1 %", jobs((900, {}), (100, UNFINISHED))).detail == (
+        "100 of 1,000 jobs were unfinished at the end; at most 1 % may."
     )
 
 
-def test_a_longest_time_is_a_fact() -> None:
-    assert held("delay max < 2s", delays((99, 7), (1, 1999))).verdict is PASS
-    failed = held("delay max < 2s", delays((99, 7), (1, 2000)))
+def test_the_longest_time_is_judged_without_inference() -> None:
+    assert judged("delay max < 2s", delays((99, 7), (1, 1999))).verdict is PASS
+    failed = judged("delay max < 2s", delays((99, 7), (1, 2000)))
     assert (failed.verdict, failed.observed) == (FAIL, 2000)
-    assert held("delay max < 2s", jobs((99, {}), (1, UNFINISHED))).verdict is INCONCLUSIVE
+    assert judged("delay max < 2s", jobs((99, {}), (1, UNFINISHED))).verdict is INCONCLUSIVE
 
 
 def test_a_flow_is_judged_by_its_own_jobs() -> None:
     table = jobs((500, {"flow": "run", "delay_ms": 7}), (500, {"flow": "runsync", "delay_ms": 5000}))
-    assert held("delay p95 < 2s of run", table).verdict is PASS
-    assert held("delay p95 < 2s of runsync", table).verdict is FAIL
-    assert held("delay p95 < 2s", table).verdict is FAIL
-    submitted = held("submit p95 < 1s", table)
+    assert judged("delay p95 < 2s of run", table).verdict is PASS
+    assert judged("delay p95 < 2s of runsync", table).verdict is FAIL
+    assert judged("delay p95 < 2s", table).verdict is FAIL
+    submitted = judged("submit p95 < 1s", table)
     assert (submitted.n, submitted.observed) == (500, pytest.approx(5, abs=1e-3))
 
 
 def test_a_stage_is_judged_by_the_jobs_that_were_meant_to_start_in_it() -> None:
     table = delays((250, 7), (750, 5000))
-    assert held("delay p95 < 2s during warm-up", table).verdict is PASS
-    assert held("delay p95 < 2s during warm-up", table).n == 250
-    assert held("delay p95 < 2s during stage 2", table).verdict is FAIL
+    assert judged("delay p95 < 2s during warm-up", table).verdict is PASS
+    assert judged("delay p95 < 2s during warm-up", table).n == 250
+    assert judged("delay p95 < 2s during stage 2", table).verdict is FAIL
 
 
-def test_the_steady_window_is_one_that_was_found() -> None:
+def test_a_gate_on_the_steady_window_needs_one() -> None:
     table = delays((250, 7), (750, 5000))
-    unknown = held("delay p95 < 2s during steady", table)
+    unknown = judged("delay p95 < 2s during steady", table)
     assert (unknown.verdict, unknown.detail) == (INCONCLUSIVE, "No steady state was found.")
-    found = held("delay p95 < 2s during steady", table, steady=Window(0, 25))
+    found = judged("delay p95 < 2s during steady", table, steady=Window(0, 25))
     assert (found.verdict, found.n) == (PASS, 250)
 
 
 def test_a_slow_worker_does_not_hide_among_many() -> None:
     slow = [(100, {"worker_id": f"w{n}", "execution_ms": 9000 if n == 3 else 100}) for n in range(20)]
-    result = held("execution p90 < 8s per worker", jobs(*slow))
+    result = judged("execution p90 < 8s per worker", jobs(*slow))
     assert (result.verdict, result.observed, result.n) == (FAIL, 9000, 2000)
-    assert result.detail.startswith("1 of 20 workers does not hold it. Execution on w3 was 8s or more for 100 of 100")
-    assert held("execution p90 < 8s", jobs(*slow)).verdict is PASS
+    assert result.detail.startswith("1 of 20 workers fails it. Execution on w3 was 8s or more for 100 of 100")
+    assert judged("execution p90 < 8s", jobs(*slow)).verdict is PASS
 
 
-def test_a_worker_with_few_jobs_cannot_be_told() -> None:
+def test_a_worker_with_few_jobs_is_inconclusive() -> None:
     table = jobs((100, {"worker_id": "busy"}), (3, {"worker_id": "late"}))
-    result = held("execution p95 < 8s per worker", table)
+    result = judged("execution p95 < 8s per worker", table)
     assert result.verdict is INCONCLUSIVE
-    assert result.detail.startswith("1 of 2 workers cannot be told yet. Execution on late was 8s or more for 0 of 3")
-    assert held("execution p95 < 8s per worker", jobs((100, {}))).verdict is PASS
-    nobody = jobs((100, {"worker_id": None}))
-    assert held("execution p95 < 8s per worker", nobody).verdict is INCONCLUSIVE
+    assert result.detail.startswith("1 of 2 workers is inconclusive. Execution on late was 8s or more for 0 of 3")
+    assert judged("execution p95 < 8s per worker", jobs((100, {}))).verdict is PASS
+    unnamed = jobs((100, {"worker_id": None}))
+    assert judged("execution p95 < 8s per worker", unnamed).verdict is INCONCLUSIVE
 
 
 def test_of_many_good_workers_the_unlucky_one_does_not_fail_the_gate() -> None:
@@ -224,20 +220,20 @@ def test_of_many_good_workers_the_unlucky_one_does_not_fail_the_gate() -> None:
         *((11 if n == 0 else 5, {"worker_id": f"w{n}", "execution_ms": 9000}) for n in range(20)),
         *((89 if n == 0 else 95, {"worker_id": f"w{n}"}) for n in range(20)),
     )
-    assert held("execution p95 < 8s per worker", table).verdict is INCONCLUSIVE
+    assert judged("execution p95 < 8s per worker", table).verdict is INCONCLUSIVE
 
 
 def test_throughput_is_judged_over_the_load() -> None:
     table = jobs((2000, {}))
-    assert held("throughput > 19/s", table).verdict is PASS
-    assert held("throughput > 19/s", table).observed == pytest.approx(20, rel=0.01)
-    assert held("throughput > 21/s", table).verdict is FAIL
-    assert held("throughput > 19/s of runsync", table).verdict is INCONCLUSIVE
-    assert held("throughput > 15/s during warm-up", table).verdict is PASS
-    short = held("throughput > 1/s during steady", table, steady=Window(3, 8))
+    assert judged("throughput > 19/s", table).verdict is PASS
+    assert judged("throughput > 19/s", table).observed == pytest.approx(20, rel=0.01)
+    assert judged("throughput > 21/s", table).verdict is FAIL
+    assert judged("throughput > 19/s of runsync", table).verdict is INCONCLUSIVE
+    assert judged("throughput > 15/s during warm-up", table).verdict is PASS
+    short = judged("throughput > 1/s during steady", table, steady=Window(3, 8))
     assert (short.verdict, short.detail) == (
         INCONCLUSIVE,
-        "5 s are too short for the interval of a rate; it takes 10 s.",
+        "5 s are too short for the interval of a rate; 10 s are needed.",
     )
 
 
@@ -245,22 +241,22 @@ def test_a_rate_that_wavers_says_how_much_longer_it_takes() -> None:
     rng = np.random.default_rng(3)
     at = np.sort(rng.uniform(0, 100, 500))
     table = samples(*(job(seq, float(t)) for seq, t in enumerate(at)))
-    result = held("throughput > 4.8/s", table)
+    result = judged("throughput > 4.8/s", table)
     assert result.verdict is INCONCLUSIVE
-    assert "s more would tell" in result.detail
+    assert "s more would decide it" in result.detail
 
 
 def test_a_mean_has_an_interval_by_batches() -> None:
     table = delays(*[(1, 100 + 7 * (n % 13)) for n in range(400)])
-    assert held("delay mean < 200ms", table).verdict is PASS
-    assert held("delay mean < 100ms", table).verdict is FAIL
-    assert held("delay mean < 142ms", table).verdict is INCONCLUSIVE
-    few = held("delay mean < 200ms", delays((30, 7)))
+    assert judged("delay mean < 200ms", table).verdict is PASS
+    assert judged("delay mean < 100ms", table).verdict is FAIL
+    assert judged("delay mean < 142ms", table).verdict is INCONCLUSIVE
+    few = judged("delay mean < 200ms", delays((30, 7)))
     assert (few.verdict, few.detail) == (
         INCONCLUSIVE,
         "30 jobs are too few for the interval of a mean; 70 more are needed.",
     )
-    assert held("delay mean < 200ms", jobs((399, {}), (1, UNFINISHED))).verdict is INCONCLUSIVE
+    assert judged("delay mean < 200ms", jobs((399, {}), (1, UNFINISHED))).verdict is INCONCLUSIVE
 
 
 def test_results_do_not_depend_on_the_order_of_the_rows() -> None:
@@ -268,7 +264,7 @@ def test_results_do_not_depend_on_the_order_of_the_rows() -> None:
     table = delays(*[(1, int(each)) for each in np.repeat(rng.integers(50, 400, 40), 10)])
     shuffled = table.take(pa.array(rng.permutation(len(table))))
     for gate in ("delay mean < 200ms", "delay p95 < 300ms", "throughput > 3/s", "errors < 1 %"):
-        assert held(gate, table) == held(gate, shuffled)
+        assert judged(gate, table) == judged(gate, shuffled)
 
 
 def test_a_mean_or_a_rate_at_its_limit_passes_once_in_a_hundred_runs() -> None:
@@ -285,7 +281,7 @@ def test_a_percentile_at_its_limit_passes_once_in_a_hundred_runs() -> None:
     limit_ms, runs, n = 1000.0, 300, 1000
     delay_ms = np.random.default_rng(5).exponential(limit_ms / np.log(20), (runs, n))
     table = jobs((n, {}))
-    base = evidence_of(run(), table, UNKNOWN)
+    base = gate_inputs(run_data(run(), table))
     gate = parse_gate("delay p95 < 1s")
     passed = sum(judge(gate, with_delays(base, each)).verdict is PASS for each in delay_ms)
     assert passed / runs <= 0.01 + 3 * np.sqrt(0.01 / runs)
@@ -300,7 +296,7 @@ def with_delays(base: GateInputs, delay_ms: Any) -> GateInputs:
 )
 def test_every_result_explains_itself_in_whole_sentences(gate: str) -> None:
     for table in (jobs((5, {})), jobs((1000, {})), jobs((500, UNFINISHED)), jobs((500, {"outcome": "failed"}))):
-        detail = held(gate, table).detail
+        detail = judged(gate, table).detail
         assert detail[0].isupper() or detail[0].isdigit()
         assert detail.endswith(".")
         assert "\n" not in detail
@@ -310,7 +306,7 @@ def test_workers_at_their_limit_fail_a_gate_at_most_as_often_as_one_would() -> N
     rng = np.random.default_rng(13)
     runs, workers, each = 200, 20, 100
     table = jobs(*((each, {"worker_id": f"w{n}"}) for n in range(workers)))
-    base = evidence_of(run(), table, UNKNOWN)
+    base = gate_inputs(run_data(run(), table))
     gate = parse_gate("delay p95 < 1s per worker")
     drawn = rng.exponential(1000 / np.log(20), (runs, workers * each))
     words = [judge(gate, with_delays(base, delay_ms)).verdict for delay_ms in drawn]
@@ -318,19 +314,19 @@ def test_workers_at_their_limit_fail_a_gate_at_most_as_often_as_one_would() -> N
     assert words.count(PASS) == 0
 
 
-def test_what_a_worker_lacks_are_jobs_of_its_own() -> None:
+def test_the_missing_jobs_of_a_worker_are_its_own() -> None:
     table = jobs((100, {"worker_id": "busy"}), (3, {"worker_id": "late"}))
-    assert "About 87 more jobs on late would tell" in held("execution p95 < 8s per worker", table).detail
+    assert "About 87 more jobs on late would decide it" in judged("execution p95 < 8s per worker", table).detail
 
 
-def test_what_was_observed_stands_with_its_interval() -> None:
+def test_the_observed_figure_has_its_interval() -> None:
     table = jobs((950, {"delay_ms": 100}), (50, {"delay_ms": 300}))
-    found = held("delay p95 < 400ms", table)
+    found = judged("delay p95 < 400ms", table)
     assert (found.observed, found.ci95) == (100, (100, 300))
-    share = held("errors < 10 %", jobs((980, {}), (20, {"outcome": "failed"})))
+    share = judged("errors < 10 %", jobs((980, {}), (20, {"outcome": "failed"})))
     assert share.observed == 0.02
     assert share.ci95 == pytest.approx((0.01226, 0.03072), abs=5e-5)
-    assert held("errors < 10 %", jobs((10, {}))).ci95 == pytest.approx((0, 0.30850), abs=5e-5)
-    rate = held("throughput > 9/s", jobs((1000, {})))
+    assert judged("errors < 10 %", jobs((10, {}))).ci95 == pytest.approx((0, 0.30850), abs=5e-5)
+    rate = judged("throughput > 9/s", jobs((1000, {})))
     assert rate.ci95 is not None
     assert rate.ci95[0] <= rate.observed <= rate.ci95[1]

@@ -8,6 +8,7 @@ from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize
 from loadtest.report.pages.run import report_html
 from tests.conftest import MadeUpRun
+from tests.unit.analyze.rows import run_data
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -75,5 +76,7 @@ class Page(HTMLParser):
 
 
 def page_of(made: MadeUpRun) -> Page:
-    summary = summarize(made.run, made.samples, made.requests, None, made.health)
-    return Page(report_html(made.run, summary, series(made.run, made.samples, made.requests, made.health)))
+    summary = summarize(run_data(made.run, made.samples, made.requests, health=made.health))
+    return Page(
+        report_html(made.run, summary, series(run_data(made.run, made.samples, made.requests, health=made.health)))
+    )

@@ -166,9 +166,9 @@ def test_a_target_at_its_limit_hardly_ever_ends_a_run() -> None:
     ("gate", "said"),
     [
         ("cold starts < 5 %", "is known only after the run"),
-        ("delay p95 < 2s during steady", 'looks back from now, at all workers; write "delay p95 < 2s"'),
+        ("delay p95 < 2s during steady", 'judges recent jobs of all workers; write "delay p95 < 2s"'),
         ("delay p95 < 2s per worker", 'write "delay p95 < 2s"'),
-        ("dealy p95 < 2s", "is no metric"),
+        ("dealy p95 < 2s", "is not a metric"),
     ],
 )
 def test_a_gate_that_needs_the_whole_run_is_refused(gate: str, said: str) -> None:

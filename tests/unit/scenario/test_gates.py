@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.errors import ScenarioError
-from loadtest.scenario.gates import Gate, Metric, gate_text, parse_gate
+from loadtest.scenario.gates import Gate, gate_text, parse_gate
 from loadtest.scenario.loading.load import load_scenario
+from loadtest.scenario.metrics import Metric
 
 LOAD = "load:\n  stages:\n    - {name: warm-up, rate: 20/s, for: 15s}\n    - {rate: 20/s, for: 15s}\n"
 
@@ -61,7 +62,7 @@ def test_spaces_are_free(text: str) -> None:
 
 
 def refusal(text: str) -> str:
-    """The one line that refuses a text, or nothing where it is a gate that reads back as itself."""
+    """Return the error line of a text, or nothing if it is a gate that reads back as itself."""
     try:
         gate = parse_gate(text)
     except ValueError as error:
@@ -72,8 +73,8 @@ def refusal(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("dealy p95 < 2s", '"dealy p95" is no metric; write "delay p95 < 2s"'),
-        ("p95 delay < 2s", '"p95 delay" is no metric; write "delay p95 < 2s"'),
+        ("dealy p95 < 2s", '"dealy p95" is not a metric; write "delay p95 < 2s"'),
+        ("p95 delay < 2s", '"p95 delay" is not a metric; write "delay p95 < 2s"'),
         ("mean delay < 2s", 'write "delay mean < 2s"'),
         ("Delay p95 < 2s", 'write "delay p95 < 2s"'),
         ("end to end p95 < 2s", 'write "end-to-end p95 < 2s"'),
@@ -81,7 +82,7 @@ def refusal(text: str) -> str:
         ("error < 1 %", 'write "errors < 1 %"'),
         ("errors p95 < 1 %", 'it is one figure; write "errors < 1 %"'),
         ("delay < 2s", 'write "delay p95 < 2s", or mean, or max'),
-        ("delay p95 > 2s", '"delay p95 >" asks for the worse; write "delay p95 < 2s"'),
+        ("delay p95 > 2s", '"delay p95 >" asks for the worse value; write "delay p95 < 2s"'),
         ("throughput < 20/s", 'write "throughput > 20/s"'),
         ("delay p95 <= 2s", '"delay p95 <= 2s" is not a gate; write it like "delay p95 < 2s"'),
         ("delay p95", '"delay p95" is not a gate'),
@@ -97,18 +98,18 @@ def refusal(text: str) -> str:
         ("delay p999 < 2s", 'write it like "p99.9"'),
         ("delay p95 < 2s durin steady", '"durin steady" was not understood; write "during steady"'),
         ("delay p95 < 2s of rnu", 'write "of run"'),
-        ("delay p95 < 2s of run of run", '"of run" is one too many'),
+        ("delay p95 < 2s of run of run", '"of run" is given more than once'),
         ("delay p95 < 2s, mean", '", mean" was not understood; after the limit'),
-        ("delay p95 < 2s by night", 'after the limit may stand "during STAGE", "of FLOW" and "per worker"'),
+        ("delay p95 < 2s by night", 'after the limit write "during STAGE", "of FLOW" or "per worker"'),
         ("delay p95 < 2s during", 'write "during STAGE"'),
         ('delay p95 < 2s during "\\x"', "is not a name in quotes"),
         ("errors < 1 % per worker", '"per worker" goes with a percentile'),
-        ("first chunk p95 < 1s of run", "a job of run has no chunks"),
-        ("submit p95 < 1s of runsync", 'write "response" for "submit"'),
+        ("first chunk p95 < 1s of run", 'jobs of run have no "first chunk"; write "of stream"'),
+        ("submit p95 < 1s of runsync", 'jobs of runsync have no "submit"; write "of run" or leave the flow out'),
         ("", '"" is not a gate'),
     ],
 )
-def test_what_is_not_understood_is_named_with_the_nearest_right_form(text: str, said: str) -> None:
+def test_an_invalid_gate_is_refused_with_the_nearest_valid_form(text: str, said: str) -> None:
     assert said in refusal(text)
 
 
@@ -131,28 +132,28 @@ def gates(draw: st.DrawFn) -> Gate:
 
 
 @given(gates())
-def test_what_is_printed_reads_back_as_the_same_gate(gate: Gate) -> None:
+def test_a_printed_gate_reads_back_as_the_same_gate(gate: Gate) -> None:
     text = gate_text(gate)
     assert parse_gate(text) == gate
     assert "\n" not in text
 
 
 @given(st.text() | st.text(alphabet="delay p95<>2s of run during steady per worker%\"\\'", max_size=40))
-def test_any_text_is_a_gate_or_one_line_of_refusal(text: str) -> None:
+def test_any_text_is_a_gate_or_refused_in_one_line(text: str) -> None:
     assert len(refusal(text).splitlines()) <= 1
 
 
 @pytest.mark.parametrize(
     ("gate", "said"),
     [
-        ("dealy p95 < 2s", 'x.yaml:6: gates[0]: "dealy p95" is no metric'),
+        ("dealy p95 < 2s", 'x.yaml:6: gates[0]: "dealy p95" is not a metric'),
         ("delay p95 < 2s during warmup", 'gates[0]: no stage is called "warmup"; did you mean "warm-up"?'),
         ("delay p95 < 2s during night", 'no stage is called "night"; use one of warm-up, stage 2, steady'),
-        ("delay p95 < 2s of runsync", "speaks of jobs of runsync, and the scenario has none"),
-        ("first chunk p95 < 2s", "speaks of jobs of stream, and the scenario has none"),
+        ("delay p95 < 2s of runsync", "needs jobs of runsync, and the scenario has none"),
+        ("first chunk p95 < 2s", "needs jobs of stream, and the scenario has none"),
     ],
 )
-def test_a_fault_in_a_scenarios_gate_names_its_place(tmp_path: Path, gate: str, said: str) -> None:
+def test_an_error_in_a_scenarios_gate_names_its_line(tmp_path: Path, gate: str, said: str) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(f"{LOAD}gates:\n  - {gate}\n")
     with pytest.raises(ScenarioError) as refused:
@@ -160,7 +161,7 @@ def test_a_fault_in_a_scenarios_gate_names_its_place(tmp_path: Path, gate: str, 
     assert said in str(refused.value)
 
 
-def test_a_scenario_keeps_its_gates_as_words_and_its_hash_without_them(tmp_path: Path) -> None:
+def test_a_scenario_keeps_its_gates_as_text_and_its_hash_without_them(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(LOAD + "gates: [delay p95<2s during warm-up, errors < 1 %, delay p95 < 2s during stage 2]\n")
     scenario = load_scenario(path)

@@ -129,9 +129,9 @@ def test_a_closed_load_is_bounded_by_its_users_or_by_the_limits() -> None:
             scenario(ceilings={"cost": 0.01}, price=0.001),
             "ceilings.cost is 0.01 US dollars, but execution would cost",
         ),
-        (scenario(length="1s", abort={"jobs": 50}), "abort.jobs is 50, so with 20 jobs the abort rule never judges"),
+        (scenario(length="1s", abort={"jobs": 50}), "abort.jobs is 50, so with 20 jobs the abort rule never applies"),
         (scenario(endpoint={"service": "1s"}), "the peak keeps 20 workers busy and there are at most 3"),
-        (scenario(job_timeout="100ms"), "is given up after 100ms; raise job_timeout"),
+        (scenario(job_timeout="100ms"), "is abandoned after 100ms; raise job_timeout"),
         (scenario(drain={"within": "0s"}), "the drain ends before the last jobs do"),
         (scenario(endpoint={"limits": {"run": "50 per 10 s"}}), "the endpoint allows 50 per 10 s; expect 429s"),
         (
@@ -140,7 +140,7 @@ def test_a_closed_load_is_bounded_by_its_users_or_by_the_limits() -> None:
         ),
     ],
 )
-def test_what_may_spoil_a_run_is_a_doubt(asked: Scenario, says: str) -> None:
+def test_a_scenario_that_may_fail_gets_a_warning(asked: Scenario, says: str) -> None:
     assert any(says in warning for warning in warnings(preview(asked)))
 
 

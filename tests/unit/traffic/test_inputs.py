@@ -124,7 +124,7 @@ def test_a_policy_and_a_webhook_are_sent_next_to_the_input() -> None:
     ("name", "seq", "error"),
     [
         ("fails", 5, "inputs.py:fails failed for job 5: ValueError: no such prompt"),
-        ("no_json", 0, "inputs.py:no_json made no JSON for job 0: TypeError"),
+        ("no_json", 0, "inputs.py:no_json did not make JSON for job 0: TypeError"),
         ("large", 3, "that of job 3 makes 11 MB, but /run takes at most 10 MB"),
     ],
 )

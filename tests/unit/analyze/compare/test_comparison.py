@@ -1,4 +1,4 @@
-"""Comparisons are held to how often they are right, over many pairs of runs of which the truth is known."""
+"""Comparisons are right as often as they claim, over many pairs of runs with a known truth."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ from loadtest.analyze.compare.comparison import (
     ERROR_RATE,
     THROUGHPUT,
     ComparableRun,
-    ComparedMetric,
     ComparisonVerdict,
     MetricComparison,
+    MetricKey,
     compare,
     run_series,
 )
 from loadtest.analyze.jobs import LoadWindow, jobs_of
 from loadtest.analyze.stats.block_bootstrap import bootstrap_sums, serial_dependence
 from loadtest.analyze.stats.multiple_testing import holm_levels
+from loadtest.scenario.metrics import Metric
 from tests.unit.analyze.noise import autoregressive
 from tests.unit.analyze.rows import START_AT, job, samples
 
-P95 = ComparedMetric("t", "p95")
+P95 = MetricKey("t", Metric.DELAY, "p95")
 JOBS = 5000
 PAIRS = 500
 
 
 def one_run(times_ms: NDArray[np.float64], per_s: NDArray[np.float64] | None = None) -> ComparableRun:
-    return ComparableRun({"t": times_ms}, np.zeros(0) if per_s is None else per_s)
+    return ComparableRun({("t", Metric.DELAY): times_ms}, np.zeros(0) if per_s is None else per_s)
 
 
 def log_normal(rng: np.random.Generator, rho: float, n: int = JOBS) -> NDArray[np.float64]:
-    """Times of 200 ms whose neighbours resemble each other; their p95 is 2.3 times that."""
+    """Return times of 200 ms with dependent neighbours; their p95 is 2.3 times that."""
     times: NDArray[np.float64] = 200 * np.exp(0.5 * autoregressive(rng, n, rho))
     return times
 
 
 @pytest.fixture(scope="module", params=[0.0, 0.5], ids=["independent", "rho 0.5"])
 def pairs(request: pytest.FixtureRequest) -> list[MetricComparison]:
-    """500 pairs of runs of the same endpoint; no tolerance."""
+    """Return 500 comparisons of two runs of the same endpoint, without tolerance."""
     rng = np.random.default_rng(11)
     found = []
     for seed in range(PAIRS):
@@ -52,7 +53,7 @@ def share(found: list[MetricComparison], standing: ComparisonVerdict) -> float:
     return sum(each.standing is standing for each in found) / len(found)
 
 
-def test_a_run_is_hardly_ever_called_worse_or_better_than_its_like(pairs: list[MetricComparison]) -> None:
+def test_equal_runs_are_hardly_ever_called_worse_or_better(pairs: list[MetricComparison]) -> None:
     assert share(pairs, ComparisonVerdict.WORSE) <= 0.02
     assert share(pairs, ComparisonVerdict.BETTER) <= 0.02
 
@@ -79,7 +80,7 @@ def test_the_interval_of_a_ratio_holds_the_truth_95_times_in_100(pairs: list[Met
     assert 0.94 <= sum(held) / len(held) <= 0.98
 
 
-def test_what_is_called_detectable_is_found_eight_times_in_ten() -> None:
+def test_a_detectable_difference_is_found_eight_times_in_ten() -> None:
     rng = np.random.default_rng(3)
     first, second = (one_run(log_normal(rng, 0.0)) for _ in "ab")
     detectable = compare([first], second, [P95])[0].detectable
@@ -93,11 +94,12 @@ def test_what_is_called_detectable_is_found_eight_times_in_ten() -> None:
 
 def test_many_metrics_at_once_are_not_many_chances_to_fail() -> None:
     rng = np.random.default_rng(5)
-    metrics = [ComparedMetric(f"t{i}", "p90") for i in range(8)]
+    metrics = [MetricKey(f"t{i}", Metric.DELAY, "p90") for i in range(8)]
     wrong = 0
     for seed in range(100):
         first, second = (
-            ComparableRun({m.quantity: rng.exponential(100, 1000) for m in metrics}, np.zeros(0)) for _ in "ab"
+            ComparableRun({(m.flow, m.metric): rng.exponential(100, 1000) for m in metrics}, np.zeros(0))
+            for _ in "ab"
         )
         found = compare([first], second, metrics, 0.0, seed, 0.0)
         wrong += any(each.standing is ComparisonVerdict.WORSE for each in found)
@@ -106,15 +108,15 @@ def test_many_metrics_at_once_are_not_many_chances_to_fail() -> None:
 
 def test_one_metric_of_fifty_that_is_far_worse_is_found() -> None:
     rng = np.random.default_rng(12)
-    metrics = [ComparedMetric(f"t{i}", "p90") for i in range(50)]
-    same = {metric.quantity: rng.exponential(100, 1000) for metric in metrics}
-    found = compare(
-        [ComparableRun(same, np.zeros(0))], ComparableRun(same | {"t7": 2 * same["t7"]}, np.zeros(0)), metrics
-    )
-    assert [each.metric for each in found if each.standing is ComparisonVerdict.WORSE] == ["t7 p90"]
+    metrics = [MetricKey(f"t{i}", Metric.DELAY, "p90") for i in range(50)]
+    same = {(metric.flow, metric.metric): rng.exponential(100, 1000) for metric in metrics}
+    key = ("t7", Metric.DELAY)
+    slower = ComparableRun(same | {key: 2 * same[key]}, np.zeros(0))
+    found = compare([ComparableRun(same, np.zeros(0))], slower, metrics)
+    assert [each.metric.name for each in found if each.standing is ComparisonVerdict.WORSE] == ["t7 delay_ms p90"]
 
 
-def test_what_differs_between_runs_of_the_baseline_is_no_regression() -> None:
+def test_a_difference_between_runs_of_the_baseline_is_not_a_regression() -> None:
     rng = np.random.default_rng(9)
 
     def drifting() -> ComparableRun:
@@ -143,7 +145,7 @@ def test_within_the_tolerance_is_not_worse_and_far_beyond_it_is() -> None:
 
 
 def whole(rng: np.random.Generator, at_ms: float, range_ms: float = 0.0) -> ComparableRun:
-    """Whole milliseconds about a time, as a server tells them."""
+    """Return whole milliseconds around a time, as a server reports them."""
     return one_run(np.rint(rng.normal(at_ms, range_ms, JOBS)))
 
 
@@ -161,7 +163,7 @@ def whole(rng: np.random.Generator, at_ms: float, range_ms: float = 0.0) -> Comp
         (100.0, 106.0, ComparisonVerdict.WORSE),
     ],
 )
-def test_a_time_is_worse_beyond_the_share_and_the_floor_alike(
+def test_a_time_is_worse_beyond_both_the_share_and_the_minimum_difference(
     before_ms: float, after_ms: float, standing: ComparisonVerdict
 ) -> None:
     rng = np.random.default_rng(5)
@@ -170,15 +172,15 @@ def test_a_time_is_worse_beyond_the_share_and_the_floor_alike(
     assert found.limit == pytest.approx(max(1.05, 1 + 2 / max(before_ms, 1.0)))
 
 
-def test_without_a_floor_the_share_alone_decides() -> None:
+def test_without_a_minimum_difference_the_share_alone_decides() -> None:
     rng = np.random.default_rng(5)
     assert (
         compare([whole(rng, 1)], whole(rng, 3), [P95], min_difference_ms=0.0)[0].standing is ComparisonVerdict.WORSE
     )
 
 
-def test_the_interval_and_not_the_value_must_lie_beyond_the_floor() -> None:
-    """A true difference of the floor itself is called worse as rarely as one of the share; a clear one is found."""
+def test_the_interval_and_not_the_value_must_exceed_the_minimum_difference() -> None:
+    """A true difference at the margin is called worse as rarely as one of the share; a clear one is found."""
     rng = np.random.default_rng(17)
 
     def worse(by_ms: float) -> float:
@@ -193,7 +195,7 @@ def test_the_interval_and_not_the_value_must_lie_beyond_the_floor() -> None:
 
 
 @pytest.mark.parametrize(("factor", "no_worse"), [(1.0, True), (1.045, False), (1.3, False)])
-def test_no_worse_is_what_the_bounds_rule_out(factor: float, no_worse: bool) -> None:
+def test_a_run_is_non_inferior_if_the_bounds_rule_out_that_it_is_worse(factor: float, no_worse: bool) -> None:
     rng = np.random.default_rng(3)
     first = np.rint(rng.normal(1000, 20, JOBS))
     [found] = compare([one_run(first)], one_run(first * factor), [P95], 0.05 if factor != 1.045 else 0.046)
@@ -213,17 +215,17 @@ def test_less_throughput_is_worse() -> None:
     assert compare([full], full, [THROUGHPUT])[0].standing is ComparisonVerdict.CANNOT_TELL
 
 
-def test_too_few_jobs_tell_nothing_and_say_so() -> None:
+def test_too_few_jobs_are_inconclusive_and_say_so() -> None:
     few = one_run(np.arange(50.0), np.ones(5))
     alike = one_run(np.concatenate([np.full(100, 10.0), np.full(100, 500.0)]))
     [p95, throughput] = compare([few], few, [P95, THROUGHPUT])
     assert p95 == MetricComparison(
-        "t p95", None, None, None, None, None, None, None, ComparisonVerdict.CANNOT_TELL,
+        P95, None, None, None, None, None, None, None, ComparisonVerdict.CANNOT_TELL,
         "n too small: 50 jobs, p95 needs 72.", 1.05,
     )  # fmt: skip
     assert throughput.detail == "n too small: 5 jobs completed in 5 s, throughput needs some in 10 s."
-    assert "worth" in compare([alike], alike, [ComparedMetric("t", "p50")])[0].detail
-    assert compare([few], few, [ComparedMetric("absent", "p50")])[0].detail.startswith("n too small: 0 jobs")
+    assert "count as" in compare([alike], alike, [MetricKey("t", Metric.DELAY, "p50")])[0].detail
+    assert compare([few], few, [MetricKey("absent", Metric.DELAY, "p50")])[0].detail.startswith("n too small: 0 jobs")
 
 
 def test_whole_milliseconds_and_zeros_give_finite_ratios() -> None:
@@ -242,7 +244,7 @@ def test_the_same_seed_gives_the_same_answer() -> None:
     assert compare([first], second, [P95], seed=1) != compare([first], second, [P95], seed=2)
 
 
-def test_without_a_baseline_there_is_nothing_to_say() -> None:
+def test_without_a_baseline_run_it_raises() -> None:
     with pytest.raises(ValueError, match="no baseline"):
         compare([], one_run(np.ones(10)), [P95])
 
@@ -250,12 +252,12 @@ def test_without_a_baseline_there_is_nothing_to_say() -> None:
 def test_times_are_compared_in_the_order_of_their_intended_starts_and_within_the_window() -> None:
     table = samples(job(1, 5.0, delay_ms=2), job(0, 1.0, delay_ms=1), job(2, 11.0), job(3, 6.0, outcome="failed"))
     found = run_series(jobs_of(table), LoadWindow(START_AT, START_AT + 10))
-    assert found.times_ms["run delay_ms"].tolist() == [1, 2]
+    assert found.times_ms["run", Metric.DELAY].tolist() == [1, 2]
     assert found.completed_per_s.tolist() == [0, 1, 0, 0, 0, 1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.8])
-def test_neighbours_that_resemble_each_other_are_worth_fewer(rho: float) -> None:
+def test_dependent_neighbours_reduce_the_effective_number_of_jobs(rho: float) -> None:
     rng = np.random.default_rng(8)
     found = [serial_dependence(autoregressive(rng, JOBS, rho)) for _ in range(30)]
     worth = np.mean([each.effective_n for each in found]) / JOBS
@@ -272,6 +274,6 @@ def test_resampled_sums_vary_as_the_sums_of_other_runs_do() -> None:
     assert sums.var() == pytest.approx(truth, rel=0.25)
 
 
-def test_holm_tests_the_least_hardest_and_stops_where_one_does_not_hold() -> None:
+def test_holm_tests_the_least_p_value_hardest_and_stops_at_the_first_above_its_level() -> None:
     assert holm_levels([0.04, 0.001, 0.02], 0.03) == [0.015, 0.01, 0.015]
     assert holm_levels([], ERROR_RATE) == []

@@ -26,7 +26,9 @@ from loadtest.capacity.breakpoint.bisection import (
     usual_probes,
 )
 from loadtest.scenario.abort import StopKind
+from loadtest.scenario.metrics import Metric, Unit
 from tests.conftest import MadeUpRun
+from tests.unit.analyze.rows import run_data
 
 Endpoint = Callable[[Probe], ProbeOutcome]
 
@@ -190,7 +192,7 @@ def checked(*failing: str) -> Validity:
 def test_the_outcome_of_a_probe_follows_from_its_run(
     steady: MadeUpRun, verdict: Verdict, failing: tuple[str, ...], stop: StopKind | None, outcome: ProbeOutcome
 ) -> None:
-    summary = summarize(steady.run, steady.samples, steady.requests, None)
-    gate = GateResult("delay p95 < 2s", 5000.0, 2000.0, 100, Verdict.FAIL, "")
+    summary = summarize(run_data(steady.run, steady.samples, steady.requests))
+    gate = GateResult("delay p95 < 2s", 5000.0, 2000.0, 100, Verdict.FAIL, "", Metric.DELAY, Unit.MILLISECONDS)
     judged = msgspec.structs.replace(summary, gates=[gate], verdict=verdict, validity=checked(*failing))
     assert outcome_of(judged, stop) is outcome

@@ -14,13 +14,15 @@ from loadtest.analyze.summary import Check, GateResult, Summary, Validity, Verdi
 from loadtest.report.ci.junit import junit
 from loadtest.report.ci.markdown import markdown
 from loadtest.report.gate_text import limit_text, observed_text
-from tests.unit.analyze.rows import requests, run, ten_jobs
+from loadtest.scenario.metrics import Metric, Unit
+from tests.unit.analyze.rows import requests, run, run_data, ten_jobs
 
-SUMMARY = summarize(run(), ten_jobs(), requests((1000, 0, "run", 200, 10, 10)), None)
+SUMMARY = summarize(run_data(run(), ten_jobs(), requests((1000, 0, "run", 200, 10, 10))))
+TIME, SHARE, RATE = ((metric, metric.spec.unit) for metric in (Metric.DELAY, Metric.ERRORS, Metric.THROUGHPUT))
 GATES = [
-    GateResult("delay p95 < 2s", 1500.0, 2000.0, 1000, Verdict.PASS, "Fine."),
-    GateResult("errors < 1 %", 0.05, 0.01, 1000, Verdict.FAIL, "50 of 1,000 jobs failed."),
-    GateResult("throughput > 20/s", None, 20.0, 0, Verdict.INCONCLUSIVE, "There is no job to judge."),
+    GateResult("delay p95 < 2s", 1500.0, 2000.0, 1000, Verdict.PASS, "Fine.", *TIME),
+    GateResult("errors < 1 %", 0.05, 0.01, 1000, Verdict.FAIL, "50 of 1,000 jobs failed.", *SHARE),
+    GateResult("throughput > 20/s", None, 20.0, 0, Verdict.INCONCLUSIVE, "There is no job to judge.", *RATE),
 ]
 
 
@@ -74,7 +76,7 @@ anything = st.text(st.characters(codec="utf-8") | st.sampled_from("\x00\x0b]]>|<
 @given(anything, anything)
 def test_files_are_well_formed_for_any_text(name: str, detail: str) -> None:
     assume(name != "send lag")  # the name of the other test case
-    reported = summary([GateResult(name, None, 1.0, 3, Verdict.FAIL, detail)])
+    reported = summary([GateResult(name, None, 1.0, 3, Verdict.FAIL, detail, *TIME)])
     assert len(cases(junit(reported))) == 2
     rows = [line for line in markdown(reported).splitlines() if line.startswith("| fail |")]
     assert len(rows) == 1
@@ -91,17 +93,17 @@ def test_markdown_has_verdict_gates_failed_checks_and_times() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gate", "observed", "limit", "texts"),
+    ("gate", "unit", "observed", "limit", "texts"),
     [
-        ("delay p95 < 2s", 1500.0, 2000.0, ("1.50 s", "2.00 s")),
-        ("errors < 1 %", 0.0004, 0.01, ("< 0.1 %", "1 %")),
-        ("throughput > 20/s", 25.0, 20.0, ("25.0/s", "20.0/s")),
-        ("run delay p95 against the baseline", 1.1, 1.05, ("1.100×", "1.050×")),
-        ("delay p95 < 2s", None, 2000.0, ("–", "2.00 s")),
+        ("delay p95 < 2s", Unit.MILLISECONDS, 1500.0, 2000.0, ("1.50 s", "2.00 s")),
+        ("errors < 1 %", Unit.SHARE, 0.0004, 0.01, ("< 0.1 %", "1 %")),
+        ("throughput > 20/s", Unit.PER_SECOND, 25.0, 20.0, ("25.0/s", "20.0/s")),
+        ("run delay p95 against the baseline", Unit.RATIO, 1.1, 1.05, ("1.100×", "1.050×")),
+        ("delay p95 < 2s", Unit.MILLISECONDS, None, 2000.0, ("–", "2.00 s")),
     ],
 )
 def test_figures_have_the_unit_of_their_gate(
-    gate: str, observed: float | None, limit: float, texts: tuple[str, str]
+    gate: str, unit: Unit, observed: float | None, limit: float, texts: tuple[str, str]
 ) -> None:
-    result = GateResult(gate, observed, limit, 10, Verdict.PASS, "")
+    result = GateResult(gate, observed, limit, 10, Verdict.PASS, "", Metric.DELAY, unit)
     assert (observed_text(result), limit_text(result)) == texts

@@ -21,6 +21,7 @@ from loadtest.report.formatting import milliseconds
 from loadtest.report.pages.glossary import OUTCOMES, TERMS
 from loadtest.report.pages.run import report_html
 from tests.conftest import MadeUpRun
+from tests.unit.analyze.rows import run_data
 from tests.unit.report.page import Page, page_of
 
 
@@ -59,8 +60,8 @@ def test_every_figure_is_in_the_summary_the_series_or_the_record(
 ) -> None:
     """Shares of outcomes, bars and numbers in sentences are derived and have no value of their own."""
     made = change(steady)
-    summary = summarize(made.run, made.samples, made.requests, None, made.health)
-    drawn = series(made.run, made.samples, made.requests, made.health)
+    summary = summarize(run_data(made.run, made.samples, made.requests, health=made.health))
+    drawn = series(run_data(made.run, made.samples, made.requests, health=made.health))
     known = {number for of in (summary, drawn, made.run) for number in numbers(msgspec.to_builtins(of))}
     page = Page(report_html(made.run, summary, drawn))
     figures = [value for values in page.figures.values() for value in values if value]
@@ -103,7 +104,7 @@ def test_every_chart_has_its_data_as_a_table(steady: MadeUpRun) -> None:
 
 def test_steady_window_is_in_a_table_with_the_whole_run(steady: MadeUpRun) -> None:
     made = settled(steady)
-    found = summarize(made.run, made.samples, made.requests, None, made.health).steady
+    found = summarize(run_data(made.run, made.samples, made.requests, health=made.health)).steady
     assert found.found
     page = page_of(made)
     q = found.flows["run"].end_to_end_ms
@@ -120,7 +121,7 @@ def test_missing_steady_window_has_a_reason(make_run: Callable[..., MadeUpRun]) 
 def test_bounds_with_unfinished_jobs_are_under_the_outcomes(steady: MadeUpRun) -> None:
     words = ["censored" if i % 30 == 0 else "completed" for i in range(len(steady.samples))]
     made = replace(steady, samples=with_column(steady.samples, "outcome", words))
-    bounds = summarize(made.run, made.samples, made.requests, None).flows["run"].censored.end_to_end_ms_bounds
+    bounds = summarize(run_data(made.run, made.samples, made.requests)).flows["run"].censored.end_to_end_ms_bounds
     page = page_of(made)
     assert {str(edge) for edge in bounds["p95"]} <= set(page.figures["outcomes"])
     assert bounds["p99"][1] is None

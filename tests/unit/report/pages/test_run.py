@@ -16,13 +16,14 @@ from loadtest.record.sample import HEALTH, REQUESTS, SAMPLES
 from loadtest.report.pages.run import report_html
 from loadtest.report.tables import PERCENTILES
 from tests.conftest import MadeUpRun
+from tests.unit.analyze.rows import run_data
 from tests.unit.report.page import Page, page_of
 
 
 @pytest.fixture(scope="module")
 def steady_page(steady: MadeUpRun) -> tuple[Summary, Series, Page, str]:
-    summary = summarize(steady.run, steady.samples, steady.requests, None)
-    drawn = series(steady.run, steady.samples, steady.requests, steady.health)
+    summary = summarize(run_data(steady.run, steady.samples, steady.requests))
+    drawn = series(run_data(steady.run, steady.samples, steady.requests, health=steady.health))
     source = report_html(steady.run, summary, drawn)
     return summary, drawn, Page(source), source
 
@@ -99,7 +100,7 @@ def test_invalid_run_says_so_and_a_stage_name_cannot_end_the_charts_script(stead
     twice = {flow: [2 * n for n in counts] for flow, counts in steady.run.offered.items()}
     page = page_of(replace(steady, run=msgspec.structs.replace(steady.run, stages=stages, offered=twice)))
     assert "</script><b>" in json.dumps(json.loads(page.scripts["specs"])["load"])
-    assert "jobs that were due were sent; from 99 % on is sound." in page.text
+    assert "due jobs were sent; the minimum is 99 %." in page.text
     assert "do not use them for a gate or a comparison" in page.text
 
 

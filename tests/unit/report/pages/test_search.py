@@ -16,6 +16,7 @@ from loadtest.capacity.breakpoint.bisection import EndReason, ProbeOutcome, Sear
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search
 from loadtest.report.pages.search import search_html
 from loadtest.report.terminal.search import print_probe, print_search
+from loadtest.scenario.metrics import Metric, Unit
 from tests.unit.report.page import Page
 from tests.unit.report.pages.test_capacity import numbers
 from tests.unit.scenario.test_probes import scenario
@@ -31,7 +32,17 @@ def probe(number: int, rate_per_s: float, outcome: ProbeOutcome, delay_ms: float
     if outcome not in VERDICTS:
         return ProbeResult(rate_per_s, outcome, "offers too much")
     ci95 = None if delay_ms is None else (delay_ms * 0.9, delay_ms * 1.1)
-    gate = GateResult("delay p95 < 2s", delay_ms, 2000.0, 500, VERDICTS[outcome], "The gate's detail.", ci95)
+    gate = GateResult(
+        "delay p95 < 2s",
+        delay_ms,
+        2000.0,
+        500,
+        VERDICTS[outcome],
+        "The gate's detail.",
+        Metric.DELAY,
+        Unit.MILLISECONDS,
+        ci95,
+    )
     return ProbeResult(rate_per_s, outcome, "The run's reason.", 1, f"probe-{number:02}", 500, rate_per_s, [gate])
 
 

@@ -14,6 +14,7 @@ from loadtest.record.sample import REQUESTS, SAMPLES
 from loadtest.report.formatting import milliseconds
 from loadtest.report.terminal.run import print_result
 from tests.conftest import MadeUpRun
+from tests.unit.analyze.rows import run_data
 
 
 def printed(summary: Summary, report: str = "reports/a/report.html") -> list[str]:
@@ -23,7 +24,7 @@ def printed(summary: Summary, report: str = "reports/a/report.html") -> list[str
 
 
 def test_result_fits_80_columns_without_colour(steady: MadeUpRun) -> None:
-    summary = summarize(steady.run, steady.samples, steady.requests, None)
+    summary = summarize(run_data(steady.run, steady.samples, steady.requests))
     lines = printed(summary)
     assert lines[0].startswith("PASS  ")
     row = next(line for line in lines if line.startswith("runsync")).split()
@@ -37,12 +38,12 @@ def test_result_fits_80_columns_without_colour(steady: MadeUpRun) -> None:
 
 
 def test_unknown_figure_is_a_dash_and_failed_checks_are_listed(steady: MadeUpRun) -> None:
-    few = summarize(steady.run, steady.samples.slice(0, 5), REQUESTS.empty_table(), None)
+    few = summarize(run_data(steady.run, steady.samples.slice(0, 5), REQUESTS.empty_table()))
     limiter = Check("rate limited", False, 1, 0.01, "Half of all requests were answered 429.")
     few = msgspec.structs.replace(few, validity=Validity(False, [*few.validity.checks, limiter]))
     lines = printed(few)
     assert next(line for line in lines if line.startswith("run ")).split().count("–") == 6
-    assert lines[0].startswith("INVALID  The measurement is not sound. ")
+    assert lines[0].startswith("INVALID  The measurement is not valid: ")
     assert "p50 needs 6 jobs, p95 needs 72 jobs" in lines
     # The check in the reason is not listed again.
     warnings = [line for line in lines if line.startswith("not sound: ")]
@@ -53,13 +54,13 @@ def test_unknown_figure_is_a_dash_and_failed_checks_are_listed(steady: MadeUpRun
 @pytest.mark.parametrize(("reason", "message"), [("no answer", "no answer."), ("no answer; is it up?", "is it up?")])
 def test_run_without_a_job_has_no_table(steady: MadeUpRun, reason: str, message: str) -> None:
     empty = msgspec.structs.replace(steady.run, ending=Ending.ABORTED, reason=reason)
-    lines = printed(summarize(empty, SAMPLES.empty_table(), REQUESTS.empty_table(), None))
+    lines = printed(summarize(run_data(empty, SAMPLES.empty_table(), REQUESTS.empty_table())))
     assert lines[0].startswith("ABORTED  The run was aborted: no answer")
     assert lines[0].endswith(message)
     assert not any(line.startswith("run ") for line in lines)
 
 
 def test_path_is_never_broken(steady: MadeUpRun) -> None:
-    summary = summarize(steady.run, steady.samples, steady.requests, None)
+    summary = summarize(run_data(steady.run, steady.samples, steady.requests))
     path = "reports/" + "long/" * 30 + "report.html"
     assert printed(summary, path)[-1] == f"report  {path}"

@@ -46,10 +46,10 @@ def refusal(folder: Path, text: str, *overrides: str, **given: object) -> str:
         (LOAD.replace("15s", "30d"), "it must be at most 604800s"),
         (LOAD + "sead: 3\n", 'x.yaml:5: unknown key "sead"; did you mean "seed"?'),
         (LOAD + "seed: -1\n", 'x.yaml:5: seed: "-1" is out of range; it must be at least 0'),
-        (LOAD + "question: 5\n", 'x.yaml:5: question: "5" is not a text; put it in quotes'),
-        (LOAD + "name: a b\n", 'x.yaml:5: name: "a b" cannot stand here; write it like "steady-20"'),
-        (LOAD + "drain:\n", "x.yaml:5: drain: nothing stands where a mapping is needed"),
-        (LOAD + "flows: [run]\n", "x.yaml:5: flows: a list stands where a mapping is needed"),
+        (LOAD + "question: 5\n", 'x.yaml:5: question: "5" is not text; put it in quotes'),
+        (LOAD + "name: a b\n", 'x.yaml:5: name: "a b" is not valid here; write it like "steady-20"'),
+        (LOAD + "drain:\n", "x.yaml:5: drain: nothing is given, but a mapping is needed"),
+        (LOAD + "flows: [run]\n", "x.yaml:5: flows: a list is given, but a mapping is needed"),
         (LOAD + "flows: {rn: {}}\n", 'x.yaml:5: flows: unknown key "rn"; did you mean "run"?'),
         (LOAD + "flows: {}\n", "x.yaml:5: flows: this is empty; write at least one"),
         (LOAD + "flows: {run: {weight: 0}}\n", 'flows.run.weight: "0" is out of range; it must be more than 0'),
@@ -60,7 +60,7 @@ def refusal(folder: Path, text: str, *overrides: str, **given: object) -> str:
         (LOAD + "flows: {runsync: {wait: 1ms}}\n", "flows.runsync: wait is outside what /runsync takes; write 1s to"),
         (LOAD + "limits: {rnu: 5/s}\n", 'x.yaml:5: limits: unknown key "rnu"; did you mean "run"?'),
         (LOAD + "limits: {run: 5}\n", 'x.yaml:5: limits.run: "5" is not a rate with its unit; write it like "5/s"'),
-        (LOAD + "target: api\n", 'x.yaml:5: target: "api" cannot stand here; write it like "https://'),
+        (LOAD + "target: api\n", 'x.yaml:5: target: "api" is not valid here; write it like "https://'),
         (LOAD + "target: {key_variable: X}\n", 'x.yaml:5: target: "url" is missing; add it, like "url: https://'),
         (LOAD + "endpoint: {service: 5}\n", 'endpoint.service: "5" is not a time with its unit; write it like "5s"'),
         (LOAD + "endpoint:\n  service: [1s, 5]\n", 'x.yaml:6: endpoint.service[1]: "5" is not a time'),
@@ -85,8 +85,8 @@ def refusal(folder: Path, text: str, *overrides: str, **given: object) -> str:
             'load.arrivals: unknown key "gama_cv"; did you mean "gamma_cv"?',
         ),
         ("load:\n  stages: []\n", "x.yaml:2: load.stages: this is empty; write at least one"),
-        ("load:\n  stages: 5\n", 'x.yaml:2: load.stages: "5" stands where a list is needed'),
-        ("load: 5\n", 'x.yaml:1: load: "5" stands where a mapping is needed'),
+        ("load:\n  stages: 5\n", 'x.yaml:2: load.stages: "5" is given, but a list is needed'),
+        ("load: 5\n", 'x.yaml:1: load: "5" is given, but a mapping is needed'),
         ("seed: 1\n", 'x.yaml:1: "load" is missing; add it, like "load: {stages: [{for: 60s, rate: 20/s}]}"'),
         (LOAD.replace("20/s", "0/s"), "every stage has rate 0/s"),
         (
@@ -104,15 +104,15 @@ def refusal(folder: Path, text: str, *overrides: str, **given: object) -> str:
         ("price: .inf\n", 'x.yaml:1: ".inf" is not a finite number'),
         ("price: 1e999\n", 'x.yaml:1: "1e999" is not a finite number'),
         ("seed: 99999999999999999999\n", "is too large a number"),
-        ('question: "\\ud800"\n', "x.yaml:1: half of a surrogate pair is no character"),
+        ('question: "\\ud800"\n', "x.yaml:1: half of a surrogate pair is not a character"),
         (LOAD + "flows: {run: {weight: 1e308}}\n", 'flows.run.weight: "1e+308" is out of range; it must be at most'),
         (LOAD + "target: http://127.0.0.1:99999/v2/x\n", "is not an endpoint's URL; write it like \"https://"),
         (LOAD + "target: http://127.0.0.1:1/v2/ü\n", "is not an endpoint's URL; write it like \"https://"),
         (LOAD + "limits: {run: 1 per 1 s, 0 at once}\n", "limits: unknown key"),
-        ("seed: !!int x\n", 'x.yaml:1: "x" cannot be read as int; put it in quotes for a text'),
+        ("seed: !!int x\n", 'x.yaml:1: "x" cannot be read as int; put it in quotes for text'),
         ("seed: !!bool x\n", 'x.yaml:1: "x" cannot be read as bool'),
         ("price: ._\n", 'x.yaml:1: "._" cannot be read as float'),
-        ("1: 2\n", 'x.yaml:1: the key "1" is not a text; put it in quotes'),
+        ("1: 2\n", 'x.yaml:1: the key "1" is not text; put it in quotes'),
         ("a: &x [*x]\n", "x.yaml:1: an anchor contains itself"),
         ("a: !python/object:os.system ls\n", 'x.yaml:1: "ls" reads as a '),
         ("a: \x01\n", "x.yaml: unacceptable character"),
@@ -120,7 +120,7 @@ def refusal(folder: Path, text: str, *overrides: str, **given: object) -> str:
         ("--- {a: 1}\n--- {b: 2}\n", "x.yaml:2: not YAML: but found another document"),
     ],
 )
-def test_a_fault_is_one_line_with_its_place_and_its_mend(tmp_path: Path, text: str, line: str) -> None:
+def test_an_error_is_one_line_with_its_place_and_a_remedy(tmp_path: Path, text: str, line: str) -> None:
     assert line in refusal(tmp_path, text)
 
 
@@ -134,7 +134,7 @@ def test_of_several_faults_the_first_by_line_is_told(tmp_path: Path) -> None:
     [
         ("load.stages.0.rate=5", '--set load.stages.0.rate=5: "5" is not a rate with its unit; write it like "5/s"'),
         ("load.stages.1.rate=5/s", '--set load.stages.1.rate=5/s: load.stages is a list of 1; "1" is not an index'),
-        ("load.stages.0.for.x=5", 'load.stages[0].for is "15s", which has no parts; set load.stages[0].for itself'),
+        ("load.stages.0.for.x=5", 'load.stages[0].for is "15s", which has no keys; set load.stages[0].for itself'),
         ("foo.bar=1", '--set foo.bar=1: unknown key "foo"; use one of name, question'),
         ("endpoint.service.median=5s", '--set endpoint.service.median=5s: endpoint.service: "sigma" is missing'),
         (
@@ -148,7 +148,7 @@ def test_of_several_faults_the_first_by_line_is_told(tmp_path: Path) -> None:
         ("question=[", "--set question=[:1: not YAML"),
     ],
 )
-def test_a_fault_of_an_override_names_the_override(tmp_path: Path, override: str, line: str) -> None:
+def test_an_error_of_an_override_names_the_override(tmp_path: Path, override: str, line: str) -> None:
     assert line in refusal(tmp_path, LOAD, override)
 
 
@@ -159,7 +159,7 @@ def test_a_fault_of_the_file_is_not_laid_on_an_override(tmp_path: Path) -> None:
 
 def test_seed_and_target_are_named_as_the_options_that_they_are(tmp_path: Path) -> None:
     assert refusal(tmp_path, LOAD, seed=-4).startswith('--seed -4: "-4" is out of range')
-    assert refusal(tmp_path, LOAD, target="nowhere").startswith('--target nowhere: "nowhere" cannot stand here')
+    assert refusal(tmp_path, LOAD, target="nowhere").startswith('--target nowhere: "nowhere" is not valid here')
 
 
 def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:

@@ -100,10 +100,10 @@ def test_a_trace_is_read_into_the_scenario_which_then_needs_its_file_no_more(tmp
         ("-1\n", r':1: "-1" is not a time'),
         ("nan\n", r':1: "nan" is not a time'),
         ("# head\n2\n1\n", ":3: 1 comes after 2; sort the times"),
-        ("# only this\n", ": holds no times; write one a line"),
+        ("# only this\n", ": holds no times; write one per line"),
     ],
 )
-def test_a_fault_in_a_trace_names_the_files_line(tmp_path: Path, text: str, says: str) -> None:
+def test_an_error_in_a_trace_names_the_files_line(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ScenarioError, match=r"times\.txt" + says):
         read_trace(written(tmp_path, text, "times.txt"))
 

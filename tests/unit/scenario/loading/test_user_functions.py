@@ -51,20 +51,20 @@ def test_what_it_makes_is_json(value: str, sent: object) -> None:
         ("[each := [], each.append(each)]", "RecursionError"),
     ],
 )
-def test_what_json_cannot_hold_is_told_with_its_job(value: str, why: str) -> None:
-    assert f"inputs: inputs.py:make made no JSON for job 7: {why}" in reported(returning(value))
+def test_a_value_that_json_cannot_hold_is_reported_with_its_job(value: str, why: str) -> None:
+    assert f"inputs: inputs.py:make did not make JSON for job 7: {why}" in reported(returning(value))
 
 
 @pytest.mark.parametrize(
     ("body", "why"),
     [
         ("raise ValueError('no\\nprompt')", "ValueError: no prompt"),
-        ("assert seq == 0", "AssertionError; mend it"),
-        ("import sys; sys.exit()", "SystemExit; mend it"),
+        ("assert seq == 0", "AssertionError; fix it"),
+        ("import sys; sys.exit()", "SystemExit; fix it"),
         ("return make(seq + 1, rng)", "RecursionError"),
     ],
 )
-def test_whatever_a_call_raises_is_one_line_that_names_the_job(body: str, why: str) -> None:
+def test_any_exception_of_a_call_is_one_line_that_names_the_job(body: str, why: str) -> None:
     assert f"inputs: inputs.py:make failed for job 7: {why}" in reported(f"def make(seq, rng):\n    {body}")
 
 

@@ -1,0 +1,128 @@
+"""The metrics of gates, abort rules and capacity plans: one table from which all of these derive.
+
+A new metric is a member of `Metric` and an entry of `SPECS`; a time also needs its column in `analyze.jobs`, a share
+its count in `gate.measures`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from loadtest.scenario.flows import FLOWS, FlowName
+
+
+class Kind(StrEnum):
+    """The kinds of metrics: a time of each job, a share of the jobs, or jobs per second."""
+
+    TIME = "time"
+    SHARE = "share"
+    RATE = "rate"
+
+
+class Unit(StrEnum):
+    """The units of figures in `summary.json`."""
+
+    MILLISECONDS = "ms"
+    SHARE = "share"
+    PER_SECOND = "per_s"
+    RATIO = "ratio"
+
+
+class Metric(StrEnum):
+    """The metrics, as a gate names them."""
+
+    DELAY = "delay"
+    EXECUTION = "execution"
+    END_TO_END = "end-to-end"
+    RESPONSE = "response"
+    OVERHEAD = "overhead"
+    SUBMIT = "submit"
+    FIRST_CHUNK = "first chunk"
+    SEND_LAG = "send lag"
+    ERRORS = "errors"
+    COLD_STARTS = "cold starts"
+    CENSORED = "censored"
+    THROUGHPUT = "throughput"
+
+    @property
+    def spec(self) -> MetricSpec:
+        """Return the description of the metric."""
+        return SPECS[self]
+
+    @property
+    def is_share(self) -> bool:
+        """Return whether it is a share of the jobs, from 0 to 1."""
+        return self.spec.kind is Kind.SHARE
+
+    @property
+    def is_time(self) -> bool:
+        """Return whether each job has one, in seconds."""
+        return self.spec.kind is Kind.TIME
+
+    @property
+    def is_rate(self) -> bool:
+        """Return whether it is a number of jobs per second, of which more is better."""
+        return self.spec.kind is Kind.RATE
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """How a metric is read, from recorded jobs, from a job that has just ended, and from a simulation.
+
+    Of a time: `column` is its column in `analyze.jobs.JobColumns`, in milliseconds. It lies between the columns
+    `start` and `end` of the samples, less the columns in `less`; without them the server reported it as `column`.
+    `flows` have it. `of_all_sent`: every job that was sent has it, not only jobs that completed.
+
+    `abortable`: an abort rule can judge it while the run goes on. `simulated`: the attribute of a simulated
+    replication that gives it, empty if the simulation has no such figure. `clause`: the verb phrase for its jobs.
+    """
+
+    kind: Kind
+    column: str = ""
+    start: str = ""
+    end: str = ""
+    less: tuple[str, ...] = ()
+    flows: tuple[FlowName, ...] = FLOWS
+    of_all_sent: bool = False
+    abortable: bool = True
+    simulated: str = ""
+    clause: str = ""
+
+    @property
+    def unit(self) -> Unit:
+        """Return the unit of its figures in `summary.json`."""
+        return {Kind.TIME: Unit.MILLISECONDS, Kind.SHARE: Unit.SHARE, Kind.RATE: Unit.PER_SECOND}[self.kind]
+
+    @property
+    def waits_since(self) -> str:
+        """Return the column of times from which an unfinished job has waited; empty if the client cannot know."""
+        return "" if self.less else self.start
+
+    def time_s(self, job: Any) -> float | None:
+        """Return the time of an ended job (a `record.sample.Sample`) in seconds; None if it has none."""
+        values = [getattr(job, name) for name in self.less or (() if self.start else (self.column,))]
+        if job.flow not in self.flows or None in values:
+            return None
+        if not self.start:
+            return float(values[0] / 1000)
+        start_at, end_at = getattr(job, self.start), getattr(job, self.end)
+        return None if start_at is None or end_at is None else float(end_at - start_at - sum(values) / 1000)
+
+
+SPECS = {
+    Metric.DELAY: MetricSpec(Kind.TIME, "delay_ms", simulated="delay_s"),
+    Metric.EXECUTION: MetricSpec(Kind.TIME, "execution_ms"),
+    Metric.END_TO_END: MetricSpec(Kind.TIME, "end_to_end_ms", "intended_at", "finished_at", simulated="end_to_end_s"),
+    Metric.RESPONSE: MetricSpec(Kind.TIME, "response_ms", "sent_at", "finished_at", simulated="end_to_end_s"),
+    Metric.OVERHEAD: MetricSpec(Kind.TIME, "overhead_ms", "sent_at", "finished_at", ("delay_ms", "execution_ms")),
+    Metric.SUBMIT: MetricSpec(Kind.TIME, "submit_ms", "sent_at", "accepted_at", flows=("run", "stream", "webhook")),
+    Metric.FIRST_CHUNK: MetricSpec(Kind.TIME, "first_chunk_ms", "intended_at", "first_chunk_at", flows=("stream",)),
+    Metric.SEND_LAG: MetricSpec(Kind.TIME, "send_lag_ms", "intended_at", "sent_at", of_all_sent=True),
+    Metric.ERRORS: MetricSpec(Kind.SHARE, clause="failed"),
+    Metric.COLD_STARTS: MetricSpec(Kind.SHARE, abortable=False, simulated="cold", clause="met a cold start"),
+    Metric.CENSORED: MetricSpec(Kind.SHARE, abortable=False, clause="were unfinished at the end"),
+    Metric.THROUGHPUT: MetricSpec(Kind.RATE),
+}
+"""Every metric. The answer to /runsync is the finished job, so that flow has no time of submission."""

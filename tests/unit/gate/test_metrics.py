@@ -1,0 +1,95 @@
+"""Every metric of the table can be read by each of its consumers: gates, abort rules, simulations, reports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from loadtest.analyze.jobs import jobs_of
+from loadtest.analyze.summary import FlowSummary
+from loadtest.capacity.planning.objective import objective_value
+from loadtest.capacity.simulation.simulate import COLD, WARM, Replication
+from loadtest.gate.inputs import gate_inputs
+from loadtest.gate.judge import judge
+from loadtest.record.sample import Sample
+from loadtest.scenario.abort import StopRules
+from loadtest.scenario.gates import Gate, gate_text, parse_gate
+from loadtest.scenario.metrics import SPECS, Metric
+from loadtest.scenario.model import Scenario
+from tests.unit.analyze.rows import START_AT, job, run, run_data, samples, scenario
+
+FLOW = {metric: metric.spec.flows[0] for metric in Metric}
+
+
+def gate_on(metric: Metric, limit: float = 0.5) -> Gate:
+    return Gate(metric=metric, statistic="max" if metric.is_time else "", limit=limit, flow=FLOW[metric])
+
+
+def row(seq: int, metric: Metric) -> dict[str, Any]:
+    return job(seq, seq / 10, flow=FLOW[metric], first_chunk_at=START_AT + seq / 10 + 0.2)
+
+
+def test_every_metric_has_an_entry_in_the_table() -> None:
+    assert list(SPECS) == list(Metric)
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_a_gate_on_a_metric_reads_back_and_is_judged(metric: Metric) -> None:
+    gate = gate_on(metric)
+    assert parse_gate(gate_text(gate)) == gate
+    table = samples(*(row(seq, metric) for seq in range(100)))
+    inputs = gate_inputs(run_data(run(scenario(flows={FLOW[metric]: {}})), table))
+    result = judge(gate, replace(inputs, cold=np.arange(100) < 3))
+    assert result.observed is not None
+    assert result.detail.endswith(".")
+
+
+@pytest.mark.parametrize("metric", [metric for metric in Metric if metric.is_time])
+def test_a_live_sample_has_the_time_that_the_analysis_computes(metric: Metric) -> None:
+    recorded = row(7, metric)
+    live = Sample(**{name: value for name, value in recorded.items() if name in Sample.__struct_fields__})
+    value_s = metric.spec.time_s(live)
+    assert value_s is not None
+    assert value_s * 1000 == pytest.approx(getattr(jobs_of(samples(recorded)), metric.spec.column)[0])
+    unknown = dict.fromkeys(("sent_at", "accepted_at", "first_chunk_at", "finished_at", "delay_ms", "execution_ms"))
+    assert metric.spec.time_s(Sample(seq=7, flow=FLOW[metric], intended_at=START_AT, **unknown)) is None
+
+
+@pytest.mark.parametrize("metric", [metric for metric in Metric if metric.spec.abortable])
+def test_an_abort_rule_can_judge_every_abortable_metric(metric: Metric) -> None:
+    gate = gate_text(gate_on(metric, 1e-3 if not metric.is_rate else 1e6))
+    asked = {"name": "s", "load": {"stages": [{"rate": "1/s", "for": "1s"}]}, "flows": {FLOW[metric]: {}}}
+    stops = StopRules(Scenario.model_validate(asked | {"abort": {"over": "10s", "gates": [gate]}}))
+    assert stops.watch is not None
+    stops.evaluate(START_AT)
+    for seq in range(60):
+        fields = row(seq, metric) | {"outcome": "failed" if metric.is_share else "completed"}
+        stops.watch.ended(Sample(**fields))
+    stops.evaluate(START_AT + 10)
+    assert stops.reason is not None
+    assert f'"{gate}"' in stops.reason.detail
+
+
+@pytest.mark.parametrize("metric", [metric for metric in Metric if not metric.spec.abortable])
+def test_an_abort_rule_refuses_every_other_metric(metric: Metric) -> None:
+    asked = {"name": "s", "load": {"stages": [{"rate": "1/s", "for": "1s"}]}}
+    with pytest.raises(ValueError, match="is known only after the run"):
+        Scenario.model_validate(asked | {"abort": {"gates": [gate_text(gate_on(metric))]}})
+
+
+@pytest.mark.parametrize("metric", [metric for metric in Metric if metric.spec.simulated])
+def test_a_simulation_gives_every_simulated_metric(metric: Metric) -> None:
+    start = np.array([COLD, WARM, WARM, WARM], dtype=np.int8)
+    times = (np.full(4, each) for each in (1.0, 0.25, 2.0, 0.5))
+    simulated = Replication(*times, start, 10.0, 0.0, 0.0, 0.0)
+    expected = {Metric.DELAY: 1.25, Metric.COLD_STARTS: 0.25}.get(metric, 3.75)
+    statistic = "mean" if metric.is_time else ""
+    assert objective_value(Gate(metric=metric, statistic=statistic, limit=0.5), simulated) == expected
+
+
+@pytest.mark.parametrize("metric", [metric for metric in Metric if metric.is_time])
+def test_every_time_but_send_lag_is_a_figure_of_its_flow(metric: Metric) -> None:
+    assert (metric.spec.column in FlowSummary.__struct_fields__) == (metric is not Metric.SEND_LAG)
