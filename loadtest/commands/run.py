@@ -219,7 +219,7 @@ def _start(command: list[str], log: IO[bytes], pass_fds: Sequence[int] = ()) -> 
         stderr=log,
         pass_fds=pass_fds,
         start_new_session=True,
-        cwd=LOCUSTFILE.parent,
+        cwd=LOCUSTFILE.anchor,  # where no locust.conf is read, and no package shadows one of Python's own
         env={**os.environ, COMMAND_VARIABLE: shlex.join(["loadtest", *sys.argv[1:]])},
     )
 
