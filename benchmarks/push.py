@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from loadtest.protocol.operations.operations import OPERATIONS, Op
 
 from benchmarks.served import LOADTEST, Run, Served, served
+from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.traffic.arrivals import max_in_window
 
 USERS = 100

@@ -19,10 +19,10 @@ _PROGRAM = """
 import json, sys
 from pathlib import Path
 from loadtest.serve.server import serve
-from loadtest.serve.options import ServeRequest
+from loadtest.serve.options import ServeOptions
 asked = json.loads(sys.argv[1])
 paths = {name: Path(asked.pop(name)) for name in ("config", "journal", "handler", "logs") if name in asked}
-serve(ServeRequest(**paths, until_stdin_closes=True, **asked))
+serve(ServeOptions(**paths, until_stdin_closes=True, **asked))
 """
 
 

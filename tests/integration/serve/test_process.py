@@ -32,8 +32,8 @@ def test_an_ipv6_address_is_written_as_a_url_wants_it(serve: Serve) -> None:
 def test_a_journal_that_takes_no_more_ends_the_server_with_the_reason() -> None:
     program = (
         "import sys\nfrom pathlib import Path\nfrom loadtest.errors import RecordingError\n"
-        "from loadtest.serve.server import serve\nfrom loadtest.serve.options import ServeRequest\n"
-        "try:\n    serve(ServeRequest(port=0, journal=Path('/dev/full'), until_stdin_closes=True))\n"
+        "from loadtest.serve.server import serve\nfrom loadtest.serve.options import ServeOptions\n"
+        "try:\n    serve(ServeOptions(port=0, journal=Path('/dev/full'), until_stdin_closes=True))\n"
         "except RecordingError as fault:\n    sys.exit(str(fault))"
     )
     with subprocess.Popen(
@@ -64,8 +64,8 @@ def test_a_port_that_is_taken_is_one_line_of_usage_error(serve: Serve) -> None:
     port = int(serve().url.split(":")[2].split("/")[0])
     program = (
         "import sys\nfrom loadtest.errors import UsageError\nfrom loadtest.serve.server import serve\n"
-        "from loadtest.serve.options import ServeRequest\n"
-        f"try:\n    serve(ServeRequest(port={port}))\nexcept UsageError as fault:\n    sys.exit(str(fault))"
+        "from loadtest.serve.options import ServeOptions\n"
+        f"try:\n    serve(ServeOptions(port={port}))\nexcept UsageError as fault:\n    sys.exit(str(fault))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
     assert ran.stdout == ""
@@ -171,8 +171,8 @@ def test_it_ends_when_its_standard_input_does(serve: Serve) -> None:
 
 def test_it_does_not_outlive_the_process_that_started_it(tmp_path: Path) -> None:
     server = (
-        "from loadtest.serve.server import serve; from loadtest.serve.options import ServeRequest; "
-        "serve(ServeRequest(port=0, until_stdin_closes=True))"
+        "from loadtest.serve.server import serve; from loadtest.serve.options import ServeOptions; "
+        "serve(ServeOptions(port=0, until_stdin_closes=True))"
     )
     parent = (
         "import subprocess, sys, time\nfrom subprocess import PIPE\n"
