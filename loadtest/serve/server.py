@@ -36,13 +36,13 @@ SHUTDOWN_WITHIN_S = 2
 def serve(request: ServeOptions) -> None:
     """Serve an endpoint until SIGINT, SIGTERM, or, where asked, the end of standard input; port 0 takes a free one.
 
-    UsageError where the endpoint's id cannot stand in a URL, the port is taken, the journal cannot be opened or the
+    UsageError where the endpoint's id cannot be part of a URL, the port is taken, the journal cannot be opened or the
     handler cannot be run, ScenarioError where the config cannot be read or the handler's first worker ends before it
     asks for a job, RecordingError where the journal can no longer be written.
     """
     name = request.endpoint_id
     if not re.fullmatch(r"[A-Za-z0-9._~-]+", name):
-        raise UsageError(f'--endpoint: "{name}" cannot stand in a URL; use letters, digits, ".", "_" and "-"')
+        raise UsageError(f'--endpoint: "{name}" cannot be part of a URL; use letters, digits, ".", "_" and "-"')
     settings, handler = settings_of(request), handler_of(request)
     listener = _listener(request.host, request.port)
     with listener:

@@ -1,4 +1,4 @@
-"""An async handler, three jobs at once: it waits as long as its input says, and notes when it was told to stop."""
+"""An async handler, three jobs at once: it waits as long as its input says, and leaves a mark if it is cancelled."""
 
 import asyncio
 from pathlib import Path

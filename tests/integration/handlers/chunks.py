@@ -1,4 +1,4 @@
-"""A generator handler: each chunk tells when it was posted. It is not started here: whoever runs it does that."""
+"""A generator handler: each chunk holds the time at which it was posted. The worker's program starts it."""
 
 import time
 

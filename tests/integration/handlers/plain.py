@@ -9,7 +9,7 @@ import runpod
 
 
 def first_time(asked):
-    """Whether no worker has met this job before; its mark outlives the worker."""
+    """Return whether this is the job's first try; its mark outlives the worker."""
     try:
         Path(asked["mark"]).touch(exist_ok=False)
     except FileExistsError:
@@ -34,7 +34,7 @@ def handler(job):
             os.kill(os.getpid(), signal.SIGKILL)
         case "hang":
             time.sleep(3600)
-        case "freeze once" if first_time(asked):  # nothing of the worker runs on, the process that pings included
+        case "freeze once" if first_time(asked):  # stops every process of the worker, the one that pings included
             os.killpg(os.getpgid(0), signal.SIGSTOP)
         case "die once" | "freeze once":
             return {"pid": os.getpid()}

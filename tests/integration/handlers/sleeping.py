@@ -1,4 +1,4 @@
-"""A handler that sleeps as its input says: as a coroutine, or so that the worker's event loop stands still."""
+"""A handler that sleeps as its input says: as a coroutine, or by blocking the worker's event loop."""
 
 import asyncio
 import time

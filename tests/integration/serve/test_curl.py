@@ -1,4 +1,4 @@
-"""The cURL lines of the vendor's page "Invoke a Job", run as they stand there but for host, ids and key."""
+"""The cURL lines of the vendor's page "Invoke a Job", run as printed there except for host, ids and key."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_health_counts_jobs_and_workers(served: Served) -> None:
     assert {"idle", "running"} <= set(said["workers"])
 
 
-def test_purge_queue_says_how_many_it_removed(served: Served) -> None:
+def test_purge_queue_returns_the_count_it_removed(served: Served) -> None:
     said = curl(served, PURGE_QUEUE)
     assert set(said) == {"removed", "status"}
     assert (said["removed"], said["status"]) == (0, "completed")

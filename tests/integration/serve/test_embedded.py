@@ -1,4 +1,4 @@
-"""The embedded endpoint as the child of a process that never reads what it complains about."""
+"""The embedded endpoint as the child of a process that never reads its log output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _local_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("output", ["a\x7fb", "\x85\x9f\u2028\ufffe", "😀"])
-def test_its_settings_reach_it_whatever_characters_they_hold(output: str) -> None:
+def test_settings_reach_the_child_with_any_character(output: str) -> None:
     embedded = EmbeddedEndpoint(EndpointSettings(output=output, service={"constant": "0s"}), seed=1)
     try:
         said = httpx.post(f"{embedded.url}/runsync", json={"input": 1}, headers=HEADERS).json()
@@ -29,7 +29,7 @@ def test_its_settings_reach_it_whatever_characters_they_hold(output: str) -> Non
         embedded.stop()
 
 
-def test_it_answers_on_however_much_it_complained() -> None:
+def test_unread_log_output_does_not_block_the_server() -> None:
     embedded = EmbeddedEndpoint(EndpointSettings(), seed=1)
     address = (urlsplit(embedded.url).hostname, urlsplit(embedded.url).port)
     try:

@@ -1,4 +1,4 @@
-"""Real handlers in real SDK workers: each job ends as the live service would end it, none is lost."""
+"""Real handlers in real SDK workers: each job ends as on the live service, and no job is lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Ended = dict[str, dict[str, Any]]
 
 
 class Client:
-    """What a test asks of a server that runs a handler."""
+    """A client of a server that runs a handler."""
 
     def __init__(self, served: Served) -> None:
         self.served = served
@@ -68,7 +68,7 @@ Open = Callable[..., Client]
 
 @pytest.fixture(scope="module")
 def opened(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory) -> Open:
-    """`opened(handler, active, most, settings)`: a server that runs a handler, once its active workers are there."""
+    """Return `opened(handler, active, most, settings)`, which starts a server and waits for its active workers."""
 
     def open_one(handler: str, active: int, most: int, **settings: Any) -> Client:
         logs = tmp_path_factory.mktemp("logs")
@@ -84,7 +84,7 @@ def opened(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory) -> Ope
 
 @pytest.fixture(scope="module")
 def plain(opened: Open, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Client]:
-    """How a sync handler's jobs ended, all sent at once to four workers."""
+    """Return the final states of a sync handler's jobs, all sent at once to four workers, and the client."""
     marks = tmp_path_factory.mktemp("marks")
     client = opened("plain.py", 4, 4, tries=2)
     asked = ("hang", "freeze once", "die once", "die", "raise", "error", "refresh", "echo")
@@ -93,7 +93,7 @@ def plain(opened: Open, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended
     return {do: client.ended(job_id) for do, job_id in ids.items()}, client
 
 
-def test_a_result_and_its_times_are_told(plain: tuple[Ended, Client]) -> None:
+def test_status_returns_the_result_and_its_times(plain: tuple[Ended, Client]) -> None:
     said = plain[0]["echo"]
     assert (said["status"], said["output"]["echo"]["do"]) == ("COMPLETED", "echo")
     assert 0 <= said["executionTime"] < 1000
@@ -107,7 +107,7 @@ def test_a_handler_that_raises_or_returns_an_error_has_failed(plain: tuple[Ended
     assert returned["error"] == "out of memory"
 
 
-def test_one_that_kills_its_own_process_is_retried_on_another_worker_then_fails(plain: tuple[Ended, Client]) -> None:
+def test_job_that_kills_its_worker_is_retried_on_another_then_fails(plain: tuple[Ended, Client]) -> None:
     ended, client = plain
     assert (ended["die"]["status"], ended["die once"]["status"]) == ("FAILED", "COMPLETED")
     assert "worker died" in ended["die"]["error"]
@@ -117,18 +117,18 @@ def test_one_that_kills_its_own_process_is_retried_on_another_worker_then_fails(
     assert len(given_back) == len(ended)
 
 
-def test_one_whose_worker_no_longer_pings_is_retried(plain: tuple[Ended, Client]) -> None:
+def test_job_whose_worker_stops_pinging_is_retried(plain: tuple[Ended, Client]) -> None:
     assert plain[0]["freeze once"]["status"] == "COMPLETED"
 
 
-def test_one_that_hangs_past_its_execution_timeout_ends_then(plain: tuple[Ended, Client]) -> None:
+def test_job_that_hangs_past_its_execution_timeout_ends_then(plain: tuple[Ended, Client]) -> None:
     said = plain[0]["hang"]
     assert said["status"] == "TIMED_OUT"
     assert said["error"] == "executionTimeout exceeded"
     assert said["executionTime"] == pytest.approx(5000, abs=100)
 
 
-def test_the_worker_that_asked_to_be_refreshed_does_no_other_job(plain: tuple[Ended, Client]) -> None:
+def test_worker_that_asked_for_a_refresh_runs_no_other_job(plain: tuple[Ended, Client]) -> None:
     ended, client = plain
     client.served.stop()
     assert ended["refresh"]["status"] == "COMPLETED"
@@ -149,7 +149,7 @@ def test_a_concurrency_modifier_lets_a_worker_do_several_jobs_at_once(awaiting: 
 
 
 @pytest.mark.parametrize("why", ["cancel", "timeout"])
-def test_cancel_and_timeout_reach_the_running_handler_and_its_worker_goes_on(
+def test_cancel_and_timeout_reach_the_running_handler_and_its_worker_continues(
     awaiting: Client, why: str, tmp_path: Path
 ) -> None:
     before = awaiting.ended(awaiting.submit())["workerId"]
@@ -210,7 +210,7 @@ main()
     assert 'pip install "loadtest[handler]"' in line
 
 
-def test_a_handler_that_cannot_start_is_told_in_one_line(tmp_path: Path) -> None:
+def test_handler_that_cannot_start_is_reported_in_one_line(tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("import no_such_model\n")
     command = [sys.executable, "-m", "loadtest", "serve", "--port", "0", "--handler", str(broken), "--active", "1"]
@@ -223,7 +223,7 @@ def test_a_handler_that_cannot_start_is_told_in_one_line(tmp_path: Path) -> None
     assert last.endswith("No module named 'no_such_model'")
 
 
-def test_a_worker_paces_its_takes_as_the_model_of_it_says(opened: Open) -> None:
+def test_worker_pauses_between_takes_as_modelled(opened: Open) -> None:
     client = opened("sleeping.py", 1, 1)
     asked = [(1.2, True), (1.2, False), (0.05, False), (0.0, False)]
     for job_id in [client.submit(s=s, awaits=awaits) for s, awaits in asked]:

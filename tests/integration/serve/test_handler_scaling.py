@@ -22,7 +22,7 @@ SCALERS: dict[str, Any] = {"queue delay": {"queue_delay": "1s"}, "request count"
 
 
 class Watched:
-    """A burst on workers that are not there yet, seen from outside: by the logs that appear, and by health."""
+    """A burst that starts workers, observed from outside: by the logs that appear, and by health."""
 
     def __init__(self, serve: Serve, scaler: dict[str, Any], logs: Path) -> None:
         workers = {"active": 0, "max": 3}
@@ -60,12 +60,12 @@ def watched(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory) -> di
         return {name: future.result() for name, future in futures.items()}
 
 
-def test_by_request_count_a_worker_starts_with_each_third_job(watched: dict[str, Watched]) -> None:
+def test_request_count_scaler_starts_a_worker_with_each_third_job(watched: dict[str, Watched]) -> None:
     seen = watched["request count"]
     assert seen.started_s == pytest.approx([seen.submitted_s[n] for n in (0, 3, 6)], abs=TICK_S)
 
 
-def test_by_queue_delay_a_worker_starts_for_each_job_that_has_waited_so_long(watched: dict[str, Watched]) -> None:
+def test_queue_delay_scaler_starts_a_worker_for_each_job_that_waited_longer(watched: dict[str, Watched]) -> None:
     seen = watched["queue delay"]
     assert seen.started_s == pytest.approx([seen.submitted_s[n] + 1.0 for n in (0, 1, 2)], abs=TICK_S)
 
@@ -76,7 +76,7 @@ def test_idle_workers_stop_after_the_idle_timeout(watched: dict[str, Watched], n
     assert seen.workers_gone_s - seen.jobs_done_s == pytest.approx(IDLE_S, abs=2 * TICK_S)
 
 
-def test_a_worker_that_stopped_lately_is_revived(watched: dict[str, Watched]) -> None:
+def test_recently_stopped_worker_is_revived(watched: dict[str, Watched]) -> None:
     seen = watched["request count"]
     said = seen.client.post("/runsync", json={"input": {}}).json()
     assert said["status"] == "COMPLETED"

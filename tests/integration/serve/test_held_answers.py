@@ -1,4 +1,4 @@
-"""Answers that are held open: until the job ends, a chunk comes, the wait is over, or the client leaves."""
+"""Answers that are held open: until the job ends, a chunk arrives, the wait is over, or the client disconnects."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_results_are_kept_for_their_time(client: httpx.Client) -> None:
     assert seen["run"] - seen["sync"] == pytest.approx(0.8 + 1.5 - 0.5, abs=0.4)
 
 
-def test_when_the_wait_ends_first_the_job_is_shown_as_it_stands(serve: Serve) -> None:
+def test_job_is_shown_in_its_present_state_when_the_wait_ends_first(serve: Serve) -> None:
     served = serve({"workers": {"active": 1, "max": 1}, "service": "1500ms"})
     with httpx.Client(base_url=served.url, headers={"Authorization": KEY}, timeout=10) as client:
         client.post("/run", json={"input": 1})
@@ -95,7 +95,7 @@ def test_when_the_wait_ends_first_the_job_is_shown_as_it_stands(serve: Serve) ->
         assert "executionTime" not in running
 
 
-def test_a_client_that_leaves_gives_its_place_back(served: Served, client: httpx.Client) -> None:
+def test_client_that_disconnects_frees_its_concurrency_slot(served: Served, client: httpx.Client) -> None:
     blocking = [client.post("/run", json={"input": 1}).json()["id"] for _ in range(4)]
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{served.url}/runsync", json={"input": 1}, headers={"Authorization": KEY}, timeout=0.3)

@@ -1,4 +1,4 @@
-"""status-sync, retry, policy, webhooks, and what an endpoint can be set to do otherwise."""
+"""status-sync, retry, policy, webhooks, and settings that change the answers."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def client(served: Served) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def heard() -> Iterator[tuple[str, list[dict[str, Any]], list[int]]]:
-    """A URL, what is posted to it, and the statuses that it will answer before it goes on with 200."""
+def receiver() -> Iterator[tuple[str, list[dict[str, Any]], list[int]]]:
+    """Yield a URL, the bodies posted to it, and the statuses that it answers before 200."""
     bodies: list[dict[str, Any]] = []
     statuses: list[int] = []
 
@@ -65,13 +65,13 @@ def eventually(what: Callable[[], object], within_s: float = 5.0) -> None:
         time.sleep(0.01)
 
 
-def patient(**more: object) -> dict[str, object]:
-    """A submission that outlives the endpoint's short execution timeout."""
+def with_long_timeout(**more: object) -> dict[str, object]:
+    """Return a submission with a longer execution timeout than the endpoint's."""
     return {"input": 1, "policy": {"executionTimeout": 10_000}, **more}
 
 
 def test_status_sync_is_held_until_the_job_ends(client: httpx.Client) -> None:
-    job_id = client.post("/run", json=patient()).json()["id"]
+    job_id = client.post("/run", json=with_long_timeout()).json()["id"]
     said = client.get(f"/status-sync/{job_id}").json()
     assert said["status"] in ("COMPLETED", "FAILED")
     assert said["executionTime"] == 300
@@ -99,18 +99,18 @@ def test_a_policy_out_of_its_range_is_a_bad_request(client: httpx.Client, policy
 
 
 def test_a_webhook_gets_the_job_as_status_shows_it(
-    client: httpx.Client, heard: tuple[str, list[dict[str, Any]], list[int]]
+    client: httpx.Client, receiver: tuple[str, list[dict[str, Any]], list[int]]
 ) -> None:
-    url, bodies, _ = heard
-    job_id = client.post("/run", json=patient(webhook=url)).json()["id"]
+    url, bodies, _ = receiver
+    job_id = client.post("/run", json=with_long_timeout(webhook=url)).json()["id"]
     eventually(lambda: bodies)
     assert bodies == [client.get(f"/status/{job_id}").json()]
 
 
-def test_a_job_that_is_gone_by_its_ttl_is_told_timed_out_to_those_who_wait_and_404_to_those_who_ask(
-    serve: Serve, heard: tuple[str, list[dict[str, Any]], list[int]]
+def test_job_past_its_ttl_is_timed_out_for_held_requests_and_404_for_later_ones(
+    serve: Serve, receiver: tuple[str, list[dict[str, Any]], list[int]]
 ) -> None:
-    url, bodies, _ = heard
+    url, bodies, _ = receiver
     ended = serve({"workers": {"active": 1, "max": 1}, "service": "30s", "policy": {"ttl": "300ms"}})
     with httpx.Client(base_url=ended.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=10) as client:
         held = client.post("/runsync", json={"input": 1, "webhook": url})
@@ -126,13 +126,13 @@ def test_a_job_that_is_gone_by_its_ttl_is_told_timed_out_to_those_who_wait_and_4
 def test_a_webhook_is_tried_three_times_at_the_most(
     served: Served,
     client: httpx.Client,
-    heard: tuple[str, list[dict[str, Any]], list[int]],
+    receiver: tuple[str, list[dict[str, Any]], list[int]],
     refusals: list[int],
     calls: int,
 ) -> None:
-    url, bodies, statuses = heard
+    url, bodies, statuses = receiver
     statuses += refusals
-    job_id = client.post("/run", json=patient(webhook=url)).json()["id"]
+    job_id = client.post("/run", json=with_long_timeout(webhook=url)).json()["id"]
     eventually(lambda: len(bodies) == calls)
     time.sleep(0.4)
     assert len(bodies) == calls
@@ -144,7 +144,7 @@ def test_a_webhook_is_tried_three_times_at_the_most(
 
 
 @pytest.mark.parametrize("url", ["http://192.0.2.1/", "ftp://127.0.0.1/", "http://", "nowhere", "http://[::1"])
-def test_a_webhook_elsewhere_or_without_sense_is_a_bad_request(client: httpx.Client, url: str) -> None:
+def test_remote_or_malformed_webhook_is_a_bad_request(client: httpx.Client, url: str) -> None:
     answer = client.post("/run", json={"input": 1, "webhook": url})
     assert (answer.status_code, answer.json()["detail"][:21]) == (400, "bad request: webhook:")
 
@@ -155,5 +155,5 @@ def test_a_body_too_large_may_be_answered_413(client: httpx.Client) -> None:
     assert answer.json()["detail"] == "payload too large: body: exceeded max body size of 1 kB"
 
 
-def test_an_operation_that_the_endpoint_lacks_is_unknown(client: httpx.Client) -> None:
+def test_unsupported_operation_is_unknown(client: httpx.Client) -> None:
     assert client.post("/purge-queue").status_code == 404

@@ -1,4 +1,4 @@
-"""The server as a process: how it starts, what its journal says, and how it ends."""
+"""The server as a process: how it starts, what its journal holds, and how it ends."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def test_an_ipv6_address_is_written_as_a_url_wants_it(serve: Serve) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
-def test_a_journal_that_takes_no_more_ends_the_server_with_the_reason() -> None:
+def test_journal_on_a_full_disk_ends_the_server_with_the_reason() -> None:
     program = (
         "import sys\nfrom pathlib import Path\nfrom loadtest.errors import RecordingError\n"
         "from loadtest.serve.server import serve\nfrom loadtest.serve.options import ServeOptions\n"
         "try:\n    serve(ServeOptions(port=0, journal=Path('/dev/full'), until_stdin_closes=True))\n"
-        "except RecordingError as fault:\n    sys.exit(str(fault))"
+        "except RecordingError as error:\n    sys.exit(str(error))"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program],
@@ -53,7 +53,7 @@ def test_a_journal_that_takes_no_more_ends_the_server_with_the_reason() -> None:
         )
 
 
-def test_it_says_where_it_listens_and_takes_its_name_and_key(serve: Serve) -> None:
+def test_server_prints_its_address_and_uses_the_given_name_and_key(serve: Serve) -> None:
     served = serve(key="secret", endpoint_id="abc123")
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v2/abc123", served.url)
     assert httpx.get(f"{served.url}/health", headers={"Authorization": "Bearer secret"}).status_code == 200
@@ -65,7 +65,7 @@ def test_a_port_that_is_taken_is_one_line_of_usage_error(serve: Serve) -> None:
     program = (
         "import sys\nfrom loadtest.errors import UsageError\nfrom loadtest.serve.server import serve\n"
         "from loadtest.serve.options import ServeOptions\n"
-        f"try:\n    serve(ServeOptions(port={port}))\nexcept UsageError as fault:\n    sys.exit(str(fault))"
+        f"try:\n    serve(ServeOptions(port={port}))\nexcept UsageError as error:\n    sys.exit(str(error))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
     assert ran.stdout == ""
@@ -78,14 +78,14 @@ def test_a_port_that_is_taken_is_one_line_of_usage_error(serve: Serve) -> None:
         ("no-such-host.invalid", 0), ("127.0.0.1", 70_000), ("192.0.2.1", 0), ("", 0), ("é" * 70, 0),
     ],
 )  # fmt: skip
-def test_an_address_that_cannot_be_had_is_a_usage_error_that_names_the_option(host: str, port: int) -> None:
+def test_unusable_address_is_a_usage_error_that_names_the_option(host: str, port: int) -> None:
     with pytest.raises(UsageError, match=r"^cannot listen on .*; name another with --[^\n]*$"):
         listen_and_serve(ServeOptions(host, port))
 
 
 @pytest.mark.parametrize("endpoint_id", ["", "a/b", "a b", "ü", "a?b"])
-def test_an_id_that_no_url_could_name_is_refused(endpoint_id: str) -> None:
-    with pytest.raises(UsageError, match="cannot stand in a URL"):
+def test_id_that_does_not_fit_in_a_url_is_refused(endpoint_id: str) -> None:
+    with pytest.raises(UsageError, match="cannot be part of a URL"):
         listen_and_serve(ServeOptions(port=0, endpoint_id=endpoint_id))
 
 
@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_ids_and_times(serve: Serve) -> None:
     assert all(abs(one - two) <= 1 for (_, one), (_, two) in zip(first, again, strict=True))
 
 
-def test_the_journal_tells_every_request_and_every_job_and_agrees_with_the_wire(serve: Serve) -> None:
+def test_journal_has_every_request_and_every_job_and_agrees_with_the_wire(serve: Serve) -> None:
     served = serve({"workers": {"active": 1, "max": 1}, "service": {"median": "30ms", "sigma": 0.7}})
     before = time.time()
     with httpx.Client(base_url=served.url, headers={"Authorization": KEY}, timeout=20) as client:

@@ -1,4 +1,4 @@
-"""What the server turns away, in which order, and that nothing comes of it."""
+"""Requests that the server refuses, in which order, and without any effect."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("header", [f"Bearer {KEY}", f"Bearer Bearer {KEY}", KEY])
-def test_each_form_of_the_key_is_taken(client: httpx.Client, header: str) -> None:
+def test_each_form_of_the_key_is_accepted(client: httpx.Client, header: str) -> None:
     assert client.get("/health", headers={"Authorization": header}).status_code == 200
 
 
@@ -41,7 +41,7 @@ def test_any_other_key_is_refused(client: httpx.Client, header: str) -> None:
     assert problem(answer)[0] == 401
 
 
-def test_without_a_key_there_is_no_answer_but_401(served: Served) -> None:
+def test_without_a_key_every_answer_is_401(served: Served) -> None:
     assert httpx.get(f"{served.url}/health").status_code == 401
 
 
@@ -62,7 +62,7 @@ def test_another_endpoint_and_an_unknown_job_are_unknown(served: Served, client:
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/run"), ("POST", "/health"), ("DELETE", "/status/x")])
-def test_a_wrong_method_is_told_the_right_one(client: httpx.Client, method: str, path: str) -> None:
+def test_wrong_method_is_answered_with_the_allowed_one(client: httpx.Client, method: str, path: str) -> None:
     answer = client.request(method, path)
     assert problem(answer)[0] == 405
     assert answer.headers["Allow"] == ("GET" if "status" in path or "health" in path else "POST")
@@ -72,14 +72,14 @@ def test_a_wrong_method_is_told_the_right_one(client: httpx.Client, method: str,
     "body", [b"", b"null", b"[]", b"{}", b'{"inputs": 1}', b'{"input": 1', b"\xff", b'{"input":' + b"[" * 100_000]
 )
 @pytest.mark.parametrize("path", ["/run", "/runsync"])
-def test_a_body_without_input_or_without_sense_is_a_bad_request(client: httpx.Client, path: str, body: bytes) -> None:
+def test_body_without_input_or_malformed_is_a_bad_request(client: httpx.Client, path: str, body: bytes) -> None:
     status, detail = problem(client.post(path, content=body))
     assert status == 400
     assert detail.startswith("bad request: body: ")
 
 
 @pytest.mark.parametrize(("path", "limit"), [("/run", 10_000_000), ("/runsync", 20_000_000)])
-def test_a_body_is_taken_up_to_its_limit_and_not_a_byte_more(client: httpx.Client, path: str, limit: int) -> None:
+def test_body_is_accepted_up_to_its_limit_and_not_a_byte_more(client: httpx.Client, path: str, limit: int) -> None:
     fits = b'{"input":"' + b"x" * (limit - 12) + b'"}'
     assert client.post(path, content=fits).status_code == 200
     status, detail = problem(client.post(path, content=fits + b" "))
@@ -103,11 +103,11 @@ def test_a_wait_out_of_its_range_is_a_bad_request(client: httpx.Client, wait: st
 
 
 @pytest.mark.parametrize("wait", ["1000", "300000"])
-def test_a_wait_at_the_ends_of_its_range_is_taken(client: httpx.Client, wait: str) -> None:
+def test_wait_at_the_ends_of_its_range_is_accepted(client: httpx.Client, wait: str) -> None:
     assert client.post(f"/runsync?wait={wait}", json={"input": 1}).json()["status"] == "COMPLETED"
 
 
-def test_over_the_rate_limit_a_request_is_told_how_long_to_wait(client: httpx.Client) -> None:
+def test_request_over_the_rate_limit_is_answered_with_retry_after(client: httpx.Client) -> None:
     answers = [client.post("/purge-queue") for _ in range(3)]
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert problem(answers[2])[0] == 429

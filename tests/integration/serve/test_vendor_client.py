@@ -22,11 +22,11 @@ runpod.api_key = os.environ["RUNPOD_API_KEY"]
 endpoint = runpod.Endpoint("local")
 sync, asynchronous = {}, {}
 
-def fault(call):
+def error_text(call):
     try:
         call()
-    except (RuntimeError, requests.HTTPError) as fault:
-        return str(fault)
+    except (RuntimeError, requests.HTTPError) as error:
+        return str(error)
 
 def with_the_sync_client(said):
     job = endpoint.run({"input": {"prompt": "Your prompt"}})
@@ -44,9 +44,9 @@ def with_the_sync_client(said):
     running = endpoint.run({"input": 1})
     said["cancelled"] = running.cancel()
     said["after cancel"] = running.status()
-    said["401"] = fault(runpod.Endpoint("local", api_key="wrong").health)
+    said["401"] = error_text(runpod.Endpoint("local", api_key="wrong").health)
     job.job_id, job.job_status = "no-such-job", None
-    said["404"] = fault(job.status)
+    said["404"] = error_text(job.status)
 
 async def with_the_async_client(said):
     async with AsyncClientSession() as session:
@@ -69,7 +69,7 @@ async def with_the_async_client(said):
 
 with_the_sync_client(sync)
 asyncio.run(with_the_async_client(asynchronous))
-sync["429"] = fault(endpoint.purge_queue)
+sync["429"] = error_text(endpoint.purge_queue)
 json.dump([sync, asynchronous], sys.stdout)
 """
 CHUNKS = [{"text": [f" {index}"], "output_tokens": 2, "input_tokens": 0} for index in (1, 2, 3)]
@@ -77,7 +77,7 @@ CHUNKS = [{"text": [f" {index}"], "output_tokens": 2, "input_tokens": 0} for ind
 
 @pytest.fixture(scope="module")
 def answers(serve_module: Serve) -> dict[str, Any]:
-    """What the client was told by each of its two forms, and the ids of all jobs in the server's journal."""
+    """Return the results of each form of the client, and the ids of all jobs in the server's journal."""
     chunks = {"count": 3, "first": "300ms", "gap": "100ms", "tokens": 2}
     served = serve_module({"workers": {"active": 1, "max": 1}, "chunks": chunks})
     base = served.url.removesuffix("/local")
@@ -107,12 +107,12 @@ def test_every_call_of_the_vendor_s_client_works_unchanged(answers: dict[str, An
     assert said["cancelled"]["status"] == said["after cancel"] == "CANCELLED"
 
 
-def test_the_vendor_s_client_is_told_what_it_may_not(answers: dict[str, Any]) -> None:
+def test_refusals_reach_the_vendor_s_client(answers: dict[str, Any]) -> None:
     sync, asynchronous = answers["sync"], answers["asyncio"]
     assert sync["401"].startswith("401")
     assert sync["404"].startswith("404 Client Error")
     assert sync["429"].startswith("429 Client Error")
-    # this form takes a problem document for an answer like any other
+    # the asyncio form returns a problem document like any other answer
     assert [asynchronous["401"]["status"], asynchronous["404"], asynchronous["429"]["status"]] == [401, 404, 429]
 
 
