@@ -31,7 +31,7 @@ from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
 
 LOCUSTFILE = Path(__file__).parents[1] / "drive" / "locustfile.py"
-LOCUST = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--loglevel", "WARNING"]
+LOCUST = [sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--loglevel", "WARNING"]
 SIGNAL_ENDINGS = {signal.SIGINT: ExitCode.SIGINT, signal.SIGTERM: ExitCode.SIGTERM}
 LOG_LINES = 15
 
@@ -219,7 +219,7 @@ def _start(command: list[str], log: IO[bytes], pass_fds: Sequence[int] = ()) -> 
         stderr=log,
         pass_fds=pass_fds,
         start_new_session=True,
-        cwd=LOCUSTFILE.anchor,  # where no locust.conf is read, and no package shadows one of Python's own
+        cwd=LOCUSTFILE.parent,
         env={**os.environ, COMMAND_VARIABLE: shlex.join(["loadtest", *sys.argv[1:]])},
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 
 from loadtest.traffic.arrivals import max_in_window
-from tests.integration.run.conftest import Finished, Started, read_journal, sending, steady
+from tests.integration.run.conftest import Finished, Started, read_journal, sending, open_load
 from tests.integration.run.test_truth import agree
 
 FAST = {"workers": {"active": 60, "max": 60}, "service": "50ms"}
@@ -23,7 +23,7 @@ MIXED = {"run": {}, "runsync": {}}
 
 def test_many_processes_send_one_schedule(run: Callable[..., Finished], serve: Callable[..., Any]) -> None:
     server = serve(FAST)
-    finished = run(steady("60/s", "4s", flows=MIXED), "--target", server.url, "--processes", "3")
+    finished = run(open_load("60/s", "4s", flows=MIXED), "--target", server.url, "--processes", "3")
     server.stop()
     agree(finished, read_journal(server.journal))
     assert sorted(row["seq"] for row in finished.samples) == list(range(len(finished.samples)))
@@ -38,7 +38,7 @@ def test_each_process_is_told_of_its_own_jobs(run: Callable[..., Finished], serv
     server = serve(FAST)
     webhooks = {"url": "http://localhost:{port}/told/"}
     finished = run(
-        steady("40/s", "3s", flows={"webhook": {}}, webhooks=webhooks), "--target", server.url, "--processes", "2"
+        open_load("40/s", "3s", flows={"webhook": {}}, webhooks=webhooks), "--target", server.url, "--processes", "2"
     )
     server.stop()
     agree(finished, read_journal(server.journal))
@@ -58,7 +58,7 @@ def test_a_killed_process_is_missed_by_name_and_count(
     start: Callable[..., Started], serve: Callable[..., Any]
 ) -> None:
     server = serve(FAST)
-    begun = start(steady("90/s", "11s", flows=MIXED), "--target", server.url, "--processes", "3")
+    begun = start(open_load("90/s", "11s", flows=MIXED), "--target", server.url, "--processes", "3")
     victim = under_load(begun, 3)[2]
     time.sleep(2)
     victim.kill()
@@ -84,7 +84,7 @@ def test_a_process_that_stood_still_sends_nothing_that_others_have_sent(
 ) -> None:
     server = serve(FAST)
     limits = dict.fromkeys(("run", "runsync", "status"), "600 per 2 s")
-    scenario = steady("60/s", "13s", flows=MIXED, limits=limits, drain={"within": "10s"})
+    scenario = open_load("60/s", "13s", flows=MIXED, limits=limits, drain={"within": "10s"})
     begun = start(scenario, "--target", server.url, "--processes", "2")
     held = under_load(begun, 2)[2]
     held.suspend()
@@ -103,7 +103,7 @@ def test_hands_stop_without_their_lead_and_leave_what_they_have(
     start: Callable[..., Started], serve: Callable[..., Any]
 ) -> None:
     server = serve(FAST)
-    begun = start(steady("60/s", "60s", flows=MIXED), "--target", server.url, "--processes", "2")
+    begun = start(open_load("60/s", "60s", flows=MIXED), "--target", server.url, "--processes", "2")
     master, *generators = under_load(begun, 2)
     begun.process.send_signal(signal.SIGSTOP)
     time.sleep(1)
@@ -128,7 +128,7 @@ def test_workers_with_a_disk_of_their_own_send_copies(
 ) -> None:
     server = serve(FAST)
     address = f"127.0.0.1:{free_port}"
-    scenario = steady("60/s", "3s", flows=MIXED)
+    scenario = open_load("60/s", "3s", flows=MIXED)
     begun = start(scenario, "--target", server.url, "--expect-workers", "2", "--bind", address)
     worker = [sys.executable, "-m", "loadtest", "worker", "--master", address, "--keep", str(tmp_path / "own")]
     workers = [subprocess.Popen(worker, stdin=subprocess.DEVNULL) for _ in range(2)]

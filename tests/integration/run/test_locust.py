@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.integration.run.conftest import LATE_IS_SOUND, Finished, steady
+from tests.integration.run.conftest import LATE_IS_SOUND, Finished, open_load
 
 REPOSITORY = Path(__file__).parents[3]
 LOCUSTFILE = REPOSITORY / "loadtest" / "drive" / "locustfile.py"
@@ -27,7 +27,7 @@ ENTRIES = {"run delay", "run execution", "run end-to-end", "/run", "/status/{id}
 @pytest.fixture
 def scenario(tmp_path: Path) -> Path:
     path = tmp_path / "scenario.yaml"
-    path.write_text(json.dumps({"name": "test", **steady("20/s", "3s", endpoint=ENDPOINT, **LATE_IS_SOUND)}))
+    path.write_text(json.dumps({"name": "test", **open_load("20/s", "3s", endpoint=ENDPOINT, **LATE_IS_SOUND)}))
     return path
 
 

@@ -18,7 +18,7 @@ from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol.operations import Op
 from tests.integration.conftest import KEY, Serve, Served
-from tests.integration.run.conftest import Finished, Started, read_journal, steady
+from tests.integration.run.conftest import Finished, Started, read_journal, open_load
 
 pytestmark = pytest.mark.alone
 
@@ -91,7 +91,7 @@ def mixed(serve_module: Serve, start_module: Callable[..., Started]) -> Mixed:
     meddler = Meddler(served.url)
     meddler.start()
     flows = {"run": {"polling": {"every": "50ms"}}, "runsync": {}, "webhook": {}}
-    load = steady("160/s", "7s", flows=flows, limits=LIMITS)
+    load = open_load("160/s", "7s", flows=flows, limits=LIMITS)
     finished = start_module(load, "--target", served.url).finish()
     meddler.stop()
     served.stop()
@@ -142,7 +142,7 @@ def test_long_polls_and_drawn_inputs_reach_the_endpoint(run: Callable[..., Finis
     served = serve({"workers": {"active": 20, "max": 20}, "service": "300ms"})
     polling = {"policy": "long"}
     inputs = {"template": {"text": "${text 3 MB}"}}
-    finished = run(steady("8/s", "3s", flows={"run": {"polling": polling, "inputs": inputs}}), "--target", served.url)
+    finished = run(open_load("8/s", "3s", flows={"run": {"polling": polling, "inputs": inputs}}), "--target", served.url)
     served.stop()
     journal = read_journal(served.journal)
     asked = Counter(each["op"] for each in journal.requests)

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.run import faulty
-from tests.integration.run.conftest import Finished, Started, read_journal, sending, steady
+from tests.integration.run.conftest import Finished, Started, read_journal, sending, open_load
 from tests.integration.run.faulty import Faulty, Misbehave
 
 MIXED = {"run": {"polling": {"every": "100ms"}}, "runsync": {}}
@@ -60,7 +60,7 @@ def met(start: Callable[..., Started], cases: Sequence[Case]) -> tuple[Finished,
     """A run that meets these faults one after another."""
     duration_s = (AFTER_S + FOR_S) * len(cases) + AFTER_S
     with faulty.faulty([case.misbehave for case in cases], AFTER_S, FOR_S) as endpoint:
-        scenario = steady("40/s", f"{duration_s:g}s", flows=MIXED, job_timeout="2.5s", drain={"within": "5s"})
+        scenario = open_load("40/s", f"{duration_s:g}s", flows=MIXED, job_timeout="2.5s", drain={"within": "5s"})
         return start(scenario, "--target", endpoint.url).finish(), endpoint
 
 
@@ -123,7 +123,7 @@ def test_a_server_that_is_gone_for_five_seconds_costs_the_jobs_of_these_seconds(
 ) -> None:
     settings = {"workers": {"active": 20, "max": 20}, "service": "100ms"}
     first = serve(settings, port=free_port)
-    begun = start(steady("30/s", "9s", flows=MIXED), "--target", first.url)
+    begun = start(open_load("30/s", "9s", flows=MIXED), "--target", first.url)
     sending(begun)
     first.stop()
     gone_at = time.time()

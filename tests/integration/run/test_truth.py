@@ -12,7 +12,7 @@ import pytest
 
 from loadtest.traffic.arrivals import draw_schedule, max_in_window
 from loadtest.traffic.settings import OpenLoad
-from tests.integration.run.conftest import Finished, Journal, Started, read_journal, steady
+from tests.integration.run.conftest import Finished, Journal, Started, read_journal, open_load
 
 FAST = {"workers": {"active": 40, "max": 40}, "service": {"median": "60ms", "sigma": 0.5}}
 
@@ -63,7 +63,7 @@ def watched(start_module: Callable[..., Started], serve_module: Callable[..., An
     chunks = {"count": 4, "first": "30ms", "gap": "20ms", "tokens": 2}
     server = serve_module({"workers": FAST["workers"], "chunks": chunks, "failure_rate": "10 %"})
     flows = {"run": {}, "runsync": {}, "stream": {"polling": {"every": "10ms"}}}
-    finished = start_module(steady("50/s", "7s", flows=flows), "--target", server.url).finish()
+    finished = start_module(open_load("50/s", "7s", flows=flows), "--target", server.url).finish()
     server.stop()
     return Watched(finished, read_journal(server.journal))
 
@@ -105,7 +105,7 @@ def test_open_arrivals_start_when_they_should(watched: Watched) -> None:
 
 
 def test_the_same_seed_gives_the_same_schedule(run: Callable[..., Finished], serve: Callable[..., Any]) -> None:
-    finished = run(steady("20/s", "2s"), "--target", serve(FAST).url, "--seed", "5")
+    finished = run(open_load("20/s", "2s"), "--target", serve(FAST).url, "--seed", "5")
     start = finished.run["load_started_at"]
     sent = sorted(row["intended_at"] - start for row in finished.samples)
     load = OpenLoad.model_validate(finished.run["scenario"]["load"])
@@ -143,7 +143,7 @@ def test_429s_of_a_stricter_server_are_waited_out_and_counted(
     run: Callable[..., Finished], serve: Callable[..., Any]
 ) -> None:
     server = serve({**FAST, "limits": {"run": "20 per 2 s"}})
-    finished = run(steady("20/s", "4s"), "--target", server.url)
+    finished = run(open_load("20/s", "4s"), "--target", server.url)
     server.stop()
     journal = read_journal(server.journal)
     refused = [each for each in journal.requests if each["status"] == 429]

@@ -16,7 +16,7 @@ import pytest
 
 from loadtest.record.sample import SAMPLES
 from loadtest.record.shards import batches
-from tests.integration.run.conftest import Started, read_journal, steady
+from tests.integration.run.conftest import Started, read_journal, open_load
 
 FORWARDER = Path(__file__).with_name("forwarder.py")
 PORT, MASTER_PORT = 8000, 5557
@@ -102,7 +102,7 @@ def test_a_link_that_is_cut_for_a_while_costs_no_sample_of_either_side(
     for each in (server, forwarder):
         assert each.stdout is not None
         assert each.stdout.readline().startswith("listening")
-    scenario = steady(
+    scenario = open_load(
         "40/s",
         "24s",
         flows={"run": {"polling": {"every": "200ms"}}, "runsync": {}},

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.integration.run.conftest import Finished, Started, sending, steady
+from tests.integration.run.conftest import Finished, Started, sending, open_load
 
 SLOW = {"workers": {"active": 100, "max": 100}, "service": "100ms"}
 FAST = {"workers": {"active": 60, "max": 60}, "service": "10ms"}
@@ -131,7 +131,7 @@ def test_a_generator_without_the_processor_that_it_needs_is_invalid(start: Calla
 
 
 def test_no_job_never_passes(run: Callable[..., Finished]) -> None:
-    finished = run({**steady("0.01/s", "1s"), "endpoint": FAST})
+    finished = run({**open_load("0.01/s", "1s"), "endpoint": FAST})
     assert_invalid(finished, r"No job was submitted\.")
     assert finished.summary["jobs"]["submitted"] == 0
 

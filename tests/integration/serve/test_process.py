@@ -54,7 +54,7 @@ def test_journal_on_a_full_disk_ends_the_server_with_the_reason() -> None:
 
 
 def test_server_prints_its_address_and_uses_the_given_name_and_key(serve: Serve) -> None:
-    served = serve(key="secret", endpoint_id="abc123")
+    served = serve(key="secret", endpoint="abc123")
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v2/abc123", served.url)
     assert httpx.get(f"{served.url}/health", headers={"Authorization": "Bearer secret"}).status_code == 200
     assert httpx.get(f"{served.url}/health", headers={"Authorization": "Bearer local"}).status_code == 401
