@@ -11,9 +11,7 @@ import pytest
 from tests.integration.conftest import Serve
 from tests.integration.run.conftest import LATE_IS_SOUND, Command, Finished, Start, open_load
 
-SCENARIO = open_load(
-    "60/s", "6s", name="release", flows={"runsync": {"input": {"prompt": "hello"}}}, **LATE_IS_SOUND
-)
+SCENARIO = open_load("60/s", "6s", name="release", flows={"runsync": {"input": {"prompt": "hello"}}}, **LATE_IS_SOUND)
 
 
 def endpoint(median_ms: float) -> dict[str, object]:
@@ -24,7 +22,9 @@ def endpoint(median_ms: float) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def releases(start_module: Start, serve_module: Serve) -> dict[str, Finished]:
     """A run of each release, by name, all at once: a busy machine affects all of them."""
-    slower = [word for key, value in endpoint(150).items() for word in ("--set", f"endpoint.{key}={json.dumps(value)}")]
+    slower = [
+        word for key, value in endpoint(150).items() for word in ("--set", f"endpoint.{key}={json.dumps(value)}")
+    ]
     brief = ("--set", "load.stages.0.for=1s")
     changes = {
         "before": ("--target", serve_module(endpoint(100)).url),
