@@ -42,6 +42,34 @@ capacity: $(VENV)/.installed  ## predict three settings from a run at a fourth, 
 serve: $(VENV)/.installed  ## a local endpoint with simulated workers
 	$(VENV)/bin/loadtest serve
 
+test: $(VENV)/.installed-dev  ## every test; those that need the machine to themselves come last
+	$(VENV)/bin/pytest -m 'not alone' -n 5 --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/pytest -m alone tests/browser tests/integration
+
+bench: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) -e '.[bench]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-handler: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) -e '.[handler]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP) -e '.[docs]'
+	@touch $@ $(VENV)/.installed
+
+run: $(VENV)/.installed  ## load-test the embedded endpoint and leave a report
+	$(VENV)/bin/loadtest run scenarios/smoke.yaml
+
+handler: $(VENV)/.installed-handler  ## load-test a handler in real workers of the vendor's SDK, in a minute
+	$(VENV)/bin/loadtest run scenarios/handler.yaml
+
+capacity: $(VENV)/.installed  ## predict three settings from a run at a fourth, run them, print the errors; some six minutes
+	$(VENV)/bin/python -m benchmarks.capacity
+
+serve: $(VENV)/.installed  ## a local endpoint with simulated workers
+	$(VENV)/bin/loadtest serve
+
 test: $(VENV)/.installed-dev  ## every test, two files at a time but for those that want the machine to themselves
 	$(VENV)/bin/pytest -m 'not alone' -n 2 --dist loadfile --no-loadscope-reorder
 	$(VENV)/bin/pytest -m alone

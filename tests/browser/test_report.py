@@ -19,9 +19,9 @@ from tests.browser.conftest import Rendered
 from tests.conftest import MadeUpRun
 
 
-@pytest.fixture
-def report(steady: MadeUpRun, tmp_path: Path) -> Path:
-    return written(steady, tmp_path)
+@pytest.fixture(scope="module")
+def report(steady: MadeUpRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(steady, tmp_path_factory.mktemp("report"))
 
 
 def written(made: MadeUpRun, directory: Path) -> Path:

@@ -75,7 +75,9 @@ def on(hosts: Hosts) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def begin(host: str, *arguments: str) -> subprocess.Popen[str]:
         command = [*hosts.inside(host), sys.executable, *arguments]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         begun.append(process)
         return process
 

@@ -164,8 +164,7 @@ def test_a_signal_answers_what_is_held_and_ends_quickly_with_the_journal_whole(
 
 def test_it_ends_when_its_standard_input_does(serve: Serve) -> None:
     served = serve()
-    assert served.process.stdin is not None
-    served.process.stdin.close()
+    served.process.close_stdin()
     assert served.process.wait(ENDS_WITHIN_S) == 0
 
 
