@@ -62,7 +62,7 @@ def agree(finished: Finished, journal: Journal) -> None:
 def test_every_job_is_sent_when_it_is_due_and_is_a_row_with_the_times_of_the_server(run: Run, serve: Serve) -> None:
     chunks = {"count": 4, "first": "30ms", "gap": "20ms", "tokens": 2}
     server = serve({"workers": {"active": 40, "max": 40}, "chunks": chunks, "failure_rate": "10 %"})
-    flows = {"run": {}, "runsync": {}, "stream": {"polling": {"every": "10ms"}}}
+    flows = {"run": {}, "runsync": {}, "stream": {"polling": {"every": "10ms"}}, "webhook": {}}
     finished = run(open_load("60/s", "6s", flows=flows), "--target", server.url, "--seed", "5")
     journal, summary = journal_of(server), finished.summary
     agree(finished, journal)
@@ -74,6 +74,8 @@ def test_every_job_is_sent_when_it_is_due_and_is_a_row_with_the_times_of_the_ser
         assert summary["operations"][op]["most_in_10_s"] == pytest.approx(max_in_window(at, 10.0), abs=3)
     chunks_are_seen_when_they_are_posted(finished, journal)
     jobs_are_sent_when_they_are_due(finished)
+    flows = summary["flows"]
+    assert flows["webhook"]["lag_ms"]["p50"] < flows["run"]["lag_ms"]["p50"]
 
 
 def chunks_are_seen_when_they_are_posted(finished: Finished, journal: Journal) -> None:
@@ -100,7 +102,7 @@ def jobs_are_sent_when_they_are_due(finished: Finished) -> None:
     assert gaps.std() / gaps.mean() == pytest.approx(1.0, abs=0.15)
     load, weights = (
         OpenLoad.model_validate(finished.run["scenario"]["load"]),
-        dict.fromkeys(("run", "runsync", "stream"), 1.0),
+        dict.fromkeys(("run", "runsync", "stream", "webhook"), 1.0),
     )
     due = draw_schedule(load, weights, finished.run["seed"]).at_s
     assert list(intended_at - finished.run["load_started_at"]) == pytest.approx(due, abs=1e-5)
