@@ -45,9 +45,9 @@ serve: $(VENV)/.installed  ## serve a local endpoint with simulated workers
 check: lint  ## lint and the fast tests: before each commit
 	$(VENV)/bin/pytest tests/unit -n 2 --dist loadfile
 
-test: $(VENV)/.installed-dev  ## run every test: two files at a time, then those marked alone
-	$(VENV)/bin/pytest -m 'not alone' -n 2 --dist loadfile --no-loadscope-reorder
-	$(VENV)/bin/pytest -m alone
+test: $(VENV)/.installed-dev  ## run every test; those that need the machine to themselves come last
+	$(VENV)/bin/pytest -m 'not alone' -n 5 --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/pytest -m alone tests/browser tests/integration
 
 bench: $(VENV)/.installed-bench  ## compare loadtest with other clients, in about five minutes; needs nginx, uses wrk and hey if installed
 	$(VENV)/bin/python -m benchmarks

@@ -32,7 +32,7 @@ from loadtest.scenario.model import Scenario
 from loadtest.units import last_lines
 
 LOCUSTFILE = Path(__file__).parents[1] / "drive" / "locustfile.py"
-LOCUST = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), "--loglevel", "WARNING"]
+LOCUST = [sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--loglevel", "WARNING"]
 SIGNAL_ENDINGS = {signal.SIGINT: ExitCode.SIGINT, signal.SIGTERM: ExitCode.SIGTERM}
 LOG_LINES = 15
 MASTER_PORT = 5557

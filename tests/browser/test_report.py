@@ -20,9 +20,9 @@ from tests.conftest import MadeUpRun
 from tests.unit.analyze.rows import run_data
 
 
-@pytest.fixture
-def report(steady: MadeUpRun, tmp_path: Path) -> Path:
-    return written(steady, tmp_path)
+@pytest.fixture(scope="module")
+def report(steady: MadeUpRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(steady, tmp_path_factory.mktemp("report"))
 
 
 def written(made: MadeUpRun, directory: Path) -> Path:

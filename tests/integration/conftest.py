@@ -1,11 +1,11 @@
-"""Servers of one's own for a test: real processes on free loopback ports, gone when the test is."""
+"""Servers for tests: real processes on free loopback ports, ended with the test."""
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
+import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +13,19 @@ from typing import Any
 
 import pytest
 
+from tests.integration.processes import LoadtestProcess
+
 KEY = "local"
-STOPS_WITHIN_S = 10.0
-_PROGRAM = """
-import json, sys
-from pathlib import Path
-from loadtest.serve.server import serve
-from loadtest.serve.options import ServeOptions
-asked = json.loads(sys.argv[1])
-paths = {name: Path(asked.pop(name)) for name in ("config", "journal", "handler", "logs") if name in asked}
-serve(ServeOptions(**paths, until_stdin_closes=True, **asked))
-"""
+STARTS_WITHIN_S = 60.0
+STOPS_WITHIN_S = 30.0
+
+
+def wait_for(condition: Callable[[], object], within_s: float = 60.0) -> None:
+    """Return when the condition holds; fails the test if it does not in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {within_s:g} s in vain"
+        time.sleep(0.01)
 
 
 @dataclass(frozen=True)
@@ -32,23 +34,23 @@ class Served:
 
     url: str
     journal: Path
-    process: subprocess.Popen[str]
+    process: LoadtestProcess
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
     def stop(self) -> int:
-        """Ends the server as SIGTERM does, and returns its exit code."""
-        self.process.terminate()
+        """End the server with SIGTERM, and return its exit code."""
+        self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOPS_WITHIN_S)
 
     def requests(self) -> list[dict[str, Any]]:
-        """The journal's requests, in the order of their answers."""
+        """Return the journal's requests, in the order of their answers."""
         return [line for line in self._lines() if "op" in line]
 
     def jobs(self) -> list[dict[str, Any]]:
-        """The journal's jobs, in the order of their ends."""
+        """Return the journal's jobs, in the order of their ends."""
         return [line for line in self._lines() if "id" in line]
 
     def _lines(self) -> list[dict[str, Any]]:
@@ -59,42 +61,34 @@ Serve = Callable[..., Served]
 
 
 def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    running: list[Served] = []
+    running: list[LoadtestProcess] = []
 
-    def serve(settings: dict[str, Any] | None = None, key: str | None = None, **kw: Any) -> Served:
+    def serve(settings: dict[str, Any] | None = None, key: str | None = None, **options: Any) -> Served:
         folder = tmp_path_factory.mktemp("serve")
         config, journal = folder / "endpoint.yaml", folder / "journal.jsonl"
         config.write_text(json.dumps(settings or {}))
-        asked = json.dumps({"port": 0, "config": str(config), "journal": str(journal), **kw})
+        arguments = ["--config", str(config), "--journal", str(journal), "--until-stdin-closes"]
+        for name, value in {"port": 0, **options}.items():
+            arguments += [f"--{name}", str(value)]
         environment = {name: value for name, value in os.environ.items() if name != "LOADTEST_API_KEY"}
         if key is not None:
             environment["LOADTEST_API_KEY"] = key
-        process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, asked],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        assert process.stdout is not None
-        said = process.stdout.readline().strip()
-        running.append(Served(said.removeprefix("listening on "), journal, process))
-        assert said.startswith("listening on http://"), f"the server did not start: {said}"
-        return running[-1]
+        process = LoadtestProcess(folder, environment, "serve", *arguments)
+        running.append(process)
+        wait_for(lambda: "\n" in process.stdout or process.poll() is not None, STARTS_WITHIN_S)
+        assert process.stdout.startswith("listening on http://"), process.stderr
+        return Served(process.stdout.splitlines()[0].removeprefix("listening on "), journal, process)
 
     try:
         yield serve
     finally:
-        for served in running:
-            if served.process.poll() is None:
-                served.process.kill()
-            with served.process:
-                served.process.wait(STOPS_WITHIN_S)
+        for process in running:
+            process.end(signal.SIGKILL, STOPS_WITHIN_S)
 
 
 @pytest.fixture
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """`serve(settings, key=…, endpoint_id=…, seed=…, port=…)` starts a server that lives as long as the test."""
+    """`serve(settings, key=…, endpoint=…, seed=…, port=…)` starts a server that lives as long as the test."""
     yield from _servers(tmp_path_factory)
 
 

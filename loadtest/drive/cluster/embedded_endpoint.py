@@ -32,7 +32,7 @@ class EmbeddedEndpoint:
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder, "endpoint.yaml")
             config.write_text(_yaml(settings), encoding="utf-8")
-            command = [sys.executable, "-m", "loadtest", "serve", "--port", "0", "--seed", str(seed)]
+            command = [sys.executable, "-P", "-m", "loadtest", "serve", "--port", "0", "--seed", str(seed)]
             command += ["--config", str(config), "--until-stdin-closes"]
             if handler is not None:
                 command += ["--handler", str(handler.handler), "--concurrency", str(handler.concurrency)]

@@ -1,4 +1,4 @@
-"""What a user has: a scenario file, a command, and the directory that it leaves."""
+"""Runs as a user has them: a scenario file, a command, and the directory that it leaves."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
-WITHIN_S = 60
-LATE_IS_SOUND: dict[str, Any] = {"validity": {"send_lag": "1s", "cpu": "100 %"}}
-"""For a run beside other tests, which make its sends late, where how late they are is not what is looked at."""
+from tests.integration.conftest import Served, wait_for
+from tests.integration.processes import LoadtestProcess
+
+WITHIN_S = 100.0
+FAST = {"workers": {"active": 60, "max": 60}, "service": "50ms"}
+MIXED: dict[str, Any] = {"run": {"polling": {"every": "100ms"}}, "runsync": {}}
+LATE_IS_SOUND: dict[str, Any] = {"validity": {"send_lag": "30s", "cpu": "100 %", "started": "80 %"}}
+"""For tests that judge no send lag: other tests run at the same time and make sends late."""
 
 
 @dataclass
 class Finished:
-    """A run that has ended, and what it left."""
+    """A command that has ended, and the directory that it left."""
 
     status: int
     out: Path
@@ -43,133 +47,138 @@ class Finished:
     def samples(self) -> list[dict[str, Any]]:
         return pq.read_table(self.out / "samples.parquet").to_pylist()  # type: ignore[no-any-return]
 
+    def missing(self) -> list[int]:
+        """Return how many samples each process sent and did not record."""
+        return [each["sent"] - each["recorded"] for each in self.run["audit"]]
+
     def chunks_of(self, row: dict[str, Any]) -> list[float]:
-        """When each chunk of a job was seen."""
-        whose = [("seq", "=", row["seq"]), ("process", "=", row["process"])]
-        return pq.read_table(self.out / "chunks.parquet", filters=whose)["at"].to_pylist()  # type: ignore[no-any-return]
+        """Return when the client saw each chunk of a job."""
+        of_job = [("seq", "=", row["seq"]), ("process", "=", row["process"])]
+        return pq.read_table(self.out / "chunks.parquet", filters=of_job)["at"].to_pylist()  # type: ignore[no-any-return]
 
     def is_complete(self) -> bool:
-        left = {path.name for path in self.out.iterdir()}
+        present = {path.name for path in self.out.iterdir()}
         built = {"summary.json", "report.html", "gate.xml"}
-        return {"run.json", "samples.parquet", "requests.parquet"} | built <= left and "shards" not in left
+        return {"run.json", "samples.parquet", "requests.parquet"} | built <= present and "shards" not in present
+
+
+Command = Callable[..., Finished]
 
 
 @dataclass
 class Journal:
-    """What the server says happened."""
+    """The server's own account of a run."""
 
     requests: list[dict[str, Any]]
     jobs: dict[str, dict[str, Any]]
 
 
+def journal_of(server: Served) -> Journal:
+    """Stop a server, and read its journal."""
+    server.stop()
+    return read_journal(server.journal)
+
+
 def read_journal(path: Path) -> Journal:
+    """Read the journal of a server that has ended."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return Journal([each for each in lines if "op" in each], {each["id"]: each for each in lines if "id" in each})
+    return Journal([line for line in lines if "op" in line], {line["id"]: line for line in lines if "id" in line})
 
 
 class Started:
     """`loadtest run` while it goes on."""
 
-    def __init__(self, command: list[str], out: Path, env: dict[str, str]) -> None:
-        self.out = out
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **env}
-        )
+    def __init__(self, process: LoadtestProcess, out: Path) -> None:
+        self.process, self.out = process, out
 
     def finish(self, within_s: float = WITHIN_S) -> Finished:
-        stdout, stderr = self.process.communicate(timeout=within_s)
-        return Finished(self.process.returncode, self.out, stdout, stderr)
+        """Wait for the end of the run."""
+        status = self.process.wait(within_s)
+        return Finished(status, self.out, self.process.stdout, self.process.stderr)
 
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
+    def children(self) -> list[psutil.Process]:
+        """Return the processes of the run, the master first."""
+        children = psutil.Process(self.process.pid).children()
+        return sorted(children, key=lambda child: "--worker" in child.cmdline())
 
 
-def _runs(folder: Path) -> Iterator[Callable[..., Started]]:
+Start = Callable[..., Started]
+Run = Callable[..., Finished]
+
+
+def _runs(folder: Path) -> Iterator[Start]:
     running: list[Started] = []
 
     def begin(
-        scenario: dict[str, Any] | str,
-        *arguments: str,
-        env: dict[str, str] | None = None,
-        out: Path | None = None,
-        prefix: Sequence[str] = (),
+        scenario: dict[str, Any] | str, *arguments: str, env: dict[str, str] | None = None, out: Path | None = None
     ) -> Started:
-        path = folder / f"scenario{len(running)}.yaml"
+        number = len(running)
+        path = folder / f"scenario{number}.yaml"
         path.write_text(scenario if isinstance(scenario, str) else json.dumps({"name": "test", **scenario}))
-        out = out or folder / f"run{len(running)}"
-        command = [*prefix, sys.executable, "-m", "loadtest", "run", str(path), "--out", str(out), *arguments]
-        running.append(Started(command, out, env or {}))
+        out = out or folder / f"run{number}"
+        output = folder / f"output{number}"
+        output.mkdir()
+        call = ["run", str(path), "--out", str(out), *arguments]
+        running.append(Started(LoadtestProcess(output, {**os.environ, **(env or {})}, *call), out))
         return running[-1]
 
     yield begin
     for each in running:
-        if each.process.poll() is None:
-            each.process.terminate()
-            each.process.communicate(timeout=WITHIN_S)
+        each.process.end(signal.SIGTERM, WITHIN_S)
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
+def start(tmp_path: Path) -> Iterator[Start]:
     """`start(scenario, *arguments)`: begin a run of a scenario given as a mapping or as a file's text."""
     yield from _runs(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def start_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Started]]:
+def start_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """The same, for runs that a whole module shares."""
     yield from _runs(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture
-def run(start: Callable[..., Started]) -> Callable[..., Finished]:
+def run(start: Start) -> Run:
     """`run(scenario, *arguments)`: run a scenario to its end."""
     return lambda *args, **kwargs: start(*args, **kwargs).finish()
 
 
-def sending(begun: Started | Path, processes: int = 1, within_s: float = 30.0) -> None:
+def sending(begun: Started | Path, processes: int = 1) -> None:
     """Wait until every process of a run has samples on disk."""
-    by = time.monotonic() + within_s
     directory = begun.out if isinstance(begun, Started) else begun
-    while len(list((directory / "shards").glob("samples-*"))) < processes:
-        assert time.monotonic() < by, "no samples came"
-        time.sleep(0.05)
+    wait_for(lambda: len(list((directory / "shards").glob("samples-*"))) >= processes)
 
 
-def steady(rate: str = "30/s", duration: str = "6s", **more: Any) -> dict[str, Any]:
-    """A steady open load."""
-    return {"load": {"arrivals": "poisson", "stages": [{"rate": rate, "for": duration}]}, **more}
+def open_load(rate: str, duration: str, arrivals: str = "poisson", **more: Any) -> dict[str, Any]:
+    """Return a scenario of a steady open load."""
+    return {"load": {"arrivals": arrivals, "stages": [{"rate": rate, "for": duration}]}, **more}
 
 
 @pytest.fixture
-def command() -> Callable[..., subprocess.CompletedProcess[str]]:
+def command(tmp_path_factory: pytest.TempPathFactory) -> Command:
     """`command(*arguments)`: one call of `loadtest`, to its end."""
-    return lambda *arguments: subprocess.run(
-        [sys.executable, "-m", "loadtest", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=WITHIN_S,
-        stdin=subprocess.DEVNULL,
-    )
+
+    def call(*arguments: str, **environment: str) -> Finished:
+        folder = tmp_path_factory.mktemp("command")
+        process = LoadtestProcess(folder, {**os.environ, **environment}, *arguments)
+        process.close_stdin()
+        return Finished(process.wait(WITHIN_S), folder, process.stdout, process.stderr)
+
+    return call
 
 
 @pytest.fixture
 def free_port() -> int:
-    """A port on which nobody listens."""
+    """Return a port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def stall() -> Callable[..., None]:
-    """`stall(server, begun, seconds)`: the server stands still for so long in the middle of a run."""
-
-    def stand_still(server: Any, begun: Started, seconds: float) -> None:
-        sending(begun)
-        time.sleep(1.5)
-        os.kill(server.pid, signal.SIGSTOP)
-        time.sleep(seconds)
-        os.kill(server.pid, signal.SIGCONT)
-
-    return stand_still
+def stall(server: Served, seconds: float) -> None:
+    """Suspend a server for a while."""
+    os.kill(server.pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(server.pid, signal.SIGCONT)

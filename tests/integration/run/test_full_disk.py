@@ -1,4 +1,4 @@
-"""A disk that fills up while a run goes on: the run ends, says what to do, and keeps what it has."""
+"""A disk that fills up while a run goes on: the run ends, says what to do, and keeps its results so far."""
 
 from __future__ import annotations
 
@@ -10,35 +10,52 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from loadtest.record.sample import SAMPLES
 from loadtest.record.shards import batches
-from tests.integration.run.conftest import Finished, Started, sending, steady
+from tests.integration.run.conftest import FAST, Command, Run, Start, open_load, sending
 
-ENDPOINT = {"workers": {"active": 20, "max": 20}, "service": "50ms"}
-RUN = {**steady("60/s", "60s"), "endpoint": ENDPOINT}
-ENDS_WITHIN_S = 20.0
+RUN = open_load("60/s", "90s", endpoint=FAST)
+ENDS_WITHIN_S = 60.0
+Workers = Callable[..., list[subprocess.Popen[bytes]]]
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 4 MB, in memory."""
-    place = tmp_path / "disk"
-    place.mkdir()
+    mount_point = tmp_path / "disk"
+    mount_point.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True, text=True, check=False
-    )
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mount_point)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     if mounted.returncode != 0:
-        pytest.skip(f"no disk can be mounted here, which needs root: {mounted.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)  # a process that is ending may still have it open
+        pytest.skip(f"mounting a disk needs root: {mounted.stderr.strip()}")
+    yield mount_point
+    # lazily, since a process that is ending may still have it open
+    subprocess.run(["umount", "--lazy", str(mount_point)], check=True)
+
+
+@pytest.fixture
+def workers() -> Iterator[Workers]:
+    """`workers(address, *folders)`: a `loadtest worker` for each folder that it keeps its samples in."""
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def begin(address: str, *folders: Path) -> list[subprocess.Popen[bytes]]:
+        command = [sys.executable, "-m", "loadtest", "worker", "--master", address, "--keep"]
+        begun.extend(subprocess.Popen([*command, str(keep)], stdin=subprocess.DEVNULL) for keep in folders)
+        return begun
+
+    yield begin
+    for worker in begun:
+        worker.kill()
+        worker.wait()
 
 
 def fill(disk: Path) -> Path:
-    """Take all the room that is left; the file that holds it."""
+    """Take all the room that is left; returns the file that holds it."""
     ballast = disk / "ballast"
     with suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:
@@ -46,17 +63,13 @@ def fill(disk: Path) -> Path:
     return ballast
 
 
-def missing(finished: Finished) -> list[int]:
-    return [each["sent"] - each["recorded"] for each in finished.run["audit"]]
-
-
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_full_disk_ends_the_run_and_what_was_written_before_makes_a_report(
-    start: Callable[..., Started], command: Any, disk: Path, processes: int
+def test_full_disk_ends_the_run_and_earlier_samples_make_a_report(
+    start: Start, command: Command, disk: Path, processes: int
 ) -> None:
     begun = start(RUN, "--processes", str(processes), out=disk / "run")
     sending(begun, processes)
-    time.sleep(2)
+    time.sleep(1.5)
     full_at = time.time()
     ballast = fill(disk)
     finished = begun.finish(ENDS_WITHIN_S)
@@ -70,99 +83,97 @@ def test_a_full_disk_ends_the_run_and_what_was_written_before_makes_a_report(
     assert "Traceback" not in finished.stderr
     ballast.unlink()
     recovered = command("recover", str(begun.out))
-    assert recovered.returncode == 0, recovered.stderr
+    assert recovered.status == 0, recovered.stderr
     assert finished.is_complete()
     assert finished.summary["verdict"] == "aborted"
     assert "No space left on device" in finished.summary["reason"]
     rows = finished.samples
     assert len(rows) == sum(each["recorded"] for each in finished.run["audit"])
-    assert len([row for row in rows if row["finished_at"] and row["finished_at"] < full_at - 1]) > 20
-    assert 0 < sum(missing(finished)) < 1.5 * 60 * (went_on_s + 1)
+    assert len([row for row in rows if row["finished_at"] and row["finished_at"] < full_at - 1]) > 10
+    assert 0 < sum(finished.missing()) < 1.5 * 60 * (went_on_s + 1)
 
 
-def test_a_search_that_meets_a_full_disk_keeps_what_its_probes_came_to(
-    start: Callable[..., Started], command: Any, disk: Path
-) -> None:
+def test_search_that_meets_a_full_disk_keeps_its_probes(start: Start, command: Command, disk: Path) -> None:
     begun = start(
-        {
-            "load": {"arrivals": "constant", "stages": [{"rate": "60/s", "for": "2500ms"}]},
-            "search": {"max_rate": "90/s"},
-            "gates": ["delay p95 < 200ms"],
-            "endpoint": ENDPOINT,
-        },
+        open_load(
+            "40/s",
+            "1500ms",
+            arrivals="constant",
+            search={"max_rate": "60/s"},
+            gates=["delay p90 < 5s"],
+            endpoint=FAST,
+            validity={"send_lag": "30s", "cpu": "100 %", "completed": 20},
+        ),
         out=disk / "search",
     )
     sending(begun.out / "probe-01")
     sending(begun.out / "probe-02")
     kept = json.loads((begun.out / "search.json").read_text())
     assert [each["outcome"] for each in kept["probes"]] == ["passes"]
-    assert (kept["verdict"], kept["ended"], kept["highest_passing_per_s"]) == ("aborted", "stopped", 60)
+    assert (kept["verdict"], kept["ended"], kept["highest_passing_per_s"]) == ("aborted", "stopped", 40)
     ballast = fill(disk)
     finished = begun.finish(ENDS_WITHIN_S)
     assert finished.status == 5
     assert "Traceback" not in finished.stderr
     assert f"loadtest: {begun.out}/search.html: cannot be written: No space left on device" in finished.stderr
     assert f"{begun.out}/search.json" in finished.stdout
-    reported = json.loads((begun.out / "search.json").read_text())
-    assert [each["outcome"] for each in reported["probes"]] == ["passes", "stopped"]
-    assert "The gates hold up to 60/s; the search was stopped at 90/s." in reported["reason"]
-    assert reported["reason"].endswith(f"loadtest recover {begun.out}/probe-02")
+    found = json.loads((begun.out / "search.json").read_text())
+    assert [each["outcome"] for each in found["probes"]] == ["passes", "stopped"]
+    assert "40/s" in found["reason"]
+    assert "60/s" in found["reason"]
+    assert found["reason"].endswith(f"loadtest recover {begun.out}/probe-02")
     ballast.unlink()
-    assert command("recover", str(begun.out / "probe-02")).returncode == 0
+    assert command("recover", str(begun.out / "probe-02")).status == 0
 
 
-def test_a_disk_that_is_full_from_the_start_is_one_line(run: Callable[..., Finished], disk: Path) -> None:
+def test_disk_that_is_full_from_the_start_is_one_line(run: Run, disk: Path) -> None:
     fill(disk)
     finished = run(RUN, out=disk / "run")
     assert finished.status == 5
     assert "run.json: cannot be written: No space left on device; free some space" in finished.stderr
     assert len(finished.stderr.splitlines()) == 1
-    assert not finished.out.exists(), "what could not begin does not stand in the way of the next"
+    assert not finished.out.exists(), "a directory without a run would block the next one"
 
 
-def test_a_lead_whose_disk_is_full_leaves_its_workers_with_what_they_have(
-    start: Callable[..., Started], command: Any, disk: Path, free_port: int, tmp_path: Path
+def test_workers_keep_their_samples_when_the_disk_of_the_master_is_full(
+    start: Start, command: Command, workers: Workers, disk: Path, free_port: int, tmp_path: Path
 ) -> None:
     address = f"127.0.0.1:{free_port}"
     begun = start(RUN, "--expect-workers", "2", "--bind", address, out=disk / "run")
-    worker = [sys.executable, "-m", "loadtest", "worker", "--master", address, "--keep", str(tmp_path / "own")]
-    workers = [subprocess.Popen(worker, stdin=subprocess.DEVNULL) for _ in range(2)]
+    both = workers(address, tmp_path / "own", tmp_path / "own")
     sending(begun, 2)
     time.sleep(1)
     ballast = fill(disk)
     finished = begun.finish(ENDS_WITHIN_S)
-    assert [process.wait(20) for process in workers] == [0, 0]
+    assert [process.wait(20) for process in both] == [0, 0]
     assert finished.status == 5
     ballast.unlink()
-    assert command("recover", str(begun.out)).returncode == 0
+    assert command("recover", str(begun.out)).status == 0
     assert finished.is_complete()
     assert "No space left on device" in finished.summary["reason"]
     assert finished.run["lost"] == []
     assert len(finished.samples) > 20
-    assert sum(missing(finished)) > 0
+    assert sum(finished.missing()) > 0
     shards = (tmp_path / "own").rglob("samples-*.arrow")
     kept = sum(batch.num_rows for shard in shards for batch in batches(shard, SAMPLES))
     assert kept == sum(each["sent"] for each in finished.run["audit"])
 
 
 @pytest.mark.parametrize("full_from_the_start", [True, False])
-def test_a_worker_whose_own_disk_is_full_ends_the_run_and_the_others_lose_nothing(
-    start: Callable[..., Started], disk: Path, free_port: int, tmp_path: Path, full_from_the_start: bool
+def test_worker_whose_disk_is_full_ends_the_run_and_the_others_lose_nothing(
+    start: Start, workers: Workers, disk: Path, free_port: int, tmp_path: Path, full_from_the_start: bool
 ) -> None:
     address = f"127.0.0.1:{free_port}"
     begun = start(RUN, "--expect-workers", "2", "--bind", address)
-    worker = [sys.executable, "-m", "loadtest", "worker", "--master", address, "--keep"]
     if full_from_the_start:
         fill(disk)
-    workers = [
-        subprocess.Popen([*worker, str(keep)], stdin=subprocess.DEVNULL) for keep in (disk / "own", tmp_path / "own")
-    ]
+    both = workers(address, disk / "own", tmp_path / "own")
     if not full_from_the_start:
         sending(begun, 2)
         time.sleep(1)
         fill(disk)
-    finished = begun.finish(ENDS_WITHIN_S + 15)
-    assert [process.wait(20) for process in workers] == [0, 0]
+    finished = begun.finish(ENDS_WITHIN_S)
+    assert [process.wait(20) for process in both] == [0, 0]
     assert finished.status == 5
     assert finished.is_complete()
     assert "Traceback" not in finished.stderr

@@ -1,4 +1,4 @@
-"""Failures, cancels, retries, workers that die and jobs that take too long, all at once: two accounts that agree."""
+"""Failures, cancels, retries, dead workers and jobs that take too long, all at once: samples and journal agree."""
 
 from __future__ import annotations
 
@@ -6,26 +6,21 @@ import json
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import numpy as np
-import pytest
 
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol.operations import Op
 from tests.integration.conftest import KEY, Serve, Served
-from tests.integration.run.conftest import Finished, Started, read_journal, steady
-
-pytestmark = pytest.mark.alone
+from tests.integration.run.conftest import LATE_IS_SOUND, Finished, Run, journal_of, open_load
 
 SEED = 7
-JOBS = 1150
+JOBS = 800
 AT_ONCE, TRIES = 16, 100
-"""The meddler has an eye on so many jobs at once, and tries one so often that is not there, or not to retry yet."""
+"""Jobs that the meddler watches at once, and how often it tries one that does not exist or cannot be retried yet."""
 LIMITS = {"run": "2000 per 10 s", "status": "20000 per 10 s"}
 ENDPOINT = {
     "workers": {"active": 20, "max": 20},
@@ -39,7 +34,7 @@ ENDPOINT = {
 
 
 class Meddler(threading.Thread):
-    """Cancels some jobs and retries others, as the seed picks them: it names the ids that the server will give."""
+    """Cancels of some jobs and retries of others, drawn from the seed; it knows the ids that the server will give."""
 
     def __init__(self, url: str) -> None:
         super().__init__(daemon=True)
@@ -50,17 +45,17 @@ class Meddler(threading.Thread):
         self.cancelled = self.retried = 0
 
     def run(self) -> None:
-        picked = np.flatnonzero(np.random.default_rng(SEED).random(JOBS) < 0.3).tolist()
+        picked = np.flatnonzero(np.random.default_rng(SEED).random(JOBS) < 0.5).tolist()
         pending = [(index, TRIES) for index in picked]
         with httpx.Client(base_url=self._url, headers={"Authorization": KEY}, timeout=5) as client:
             while pending and not self._over.is_set():
-                looked_at, pending = pending[:AT_ONCE], pending[AT_ONCE:]
-                left = [(index, tries - 1) for index, tries in looked_at if not self._done(client, index)]
-                pending = [each for each in left if each[1]] + pending
+                watched, pending = pending[:AT_ONCE], pending[AT_ONCE:]
+                rest = [(index, tries - 1) for index, tries in watched if not self._done(client, index)]
+                pending = [each for each in rest if each[1]] + pending
                 time.sleep(0.01)
 
     def _done(self, client: httpx.Client, index: int) -> bool:
-        """Whether the job is cancelled or retried, or can no longer be."""
+        """Return whether the job is cancelled or retried, or can no longer be."""
         for job_id in (self._ids[index], f"sync-{self._ids[index]}"):
             answer = client.post(f"/{'cancel' if index % 2 else 'retry'}/{job_id}")
             if index % 2 and answer.status_code == 200:
@@ -78,32 +73,20 @@ class Meddler(threading.Thread):
         self.join(10)
 
 
-@dataclass(frozen=True)
-class Mixed:
-    finished: Finished
-    served: Served
-    meddler: Meddler
-
-
-@pytest.fixture(scope="module")
-def mixed(serve_module: Serve, start_module: Callable[..., Started]) -> Mixed:
-    served = serve_module(ENDPOINT, seed=SEED)
+def test_journal_and_samples_agree_on_the_outcome_of_every_job(run: Run, serve: Serve) -> None:
+    served = serve(ENDPOINT, seed=SEED)
     meddler = Meddler(served.url)
     meddler.start()
     flows = {"run": {"polling": {"every": "50ms"}}, "runsync": {}, "webhook": {}}
-    load = steady("160/s", "7s", flows=flows, limits=LIMITS)
-    finished = start_module(load, "--target", served.url).finish()
+    scenario = open_load("150/s", "4500ms", flows=flows, limits=LIMITS, **LATE_IS_SOUND)
+    finished = run(scenario, "--target", served.url)
     meddler.stop()
     served.stop()
-    return Mixed(finished, served, meddler)
-
-
-def test_journal_and_samples_agree_on_every_job_s_outcome(mixed: Mixed) -> None:
-    rows = {row["job_id"]: row for row in mixed.finished.samples}
+    rows = {row["job_id"]: row for row in finished.samples}
     ends = defaultdict(list)
-    for line in mixed.served.jobs():
+    for line in served.jobs():
         ends[line["id"]].append(line)
-    assert len(rows) > 1000
+    assert len(rows) > 600
     assert rows.keys() == ends.keys()
     for job_id, row in rows.items():
         # a job that was retried has ended more than once, and its client saw one of the ends
@@ -111,8 +94,9 @@ def test_journal_and_samples_agree_on_every_job_s_outcome(mixed: Mixed) -> None:
     counted = Counter(row["outcome"] for row in rows.values())
     assert set(counted) == {"completed", "failed", "cancelled", "timed_out", "expired"}
     assert sum(line["given_back"] > 0 for lines in ends.values() for line in lines) > 10
-    assert sum(len(lines) > 1 for lines in ends.values()) >= mixed.meddler.retried > 3
-    assert mixed.meddler.cancelled > 10
+    assert sum(len(lines) > 1 for lines in ends.values()) >= meddler.retried > 0
+    assert meddler.cancelled > 0
+    jobs_with_webhooks_are_not_polled(finished, served)
 
 
 def agrees(row: dict[str, Any], line: dict[str, Any]) -> bool:
@@ -126,29 +110,26 @@ def agrees(row: dict[str, Any], line: dict[str, Any]) -> bool:
     return (row["delay_ms"], row["execution_ms"]) == times
 
 
-def test_what_polling_costs_stands_beside_being_told(mixed: Mixed) -> None:
-    flows = mixed.finished.summary["flows"]
+def jobs_with_webhooks_are_not_polled(finished: Finished, served: Served) -> None:
+    flows = finished.summary["flows"]
     assert flows["webhook"]["polls_per_job"] == 0
     assert flows["run"]["polls_per_job"] > 1
-    assert flows["webhook"]["lag_ms"]["p50"] < flows["run"]["lag_ms"]["p50"]
-    assert "polling lag" in (mixed.finished.out / "report.html").read_text()
-    reported = [line for line in map(json.loads, mixed.served.journal.read_text().splitlines()) if "webhook" in line]
-    assert {line["status"] for line in reported} == {200}
-    webhooks = [row for row in mixed.finished.samples if row["flow"] == "webhook"]
-    assert {row["job_id"] for row in webhooks} == {line["webhook"] for line in reported}
+    assert "polling lag" in (finished.out / "report.html").read_text()
+    posts = [line for line in map(json.loads, served.journal.read_text().splitlines()) if "webhook" in line]
+    assert {line["status"] for line in posts} == {200}
+    webhooks = [row for row in finished.samples if row["flow"] == "webhook"]
+    assert {row["job_id"] for row in webhooks} == {line["webhook"] for line in posts}
 
 
-def test_long_polls_and_drawn_inputs_reach_the_endpoint(run: Callable[..., Finished], serve: Serve) -> None:
+def test_long_polls_and_drawn_inputs_reach_the_endpoint(run: Run, serve: Serve) -> None:
     served = serve({"workers": {"active": 20, "max": 20}, "service": "300ms"})
-    polling = {"policy": "long"}
-    inputs = {"template": {"text": "${text 3 MB}"}}
-    finished = run(steady("8/s", "3s", flows={"run": {"polling": polling, "inputs": inputs}}), "--target", served.url)
-    served.stop()
-    journal = read_journal(served.journal)
+    flows = {"run": {"polling": {"policy": "long"}, "inputs": {"template": {"text": "${text 500 kB}"}}}}
+    finished = run(open_load("8/s", "2s", flows=flows), "--target", served.url)
+    journal = journal_of(served)
     asked = Counter(each["op"] for each in journal.requests)
     jobs = len(finished.samples)
     assert (asked["run"], asked["status-sync"], asked["status"]) == (jobs, jobs, 0)
     assert {row["outcome"] for row in finished.samples} == {"completed"}
-    assert all(row["request_bytes"] > 3e6 for row in finished.samples)
+    assert all(row["request_bytes"] > 5e5 for row in finished.samples)
     assert finished.run["payloads"].keys() == {"run"}
-    assert finished.summary["flows"]["run"]["lag_ms"]["p50"] < 20
+    assert finished.summary["flows"]["run"]["lag_ms"]["p50"] < 150

@@ -1,31 +1,29 @@
-"""A target that misbehaves for a while in the middle of a run: what it did is in the rows, and nothing else is."""
+"""A target that misbehaves for a while in the middle of a run: the rows show its faults, and nothing else."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow.parquet as pq
-import pytest
 
+from tests.integration.conftest import Serve
 from tests.integration.run import faulty
-from tests.integration.run.conftest import Finished, Started, read_journal, sending, steady
+from tests.integration.run.conftest import LATE_IS_SOUND, MIXED, Finished, Start, open_load, read_journal, sending
 from tests.integration.run.faulty import Faulty, Misbehave
 
-MIXED = {"run": {"polling": {"every": "100ms"}}, "runsync": {}}
-AFTER_S, FOR_S = 1.8, 1.2
-EDGE_S = 0.5
+AFTER_S, FOR_S = 1.8, 1.4
+EDGE_S = 0.7
 """A job that is sent so long before a fault is over when it begins."""
-MOMENT_S = 0.1
-"""Between the sending of a request and what the server makes of it."""
+MOMENT_S = 0.5
+"""Between the sending of a request and its handling by the server, on a busy machine."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A way to misbehave, what becomes of a job submitted meanwhile and of one polled, and what the summary says."""
+    """A way to misbehave, the outcome of a job submitted meanwhile and of one polled, and the summary's words."""
 
     misbehave: Misbehave
     outcome: str
@@ -45,8 +43,8 @@ CASES = [
 SLOW_DOWN = Case(faulty.answers_429, "completed", "", "answered 429")
 
 
-def nothing_is_lost(finished: Finished, known: set[str]) -> None:
-    """A row for each job that was due and sent, and for each that the server knows."""
+def assert_complete(finished: Finished, known: set[str]) -> None:
+    """There is a row for each job that was due and sent, and for each that the server knows."""
     rows = finished.samples
     assert [row["seq"] for row in sorted(rows, key=lambda row: row["seq"])] == list(range(len(rows)))
     assert finished.run["audit"] == [{"process": 0, "sent": len(rows), "recorded": len(rows)}]
@@ -56,16 +54,18 @@ def nothing_is_lost(finished: Finished, known: set[str]) -> None:
     assert "Traceback" not in finished.stderr
 
 
-def met(start: Callable[..., Started], cases: Sequence[Case]) -> tuple[Finished, Faulty]:
-    """A run that meets these faults one after another."""
+def run_through(start: Start, cases: Sequence[Case]) -> tuple[Finished, Faulty]:
+    """Run against a target with these faults, one after another."""
     duration_s = (AFTER_S + FOR_S) * len(cases) + AFTER_S
     with faulty.faulty([case.misbehave for case in cases], AFTER_S, FOR_S) as endpoint:
-        scenario = steady("40/s", f"{duration_s:g}s", flows=MIXED, job_timeout="2.5s", drain={"within": "5s"})
+        scenario = open_load(
+            "40/s", f"{duration_s:g}s", flows=MIXED, job_timeout="2.5s", drain={"within": "5s"}, **LATE_IS_SOUND
+        )
         return start(scenario, "--target", endpoint.url).finish(), endpoint
 
 
-def shown_by_its_jobs_alone(finished: Finished, endpoint: Faulty, case: Case) -> None:
-    """The jobs that were sent while the endpoint misbehaved so say it, and those before and after do not."""
+def assert_shown_by_its_jobs_alone(finished: Finished, endpoint: Faulty, case: Case) -> None:
+    """The jobs that were sent during a fault have its outcome, and those before and after completed."""
     number = [spell.misbehave for spell in endpoint.spells].index(case.misbehave)
     spell, last = endpoint.spells[number], number + 1 == len(endpoint.spells)
     calm_from = endpoint.spells[number - 1].bad_until if number else 0.0
@@ -77,10 +77,10 @@ def shown_by_its_jobs_alone(finished: Finished, endpoint: Faulty, case: Case) ->
     assert all(case.error in (row["error"] or "") for row in met)
     before = [row for row in rows if calm_from < row["sent_at"] < spell.bad_from]
     after = [row for row in rows if spell.bad_until < row["sent_at"] < calm_until]
-    assert {row["outcome"] for row in before} <= {"completed", *case.polled}
+    assert {row["outcome"] for row in before} <= {"completed", case.outcome, *case.polled}
     assert {row["outcome"] for row in before if row["sent_at"] < spell.bad_from - EDGE_S} == {"completed"}
     assert {row["outcome"] for row in after} == {"completed"}
-    assert len(after) > 30
+    assert len(after) > 20
     assert max(pq.read_table(finished.out / "health.parquet")["at"].to_pylist()) > spell.bad_until
     if case.outcome == "completed":
         assert case.message in finished.summary["reason"]
@@ -90,52 +90,39 @@ def shown_by_its_jobs_alone(finished: Finished, endpoint: Faulty, case: Case) ->
         assert f"{alike} {case.message}" in finished.summary["reason"]
 
 
-@pytest.fixture(scope="module")
-def all_met(start_module: Callable[..., Started]) -> tuple[Finished, Faulty]:
-    return met(start_module, CASES)
-
-
-@pytest.mark.alone
-def test_faults_of_the_target_cost_no_sample(all_met: tuple[Finished, Faulty]) -> None:
-    finished, endpoint = all_met
-    nothing_is_lost(finished, set(endpoint.jobs))
+def test_faults_of_the_target_cost_no_sample_and_are_shown_by_their_jobs_alone(start: Start) -> None:
+    finished, endpoint = run_through(start, CASES)
+    assert_complete(finished, set(endpoint.jobs))
     assert finished.status == 0
+    for case in CASES:
+        assert_shown_by_its_jobs_alone(finished, endpoint, case)
 
 
-@pytest.mark.alone
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.misbehave.__name__)
-def test_a_fault_of_the_target_is_what_its_jobs_say_and_no_others(
-    all_met: tuple[Finished, Faulty], case: Case
-) -> None:
-    shown_by_its_jobs_alone(*all_met, case)
-
-
-@pytest.mark.alone
-def test_a_target_that_asks_to_slow_down_has_its_wait_and_is_named(start: Callable[..., Started]) -> None:
-    finished, endpoint = met(start, [SLOW_DOWN])
-    nothing_is_lost(finished, set(endpoint.jobs))
-    shown_by_its_jobs_alone(finished, endpoint, SLOW_DOWN)
+def test_target_that_asks_to_slow_down_gets_its_wait_and_is_named(start: Start) -> None:
+    finished, endpoint = run_through(start, [SLOW_DOWN])
+    assert_complete(finished, set(endpoint.jobs))
+    assert_shown_by_its_jobs_alone(finished, endpoint, SLOW_DOWN)
     assert finished.status == 3
 
 
-def test_a_server_that_is_gone_for_five_seconds_costs_the_jobs_of_these_seconds(
-    start: Callable[..., Started], serve: Callable[..., Any], free_port: int
+def test_server_that_is_gone_for_a_while_costs_only_the_jobs_of_that_while(
+    start: Start, serve: Serve, free_port: int
 ) -> None:
     settings = {"workers": {"active": 20, "max": 20}, "service": "100ms"}
     first = serve(settings, port=free_port)
-    begun = start(steady("30/s", "9s", flows=MIXED), "--target", first.url)
+    begun = start(open_load("40/s", "7s", flows=MIXED), "--target", first.url)
     sending(begun)
     first.stop()
     gone_at = time.time()
-    time.sleep(4.5)
+    time.sleep(3.5)
     second = serve(settings, port=free_port)
     back_at = time.time()
     finished = begun.finish()
     second.stop()
     known = {job for server in (first, second) for job in read_journal(server.journal).jobs}
-    nothing_is_lost(finished, known)
+    assert_complete(finished, known)
     meanwhile = [row for row in finished.samples if gone_at < row["sent_at"] < back_at - 1]
-    assert len(meanwhile) > 80
+    assert len(meanwhile) > 60
     assert Counter(row["outcome"] for row in meanwhile) == {"unreachable": len(meanwhile)}
     assert {row["error"] for row in meanwhile} == {"no connection: Connection refused"}
     after = [row for row in finished.samples if row["sent_at"] > back_at]

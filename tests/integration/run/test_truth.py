@@ -1,20 +1,27 @@
-"""What the harness reports, held against what the server's journal says happened."""
+"""A run's figures compared with the journal of the server that it was sent to."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest
 
 from loadtest.traffic.arrivals import draw_schedule, max_in_window
 from loadtest.traffic.settings import OpenLoad
-from tests.integration.run.conftest import Finished, Journal, Started, read_journal, steady
-
-FAST = {"workers": {"active": 40, "max": 40}, "service": {"median": "60ms", "sigma": 0.5}}
+from tests.integration.conftest import Serve
+from tests.integration.run.conftest import (
+    FAST,
+    LATE_IS_SOUND,
+    Finished,
+    Journal,
+    Run,
+    Start,
+    journal_of,
+    open_load,
+    sending,
+    stall,
+)
 
 
 def nearest_rank(values: list[int], per_mille: int) -> int:
@@ -51,50 +58,41 @@ def agree(finished: Finished, journal: Journal) -> None:
                 assert value == nearest_rank(values, {"p99_9": 999}.get(key, int(key[1:3]) * 10)), (name, key)
 
 
-@dataclass(frozen=True)
-class Watched:
-    finished: Finished
-    journal: Journal
-
-
-@pytest.fixture(scope="module")
-def watched(start_module: Callable[..., Started], serve_module: Callable[..., Any]) -> Watched:
-    """A run of all that polls, waits and streams, and what its server says of it."""
-    chunks = {"count": 4, "first": "30ms", "gap": "20ms", "tokens": 2}
-    server = serve_module({"workers": FAST["workers"], "chunks": chunks, "failure_rate": "10 %"})
-    flows = {"run": {}, "runsync": {}, "stream": {"polling": {"every": "10ms"}}}
-    finished = start_module(steady("50/s", "7s", flows=flows), "--target", server.url).finish()
-    server.stop()
-    return Watched(finished, read_journal(server.journal))
-
-
 @pytest.mark.alone
-def test_every_job_is_a_row_with_the_servers_own_times(watched: Watched) -> None:
-    finished, journal = watched.finished, watched.journal
+def test_every_job_is_sent_when_it_is_due_and_is_a_row_with_the_times_of_the_server(run: Run, serve: Serve) -> None:
+    chunks = {"count": 4, "first": "30ms", "gap": "20ms", "tokens": 2}
+    server = serve({"workers": {"active": 40, "max": 40}, "chunks": chunks, "failure_rate": "10 %"})
+    flows = {"run": {}, "runsync": {}, "stream": {"polling": {"every": "10ms"}}, "webhook": {}}
+    finished = run(open_load("60/s", "6s", flows=flows), "--target", server.url, "--seed", "5")
+    journal, summary = journal_of(server), finished.summary
     agree(finished, journal)
-    summary = finished.summary
     assert summary["jobs"]["accepted"] == len(journal.jobs) > 180
     assert summary["jobs"]["failed"] == sum(job["status"] == "FAILED" for job in journal.jobs.values()) > 0
     for op in ("run", "runsync", "status", "stream"):
         at = np.sort([each["at"] for each in journal.requests if each["op"] == op])
         assert summary["operations"][op]["requests"] == len(at)
         assert summary["operations"][op]["most_in_10_s"] == pytest.approx(max_in_window(at, 10.0), abs=3)
+    chunks_are_seen_when_they_are_posted(finished, journal)
+    jobs_are_sent_when_they_are_due(finished)
+    flows = summary["flows"]
+    assert flows["webhook"]["lag_ms"]["p50"] < flows["run"]["lag_ms"]["p50"]
+
+
+def chunks_are_seen_when_they_are_posted(finished: Finished, journal: Journal) -> None:
     streamed = [row for row in finished.samples if row["flow"] == "stream" and row["outcome"] == "completed"]
     assert {row["chunks"] for row in streamed} == {4}
     assert {row["output_tokens"] for row in streamed} == {8}
     late_ms = [
-        (seen_at - came_at) * 1000
+        (seen_at - posted_at) * 1000
         for row in streamed
-        for seen_at, came_at in zip(finished.chunks_of(row), journal.jobs[row["job_id"]]["chunks_at"], strict=True)
+        for seen_at, posted_at in zip(finished.chunks_of(row), journal.jobs[row["job_id"]]["chunks_at"], strict=True)
     ]
     assert min(late_ms) > -1
     assert np.median(late_ms) < 5
-    assert summary["flows"]["stream"]["chunk_gap_ms"]["p50"] == pytest.approx(20, abs=8)
+    assert finished.summary["flows"]["stream"]["chunk_gap_ms"]["p50"] == pytest.approx(20, abs=8)
 
 
-@pytest.mark.alone
-def test_open_arrivals_start_when_they_should(watched: Watched) -> None:
-    finished = watched.finished
+def jobs_are_sent_when_they_are_due(finished: Finished) -> None:
     arrivals = finished.summary["arrivals"]
     assert arrivals["started"] / arrivals["offered"] >= 0.99
     sent_at = np.sort([row["sent_at"] for row in finished.samples])
@@ -102,52 +100,29 @@ def test_open_arrivals_start_when_they_should(watched: Watched) -> None:
     assert np.median(sent_at - intended_at) < 0.005
     gaps = np.diff(sent_at)
     assert gaps.std() / gaps.mean() == pytest.approx(1.0, abs=0.15)
+    load, weights = (
+        OpenLoad.model_validate(finished.run["scenario"]["load"]),
+        dict.fromkeys(("run", "runsync", "stream", "webhook"), 1.0),
+    )
+    due = draw_schedule(load, weights, finished.run["seed"]).at_s
+    assert list(intended_at - finished.run["load_started_at"]) == pytest.approx(due, abs=1e-5)
 
 
-def test_the_same_seed_gives_the_same_schedule(run: Callable[..., Finished], serve: Callable[..., Any]) -> None:
-    finished = run(steady("20/s", "2s"), "--target", serve(FAST).url, "--seed", "5")
-    start = finished.run["load_started_at"]
-    sent = sorted(row["intended_at"] - start for row in finished.samples)
-    load = OpenLoad.model_validate(finished.run["scenario"]["load"])
-    assert sent == pytest.approx(draw_schedule(load, {"run": 1.0}, 5).at_s, abs=1e-5)
-    assert len(sent) != len(draw_schedule(load, {"run": 1.0}, 6))
-
-
-@pytest.mark.alone
-def test_users_who_push_stay_within_the_documented_limits(
-    run: Callable[..., Finished], serve: Callable[..., Any]
-) -> None:
-    server = serve({"workers": {"active": 60, "max": 60}, "service": "10ms"})
-    load = {"model": "closed", "stages": [{"users": 60, "for": "13s"}]}
-    run({"load": load, "flows": {"run": {"weight": 2}, "runsync": {"weight": 1}}}, "--target", server.url)
-    server.stop()
-    journal = read_journal(server.journal)
-    assert not [each for each in journal.requests if each["status"] == 429]
-    for op, limit in (("run", 1000), ("runsync", 2000)):
-        at = np.sort([each["at"] for each in journal.requests if each["op"] == op])
-        assert 0.97 * limit <= max_in_window(at, 10.0) <= limit
-
-
-def test_a_stall_of_the_server_shows_from_the_intended_start(
-    start: Callable[..., Any], serve: Callable[..., Any], stall: Callable[..., None]
-) -> None:
+def test_stall_of_the_server_counts_from_the_intended_start(start: Start, serve: Serve) -> None:
     server = serve(FAST)
-    load = {"arrivals": "constant", "stages": [{"rate": "100/s", "for": "7s"}]}
-    begun = start({"load": load, "flows": {"runsync": {}}}, "--target", server.url)
-    stall(server, begun, 1.4)
-    finished = begun.finish()
-    assert finished.summary["flows"]["runsync"]["end_to_end_ms"]["p99"] > 1000
+    scenario = open_load("60/s", "4s", arrivals="constant", flows={"runsync": {}}, **LATE_IS_SOUND)
+    begun = start(scenario, "--target", server.url)
+    sending(begun)
+    stall(server, 1.4)
+    assert begun.finish().summary["flows"]["runsync"]["end_to_end_ms"]["p95"] > 1000
 
 
-def test_429s_of_a_stricter_server_are_waited_out_and_counted(
-    run: Callable[..., Finished], serve: Callable[..., Any]
-) -> None:
+def test_429s_of_a_stricter_server_are_waited_out_and_counted(run: Run, serve: Serve) -> None:
     server = serve({**FAST, "limits": {"run": "20 per 2 s"}})
-    finished = run(steady("20/s", "4s"), "--target", server.url)
-    server.stop()
-    journal = read_journal(server.journal)
-    refused = [each for each in journal.requests if each["status"] == 429]
-    assert refused
-    assert finished.summary["operations"]["run"]["throttled"] == len(refused)
-    assert sum(row["throttled"] for row in finished.samples) == len(refused)
+    finished = run(open_load("30/s", "2s"), "--target", server.url)
+    journal = journal_of(server)
+    throttled = [each for each in journal.requests if each["status"] == 429]
+    assert throttled
+    assert finished.summary["operations"]["run"]["throttled"] == len(throttled)
+    assert sum(row["throttled"] for row in finished.samples) == len(throttled)
     agree(finished, journal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import statistics
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from loadtest.capacity.calibration.take_pattern import SDK_PAUSE_S
 from loadtest.endpoint.take_pause import TakePause
-from tests.integration.conftest import KEY, Serve, Served
+from tests.integration.conftest import KEY, Serve, Served, wait_for
 
 HANDLERS = Path(__file__).parents[1] / "handlers"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -75,8 +76,7 @@ def opened(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory) -> Ope
         served = serve_module(
             {"workers": {"active": active, "max": most}, **settings}, handler=str(HANDLERS / handler), logs=str(logs)
         )
-        assert served.process.stdout is not None
-        assert served.process.stdout.readline() == f"ready: {active} active workers\n"
+        wait_for(lambda: f"ready: {active} active workers\n" in served.process.stdout)
         return Client(served)
 
     return open_one
@@ -187,11 +187,11 @@ def test_a_generator_that_fails_midway_has_failed(chunks: Client) -> None:
 
 
 def test_nothing_is_left_of_the_workers_of_a_server_that_was_killed(opened: Open) -> None:
-    client = opened("plain.py", 2, 2)
+    client = opened("plain.py", 1, 1)
     client.in_progress(client.submit(do="hang"))
     processes = psutil.Process(client.served.pid).children(recursive=True)
-    assert len(processes) >= 2 * 3  # the worker, the one that pings, the guard
-    client.served.process.kill()
+    assert len(processes) >= 3  # the worker, the one that pings, the guard
+    client.served.process.send_signal(signal.SIGKILL)
     gone, alive = psutil.wait_procs(processes, timeout=10)
     assert (len(gone), alive) == (len(processes), [])
 
@@ -223,14 +223,17 @@ def test_handler_that_cannot_start_is_reported_in_one_line(tmp_path: Path) -> No
     assert last.endswith("No module named 'no_such_model'")
 
 
-def test_worker_pauses_after_each_take_as_modelled(opened: Open) -> None:
+def test_worker_pauses_between_takes_as_modelled(opened: Open) -> None:
+    """Each kind of job runs twice, since a busy machine makes a take late and never early."""
     client = opened("sleeping.py", 1, 1)
-    asked = [(1.2, True), (1.2, False), (0.05, False), (0.0, False)]
-    for job_id in [client.submit(s=s, awaits=awaits) for s, awaits in asked]:
+    kinds = [(1.2, True), (1.2, False), (0.05, False)]
+    for job_id in [client.submit(s=s, awaits=awaits) for s, awaits in [*kinds, *kinds, (0.0, False)]]:
         assert client.ended(job_id)["status"] == "COMPLETED"
     client.served.stop()
     done = sorted(client.served.jobs(), key=lambda job: job["taken_at"])
-    for (_, awaits), job, later in zip(asked, done, done[1:], strict=False):
-        paced = TakePause.model_construct(duration=SDK_PAUSE_S, blocking_handler=not awaits)
-        occupied_s = paced.occupancy_s(job["finished_at"] - job["taken_at"])
-        assert later["taken_at"] - job["taken_at"] == pytest.approx(occupied_s, abs=0.15)
+    late_s = []
+    for (_, awaits), job, later in zip(kinds * 2, done, done[1:], strict=False):
+        pause = TakePause.model_construct(duration=SDK_PAUSE_S, blocking_handler=not awaits)
+        occupied_s = pause.occupancy_s(job["finished_at"] - job["taken_at"])
+        late_s.append(later["taken_at"] - job["taken_at"] - occupied_s)
+    assert [min(pair) for pair in zip(late_s, late_s[3:], strict=False)] == pytest.approx([0, 0, 0], abs=0.15)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,13 +13,12 @@ import psutil
 import pytest
 
 from tests.integration.conftest import KEY, Serve
-
-pytestmark = pytest.mark.alone
+from tests.integration.processes import LoadtestProcess
 
 HANDLER = Path(__file__).parents[3] / "examples" / "handler.py"
 TICK_S = 0.25
 IDLE_S = 2.0
-SCALERS: dict[str, Any] = {"queue delay": {"queue_delay": "1s"}, "request count": {"request_count": 3}}
+SCALERS: list[dict[str, Any]] = [{"queue_delay": "1s"}, {"request_count": 3}]
 
 
 class Watched:
@@ -50,45 +50,33 @@ class Watched:
         self.workers_gone_s = time.monotonic() - began
 
 
-@pytest.fixture(scope="module")
-def watched(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Watched]:
+@pytest.mark.alone
+def test_workers_start_and_stop_by_the_rule_of_the_scaler_and_end_with_a_killed_server(
+    serve: Serve, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     with ThreadPoolExecutor() as pool:
-        futures = {
-            name: pool.submit(Watched, serve_module, scaler, tmp_path_factory.mktemp("logs"))
-            for name, scaler in SCALERS.items()
-        }
-        return {name: future.result() for name, future in futures.items()}
+        futures = [pool.submit(Watched, serve, scaler, tmp_path_factory.mktemp("logs")) for scaler in SCALERS]
+        by_delay, by_count = (future.result() for future in futures)
+    # one worker for each job that has waited for 1 s, and one for each third job
+    assert by_delay.started_s == pytest.approx([by_delay.submitted_s[n] + 1.0 for n in (0, 1, 2)], abs=TICK_S)
+    assert by_count.started_s == pytest.approx([by_count.submitted_s[n] for n in (0, 3, 6)], abs=TICK_S)
+    for seen in (by_delay, by_count):
+        assert seen.workers_gone_s - seen.jobs_done_s == pytest.approx(IDLE_S, abs=2 * TICK_S)
+    recently_stopped_worker_is_revived(by_count)
+    suspended_workers_end_with_a_server_that_was_killed(by_delay.process)
 
 
-def test_request_count_scaler_starts_a_worker_with_each_third_job(watched: dict[str, Watched]) -> None:
-    seen = watched["request count"]
-    assert seen.started_s == pytest.approx([seen.submitted_s[n] for n in (0, 3, 6)], abs=TICK_S)
-
-
-def test_queue_delay_scaler_starts_a_worker_for_each_job_that_waited_longer(watched: dict[str, Watched]) -> None:
-    seen = watched["queue delay"]
-    assert seen.started_s == pytest.approx([seen.submitted_s[n] + 1.0 for n in (0, 1, 2)], abs=TICK_S)
-
-
-@pytest.mark.parametrize("name", SCALERS)
-def test_idle_workers_stop_after_the_idle_timeout(watched: dict[str, Watched], name: str) -> None:
-    seen = watched[name]
-    assert seen.workers_gone_s - seen.jobs_done_s == pytest.approx(IDLE_S, abs=2 * TICK_S)
-
-
-def test_recently_stopped_worker_is_revived(watched: dict[str, Watched]) -> None:
-    seen = watched["request count"]
-    said = seen.client.post("/runsync", json={"input": {}}).json()
-    assert said["status"] == "COMPLETED"
-    assert said["workerId"] in {path.stem for path in seen.logs.iterdir()}
-    assert said["delayTime"] < 1500  # the SDK's own pause is a part of it
+def recently_stopped_worker_is_revived(seen: Watched) -> None:
+    answer = seen.client.post("/runsync", json={"input": {}}).json()
+    assert answer["status"] == "COMPLETED"
+    assert answer["workerId"] in {path.stem for path in seen.logs.iterdir()}
+    assert answer["delayTime"] < 1500  # the SDK's own pause is a part of it
     assert len(list(seen.logs.iterdir())) == len(seen.started_s)
 
 
-def test_a_suspended_worker_ends_with_a_server_that_was_killed(watched: dict[str, Watched]) -> None:
-    server = watched["queue delay"].process
-    left = psutil.Process(server.pid).children(recursive=True)
-    assert sum(each.status() == psutil.STATUS_STOPPED for each in left) >= 3
-    server.kill()
-    gone, alive = psutil.wait_procs(left, timeout=10)
-    assert (len(gone), alive) == (len(left), [])
+def suspended_workers_end_with_a_server_that_was_killed(server: LoadtestProcess) -> None:
+    processes = psutil.Process(server.pid).children(recursive=True)
+    assert sum(each.status() == psutil.STATUS_STOPPED for each in processes) >= 3
+    server.send_signal(signal.SIGKILL)
+    gone, alive = psutil.wait_procs(processes, timeout=10)
+    assert (len(gone), alive) == (len(processes), [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.conftest import KEY, Serve, Served
+from tests.integration.conftest import KEY, Serve, Served, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +58,6 @@ def receiver() -> Iterator[tuple[str, list[dict[str, Any]], list[int]]]:
         server.shutdown()
 
 
-def eventually(what: Callable[[], object], within_s: float = 5.0) -> None:
-    by = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < by
-        time.sleep(0.01)
-
-
 def with_long_timeout(**more: object) -> dict[str, object]:
     """Return a submission with a longer execution timeout than the endpoint's."""
     return {"input": 1, "policy": {"executionTimeout": 10_000}, **more}
@@ -103,7 +96,7 @@ def test_a_webhook_gets_the_job_as_status_shows_it(
 ) -> None:
     url, bodies, _ = receiver
     job_id = client.post("/run", json=with_long_timeout(webhook=url)).json()["id"]
-    eventually(lambda: bodies)
+    wait_for(lambda: bodies)
     assert bodies == [client.get(f"/status/{job_id}").json()]
 
 
@@ -114,7 +107,7 @@ def test_job_past_its_ttl_is_timed_out_for_held_requests_and_404_for_later_ones(
     ended = serve({"workers": {"active": 1, "max": 1}, "service": "30s", "policy": {"ttl": "300ms"}})
     with httpx.Client(base_url=ended.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=10) as client:
         held = client.post("/runsync", json={"input": 1, "webhook": url})
-        eventually(lambda: bodies)
+        wait_for(lambda: bodies)
         assert (held.status_code, held.json()["status"]) == (200, "TIMED_OUT")
         assert bodies == [held.json()]
         assert client.get(f"/status/{held.json()['id']}").status_code == 404
@@ -133,7 +126,7 @@ def test_a_webhook_is_tried_three_times_at_the_most(
     url, bodies, statuses = receiver
     statuses += refusals
     job_id = client.post("/run", json=with_long_timeout(webhook=url)).json()["id"]
-    eventually(lambda: len(bodies) == calls)
+    wait_for(lambda: len(bodies) == calls)
     time.sleep(0.4)
     assert len(bodies) == calls
     noted = [

@@ -54,7 +54,7 @@ def test_journal_on_a_full_disk_ends_the_server_with_the_reason() -> None:
 
 
 def test_server_prints_its_address_and_uses_the_given_name_and_key(serve: Serve) -> None:
-    served = serve(key="secret", endpoint_id="abc123")
+    served = serve(key="secret", endpoint="abc123")
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v2/abc123", served.url)
     assert httpx.get(f"{served.url}/health", headers={"Authorization": "Bearer secret"}).status_code == 200
     assert httpx.get(f"{served.url}/health", headers={"Authorization": "Bearer local"}).status_code == 401
@@ -164,8 +164,7 @@ def test_a_signal_answers_what_is_held_and_ends_quickly_with_the_journal_whole(
 
 def test_it_ends_when_its_standard_input_does(serve: Serve) -> None:
     served = serve()
-    assert served.process.stdin is not None
-    served.process.stdin.close()
+    served.process.close_stdin()
     assert served.process.wait(ENDS_WITHIN_S) == 0
 
 
