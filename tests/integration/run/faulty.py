@@ -91,11 +91,9 @@ class Talk(BaseHTTPRequestHandler):
         took_ms = round(SERVICE_S * 1000)
         return {"id": job_id, "status": "COMPLETED", "delayTime": 0, "executionTime": took_ms, "output": 1}
 
-    def answer(self, body: Any, status: int = 200, **headers: str) -> None:
+    def answer(self, body: Any, status: int = 200) -> None:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -126,10 +124,6 @@ def speaks_another_protocol(talk: Talk) -> None:
 
 def answers_503(talk: Talk) -> None:
     talk.answer(b"no healthy upstream", 503)
-
-
-def answers_429(talk: Talk) -> None:
-    talk.answer(b"slow down", 429, Retry_After="1")
 
 
 class Listener(ThreadingHTTPServer):

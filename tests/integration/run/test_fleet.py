@@ -30,23 +30,23 @@ def test_processes_send_one_schedule_and_each_gets_the_webhooks_of_its_own_jobs(
     flows = {**MIXED, "webhook": {}}
     webhooks = {"url": "http://localhost:{port}/hook/"}
     scenario = open_load("80/s", "3s", flows=flows, webhooks=webhooks, **LATE_IS_SOUND)
-    finished = run(scenario, "--target", server.url, "--processes", "3")
+    finished = run(scenario, "--target", server.url, "--processes", "2")
     agree(finished, journal_of(server))
     assert sorted(row["seq"] for row in finished.samples) == list(range(len(finished.samples)))
     by_webhook = {
         (row["process"], row["outcome"], row["polls"]) for row in finished.samples if row["flow"] == "webhook"
     }
-    assert by_webhook == {(process, "completed", 0) for process in (0, 1, 2)}
+    assert by_webhook == {(process, "completed", 0) for process in (0, 1)}
     arrivals = finished.summary["arrivals"]
     assert arrivals["started"] == arrivals["offered"] > 150
-    assert finished.missing() == [0, 0, 0]
+    assert finished.missing() == [0, 0]
     assert all(abs(process["clock_offset_s"]) < 0.05 for process in finished.run["processes"])
 
 
 def test_killed_generator_is_reported_lost_with_its_missing_samples(start: Start, serve: Serve) -> None:
     server = serve(FAST)
-    begun = start(open_load("90/s", "9s", flows=MIXED), "--target", server.url, "--processes", "3")
-    sending(begun, 3)
+    begun = start(open_load("90/s", "9s", flows=MIXED), "--target", server.url, "--processes", "2")
+    sending(begun, 2)
     victim = begun.children()[2]
     victim.kill()
     finished = begun.finish()
@@ -56,13 +56,13 @@ def test_killed_generator_is_reported_lost_with_its_missing_samples(start: Start
     assert finished.status == 3
     assert finished.run["lost"] == [killed]
     assert {process for process, count in missing.items() if count} <= {killed}
-    assert len(accepted) - len(rows) <= missing[killed] <= 90 / 3 * 1.5
+    assert len(accepted) - len(rows) <= missing[killed] <= 90 / 2 * 1.5
     assert not {row["job_id"] for row in rows} - accepted.keys()
     reason = finished.summary["reason"]
     assert reason.split(". ")[1].startswith(f"Process {killed} ")
     assert " ".join(finished.stdout.split()).startswith(f"INVALID {reason[:60]}")
     later = [row for row in rows if row["intended_at"] > finished.run["load_started_at"] + 7.5]
-    assert len(later) > 90, "the others take over its share"
+    assert len(later) > 90, "the other takes over its share"
 
 
 def test_generators_stop_without_their_master_and_leave_their_samples(start: Start, serve: Serve) -> None:

@@ -6,15 +6,19 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree
 
+from tests.integration.conftest import Serve
 from tests.integration.run.conftest import FAST, LATE_IS_SOUND, Command, Run, Start, open_load
 
 GOOD, BAD, FAR = "execution p90 < 5s", "execution p90 < 10ms", "execution p99.9 < 5s"
 
 
-def test_run_and_gate_end_with_the_verdict_of_the_gates(start: Start, command: Command, tmp_path: Path) -> None:
-    scenario = open_load("60/s", "1500ms", endpoint=FAST, **LATE_IS_SOUND)
+def test_run_and_gate_end_with_the_verdict_of_the_gates(
+    start: Start, serve: Serve, command: Command, tmp_path: Path
+) -> None:
+    scenario = open_load("60/s", "1500ms", **LATE_IS_SOUND)
     verdicts = {("fail", 1): [GOOD, BAD, FAR], ("inconclusive", 4): [GOOD, FAR], ("pass", 0): [GOOD, "errors < 10 %"]}
-    begun = [start(scenario, "--set", f"gates={json.dumps(gates)}") for gates in verdicts.values()]
+    target = ("--target", serve(FAST).url)
+    begun = [start(scenario, "--set", f"gates={json.dumps(gates)}", *target) for gates in verdicts.values()]
     for run, ((verdict, status), gates) in zip(begun, verdicts.items(), strict=True):
         finished = run.finish()
         assert (finished.status, finished.summary["verdict"]) == (status, verdict)
@@ -32,9 +36,9 @@ def test_run_and_gate_end_with_the_verdict_of_the_gates(start: Start, command: C
     assert "execution p90 &lt; 10ms" in (tmp_path / "m.md").read_text()
 
 
-def test_abort_gate_ends_a_run_while_it_goes_on(run: Run) -> None:
+def test_abort_gate_ends_a_run_while_it_goes_on(run: Run, serve: Serve) -> None:
     rule = {"over": "5s", "gates": ["execution p95 < 10ms"]}
-    finished = run(open_load("40/s", "60s", endpoint=FAST, abort=rule))
+    finished = run(open_load("40/s", "60s", abort=rule), "--target", serve(FAST).url)
     assert finished.status == 5
     assert finished.summary["verdict"] == "aborted"
     assert 'abort.gates: "execution p95 < 10ms" does not hold: ' in finished.summary["reason"]

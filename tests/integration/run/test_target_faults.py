@@ -40,7 +40,6 @@ CASES = [
     Case(faulty.hangs, "unreachable", "no whole response in time", "unreachable", polled=("censored",)),
 ]
 """In the order in which one run meets them; a job that hangs is still there in the next calm, so that comes last."""
-SLOW_DOWN = Case(faulty.answers_429, "completed", "", "answered 429")
 
 
 def assert_complete(finished: Finished, known: set[str]) -> None:
@@ -82,12 +81,8 @@ def assert_shown_by_its_jobs_alone(finished: Finished, endpoint: Faulty, case: C
     assert {row["outcome"] for row in after} == {"completed"}
     assert len(after) > 20
     assert max(pq.read_table(finished.out / "health.parquet")["at"].to_pylist()) > spell.bad_until
-    if case.outcome == "completed":
-        assert case.message in finished.summary["reason"]
-        assert sum(row["throttled"] for row in met) >= len(met)
-    else:
-        alike = sum(row["outcome"] == case.outcome for row in rows)
-        assert f"{alike} {case.message}" in finished.summary["reason"]
+    alike = sum(row["outcome"] == case.outcome for row in rows)
+    assert f"{alike} {case.message}" in finished.summary["reason"]
 
 
 def test_faults_of_the_target_cost_no_sample_and_are_shown_by_their_jobs_alone(start: Start) -> None:
@@ -96,13 +91,6 @@ def test_faults_of_the_target_cost_no_sample_and_are_shown_by_their_jobs_alone(s
     assert finished.status == 0
     for case in CASES:
         assert_shown_by_its_jobs_alone(finished, endpoint, case)
-
-
-def test_target_that_asks_to_slow_down_gets_its_wait_and_is_named(start: Start) -> None:
-    finished, endpoint = run_through(start, [SLOW_DOWN])
-    assert_complete(finished, set(endpoint.jobs))
-    assert_shown_by_its_jobs_alone(finished, endpoint, SLOW_DOWN)
-    assert finished.status == 3
 
 
 def test_server_that_is_gone_for_a_while_costs_only_the_jobs_of_that_while(

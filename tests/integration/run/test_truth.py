@@ -117,7 +117,7 @@ def test_stall_of_the_server_counts_from_the_intended_start(start: Start, serve:
     assert begun.finish().summary["flows"]["runsync"]["end_to_end_ms"]["p95"] > 1000
 
 
-def test_429s_of_a_stricter_server_are_waited_out_and_counted(run: Run, serve: Serve) -> None:
+def test_429s_of_a_stricter_server_are_waited_out_counted_and_named(run: Run, serve: Serve) -> None:
     server = serve({**FAST, "limits": {"run": "20 per 2 s"}})
     finished = run(open_load("30/s", "2s"), "--target", server.url)
     journal = journal_of(server)
@@ -125,4 +125,6 @@ def test_429s_of_a_stricter_server_are_waited_out_and_counted(run: Run, serve: S
     assert throttled
     assert finished.summary["operations"]["run"]["throttled"] == len(throttled)
     assert sum(row["throttled"] for row in finished.samples) == len(throttled)
+    assert {row["outcome"] for row in finished.samples} == {"completed"}
+    assert (finished.status, "429" in finished.summary["reason"]) == (3, True)
     agree(finished, journal)

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.integration.conftest import Serve
 from tests.integration.run.conftest import LATE_IS_SOUND, Finished, Run, Start, open_load, sending
 
 SLOW = {"workers": {"active": 100, "max": 100}, "service": "100ms"}
@@ -48,10 +49,10 @@ def assert_invalid(finished: Finished, cause: str) -> None:
     assert finished.is_complete()
 
 
-def test_rate_that_was_not_achieved_is_invalid_and_named_next_to_the_rate_offered(run: Run) -> None:
+def test_rate_that_was_not_achieved_is_invalid_and_named_next_to_the_rate_offered(run: Run, serve: Serve) -> None:
     limits = {"runsync": "2000 per 10 s, 12 at once"}
-    scenario = constant("200/s", "3s", limits=limits, endpoint=SLOW, **LATE_IS_NOT_JUDGED)
-    finished = run({**scenario, "gates": ["execution p50 < 5s"]})
+    scenario = constant("200/s", "3s", limits=limits, **LATE_IS_NOT_JUDGED)
+    finished = run({**scenario, "gates": ["execution p50 < 5s"]}, "--target", serve(SLOW).url)
     assert_invalid(
         finished, r"200/s was offered and 1?\d\d/s achieved, .* 12 at once \(limits.runsync\): \d\d\d of 600 "
     )
@@ -61,26 +62,26 @@ def test_rate_that_was_not_achieved_is_invalid_and_named_next_to_the_rate_offere
     assert [gate["verdict"] for gate in finished.summary["gates"]] == ["pass"], "a gate that holds does not help"
 
 
-def test_ramp_that_never_reaches_its_rate_is_invalid_whatever_its_gates_say(run: Run) -> None:
+def test_ramp_that_never_reaches_its_rate_is_invalid_whatever_its_gates_say(run: Run, serve: Serve) -> None:
     stages = {"name": "up", "rate": "1/s to 120/s", "for": "3s"}, {"name": "steady", "rate": "120/s", "for": "1s"}
-    scenario = ramp(*stages, endpoint=SLOW, gates=["execution p50 < 5s during steady"], **LATE_IS_NOT_JUDGED)
+    scenario = ramp(*stages, gates=["execution p50 < 5s during steady"], **LATE_IS_NOT_JUDGED)
     scenario["load"]["max_in_flight"] = 6
-    finished = run(scenario)
+    finished = run(scenario, "--target", serve(SLOW).url)
     assert_invalid(finished, r"Stage 1 \(up\), a ramp to 120/s, .* 1\d\d/s was offered and \d\d/s achieved")
     assert {"stages reached", "load delivered", "rate achieved"} <= set(failing(finished))
 
 
-def test_ramp_that_a_ceiling_ends_is_aborted_and_not_sound(run: Run) -> None:
-    scenario = ramp({"rate": "1/s to 160/s", "for": "8s"}, endpoint=FAST, ceilings={"jobs": 60})
-    finished = run({**scenario, "gates": ["execution p50 < 5s"]})
+def test_ramp_that_a_ceiling_ends_is_aborted_and_not_sound(run: Run, serve: Serve) -> None:
+    scenario = ramp({"rate": "1/s to 160/s", "for": "8s"}, ceilings={"jobs": 60})
+    finished = run({**scenario, "gates": ["execution p50 < 5s"]}, "--target", serve(FAST).url)
     assert (finished.status, finished.summary["verdict"]) == (5, "aborted")
     assert "ceilings.jobs: 60 jobs" in finished.summary["reason"]
     assert {"run complete", "stages reached"} <= set(failing(finished))
     assert re.search(r"Load was offered for [2-7][.\d]* s of the 8 s", " ".join(finished.stdout.split()))
 
 
-def test_generator_that_is_suspended_now_and_then_is_invalid(start: Start) -> None:
-    begun = start(constant("50/s", "4s", endpoint=FAST, validity={"cpu": "100 %"}))
+def test_generator_that_is_suspended_now_and_then_is_invalid(start: Start, serve: Serve) -> None:
+    begun = start(constant("50/s", "4s", validity={"cpu": "100 %"}), "--target", serve(FAST).url)
     sending(begun)
     (master,) = begun.children()
     for _ in range(12):
@@ -126,14 +127,14 @@ def test_generator_without_the_processor_time_that_it_needs_is_invalid(start: St
     assert "send lag" in failing(finished)
 
 
-def test_run_without_a_job_never_passes(run: Run) -> None:
-    finished = run(open_load("0.01/s", "1s", endpoint=FAST))
+def test_run_without_a_job_never_passes(run: Run, serve: Serve) -> None:
+    finished = run(open_load("0.01/s", "1s"), "--target", serve(FAST).url)
     assert_invalid(finished, r"No job was submitted\.")
     assert finished.summary["jobs"]["submitted"] == 0
 
 
-def test_twenty_jobs_have_no_p99_and_the_report_says_how_many_it_takes(run: Run) -> None:
-    finished = run(constant("20/s", "1s", endpoint=FAST, **LATE_IS_SOUND))
+def test_twenty_jobs_have_no_p99_and_the_report_says_how_many_it_takes(run: Run, serve: Serve) -> None:
+    finished = run(constant("20/s", "1s", **LATE_IS_SOUND), "--target", serve(FAST).url)
     assert finished.status == 0
     times = finished.summary["flows"]["runsync"]["end_to_end_ms"]
     assert (times["n"], times["p95"], times["p99"]) == (20, None, None)
