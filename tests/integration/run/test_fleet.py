@@ -59,7 +59,7 @@ def test_killed_generator_is_reported_lost_with_its_missing_samples(start: Start
     assert len(accepted) - len(rows) <= missing[killed] <= 90 / 2 * 1.5
     assert not {row["job_id"] for row in rows} - accepted.keys()
     reason = finished.summary["reason"]
-    assert reason.split(". ")[1].startswith(f"Process {killed} ")
+    assert reason.partition(": ")[2].startswith(f"Process {killed} ")
     assert " ".join(finished.stdout.split()).startswith(f"INVALID {reason[:60]}")
     later = [row for row in rows if row["intended_at"] > finished.run["load_started_at"] + 7.5]
     assert len(later) > 90, "the other takes over its share"

@@ -44,7 +44,7 @@ def assert_invalid(finished: Finished, cause: str) -> None:
     reason = finished.summary["reason"]
     assert (finished.status, finished.summary["verdict"]) == (3, "invalid"), terminal
     assert finished.summary["validity"]["valid"] is False
-    assert re.match(cause, reason.partition(". ")[2]), reason
+    assert re.match(cause, reason.partition(": ")[2]), reason
     assert terminal.startswith(f"INVALID {reason[:60]}"), terminal
     assert finished.is_complete()
 
