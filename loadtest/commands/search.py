@@ -21,8 +21,7 @@ from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import NO_RESPONSE, Response
 from loadtest.protocol.operations import OPERATIONS, Op, authorization
 from loadtest.record.atomic_file import reserve_space, write_atomic
-from loadtest.record.directory import make_directory
-from loadtest.record.new_run import default_path
+from loadtest.record.directory import default_path, make_directory
 from loadtest.report.pages.search import search_html
 from loadtest.report.terminal.search import print_probe, print_search
 from loadtest.scenario.credentials import api_key

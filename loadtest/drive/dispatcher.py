@@ -13,8 +13,7 @@ from loadtest.drive.job_sources import ClosedSource, Job, OpenSource, Workload
 from loadtest.drive.limiter import apply_share, pacers
 from loadtest.drive.stats.live import LiveCounters
 from loadtest.errors import ScenarioError
-from loadtest.flows.job_flow import JobFlow
-from loadtest.flows.run import run_and_poll
+from loadtest.flows.job_flow import JobFlow, run_and_poll
 from loadtest.flows.steps import Flow, Send
 from loadtest.flows.stream import run_and_stream
 from loadtest.flows.submissions import submission_factory

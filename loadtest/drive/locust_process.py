@@ -14,7 +14,7 @@ from locust.runners import MasterRunner, Runner
 
 from loadtest.drive.cluster import messages
 from loadtest.drive.cluster.generator import GeneratorRun, build_lease, build_limiters
-from loadtest.drive.cluster.link import LOCAL, Link
+from loadtest.drive.cluster.messages import LOCAL, Link
 from loadtest.drive.cluster.shard_upload import ShardUploader
 from loadtest.drive.dispatcher import JobDispatcher
 from loadtest.drive.executor import FlowExecutor, Transport

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -15,9 +18,10 @@ from numpy.typing import NDArray
 from loadtest.errors import RecordingError, RunDirectoryError
 from loadtest.record.atomic_file import atomic_replace, reserve_space, write_atomic
 from loadtest.record.parquet import RowGroups, in_schema
-from loadtest.record.run import RunRecord
+from loadtest.record.run import RunRecord, StageSpan
 from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES
 from loadtest.record.shards import Shard, batches
+from loadtest.scenario.model import Scenario
 
 MASTER_PROCESS = -1
 """The number of the master, which sends no jobs."""
@@ -27,9 +31,8 @@ TABLES = {"samples": SAMPLES, "requests": REQUESTS, "health": HEALTH, "chunks": 
 SHARDS = {**TABLES, "sends": SENDS}
 """The tables that processes append to; the sends are counted when shards are merged, and not kept."""
 ROW_GROUP = 128 * 1024
-
-
 BASELINES = Path("reports", "baselines")
+PACKAGES = ("loadtest", "locust", "gevent", "httptools", "numpy", "pyarrow")
 
 
 class RunDirectory:
@@ -205,3 +208,34 @@ def run_directory(named: Path) -> RunDirectory:
     """Return the run directory of this path, or the baseline of this name."""
     saved = BASELINES / named
     return RunDirectory(saved if not named.exists() and saved.exists() else named)
+
+
+def default_path(scenario: Scenario) -> Path:
+    """Return the path of a run directory that the user did not name: the scenario's name and the time."""
+    return Path("reports", f"{scenario.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+
+
+def create_run(scenario: Scenario, path: Path, command: str) -> RunDirectory:
+    """Make the directory of a run, with the first `run.json`: what the processes of the run read their scenario from.
+
+    Raises RunDirectoryError if the directory exists or cannot be made, RecordingError if the disk is full.
+    """
+    directory = RunDirectory(path)
+    directory.create()
+    schedule = scenario.schedule()
+    directory.write_first_record(
+        RunRecord(
+            id=path.name,
+            scenario=scenario.resolved(),
+            scenario_hash=scenario.hash(),
+            seed=scenario.seed,
+            target=scenario.target_name,
+            command=command,
+            versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+            started_at=datetime.now(UTC).timestamp(),
+            payloads={name: flow.payload_hash for name, flow in scenario.flows.items()},
+            stages=[StageSpan(stage.label(n), stage.duration) for n, stage in enumerate(scenario.load.stages, 1)],
+            offered={} if schedule is None else {flow: schedule.per_second(flow) for flow in scenario.flows},
+        )
+    )
+    return directory

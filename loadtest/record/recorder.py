@@ -1,4 +1,4 @@
-"""The recorder of one process: jobs, requests by second, chunks and health, appended to its shards."""
+"""The rows of a run: jobs, requests by second and chunks from each process, health from the master."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from contextlib import suppress
 import msgspec
 
 from loadtest.errors import RecordingError
+from loadtest.protocol.client_messages import Health
 from loadtest.protocol.operations import Op
-from loadtest.record.counter import PersistentCounter
-from loadtest.record.directory import SENDS, SHARDS, RunDirectory
+from loadtest.record.audit import PersistentCounter
+from loadtest.record.directory import MASTER_PROCESS, SENDS, SHARDS, RunDirectory
 from loadtest.record.requests import RequestLog
-from loadtest.record.sample import CHUNKS, REQUESTS, SAMPLES, Sample
+from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, Sample
 from loadtest.record.shards import batch_of
 
 BATCH = 500
@@ -39,7 +40,7 @@ class Recorder:
     ) -> None:
         self._process = process
         self._schedule = schedule
-        self._shards = {table: directory.shard(table, process) for table in SHARDS}
+        self._shards = {table: directory.shard(table, process) for table in SHARDS if table != "health"}
         self._samples: list[Sample] = []
         self._write_failed = False
         self._chunks: list[tuple[int, int, float]] = []
@@ -98,3 +99,39 @@ class Recorder:
             for shard in self._shards.values():
                 shard.close()
             self.tally.close()
+
+
+class HealthWriter:
+    """The health rows of a run, and one request row per second; RecordingError is raised if the disk is full."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._health = directory.shard("health", MASTER_PROCESS)
+        self._requests = directory.shard("requests", MASTER_PROCESS)
+        self._log = RequestLog(Op.HEALTH, keep_sends=False)
+
+    def sent(self, at: float) -> None:
+        """Count a request that is sent at this time."""
+        self._log.sent(at)
+
+    def answered(self, status: int, sent_at: float, answered_at: float, health: Health | None) -> None:
+        """Write the health in an answer, if it holds one, and the requests of all seconds before it."""
+        self._log.answered(status, sent_at, answered_at)
+        if health is not None:
+            jobs, workers = health.jobs, health.workers
+            counts = [getattr(jobs, name, getattr(workers, name, None)) for name in HEALTH.names[1:]]
+            self._health.append(batch_of([[value] for value in (answered_at, *counts)], HEALTH))
+        self._write_requests(answered_at)
+
+    def close(self) -> None:
+        """Write the last requests and end the shards."""
+        try:
+            self._write_requests(math.inf)
+        finally:
+            self._health.close()
+            self._requests.close()
+
+    def _write_requests(self, before: float) -> None:
+        rows = self._log.rows_before(before, MASTER_PROCESS)
+        if rows:
+            self._requests.append(batch_of(zip(*rows, strict=True), REQUESTS))
+            self._log.drop_before(before)

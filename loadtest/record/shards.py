@@ -1,6 +1,7 @@
 """Append-only shards: the rows of a process, on disk while the run goes on, readable after any crash.
 
-A shard is an Arrow stream. A batch that a crash cut off ends it; all batches before it are readable.
+A shard is an Arrow stream. A batch that a crash cut off ends it; all batches before it are readable. It is copied to
+another machine as it grows: the same bytes at the same offsets.
 """
 
 from __future__ import annotations
@@ -89,3 +90,24 @@ def batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
             except (StopIteration, pa.ArrowInvalid, OSError):
                 return
             yield in_schema(batch, schema)
+
+
+def read_from(path: Path, offset: int, max_bytes: int) -> bytes:
+    """Return at most `max_bytes` of a file from an offset on; empty if the file does not exist yet."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(max_bytes)
+    except FileNotFoundError:
+        return b""
+
+
+def append_at(path: Path, offset: int, content: bytes) -> int:
+    """Append bytes if the file ends at their offset; return its size then."""
+    try:
+        with path.open("ab") as file:
+            if file.tell() == offset:
+                file.write(content)
+            return file.tell()
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot record: {error.strerror or error}; free some space") from error

@@ -12,10 +12,10 @@ import msgspec
 from loadtest.drive.cluster.membership import GeneratorState, Membership
 from loadtest.drive.cluster.messages import ShardBytes
 from loadtest.errors import RecordingError
-from loadtest.record.counter import write_count
+from loadtest.record.audit import write_count
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import ProcessInfo
-from loadtest.record.shard_copy import append_at
+from loadtest.record.shards import append_at
 
 
 class RunLog:

@@ -14,8 +14,7 @@ from loadtest.errors import RecordingError, RunDirectoryError
 from loadtest.protocol.client_messages import Health, JobCounts, WorkerCounts
 from loadtest.protocol.operations import Op
 from loadtest.record.directory import MASTER_PROCESS, RunDirectory
-from loadtest.record.health import HealthWriter
-from loadtest.record.recorder import BATCH, Recorder
+from loadtest.record.recorder import BATCH, HealthWriter, Recorder
 from loadtest.record.sample import SAMPLES, Sample
 from loadtest.record.shards import Shard
 from tests.conftest import MadeUpRun

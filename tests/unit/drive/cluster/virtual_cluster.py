@@ -26,8 +26,7 @@ from loadtest.drive.job_sources import Workload
 from loadtest.drive.options import RunConfig
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import Response
-from loadtest.record.directory import RunDirectory
-from loadtest.record.new_run import create_run
+from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.recorder import Recorder
 from loadtest.record.run import Ending
 from loadtest.scenario.model import Scenario
