@@ -150,11 +150,10 @@ class Host:
         self._greenlets += [gevent.spawn(self._use, run.jobs) for _ in range(USERS)]
 
     def _use(self, jobs: JobDispatcher) -> None:
-        """Run jobs as a user does; if none is left, ask again, since others may be assigned."""
+        """Run jobs as a user does; if none is left, wait for another share."""
         user = jobs.register_user()
-        while not jobs.finished.is_set():
-            if not jobs.run_next(user):
-                self.clock.sleep(0.5)
+        while jobs.run_next(user) or jobs.wait_for_change():
+            pass
 
     def _stop(self) -> None:
         self.generator.end_load()
