@@ -23,7 +23,7 @@ from loadtest.addresses import LOOPBACK, split_address
 from loadtest.analyze.summary import Summary
 from loadtest.errors import ExitCode, RecordingError, RunAborted
 from loadtest.record.directory import RunDirectory, create_run, default_path
-from loadtest.record.progress import Progress
+from loadtest.record.run import Progress
 from loadtest.report.terminal.progress import ProgressDisplay
 from loadtest.scenario.credentials import api_key
 from loadtest.scenario.loading.load import load_scenario

@@ -61,7 +61,7 @@ class RunDirectory:
         """
         content = _record(run)
         try:
-            self.write(self._run, content)
+            write_atomic(self._run, content)
             reserve_space(self._reserve, content)
         except RecordingError:
             self.remove()
@@ -71,11 +71,7 @@ class RunDirectory:
         """Replace `run.json`, whole or not at all; once the run has ended, in the reserved space."""
         if run.ending is not None:
             self._reserve.unlink(missing_ok=True)
-        self.write(self._run, _record(run))
-
-    def write(self, path: Path, content: bytes) -> None:
-        """Replace a file of the directory, whole or not at all. Raises RecordingError if the disk is full."""
-        write_atomic(path, content)
+        write_atomic(self._run, _record(run))
 
     def remove(self) -> None:
         """Remove the directory with all its files."""

@@ -12,10 +12,9 @@ from loadtest.errors import RecordingError
 from loadtest.protocol.client_messages import Health
 from loadtest.protocol.operations import Op
 from loadtest.record.audit import PersistentCounter
-from loadtest.record.directory import MASTER_PROCESS, SENDS, SHARDS, RunDirectory
+from loadtest.record.directory import MASTER_PROCESS, SHARDS, RunDirectory
 from loadtest.record.requests import RequestLog
-from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, Sample
-from loadtest.record.shards import batch_of
+from loadtest.record.sample import HEALTH, SAMPLES, Sample
 
 BATCH = 500
 """The samples that are written at once, which takes about a millisecond; writing all that came since the last flush
@@ -63,19 +62,19 @@ class Recorder:
         """
         self._write_samples()
         if self._chunks:
-            self._shards["chunks"].append(batch_of(zip(*self._chunks, strict=True), CHUNKS))
+            self._shards["chunks"].append(zip(*self._chunks, strict=True))
             self._chunks.clear()
         self._write_requests(now)
 
     def _write_requests(self, now: float) -> None:
         for index, log in enumerate(self.requests.values()):
             if log.sends:
-                self._shards["sends"].append(batch_of(([index] * len(log.sends), log.sends), SENDS))
+                self._shards["sends"].append(([index] * len(log.sends), log.sends))
                 del log.sends[:]
         rows = [row for log in self.requests.values() for row in log.rows_before(now, self._process)]
         if rows:
             rows.sort(key=lambda row: row[0])
-            self._shards["requests"].append(batch_of(zip(*rows, strict=True), REQUESTS))
+            self._shards["requests"].append(zip(*rows, strict=True))
             for log in self.requests.values():
                 log.drop_before(now)
 
@@ -87,7 +86,7 @@ class Recorder:
         if self._samples:
             columns = list(zip(*map(msgspec.structs.astuple, self._samples), strict=True))
             self._write_failed = True
-            self._shards["samples"].append(batch_of((columns[field] for field in _SAMPLE_FIELDS), SAMPLES))
+            self._shards["samples"].append(columns[field] for field in _SAMPLE_FIELDS)
             self._write_failed = False
             self._samples = []
 
@@ -119,7 +118,7 @@ class HealthWriter:
         if health is not None:
             jobs, workers = health.jobs, health.workers
             counts = [getattr(jobs, name, getattr(workers, name, None)) for name in HEALTH.names[1:]]
-            self._health.append(batch_of([[value] for value in (answered_at, *counts)], HEALTH))
+            self._health.append([[value] for value in (answered_at, *counts)])
         self._write_requests(answered_at)
 
     def close(self) -> None:
@@ -133,5 +132,5 @@ class HealthWriter:
     def _write_requests(self, before: float) -> None:
         rows = self._log.rows_before(before, MASTER_PROCESS)
         if rows:
-            self._requests.append(batch_of(zip(*rows, strict=True), REQUESTS))
+            self._requests.append(zip(*rows, strict=True))
             self._log.drop_before(before)

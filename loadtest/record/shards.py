@@ -29,12 +29,14 @@ class Shard:
         self._file: FileIO | None = None
         self._size = 0
 
-    def append(self, batch: pa.RecordBatch) -> None:
-        """Write rows, all or none.
+    def append(self, columns: Iterable[Sequence[Any]]) -> None:
+        """Write rows, given as one sequence per column in the schema's order; all or none.
 
         Raises RecordingError if the disk is full; rows written before stay readable, and the same rows can be
         written again.
         """
+        arrays = [_array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
+        batch = pa.record_batch(arrays, schema=self._schema)
         try:
             if self._file is None:
                 self._file = self.path.open("wb", buffering=0)
@@ -61,12 +63,6 @@ class Shard:
         if self._file is not None:
             with suppress(OSError), self._file:
                 self._file.write(END_OF_STREAM)
-
-
-def batch_of(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
-    """Return rows, given as one sequence per column in the schema's order, as a batch."""
-    arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    return pa.record_batch(arrays, schema=schema)
 
 
 def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:

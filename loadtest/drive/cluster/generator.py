@@ -23,7 +23,6 @@ from loadtest.drive.limiter import OperationLimiter
 from loadtest.drive.stats.live import RATE_SPAN_S, CpuMonitor, cpu_demand_s
 from loadtest.errors import LoadtestError, RecordingError
 from loadtest.protocol.operations import OPERATIONS, Op
-from loadtest.record.progress import ProcessCounts
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.flows import SUBMIT_OPERATION
 from loadtest.scenario.model import Scenario
@@ -131,7 +130,7 @@ class GeneratorRun:
 
     def _report(self, now: float) -> messages.StatusReport:
         jobs, counters = self.jobs, self.jobs.counters
-        counts = ProcessCounts(
+        return messages.StatusReport(
             sent=self.recorder.tally.count,
             in_flight=counters.in_flight,
             ended=counters.ended,
@@ -143,9 +142,6 @@ class GeneratorRun:
                 str(op): requests for op, log in self.recorder.requests.items() if (requests := log.peak.count(now))
             },
             times=counters.drain_times(),
-        )
-        return messages.StatusReport(
-            counts=counts,
             ends_at=jobs.ends_at,
             needed_users=jobs.needed_users(),
             all_ended=jobs.all_done(),

@@ -44,7 +44,7 @@ class Heartbeat:
         for _ in range(CLOCK_PROBES):
             self._ping(names)
         by = self._clock.now() + CLOCK_SYNC_TIMEOUT_S
-        while missing := [name for name in names if not self._membership.generators[name].clock_synced]:
+        while missing := [name for name in names if not self._membership.generators[name].pongs]:
             if self._clock.now() > by:
                 raise RunAborted(f"{len(missing)} of {len(names)} workers connected but do not answer")
             self._ping(missing)

@@ -167,8 +167,8 @@ class Master:
         self._membership.record_report(name, report, now)
         generators = self._membership.generators.values()
         self._ends_at = max(each.report.ends_at for each in generators if each.report is not None)
-        self._progress.update(name, report.counts)
-        self._record_sent(name, report.counts.sent)
+        self._progress.update(name, report)
+        self._record_sent(name, report.sent)
         if report.stop is not None and self.error is None:
             self.stop_reason = report.stop
             self.abort(RunAborted(report.stop.detail))

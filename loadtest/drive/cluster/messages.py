@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from loadtest.record.progress import ProcessCounts
 from loadtest.scenario.abort import StopReason
 from loadtest.traffic.limit_shares import Share
 
@@ -77,9 +76,22 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class StatusReport(msgspec.Struct, frozen=True):
-    """Generator to master, every HEARTBEAT_S: the state of its part of the run."""
+    """Generator to master, every HEARTBEAT_S: the state of its part of the run.
 
-    counts: ProcessCounts
+    `started` and `offered` are the jobs of the last 5 s; `requests_in_window` counts, for each operation, those of
+    the last 10 s; `times` are (finished at, delay, execution; milliseconds) of jobs that ended since the last report,
+    or a sample of them if they are many.
+    """
+
+    sent: int
+    in_flight: int
+    ended: int
+    not_completed: int
+    throttled: int
+    started: int
+    offered: int | None
+    requests_in_window: dict[str, int]
+    times: list[tuple[float, int, int]]
     ends_at: float
     needed_users: int
     all_ended: bool
@@ -135,7 +147,6 @@ class Link(Protocol):
 
     def send(self, message: msgspec.Struct) -> None:
         """Send a message to the master."""
-        ...
 
 
 class MasterLink(Protocol):
@@ -144,12 +155,9 @@ class MasterLink(Protocol):
     @property
     def alone(self) -> bool:
         """Return whether master and generator are one process, which can neither lose nor miss itself."""
-        ...
 
     def generators(self) -> list[str]:
         """Return the names of all connected generators."""
-        ...
 
     def send(self, message: msgspec.Struct, to: str) -> None:
         """Send a message to one generator."""
-        ...

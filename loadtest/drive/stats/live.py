@@ -10,8 +10,9 @@ from pathlib import Path
 
 import msgspec
 
+from loadtest.drive.cluster.messages import StatusReport
 from loadtest.protocol.operations import Op
-from loadtest.record.progress import ProcessCounts, Progress
+from loadtest.record.run import Progress
 from loadtest.record.sample import Outcome, Sample
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.rate_limit import PeakWindow
@@ -71,13 +72,13 @@ class ProgressAggregator:
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
-        self._latest: dict[str, ProcessCounts] = {}
+        self._latest: dict[str, StatusReport] = {}
         self._times: deque[tuple[float, int, int]] = deque()
 
-    def update(self, process: str, counts: ProcessCounts) -> None:
-        """Take the latest counts of one process."""
-        self._latest[process] = counts
-        self._times.extend(counts.times)
+    def update(self, process: str, report: StatusReport) -> None:
+        """Take the latest report of one process."""
+        self._latest[process] = report
+        self._times.extend(report.times)
 
     def drop(self, process: str) -> None:
         """Drop the present figures of a lost process; its totals stay."""

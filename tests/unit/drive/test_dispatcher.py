@@ -13,7 +13,7 @@ import pytest
 from gevent import Greenlet
 
 from loadtest.drive.dispatcher import JobDispatcher, SampleSink
-from loadtest.drive.executor import FlowExecutor, Transport
+from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.job_sources import SPARE_USERS, Workload
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.errors import RecordingError
@@ -55,7 +55,7 @@ class Process:
         self.schedule = draw_schedule(load, {"runsync": 1.0}, 1) if isinstance(load, OpenLoad) else None
         spaced = isinstance(load, ClosedLoad)
         self.limiters = {op: OperationLimiter(scenario.limit(op), self.clock, spaced, self.share) for op in Op}
-        executor = FlowExecutor(self.clock, Transport(self._send), self.limiters, RequestCounts())
+        executor = FlowExecutor(self.clock, self._send, self.limiters, RequestCounts())
         work = Workload(scenario, self.schedule, STARTS_AT, self.share)
         sinks = (lambda sample, chunk_seen_at: self.samples.append(sample), *self.sinks)
         self.jobs = JobDispatcher(work, executor, self.clock, sinks)

@@ -21,7 +21,7 @@ from loadtest.drive.cluster.messages import StartRun
 from loadtest.drive.cluster.shard_upload import ShardUploader
 from loadtest.drive.cluster.target import Target
 from loadtest.drive.dispatcher import JobDispatcher
-from loadtest.drive.executor import FlowExecutor, Transport
+from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.job_sources import Workload
 from loadtest.drive.options import RunConfig
 from loadtest.flows.health import EndpointHealth
@@ -138,7 +138,7 @@ class Host:
             directory.create_local()
         recorder = Recorder(directory, start.process, keep_sends=True)
         limiters = build_limiters(scenario, clock)
-        executor = FlowExecutor(clock, Transport(self.cluster.endpoint(self.name, clock)), limiters, recorder)
+        executor = FlowExecutor(clock, self.cluster.endpoint(self.name, clock), limiters, recorder)
         work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process)
         jobs = JobDispatcher(work, executor, clock, (recorder.sample,))
         lease = build_lease(start, jobs, limiters)
