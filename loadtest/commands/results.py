@@ -18,7 +18,7 @@ from loadtest.analyze.verdict import verdict
 from loadtest.errors import RunDirectoryError
 from loadtest.gate.inputs import gate_inputs
 from loadtest.gate.judge import judge
-from loadtest.record.atomic_file import write_atomic
+from loadtest.record.atomic_file import readable_json, write_atomic
 from loadtest.record.audit import audit, peak_requests
 from loadtest.record.directory import TABLES, RunDirectory
 from loadtest.record.parquet import MissingColumnError
@@ -41,7 +41,7 @@ def build_results(directory: RunDirectory) -> Summary:
     """
     data = read_run(directory)
     summary = summarize_and_judge(data, data.scenario.gates)
-    write_atomic(directory.summary, msgspec.json.format(msgspec.json.encode(summary), indent=2))
+    write_atomic(directory.summary, readable_json(summary))
     write_atomic(directory.report, report_html(data.run, summary, series(data)).encode())
     write_atomic(directory.gate, junit(summary))
     return summary

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loadtest.errors import RecordingError, RunDirectoryError
-from loadtest.record.atomic_file import atomic_replace, reserve_space, write_atomic
+from loadtest.record.atomic_file import atomic_replace, readable_json, reserve_space, write_atomic
 from loadtest.record.parquet import RowGroups, in_schema
 from loadtest.record.run import RunRecord, StageSpan
 from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES
@@ -59,7 +59,7 @@ class RunDirectory:
 
         Raises RecordingError, and removes the directory, if there is not enough space.
         """
-        content = _record(run)
+        content = readable_json(run)
         try:
             write_atomic(self._run, content)
             reserve_space(self._reserve, content)
@@ -71,7 +71,7 @@ class RunDirectory:
         """Replace `run.json`, whole or not at all; once the run has ended, in the reserved space."""
         if run.ending is not None:
             self._reserve.unlink(missing_ok=True)
-        write_atomic(self._run, _record(run))
+        write_atomic(self._run, readable_json(run))
 
     def remove(self) -> None:
         """Remove the directory with all its files."""
@@ -181,10 +181,6 @@ def make_directory(path: Path) -> None:
         raise RunDirectoryError(f"{path}: exists already; name another with --out") from None
     except OSError as error:
         raise RunDirectoryError(f"{path}: cannot be made: {error.strerror}; name another with --out") from None
-
-
-def _record(run: RunRecord) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(run), indent=2)
 
 
 def _row_groups(schema: pa.Schema, shards: list[Path]) -> Iterator[pa.Table]:

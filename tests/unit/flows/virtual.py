@@ -17,7 +17,7 @@ from loadtest.endpoint.job import to_response
 from loadtest.flows.steps import NO_RESPONSE, Flow, Response, Send
 from loadtest.protocol.client_messages import StreamResponse, decode_submission, encode
 from loadtest.protocol.operations import Limit, Op
-from loadtest.record.requests import RequestLog
+from loadtest.record.recorder import RequestLog
 from loadtest.record.sample import Sample
 from tests.unit.drive.virtual_clock import VirtualClock
 
