@@ -21,8 +21,8 @@ from loadtest.gate.judge import judge
 from loadtest.record.atomic_file import readable_json, write_atomic
 from loadtest.record.audit import audit, peak_requests
 from loadtest.record.directory import TABLES, RunDirectory
-from loadtest.record.parquet import MissingColumnError
 from loadtest.record.run import READABLE_SCHEMAS, RunRecord
+from loadtest.record.sample import MissingColumnError
 from loadtest.report.ci.junit import junit
 from loadtest.report.pages.run import report_html
 from loadtest.scenario.gates import Gate

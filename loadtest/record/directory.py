@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from loadtest.errors import RecordingError, RunDirectoryError
 from loadtest.record.atomic_file import atomic_replace, readable_json, reserve_space, write_atomic
-from loadtest.record.parquet import RowGroups, in_schema
 from loadtest.record.run import RunRecord, StageSpan
-from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES
+from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, in_schema, require_columns
 from loadtest.record.shards import Shard, batches
 from loadtest.scenario.model import Scenario
 
@@ -31,6 +30,8 @@ TABLES = {"samples": SAMPLES, "requests": REQUESTS, "health": HEALTH, "chunks": 
 SHARDS = {**TABLES, "sends": SENDS}
 """The tables that processes append to; the sends are counted when shards are merged, and not kept."""
 ROW_GROUP = 128 * 1024
+DICTIONARY_COLUMNS = tuple(field.name for field in SAMPLES if field.type == pa.string() and field.name != "job_id")
+"""The text columns whose values repeat; each job id is another."""
 BASELINES = Path("reports", "baselines")
 PACKAGES = ("loadtest", "locust", "gevent", "httptools", "numpy", "pyarrow")
 
@@ -231,3 +232,26 @@ def create_run(scenario: Scenario, path: Path, command: str) -> RunDirectory:
         )
     )
     return directory
+
+
+class RowGroups:
+    """Some columns of a Parquet file, row group by row group; `rows` is how many all of them hold.
+
+    Columns of repeated text are dictionary-encoded, which takes a tenth of the memory.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
+        found = pq.read_schema(path)
+        require_columns(found, schema)
+        encoded = [name for name in columns if name in DICTIONARY_COLUMNS and name in found.names]
+        self._file = pq.ParquetFile(path, read_dictionary=encoded)
+        self._schema = pa.schema([_encoded(schema.field(name)) for name in columns])
+        self.rows: int = self._file.metadata.num_rows
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for group in range(self._file.num_row_groups):
+            yield in_schema(self._file.read_row_group(group, columns=self._schema.names), self._schema)
+
+
+def _encoded(field: pa.Field) -> pa.Field:
+    return pa.field(field.name, pa.dictionary(pa.int32(), pa.string())) if field.name in DICTIONARY_COLUMNS else field

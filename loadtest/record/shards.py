@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from loadtest.errors import RecordingError
-from loadtest.record.parquet import in_schema
+from loadtest.record.sample import in_schema
 
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
