@@ -151,7 +151,7 @@ class GeneratorRun:
         )
 
     def cancel_unfinished(self) -> int:
-        """Cancel the jobs that are accepted but not final; return how many the endpoint confirmed."""
+        """Cancel jobs accepted but not final; return how many the endpoint confirmed."""
         ids = [sample.job_id for sample in self.jobs.unfinished if sample.job_id is not None]
         cancelled: list[str] = []
 
