@@ -29,6 +29,7 @@ from loadtest.commands.gate import write_output
 from loadtest.commands.results import read_run
 from loadtest.endpoint.settings import QueueDelay, parse_scaler
 from loadtest.errors import ExitCode, UsageError
+from loadtest.record.atomic_file import write_atomic
 from loadtest.record.directory import RunDirectory, run_directory
 from loadtest.report.pages.capacity import backtest_html, capacity_html
 from loadtest.report.terminal.capacity import print_backtest_report, print_backtests, print_plan
@@ -268,7 +269,7 @@ def _write(request: CapacityRequest, last: RunDirectory, found: Plan | BacktestR
     source = capacity_html(found) if isinstance(found, Plan) else backtest_html(found)
     for target, content in ((path, encode_plan(found)), (page, source.encode())):
         if request.out is None:
-            last.write(target, content)
+            write_atomic(target, content)
         else:
             write_output(target, content, "--out")
     return page

@@ -13,7 +13,7 @@ from loadtest.analyze.compare.comparison import ComparableRun, compare, run_seri
 from loadtest.analyze.compare.differences import differences
 from loadtest.analyze.compare.margin import MIN_DIFFERENCE_MS
 from loadtest.analyze.series import series
-from loadtest.commands.gate import parse_min_difference, parse_tolerance, write_output
+from loadtest.commands.gate import parse_differences, write_output
 from loadtest.commands.results import read_run, summarize_and_judge
 from loadtest.errors import UsageError
 from loadtest.gate.baseline import incomparable_reason, metrics_of
@@ -43,9 +43,7 @@ def compare_runs(request: CompareRequest, console: Console) -> None:
     """
     if not 2 <= len(request.runs) <= MAX_RUNS:
         raise UsageError(f"{len(request.runs)} runs cannot be compared; name 2 to {MAX_RUNS}, the baseline first")
-    comparison = comparison_of(
-        request.runs, parse_tolerance(request.tolerance), parse_min_difference(request.min_difference)
-    )
+    comparison = comparison_of(request.runs, *parse_differences(request.tolerance, request.min_difference))
     write_output(request.out, compare_html(comparison).encode(), "--out")
     print_comparison(comparison, request.out, console)
 

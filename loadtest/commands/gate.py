@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
@@ -57,14 +58,14 @@ def gate(request: GateRequest, environment: Mapping[str, str], console: Console)
     if request.markdown is not None:
         write_output(request.markdown, markdown(summary).encode(), "--markdown")
     if step_summary := environment.get(STEP_SUMMARY_VARIABLE):
-        _append(Path(step_summary), markdown(summary))
+        write_output(Path(step_summary), markdown(summary).encode(), STEP_SUMMARY_VARIABLE, "ab", "unset it")
     print_gates(summary, console)
     return summary.verdict.exit_code
 
 
 def _compare(request: GateRequest, data: RunData) -> list[GateResult]:
     """Compare the run with its baselines, reading only the record and the samples of each."""
-    tolerance, min_difference_ms = parse_tolerance(request.tolerance), parse_min_difference(request.min_difference)
+    tolerance, min_difference_ms = parse_differences(request.tolerance, request.min_difference)
     baselines = [read_run(run_directory(named), ()) for named in request.baselines]
     for named, each in zip(request.baselines, baselines, strict=True):
         require_comparable(str(named), each.run, data.run)
@@ -73,20 +74,14 @@ def _compare(request: GateRequest, data: RunData) -> list[GateResult]:
     return [as_gate_result(each) for each in found]
 
 
-def parse_tolerance(text: str) -> float:
-    """Return the share given as --tolerance; UsageError if the text is not a share."""
+def parse_differences(tolerance: str, min_difference: str) -> tuple[float, float]:
+    """Return the share of --tolerance and the milliseconds of --min-difference; UsageError for any other text."""
+    option = f"--tolerance {tolerance}"
     try:
-        return fraction(text)
+        share, option = fraction(tolerance), f"--min-difference {min_difference}"
+        return share, seconds(min_difference) * 1000
     except ValueError as error:
-        raise UsageError(f"--tolerance {text}: {error}") from None
-
-
-def parse_min_difference(text: str) -> float:
-    """Return the time given as --min-difference, in milliseconds; UsageError if the text is not a time."""
-    try:
-        return seconds(text) * 1000
-    except ValueError as error:
-        raise UsageError(f"--min-difference {text}: {error}") from None
+        raise UsageError(f"{option}: {error}") from None
 
 
 def _parse_gates(texts: Sequence[str], scenario: Scenario) -> list[Gate]:
@@ -103,17 +98,12 @@ def _parse_gates(texts: Sequence[str], scenario: Scenario) -> list[Gate]:
     return gates
 
 
-def write_output(path: Path, content: bytes, option: str) -> None:
-    """Write a file that an option names; UsageError if it cannot be written."""
+def write_output(
+    path: Path, content: bytes, option: str, mode: Literal["wb", "ab"] = "wb", remedy: str = "name another path"
+) -> None:
+    """Write a file that an option names, or append to it; UsageError, with the remedy, if that fails."""
     try:
-        path.write_bytes(content)
+        with path.open(mode) as file:
+            file.write(content)
     except OSError as error:
-        raise UsageError(f"{option} {path}: cannot be written: {error.strerror}; name another path") from None
-
-
-def _append(path: Path, text: str) -> None:
-    try:
-        with path.open("a", encoding="utf-8") as summary:
-            summary.write(text)
-    except OSError as error:
-        raise UsageError(f"{STEP_SUMMARY_VARIABLE} {path}: cannot be written: {error.strerror}; unset it") from None
+        raise UsageError(f"{option} {path}: cannot be written: {error.strerror}; {remedy}") from None

@@ -9,7 +9,7 @@ import msgspec
 import pyarrow as pa
 from pydantic import ValidationError
 
-from loadtest.analyze.job_table import COLUMNS, JobTable, read_job_table
+from loadtest.analyze.job_table import COLUMNS, read_job_table
 from loadtest.analyze.run_data import RunData
 from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize
@@ -18,10 +18,11 @@ from loadtest.analyze.verdict import verdict
 from loadtest.errors import RunDirectoryError
 from loadtest.gate.inputs import gate_inputs
 from loadtest.gate.judge import judge
+from loadtest.record.atomic_file import readable_json, write_atomic
 from loadtest.record.audit import audit, peak_requests
 from loadtest.record.directory import TABLES, RunDirectory
-from loadtest.record.parquet import MissingColumnError
 from loadtest.record.run import READABLE_SCHEMAS, RunRecord
+from loadtest.record.sample import MissingColumnError
 from loadtest.report.ci.junit import junit
 from loadtest.report.pages.run import report_html
 from loadtest.scenario.gates import Gate
@@ -40,9 +41,9 @@ def build_results(directory: RunDirectory) -> Summary:
     """
     data = read_run(directory)
     summary = summarize_and_judge(data, data.scenario.gates)
-    directory.write(directory.summary, msgspec.json.format(msgspec.json.encode(summary), indent=2))
-    directory.write(directory.report, report_html(data.run, summary, series(data)).encode())
-    directory.write(directory.gate, junit(summary))
+    write_atomic(directory.summary, readable_json(summary))
+    write_atomic(directory.report, report_html(data.run, summary, series(data)).encode())
+    write_atomic(directory.gate, junit(summary))
     return summary
 
 
@@ -60,7 +61,14 @@ def read_run(directory: RunDirectory, tables: Sequence[str] = OTHER_TABLES) -> R
         run = msgspec.structs.replace(run, audit=audit(directory), peak_requests=peak_requests(directory))
         directory.write_run(run)
         directory.merge()
-    return RunData(run, scenario, _samples(directory), **{name: _table(directory, name) for name in tables})
+    with _readable(directory, "samples"):
+        pieces = directory.pieces("samples", COLUMNS)
+        jobs = read_job_table(pieces, pieces.rows)
+    others = {}
+    for name in tables:
+        with _readable(directory, name):
+            others[name] = directory.table(name)
+    return RunData(run, scenario, jobs, **others)
 
 
 def summarize_and_judge(data: RunData, gates: Sequence[Gate], compared: Sequence[GateResult] = ()) -> Summary:
@@ -88,17 +96,6 @@ def _scenario_of(run: RunRecord, directory: RunDirectory) -> Scenario:
         wrote = run.versions.get("loadtest", "not known")
         text = f"{path}: {where}: {first['msg']}; use the version that wrote it: {wrote}"
         raise RunDirectoryError(text) from None
-
-
-def _samples(directory: RunDirectory) -> JobTable:
-    with _readable(directory, "samples"):
-        pieces = directory.pieces("samples", COLUMNS)
-        return read_job_table(pieces, pieces.rows)
-
-
-def _table(directory: RunDirectory, name: str) -> pa.Table:
-    with _readable(directory, name):
-        return directory.table(name)
 
 
 @contextmanager

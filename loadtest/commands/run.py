@@ -22,9 +22,8 @@ from rich.console import Console
 from loadtest.addresses import LOOPBACK, split_address
 from loadtest.analyze.summary import Summary
 from loadtest.errors import ExitCode, RecordingError, RunAborted
-from loadtest.record.directory import RunDirectory
-from loadtest.record.new_run import create_run, default_path
-from loadtest.record.progress import Progress
+from loadtest.record.directory import RunDirectory, create_run, default_path
+from loadtest.record.run import Progress
 from loadtest.report.terminal.progress import ProgressDisplay
 from loadtest.scenario.credentials import api_key
 from loadtest.scenario.loading.load import load_scenario

@@ -20,9 +20,8 @@ from loadtest.errors import RecordingError, RunAborted, UsageError
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import NO_RESPONSE, Response
 from loadtest.protocol.operations import OPERATIONS, Op, authorization
-from loadtest.record.atomic_file import reserve_space, write_atomic
-from loadtest.record.directory import make_directory
-from loadtest.record.new_run import default_path
+from loadtest.record.atomic_file import readable_json, reserve_space, write_atomic
+from loadtest.record.directory import default_path, make_directory
 from loadtest.report.pages.search import search_html
 from loadtest.report.terminal.search import print_probe, print_search
 from loadtest.scenario.credentials import api_key
@@ -90,7 +89,10 @@ class BreakpointSearch:
         self._begin()
         progress = Console(stderr=True)
         write_error = ""
-        while isinstance(step := self._next(), Probe) and not write_error:
+        while True:
+            step = next_step(self._bounds, [each.tried for each in self._probes])
+            if write_error or not isinstance(step, Probe):
+                break
             self._probes.append(self._run_probe(step))
             print_probe(len(self._probes), self._probes[-1], progress)
             write_error = self._save()
@@ -108,12 +110,9 @@ class BreakpointSearch:
             self._path.rmdir()
             raise
 
-    def _next(self) -> Probe | SearchEnd:
-        return next_step(self._bounds, [each.tried for each in self._probes])
-
     def _save(self) -> str:
         """Write the result up to now, in case this process is killed; return why that failed, or an empty text."""
-        content = _encoded(measured_search(self._scenario, stopped(self._probes), self._probes))
+        content = readable_json(measured_search(self._scenario, stopped(self._probes), self._probes))
         try:
             write_atomic(self._path / FILE, content)
             reserve_space(self._reserve, content)
@@ -125,7 +124,7 @@ class BreakpointSearch:
         """Write the result, in the space reserved for it, and its page. Raises RecordingError if the disk is full."""
         self._reserve.unlink(missing_ok=True)
         try:
-            write_atomic(self._path / FILE, _encoded(found))
+            write_atomic(self._path / FILE, readable_json(found))
             write_atomic(self._path / PAGE, search_html(found).encode())
         except RecordingError:
             print_search(found, self._path / FILE, Console())
@@ -194,10 +193,6 @@ class BreakpointSearch:
 
         for number in SIGNAL_ENDINGS:
             signal.signal(number, note)
-
-
-def _encoded(found: BreakpointResult) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(found), indent=2)
 
 
 def _remaining_ceilings(ceilings: Ceilings, summary: Summary, price: float | None) -> Ceilings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+import gevent
 from gevent.event import Event
 
 from loadtest.clock import SleepingClock
@@ -13,8 +14,7 @@ from loadtest.drive.job_sources import ClosedSource, Job, OpenSource, Workload
 from loadtest.drive.limiter import apply_share, pacers
 from loadtest.drive.stats.live import LiveCounters
 from loadtest.errors import ScenarioError
-from loadtest.flows.job_flow import JobFlow
-from loadtest.flows.run import run_and_poll
+from loadtest.flows.job_flow import JobFlow, run_and_poll
 from loadtest.flows.steps import Flow, Send
 from loadtest.flows.stream import run_and_stream
 from loadtest.flows.submissions import submission_factory
@@ -31,7 +31,7 @@ SampleSink: TypeAlias = Callable[[Sample, list[float]], object]
 
 
 class JobDispatcher:
-    """The jobs of one run in one process; users call `run_next` until it returns False.
+    """The jobs of one run in one process; users call `run_next` until it returns False, then `wait_for_change`.
 
     Times are seconds since the epoch. `stops` says whether the run must end, `unfinished` holds the rows of jobs that
     were given up, and `finished` is set from outside when no more job may begin.
@@ -61,6 +61,7 @@ class JobDispatcher:
         self.starts_at = work.starts_at
         self.ends_at = work.starts_at + scenario.load.duration_s
         self.finished = Event()
+        self._changed = Event()
         self.ceiling_reached = False
         self.has_think_time = isinstance(scenario.load, ClosedLoad) and scenario.load.think > 0
         self.set_share(work.share)
@@ -81,6 +82,7 @@ class JobDispatcher:
         """Take another share of the schedule, for arrivals from this time on."""
         if self._open is not None:
             self._open.reassign(from_at, share)
+            self._wake_users()
 
     def set_share(self, share: Share) -> None:
         """Take another share of the limits, the ceilings and the users."""
@@ -88,6 +90,16 @@ class JobDispatcher:
         apply_share(self._pacers, self._scenario, share)
         if isinstance(self._source, ClosedSource):
             self._source.set_share(share)
+            self._wake_users()
+
+    def _wake_users(self) -> None:
+        changed, self._changed = self._changed, Event()
+        changed.set()
+
+    def wait_for_change(self) -> bool:
+        """Wait until another share may hold jobs for an idle user; return False if no more job may begin."""
+        gevent.wait([self.finished, self._changed], count=1)
+        return not self.finished.is_set()
 
     def register_user(self) -> int:
         """Count one more user; return its number, from 0."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from loadtest.clock import SleepingClock
@@ -15,33 +14,27 @@ from loadtest.record.sample import Sample
 
 RequestListener: TypeAlias = Callable[[str, str, Response], object]
 """Called with the method, the path template and the response of each request."""
-
-
-@dataclass(frozen=True)
-class Transport:
-    """The way to the endpoint and back.
-
-    `send` takes the method, the path, the body, how many seconds the server may hold its response, and the deadline;
-    `wait_for_webhook` a job id and the time at which it returns NO_RESPONSE.
-    """
-
-    send: Callable[[str, str, bytes, float, float], Response]
-    wait_for_webhook: Callable[[str, float], Response] | None = None
+SendRequest: TypeAlias = Callable[[str, str, bytes, float, float], Response]
+"""Sends a method, a path and a body, with the seconds for which the server may hold its response, and a deadline."""
+WebhookWaiter: TypeAlias = Callable[[str, float], Response]
+"""Waits for the notification of a job, by its id; at the given time it returns NO_RESPONSE."""
 
 
 class FlowExecutor:
-    """Drives flows over a transport, within the limits of their operations; all users of a process share one."""
+    """Drives flows within the limits of their operations; all users of a process share one."""
 
     def __init__(
         self,
         clock: SleepingClock,
-        transport: Transport,
+        send: SendRequest,
         limiters: dict[Op, OperationLimiter],
         recorder: Recorder,
         on_response: RequestListener = lambda method, name, response: None,
+        wait_for_webhook: WebhookWaiter | None = None,
     ) -> None:
         self._clock = clock
-        self._transport = transport
+        self._send_request = send
+        self._wait_for_webhook = wait_for_webhook
         self._limiters = limiters
         self._routes = {
             op: (limiter, recorder.requests[op], OPERATIONS[op].method, OPERATIONS[op].path)
@@ -63,8 +56,8 @@ class FlowExecutor:
                     self._clock.sleep_until(step.at)
                     step = steps.send(NO_RESPONSE)
                 else:
-                    assert self._transport.wait_for_webhook is not None
-                    step = steps.send(self._transport.wait_for_webhook(step.job_id, step.until))
+                    assert self._wait_for_webhook is not None
+                    step = steps.send(self._wait_for_webhook(step.job_id, step.until))
         except StopIteration:
             return
         finally:
@@ -91,7 +84,7 @@ class FlowExecutor:
             if sample is not None and first:
                 sample.sent_at = at
                 self._tally.add()
-            response = self._transport.send(method, step.path, step.body, step.long_poll_s, step.deadline)
+            response = self._send_request(method, step.path, step.body, step.long_poll_s, step.deadline)
             if sample is not None and first:
                 sample.sent_at = response.sent_at
         finally:

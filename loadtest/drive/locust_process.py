@@ -14,10 +14,10 @@ from locust.runners import MasterRunner, Runner
 
 from loadtest.drive.cluster import messages
 from loadtest.drive.cluster.generator import GeneratorRun, build_lease, build_limiters
-from loadtest.drive.cluster.link import LOCAL, Link
+from loadtest.drive.cluster.messages import LOCAL, Link
 from loadtest.drive.cluster.shard_upload import ShardUploader
 from loadtest.drive.dispatcher import JobDispatcher
-from loadtest.drive.executor import FlowExecutor, Transport
+from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.http.client import HttpClient
 from loadtest.drive.job_sources import Workload
 from loadtest.drive.stats.locust_stats import BatchedLocustStats, run_on_loop
@@ -69,12 +69,11 @@ def build_generator(start: messages.StartRun, environment: Environment, link: Li
     directory, shared = _directory(start, environment.parsed_options.keep if environment.parsed_options else "")
     client = HttpClient(start.url, api_key(scenario, os.environ), clock)
     receiver = WebhookReceiver(scenario.webhooks, start.process, clock) if "webhook" in scenario.flows else None
-    transport = Transport(client.send) if receiver is None else Transport(client.send, receiver.wait_for)
+    webhook, wait_for_webhook = (None, None) if receiver is None else (receiver.url, receiver.wait_for)
     recorder = Recorder(directory, start.process, start.until < inf, run_on_loop)
     stats = BatchedLocustStats(environment)
     limiters = build_limiters(scenario, clock)
-    executor = FlowExecutor(clock, transport, limiters, recorder, stats.request_done)
-    webhook = None if receiver is None else receiver.url
+    executor = FlowExecutor(clock, client.send, limiters, recorder, stats.request_done, wait_for_webhook)
     work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process, webhook)
     jobs = JobDispatcher(work, executor, clock, (recorder.sample, stats.add_job))
 

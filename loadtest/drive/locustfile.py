@@ -120,29 +120,27 @@ def set_up_master(
             environment.process_exit_code = build_results(master, config)
             shape.attach(None)
 
-    def on_message(name: str, message: Any) -> None:
-        if shape.master is not None:
-            shape.master.on_message(name, message)
+    def with_master(work: Callable[..., object]) -> Callable[..., None]:
+        """Return a listener that does this with the master, while there is one."""
 
-    def on_connected(client_id: str, **_: Any) -> None:
-        if shape.master is not None:
-            shape.master.on_generator_connected(client_id)
+        def listener(*args: Any, **named: Any) -> None:
+            if shape.master is not None:
+                work(shape.master, *args, **named)
 
-    def on_sigterm() -> None:
-        """End the run; Locust handles SIGTERM only once the shape has ended, and would be killed until then."""
-        if shape.master is not None:
-            shape.master.stop(Ending.TERMINATED)
+        return listener
 
-    def on_user_error(exception: Exception, **_: Any) -> None:
-        if shape.master is not None:
-            shape.master.abort(LoadtestError(f"internal error in a user: {exception!r}"))
+    def on_user_error(master: Master, exception: Exception, **_: Any) -> None:
+        master.abort(LoadtestError(f"internal error in a user: {exception!r}"))
 
     at_test_stop(environment, finish)
-    link.subscribe(messages.TO_MASTER, on_message)
-    environment.events.worker_connect.add_listener(on_connected)
+    link.subscribe(messages.TO_MASTER, with_master(Master.on_message))
+    environment.events.worker_connect.add_listener(
+        with_master(lambda master, client_id, **_: master.on_generator_connected(client_id))
+    )
     environment.events.test_start.add_listener(begin)
-    environment.events.user_error.add_listener(on_user_error)
-    gevent.signal_handler(signal.SIGTERM, on_sigterm)
+    environment.events.user_error.add_listener(with_master(on_user_error))
+    # Locust handles SIGTERM only once the shape has ended, and would be killed until then.
+    gevent.signal_handler(signal.SIGTERM, with_master(lambda master: master.stop(Ending.TERMINATED)))
 
 
 def at_test_stop(environment: Environment, work: Callable[[], None]) -> None:

@@ -12,8 +12,7 @@ from typing import Any
 
 from loadtest.addresses import LOOPBACK
 from loadtest.errors import UsageError
-from loadtest.record.directory import RunDirectory
-from loadtest.record.new_run import create_run, default_path
+from loadtest.record.directory import RunDirectory, create_run, default_path
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
 

@@ -68,11 +68,10 @@ class StagesShape(LoadTestShape):
         load = self._config.scenario.load
         if isinstance(load, ClosedLoad):
             return max_users(load)
-        needed = master.needed_users() if master is not None else self._initial_users()
-        return min(needed, load.max_in_flight)
-
-    def _initial_users(self) -> int:
-        """Return the users for the first arrivals, and some spare ones in each process."""
+        if master is not None:
+            return min(master.needed_users(), load.max_in_flight)
+        # Users for the first arrivals, and some spare ones in each process.
         schedule = self._config.scenario.schedule()
         assert schedule is not None
-        return int((schedule.at_s <= LOOK_AHEAD_S).sum()) + SPARE_USERS * self._config.processes
+        first = int((schedule.at_s <= LOOK_AHEAD_S).sum()) + SPARE_USERS * self._config.processes
+        return min(first, load.max_in_flight)

@@ -39,15 +39,14 @@ class JobUser(User):
 
     @task
     def run_jobs(self) -> None:
-        """Run jobs; when none is left, wait for the end of the run.
+        """Run jobs; when none is left, wait for another share of them, or for the end of the run.
 
         Locust sees to the pause between two jobs, and to the stop of a user. Without either, the next job begins at
         once: through Locust it would begin later by about the cost of a request.
         """
-        while self.jobs.run_next(self._number):
+        while self.jobs.run_next(self._number) or self.jobs.wait_for_change():
             if self.jobs.has_think_time or self._state == LOCUST_STATE_STOPPING:
                 return
-        self.jobs.finished.wait()
         raise StopUser
 
 

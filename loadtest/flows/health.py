@@ -9,7 +9,7 @@ from loadtest.clock import SleepingClock
 from loadtest.errors import InvalidResponse, RunAborted
 from loadtest.flows.steps import Response
 from loadtest.protocol.client_messages import Health, decode_health
-from loadtest.record.health import HealthWriter
+from loadtest.record.recorder import HealthWriter
 from loadtest.scenario.target import is_loopback
 
 PREFLIGHT_TIMEOUT_S = 4.0

@@ -91,6 +91,13 @@ def poll_until_final(job: JobFlow, at_once: bool = False) -> Flow:
         pacer.group.jobs -= 1
 
 
+def run_and_poll(job: JobFlow) -> Flow:
+    """Drive one job through its submission and, unless the response shows its end, /status."""
+    yield from submit(job)
+    if job.sample.finished_at is None:
+        yield from poll_until_final(job)
+
+
 def poll_status(job: JobFlow) -> Generator[Step, Response, Response]:
     """Ask once for an accepted job's status."""
     path = OPERATIONS[Op.STATUS].path.format(id=job.sample.job_id)

@@ -6,15 +6,29 @@ from collections.abc import Callable
 from typing import Any
 
 from loadtest.errors import ScenarioError
-from loadtest.flows.run import run_submission, runsync_submission
 from loadtest.flows.steps import Send
-from loadtest.protocol.operations import OPERATIONS
+from loadtest.protocol.client_messages import Policy, encode_submission
+from loadtest.protocol.operations import OPERATIONS, RUNSYNC_WAIT, Op
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.inputs import Function, JsonLines, UserInputFunction, input_source
 
 CACHE_BYTES = 64 * 10**6
 """Submissions built of a file's lines are kept and used again, up to this size in all."""
+
+
+def run_submission(job_input: Any, webhook: str | None = None, policy: Policy | None = None) -> Send:
+    """Return the request that submits a job with this input by /run."""
+    return Send(Op.RUN, OPERATIONS[Op.RUN].path, encode_submission(job_input, webhook, policy))
+
+
+def runsync_submission(job_input: Any, wait_s: float, job_timeout_s: float, policy: Policy | None = None) -> Send:
+    """Return the request that submits a job with this input by /runsync, held for `wait_s` within the job timeout."""
+    wait_ms = max(RUNSYNC_WAIT.min_ms, round(min(wait_s, job_timeout_s) * 1000))
+    asked = "" if wait_ms == RUNSYNC_WAIT.default_ms else f"?wait={wait_ms}"
+    return Send(
+        Op.RUNSYNC, OPERATIONS[Op.RUNSYNC].path + asked, encode_submission(job_input, None, policy), wait_ms / 1000
+    )
 
 
 def submission_factory(

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
+
 from loadtest.errors import RecordingError
 
 RESERVE_BYTES = 16 * 1024
@@ -38,3 +40,8 @@ def reserve_space(reserve: Path, content: bytes = b"") -> None:
     Raises RecordingError if there is not enough space.
     """
     write_atomic(reserve, bytes(2 * len(content) + RESERVE_BYTES))
+
+
+def readable_json(value: object) -> bytes:
+    """Return a value as JSON for people: indented, one key per line."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -13,11 +16,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loadtest.errors import RecordingError, RunDirectoryError
-from loadtest.record.atomic_file import atomic_replace, reserve_space, write_atomic
-from loadtest.record.parquet import RowGroups, in_schema
-from loadtest.record.run import RunRecord
-from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES
+from loadtest.record.atomic_file import atomic_replace, readable_json, reserve_space, write_atomic
+from loadtest.record.run import RunRecord, StageSpan
+from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, in_schema, require_columns
 from loadtest.record.shards import Shard, batches
+from loadtest.scenario.model import Scenario
 
 MASTER_PROCESS = -1
 """The number of the master, which sends no jobs."""
@@ -27,9 +30,10 @@ TABLES = {"samples": SAMPLES, "requests": REQUESTS, "health": HEALTH, "chunks": 
 SHARDS = {**TABLES, "sends": SENDS}
 """The tables that processes append to; the sends are counted when shards are merged, and not kept."""
 ROW_GROUP = 128 * 1024
-
-
+DICTIONARY_COLUMNS = tuple(field.name for field in SAMPLES if field.type == pa.string() and field.name != "job_id")
+"""The text columns whose values repeat; each job id is another."""
 BASELINES = Path("reports", "baselines")
+PACKAGES = ("loadtest", "locust", "gevent", "httptools", "numpy", "pyarrow")
 
 
 class RunDirectory:
@@ -56,9 +60,9 @@ class RunDirectory:
 
         Raises RecordingError, and removes the directory, if there is not enough space.
         """
-        content = _record(run)
+        content = readable_json(run)
         try:
-            self.write(self._run, content)
+            write_atomic(self._run, content)
             reserve_space(self._reserve, content)
         except RecordingError:
             self.remove()
@@ -68,11 +72,7 @@ class RunDirectory:
         """Replace `run.json`, whole or not at all; once the run has ended, in the reserved space."""
         if run.ending is not None:
             self._reserve.unlink(missing_ok=True)
-        self.write(self._run, _record(run))
-
-    def write(self, path: Path, content: bytes) -> None:
-        """Replace a file of the directory, whole or not at all. Raises RecordingError if the disk is full."""
-        write_atomic(path, content)
+        write_atomic(self._run, readable_json(run))
 
     def remove(self) -> None:
         """Remove the directory with all its files."""
@@ -184,10 +184,6 @@ def make_directory(path: Path) -> None:
         raise RunDirectoryError(f"{path}: cannot be made: {error.strerror}; name another with --out") from None
 
 
-def _record(run: RunRecord) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(run), indent=2)
-
-
 def _row_groups(schema: pa.Schema, shards: list[Path]) -> Iterator[pa.Table]:
     """Yield the rows of all shards in tables of about ROW_GROUP rows, so that memory stays flat."""
     pending: list[pa.RecordBatch] = []
@@ -205,3 +201,57 @@ def run_directory(named: Path) -> RunDirectory:
     """Return the run directory of this path, or the baseline of this name."""
     saved = BASELINES / named
     return RunDirectory(saved if not named.exists() and saved.exists() else named)
+
+
+def default_path(scenario: Scenario) -> Path:
+    """Return the path of a run directory that the user did not name: the scenario's name and the time."""
+    return Path("reports", f"{scenario.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+
+
+def create_run(scenario: Scenario, path: Path, command: str) -> RunDirectory:
+    """Make the directory of a run, with the first `run.json`: what the processes of the run read their scenario from.
+
+    Raises RunDirectoryError if the directory exists or cannot be made, RecordingError if the disk is full.
+    """
+    directory = RunDirectory(path)
+    directory.create()
+    schedule = scenario.schedule()
+    directory.write_first_record(
+        RunRecord(
+            id=path.name,
+            scenario=scenario.resolved(),
+            scenario_hash=scenario.hash(),
+            seed=scenario.seed,
+            target=scenario.target_name,
+            command=command,
+            versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+            started_at=datetime.now(UTC).timestamp(),
+            payloads={name: flow.payload_hash for name, flow in scenario.flows.items()},
+            stages=[StageSpan(stage.label(n), stage.duration) for n, stage in enumerate(scenario.load.stages, 1)],
+            offered={} if schedule is None else {flow: schedule.per_second(flow) for flow in scenario.flows},
+        )
+    )
+    return directory
+
+
+class RowGroups:
+    """Some columns of a Parquet file, row group by row group; `rows` is how many all of them hold.
+
+    Columns of repeated text are dictionary-encoded, which takes a tenth of the memory.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
+        found = pq.read_schema(path)
+        require_columns(found, schema)
+        encoded = [name for name in columns if name in DICTIONARY_COLUMNS and name in found.names]
+        self._file = pq.ParquetFile(path, read_dictionary=encoded)
+        self._schema = pa.schema([_encoded(schema.field(name)) for name in columns])
+        self.rows: int = self._file.metadata.num_rows
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for group in range(self._file.num_row_groups):
+            yield in_schema(self._file.read_row_group(group, columns=self._schema.names), self._schema)
+
+
+def _encoded(field: pa.Field) -> pa.Field:
+    return pa.field(field.name, pa.dictionary(pa.int32(), pa.string())) if field.name in DICTIONARY_COLUMNS else field

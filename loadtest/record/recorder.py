@@ -1,25 +1,86 @@
-"""The recorder of one process: jobs, requests by second, chunks and health, appended to its shards."""
+"""The rows of a run: jobs, requests by second and chunks from each process, health from the master."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from array import array
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 import msgspec
+import numpy as np
 
 from loadtest.errors import RecordingError
+from loadtest.protocol.client_messages import Health
 from loadtest.protocol.operations import Op
-from loadtest.record.counter import PersistentCounter
-from loadtest.record.directory import SENDS, SHARDS, RunDirectory
-from loadtest.record.requests import RequestLog
-from loadtest.record.sample import CHUNKS, REQUESTS, SAMPLES, Sample
-from loadtest.record.shards import batch_of
+from loadtest.record.audit import PersistentCounter
+from loadtest.record.directory import MASTER_PROCESS, SHARDS, RunDirectory
+from loadtest.record.sample import HEALTH, SAMPLES, Sample
+from loadtest.record.shards import Shard
+from loadtest.traffic.rate_limit import PeakWindow
+from loadtest.units import nearest_rank
 
 BATCH = 500
 """The samples that are written at once, which takes about a millisecond; writing all that came since the last flush
 could delay jobs that are due."""
 _SAMPLE_FIELDS = [Sample.__struct_fields__.index(name) for name in SAMPLES.names]
+RequestRow = tuple[float, int, Op, int, int, float, float, float, float, int]
+"""The columns of `requests.parquet`, in their order."""
+
+
+class RequestLog:
+    """The requests of one operation, counted as they go out and as they are answered.
+
+    With `keep_sends`, `sends` holds when they went out, since it was last emptied.
+    """
+
+    def __init__(self, operation: Op, keep_sends: bool) -> None:
+        self._operation = operation
+        self._keep_sends = keep_sends
+        self._latencies_s: dict[tuple[int, int], array[float]] = defaultdict(_doubles)
+        self._second = self._status = -1
+        self._latest_s = _doubles()
+        self.sends = _doubles()
+        self.peak = PeakWindow()
+
+    def sent(self, at: float) -> None:
+        """Count a request that goes out."""
+        self.peak.add(at)
+        if self._keep_sends:
+            self.sends.append(at)
+
+    def answered(self, status: int, sent_at: float, answered_at: float) -> None:
+        """Count a request that has its response, or none (status 0)."""
+        second = int(answered_at)
+        if second != self._second or status != self._status:
+            self._second, self._status = second, status
+            self._latest_s = self._latencies_s[second, status]
+        self._latest_s.append(answered_at - sent_at)
+
+    def rows_before(self, now: float, process: int) -> list[RequestRow]:
+        """Return the rows of all seconds that are over."""
+        return [self._row(process, *key, self._latencies_s[key]) for key in sorted(self._over(now))]
+
+    def drop_before(self, now: float) -> None:
+        """Drop all seconds that are over."""
+        for key in self._over(now):
+            del self._latencies_s[key]
+        self._second = -1
+
+    def _over(self, now: float) -> list[tuple[int, int]]:
+        return [key for key in self._latencies_s if key[0] + 1 <= now]
+
+    def _row(self, process: int, second: int, status: int, latencies_s: array[float]) -> RequestRow:
+        latencies_ms = np.sort(np.frombuffer(latencies_s)) * 1000
+        n = len(latencies_ms)
+        p50, p95 = (float(latencies_ms[nearest_rank(n, per_mille) - 1]) for per_mille in (500, 950))
+        mean, max_ms, peak = float(latencies_ms.mean()), float(latencies_ms[-1]), self.peak.peak
+        return float(second), process, self._operation, status, n, mean, p50, p95, max_ms, peak
+
+
+def _doubles() -> array[float]:
+    return array("d")
 
 
 class Recorder:
@@ -39,7 +100,7 @@ class Recorder:
     ) -> None:
         self._process = process
         self._schedule = schedule
-        self._shards = {table: directory.shard(table, process) for table in SHARDS}
+        self._shards = {table: directory.shard(table, process) for table in SHARDS if table != "health"}
         self._samples: list[Sample] = []
         self._write_failed = False
         self._chunks: list[tuple[int, int, float]] = []
@@ -62,21 +123,13 @@ class Recorder:
         """
         self._write_samples()
         if self._chunks:
-            self._shards["chunks"].append(batch_of(zip(*self._chunks, strict=True), CHUNKS))
+            self._shards["chunks"].append(zip(*self._chunks, strict=True))
             self._chunks.clear()
-        self._write_requests(now)
-
-    def _write_requests(self, now: float) -> None:
         for index, log in enumerate(self.requests.values()):
             if log.sends:
-                self._shards["sends"].append(batch_of(([index] * len(log.sends), log.sends), SENDS))
+                self._shards["sends"].append(([index] * len(log.sends), log.sends))
                 del log.sends[:]
-        rows = [row for log in self.requests.values() for row in log.rows_before(now, self._process)]
-        if rows:
-            rows.sort(key=lambda row: row[0])
-            self._shards["requests"].append(batch_of(zip(*rows, strict=True), REQUESTS))
-            for log in self.requests.values():
-                log.drop_before(now)
+        _write_rows(self._shards["requests"], self.requests.values(), now, self._process)
 
     def _write_batch(self) -> None:
         with suppress(RecordingError):
@@ -86,7 +139,7 @@ class Recorder:
         if self._samples:
             columns = list(zip(*map(msgspec.structs.astuple, self._samples), strict=True))
             self._write_failed = True
-            self._shards["samples"].append(batch_of((columns[field] for field in _SAMPLE_FIELDS), SAMPLES))
+            self._shards["samples"].append(columns[field] for field in _SAMPLE_FIELDS)
             self._write_failed = False
             self._samples = []
 
@@ -98,3 +151,43 @@ class Recorder:
             for shard in self._shards.values():
                 shard.close()
             self.tally.close()
+
+
+class HealthWriter:
+    """The health rows of a run, and one request row per second; RecordingError is raised if the disk is full."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self._health = directory.shard("health", MASTER_PROCESS)
+        self._requests = directory.shard("requests", MASTER_PROCESS)
+        self._log = RequestLog(Op.HEALTH, keep_sends=False)
+
+    def sent(self, at: float) -> None:
+        """Count a request that is sent at this time."""
+        self._log.sent(at)
+
+    def answered(self, status: int, sent_at: float, answered_at: float, health: Health | None) -> None:
+        """Write the health in an answer, if it holds one, and the requests of all seconds before it."""
+        self._log.answered(status, sent_at, answered_at)
+        if health is not None:
+            jobs, workers = health.jobs, health.workers
+            counts = [getattr(jobs, name, getattr(workers, name, None)) for name in HEALTH.names[1:]]
+            self._health.append([[value] for value in (answered_at, *counts)])
+        _write_rows(self._requests, [self._log], answered_at, MASTER_PROCESS)
+
+    def close(self) -> None:
+        """Write the last requests and end the shards."""
+        try:
+            _write_rows(self._requests, [self._log], math.inf, MASTER_PROCESS)
+        finally:
+            self._health.close()
+            self._requests.close()
+
+
+def _write_rows(shard: Shard, logs: Collection[RequestLog], before: float, process: int) -> None:
+    """Write the rows of all seconds that are over, and drop those seconds."""
+    rows = [row for log in logs for row in log.rows_before(before, process)]
+    if rows:
+        rows.sort(key=lambda row: row[0])
+        shard.append(zip(*rows, strict=True))
+        for log in logs:
+            log.drop_before(before)

@@ -1,4 +1,4 @@
-"""The record of a run, as in `run.json`: the scenario, the processes, and how it ended."""
+"""The record of a run, as in `run.json`: the scenario, the processes, how it ended; and its progress before."""
 
 from __future__ import annotations
 
@@ -88,3 +88,27 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     cancelled: int = 0
     left_over: int = 0
     schema: int = SCHEMA
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """The run at one moment. Rates over the last 5 s, percentiles (p50, p95; milliseconds) over the last 10 s.
+
+    `limit_used` is, for each operation, the share of its limit that the last 10 s held. `processes` counts those
+    that send, `lost` those that fell silent.
+    """
+
+    phase: str
+    stage: str
+    elapsed_s: float
+    left_s: float
+    offered_per_s: float | None
+    achieved_per_s: float
+    in_flight: int
+    ended: int
+    not_completed: int
+    throttled: int
+    delay_ms: tuple[int, int] | None
+    execution_ms: tuple[int, int] | None
+    limit_used: dict[str, float]
+    processes: int
+    lost: int

@@ -1,8 +1,9 @@
-"""One row per job: when it was due and sent, the responses to it, and how it ended."""
+"""One row per job: when it was due and sent, the responses to it, how it ended; and the columns of every table."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -149,3 +150,30 @@ HEALTH = pa.schema(
     ]
 )
 """The columns of `health.parquet`: one row per response of `/health`."""
+
+Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
+
+
+class MissingColumnError(Exception):
+    """A table without one of its columns; the text names it."""
+
+
+def require_columns(found: pa.Schema, schema: pa.Schema) -> None:
+    """Raise MissingColumnError if a column is missing that runs of every schema have."""
+    missing = [name for name in schema.names if name not in (*found.names, *ADDED_COLUMNS)]
+    if missing:
+        raise MissingColumnError(f'lacks the column "{missing[0]}"')
+
+
+def in_schema(rows: Rows, schema: pa.Schema) -> Rows:
+    """Return a batch or a table in this schema; a column added after the recording is null.
+
+    Raises MissingColumnError if another column is missing.
+    """
+    require_columns(rows.schema, schema)
+    known = rows.schema.names
+    columns = [
+        rows.column(field.name).cast(field.type) if field.name in known else pa.nulls(rows.num_rows, field.type)
+        for field in schema
+    ]
+    return type(rows).from_arrays(columns, schema=schema)

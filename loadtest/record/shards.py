@@ -1,6 +1,7 @@
 """Append-only shards: the rows of a process, on disk while the run goes on, readable after any crash.
 
-A shard is an Arrow stream. A batch that a crash cut off ends it; all batches before it are readable.
+A shard is an Arrow stream. A batch that a crash cut off ends it; all batches before it are readable. It is copied to
+another machine as it grows: the same bytes at the same offsets.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from loadtest.errors import RecordingError
-from loadtest.record.parquet import in_schema
+from loadtest.record.sample import in_schema
 
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
@@ -28,12 +29,14 @@ class Shard:
         self._file: FileIO | None = None
         self._size = 0
 
-    def append(self, batch: pa.RecordBatch) -> None:
-        """Write rows, all or none.
+    def append(self, columns: Iterable[Sequence[Any]]) -> None:
+        """Write rows, given as one sequence per column in the schema's order; all or none.
 
         Raises RecordingError if the disk is full; rows written before stay readable, and the same rows can be
         written again.
         """
+        arrays = [_array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
+        batch = pa.record_batch(arrays, schema=self._schema)
         try:
             if self._file is None:
                 self._file = self.path.open("wb", buffering=0)
@@ -62,12 +65,6 @@ class Shard:
                 self._file.write(END_OF_STREAM)
 
 
-def batch_of(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
-    """Return rows, given as one sequence per column in the schema's order, as a batch."""
-    arrays = [_array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    return pa.record_batch(arrays, schema=schema)
-
-
 def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
     first, n = column[0], len(column)
     # Many columns hold one value (outcome) or only nulls, which is found faster than converted.
@@ -89,3 +86,24 @@ def batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
             except (StopIteration, pa.ArrowInvalid, OSError):
                 return
             yield in_schema(batch, schema)
+
+
+def read_from(path: Path, offset: int, max_bytes: int) -> bytes:
+    """Return at most `max_bytes` of a file from an offset on; empty if the file does not exist yet."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(max_bytes)
+    except FileNotFoundError:
+        return b""
+
+
+def append_at(path: Path, offset: int, content: bytes) -> int:
+    """Append bytes if the file ends at their offset; return its size then."""
+    try:
+        with path.open("ab") as file:
+            if file.tell() == offset:
+                file.write(content)
+            return file.tell()
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot record: {error.strerror or error}; free some space") from error

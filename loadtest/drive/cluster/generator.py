@@ -1,11 +1,11 @@
-"""One process that sends: its part of a run, from the master's start message to the last sample."""
+"""One process that sends: its lease, and its part of a run, from the master's start message to the last sample."""
 
 from __future__ import annotations
 
 import gc
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,22 +15,64 @@ from gevent.pool import Pool
 
 from loadtest.clock import Clock, SleepingClock
 from loadtest.drive.cluster import messages
-from loadtest.drive.cluster.lease import GeneratorLease
-from loadtest.drive.cluster.link import Link
-from loadtest.drive.cluster.messages import HEARTBEAT_S
+from loadtest.drive.cluster.messages import HEARTBEAT_S, Assignment, Lease, Link, ShareConfirmed
 from loadtest.drive.cluster.shard_upload import ShardUploader
 from loadtest.drive.dispatcher import JobDispatcher
 from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.limiter import OperationLimiter
-from loadtest.drive.stats.cpu import CpuMonitor, cpu_demand_s
-from loadtest.drive.stats.live import RATE_SPAN_S
+from loadtest.drive.stats.live import RATE_SPAN_S, CpuMonitor, cpu_demand_s
 from loadtest.errors import LoadtestError, RecordingError
 from loadtest.protocol.operations import OPERATIONS, Op
-from loadtest.record.progress import ProcessCounts
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.flows import SUBMIT_OPERATION
 from loadtest.scenario.model import Scenario
+from loadtest.traffic.limit_shares import NO_SHARE, Share
 from loadtest.traffic.settings import ClosedLoad
+
+
+class GeneratorLease:
+    """The grant of one generator. Times are in the master's clock.
+
+    What follows it is given as functions: `set_share` and `extend` are called at once and at every change, `reassign`
+    with each new part of the schedule and the time from which it holds.
+    """
+
+    def __init__(
+        self,
+        until: float,
+        share: Share,
+        set_share: Sequence[Callable[[Share], None]],
+        extend: Sequence[Callable[[float], None]],
+        reassign: Callable[[float, Share], None],
+    ) -> None:
+        self._set_share = set_share
+        self._extend = extend
+        self._reassign = reassign
+        self.apply(Assignment(share))
+        self.apply(Lease(until))
+
+    def apply(self, message: Lease | Assignment) -> ShareConfirmed | None:
+        """Follow a message of the master; return what the generator is to answer."""
+        if isinstance(message, Lease):
+            self.until = message.until
+            for extend in self._extend:
+                extend(message.until)
+            return None
+        if message.share is not None:
+            self.share = message.share
+            for set_share in self._set_share:
+                set_share(message.share)
+        if message.part is not None:
+            self._reassign(message.from_at, message.part)
+        return ShareConfirmed(self.share)
+
+    def may_send(self, now: float) -> bool:
+        """Return whether a request may go out now, as far as the master is concerned."""
+        return now < self.until and self.share != NO_SHARE
+
+    def __repr__(self) -> str:
+        return f"<GeneratorLease: share {self.share.rank} of {self.share.of}, until {self.until:.3f}>"
+
 
 CANCEL_CONCURRENCY = 20
 GC_THRESHOLD = 20_000
@@ -88,7 +130,7 @@ class GeneratorRun:
 
     def _report(self, now: float) -> messages.StatusReport:
         jobs, counters = self.jobs, self.jobs.counters
-        counts = ProcessCounts(
+        return messages.StatusReport(
             sent=self.recorder.tally.count,
             in_flight=counters.in_flight,
             ended=counters.ended,
@@ -100,9 +142,6 @@ class GeneratorRun:
                 str(op): requests for op, log in self.recorder.requests.items() if (requests := log.peak.count(now))
             },
             times=counters.drain_times(),
-        )
-        return messages.StatusReport(
-            counts=counts,
             ends_at=jobs.ends_at,
             needed_users=jobs.needed_users(),
             all_ended=jobs.all_done(),
@@ -112,7 +151,7 @@ class GeneratorRun:
         )
 
     def cancel_unfinished(self) -> int:
-        """Cancel the jobs that are accepted but not final; return how many the endpoint confirmed."""
+        """Cancel jobs accepted but not final; return how many the endpoint confirmed."""
         ids = [sample.job_id for sample in self.jobs.unfinished if sample.job_id is not None]
         cancelled: list[str] = []
 

@@ -1,4 +1,7 @@
-"""The heartbeat of the master: it finds lost generators, admits late ones, and sends assignments and leases."""
+"""The heartbeat of the master: it finds lost generators, admits late ones, and sends assignments and leases.
+
+Before, it finds how far each generator's clock is ahead of the master's, from pings and their pongs.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,16 @@ from socket import gethostname
 
 import psutil
 
-from loadtest.drive.cluster.clock_sync import ClockSync
-from loadtest.drive.cluster.link import MasterLink
+from loadtest.clock import SleepingClock
 from loadtest.drive.cluster.membership import GeneratorState, Membership
-from loadtest.drive.cluster.messages import Lease
+from loadtest.drive.cluster.messages import Lease, MasterLink, Ping
+from loadtest.errors import RunAborted
 from loadtest.traffic.limit_shares import Share
+
+CLOCK_PROBES = 8
+"""The offset is taken from the ping with the shortest round trip of this many."""
+PING_EVERY_S = 0.03
+CLOCK_SYNC_TIMEOUT_S = 10.0
 
 
 class Heartbeat:
@@ -21,21 +29,44 @@ class Heartbeat:
         self,
         link: MasterLink,
         membership: Membership,
-        sync: ClockSync,
+        clock: SleepingClock,
         start: Callable[[str, Share], None],
         on_lost: Callable[[str], None],
     ) -> None:
         self._link = link
         self._membership = membership
-        self._sync = sync
+        self._clock = clock
         self._start = start
         self._on_lost = on_lost
+
+    def sync_clocks(self, names: list[str]) -> None:
+        """Ping these generators until each has answered. Raises RunAborted if one does not."""
+        for _ in range(CLOCK_PROBES):
+            self._ping(names)
+        by = self._clock.now() + CLOCK_SYNC_TIMEOUT_S
+        while missing := [name for name in names if not self._membership.generators[name].pongs]:
+            if self._clock.now() > by:
+                raise RunAborted(f"{len(missing)} of {len(names)} workers connected but do not answer")
+            self._ping(missing)
+
+    def _ping(self, names: list[str]) -> None:
+        for name in names:
+            self._link.send(Ping(self._clock.now()), name)
+        self._clock.sleep(PING_EVERY_S)
+
+    def _clock_is_known(self, name: str) -> bool:
+        """Return whether a late generator has answered often enough; ping it if not."""
+        if self._membership.generators[name].pongs >= CLOCK_PROBES:
+            return True
+        for _ in range(CLOCK_PROBES):
+            self._link.send(Ping(self._clock.now()), name)
+        return False
 
     def tick(self, now: float) -> None:
         """Find lost generators, admit late ones, and send what each is to do until the next heartbeat."""
         self.detect_losses(now)
         for name, generator in self._membership.generators.items():
-            if not generator.started and self._sync.probe(name):
+            if not generator.started and self._clock_is_known(name):
                 self._start(name, self._membership.start_late(name, now))
         for name, assignment in self._membership.pending_assignments(now).items():
             self._link.send(assignment, name)

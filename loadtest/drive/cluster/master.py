@@ -14,17 +14,15 @@ from gevent import Greenlet
 
 from loadtest.clock import SleepingClock
 from loadtest.drive.cluster import messages
-from loadtest.drive.cluster.clock_sync import ClockSync
 from loadtest.drive.cluster.heartbeat import Heartbeat
-from loadtest.drive.cluster.link import LOCAL, MasterLink
 from loadtest.drive.cluster.membership import membership_for
-from loadtest.drive.cluster.messages import HEARTBEAT_S
+from loadtest.drive.cluster.messages import HEARTBEAT_S, LOCAL, MasterLink
 from loadtest.drive.cluster.run_log import RunLog, final_fields, process_info
 from loadtest.drive.cluster.target import OpenTarget, Target, open_target
 from loadtest.drive.options import RunConfig
 from loadtest.drive.stats.live import ProgressAggregator
 from loadtest.errors import LoadtestError, RunAborted
-from loadtest.record.health import HealthWriter
+from loadtest.record.recorder import HealthWriter
 from loadtest.record.run import Ending, ProcessInfo
 from loadtest.scenario.abort import StopReason
 from loadtest.traffic.limit_shares import Share
@@ -48,8 +46,7 @@ class Master:
         self._link = link
         self._open_target = open_target
         self._membership = membership_for(config.scenario, link.alone)
-        self._sync = ClockSync(link, self._membership, clock)
-        self._heartbeat = Heartbeat(link, self._membership, self._sync, self._send_start, self._on_lost)
+        self._heartbeat = Heartbeat(link, self._membership, clock, self._send_start, self._on_lost)
         self._progress = ProgressAggregator(config.scenario)
         self._greenlets: list[Greenlet[..., None]] = []
         self._target: Target | None = None
@@ -88,7 +85,7 @@ class Master:
         for name in names:
             self._membership.add(name, self._clock.now())
         if not self._link.alone:
-            self._sync.sync(names)
+            self._heartbeat.sync_clocks(names)
         shares = self._membership.start_all(names, self._clock.now())
         self._starts_at = self._clock.now() + START_DELAY_S
         self._ends_at = self._starts_at + self._config.scenario.load.duration_s
@@ -170,8 +167,8 @@ class Master:
         self._membership.record_report(name, report, now)
         generators = self._membership.generators.values()
         self._ends_at = max(each.report.ends_at for each in generators if each.report is not None)
-        self._progress.update(name, report.counts)
-        self._record_sent(name, report.counts.sent)
+        self._progress.update(name, report)
+        self._record_sent(name, report.sent)
         if report.stop is not None and self.error is None:
             self.stop_reason = report.stop
             self.abort(RunAborted(report.stop.detail))

@@ -52,11 +52,6 @@ class GeneratorState:
     report: StatusReport | None = None
 
     @property
-    def clock_synced(self) -> bool:
-        """Return whether the offset of its clock is known."""
-        return self.pongs > 0
-
-    @property
     def started(self) -> bool:
         """Return whether it has had a part of the run."""
         return self.state is not State.CONNECTED

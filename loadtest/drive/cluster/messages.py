@@ -1,12 +1,14 @@
-"""The messages between the master of a run and its generators. Times are in the master's clock, but for `Pong.at`."""
+"""The messages between the master of a run and its generators, and the two ends of their connection.
+
+Times are in the master's clock, but for `Pong.at`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from loadtest.record.progress import ProcessCounts
 from loadtest.scenario.abort import StopReason
 from loadtest.traffic.limit_shares import Share
 
@@ -74,9 +76,22 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class StatusReport(msgspec.Struct, frozen=True):
-    """Generator to master, every HEARTBEAT_S: the state of its part of the run."""
+    """Generator to master, every HEARTBEAT_S: the state of its part of the run.
 
-    counts: ProcessCounts
+    `started` and `offered` are the jobs of the last 5 s; `requests_in_window` counts, for each operation, those of
+    the last 10 s; `times` are (finished at, delay, execution; milliseconds) of jobs that ended since the last report,
+    or a sample of them if they are many.
+    """
+
+    sent: int
+    in_flight: int
+    ended: int
+    not_completed: int
+    throttled: int
+    started: int
+    offered: int | None
+    requests_in_window: dict[str, int]
+    times: list[tuple[float, int, int]]
     ends_at: float
     needed_users: int
     all_ended: bool
@@ -121,3 +136,28 @@ class RunFailed(msgspec.Struct, frozen=True):
 
 TO_GENERATOR = (Ping, StartRun, Assignment, Lease, ShardAck, StopRun)
 TO_MASTER = (Pong, StatusReport, ShareConfirmed, ShardBytes, RunFinished, RunFailed)
+
+
+LOCAL = "local"
+"""The name of the only process of a run, which is master and generator; Locust calls it so."""
+
+
+class Link(Protocol):
+    """The generator's end of the connection: what it sends goes to the master."""
+
+    def send(self, message: msgspec.Struct) -> None:
+        """Send a message to the master."""
+
+
+class MasterLink(Protocol):
+    """The master's end of the connection. `alone` if the master is the only generator as well."""
+
+    @property
+    def alone(self) -> bool:
+        """Return whether master and generator are one process, which can neither lose nor miss itself."""
+
+    def generators(self) -> list[str]:
+        """Return the names of all connected generators."""
+
+    def send(self, message: msgspec.Struct, to: str) -> None:
+        """Send a message to one generator."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from socket import gethostname
 from typing import Any
 
@@ -12,10 +13,10 @@ import msgspec
 from loadtest.drive.cluster.membership import GeneratorState, Membership
 from loadtest.drive.cluster.messages import ShardBytes
 from loadtest.errors import RecordingError
-from loadtest.record.counter import write_count
+from loadtest.record.audit import write_count
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import ProcessInfo
-from loadtest.record.shard_copy import append_at
+from loadtest.record.shards import append_at
 
 
 class RunLog:
@@ -36,27 +37,28 @@ class RunLog:
         self.run = msgspec.structs.replace(self.run, **changes)
         self.directory.write_run(self.run)
 
-    def record_lost_generator(self, process: int) -> None:
-        """Write that a generator is lost."""
+    @contextmanager
+    def _report_errors(self) -> Iterator[None]:
         try:
-            self.update(lost=[*self.run.lost, process])
+            yield
         except RecordingError as error:
             self._on_write_error(error)
+
+    def record_lost_generator(self, process: int) -> None:
+        """Write that a generator is lost."""
+        with self._report_errors():
+            self.update(lost=[*self.run.lost, process])
 
     def record_reported_count(self, process: int, sent: int) -> None:
         """Write how many jobs a generator reports to have sent."""
-        try:
+        with self._report_errors():
             write_count(self.directory.reported_count_path(process), sent)
-        except RecordingError as error:
-            self._on_write_error(error)
 
     def append_shard_bytes(self, process: int, copy: ShardBytes) -> int | None:
         """Write a part of a generator's shard; return the size of the copy now, None if the disk is full."""
-        try:
+        with self._report_errors():
             return append_at(self.directory.shard_named(copy.shard, process), copy.offset, copy.content)
-        except RecordingError as error:
-            self._on_write_error(error)
-            return None
+        return None
 
     def close(self, **changes: Any) -> None:
         """Write how the run ended."""
@@ -73,7 +75,7 @@ def process_info(generator: GeneratorState) -> ProcessInfo:
         pid=generator.pid or os.getpid(),
         host=generator.host or gethostname(),
         clock_offset_s=generator.clock_offset_s,
-        clock_error_s=generator.round_trip_s / 2 if generator.clock_synced else None,
+        clock_error_s=generator.round_trip_s / 2 if generator.pongs else None,
         cpu_share=generator.report.cpu_share if generator.report is not None else None,
     )
 

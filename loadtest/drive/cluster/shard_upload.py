@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from loadtest.drive.cluster.link import Link
-from loadtest.drive.cluster.messages import ShardAck, ShardBytes
+from loadtest.drive.cluster.messages import Link, ShardAck, ShardBytes
 from loadtest.record.directory import SHARDS, RunDirectory
-from loadtest.record.shard_copy import read_from
+from loadtest.record.shards import read_from
 
 CHUNK_BYTES = 256 * 1024
 RESEND_AFTER_CALLS = 6

@@ -3,22 +3,93 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import gevent
+import msgspec
 
 from loadtest.clock import Clock
-from loadtest.drive.cluster.embedded_endpoint import EmbeddedEndpoint
 from loadtest.drive.http.client import HttpClient
+from loadtest.endpoint.settings import EndpointSettings
+from loadtest.errors import RunAborted
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import Response
 from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.directory import RunDirectory
 from loadtest.scenario.credentials import api_key
 from loadtest.scenario.model import Scenario
-from loadtest.scenario.target import RemoteTarget
+from loadtest.scenario.target import HandlerTarget, RemoteTarget
+
+STOP_TIMEOUT_S = 5.0
+
+
+class EmbeddedEndpoint:
+    """A running `loadtest serve`, which ends with this process, since it holds its standard input.
+
+    With a handler, whose workers write their logs to `logs`, the constructor returns once all active workers have
+    asked for a job. Raises RunAborted if the server ends before.
+    """
+
+    def __init__(
+        self, settings: EndpointSettings, seed: int, handler: HandlerTarget | None = None, logs: Path = Path("logs")
+    ) -> None:
+        # A pipe that is not read would block the endpoint once it is full. The file stays open until `stop`.
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
+        with tempfile.TemporaryDirectory() as folder:
+            config = Path(folder, "endpoint.yaml")
+            config.write_text(_yaml(settings), encoding="utf-8")
+            command = [sys.executable, "-P", "-m", "loadtest", "serve", "--port", "0", "--seed", str(seed)]
+            command += ["--config", str(config), "--until-stdin-closes"]
+            if handler is not None:
+                command += ["--handler", str(handler.handler), "--concurrency", str(handler.concurrency)]
+                command += ["--logs", str(logs)]
+            self._child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                start_new_session=True,
+            )
+            self.url = self._read_line("listening on ")
+        if handler is not None:
+            self._read_line("ready: ")
+
+    def _read_line(self, prefix: str) -> str:
+        """Read the next line, which must have this prefix; return the rest of it."""
+        assert self._child.stdout is not None
+        line = self._child.stdout.readline().decode().strip()
+        if not line.startswith(prefix):
+            self._child.communicate()
+            self._stderr.seek(0)
+            output = self._stderr.read().decode(errors="replace").strip()
+            raise RunAborted(f"target: the endpoint did not start: {output or line}")
+        return line.removeprefix(prefix)
+
+    def stop(self) -> None:
+        """Stop the server, and wait until it has ended."""
+        self._child.terminate()
+        try:
+            self._child.communicate(timeout=STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.communicate()
+        self._stderr.close()
+
+
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufffe\uffff]")
+"""Characters that JSON allows as they are, and YAML only as an escape (YAML 1.2, section 5.1)."""
+
+
+def _yaml(settings: EndpointSettings) -> str:
+    text = msgspec.json.encode(settings.model_dump(mode="json", by_alias=True)).decode()
+    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 @dataclass(frozen=True)

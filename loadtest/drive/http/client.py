@@ -77,7 +77,8 @@ class HttpClient:
                     self._close_idle()
                     connection = None
             if connection is None:
-                connection = self._open_connection()
+                connection = self._dialer.dial()
+                self._connections.add(connection)
                 connection.exchange(request, now() + timeout_s)
             answered_at, reader = connection.answered_at, connection.reader
             retry_after_s = None if reader.status == 200 else reader.retry_after_s(answered_at)
@@ -101,11 +102,6 @@ class HttpClient:
                 return connection
             self._connections.discard(connection)
         return None
-
-    def _open_connection(self) -> Connection:
-        connection = self._dialer.dial()
-        self._connections.add(connection)
-        return connection
 
     def _release(self, connection: Connection) -> None:
         if not connection.alive:

@@ -38,11 +38,6 @@ class Tls:
         """Return the session that a later connection can resume; the server sends it with its first response."""
         return self._object.session
 
-    @property
-    def resumed(self) -> bool:
-        """Return whether this connection resumed an earlier session."""
-        return bool(self._object.session_reused)
-
     def do_handshake(self, connected: Any) -> None:
         """Do the handshake over a gevent socket. Raises TlsError or OSError if it fails."""
         while True:

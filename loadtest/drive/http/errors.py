@@ -1,15 +1,4 @@
-"""The errors of a request that got no whole response. Each class has the kind that its sample records.
-
-RequestError
-├── ConnectError              no connection to the target or its proxy
-│   ├── ConnectTimeout        none in time: name, TCP, proxy and TLS together
-│   ├── DnsError              the host name was not resolved
-│   ├── ProxyError            the proxy opened no tunnel
-│   └── TlsError              the handshake failed, or the certificate is not trusted
-├── ConnectionClosed          the connection ended before the response was whole
-├── ReadTimeout               no whole response by the deadline
-└── RemoteProtocolError       the bytes are not an HTTP response, or its body cannot be decompressed
-"""
+"""The errors of a request that got no whole response. Each class has the kind that its sample records."""
 
 from __future__ import annotations
 

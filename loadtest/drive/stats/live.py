@@ -1,15 +1,18 @@
-"""Live figures: the counts of one process, and the progress of the run made of all counts."""
+"""Live figures: the counts and the CPU demand of one process, and the progress of the run made of all counts."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter, deque
 from itertools import accumulate
+from pathlib import Path
 
 import msgspec
 
+from loadtest.drive.cluster.messages import StatusReport
 from loadtest.protocol.operations import Op
-from loadtest.record.progress import ProcessCounts, Progress
+from loadtest.record.run import Progress
 from loadtest.record.sample import Outcome, Sample
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.rate_limit import PeakWindow
@@ -69,13 +72,13 @@ class ProgressAggregator:
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
-        self._latest: dict[str, ProcessCounts] = {}
+        self._latest: dict[str, StatusReport] = {}
         self._times: deque[tuple[float, int, int]] = deque()
 
-    def update(self, process: str, counts: ProcessCounts) -> None:
-        """Take the latest counts of one process."""
-        self._latest[process] = counts
-        self._times.extend(counts.times)
+    def update(self, process: str, report: StatusReport) -> None:
+        """Take the latest report of one process."""
+        self._latest[process] = report
+        self._times.extend(report.times)
 
     def drop(self, process: str) -> None:
         """Drop the present figures of a lost process; its totals stay."""
@@ -135,3 +138,37 @@ def _stage_at(elapsed_s: float, scenario: Scenario) -> str:
     ends_s = accumulate(stage.duration for stage in stages)
     index = next((index for index, end_s in enumerate(ends_s) if elapsed_s < end_s), len(stages) - 1)
     return stages[index].label(index + 1)
+
+
+CPU_WINDOW_S = 5.0
+"""A shorter time at full load is a start-up or a flush, and shows as send lag if it matters."""
+
+_SCHEDULED = Path("/proc/self/schedstat")
+"""On Linux: how long the process ran, and waited for a core to run on, in nanoseconds."""
+
+
+def cpu_demand_s() -> float:
+    """Return the seconds of a core that this process has used and, if the system reports them, has waited for."""
+    try:
+        waited_s = int(_SCHEDULED.read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        waited_s = 0.0
+    return time.process_time() + waited_s
+
+
+class CpuMonitor:
+    """The largest share of one core in any CPU_WINDOW_S, as `peak_share`; None until a window is complete."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float]] = deque()
+        self.peak_share: float | None = None
+
+    def add(self, now: float, cpu_s: float) -> None:
+        """Add the seconds of CPU demand until this time (seconds)."""
+        samples = self._samples
+        samples.append((now, cpu_s))
+        while len(samples) > 1 and samples[1][0] <= now - CPU_WINDOW_S:
+            samples.popleft()
+        before, cpu_before_s = samples[0]
+        if now - before >= CPU_WINDOW_S:
+            self.peak_share = max(self.peak_share or 0.0, (cpu_s - cpu_before_s) / (now - before))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -103,12 +103,21 @@ class BatchedLocustStats:
 
     def _add_jobs(self) -> None:
         ended, self._jobs = self._jobs, []
-        for flow in {sample.flow for sample in ended}:
-            _add_jobs(self._pending, flow, [sample for sample in ended if sample.flow == flow])
-        for sample in ended:
-            if sample.outcome != Outcome.COMPLETED:
-                error = RequestFailed(f"{sample.outcome}: {sample.error or ''}")
-                self._stats.log_error(JOB, f"{sample.flow} end-to-end", error)
+        for job in ended:
+            assert job.finished_at is not None
+            end_to_end = f"{job.flow} end-to-end"
+            self._add_job_time(end_to_end, (job.finished_at - job.intended_at) * 1000)
+            self._pending[end_to_end, JOB][1].append(job.response_bytes)
+            self._add_job_time(f"{job.flow} delay", job.delay_ms)
+            self._add_job_time(f"{job.flow} execution", job.execution_ms)
+            if job.first_chunk_at is not None:
+                self._add_job_time(f"{job.flow} first chunk", (job.first_chunk_at - job.intended_at) * 1000)
+            if job.outcome != Outcome.COMPLETED:
+                self._stats.log_error(JOB, end_to_end, RequestFailed(f"{job.outcome}: {job.error or ''}"))
+
+    def _add_job_time(self, name: str, time_ms: float | None) -> None:
+        if time_ms is not None:
+            self._pending[name, JOB][0].append(time_ms)
 
     def _stopped(self, **_: Any) -> None:
         self.flush()
@@ -116,23 +125,6 @@ class BatchedLocustStats:
 
 def _columns() -> tuple[array[float], array[int]]:
     return array("d"), array("q")
-
-
-def _add_jobs(pending: Times, flow: str, jobs: list[Sample]) -> None:
-    def since_intended(at: float | None, job: Sample) -> float | None:
-        return None if at is None else (at - job.intended_at) * 1000
-
-    _add(pending, f"{flow} end-to-end", [since_intended(job.finished_at, job) for job in jobs])
-    pending[f"{flow} end-to-end", JOB][1].extend(job.response_bytes for job in jobs)
-    _add(pending, f"{flow} delay", [job.delay_ms for job in jobs])
-    _add(pending, f"{flow} execution", [job.execution_ms for job in jobs])
-    _add(pending, f"{flow} first chunk", [since_intended(job.first_chunk_at, job) for job in jobs])
-
-
-def _add(pending: Times, name: str, times_ms: Iterable[float | None]) -> None:
-    known = [time_ms for time_ms in times_ms if time_ms is not None]
-    if known:
-        pending[name, JOB][0].extend(known)
 
 
 def _entry(

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from loadtest.record.progress import Progress
+from loadtest.record.run import Progress
 from loadtest.scenario.model import Scenario
 
 LINE_EVERY_S = 5.0

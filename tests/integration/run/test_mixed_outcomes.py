@@ -78,7 +78,7 @@ def test_journal_and_samples_agree_on_the_outcome_of_every_job(run: Run, serve: 
     meddler = Meddler(served.url)
     meddler.start()
     flows = {"run": {"polling": {"every": "50ms"}}, "runsync": {}, "webhook": {}}
-    scenario = open_load("150/s", "4500ms", flows=flows, limits=LIMITS, **LATE_IS_SOUND)
+    scenario = open_load("150/s", "6s", flows=flows, limits=LIMITS, **LATE_IS_SOUND)
     finished = run(scenario, "--target", served.url)
     meddler.stop()
     served.stop()

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from loadtest.drive.cluster.embedded_endpoint import EmbeddedEndpoint
+from loadtest.drive.cluster.target import EmbeddedEndpoint
 from loadtest.endpoint.settings import EndpointSettings
 
 HEADERS = {"Authorization": "Bearer local"}

@@ -14,7 +14,7 @@ from loadtest.analyze.job_table import COLUMNS, JobTable, read_job_table
 from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.stats.histograms import distribution
 from loadtest.analyze.stats.quantiles import PER_MILLE, quantiles
-from loadtest.record.parquet import RowGroups
+from loadtest.record.directory import RowGroups
 from loadtest.record.sample import SAMPLES
 from loadtest.units import nearest_rank
 from tests.conftest import MadeUpRun

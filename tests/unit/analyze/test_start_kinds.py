@@ -16,8 +16,8 @@ from loadtest.analyze.start_kinds import CLASSES, UNKNOWN, StartClassification, 
 from loadtest.endpoint.endpoint import EMPTY_SUBMISSION, Endpoint
 from loadtest.endpoint.job import Job as ServerJob
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.flows.job_flow import JobFlow
-from loadtest.flows.run import run_and_poll, run_submission
+from loadtest.flows.job_flow import JobFlow, run_and_poll
+from loadtest.flows.submissions import run_submission
 from loadtest.protocol.client_messages import Submission
 from loadtest.protocol.operations import Op
 from loadtest.record.sample import SAMPLES, Sample

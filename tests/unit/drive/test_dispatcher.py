@@ -13,7 +13,7 @@ import pytest
 from gevent import Greenlet
 
 from loadtest.drive.dispatcher import JobDispatcher, SampleSink
-from loadtest.drive.executor import FlowExecutor, Transport
+from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.job_sources import SPARE_USERS, Workload
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.errors import RecordingError
@@ -55,7 +55,7 @@ class Process:
         self.schedule = draw_schedule(load, {"runsync": 1.0}, 1) if isinstance(load, OpenLoad) else None
         spaced = isinstance(load, ClosedLoad)
         self.limiters = {op: OperationLimiter(scenario.limit(op), self.clock, spaced, self.share) for op in Op}
-        executor = FlowExecutor(self.clock, Transport(self._send), self.limiters, RequestCounts())
+        executor = FlowExecutor(self.clock, self._send, self.limiters, RequestCounts())
         work = Workload(scenario, self.schedule, STARTS_AT, self.share)
         sinks = (lambda sample, chunk_seen_at: self.samples.append(sample), *self.sinks)
         self.jobs = JobDispatcher(work, executor, self.clock, sinks)
@@ -70,7 +70,7 @@ class Process:
         return [gevent.spawn(self._use, self.jobs.register_user()) for _ in range(count)]
 
     def _use(self, user: int) -> None:
-        while self.jobs.run_next(user):
+        while self.jobs.run_next(user) or self.jobs.wait_for_change():
             self.clock.sleep(self.jobs.think_time_s())
 
     def intended_s(self) -> list[float]:
@@ -126,6 +126,9 @@ def test_jobs_ceiling_ends_the_load(clock: VirtualClock) -> None:
     assert process.jobs.ceiling_reached
     assert process.jobs.stops.reason == StopReason(StopKind.JOBS_CEILING, "ceilings.jobs: 7 jobs have been submitted")
     assert process.jobs.ends_at < STARTS_AT + 1.0
+    assert not any(user.ready() for user in users)
+    process.jobs.finished.set()
+    clock.settle()
     assert all(user.ready() for user in users)
 
 
@@ -153,6 +156,29 @@ def test_reassigned_arrivals_are_sent_once_by_their_new_process(clock: VirtualCl
     assert first.sent_s() == first.intended_s()
 
 
+def test_idle_users_send_what_is_reassigned_near_the_end_when_it_is_due(clock: VirtualClock) -> None:
+    process = Process(clock, TEN_PER_S, Share(0, 2), service_s=lambda now: 60.0)
+    process.start_users(150)
+    clock.run(until=STARTS_AT + 8.0)
+    process.jobs.reassign(STARTS_AT + 12.0, WHOLE)
+    clock.run()
+    due_s = [number / 10 for number in range(200) if number % 2 == 0 or number >= 120]
+    assert process.intended_s() == pytest.approx(due_s)
+    assert process.sent_s() == process.intended_s()
+    assert process.jobs.all_done()
+
+
+def test_closed_user_without_work_goes_on_when_it_gets_the_work_of_another(clock: VirtualClock) -> None:
+    process = Process(clock, {**THREE_USERS, "stages": [{"users": "6 to 0", "for": "10s"}]}, share=Share(1, 2))
+    process.start_users(3)
+    clock.run(until=STARTS_AT + 8.0)
+    # Its last user, the second of all, works until the ramp falls to 1.5 users; the first of all, to 0.5.
+    assert max(process.intended_s()) <= 7.5
+    process.jobs.set_share(WHOLE)
+    clock.run()
+    assert 8.0 <= max(process.intended_s()) < 9.2
+
+
 def test_closed_users_send_after_their_last_job_and_think_time(clock: VirtualClock) -> None:
     process = Process(clock, THREE_USERS, keys={"limits": {"runsync": "1000 per 1 s"}})
     process.start_users(3)
@@ -172,6 +198,9 @@ def test_closed_user_begins_when_the_ramp_reaches_it(clock: VirtualClock) -> Non
     assert [at for at in process.intended_s() if at in (1.0, 3.0)] == [1.0]
     assert process.jobs.counters.in_flight == 1
     clock.run()
+    assert not any(user.ready() for user in users)
+    process.jobs.finished.set()
+    clock.settle()
     assert all(user.ready() for user in users)
     assert max(process.intended_s()) < 16.0
 

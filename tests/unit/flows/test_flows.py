@@ -5,10 +5,10 @@ import pytest
 
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.flows.job_flow import MAX_CONSECUTIVE_ERRORS, JobFlow
-from loadtest.flows.run import run_and_poll, run_submission, runsync_submission
+from loadtest.flows.job_flow import MAX_CONSECUTIVE_ERRORS, JobFlow, run_and_poll
 from loadtest.flows.steps import Response, Send
 from loadtest.flows.stream import run_and_stream
+from loadtest.flows.submissions import run_submission, runsync_submission
 from loadtest.protocol.operations import Limit, Op
 from loadtest.record.sample import ErrorKind, Outcome, Sample
 from loadtest.traffic.arrivals import max_in_window

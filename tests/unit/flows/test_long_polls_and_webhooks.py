@@ -8,9 +8,9 @@ import pytest
 
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.flows.job_flow import JobFlow
-from loadtest.flows.run import run_and_poll, run_submission
+from loadtest.flows.job_flow import JobFlow, run_and_poll
 from loadtest.flows.steps import Response
+from loadtest.flows.submissions import run_submission
 from loadtest.flows.webhook import FALLBACK_POLL_INTERVAL_S, run_and_wait_for_webhook
 from loadtest.protocol.client_messages import Policy
 from loadtest.protocol.operations import Op

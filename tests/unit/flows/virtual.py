@@ -8,7 +8,7 @@ import gevent
 from gevent import Greenlet
 from msgspec import structs
 
-from loadtest.drive.executor import FlowExecutor, Transport
+from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.http.errors import ConnectionClosed
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.endpoint.endpoint import Endpoint
@@ -17,7 +17,7 @@ from loadtest.endpoint.job import to_response
 from loadtest.flows.steps import NO_RESPONSE, Flow, Response, Send
 from loadtest.protocol.client_messages import StreamResponse, decode_submission, encode
 from loadtest.protocol.operations import Limit, Op
-from loadtest.record.requests import RequestLog
+from loadtest.record.recorder import RequestLog
 from loadtest.record.sample import Sample
 from tests.unit.drive.virtual_clock import VirtualClock
 
@@ -51,8 +51,9 @@ class VirtualWire:
         """Whether notifications get lost."""
         self._stream_form = stream_form
         limiters = {op: OperationLimiter((limits or {}).get(op), self.clock) for op in Op}
-        transport = Transport(self._send, self._wait_for_webhook)
-        self.executor = FlowExecutor(self.clock, transport, limiters, RequestCounts())
+        self.executor = FlowExecutor(
+            self.clock, self._send, limiters, RequestCounts(), wait_for_webhook=self._wait_for_webhook
+        )
         self._flows: list[Greenlet[..., None]] = []
 
     @property

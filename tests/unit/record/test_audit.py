@@ -6,13 +6,12 @@ import pytest
 
 from loadtest.errors import RecordingError
 from loadtest.protocol.operations import Op
-from loadtest.record.audit import audit, peak_requests
-from loadtest.record.counter import PersistentCounter, read_count, write_count
+from loadtest.record.audit import PersistentCounter, audit, peak_requests, read_count, write_count
 from loadtest.record.directory import MASTER_PROCESS, RunDirectory
 from loadtest.record.recorder import Recorder
 from loadtest.record.run import Audit
 from loadtest.record.sample import Sample
-from loadtest.record.shard_copy import append_at, read_from
+from loadtest.record.shards import append_at, read_from
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from loadtest.errors import RecordingError, RunDirectoryError
 from loadtest.protocol.client_messages import Health, JobCounts, WorkerCounts
 from loadtest.protocol.operations import Op
 from loadtest.record.directory import MASTER_PROCESS, RunDirectory
-from loadtest.record.health import HealthWriter
-from loadtest.record.recorder import BATCH, Recorder
+from loadtest.record.recorder import BATCH, HealthWriter, Recorder
 from loadtest.record.sample import SAMPLES, Sample
 from loadtest.record.shards import Shard
 from tests.conftest import MadeUpRun
@@ -70,7 +69,7 @@ def test_column_added_after_schema_1_reads_as_null(directory: RunDirectory) -> N
     old = pa.schema([field for field in SAMPLES if field.name != "error_kind"])
     shard = Shard(directory.shard_path("samples", 0), old)
     rows = pa.Table.from_pylist([{"seq": 7, "error": "connection lost"}], old).to_batches()
-    shard.append(rows[0])
+    shard.append(rows[0].to_pydict().values())
     shard.close()
     directory.merge()
     assert [(row["seq"], row["error_kind"]) for row in directory.table("samples").to_pylist()] == [(7, None)]

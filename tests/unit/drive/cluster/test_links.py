@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.drive.cluster.lease import GeneratorLease
+from loadtest.drive.cluster.generator import GeneratorLease
 from loadtest.drive.cluster.membership import LEASE_S, LOST_AFTER_S, Membership
 from loadtest.drive.cluster.messages import Assignment, Lease, ShareConfirmed, StatusReport
 from loadtest.traffic.arrivals import Schedule, draw_schedule

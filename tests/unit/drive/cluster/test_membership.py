@@ -4,12 +4,11 @@ import pytest
 
 from loadtest.drive.cluster.membership import ABANDON_AFTER_S, REASSIGN_DELAY_S, SILENT_S, Membership, State
 from loadtest.drive.cluster.messages import Assignment, Pong, RunFinished, StatusReport
-from loadtest.record.progress import ProcessCounts
 from loadtest.traffic.limit_shares import NO_SHARE, Share
 from loadtest.traffic.rate_limit import MARGIN_S
 
 WINDOW_S, LOST_AFTER_S, LEASE_S = 10.0, 3.0, 4.0
-QUIET = StatusReport(ProcessCounts(0, 0, 0, 0, 0, 0, None, {}, []), 0.0, 0, False, False, None, None)
+QUIET = StatusReport(0, 0, 0, 0, 0, 0, None, {}, [], 0.0, 0, False, False, None, None)
 
 
 def membership(*names: str) -> Membership:

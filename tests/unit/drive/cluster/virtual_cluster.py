@@ -21,13 +21,12 @@ from loadtest.drive.cluster.messages import StartRun
 from loadtest.drive.cluster.shard_upload import ShardUploader
 from loadtest.drive.cluster.target import Target
 from loadtest.drive.dispatcher import JobDispatcher
-from loadtest.drive.executor import FlowExecutor, Transport
+from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.job_sources import Workload
 from loadtest.drive.options import RunConfig
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import Response
-from loadtest.record.directory import RunDirectory
-from loadtest.record.new_run import create_run
+from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.recorder import Recorder
 from loadtest.record.run import Ending
 from loadtest.scenario.model import Scenario
@@ -139,7 +138,7 @@ class Host:
             directory.create_local()
         recorder = Recorder(directory, start.process, keep_sends=True)
         limiters = build_limiters(scenario, clock)
-        executor = FlowExecutor(clock, Transport(self.cluster.endpoint(self.name, clock)), limiters, recorder)
+        executor = FlowExecutor(clock, self.cluster.endpoint(self.name, clock), limiters, recorder)
         work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process)
         jobs = JobDispatcher(work, executor, clock, (recorder.sample,))
         lease = build_lease(start, jobs, limiters)
@@ -151,11 +150,10 @@ class Host:
         self._greenlets += [gevent.spawn(self._use, run.jobs) for _ in range(USERS)]
 
     def _use(self, jobs: JobDispatcher) -> None:
-        """Run jobs as a user does; if none is left, ask again, since others may be assigned."""
+        """Run jobs as a user does; if none is left, wait for another share."""
         user = jobs.register_user()
-        while not jobs.finished.is_set():
-            if not jobs.run_next(user):
-                self.clock.sleep(0.5)
+        while jobs.run_next(user) or jobs.wait_for_change():
+            pass
 
     def _stop(self) -> None:
         self.generator.end_load()

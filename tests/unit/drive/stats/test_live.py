@@ -1,6 +1,10 @@
 from __future__ import annotations
 
-from loadtest.drive.stats.live import MAX_TIMES, LiveCounters
+import time
+
+import pytest
+
+from loadtest.drive.stats.live import CPU_WINDOW_S, MAX_TIMES, CpuMonitor, LiveCounters, cpu_demand_s
 from loadtest.record.sample import Outcome, Sample
 
 
@@ -35,3 +39,31 @@ def test_at_most_max_times_are_reported() -> None:
     for _ in range(3 * MAX_TIMES):
         counters.count(ended(Outcome.COMPLETED), [])
     assert len(counters.drain_times()) == MAX_TIMES
+
+
+def shares(*cpu_s_of_half_seconds: float) -> float | None:
+    cpu, cpu_s = CpuMonitor(), 0.0
+    for number, more_s in enumerate(cpu_s_of_half_seconds):
+        cpu_s += more_s
+        cpu.add(number / 2, cpu_s)
+    return cpu.peak_share
+
+
+def test_peak_share_is_that_of_the_busiest_window() -> None:
+    busy_for_one_span = [0.1] * 20 + [0.4] * int(2 * CPU_WINDOW_S) + [0.1] * 20
+    assert shares(*busy_for_one_span) == pytest.approx(0.8)
+
+
+def test_short_burst_is_averaged_over_a_window() -> None:
+    assert shares(*[0.0] * 20, 0.5, *[0.0] * 20) == pytest.approx(0.5 / CPU_WINDOW_S)
+
+
+def test_less_than_a_window_has_no_share() -> None:
+    assert shares(*[0.5] * int(2 * CPU_WINDOW_S)) is None
+
+
+def test_cpu_demand_includes_the_time_on_a_core() -> None:
+    before_s, began_s = cpu_demand_s(), time.process_time()
+    sum(range(1_000_000))
+    had_s = time.process_time() - began_s
+    assert cpu_demand_s() - before_s >= had_s > 0

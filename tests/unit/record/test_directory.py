@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.errors import RunDirectoryError
-from loadtest.record.new_run import create_run, default_path
+from loadtest.record.directory import create_run, default_path
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
 
