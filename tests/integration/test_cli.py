@@ -52,7 +52,7 @@ def test_help_imports_nothing_heavy() -> None:
         ),
     ],
 )
-def test_a_fault_of_the_users_is_one_line_and_exit_code_2(arguments: tuple[str, ...], line: str) -> None:
+def test_an_error_of_the_user_is_one_line_and_exit_code_2(arguments: tuple[str, ...], line: str) -> None:
     done = loadtest(*arguments)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 

@@ -13,7 +13,7 @@ from loadtest.clock import Event
 
 
 class VirtualClock:
-    """Time that stands still while greenlets run; `run` moves it. Times are seconds since the epoch."""
+    """Time that does not pass while greenlets run; `run` moves it. Times are seconds since the epoch."""
 
     def __init__(self, at: float = 0.0) -> None:
         self._now = at

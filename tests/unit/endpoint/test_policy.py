@@ -26,7 +26,7 @@ def shown(job: Job) -> tuple[str, int | None, int | None, bytes, bytes]:
 
 
 @pytest.mark.parametrize("overdue", ["TIMED_OUT", "FAILED"])
-def test_a_job_past_its_execution_timeout_ends_and_its_worker_takes_the_next(overdue: str) -> None:
+def test_a_job_past_its_execution_timeout_ends_and_its_worker_starts_the_next(overdue: str) -> None:
     model = endpoint(policy={"timeout_outcome": overdue})
     late, next_one = model.submit(Op.RUN, 0.0, asking(executionTimeout=5000)), model.submit(Op.RUN, 0.0)
     model.advance(5.0)
