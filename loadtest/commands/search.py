@@ -25,11 +25,9 @@ from loadtest.record.directory import make_directory
 from loadtest.record.new_run import default_path
 from loadtest.report.pages.search import search_html
 from loadtest.report.terminal.search import print_probe, print_search
-from loadtest.scenario.credentials import api_key
-from loadtest.scenario.model import Scenario
+from loadtest.scenario.environment import api_key, proxy_url
+from loadtest.scenario.model import Ceilings, Scenario
 from loadtest.scenario.probes import blocking_reason, first_rate, scaled_to
-from loadtest.scenario.proxies import proxy_url
-from loadtest.scenario.settings import Ceilings
 from loadtest.scenario.target import RemoteTarget
 
 

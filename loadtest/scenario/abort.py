@@ -11,8 +11,7 @@ import msgspec
 
 from loadtest.scenario.gates import Gate, limit_text
 from loadtest.scenario.metrics import Metric
-from loadtest.scenario.model import Scenario
-from loadtest.scenario.settings import AbortRule, Ceilings
+from loadtest.scenario.model import AbortRule, Ceilings, Scenario
 from loadtest.scenario.target import is_remote
 from loadtest.traffic.limit_shares import Share, share_of
 

@@ -17,7 +17,7 @@ from loadtest.endpoint.take_pause import TakePause
 from loadtest.protocol.operations import Op
 from loadtest.scenario import model as scenario
 from loadtest.scenario import target
-from loadtest.scenario.settings import AbortRule, Ceilings, Search, ValidityLimits
+from loadtest.scenario.model import AbortRule, Ceilings, Search, ValidityLimits
 from loadtest.traffic import inputs
 from loadtest.traffic import settings as traffic
 

@@ -16,8 +16,7 @@ from loadtest.scenario.gates import STEADY, Gate
 from loadtest.scenario.loading.errors import Issue
 from loadtest.scenario.loading.user_functions import load_input_function
 from loadtest.scenario.loading.yaml_document import Path
-from loadtest.scenario.model import Flow, Scenario
-from loadtest.scenario.settings import Search
+from loadtest.scenario.model import Flow, Scenario, Search
 from loadtest.scenario.target import is_remote
 from loadtest.traffic.inputs import JsonLines, input_source
 from loadtest.traffic.settings import OpenLoad, Trace

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,13 +16,22 @@ from loadtest.errors import ScenarioError
 from loadtest.scenario.loading.errors import Issue, issues
 from loadtest.scenario.loading.feasibility import find_issues
 from loadtest.scenario.loading.files import read_json_lines, read_text, read_times, read_trace
-from loadtest.scenario.loading.overrides import Override, apply_override, format_path, parse_override
 from loadtest.scenario.loading.yaml_document import Document, parse_yaml
+from loadtest.scenario.loading.yaml_document import Path as KeyPath
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.renamed_keys import new_key, with_new_keys
 from loadtest.units import StrictModel, quoted
 
 Model = TypeVar("Model", bound=StrictModel)
+
+
+@dataclass(frozen=True)
+class Override:
+    """A value given on the command line, and its path; `label` is how the user wrote it, for messages."""
+
+    label: str
+    path: KeyPath
+    value: Any
 
 
 def _print_warning(text: str) -> None:
@@ -69,6 +78,45 @@ def load_settings(
     for change in changes:
         data = apply_override(data, change)
     return _validated(EndpointSettings, data, document, changes, path or Path())
+
+
+def parse_override(text: str) -> Override:
+    """Parse KEY=VALUE, where KEY is a dotted path and VALUE reads as YAML; ScenarioError for any other text."""
+    label = f"--set {' '.join(text.split())}"
+    key, equals, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ScenarioError(f'{label}: not KEY=VALUE; write it like "--set load.stages.0.rate=20/s"')
+    path = tuple(int(part) if part.isascii() and part.isdigit() else part for part in parts)
+    return Override(label, path, parse_yaml(value, label).data if value.strip() else None)
+
+
+def apply_override(data: Any, override: Override, depth: int = 0) -> Any:
+    """Return a copy of the data with the override applied; missing mappings on the way are created.
+
+    Raises ScenarioError if the path leads through a value that is neither a mapping nor a list, or past a list's end.
+    """
+    if depth == len(override.path):
+        return override.value
+    part, parent = override.path[depth], format_path(override.path[:depth]) or "the scenario"
+    if data is None:
+        data = {}
+    if isinstance(data, list):
+        if not isinstance(part, int) or part >= len(data):
+            raise ScenarioError(
+                f'{override.label}: {parent} is a list of {len(data)}; "{part}" is not an index in it'
+            )
+        return [*data[:part], apply_override(data[part], override, depth + 1), *data[part + 1 :]]
+    if not isinstance(data, dict):
+        raise ScenarioError(f"{override.label}: {parent} is {quoted(data)}, which has no keys; set {parent} itself")
+    key = str(part)
+    return {**data, key: apply_override(data.get(key), override, depth + 1)}
+
+
+def format_path(path: KeyPath) -> str:
+    """Return a path as messages write it: load.stages[0].rate."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
 
 
 def _document(path: Path, within: tuple[str, ...], warn: Callable[[str], None]) -> Document:

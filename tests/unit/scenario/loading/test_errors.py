@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.errors import ScenarioError
-from loadtest.scenario.loading.load import load_scenario, load_settings
-from loadtest.scenario.loading.overrides import apply_override, parse_override
+from loadtest.scenario.loading.load import apply_override, load_scenario, load_settings, parse_override
 from loadtest.scenario.loading.yaml_document import parse_yaml
 
 SMOKE = Path(__file__).parents[4] / "scenarios" / "smoke.yaml"

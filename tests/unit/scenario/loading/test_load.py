@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loadtest.endpoint.distributions import Constant, Empirical, LogNormal
 from loadtest.errors import ScenarioError
-from loadtest.scenario.credentials import key_variable
+from loadtest.scenario.environment import key_variable
 from loadtest.scenario.loading.files import read_trace
 from loadtest.scenario.loading.load import load_scenario, load_settings
 from loadtest.scenario.model import Scenario
