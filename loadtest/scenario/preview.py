@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtest.protocol.operations import Limit, Op
-from loadtest.scenario.flows import FLOWS_BY_OPERATION, FlowName
-from loadtest.scenario.loading.feasibility import peak_rates
+from loadtest.scenario.flows import FLOWS_BY_OPERATION, SUBMIT_OPERATION, FlowName
 from loadtest.scenario.model import Flow, Scenario
-from loadtest.traffic.arrivals import Schedule, max_in_window
+from loadtest.traffic.arrivals import Schedule, max_in_window, peak_rates
 from loadtest.traffic.polling import POLICIES
 from loadtest.traffic.settings import ClosedLoad, OpenLoad
 
@@ -81,12 +80,13 @@ def preview(scenario: Scenario) -> Preview:
     service_s = mean_service_s(scenario)
     jobs = len(drawn) if drawn is not None else _max_jobs(scenario, service_s)
     flows = tuple(_flow(scenario, flow, drawn, service_s) for flow in scenario.flows)
+    submitting = {SUBMIT_OPERATION[flow] for flow in scenario.flows}
     return Preview(
         scenario=scenario,
         jobs=jobs,
         stages=_stages(load, drawn),
         flows=flows,
-        operations=tuple(_operation(scenario, op, drawn) for op in FLOWS_BY_OPERATION if _used(scenario, op)),
+        operations=tuple(_operation(scenario, op, drawn) for op in FLOWS_BY_OPERATION if op in submitting),
         polls=_polls(flows),
         polls_at_most=_max_polls(scenario, longest_s),
         longest_s=longest_s,
@@ -107,15 +107,14 @@ def mean_service_s(scenario: Scenario) -> float | None:
 
 
 def _stages(load: OpenLoad | ClosedLoad, drawn: Schedule | None) -> tuple[StagePreview, ...]:
-    names = [stage.label(number) for number, stage in enumerate(load.stages, start=1)]
     if isinstance(load, ClosedLoad):
         peaks = [max(stage.users.start, stage.users.end) for stage in load.stages]
     else:
         peaks = peak_rates(load)
-    counts = None if drawn is None else np.bincount(drawn.stage, minlength=len(names))
+    counts = None if drawn is None else np.bincount(drawn.stage, minlength=len(load.stages))
     return tuple(
-        StagePreview(name, stage.duration, peak, None if counts is None else int(counts[index]))
-        for index, (name, stage, peak) in enumerate(zip(names, load.stages, peaks, strict=True))
+        StagePreview(stage.label(index + 1), stage.duration, peak, None if counts is None else int(counts[index]))
+        for index, (stage, peak) in enumerate(zip(load.stages, peaks, strict=True))
     )
 
 
@@ -129,10 +128,8 @@ def polls_of(name: FlowName, flow: Flow, service_s: float) -> int | None:
     """Return how many polls a job without queueing needs; None for a stream, whose reads follow its chunks."""
     if name == "stream":
         return None
-    if name == "webhook":
-        return 0
     left_s = service_s - flow.wait if name == "runsync" else service_s
-    if name == "runsync" and left_s <= 0:
+    if name == "webhook" or (name == "runsync" and left_s <= 0):
         return 0
     return POLICIES[flow.polling.policy].expected_polls(flow.polling, left_s)
 
@@ -150,10 +147,6 @@ def _cost(jobs: int | None, service_s: float | None, price: float | None) -> flo
     return None if jobs is None or service_s is None or price is None else jobs * service_s * price
 
 
-def _used(scenario: Scenario, op: Op) -> bool:
-    return any(flow in scenario.flows for flow in FLOWS_BY_OPERATION[op])
-
-
 def _operation(scenario: Scenario, op: Op, drawn: Schedule | None) -> OperationPreview:
     limit = scenario.limit(op)
     if drawn is None or limit is None:
@@ -168,9 +161,9 @@ def _max_jobs(scenario: Scenario, service_s: float | None) -> int | None:
     """Return the most jobs of a load: by its users' mean cycles and by the limits, whichever is less."""
     load = scenario.load
     bounds = []
-    for op, limit in ((op, scenario.limit(op)) for op in FLOWS_BY_OPERATION if _used(scenario, op)):
-        share = sum(scenario.share(flow) for flow in scenario.flows if flow in FLOWS_BY_OPERATION[op])
-        if limit is not None:
+    for op, flows in FLOWS_BY_OPERATION.items():
+        share, limit = sum(scenario.share(flow) for flow in scenario.flows if flow in flows), scenario.limit(op)
+        if share and limit is not None:
             bounds.append(_allowed(limit, load.duration_s) / share)
     if isinstance(load, ClosedLoad) and service_s is not None and service_s + load.think > 0:
         cycle_s = service_s + load.think

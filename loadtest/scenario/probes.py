@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from loadtest.scenario.loading.feasibility import find_issues, peak_rates
+from loadtest.scenario.loading.feasibility import find_issues
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import preview
+from loadtest.traffic.arrivals import peak_rates
 from loadtest.traffic.settings import OpenLoad, Ramp, RateStage
 from loadtest.units import seconds_text
 

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,8 +16,8 @@ from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import ScenarioError
 from loadtest.scenario.loading.errors import Issue, issues
 from loadtest.scenario.loading.feasibility import find_issues
-from loadtest.scenario.loading.files import read_json_lines, read_text, read_times, read_trace
-from loadtest.scenario.loading.yaml_document import Document, parse_yaml
+from loadtest.scenario.loading.files import read_field, read_text
+from loadtest.scenario.loading.yaml_document import Document, parse_yaml, rename_keys
 from loadtest.scenario.loading.yaml_document import Path as KeyPath
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.renamed_keys import new_key, with_new_keys
@@ -123,7 +124,7 @@ def _document(path: Path, within: tuple[str, ...], warn: Callable[[str], None]) 
     document = parse_yaml(read_text(path), str(path))
     if not isinstance(document.data, dict):
         raise ScenarioError(f'{path}: holds {quoted(document.data)}, not a mapping; write it like "load: ..."')
-    for line, old, new, given_twice in document.rename_keys(new_key, within):
+    for line, old, new, given_twice in rename_keys(document.node, document.data, new_key, within):
         if given_twice:
             raise ScenarioError(
                 f'{path}:{line}: "{old}" is the old name of "{new}", which is given too; keep one of them'
@@ -141,13 +142,6 @@ def _with_new_key(change: Override, warn: Callable[[str], None]) -> Override:
     return replace(change, path=path, value=with_new_keys(change.value, change.path))
 
 
-def _beside(path: Path, name: str) -> Path:
-    found = path.parent / name
-    if not found.is_file():
-        raise ValueError(f'there is no file "{name}" in {path.parent}; a file is named from the scenario\'s folder')
-    return found
-
-
 def _name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-") or "scenario"
 
@@ -155,15 +149,8 @@ def _name(path: Path) -> str:
 def _validated(
     model: type[Model], data: dict[str, Any], document: Document, changes: Sequence[Override], path: Path
 ) -> Model:
-    readers = {
-        "times": lambda name: read_trace(_beside(path, name)),
-        "values": lambda name: read_times(_beside(path, name)),
-        "lines": lambda name: read_json_lines(_beside(path, name)),
-        "source": lambda name: read_text(_beside(path, name)),
-        "handler": lambda name: _beside(path, name).resolve(),
-    }
     try:
-        return model.model_validate(data, context=readers)
+        return model.model_validate(data, context=partial(read_field, path.parent))
     except ValidationError as error:
         found = issues(error, model, data)
     first = min(found, key=lambda issue: (_override(issue, document, changes) is not None, document.line(issue.path)))

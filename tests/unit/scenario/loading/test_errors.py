@@ -56,7 +56,7 @@ def refusal(folder: Path, text: str, *overrides: str, **given: object) -> str:
             LOAD + "flows: {run: {polling: {policy: eager}}}\n",
             "\"eager\" should be 'fixed', 'backoff', 'shared' or 'long'",
         ),
-        (LOAD + "flows: {runsync: {wait: 1ms}}\n", "flows.runsync: wait is outside what /runsync takes; write 1s to"),
+        (LOAD + "flows: {runsync: {wait: 1ms}}\n", "flows.runsync.wait: outside what /runsync takes; write 1s to"),
         (LOAD + "limits: {rnu: 5/s}\n", 'x.yaml:5: limits: unknown key "rnu"; did you mean "run"?'),
         (LOAD + "limits: {run: 5}\n", 'x.yaml:5: limits.run: "5" is not a rate with its unit; write it like "5/s"'),
         (LOAD + "target: api\n", 'x.yaml:5: target: "api" is not valid here; write it like "https://'),
