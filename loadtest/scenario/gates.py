@@ -111,11 +111,9 @@ def parse_gate(text: object) -> Gate:
 
 def _head(head: str, sign: str, tail: str) -> tuple[Metric, str]:
     """Return the metric and its statistic, from the words before the sign."""
-    whole = head in set(Metric)
-    name, _, statistic = (head, "", "") if whole else head.rpartition(" ")
+    name, _, statistic = (head, "", "") if head in set(Metric) else head.rpartition(" ")
     if name not in set(Metric):
-        near = _nearest(head)
-        raise ValueError(f"{quoted(head)} is not a metric; {_near_form(near, head, sign, tail)}")
+        raise ValueError(f"{quoted(head)} is not a metric; {_near_form(head, sign, tail)}")
     metric = Metric(name)
     if not metric.is_time:
         if statistic:
@@ -138,20 +136,16 @@ def _statistic(text: str) -> str:
     return text.removesuffix(".0")
 
 
-def _nearest(head: str) -> str | None:
+def _near_form(head: str, sign: str, tail: str) -> str:
     lower = head.lower()
     within = [metric for metric in Metric if metric in lower]
     words = lower.rpartition(" ")[0] or lower
     near = within or get_close_matches(words, list(Metric), n=1) or get_close_matches(lower, list(Metric), n=1)
-    return near[0] if near else None
-
-
-def _near_form(near: str | None, head: str, sign: str, tail: str) -> str:
-    if near is None:
+    if not near:
         return f"use one of {', '.join(Metric)}"
     given = [word for word in head.split() if word in ("mean", "max") or _PERCENTILE.fullmatch(word)]
-    statistic = f" {given[0] if given else 'p95'}" if Metric(near).is_time else ""
-    return f'write "{near}{statistic} {sign} {_plain(tail)}"'
+    statistic = f" {given[0] if given else 'p95'}" if Metric(near[0]).is_time else ""
+    return f'write "{near[0]}{statistic} {sign} {_plain(tail)}"'
 
 
 def _plain(text: str) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 
+import msgspec
 import pytest
 
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job, to_response
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.protocol.client_messages import decode_job, encode
+from loadtest.protocol.client_messages import decode_job
 from loadtest.protocol.operations import JobEvent, JobState, Op
 
 EPOCH = 1_700_000_000.0
@@ -22,7 +23,7 @@ def endpoint(seed: int = 1, start_at: float = 0.0, **settings: object) -> Endpoi
 
 
 def shown(job: Job) -> tuple[str, int | None, int | None, bytes]:
-    seen = decode_job(encode(to_response(job)))
+    seen = decode_job(msgspec.json.encode(to_response(job)))
     return seen.status, seen.delay_ms, seen.execution_ms, bytes(seen.output)
 
 
