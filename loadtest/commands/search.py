@@ -27,7 +27,7 @@ from loadtest.report.pages.search import search_html
 from loadtest.report.terminal.search import print_probe, print_search
 from loadtest.scenario.environment import api_key, proxy_url
 from loadtest.scenario.model import Ceilings, Scenario
-from loadtest.scenario.probes import blocking_reason, first_rate, scaled_to
+from loadtest.scenario.preview import blocking_reason, first_rate, scaled_to
 from loadtest.scenario.target import RemoteTarget
 
 

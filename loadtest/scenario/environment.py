@@ -26,9 +26,8 @@ def api_key(scenario: Scenario, environment: Mapping[str, str]) -> str:
     """Return the key for a scenario's target; UsageError if its variable is unset or not fit for a header."""
     variable = key_variable(scenario.target)
     named = isinstance(scenario.target, RemoteTarget) and scenario.target.key_variable is not None
-    key = environment.get(variable, "")
-    if not key and variable == LOCAL_KEY_ENV and not named:
-        return LOCAL_KEY
+    default = "" if named or is_remote(scenario.target) else LOCAL_KEY
+    key = environment.get(variable) or default
     if not key:
         raise UsageError(f"target: the environment variable {variable} is not set; put the endpoint's key into it")
     # A line end, as a key read from a file often has one, would end the header and begin another.

@@ -55,7 +55,10 @@ class Gate(StrictModel):
         words = [self.metric.value, self.statistic, _sign(self.metric), limit_text(self)]
         words += ["per worker"] if self.per_worker else []
         words += [f"of {self.flow}"] if self.flow else []
-        words += [f"during {_name_text(self.during)}"] if self.during is not None else []
+        if self.during is not None:
+            bare = _BARE.fullmatch(self.during) and self.during not in ("of", "during")
+            ascii_only = not self.during.isprintable()
+            words.append(f"during {self.during if bare else json.dumps(self.during, ensure_ascii=ascii_only)}")
         return " ".join(filter(None, words))
 
 
@@ -189,9 +192,8 @@ def _clause_value(key: str, value: str) -> object:
         try:
             return json.loads(value, strict=False)
         except ValueError:
-            raise ValueError(
-                f'{quoted(value)} is not a name in quotes; write it like "during \\"ramp up\\""'
-            ) from None
+            example = '"during \\"ramp up\\""'
+            raise ValueError(f"{quoted(value)} is not a name in quotes; write it like {example}") from None
     return True if key == "per_worker" else _plain(value)
 
 
@@ -217,11 +219,6 @@ def _validate_combination(gate: Gate) -> None:
 def limit_text(gate: Gate, value: float | None = None) -> str:
     """Return the limit, or a value of its kind, with its unit; it reads back as exactly the same number."""
     return _LIMITS[gate.metric.spec.kind].write(gate.limit if value is None else value)
-
-
-def _name_text(name: str) -> str:
-    bare = _BARE.fullmatch(name) and name not in ("of", "during")
-    return name if bare else json.dumps(name, ensure_ascii=not name.isprintable())
 
 
 GateText = Annotated[

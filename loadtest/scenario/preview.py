@@ -1,4 +1,4 @@
-"""A preview of a scenario: what it would send, for how long, within which limits, at what cost; nothing is sent."""
+"""The preview of a scenario and of its search's probes: what they would send, for how long, at what cost."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 
 from loadtest.protocol.operations import Limit, Op
 from loadtest.scenario.flows import FLOWS_BY_OPERATION, SUBMIT_OPERATION, FlowName
+from loadtest.scenario.loading.feasibility import find_issues
 from loadtest.scenario.model import Flow, Scenario
 from loadtest.traffic.arrivals import Schedule, max_in_window, peak_rates
 from loadtest.traffic.polling import POLICIES
-from loadtest.traffic.settings import ClosedLoad, OpenLoad
+from loadtest.traffic.settings import ClosedLoad, OpenLoad, Ramp, RateStage
+from loadtest.units import seconds_text
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Preview:
 
 def preview(scenario: Scenario) -> Preview:
     """Return what a scenario would send, from the schedule that its seed gives."""
-    load = scenario.load
+    load, price = scenario.load, scenario.price
     drawn = scenario.schedule()
     longest_s = load.duration_s + scenario.drain.within + scenario.drain.cancel_within
     service_s = mean_service_s(scenario)
@@ -91,7 +93,7 @@ def preview(scenario: Scenario) -> Preview:
         polls_at_most=_max_polls(scenario, longest_s),
         longest_s=longest_s,
         service_s=service_s,
-        cost=_cost(jobs, service_s, scenario.price),
+        cost=None if jobs is None or service_s is None or price is None else jobs * service_s * price,
         schedule=None if drawn is None else hashlib.sha256(drawn.at_s.tobytes()).hexdigest()[:12],
     )
 
@@ -143,10 +145,6 @@ def _polls(flows: tuple[FlowPreview, ...]) -> int | None:
     return total
 
 
-def _cost(jobs: int | None, service_s: float | None, price: float | None) -> float | None:
-    return None if jobs is None or service_s is None or price is None else jobs * service_s * price
-
-
 def _operation(scenario: Scenario, op: Op, drawn: Schedule | None) -> OperationPreview:
     limit = scenario.limit(op)
     if drawn is None or limit is None:
@@ -184,3 +182,49 @@ def _max_polls(scenario: Scenario, longest_s: float) -> int | None:
         asked.append(Op.STATUS_SYNC)
     limits = [limit for op in asked if (limit := scenario.limit(op)) is not None]
     return int(sum(_allowed(limit, longest_s) for limit in limits)) if len(limits) == len(asked) else None
+
+
+def first_rate(scenario: Scenario) -> float:
+    """Return the rate of the load as written, in jobs per second: the highest of its stages."""
+    return max(peak_rates(_open(scenario)))
+
+
+def scaled_to(scenario: Scenario, rate_per_s: float, stretch: int, seed: int) -> Scenario:
+    """Return a probe: all rates scaled so that the highest is this one, every stage `stretch` times as long."""
+    load = _open(scenario)
+    factor = rate_per_s / first_rate(scenario)
+    stages = [stage.model_copy(update=_scaled(stage, factor, stretch)) for stage in load.stages]
+    changed = {"load": load.model_copy(update={"stages": tuple(stages)}), "seed": seed, "search": None}
+    return scenario.model_copy(update=changed)
+
+
+def blocking_reason(probe: Scenario) -> str | None:
+    """Return why a probe must not be sent, a limit or a ceiling that it would exceed; None if it may."""
+    error = next(find_issues(probe), None)
+    if error is not None:
+        return error.text.partition(";")[0]
+    previewed = preview(probe)
+    for operation in previewed.operations:
+        limit, peak = operation.limit, operation.peak
+        if limit is not None and peak is not None and peak > limit.requests:
+            within = seconds_text(limit.per_s)
+            return f"{peak} jobs fall into the fullest {within} of /{operation.op}, its limit is {limit}"
+    ceiling = probe.ceilings.jobs
+    if ceiling is not None and previewed.jobs is not None and previewed.jobs > ceiling:
+        return f"it would submit {previewed.jobs} jobs, ceilings.jobs leaves {ceiling}"
+    cost = probe.ceilings.cost
+    if cost is not None and cost <= 0:
+        return "ceilings.cost is spent"
+    if cost is not None and previewed.cost is not None and previewed.cost > cost:
+        return f"it would cost about {previewed.cost:.3g} US dollars, ceilings.cost leaves {cost:.3g}"
+    return None
+
+
+def _open(scenario: Scenario) -> OpenLoad:
+    assert isinstance(scenario.load, OpenLoad)  # `find_issues` refuses a search of any other load
+    return scenario.load
+
+
+def _scaled(stage: RateStage, factor: float, stretch: int) -> dict[str, object]:
+    start, end = (float(f"{rate * factor:.6g}") for rate in (stage.rate.start, stage.rate.end))
+    return {"rate": Ramp(start=start, end=end), "duration": stage.duration * stretch}

@@ -79,9 +79,7 @@ def _rates(text: object) -> object:
     if isinstance(text, Ramp):
         return text
     first, to, last = str(text).partition(" to ")
-    if not isinstance(text, str):
-        per_second(text)
-    start = per_second(first)
+    start = per_second(first if isinstance(text, str) else text)
     return Ramp(start=start, end=per_second(last) if to else start)
 
 

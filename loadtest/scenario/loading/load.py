@@ -58,10 +58,7 @@ def load_scenario(
         changes.append(Override(f"--seed {seed}", ("seed",), seed))
     if target is not None:
         changes.append(Override(f"--target {target}", ("target",), target))
-    data = {"name": _name(path), **document.data}
-    for change in changes:
-        data = apply_override(data, change)
-    scenario = _validated(Scenario, data, document, changes, path)
+    scenario = _validated(Scenario, {"name": _name(path), **document.data}, document, changes, path)
     for issue in find_issues(scenario):
         raise ScenarioError(_line(issue, document, changes, path))
     return scenario
@@ -75,10 +72,7 @@ def load_settings(
     Without a file they are the defaults. Raises ScenarioError as for a scenario.
     """
     document = parse_yaml("{}", "") if path is None else _document(path, ("endpoint",), warn)
-    data = document.data
-    for change in changes:
-        data = apply_override(data, change)
-    return _validated(EndpointSettings, data, document, changes, path or Path())
+    return _validated(EndpointSettings, document.data, document, changes, path or Path())
 
 
 def parse_override(text: str) -> Override:
@@ -149,11 +143,15 @@ def _name(path: Path) -> str:
 def _validated(
     model: type[Model], data: dict[str, Any], document: Document, changes: Sequence[Override], path: Path
 ) -> Model:
+    for change in changes:
+        data = apply_override(data, change)
     try:
         return model.model_validate(data, context=partial(read_field, path.parent))
     except ValidationError as error:
         found = issues(error, model, data)
-    first = min(found, key=lambda issue: (_override(issue, document, changes) is not None, document.line(issue.path)))
+    first = min(
+        found, key=lambda issue: (_override(issue, document, changes) is not None, document.find(issue.path)[0])
+    )
     raise ScenarioError(_line(first, document, changes, path))
 
 
@@ -162,7 +160,7 @@ def _override(issue: Issue, document: Document, changes: Sequence[Override]) -> 
     for change in reversed(changes):
         inside = issue.path[: len(change.path)] == change.path
         spans = change.path[: len(issue.path)] == issue.path and (
-            issue.kind == "rule" or not document.has(issue.path)
+            issue.kind == "rule" or not document.find(issue.path)[1]
         )
         if inside or spans:
             return change
@@ -171,6 +169,6 @@ def _override(issue: Issue, document: Document, changes: Sequence[Override]) -> 
 
 def _line(issue: Issue, document: Document, changes: Sequence[Override], path: Path) -> str:
     change = _override(issue, document, changes)
-    place = f"{path}:{document.line(issue.path)}" if change is None else change.label
+    place = f"{path}:{document.find(issue.path)[0]}" if change is None else change.label
     about = "" if change is not None and issue.subject == change.path else format_path(issue.subject)
     return " ".join(": ".join(part for part in (place, about, issue.text) if part).splitlines())

@@ -26,15 +26,8 @@ class Document:
     data: Any
     node: Node
 
-    def line(self, path: Path) -> int:
-        """Return the line (from 1) of the key or list item at a path, or of the nearest that encloses it."""
-        return self._followed(path)[0]
-
-    def has(self, path: Path) -> bool:
-        """Return whether the document holds a value at this path."""
-        return self._followed(path)[1]
-
-    def _followed(self, path: Path) -> tuple[int, bool]:
+    def find(self, path: Path) -> tuple[int, bool]:
+        """Return the line (from 1) at a path, or of the nearest key around it, and whether the path exists."""
         at, line = self.node, int(self.node.start_mark.line)
         for part in path:
             found = _child(at, part)
