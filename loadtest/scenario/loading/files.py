@@ -121,7 +121,7 @@ _READERS: dict[str, Callable[[Path], object]] = {
 def read_field(folder: Path, field: str, name: str) -> object:
     """Return the value of a scenario's field from the file that it names in the scenario's folder.
 
-    Raises ValueError if there is no such file, ScenarioError if its text is not valid.
+    Raises ValueError if the file is missing, ScenarioError if its text is not valid.
     """
     path = folder / name
     if not path.is_file():
