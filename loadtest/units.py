@@ -7,27 +7,35 @@ Base units are seconds, events per second, bytes, and fractions of one. A number
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from math import isinf
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    model_validator,
+)
 
-_SECONDS = {
-    unit: Decimal(scale)
-    for unit, scale in {"us": "1e-6", "ms": "1e-3", "s": "1", "min": "60", "h": "3600", "d": "86400"}.items()
+Scales = Mapping[str, Decimal | int]
+_SECONDS: Scales = {
+    "us": Decimal("1e-6"),
+    "ms": Decimal("1e-3"),
+    "s": 1,
+    "min": 60,
+    "h": 3600,
+    "d": 86_400,
 }
-_BYTES = {
-    unit: Decimal(scale)
-    for unit, scale in {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20}.items()
-}
+_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20}
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 _QUANTITY = re.compile(rf"{_NUMBER}\s*([A-Za-z]+)")
 _RATE = re.compile(rf"{_NUMBER}\s*(?:/|per)\s*{_NUMBER}?\s*([A-Za-z]+)")
 _PERCENT = re.compile(rf"{_NUMBER}\s*%")
-
-
 _MAX_QUOTED = 100
 
 
@@ -63,7 +71,7 @@ def _match(pattern: re.Pattern[str], text: object, what: str, unit: str, default
     return match
 
 
-def _scale(text: object, unit: str, table: dict[str, Decimal]) -> Decimal:
+def _scale(text: object, unit: str, table: Scales) -> Decimal | int:
     if unit not in table:
         raise ValueError(f'{quoted(text)} has the unknown unit "{unit}"; use one of {", ".join(table)}')
     return table[unit]
@@ -130,10 +138,8 @@ def fraction_text(value: float) -> str:
 
 def byte_count_text(value: int) -> str:
     """Return a size as a scenario writes it; the text reads back as exactly the same value."""
-    scale, unit = next(
-        (scale, unit) for unit, scale in (("MB", 10**6), ("kB", 10**3), ("B", 1)) if value % scale == 0
-    )
-    return f"{value // scale} {unit}"
+    unit = next(unit for unit in ("MB", "kB", "B") if value % _BYTES[unit] == 0)
+    return f"{value // _BYTES[unit]} {unit}"
 
 
 def _schema(example: str, pattern: str) -> WithJsonSchema:
@@ -145,8 +151,12 @@ Seconds = Annotated[float, BeforeValidator(seconds), PlainSerializer(seconds_tex
 Fraction = Annotated[
     float, BeforeValidator(fraction), PlainSerializer(fraction_text), _schema("1 %", r"^[0-9.]+ *%$")
 ]
-
-
+PerSecond = Annotated[
+    float,
+    BeforeValidator(per_second),
+    PlainSerializer(per_second_text),
+    WithJsonSchema({"type": "string", "examples": ["100/s"]}),
+]
 Bytes = Annotated[
     int,
     BeforeValidator(byte_count),
@@ -164,15 +174,20 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-def filled_from_file(value: object, key: str, readers: Mapping[str, Callable[[str], object]] | None) -> object:
-    """Return a mapping that names a `file` and lacks `key` with `key` as the loader's reader reads it; else
-    unchanged.
+class FromFile(StrictModel):
+    """A part of a file whose field `content` may be in another file, named as its `file`.
 
-    A model stays free of I/O: the readers are passed as the context of the validation.
+    A model stays free of I/O: the context of its validation reads the file, by the field and the file's name.
     """
-    if readers is None or not isinstance(value, dict) or key in value or not isinstance(value.get("file"), str):
-        return value
-    return {**value, key: readers[key](value["file"])}
+
+    content: ClassVar[str]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.context is None or not isinstance(value, dict) or not isinstance(value.get("file"), str):
+            return value
+        return value if cls.content in value else {**value, cls.content: info.context(cls.content, value["file"])}
 
 
 def nearest_rank(n: int, per_mille: int) -> int:

@@ -25,7 +25,7 @@ from loadtest.errors import ExitCode, RecordingError, RunAborted
 from loadtest.record.directory import RunDirectory, create_run, default_path
 from loadtest.record.run import Progress
 from loadtest.report.terminal.progress import ProgressDisplay
-from loadtest.scenario.credentials import api_key
+from loadtest.scenario.environment import api_key
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
 from loadtest.units import last_lines

@@ -24,11 +24,9 @@ from loadtest.record.atomic_file import readable_json, reserve_space, write_atom
 from loadtest.record.directory import default_path, make_directory
 from loadtest.report.pages.search import search_html
 from loadtest.report.terminal.search import print_probe, print_search
-from loadtest.scenario.credentials import api_key
-from loadtest.scenario.model import Scenario
-from loadtest.scenario.probes import blocking_reason, first_rate, scaled_to
-from loadtest.scenario.proxies import proxy_url
-from loadtest.scenario.settings import Ceilings
+from loadtest.scenario.environment import api_key, proxy_url
+from loadtest.scenario.model import Ceilings, Scenario
+from loadtest.scenario.preview import blocking_reason, first_rate, scaled_to
 from loadtest.scenario.target import RemoteTarget
 
 

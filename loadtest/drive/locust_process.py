@@ -26,7 +26,7 @@ from loadtest.drive.webhook_receiver import WebhookReceiver
 from loadtest.errors import RunDirectoryError
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import Recorder
-from loadtest.scenario.credentials import api_key
+from loadtest.scenario.environment import api_key
 from loadtest.scenario.model import Scenario
 
 

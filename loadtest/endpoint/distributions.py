@@ -9,9 +9,9 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from loadtest.units import Seconds, StrictModel, filled_from_file
+from loadtest.units import FromFile, Seconds, StrictModel
 
 BLOCK = 4096
 """The number of values that are drawn at once."""
@@ -41,18 +41,14 @@ class LogNormal(StrictModel):
         return self.median * math.exp(self.sigma**2 / 2)
 
 
-class Empirical(StrictModel):
+class Empirical(FromFile):
     """Times drawn with equal probability from measured values."""
 
+    content = "values"
     values: tuple[Seconds, ...] = ()
     """The measured times."""
     file: Path | None = None
     """A file of times with units, one per line; it is read when loaded, unless `values` are given."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _values_of_file(cls, value: object, info: ValidationInfo) -> object:
-        return filled_from_file(value, "values", info.context)
 
     @model_validator(mode="after")
     def _has_values(self) -> Empirical:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from loadtest.clock import SleepingClock
 from loadtest.errors import InvalidResponse, RunAborted
 from loadtest.flows.steps import Response
-from loadtest.protocol.client_messages import Health, decode_health
+from loadtest.protocol.client_messages import Health, decode
 from loadtest.record.recorder import HealthWriter
 from loadtest.scenario.target import is_loopback
 
@@ -30,7 +30,7 @@ def read_health(url: str, answer: Response) -> Health:
         case status if not 200 <= status < 300:
             raise RunAborted(f"target: {url} answers /health with HTTP {status}; is it an endpoint?")
     try:
-        return decode_health(answer.body)
+        return decode(Health, answer.body, "health answer")
     except InvalidResponse as error:
         raise RunAborted(f"target: {url} answers /health with something else: {error}") from None
 

@@ -17,7 +17,7 @@ from loadtest.gate.explanations import NO_JOBS, explain, format_value
 from loadtest.gate.inputs import GateInputs, Window, of_flow, select, windows
 from loadtest.gate.measures import Count, Times, share_count, times
 from loadtest.gate.workers import judged_by_worker
-from loadtest.scenario.gates import Gate, gate_text, limit_text
+from loadtest.scenario.gates import Gate, limit_text
 
 
 def judge(gate: Gate, inputs: GateInputs) -> GateResult:
@@ -50,7 +50,7 @@ def result(
 ) -> GateResult:
     """Return a gate's result, its limit in the unit of summaries."""
     limit = gate.limit * 1000 if gate.metric.is_time else gate.limit
-    return GateResult(gate_text(gate), observed, limit, n, verdict, detail, gate.metric, gate.metric.spec.unit, ci95)
+    return GateResult(str(gate), observed, limit, n, verdict, detail, gate.metric, gate.metric.spec.unit, ci95)
 
 
 def verdict_of(count: Count, share: float) -> Verdict:

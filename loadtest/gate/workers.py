@@ -14,7 +14,7 @@ from loadtest.gate.early_stopping import holds, refutation
 from loadtest.gate.explanations import explain
 from loadtest.gate.inputs import NO_WORKER
 from loadtest.gate.measures import Count, Times
-from loadtest.scenario.gates import Gate, gate_text
+from loadtest.scenario.gates import Gate
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def judged_by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str]) -> 
         text = explain(gate, worst.count, share, word, of=f" on {worst.worker_id}")
         detail = f"{detail} {text}"
     return GateResult(
-        gate=gate_text(gate),
+        gate=str(gate),
         observed=None if worst is None else worst.observed_ms,
         limit=gate.limit * 1000,
         n=len(measured),

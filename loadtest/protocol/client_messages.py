@@ -132,17 +132,9 @@ class Tokens(msgspec.Struct, frozen=True):
     output_tokens: int | None = None
 
 
-_submission_decoder = msgspec.json.Decoder(Submission)
-_job_decoder = msgspec.json.Decoder(JobResponse)
-_stream_decoder = msgspec.json.Decoder(StreamResponse)
-_chunks_decoder = msgspec.json.Decoder(list[Chunk])
-_health_decoder = msgspec.json.Decoder(Health)
-_tokens_decoder = msgspec.json.Decoder(Tokens)
-
-
 def decode_job(body: bytes) -> JobResponse:
     """Return the job in a response; raises InvalidResponse if it is invalid or a completed job lacks its times."""
-    job = decode(_job_decoder, body, "job")
+    job = decode(JobResponse, body, "job")
     state = _STATES.get(job.status)
     if state is None:
         raise InvalidResponse(f'unknown job status "{job.status}"')
@@ -154,30 +146,25 @@ def decode_job(body: bytes) -> JobResponse:
 def decode_stream(body: bytes) -> StreamResponse:
     """Return the chunks of `/stream`, in either of its two forms; raises InvalidResponse if it is neither."""
     if body.lstrip().startswith(b"["):
-        return StreamResponse(decode(_chunks_decoder, body, "stream"))
-    response = decode(_stream_decoder, body, "stream")
+        return StreamResponse(decode(list[Chunk], body, "stream"))
+    response = decode(StreamResponse, body, "stream")
     if response.status not in _STATES:
         raise InvalidResponse(f'unknown job status "{response.status}"')
     return response
 
 
-def decode(decoder: msgspec.json.Decoder[T], body: bytes, name: str) -> T:
-    """Return the message in a body; raises InvalidResponse, which calls the message by this name."""
+def decode(kind: type[T], body: bytes, name: str) -> T:
+    """Return the message of this kind in a body; raises InvalidResponse, which calls the message by this name."""
     try:
-        return decoder.decode(body)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.MsgspecError as error:
         raise InvalidResponse(f"not a {name}: {error}") from None
-
-
-def decode_health(body: bytes) -> Health:
-    """Return the response of `/health`; raises InvalidResponse if it is invalid."""
-    return decode(_health_decoder, body, "health answer")
 
 
 def token_counts(raw: msgspec.Raw) -> Tokens:
     """Return the token counts in an output or in metrics; both None if it has none."""
     try:
-        return _tokens_decoder.decode(raw)
+        return msgspec.json.decode(raw, type=Tokens)
     except msgspec.MsgspecError:
         return Tokens()
 
@@ -185,7 +172,7 @@ def token_counts(raw: msgspec.Raw) -> Tokens:
 def decode_submission(body: bytes) -> Submission:
     """Return a client's submission; raises InvalidResponse if it is invalid."""
     try:
-        return _submission_decoder.decode(body)
+        return msgspec.json.decode(body, type=Submission)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidResponse(str(error)) from None
 
@@ -193,8 +180,3 @@ def decode_submission(body: bytes) -> Submission:
 def encode_submission(job_input: Any, webhook: str | None = None, policy: Policy | None = None) -> bytes:
     """Return the body of `/run` and `/runsync`."""
     return msgspec.json.encode(Submission(msgspec.Raw(msgspec.json.encode(job_input)), webhook, policy))
-
-
-def encode(message: Any) -> bytes:
-    """Return any of the messages above as JSON."""
-    return msgspec.json.encode(message)

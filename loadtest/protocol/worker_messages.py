@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from loadtest.protocol.client_messages import ABSENT, Chunk, decode
+from loadtest.protocol.client_messages import ABSENT
 
 
 class WorkerOp(StrEnum):
@@ -49,17 +49,3 @@ class Result(msgspec.Struct, frozen=True):
     def failed(self) -> bool:
         """Return whether the handler failed: the result has an error, of any kind."""
         return bool(self.error) and bytes(self.error) not in (b"null", b"false", b'""')
-
-
-_result_decoder = msgspec.json.Decoder(Result)
-_chunk_decoder = msgspec.json.Decoder(Chunk)
-
-
-def decode_result(body: bytes) -> Result:
-    """Return a worker's result of a job; raises InvalidResponse if it is invalid."""
-    return decode(_result_decoder, body, "result")
-
-
-def decode_chunk(body: bytes) -> Chunk:
-    """Return a chunk from a worker; raises InvalidResponse if it is invalid."""
-    return decode(_chunk_decoder, body, "chunk")

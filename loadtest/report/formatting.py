@@ -86,5 +86,5 @@ def timestamp(at: float) -> str:
 
 
 def verdict(value: str) -> str:
-    """Return a verdict for people: "cannot tell", as the JSON files say, is "inconclusive"."""
+    """Return a verdict for people: "inconclusive" if the evidence decides nothing, as the JSON files put it."""
     return "inconclusive" if value == "cannot tell" else value

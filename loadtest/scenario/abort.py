@@ -11,8 +11,7 @@ import msgspec
 
 from loadtest.scenario.gates import Gate, limit_text
 from loadtest.scenario.metrics import Metric
-from loadtest.scenario.model import Scenario
-from loadtest.scenario.settings import AbortRule, Ceilings
+from loadtest.scenario.model import AbortRule, Ceilings, Scenario
 from loadtest.scenario.target import is_remote
 from loadtest.traffic.limit_shares import Share, share_of
 
@@ -20,7 +19,6 @@ MIN_SURPRISE_NATS = log(1000)
 """A run ends if chance alone explains the figure in at most one of a thousand looks; it is looked at repeatedly."""
 BUCKETS = 20
 """The window is kept in this many parts, the oldest of which is dropped as a whole."""
-_COMPLETED = "completed"
 
 
 class StopKind(StrEnum):
@@ -57,7 +55,7 @@ class GateMonitor:
     def ended(self, job: Any) -> None:
         """Count a job that ended, a `record.sample.Sample`."""
         assert job.finished_at is not None
-        completed = job.outcome == _COMPLETED
+        completed = job.outcome == "completed"
         for gate, recent in self._counted:
             if gate.flow is not None and gate.flow != job.flow:
                 continue
@@ -150,20 +148,16 @@ def chernoff_bound(over: int, n: int, share: float) -> float:
     return n * (observed * (log(observed / share) if share else inf) + rest)
 
 
-def abort_rule(scenario: Scenario) -> AbortRule | None:
-    """Return the abort rule of a run: as set, else the default one if the target is on another machine."""
-    return scenario.abort or (AbortRule() if is_remote(scenario.target) else None)
-
-
 class StopRules:
     """The rules that stop one process's part of a run; `reason` is set once one of them applies, and stays.
 
-    If it is not `enabled`, the scenario has no such rule, and no job needs to be counted.
+    If it is not `enabled`, the scenario has no such rule, and no job needs to be counted. A target on another machine
+    has the default abort rule, unless the scenario sets one.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         self._scenario = scenario
-        self._rule = abort_rule(scenario)
+        rule = self._rule = scenario.abort or (AbortRule() if is_remote(scenario.target) else None)
         self._max_jobs = scenario.ceilings.jobs
         self._max_cost = scenario.ceilings.cost
         self._price = scenario.price or 0.0
@@ -172,7 +166,6 @@ class StopRules:
         self._errors = 0
         self._spent = 0.0
         self._submitted = 0
-        rule = self._rule
         self.watch = GateMonitor(rule.gates, rule.over, rule.jobs) if rule is not None and rule.gates else None
         self.reason: StopReason | None = None
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from math import isfinite
-from typing import Annotated, get_args
+from typing import Annotated, NamedTuple, get_args
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
@@ -51,26 +51,19 @@ class Gate(StrictModel):
         return None if match is None else int(match[1]) * 10 + int(match[2] or 0)
 
     def __str__(self) -> str:
-        return gate_text(self)
+        """Return the gate as text; `parse_gate` reads back exactly the same gate."""
+        words = [self.metric.value, self.statistic, _sign(self.metric), limit_text(self)]
+        words += ["per worker"] if self.per_worker else []
+        words += [f"of {self.flow}"] if self.flow else []
+        if self.during is not None:
+            bare = _BARE.fullmatch(self.during) and self.during not in ("of", "during")
+            ascii_only = not self.during.isprintable()
+            words.append(f"during {self.during if bare else json.dumps(self.during, ensure_ascii=ascii_only)}")
+        return " ".join(filter(None, words))
 
 
 _PERCENTILE = re.compile(r"p([0-9]{2})(?:\.([0-9]))?")
 _KEYWORD = r"(?:of\b|during\b|per\s+worker\b)"
-_LIMITS = {
-    Kind.TIME: re.compile(rf"[0-9.]+\s*(?!{_KEYWORD})[A-Za-z]+"),
-    Kind.SHARE: re.compile(r"[0-9.]+\s*%"),
-    Kind.RATE: re.compile(rf"[0-9.]+\s*(?:/|per)\s*[0-9.]*\s*(?!{_KEYWORD})[A-Za-z]+"),
-}
-_READERS: dict[Kind, Callable[[object], float]] = {
-    Kind.TIME: seconds,
-    Kind.SHARE: fraction,
-    Kind.RATE: per_second,
-}
-_WRITERS: dict[Kind, Callable[[float], str]] = {
-    Kind.TIME: seconds_text,
-    Kind.SHARE: fraction_text,
-    Kind.RATE: per_second_text,
-}
 _BARE = re.compile(r"[A-Za-z0-9_.+-]+")
 _CLAUSES = (
     re.compile(r"(?P<per_worker>per\s+worker)(?=\s|$)"),
@@ -78,7 +71,24 @@ _CLAUSES = (
     re.compile(r"during\s+(?P<quoted>\"(?:[^\"\\]|\\.)*\")(?=\s|$)"),
     re.compile(rf"during\s+(?P<during>(?!{_KEYWORD})[^\s\"]+(?:\s+(?!{_KEYWORD})[^\s\"]+)*)"),
 )
-_FORMS = {Kind.TIME: "delay p95 < 2s", Kind.SHARE: "errors < 1 %", Kind.RATE: "throughput > 20/s"}
+
+
+class _Limit(NamedTuple):
+    """How the limit of a metric is found, read and written, and a gate as an example."""
+
+    pattern: str
+    read: Callable[[object], float]
+    write: Callable[[float], str]
+    example: str
+
+
+_TIME = rf"[0-9.]+\s*(?!{_KEYWORD})[A-Za-z]+"
+_RATE = rf"[0-9.]+\s*(?:/|per)\s*[0-9.]*\s*(?!{_KEYWORD})[A-Za-z]+"
+_LIMITS = {
+    Kind.TIME: _Limit(_TIME, seconds, seconds_text, "delay p95 < 2s"),
+    Kind.SHARE: _Limit(r"[0-9.]+\s*%", fraction, fraction_text, "errors < 1 %"),
+    Kind.RATE: _Limit(_RATE, per_second, per_second_text, "throughput > 20/s"),
+}
 
 
 def parse_gate(text: object) -> Gate:
@@ -94,7 +104,7 @@ def parse_gate(text: object) -> Gate:
     if sign != right_sign:
         raise ValueError(f'"{head} {sign}" asks for the worse value; write "{head} {right_sign} {_plain(tail)}"')
     kind = metric.spec.kind
-    found = _LIMITS[kind].match(tail)
+    found = re.match(_LIMITS[kind].pattern, tail)
     stated = found[0] if found else re.split(rf"\s+{_KEYWORD}", tail)[0]
     clauses = _clauses(tail[len(stated) :])
     gate = Gate.model_validate({"metric": metric, "statistic": statistic, "limit": _limit(stated, kind), **clauses})
@@ -104,11 +114,9 @@ def parse_gate(text: object) -> Gate:
 
 def _head(head: str, sign: str, tail: str) -> tuple[Metric, str]:
     """Return the metric and its statistic, from the words before the sign."""
-    whole = head in set(Metric)
-    name, _, statistic = (head, "", "") if whole else head.rpartition(" ")
+    name, _, statistic = (head, "", "") if head in set(Metric) else head.rpartition(" ")
     if name not in set(Metric):
-        near = _nearest(head)
-        raise ValueError(f"{quoted(head)} is not a metric; {_near_form(near, head, sign, tail)}")
+        raise ValueError(f"{quoted(head)} is not a metric; {_near_form(head, sign, tail)}")
     metric = Metric(name)
     if not metric.is_time:
         if statistic:
@@ -131,20 +139,16 @@ def _statistic(text: str) -> str:
     return text.removesuffix(".0")
 
 
-def _nearest(head: str) -> str | None:
+def _near_form(head: str, sign: str, tail: str) -> str:
     lower = head.lower()
     within = [metric for metric in Metric if metric in lower]
     words = lower.rpartition(" ")[0] or lower
     near = within or get_close_matches(words, list(Metric), n=1) or get_close_matches(lower, list(Metric), n=1)
-    return near[0] if near else None
-
-
-def _near_form(near: str | None, head: str, sign: str, tail: str) -> str:
-    if near is None:
+    if not near:
         return f"use one of {', '.join(Metric)}"
     given = [word for word in head.split() if word in ("mean", "max") or _PERCENTILE.fullmatch(word)]
-    statistic = f" {given[0] if given else 'p95'}" if Metric(near).is_time else ""
-    return f'write "{near}{statistic} {sign} {_plain(tail)}"'
+    statistic = f" {given[0] if given else 'p95'}" if Metric(near[0]).is_time else ""
+    return f'write "{near[0]}{statistic} {sign} {_plain(tail)}"'
 
 
 def _plain(text: str) -> str:
@@ -156,10 +160,10 @@ def _sign(metric: Metric) -> str:
 
 
 def _limit(text: str, kind: Kind) -> float:
-    value = _READERS[kind](" ".join(text.split()))
+    value = _LIMITS[kind].read(" ".join(text.split()))
     if not isfinite(value) or value <= 0 or (kind is Kind.SHARE and value >= 1):
         between = "between 0 % and 100 %" if kind is Kind.SHARE else "more than 0"
-        raise ValueError(f'the limit {quoted(text)} must be {between}; write it like "{_FORMS[kind]}"')
+        raise ValueError(f'the limit {quoted(text)} must be {between}; write it like "{_LIMITS[kind].example}"')
     return value
 
 
@@ -188,9 +192,8 @@ def _clause_value(key: str, value: str) -> object:
         try:
             return json.loads(value, strict=False)
         except ValueError:
-            raise ValueError(
-                f'{quoted(value)} is not a name in quotes; write it like "during \\"ramp up\\""'
-            ) from None
+            example = '"during \\"ramp up\\""'
+            raise ValueError(f"{quoted(value)} is not a name in quotes; write it like {example}") from None
     return True if key == "per_worker" else _plain(value)
 
 
@@ -215,26 +218,12 @@ def _validate_combination(gate: Gate) -> None:
 
 def limit_text(gate: Gate, value: float | None = None) -> str:
     """Return the limit, or a value of its kind, with its unit; it reads back as exactly the same number."""
-    return _WRITERS[gate.metric.spec.kind](gate.limit if value is None else value)
-
-
-def gate_text(gate: Gate) -> str:
-    """Return a gate as text; `parse_gate` reads back exactly the same gate."""
-    words = [gate.metric.value, gate.statistic, _sign(gate.metric), limit_text(gate)]
-    words += ["per worker"] if gate.per_worker else []
-    words += [f"of {gate.flow}"] if gate.flow else []
-    words += [f"during {_name_text(gate.during)}"] if gate.during is not None else []
-    return " ".join(filter(None, words))
-
-
-def _name_text(name: str) -> str:
-    bare = _BARE.fullmatch(name) and name not in ("of", "during")
-    return name if bare else json.dumps(name, ensure_ascii=not name.isprintable())
+    return _LIMITS[gate.metric.spec.kind].write(gate.limit if value is None else value)
 
 
 GateText = Annotated[
     Gate,
     BeforeValidator(parse_gate, json_schema_input_type=str),
-    PlainSerializer(gate_text),
+    PlainSerializer(str),
     WithJsonSchema({"type": "string", "pattern": "[<>]", "examples": ["delay p95 < 2s"]}),
 ]

@@ -1,4 +1,4 @@
-"""The scenario: target, load, flows, limits, endings, and the embedded endpoint's settings."""
+"""The scenario: target, load, flows, limits, endings, validity, search, and the embedded endpoint's settings."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ from loadtest.protocol.operations import (
     TimeRange,
 )
 from loadtest.scenario.flows import FlowName
-from loadtest.scenario.gates import GateText
-from loadtest.scenario.settings import AbortRule, Ceilings, Search, ValidityLimits
+from loadtest.scenario.gates import Gate, GateText
 from loadtest.scenario.target import HandlerTarget, RemoteTarget, Target
 from loadtest.traffic.arrivals import Schedule, draw_schedule
 from loadtest.traffic.inputs import Inputs
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
-from loadtest.units import Seconds, StrictModel, seconds_text
+from loadtest.units import Fraction, PerSecond, Seconds, StrictModel, seconds_text
 
 HASH_EXCLUDED = ("name", "question", "target", "endpoint", "seed", "gates", "search")
 """The keys that may differ between two runs of the same scenario: its name, the system under test (the embedded
@@ -57,12 +56,10 @@ class JobPolicy(StrictModel):
 
     def to_wire(self) -> Policy | None:
         """Return the policy as it is sent; None if it asks for nothing."""
-        asked = Policy(_ms(self.execution_timeout), _ms(self.ttl), self.low_priority)
+        times_s = {"execution_timeout_ms": self.execution_timeout, "ttl_ms": self.ttl}
+        times_ms = {key: round(time_s * 1000) for key, time_s in times_s.items() if time_s is not None}
+        asked = Policy(**times_ms, low_priority=self.low_priority)
         return None if asked == Policy() else asked
-
-
-def _ms(value_s: float | None) -> int | None:
-    return None if value_s is None else round(value_s * 1000)
 
 
 class WebhookReceiverSettings(StrictModel):
@@ -92,7 +89,7 @@ class Flow(StrictModel):
     """Instead of `input`, if jobs differ: a file of JSON lines, a template, or a Python function."""
     polling: Polling = Polling()
     """When the job's status is polled; runsync polls after its wait has ended."""
-    wait: Seconds = RUNSYNC_WAIT.default_ms / 1000
+    wait: Annotated[Seconds, _within(RUNSYNC_WAIT, "/runsync")] = RUNSYNC_WAIT.default_ms / 1000
     """How long `/runsync` may hold its response; other flows ignore it."""
     policy: JobPolicy = JobPolicy()
     """Time limits and priority of its jobs."""
@@ -110,13 +107,6 @@ class Flow(StrictModel):
         whole = msgspec.json.encode([self.input, inputs], order="deterministic")
         return hashlib.sha256(whole).hexdigest()[:16]
 
-    @model_validator(mode="after")
-    def _wait_in_range(self) -> Flow:
-        min_s, max_s = RUNSYNC_WAIT.min_ms / 1000, RUNSYNC_WAIT.max_ms / 1000
-        if not min_s <= self.wait <= max_s:
-            raise ValueError(f"wait is outside what /runsync takes; write {min_s:g}s to {max_s:g}s")
-        return self
-
 
 class Drain(StrictModel):
     """After the last arrival: how long unfinished jobs are waited for, then how long cancelling may take."""
@@ -128,14 +118,86 @@ class Drain(StrictModel):
 
 
 def _load_model(value: object) -> str:
-    if isinstance(value, ClosedLoad):
-        return "closed"
-    if isinstance(value, dict):
-        return "closed" if value.get("model") == "closed" else "open"
-    return "open"
+    closed = isinstance(value, ClosedLoad) or (isinstance(value, dict) and value.get("model") == "closed")
+    return "closed" if closed else "open"
 
 
 Load = Annotated[Annotated[OpenLoad, Tag("open")] | Annotated[ClosedLoad, Tag("closed")], Discriminator(_load_model)]
+
+
+class ValidityLimits(StrictModel):
+    """How far a run may deviate from its scenario before it is invalid."""
+
+    send_lag: Seconds = 0.025
+    """Sends may be late by this, or by 5 % of the median end-to-end time if that is more."""
+    started: Fraction = 0.99
+    """The share of due jobs that must be sent in time, over the whole load and in each stage."""
+    censored: Fraction = 0.05
+    """The share of sent jobs that may be unfinished at the end."""
+    throttled: Fraction = 0.01
+    """The share of all requests that may be answered 429."""
+    completed: Annotated[int, Field(ge=1)] = 1
+    """The number of jobs that must complete; p95 needs 72, p99 368."""
+    cpu: Fraction = 0.9
+    """How much of one core a generator process may use, or wait for, in any 5 s of the load."""
+    clock: Seconds = 0.005
+    """By how much clocks may be uncertain, or by 5 % of the median end-to-end time if that is more."""
+    cold_start_wave: Fraction = 0.2
+    """By how much the share of jobs that waited for a worker to start may rise in any tenth of the steady window."""
+    littles_law: Fraction = 0.05
+    """By how much the jobs in flight of `/health` and of the samples may differ."""
+
+
+class Search(StrictModel):
+    """Searches the highest rate at which the gates pass, with repeated runs of the load.
+
+    The first probe is the load as written; every other probe has all its rates multiplied by the same factor. A
+    probe's rate is the highest of its stages.
+    """
+
+    max_rate: Annotated[PerSecond, Field(gt=0)]
+    """The highest rate of a probe; limits and ceilings apply as well."""
+    within: Annotated[Fraction, Field(ge=0.02, le=0.5)] = 0.05
+    """The relative gap between the highest passing and the lowest failing rate at which the search ends."""
+    empty_timeout: Annotated[Seconds, Field(gt=0)] = 120.0
+    """How long the endpoint may take to finish all its jobs between two probes."""
+
+
+def _require_live_gate(gate: Gate) -> Gate:
+    if not gate.metric.spec.abortable:
+        raise ValueError(f'"{gate}" is known only after the run; an abort gate is about times, errors or throughput')
+    if gate.during is not None or gate.per_worker:
+        allowed = gate.model_copy(update={"during": None, "per_worker": False})
+        raise ValueError(f'an abort gate judges recent jobs of all workers; write "{allowed}"')
+    return gate
+
+
+AbortGate = Annotated[GateText, AfterValidator(_require_live_gate)]
+
+
+class AbortRule(StrictModel):
+    """Stops the run when more than `errors` of the jobs that ended in the last `over`, at least `jobs`, failed.
+
+    It also stops when one of `gates` fails for them beyond doubt.
+    """
+
+    errors: Fraction = 0.5
+    """The share of failed jobs above which the run stops."""
+    over: Annotated[Seconds, Field(gt=0)] = 30.0
+    """The time before now whose jobs count."""
+    jobs: Annotated[int, Field(ge=1)] = 20
+    """The fewest jobs in that time that are judged."""
+    gates: tuple[AbortGate, ...] = ()
+    """Objectives such as `delay p95 < 30s` for the jobs that ended in the last `over`."""
+
+
+class Ceilings(StrictModel):
+    """Limits of a run: jobs submitted, and US dollars spent on execution at `price`."""
+
+    jobs: Annotated[int, Field(ge=1)] | None = None
+    """The most jobs to submit; required for a target on another machine."""
+    cost: Annotated[float, Field(gt=0)] | None = None
+    """The most US dollars to spend, as execution time at `price`."""
 
 
 class Scenario(StrictModel):
@@ -179,13 +241,9 @@ class Scenario(StrictModel):
     @property
     def target_name(self) -> str:
         """Return the name of the target before it is reached: its URL, "embedded", or the handler's file."""
-        match self.target:
-            case RemoteTarget():
-                return self.target.url
-            case HandlerTarget():
-                return str(self.target.handler)
-            case _:
-                return self.target
+        if isinstance(self.target, RemoteTarget):
+            return self.target.url
+        return str(self.target.handler) if isinstance(self.target, HandlerTarget) else self.target
 
     @property
     def starts_endpoint(self) -> bool:

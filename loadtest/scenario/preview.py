@@ -1,4 +1,4 @@
-"""A preview of a scenario: what it would send, for how long, within which limits, at what cost; nothing is sent."""
+"""The preview of a scenario and of its search's probes: what they would send, for how long, at what cost."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtest.protocol.operations import Limit, Op
-from loadtest.scenario.flows import FLOWS_BY_OPERATION, FlowName
-from loadtest.scenario.loading.feasibility import peak_rates
+from loadtest.scenario.flows import FLOWS_BY_OPERATION, SUBMIT_OPERATION, FlowName
+from loadtest.scenario.loading.feasibility import find_issues
 from loadtest.scenario.model import Flow, Scenario
-from loadtest.traffic.arrivals import Schedule, max_in_window
+from loadtest.traffic.arrivals import Schedule, max_in_window, peak_rates
 from loadtest.traffic.polling import POLICIES
-from loadtest.traffic.settings import ClosedLoad, OpenLoad
+from loadtest.traffic.settings import ClosedLoad, OpenLoad, Ramp, RateStage
+from loadtest.units import seconds_text
 
 
 @dataclass(frozen=True)
@@ -75,23 +76,24 @@ class Preview:
 
 def preview(scenario: Scenario) -> Preview:
     """Return what a scenario would send, from the schedule that its seed gives."""
-    load = scenario.load
+    load, price = scenario.load, scenario.price
     drawn = scenario.schedule()
     longest_s = load.duration_s + scenario.drain.within + scenario.drain.cancel_within
     service_s = mean_service_s(scenario)
     jobs = len(drawn) if drawn is not None else _max_jobs(scenario, service_s)
     flows = tuple(_flow(scenario, flow, drawn, service_s) for flow in scenario.flows)
+    submitting = {SUBMIT_OPERATION[flow] for flow in scenario.flows}
     return Preview(
         scenario=scenario,
         jobs=jobs,
         stages=_stages(load, drawn),
         flows=flows,
-        operations=tuple(_operation(scenario, op, drawn) for op in FLOWS_BY_OPERATION if _used(scenario, op)),
+        operations=tuple(_operation(scenario, op, drawn) for op in FLOWS_BY_OPERATION if op in submitting),
         polls=_polls(flows),
         polls_at_most=_max_polls(scenario, longest_s),
         longest_s=longest_s,
         service_s=service_s,
-        cost=_cost(jobs, service_s, scenario.price),
+        cost=None if jobs is None or service_s is None or price is None else jobs * service_s * price,
         schedule=None if drawn is None else hashlib.sha256(drawn.at_s.tobytes()).hexdigest()[:12],
     )
 
@@ -107,15 +109,14 @@ def mean_service_s(scenario: Scenario) -> float | None:
 
 
 def _stages(load: OpenLoad | ClosedLoad, drawn: Schedule | None) -> tuple[StagePreview, ...]:
-    names = [stage.label(number) for number, stage in enumerate(load.stages, start=1)]
     if isinstance(load, ClosedLoad):
         peaks = [max(stage.users.start, stage.users.end) for stage in load.stages]
     else:
         peaks = peak_rates(load)
-    counts = None if drawn is None else np.bincount(drawn.stage, minlength=len(names))
+    counts = None if drawn is None else np.bincount(drawn.stage, minlength=len(load.stages))
     return tuple(
-        StagePreview(name, stage.duration, peak, None if counts is None else int(counts[index]))
-        for index, (name, stage, peak) in enumerate(zip(names, load.stages, peaks, strict=True))
+        StagePreview(stage.label(index + 1), stage.duration, peak, None if counts is None else int(counts[index]))
+        for index, (stage, peak) in enumerate(zip(load.stages, peaks, strict=True))
     )
 
 
@@ -129,10 +130,8 @@ def polls_of(name: FlowName, flow: Flow, service_s: float) -> int | None:
     """Return how many polls a job without queueing needs; None for a stream, whose reads follow its chunks."""
     if name == "stream":
         return None
-    if name == "webhook":
-        return 0
     left_s = service_s - flow.wait if name == "runsync" else service_s
-    if name == "runsync" and left_s <= 0:
+    if name == "webhook" or (name == "runsync" and left_s <= 0):
         return 0
     return POLICIES[flow.polling.policy].expected_polls(flow.polling, left_s)
 
@@ -144,14 +143,6 @@ def _polls(flows: tuple[FlowPreview, ...]) -> int | None:
             return None
         total += flow.jobs * flow.polls_per_job
     return total
-
-
-def _cost(jobs: int | None, service_s: float | None, price: float | None) -> float | None:
-    return None if jobs is None or service_s is None or price is None else jobs * service_s * price
-
-
-def _used(scenario: Scenario, op: Op) -> bool:
-    return any(flow in scenario.flows for flow in FLOWS_BY_OPERATION[op])
 
 
 def _operation(scenario: Scenario, op: Op, drawn: Schedule | None) -> OperationPreview:
@@ -168,9 +159,9 @@ def _max_jobs(scenario: Scenario, service_s: float | None) -> int | None:
     """Return the most jobs of a load: by its users' mean cycles and by the limits, whichever is less."""
     load = scenario.load
     bounds = []
-    for op, limit in ((op, scenario.limit(op)) for op in FLOWS_BY_OPERATION if _used(scenario, op)):
-        share = sum(scenario.share(flow) for flow in scenario.flows if flow in FLOWS_BY_OPERATION[op])
-        if limit is not None:
+    for op, flows in FLOWS_BY_OPERATION.items():
+        share, limit = sum(scenario.share(flow) for flow in scenario.flows if flow in flows), scenario.limit(op)
+        if share and limit is not None:
             bounds.append(_allowed(limit, load.duration_s) / share)
     if isinstance(load, ClosedLoad) and service_s is not None and service_s + load.think > 0:
         cycle_s = service_s + load.think
@@ -191,3 +182,49 @@ def _max_polls(scenario: Scenario, longest_s: float) -> int | None:
         asked.append(Op.STATUS_SYNC)
     limits = [limit for op in asked if (limit := scenario.limit(op)) is not None]
     return int(sum(_allowed(limit, longest_s) for limit in limits)) if len(limits) == len(asked) else None
+
+
+def first_rate(scenario: Scenario) -> float:
+    """Return the rate of the load as written, in jobs per second: the highest of its stages."""
+    return max(peak_rates(_open(scenario)))
+
+
+def scaled_to(scenario: Scenario, rate_per_s: float, stretch: int, seed: int) -> Scenario:
+    """Return a probe: all rates scaled so that the highest is this one, every stage `stretch` times as long."""
+    load = _open(scenario)
+    factor = rate_per_s / first_rate(scenario)
+    stages = [stage.model_copy(update=_scaled(stage, factor, stretch)) for stage in load.stages]
+    changed = {"load": load.model_copy(update={"stages": tuple(stages)}), "seed": seed, "search": None}
+    return scenario.model_copy(update=changed)
+
+
+def blocking_reason(probe: Scenario) -> str | None:
+    """Return why a probe must not be sent, a limit or a ceiling that it would exceed; None if it may."""
+    error = next(find_issues(probe), None)
+    if error is not None:
+        return error.text.partition(";")[0]
+    previewed = preview(probe)
+    for operation in previewed.operations:
+        limit, peak = operation.limit, operation.peak
+        if limit is not None and peak is not None and peak > limit.requests:
+            within = seconds_text(limit.per_s)
+            return f"{peak} jobs fall into the fullest {within} of /{operation.op}, its limit is {limit}"
+    ceiling = probe.ceilings.jobs
+    if ceiling is not None and previewed.jobs is not None and previewed.jobs > ceiling:
+        return f"it would submit {previewed.jobs} jobs, ceilings.jobs leaves {ceiling}"
+    cost = probe.ceilings.cost
+    if cost is not None and cost <= 0:
+        return "ceilings.cost is spent"
+    if cost is not None and previewed.cost is not None and previewed.cost > cost:
+        return f"it would cost about {previewed.cost:.3g} US dollars, ceilings.cost leaves {cost:.3g}"
+    return None
+
+
+def _open(scenario: Scenario) -> OpenLoad:
+    assert isinstance(scenario.load, OpenLoad)  # `find_issues` refuses a search of any other load
+    return scenario.load
+
+
+def _scaled(stage: RateStage, factor: float, stretch: int) -> dict[str, object]:
+    start, end = (float(f"{rate * factor:.6g}") for rate in (stage.rate.start, stage.rate.end))
+    return {"rate": Ramp(start=start, end=end), "duration": stage.duration * stretch}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, PlainSerializer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -17,7 +16,7 @@ from loadtest.endpoint.take_pause import TakePause
 from loadtest.protocol.operations import Op
 from loadtest.scenario import model as scenario
 from loadtest.scenario import target
-from loadtest.scenario.settings import AbortRule, Ceilings, Search, ValidityLimits
+from loadtest.scenario.model import AbortRule, Ceilings, Search, ValidityLimits
 from loadtest.traffic import inputs
 from loadtest.traffic import settings as traffic
 
@@ -80,7 +79,7 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a scenario's file, in which the name is optional."""
     schema = scenario.Scenario.model_json_schema(by_alias=True)
     schema["required"].remove("name")
-    for model in (each for _, each in _SECTIONS):
+    for _, model in _SECTIONS:
         properties = schema["$defs"].get(model.__name__, schema)["properties"]
         for name, field in model.model_fields.items():
             if field.default is not PydanticUndefined:
@@ -90,20 +89,15 @@ def json_schema() -> dict[str, Any]:
 
 def reference() -> str:
     """Return the reference in Markdown."""
-    return "\n".join(_lines())
-
-
-def _lines() -> Iterator[str]:
-    yield _INTRODUCTION + ", ".join(f"`{op}`" for op in Op) + "."
+    lines = [_INTRODUCTION + ", ".join(f"`{op}`" for op in Op) + "."]
     for title, model in _SECTIONS:
-        yield f"\n## {title}\n\n{_cell(model.__doc__ or '')}\n"
-        yield "| key | default | |\n|---|---|---|"
+        lines.append(f"\n## {title}\n\n{_cell(model.__doc__ or '')}\n\n| key | default | |\n|---|---|---|")
         properties = model.model_json_schema(by_alias=True)["properties"]
         for name, field in model.model_fields.items():
             key = field.alias or name
             default = "the file's name" if model is scenario.Scenario and key == "name" else _default(field)
-            yield f"| `{key}` | {default} | {_cell(field.description or '')}{_range(properties[key])} |"
-    yield ""
+            lines.append(f"| `{key}` | {default} | {_cell(field.description or '')}{_range(properties[key])} |")
+    return "\n".join([*lines, ""])
 
 
 def _cell(text: str) -> str:
@@ -127,9 +121,7 @@ def _plain(field: FieldInfo) -> Any:
         return changed["constant"] if set(changed) == {"constant"} else changed
     if isinstance(default, dict):
         return {str(key): {} if isinstance(value, BaseModel) else value for key, value in default.items()}
-    serializer = next(
-        (note for note in field.metadata if hasattr(note, "func") and hasattr(note, "return_type")), None
-    )
+    serializer: Any = next((note for note in field.metadata if isinstance(note, PlainSerializer)), None)
     return default if serializer is None else serializer.func(default)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeGuard
 from urllib.parse import urlsplit
@@ -52,8 +51,7 @@ class HandlerTarget(StrictModel):
     @field_validator("handler", mode="before")
     @classmethod
     def _found(cls, name: object, info: ValidationInfo) -> object:
-        readers: Mapping[str, Callable[[str], object]] | None = info.context
-        return name if readers is None or not isinstance(name, str) else readers["handler"](name)
+        return info.context("handler", name) if info.context is not None and isinstance(name, str) else name
 
 
 def _target(value: object) -> object:

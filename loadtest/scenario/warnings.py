@@ -15,13 +15,8 @@ from loadtest.units import seconds_text
 
 def warnings(preview: Preview) -> list[str]:
     """Return every warning about what a scenario would send."""
-    return [
-        *_of_budget(preview),
-        *_of_stops(preview),
-        *_of_gates(preview),
-        *_of_endpoint(preview),
-        *_of_polling(preview),
-    ]
+    kinds = (_of_budget, _of_stops, _of_gates, _of_endpoint, _of_polling)
+    return [text for kind in kinds for text in kind(preview)]
 
 
 def _of_budget(preview: Preview) -> Iterator[str]:

@@ -40,8 +40,7 @@ def endpoint_settings(options: ServeOptions) -> EndpointSettings:
 
     Raises ScenarioError if a setting is invalid, UsageError if the idle timeout is too short for real workers.
     """
-    from loadtest.scenario.loading.load import load_settings
-    from loadtest.scenario.loading.overrides import Override
+    from loadtest.scenario.loading.load import Override, load_settings
 
     overrides = (
         ("--active", ("workers", "active"), options.active),

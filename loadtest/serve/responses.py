@@ -6,21 +6,22 @@ import math
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from starlette.responses import Response
 
-from loadtest.protocol.client_messages import Problem, encode
+from loadtest.protocol.client_messages import Problem
 from loadtest.protocol.operations import TimeRange
 from loadtest.units import byte_count_text
 
 
 def json_response(answer: Any) -> Response:
     """Return 200 with a message of the protocol."""
-    return Response(encode(answer), media_type="application/json")
+    return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
 def problem_response(status: HTTPStatus, detail: str, headers: dict[str, str] | None = None) -> Response:
     """Return a problem document."""
-    body = encode(Problem(status.value, status.phrase, detail))
+    body = msgspec.json.encode(Problem(status.value, status.phrase, detail))
     return Response(body, status.value, headers, media_type="application/problem+json")
 
 

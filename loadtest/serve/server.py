@@ -20,7 +20,7 @@ from loadtest.clock import WallClock
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.sdk_worker_pool import SdkWorkerPool
 from loadtest.errors import UsageError
-from loadtest.scenario.credentials import LOCAL_KEY, LOCAL_KEY_ENV
+from loadtest.scenario.environment import LOCAL_KEY, LOCAL_KEY_ENV
 from loadtest.serve.client_api import ClientApi
 from loadtest.serve.journal import Journal
 from loadtest.serve.live import LiveEndpoint

@@ -6,11 +6,11 @@ import asyncio
 from http import HTTPStatus
 
 import httpx
+import msgspec
 
 from loadtest.clock import Clock
 from loadtest.endpoint.job import Job, to_response
 from loadtest.endpoint.settings import Webhooks
-from loadtest.protocol.client_messages import encode
 from loadtest.serve.journal import Journal
 
 RESPONSE_TIMEOUT_S = 10.0
@@ -33,7 +33,7 @@ class Notifier:
         """Start to deliver an ended job to its webhook, if it has one."""
         if job.webhook is None:
             return
-        delivery = asyncio.create_task(self._deliver(job.id, job.webhook, encode(to_response(job))))
+        delivery = asyncio.create_task(self._deliver(job.id, job.webhook, msgspec.json.encode(to_response(job))))
         self._deliveries.add(delivery)
         delivery.add_done_callback(self._deliveries.discard)
 

@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 from loadtest.endpoint.scheduler import JobScheduler
 from loadtest.endpoint.sdk_worker_pool import SdkWorkerPool
 from loadtest.errors import InvalidResponse
-from loadtest.protocol.worker_messages import JobsToStop, Offer, WorkerOp, decode_chunk, decode_result
+from loadtest.protocol.client_messages import Chunk, decode
+from loadtest.protocol.worker_messages import JobsToStop, Offer, Result, WorkerOp
 from loadtest.serve import responses
 from loadtest.serve.live import LiveEndpoint
 from loadtest.serve.long_poll import Waiter, long_poll
@@ -88,10 +89,10 @@ class WorkerApi:
                     running = request.query_params.get("job_id", "").split(",")
                     self._pool.ping(call.worker_id, running, self._scheduler().now)
                 case WorkerOp.DONE:
-                    result = decode_result(await request.body())
+                    result = decode(Result, await request.body(), "result")
                     self._pool.job_result(self._scheduler(), call.worker_id, call.job_id, result)
                 case WorkerOp.STREAM:
-                    chunk = decode_chunk(await request.body())
+                    chunk = decode(Chunk, await request.body(), "chunk")
                     self._pool.add_chunk(self._scheduler(), call.worker_id, call.job_id, chunk)
                     self._live.wake(call.job_id)
         except InvalidResponse as error:

@@ -19,7 +19,7 @@ from loadtest.endpoint.fleet import Worker
 from loadtest.endpoint.sdk_worker import ExitReason, ProcessAction
 from loadtest.endpoint.sdk_worker_pool import SdkWorkerPool
 from loadtest.errors import ScenarioError
-from loadtest.scenario.credentials import LOCAL_KEY_ENV
+from loadtest.scenario.environment import LOCAL_KEY_ENV
 from loadtest.serve.live import LiveEndpoint
 from loadtest.serve.sdk_worker_main import CONCURRENCY_VARIABLE, WATCHDOG
 from loadtest.units import last_lines

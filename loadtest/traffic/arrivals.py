@@ -31,10 +31,8 @@ class Schedule:
 
     def per_second(self, flow: str) -> list[int]:
         """Return how many jobs of a flow are meant to arrive in each second from the start."""
-        of_flow = self.at_s[self.flow == self.flows.index(flow)]
-        if not len(of_flow):
-            return []
-        return [int(count) for count in np.bincount(of_flow.astype(np.int64))]
+        seconds = self.at_s[self.flow == self.flows.index(flow)].astype(np.int64)
+        return [int(count) for count in np.bincount(seconds)]
 
 
 def draw_schedule(load: OpenLoad, shares: Mapping[str, float], seed: int) -> Schedule:
@@ -54,8 +52,7 @@ def draw_schedule(load: OpenLoad, shares: Mapping[str, float], seed: int) -> Sch
 
 def _times(load: OpenLoad, random: np.random.Generator) -> Floats:
     if isinstance(load.arrivals, Trace):
-        traced = np.sort(np.asarray(load.arrivals.times, dtype=np.float64)) / load.arrivals.speed
-        return traced[traced < load.duration_s]
+        return _trace_times(load, load.arrivals)
     expected = float(_cumulative_rate(load)[-1])
     if load.arrivals == "constant":
         units = np.arange(np.ceil(expected - 1e-9), dtype=np.float64)
@@ -63,6 +60,11 @@ def _times(load: OpenLoad, random: np.random.Generator) -> Floats:
         cv = load.arrivals.gamma_cv if isinstance(load.arrivals, Gamma) else 1.0
         units = _unit_arrivals(expected, cv, random)
     return _invert_cumulative_rate(load, units)
+
+
+def _trace_times(load: OpenLoad, trace: Trace) -> Floats:
+    at_s = np.asarray(trace.times, dtype=np.float64) / trace.speed
+    return at_s[at_s < load.duration_s]
 
 
 def _unit_arrivals(until: float, cv: float, random: np.random.Generator) -> Floats:
@@ -96,6 +98,22 @@ def _invert_cumulative_rate(load: OpenLoad, units: Floats) -> Floats:
     below = rate[stage] + root
     into_stage_s = np.divide(2 * count, below, out=np.zeros_like(count), where=below > 0)
     return np.maximum.accumulate(starts_s[stage] + into_stage_s)
+
+
+def peak_rates(load: OpenLoad) -> list[float]:
+    """Return the highest mean rate of each stage, in jobs per second; for a trace its mean rate in the stage."""
+    if not isinstance(load.arrivals, Trace):
+        return [max(stage.rate.start, stage.rate.end) for stage in load.stages]
+    lengths_s = np.array([stage.duration for stage in load.stages])
+    counts, _ = np.histogram(_trace_times(load, load.arrivals), np.concatenate([[0.0], np.cumsum(lengths_s)]))
+    return [float(rate) for rate in counts / lengths_s]
+
+
+def expected_jobs(load: OpenLoad) -> float:
+    """Return the expected number of jobs, all stages together."""
+    if isinstance(load.arrivals, Trace):
+        return len(_trace_times(load, load.arrivals))
+    return float(_cumulative_rate(load)[-1])
 
 
 def max_in_window(at_s: Floats, span_s: float) -> int:

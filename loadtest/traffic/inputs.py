@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
-from loadtest.units import StrictModel, byte_count, filled_from_file
+from loadtest.units import FromFile, StrictModel, byte_count
 
 InputSource = Callable[[int], Any]
 """A function that returns the input of the job with this number."""
@@ -43,20 +43,16 @@ class Template(StrictModel):
         return template
 
 
-class JsonLines(StrictModel):
+class JsonLines(FromFile):
     """Inputs from a file of JSON values, one per line."""
 
+    content = "lines"
     file: Path | None = None
     """A file of JSON, one input per line; it is read when loaded, unless `lines` are given."""
     lines: Annotated[tuple[Any, ...], Field(min_length=1)]
     """The inputs."""
     order: Literal["shuffled", "in turn"] = "shuffled"
     """Each input is used once before any is used again: in an order drawn from the seed, or in file order."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _lines_of_file(cls, value: object, info: ValidationInfo) -> object:
-        return filled_from_file(value, "lines", info.context)
 
 
 class Function(StrictModel):
@@ -73,12 +69,11 @@ class Function(StrictModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _source_of_file(cls, value: object, info: ValidationInfo) -> object:
-        readers: Mapping[str, Callable[[str], object]] | None = info.context
-        if readers is None or not isinstance(value, dict) or "source" in value:
+    def _source_of_file(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.context is None or not isinstance(value, dict) or not isinstance(value.get("function"), str):
             return value
-        name = value.get("function")
-        return {**value, "source": readers["source"](name.rpartition(":")[0])} if isinstance(name, str) else value
+        file = value["function"].rpartition(":")[0]
+        return value if "source" in value else {**value, "source": info.context("source", file)}
 
 
 def _kind(value: object) -> str:

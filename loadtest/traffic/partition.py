@@ -15,10 +15,7 @@ from loadtest.traffic.settings import ClosedLoad
 
 
 class Arrival(NamedTuple):
-    """A job that is due: its number in the schedule, its time in seconds from the start, its flow and its stage.
-
-    The flow is an index into the schedule's `flows`.
-    """
+    """A job that is due: its number in the schedule, seconds from the start, index of its flow and of its stage."""
 
     seq: int
     at_s: float

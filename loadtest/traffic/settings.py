@@ -13,12 +13,11 @@ from pydantic import (
     Field,
     PlainSerializer,
     Tag,
-    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
 
-from loadtest.units import Seconds, StrictModel, filled_from_file, per_second, per_second_text, quoted
+from loadtest.units import FromFile, Seconds, StrictModel, per_second, per_second_text, quoted
 
 
 class Gamma(StrictModel):
@@ -28,20 +27,16 @@ class Gamma(StrictModel):
     """Coefficient of variation of the gaps: their standard deviation over their mean."""
 
 
-class Trace(StrictModel):
+class Trace(FromFile):
     """Arrivals at recorded times, as many as the stages have time for; the rates of the stages are ignored."""
 
+    content = "times"
     file: Path | None = None
     """A file of times, one per line; it is read when the scenario is loaded, unless `times` are given."""
     times: tuple[Annotated[float, Field(ge=0)], ...] = ()
     """Seconds from the start, in order."""
     speed: Annotated[float, Field(gt=0)] = 1.0
     """At 2 the times pass twice as fast."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _times_of_file(cls, value: object, info: ValidationInfo) -> object:
-        return filled_from_file(value, "times", info.context)
 
     @model_validator(mode="after")
     def _times_in_order(self) -> Trace:
@@ -84,9 +79,7 @@ def _rates(text: object) -> object:
     if isinstance(text, Ramp):
         return text
     first, to, last = str(text).partition(" to ")
-    if not isinstance(text, str):
-        per_second(text)
-    start = per_second(first)
+    start = per_second(first if isinstance(text, str) else text)
     return Ramp(start=start, end=per_second(last) if to else start)
 
 

@@ -15,8 +15,7 @@ from loadtest.errors import ExitCode
 from loadtest.gate.early_stopping import allowed_over, min_jobs
 from loadtest.scenario.gates import parse_gate
 from loadtest.scenario.loading.load import load_scenario
-from loadtest.scenario.model import Scenario
-from loadtest.scenario.settings import AbortRule
+from loadtest.scenario.model import AbortRule, Scenario
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

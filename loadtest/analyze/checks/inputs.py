@@ -10,8 +10,7 @@ from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.summary import Arrivals, FlowSummary, LittlesLaw, OperationSummary, Quantiles, Steady
 from loadtest.protocol.operations import Op
 from loadtest.record.run import RunRecord
-from loadtest.scenario.model import Scenario
-from loadtest.scenario.settings import ValidityLimits
+from loadtest.scenario.model import Scenario, ValidityLimits
 from loadtest.traffic.settings import OpenLoad
 
 SHARE_OF_MEDIAN = 0.05

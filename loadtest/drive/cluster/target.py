@@ -23,7 +23,7 @@ from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import Response
 from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.directory import RunDirectory
-from loadtest.scenario.credentials import api_key
+from loadtest.scenario.environment import api_key
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.target import HandlerTarget, RemoteTarget
 

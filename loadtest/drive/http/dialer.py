@@ -15,7 +15,7 @@ from gevent.monkey import get_original
 from loadtest.clock import Clock
 from loadtest.drive.http.connection import READ_BYTES, Connection, IoBatcher, Tls
 from loadtest.drive.http.errors import ConnectTimeout, ProxyError, connect_error
-from loadtest.scenario.proxies import proxy_url
+from loadtest.scenario.environment import proxy_url
 
 MAX_RESPONSE_BYTES = 64 * 1024
 

@@ -8,11 +8,9 @@ from collections.abc import Iterator, Sequence
 from loadtest.capacity.breakpoint.bisection import Bounds, usual_probes
 from loadtest.protocol.operations import Limit
 from loadtest.report.formatting import count, dollars, duration, share, significant
-from loadtest.scenario.credentials import LOCAL_KEY, LOCAL_KEY_ENV, key_variable
-from loadtest.scenario.model import Scenario
-from loadtest.scenario.preview import OperationPreview, Preview
-from loadtest.scenario.probes import blocking_reason, first_rate, scaled_to
-from loadtest.scenario.settings import Search
+from loadtest.scenario.environment import LOCAL_KEY, LOCAL_KEY_ENV, key_variable
+from loadtest.scenario.model import Scenario, Search
+from loadtest.scenario.preview import OperationPreview, Preview, blocking_reason, first_rate, scaled_to
 from loadtest.scenario.target import HandlerTarget, RemoteTarget
 from loadtest.scenario.warnings import warnings
 from loadtest.traffic.settings import ClosedLoad, Gamma, Trace

@@ -34,9 +34,7 @@ def issues(error: ValidationError, model: type[BaseModel], data: Any) -> list[Is
 
     A key that is missing next to one that is unknown is left out: the one is most likely the other, misspelt.
     """
-    found = [
-        _issue(details, model, data) for details in error.errors(include_url=False) if not _is_consequence(details)
-    ]
+    found = [_issue(each, model, data) for each in error.errors(include_url=False) if not _is_consequence(each)]
     misspelt = {issue.subject for issue in found if issue.kind == "unknown"}
     return [issue for issue in found if issue.kind != "missing" or issue.subject not in misspelt]
 
@@ -57,7 +55,9 @@ def _issue(details: ErrorDetails, model: type[BaseModel], data: Any) -> Issue:
         expected = details["ctx"]["expected"].replace(" or ", ", ").replace("'", "").split(", ")
         return Issue(_present(data, whole), _unknown(str(whole[-1]), expected, []), "unknown")
     if kind == "missing":
-        return Issue(_present(data, whole[:-1]), _missing(str(whole[-1]), owner), "missing")
+        example = _example(owner, str(whole[-1]))
+        like = "" if example is None else f', like "{whole[-1]}: {example}"'
+        return Issue(_present(data, whole[:-1]), f'"{whole[-1]}" is missing; add it{like}', "missing")
     return Issue(_present(data, whole), _message(details, owner, whole), "rule" if kind == "value_error" else "type")
 
 
@@ -69,11 +69,6 @@ def _unknown(key: str, allowed: list[str], elsewhere: list[str]) -> str:
 
 def _keys(models: list[type[BaseModel]]) -> list[str]:
     return [field.alias or name for model in models for name, field in model.model_fields.items()]
-
-
-def _missing(key: str, owner: type[BaseModel] | None) -> str:
-    example = _example(owner, key)
-    return f'"{key}" is missing; add it' + ("" if example is None else f', like "{key}: {example}"')
 
 
 def _example(owner: type[BaseModel] | None, key: str) -> str | None:

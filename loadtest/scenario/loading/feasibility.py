@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from loadtest.errors import ScenarioError
 from loadtest.protocol.operations import OPERATIONS, Limit, Op
@@ -16,9 +15,9 @@ from loadtest.scenario.gates import STEADY, Gate
 from loadtest.scenario.loading.errors import Issue
 from loadtest.scenario.loading.user_functions import load_input_function
 from loadtest.scenario.loading.yaml_document import Path
-from loadtest.scenario.model import Flow, Scenario
-from loadtest.scenario.settings import Search
+from loadtest.scenario.model import Flow, Scenario, Search
 from loadtest.scenario.target import is_remote
+from loadtest.traffic.arrivals import expected_jobs, peak_rates
 from loadtest.traffic.inputs import JsonLines, input_source
 from loadtest.traffic.settings import OpenLoad, Trace
 
@@ -58,8 +57,7 @@ def _of_target(scenario: Scenario) -> Iterator[Issue]:
     if not is_remote(target):
         return
     if target.url.startswith("http://"):
-        text = "the key would go to another machine unencrypted; write https://"
-        yield Issue(("target",), text)
+        yield Issue(("target",), "the key would go to another machine unencrypted; write https://")
     if scenario.ceilings.jobs is None:
         text = "a target that is not on this machine needs a ceiling on jobs; add ceilings: {jobs: 1000}"
         yield Issue(("target",), text)
@@ -101,8 +99,7 @@ def _first_inputs(flow: Flow, seed: int) -> Sequence[Any]:
 
 def _of_gates(scenario: Scenario, path: Path, gates: Sequence[Gate]) -> Iterator[Issue]:
     for index, gate in enumerate(gates):
-        unknown = unknown_reference(scenario, gate)
-        if unknown is not None:
+        if unknown := unknown_reference(scenario, gate):
             yield Issue((*path, index), unknown)
 
 
@@ -127,9 +124,10 @@ def _of_search(scenario: Scenario, search: Search) -> Iterator[Issue]:
 
 def unknown_reference(scenario: Scenario, gate: Gate) -> str | None:
     """Return the stage or flow that a gate names and the scenario does not have; None if it has all."""
-    if gate.during is not None and gate.during != STEADY and gate.during not in stage_names(scenario):
-        near = get_close_matches(gate.during, [*stage_names(scenario), STEADY], n=1)
-        hint = f'did you mean "{near[0]}"?' if near else f"use one of {', '.join([*stage_names(scenario), STEADY])}"
+    names = [*(stage.label(number) for number, stage in enumerate(scenario.load.stages, 1)), STEADY]
+    if gate.during is not None and gate.during not in names:
+        near = get_close_matches(gate.during, names, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"use one of {', '.join(names)}"
         return f'no stage is called "{gate.during}"; {hint}'
     flows = gate.metric.spec.flows if gate.flow is None else (gate.flow,)
     if any(flow in scenario.flows for flow in flows):
@@ -137,22 +135,15 @@ def unknown_reference(scenario: Scenario, gate: Gate) -> str | None:
     return f'"{gate}" needs jobs of {" or ".join(flows)}, and the scenario has none; add flows.{flows[0]}'
 
 
-def stage_names(scenario: Scenario) -> list[str]:
-    """Return the names of the stages in reports and gates, or their numbers."""
-    return [stage.label(number) for number, stage in enumerate(scenario.load.stages, 1)]
-
-
 def _of_rates(scenario: Scenario, load: OpenLoad) -> Iterator[Issue]:
     """Yield each stage whose highest mean rate exceeds the limit of an operation."""
-    peaks = peak_rates(load)
-    for index, peak in enumerate(peaks):
-        path = ("load", "stages", index, "rate")
+    for index, peak in enumerate(peak_rates(load)):
         for op, flows in (*FLOWS_BY_OPERATION.items(), *_POLLED_BY.items()):
             used = [flow for flow in scenario.flows if flow in flows]
             limit, offered = scenario.limit(op), peak * sum(scenario.share(flow) for flow in used)
             if limit is not None and offered > limit.per_second * (1 + 1e-9):
-                yield Issue(path, _over(offered, op, limit, used))
-    jobs = offered_jobs(load)
+                yield Issue(("load", "stages", index, "rate"), _over(offered, op, limit, used))
+    jobs = expected_jobs(load)
     if jobs > MAX_JOBS:
         text = f"{jobs:.0f} jobs, but a schedule holds at most {MAX_JOBS}; shorten a stage or lower its rate"
         yield Issue(("load", "stages"), text)
@@ -166,24 +157,3 @@ def _over(offered: float, op: Op, limit: Limit, flows: list[FlowName]) -> str:
         f"{what} /{op}, the limit is {limit.requests} per {limit.per_s:g} s ({limit.per_second:.4g}/s); "
         f"lower the rate or the share of {named}, or raise limits.{op} if your endpoint allows more"
     )
-
-
-def peak_rates(load: OpenLoad) -> list[float]:
-    """Return the highest mean rate of each stage, in jobs per second; for a trace its mean rate in the stage."""
-    if not isinstance(load.arrivals, Trace):
-        return [max(stage.rate.start, stage.rate.end) for stage in load.stages]
-    lengths_s = np.array([stage.duration for stage in load.stages])
-    counts, _ = np.histogram(_trace_s(load, load.arrivals), np.concatenate([[0.0], np.cumsum(lengths_s)]))
-    return [float(rate) for rate in counts / lengths_s]
-
-
-def offered_jobs(load: OpenLoad) -> float:
-    """Return the expected number of jobs, all stages together."""
-    if isinstance(load.arrivals, Trace):
-        return float(len(_trace_s(load, load.arrivals)))
-    return sum((stage.rate.start + stage.rate.end) / 2 * stage.duration for stage in load.stages)
-
-
-def _trace_s(load: OpenLoad, trace: Trace) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    at_s = np.asarray(trace.times, dtype=np.float64) / trace.speed
-    return at_s[at_s < load.duration_s]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,16 @@ def read_json_lines(path: Path) -> list[Any]:
     return values
 
 
-def _amount(text: str) -> float | None:
-    """Return a number of 0 or more; None for any other text."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
+def _numbers(path: Path, what: str, form: str) -> Iterator[tuple[int, float]]:
+    """Yield the number, 0 or more, of each line with the line's own number; ScenarioError for any other text."""
+    for line, text in _lines(path, f"{what}s"):
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or number < 0:
+            raise ScenarioError(f'{path}:{line}: "{text}" is not a {what}; write {form}, like "12.5"')
+        yield line, number
 
 
 def read_trace(path: Path) -> list[float]:
@@ -52,12 +55,9 @@ def read_trace(path: Path) -> list[float]:
     ScenarioError names the file and the line of a text that is not a time, is negative, or is out of order.
     """
     times: list[float] = []
-    for line, text in _lines(path):
-        at_s = _amount(text)
-        if at_s is None:
-            raise ScenarioError(f'{path}:{line}: "{text}" is not a time; write seconds from the start, like "12.5"')
+    for line, at_s in _numbers(path, "time", "seconds from the start"):
         if times and at_s < times[-1]:
-            raise ScenarioError(f"{path}:{line}: {text} comes after {times[-1]:g}; sort the times")
+            raise ScenarioError(f"{path}:{line}: {at_s:.12g} comes after {times[-1]:.12g}; sort the times")
         times.append(at_s)
     return times
 
@@ -67,12 +67,7 @@ def read_profile(path: Path) -> list[float]:
 
     ScenarioError names the file and the line of a text that is not a rate or is negative.
     """
-    rates: list[float] = []
-    for line, text in _lines(path, "rates"):
-        rate = _amount(text)
-        if rate is None:
-            raise ScenarioError(f'{path}:{line}: "{text}" is not a rate; write a plain number, like "12.5"')
-        rates.append(rate)
+    rates = [rate for _, rate in _numbers(path, "rate", "a plain number")]
     if len(rates) > _MAX_PARTS:
         raise ScenarioError(f"{path}: {len(rates)} parts of a day; give at most {_MAX_PARTS}, one per minute")
     return rates
@@ -112,3 +107,23 @@ def read_text(path: Path) -> str:
         raise ScenarioError(f"{path}: not a text file in UTF-8") from None
     except OSError as error:
         raise ScenarioError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+_READERS: dict[str, Callable[[Path], object]] = {
+    "times": read_trace,
+    "values": read_times,
+    "lines": read_json_lines,
+    "source": read_text,
+    "handler": Path.resolve,
+}
+
+
+def read_field(folder: Path, field: str, name: str) -> object:
+    """Return the value of a scenario's field from the file that it names in the scenario's folder.
+
+    Raises ValueError if the file is missing, ScenarioError if its text is not valid.
+    """
+    path = folder / name
+    if not path.is_file():
+        raise ValueError(f'there is no file "{name}" in {folder}; a file is named from the scenario\'s folder')
+    return _READERS[field](path)

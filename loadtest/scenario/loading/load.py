@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,14 +16,23 @@ from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import ScenarioError
 from loadtest.scenario.loading.errors import Issue, issues
 from loadtest.scenario.loading.feasibility import find_issues
-from loadtest.scenario.loading.files import read_json_lines, read_text, read_times, read_trace
-from loadtest.scenario.loading.overrides import Override, apply_override, format_path, parse_override
-from loadtest.scenario.loading.yaml_document import Document, parse_yaml
+from loadtest.scenario.loading.files import read_field, read_text
+from loadtest.scenario.loading.yaml_document import Document, parse_yaml, rename_keys
+from loadtest.scenario.loading.yaml_document import Path as KeyPath
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.renamed_keys import new_key, with_new_keys
 from loadtest.units import StrictModel, quoted
 
 Model = TypeVar("Model", bound=StrictModel)
+
+
+@dataclass(frozen=True)
+class Override:
+    """A value given on the command line, and its path; `label` is how the user wrote it, for messages."""
+
+    label: str
+    path: KeyPath
+    value: Any
 
 
 def _print_warning(text: str) -> None:
@@ -48,10 +58,7 @@ def load_scenario(
         changes.append(Override(f"--seed {seed}", ("seed",), seed))
     if target is not None:
         changes.append(Override(f"--target {target}", ("target",), target))
-    data = {"name": _name(path), **document.data}
-    for change in changes:
-        data = apply_override(data, change)
-    scenario = _validated(Scenario, data, document, changes, path)
+    scenario = _validated(Scenario, {"name": _name(path), **document.data}, document, changes, path)
     for issue in find_issues(scenario):
         raise ScenarioError(_line(issue, document, changes, path))
     return scenario
@@ -65,17 +72,53 @@ def load_settings(
     Without a file they are the defaults. Raises ScenarioError as for a scenario.
     """
     document = parse_yaml("{}", "") if path is None else _document(path, ("endpoint",), warn)
-    data = document.data
-    for change in changes:
-        data = apply_override(data, change)
-    return _validated(EndpointSettings, data, document, changes, path or Path())
+    return _validated(EndpointSettings, document.data, document, changes, path or Path())
+
+
+def parse_override(text: str) -> Override:
+    """Parse KEY=VALUE, where KEY is a dotted path and VALUE reads as YAML; ScenarioError for any other text."""
+    label = f"--set {' '.join(text.split())}"
+    key, equals, value = text.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ScenarioError(f'{label}: not KEY=VALUE; write it like "--set load.stages.0.rate=20/s"')
+    path = tuple(int(part) if part.isascii() and part.isdigit() else part for part in parts)
+    return Override(label, path, parse_yaml(value, label).data if value.strip() else None)
+
+
+def apply_override(data: Any, override: Override, depth: int = 0) -> Any:
+    """Return a copy of the data with the override applied; missing mappings on the way are created.
+
+    Raises ScenarioError if the path leads through a value that is neither a mapping nor a list, or past a list's end.
+    """
+    if depth == len(override.path):
+        return override.value
+    part, parent = override.path[depth], format_path(override.path[:depth]) or "the scenario"
+    if data is None:
+        data = {}
+    if isinstance(data, list):
+        if not isinstance(part, int) or part >= len(data):
+            raise ScenarioError(
+                f'{override.label}: {parent} is a list of {len(data)}; "{part}" is not an index in it'
+            )
+        return [*data[:part], apply_override(data[part], override, depth + 1), *data[part + 1 :]]
+    if not isinstance(data, dict):
+        raise ScenarioError(f"{override.label}: {parent} is {quoted(data)}, which has no keys; set {parent} itself")
+    key = str(part)
+    return {**data, key: apply_override(data.get(key), override, depth + 1)}
+
+
+def format_path(path: KeyPath) -> str:
+    """Return a path as messages write it: load.stages[0].rate."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
 
 
 def _document(path: Path, within: tuple[str, ...], warn: Callable[[str], None]) -> Document:
     document = parse_yaml(read_text(path), str(path))
     if not isinstance(document.data, dict):
         raise ScenarioError(f'{path}: holds {quoted(document.data)}, not a mapping; write it like "load: ..."')
-    for line, old, new, given_twice in document.rename_keys(new_key, within):
+    for line, old, new, given_twice in rename_keys(document.node, document.data, new_key, within):
         if given_twice:
             raise ScenarioError(
                 f'{path}:{line}: "{old}" is the old name of "{new}", which is given too; keep one of them'
@@ -93,13 +136,6 @@ def _with_new_key(change: Override, warn: Callable[[str], None]) -> Override:
     return replace(change, path=path, value=with_new_keys(change.value, change.path))
 
 
-def _beside(path: Path, name: str) -> Path:
-    found = path.parent / name
-    if not found.is_file():
-        raise ValueError(f'there is no file "{name}" in {path.parent}; a file is named from the scenario\'s folder')
-    return found
-
-
 def _name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).lstrip("._-") or "scenario"
 
@@ -107,18 +143,15 @@ def _name(path: Path) -> str:
 def _validated(
     model: type[Model], data: dict[str, Any], document: Document, changes: Sequence[Override], path: Path
 ) -> Model:
-    readers = {
-        "times": lambda name: read_trace(_beside(path, name)),
-        "values": lambda name: read_times(_beside(path, name)),
-        "lines": lambda name: read_json_lines(_beside(path, name)),
-        "source": lambda name: read_text(_beside(path, name)),
-        "handler": lambda name: _beside(path, name).resolve(),
-    }
+    for change in changes:
+        data = apply_override(data, change)
     try:
-        return model.model_validate(data, context=readers)
+        return model.model_validate(data, context=partial(read_field, path.parent))
     except ValidationError as error:
         found = issues(error, model, data)
-    first = min(found, key=lambda issue: (_override(issue, document, changes) is not None, document.line(issue.path)))
+    first = min(
+        found, key=lambda issue: (_override(issue, document, changes) is not None, document.find(issue.path)[0])
+    )
     raise ScenarioError(_line(first, document, changes, path))
 
 
@@ -127,7 +160,7 @@ def _override(issue: Issue, document: Document, changes: Sequence[Override]) -> 
     for change in reversed(changes):
         inside = issue.path[: len(change.path)] == change.path
         spans = change.path[: len(issue.path)] == issue.path and (
-            issue.kind == "rule" or not document.has(issue.path)
+            issue.kind == "rule" or not document.find(issue.path)[1]
         )
         if inside or spans:
             return change
@@ -136,6 +169,6 @@ def _override(issue: Issue, document: Document, changes: Sequence[Override]) -> 
 
 def _line(issue: Issue, document: Document, changes: Sequence[Override], path: Path) -> str:
     change = _override(issue, document, changes)
-    place = f"{path}:{document.line(issue.path)}" if change is None else change.label
+    place = f"{path}:{document.find(issue.path)[0]}" if change is None else change.label
     about = "" if change is not None and issue.subject == change.path else format_path(issue.subject)
     return " ".join(": ".join(part for part in (place, about, issue.text) if part).splitlines())

@@ -30,7 +30,11 @@ def load_input_function(described: Function) -> UserInputFunction:
         except (Exception, SystemExit) as error:
             raise _user_error(f"{described.function} failed for job {seq}", error) from error
         try:
-            return _as_json(made)
+            text = msgspec.json.encode(made)
+            if b"null" in text:
+                # NaN would silently be sent as null.
+                json.dumps(msgspec.to_builtins(made, str_keys=True), allow_nan=False)
+            return msgspec.Raw(text)
         except (TypeError, ValueError, RecursionError) as error:
             raise _user_error(f"{described.function} did not make JSON for job {seq}", error) from error
 
@@ -49,15 +53,6 @@ def _found(described: Function) -> Callable[[int, np.random.Generator], Any]:
     if not callable(make):
         raise ScenarioError(f'inputs: {file} has no function "{name}"; name one of its functions')
     return make
-
-
-def _as_json(made: Any) -> msgspec.Raw:
-    """Encode a value as JSON; TypeError, ValueError or RecursionError if JSON cannot hold it."""
-    text = msgspec.json.encode(made)
-    if b"null" in text:
-        # NaN would silently be sent as null.
-        json.dumps(msgspec.to_builtins(made, str_keys=True), allow_nan=False)
-    return msgspec.Raw(text)
 
 
 def _user_error(what: str, error: BaseException) -> ScenarioError:

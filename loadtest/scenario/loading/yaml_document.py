@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -19,15 +19,6 @@ Path = tuple[str | int, ...]
 """The path of a value: keys of mappings and indices of lists, from the outside in."""
 
 
-class RenamedKey(NamedTuple):
-    """A key of an earlier release: its line (from 1), its name then and now, and whether both are given."""
-
-    line: int
-    old: str
-    new: str
-    given_twice: bool
-
-
 @dataclass(frozen=True)
 class Document:
     """A YAML document: its plain values, and its nodes, which know their lines."""
@@ -35,22 +26,8 @@ class Document:
     data: Any
     node: Node
 
-    def line(self, path: Path) -> int:
-        """Return the line (from 1) of the key or list item at a path, or of the nearest that encloses it."""
-        return self._followed(path)[0]
-
-    def has(self, path: Path) -> bool:
-        """Return whether the document holds a value at this path."""
-        return self._followed(path)[1]
-
-    def rename_keys(self, new_key: Callable[[Path], str | None], within: Path = ()) -> Iterator[RenamedKey]:
-        """Give each key for which `new_key` returns a name that name, and yield its line and both names.
-
-        A key whose new name is given too keeps its old one.
-        """
-        yield from _renamed(self.node, self.data, new_key, within)
-
-    def _followed(self, path: Path) -> tuple[int, bool]:
+    def find(self, path: Path) -> tuple[int, bool]:
+        """Return the line (from 1) at a path, or of the nearest key around it, and whether the path exists."""
         at, line = self.node, int(self.node.start_mark.line)
         for part in path:
             found = _child(at, part)
@@ -103,19 +80,25 @@ def _child(node: Node, part: str | int) -> tuple[Node, int] | None:
     return None
 
 
-def _renamed(node: Node, data: Any, new_key: Callable[[Path], str | None], path: Path) -> Iterator[RenamedKey]:
+def rename_keys(
+    node: Node, data: Any, new_key: Callable[[Path], str | None], path: Path
+) -> Iterator[tuple[int, str, str, bool]]:
+    """Give each key for which `new_key` returns a name that name; yield its line (from 1), its old and its new name.
+
+    Also yields whether both names are given; then the key keeps its old one.
+    """
     if not isinstance(node, MappingNode) or not isinstance(data, dict):
         return
     for key, value in node.value:
         old = key.value
         new = new_key((*path, old))
-        yield from _renamed(value, data.get(old), new_key, (*path, old))
+        yield from rename_keys(value, data.get(old), new_key, (*path, old))
         if new is not None and old in data:
             given_twice = new in data
             if not given_twice:
                 data[new] = data.pop(old)
                 key.value = new
-            yield RenamedKey(int(key.start_mark.line) + 1, old, new, given_twice)
+            yield int(key.start_mark.line) + 1, old, new, given_twice
 
 
 _PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}

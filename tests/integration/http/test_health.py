@@ -86,6 +86,6 @@ def test_what_is_no_health_is_one_line(serve: Serve, answer: bytes, why: str) ->
     assert "\n" not in str(raised.value)
 
 
-def test_nobody_there_is_one_line() -> None:
+def test_refused_connection_is_one_line() -> None:
     with pytest.raises(RunAborted, match=r"^target: http://127.0.0.1:1/v2/x: .*refused; is it up\?$"):
         unfinished_jobs("http://127.0.0.1:1/v2/x", "k")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 
+import msgspec
 import pytest
 
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job, to_response
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.protocol.client_messages import decode_job, encode
+from loadtest.protocol.client_messages import decode_job
 from loadtest.protocol.operations import JobEvent, JobState, Op
 
 EPOCH = 1_700_000_000.0
@@ -22,11 +23,11 @@ def endpoint(seed: int = 1, start_at: float = 0.0, **settings: object) -> Endpoi
 
 
 def shown(job: Job) -> tuple[str, int | None, int | None, bytes]:
-    seen = decode_job(encode(to_response(job)))
+    seen = decode_job(msgspec.json.encode(to_response(job)))
     return seen.status, seen.delay_ms, seen.execution_ms, bytes(seen.output)
 
 
-def test_an_idle_worker_takes_a_job_at_once_and_the_next_waits_for_it() -> None:
+def test_an_idle_worker_starts_a_job_at_once_and_the_next_waits_for_it() -> None:
     model = endpoint()
     first, second = model.submit(Op.RUN, 10.0), model.submit(Op.RUN, 10.5)
     assert shown(first) == ("IN_PROGRESS", 0, None, b"")
@@ -105,7 +106,7 @@ def test_a_job_that_fails_has_its_error_and_no_output() -> None:
     assert model.health(2.0).jobs.failed == 1
 
 
-def test_a_cancelled_running_job_has_both_times_and_its_worker_takes_the_next() -> None:
+def test_a_cancelled_running_job_has_both_times_and_its_worker_starts_the_next() -> None:
     model = endpoint()
     first, second = model.submit(Op.RUN, 0.0), model.submit(Op.RUN, 0.0)
     assert model.cancel(first.id, 0.5) is first

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job, to_response
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.protocol.client_messages import Submission, decode_job, decode_submission, encode
+from loadtest.protocol.client_messages import Submission, decode_job, decode_submission
 from loadtest.protocol.operations import JobState, Op
 
 
@@ -17,16 +18,16 @@ def endpoint(**settings: object) -> Endpoint:
 
 
 def asking(**policy: object) -> Submission:
-    return decode_submission(encode({"input": 1, "policy": policy}))
+    return decode_submission(msgspec.json.encode({"input": 1, "policy": policy}))
 
 
 def shown(job: Job) -> tuple[str, int | None, int | None, bytes, bytes]:
-    seen = decode_job(encode(to_response(job)))
+    seen = decode_job(msgspec.json.encode(to_response(job)))
     return seen.status, seen.delay_ms, seen.execution_ms, bytes(seen.output), bytes(seen.error)
 
 
 @pytest.mark.parametrize("overdue", ["TIMED_OUT", "FAILED"])
-def test_a_job_past_its_execution_timeout_ends_and_its_worker_takes_the_next(overdue: str) -> None:
+def test_a_job_past_its_execution_timeout_ends_and_its_worker_starts_the_next(overdue: str) -> None:
     model = endpoint(policy={"timeout_outcome": overdue})
     late, next_one = model.submit(Op.RUN, 0.0, asking(executionTimeout=5000)), model.submit(Op.RUN, 0.0)
     model.advance(5.0)

@@ -24,7 +24,7 @@ def taken(model: Endpoint, *at_s: float) -> list[float | None]:
     return [job.taken_at for job in jobs]
 
 
-def test_a_worker_takes_a_job_each_second_at_most_and_at_once_after_that() -> None:
+def test_a_worker_asks_for_a_job_each_second_at_most_and_at_once_after_that() -> None:
     assert taken(endpoint(), 10.0, 10.0, 10.5, 13.5, 14.25) == [10.0, 11.0, 12.0, 13.5, 14.5]
 
 
@@ -59,7 +59,7 @@ def test_a_worker_in_its_pause_is_idle_and_its_idle_timeout_runs() -> None:
     assert model.workers[0].shifts[0].stopped_at == 2.05 + 1.5
 
 
-def test_another_worker_takes_a_job_that_waits_for_one_in_its_pause() -> None:
+def test_a_job_that_waits_for_a_worker_in_its_pause_goes_to_another() -> None:
     model = endpoint(workers={"active": 2, "max": 2})
     assert taken(model, 0.0, 0.25, 0.5, 0.75, 1.125) == [0.0, 0.25, 1.0, 1.25, 2.0]
 

@@ -58,7 +58,7 @@ def opened(**settings: object) -> tuple[Endpoint, RecordingBackend]:
     return Endpoint(EndpointSettings.model_validate(settings), 1, 0.0, backend), backend
 
 
-def test_an_active_worker_starts_takes_and_completes() -> None:
+def test_an_active_worker_starts_gets_a_job_and_completes_it() -> None:
     model, backend = opened(workers={"active": 1, "max": 1})
     (worker,) = model.workers
     assert backend.calls == [("start", worker.id, "warm")]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import gevent
 from gevent import Greenlet
 from msgspec import structs
+from msgspec.json import encode
 
 from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.http.errors import ConnectionClosed
@@ -15,7 +16,7 @@ from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job as ServerJob
 from loadtest.endpoint.job import to_response
 from loadtest.flows.steps import NO_RESPONSE, Flow, Response, Send
-from loadtest.protocol.client_messages import StreamResponse, decode_submission, encode
+from loadtest.protocol.client_messages import StreamResponse, decode_submission
 from loadtest.protocol.operations import Limit, Op
 from loadtest.record.recorder import RequestLog
 from loadtest.record.sample import Sample

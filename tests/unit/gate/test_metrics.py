@@ -16,7 +16,7 @@ from loadtest.gate.inputs import gate_inputs
 from loadtest.gate.judge import judge
 from loadtest.record.sample import Sample
 from loadtest.scenario.abort import StopRules
-from loadtest.scenario.gates import Gate, gate_text, parse_gate
+from loadtest.scenario.gates import Gate, parse_gate
 from loadtest.scenario.metrics import SPECS, Metric
 from loadtest.scenario.model import Scenario
 from tests.unit.analyze.rows import START_AT, job, run, run_data, samples, scenario
@@ -39,7 +39,7 @@ def test_every_metric_has_an_entry_in_the_table() -> None:
 @pytest.mark.parametrize("metric", Metric)
 def test_a_gate_on_a_metric_reads_back_and_is_judged(metric: Metric) -> None:
     gate = gate_on(metric)
-    assert parse_gate(gate_text(gate)) == gate
+    assert parse_gate(str(gate)) == gate
     table = samples(*(row(seq, metric) for seq in range(100)))
     inputs = gate_inputs(run_data(run(scenario(flows={FLOW[metric]: {}})), table))
     result = judge(gate, replace(inputs, cold=np.arange(100) < 3))
@@ -60,7 +60,7 @@ def test_a_live_sample_has_the_time_that_the_analysis_computes(metric: Metric) -
 
 @pytest.mark.parametrize("metric", [metric for metric in Metric if metric.spec.abortable])
 def test_an_abort_rule_can_judge_every_abortable_metric(metric: Metric) -> None:
-    gate = gate_text(gate_on(metric, 1e-3 if not metric.is_rate else 1e6))
+    gate = str(gate_on(metric, 1e-3 if not metric.is_rate else 1e6))
     asked = {"name": "s", "load": {"stages": [{"rate": "1/s", "for": "1s"}]}, "flows": {FLOW[metric]: {}}}
     stops = StopRules(Scenario.model_validate(asked | {"abort": {"over": "10s", "gates": [gate]}}))
     assert stops.watch is not None
@@ -77,7 +77,7 @@ def test_an_abort_rule_can_judge_every_abortable_metric(metric: Metric) -> None:
 def test_an_abort_rule_refuses_every_other_metric(metric: Metric) -> None:
     asked = {"name": "s", "load": {"stages": [{"rate": "1/s", "for": "1s"}]}}
     with pytest.raises(ValueError, match="is known only after the run"):
-        Scenario.model_validate(asked | {"abort": {"gates": [gate_text(gate_on(metric))]}})
+        Scenario.model_validate(asked | {"abort": {"gates": [str(gate_on(metric))]}})
 
 
 @pytest.mark.parametrize("metric", [metric for metric in Metric if metric.spec.simulated])

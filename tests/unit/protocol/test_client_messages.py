@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.json import encode
 
 from loadtest.errors import InvalidResponse
 from loadtest.protocol.client_messages import (
@@ -19,10 +20,9 @@ from loadtest.protocol.client_messages import (
     StreamResponse,
     Tokens,
     WorkerCounts,
-    decode_health,
+    decode,
     decode_job,
     decode_stream,
-    encode,
     encode_submission,
     token_counts,
 )
@@ -39,7 +39,7 @@ TIMES = st.none() | st.integers(0, 2**40)
 def test_a_job_reads_back_as_it_was_written(
     status: str, delay: int | None, execution: int | None, out: object
 ) -> None:
-    job = JobResponse("a", status, delay, execution, None, msgspec.Raw(msgspec.json.encode(out)))
+    job = JobResponse("a", status, delay, execution, None, msgspec.Raw(encode(out)))
     again = decode_job(encode(job))
     assert (again.id, again.status, again.delay_ms, again.execution_ms) == ("a", status, delay, execution)
     assert msgspec.json.decode(again.output) == out
@@ -112,11 +112,13 @@ def test_health_is_decoded_with_and_without_the_later_worker_states() -> None:
         b'{"jobs": {"completed": 1, "failed": 5, "inProgress": 0, "inQueue": 2, "retried": 0},'
         b' "workers": {"idle": 0, "running": 0}}'
     )
-    assert decode_health(seed) == Health(JobCounts(completed=1, failed=5, in_queue=2), WorkerCounts())
+    assert decode(Health, seed, "health answer") == Health(
+        JobCounts(completed=1, failed=5, in_queue=2), WorkerCounts()
+    )
     health = Health(JobCounts(1, 2, 3, 4, 5), WorkerCounts(1, 2, 3, 4, 5, 6))
-    assert decode_health(encode(health)) == health
+    assert decode(Health, encode(health), "health answer") == health
     with pytest.raises(InvalidResponse):
-        decode_health(b"[]")
+        decode(Health, b"[]", "health answer")
 
 
 def test_other_messages_are_encoded_as_documented() -> None:

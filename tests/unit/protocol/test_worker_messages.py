@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec.json import encode
 
 from loadtest.errors import InvalidResponse
-from loadtest.protocol.client_messages import encode
-from loadtest.protocol.worker_messages import JobsToStop, Offer, decode_chunk, decode_result
+from loadtest.protocol.client_messages import Chunk, decode
+from loadtest.protocol.worker_messages import JobsToStop, Offer, Result
 
 
 @pytest.mark.parametrize(
@@ -24,20 +25,20 @@ from loadtest.protocol.worker_messages import JobsToStop, Offer, decode_chunk, d
     ],
 )
 def test_a_result_has_failed_if_it_has_an_error(body: bytes, failed: bool, stops: bool) -> None:
-    result = decode_result(body)
+    result = decode(Result, body, "result")
     assert (result.failed, result.stop_worker) == (failed, stops)
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"no", b'{"stopPod": "yes"}'])
 def test_an_invalid_result_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidResponse, match="not a result"):
-        decode_result(body)
+        decode(Result, body, "result")
 
 
 def test_a_chunk_keeps_its_output_undecoded() -> None:
-    assert bytes(decode_chunk(b'{"output": {"text": "a"}}').output) == b'{"text": "a"}'
+    assert bytes(decode(Chunk, b'{"output": {"text": "a"}}', "chunk").output) == b'{"text": "a"}'
     with pytest.raises(InvalidResponse, match="not a chunk"):
-        decode_chunk(b'{"error": "no more"}')
+        decode(Chunk, b'{"error": "no more"}', "chunk")
 
 
 def test_the_messages_to_a_worker_have_the_form_that_the_sdk_reads() -> None:

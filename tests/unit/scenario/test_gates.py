@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.errors import ScenarioError
-from loadtest.scenario.gates import Gate, gate_text, parse_gate
+from loadtest.scenario.gates import Gate, parse_gate
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.metrics import Metric
 
@@ -58,7 +58,7 @@ def test_every_form_reads(text: str, gate: Gate) -> None:
 
 @pytest.mark.parametrize("text", ["delay p95<2s", "  delay  p95 <2 s ", "delay p95\n< 2s", "delay p95.0 < 2000ms"])
 def test_spaces_are_free(text: str) -> None:
-    assert gate_text(parse_gate(text)) == "delay p95 < 2s"
+    assert str(parse_gate(text)) == "delay p95 < 2s"
 
 
 def refusal(text: str) -> str:
@@ -67,7 +67,7 @@ def refusal(text: str) -> str:
         gate = parse_gate(text)
     except ValueError as error:
         return str(error)
-    return "" if parse_gate(gate_text(gate)) == gate else "reads back\nas another gate"
+    return "" if parse_gate(str(gate)) == gate else "reads back\nas another gate"
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def gates(draw: st.DrawFn) -> Gate:
 
 @given(gates())
 def test_a_printed_gate_reads_back_as_the_same_gate(gate: Gate) -> None:
-    text = gate_text(gate)
+    text = str(gate)
     assert parse_gate(text) == gate
     assert "\n" not in text
 

@@ -1,4 +1,4 @@
-"""What `check` tells: the very schedule, its fullest interval, how long, how many polls, at what cost, and doubts."""
+"""What `check` shows: the very schedule, its fullest interval, duration, polls, cost, and warnings."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_sound_scenario_raises_no_doubt() -> None:
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-def test_every_scenario_in_the_repository_is_told_within_the_width(path: Path) -> None:
+def test_every_scenario_in_the_repository_is_previewed_within_the_width(path: Path) -> None:
     lines = list(preview_lines(preview(load_scenario(path))))
     assert max(len(line) for line in lines) <= WIDTH
     assert not any(line != line.rstrip() for line in lines)

@@ -10,11 +10,9 @@ import pytest
 
 from loadtest.report.terminal.preview import preview_lines
 from loadtest.scenario.loading.feasibility import find_issues
-from loadtest.scenario.loading.load import load_scenario
-from loadtest.scenario.loading.overrides import format_path
+from loadtest.scenario.loading.load import format_path, load_scenario
 from loadtest.scenario.model import Scenario
-from loadtest.scenario.preview import preview
-from loadtest.scenario.probes import blocking_reason, first_rate, scaled_to
+from loadtest.scenario.preview import blocking_reason, first_rate, preview, scaled_to
 
 BREAKPOINT = Path(__file__).parents[3] / "scenarios" / "breakpoint.yaml"
 

@@ -98,5 +98,5 @@ def test_another_seed_is_another_schedule() -> None:
 @given(st.lists(st.floats(0, 100), max_size=60), st.floats(0.1, 50))
 def test_max_in_window_counts_every_half_open_interval(at: list[float], span: float) -> None:
     ordered = np.sort(np.array(at, dtype=float))
-    by_hand = max((sum(start <= other < start + span for other in at) for start in at), default=0)
-    assert max_in_window(ordered, span) == by_hand
+    counted = max((sum(start <= other < start + span for other in at) for start in at), default=0)
+    assert max_in_window(ordered, span) == counted

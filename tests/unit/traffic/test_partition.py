@@ -31,8 +31,8 @@ def test_every_arrival_is_assigned_once_and_in_order() -> None:
 
 def test_the_union_of_all_processes_is_the_schedule() -> None:
     generators = [SchedulePartition(plan(), Share(rank, 3)) for rank in range(3)]
-    dealt = [take_all(partition) for partition in generators]
-    assert sorted(seq for seqs in dealt for seq in seqs) == list(range(100))
+    taken = [take_all(partition) for partition in generators]
+    assert sorted(seq for seqs in taken for seq in seqs) == list(range(100))
     assert [partition.due_by(10.0) for partition in generators] == [34, 33, 33]
 
 

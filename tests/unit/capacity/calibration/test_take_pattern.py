@@ -60,7 +60,7 @@ LONG_TIMES = ["700ms", "1300ms", "1800ms", "2400ms"]
         (LONG_TIMES, {"duration": "1s", "blocking_handler": True}, 0.6, True),
     ],
 )
-def test_a_pause_shows_in_the_takes_that_jobs_waited_for(
+def test_a_pause_shows_in_the_starts_of_jobs_that_waited(
     service: object, take_pause: object, rate_per_s: float, blocked: bool
 ) -> None:
     found = estimate_pattern([(ELSEWHERE, made(service, take_pause, rate_per_s))])
@@ -77,7 +77,7 @@ def test_workers_that_take_the_next_job_at_once_have_no_pause(service: object) -
     assert (found.pause_s, found.evidence) == (0.0, Source.SEEN)
 
 
-def test_the_sdk_s_pause_is_assumed_if_too_few_jobs_waited_unless_takes_contradict_it() -> None:
+def test_the_sdk_s_pause_is_assumed_if_too_few_jobs_waited_unless_starts_contradict_it() -> None:
     quiet = made(SHORT_TIMES, "0s", 0.02)
     assert estimate_pattern([(ELSEWHERE, quiet)]) == NONE_SEEN
     found = estimate_pattern([(HANDLER, quiet)])

@@ -98,10 +98,12 @@ def test_the_others_send_the_schedule_of_a_killed_generator_and_its_jobs_are_mis
     assert len(later) > 250
 
 
-@pytest.mark.parametrize("fault", [Host.cut, Host.suspend])
-def test_a_generator_that_is_away_for_a_while_sends_nothing_that_others_have_sent(tmp_path: Path, fault: Any) -> None:
+@pytest.mark.parametrize("interrupt", [Host.cut, Host.suspend])
+def test_a_generator_that_is_away_for_a_while_sends_nothing_that_others_have_sent(
+    tmp_path: Path, interrupt: Any
+) -> None:
     made = cluster(tmp_path, 2, duration="40s")
-    fault(made.hosts["g0"], BEGINS_AT + 8.0, BEGINS_AT + 16.0)
+    interrupt(made.hosts["g0"], BEGINS_AT + 8.0, BEGINS_AT + 16.0)
     made.run()
     rows = assert_whole_schedule_sent_once(made)
     run = made.directory.read_run()

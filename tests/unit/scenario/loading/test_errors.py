@@ -1,4 +1,4 @@
-"""Every kind of fault in a scenario gives exactly one line: file, line, path, what is wrong, and the mend."""
+"""Every kind of error in a scenario gives exactly one line: file, line, path, what is wrong, and the fix."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.errors import ScenarioError
-from loadtest.scenario.loading.load import load_scenario, load_settings
-from loadtest.scenario.loading.overrides import apply_override, parse_override
+from loadtest.scenario.loading.load import apply_override, load_scenario, load_settings, parse_override
 from loadtest.scenario.loading.yaml_document import parse_yaml
 
 SMOKE = Path(__file__).parents[4] / "scenarios" / "smoke.yaml"
@@ -57,7 +56,7 @@ def refusal(folder: Path, text: str, *overrides: str, **given: object) -> str:
             LOAD + "flows: {run: {polling: {policy: eager}}}\n",
             "\"eager\" should be 'fixed', 'backoff', 'shared' or 'long'",
         ),
-        (LOAD + "flows: {runsync: {wait: 1ms}}\n", "flows.runsync: wait is outside what /runsync takes; write 1s to"),
+        (LOAD + "flows: {runsync: {wait: 1ms}}\n", "flows.runsync.wait: outside what /runsync takes; write 1s to"),
         (LOAD + "limits: {rnu: 5/s}\n", 'x.yaml:5: limits: unknown key "rnu"; did you mean "run"?'),
         (LOAD + "limits: {run: 5}\n", 'x.yaml:5: limits.run: "5" is not a rate with its unit; write it like "5/s"'),
         (LOAD + "target: api\n", 'x.yaml:5: target: "api" is not valid here; write it like "https://'),
@@ -124,7 +123,7 @@ def test_an_error_is_one_line_with_its_place_and_a_remedy(tmp_path: Path, text: 
     assert line in refusal(tmp_path, text)
 
 
-def test_of_several_faults_the_first_by_line_is_told(tmp_path: Path) -> None:
+def test_of_several_errors_the_first_by_line_is_reported(tmp_path: Path) -> None:
     line = refusal(tmp_path, "zeed: 1\n" + LOAD.replace("20/s", "20") + "price: dear\n")
     assert line.startswith('x.yaml:1: unknown key "zeed"')
 
@@ -152,7 +151,7 @@ def test_an_error_of_an_override_names_the_override(tmp_path: Path, override: st
     assert line in refusal(tmp_path, LOAD, override)
 
 
-def test_a_fault_of_the_file_is_not_laid_on_an_override(tmp_path: Path) -> None:
+def test_an_error_of_the_file_is_not_blamed_on_an_override(tmp_path: Path) -> None:
     assert refusal(tmp_path, LOAD + "endpoint: {cold_start: 5}\n", "endpoint.workers.max=5").startswith("x.yaml:5:")
     assert refusal(tmp_path, "name: a\n", "seed=4").startswith('x.yaml:1: "load" is missing')
 
@@ -172,7 +171,7 @@ def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
         load_scenario(tmp_path)
 
 
-def test_the_settings_of_an_endpoint_are_told_in_the_same_way(tmp_path: Path) -> None:
+def test_errors_in_the_settings_of_an_endpoint_have_the_same_form(tmp_path: Path) -> None:
     path = tmp_path / "endpoint.yaml"
     path.write_text("workers:\n  activ: 2\n")
     with pytest.raises(
@@ -303,7 +302,7 @@ scalars = (
         scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3)
     ),
 )
-def test_any_value_in_any_place_is_taken_or_told_in_one_line(place: str, value: object) -> None:
+def test_any_value_at_any_path_is_accepted_or_refused_in_one_line(place: str, value: object) -> None:
     error = None
     try:
         load_scenario(SMOKE, [f"{place}={json.dumps(value)}"])

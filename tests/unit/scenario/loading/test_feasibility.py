@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from loadtest.scenario.loading.feasibility import MAX_JOBS, find_issues
-from loadtest.scenario.loading.overrides import format_path
+from loadtest.scenario.loading.load import format_path
 from loadtest.scenario.model import Scenario
 
 

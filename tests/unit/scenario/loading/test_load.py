@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loadtest.endpoint.distributions import Constant, Empirical, LogNormal
 from loadtest.errors import ScenarioError
-from loadtest.scenario.credentials import key_variable
+from loadtest.scenario.environment import key_variable
 from loadtest.scenario.loading.files import read_trace
 from loadtest.scenario.loading.load import load_scenario, load_settings
 from loadtest.scenario.model import Scenario
@@ -53,7 +53,7 @@ def test_overrides_come_in_order_over_the_file(tmp_path: Path) -> None:
     assert scenario.target == RemoteTarget(url="http://localhost:8000/v2/local")
 
 
-def test_a_target_on_the_command_line_takes_no_key_variable_from_the_file(tmp_path: Path) -> None:
+def test_a_target_on_the_command_line_gets_no_key_variable_from_the_file(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         LOAD
@@ -108,7 +108,7 @@ def test_an_error_in_a_trace_names_the_files_line(tmp_path: Path, text: str, say
         read_trace(written(tmp_path, text, "times.txt"))
 
 
-def test_a_fault_in_measured_times_names_the_files_line(tmp_path: Path) -> None:
+def test_an_error_in_measured_times_names_the_files_line(tmp_path: Path) -> None:
     written(tmp_path, "1s\n2\n", "m.txt")
     with pytest.raises(ScenarioError, match=r'm\.txt:2: "2" is not a time with its unit; write it like "2s"'):
         load_settings(written(tmp_path, "service: {file: m.txt}"))

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from loadtest.errors import UsageError
-from loadtest.scenario.credentials import api_key
+from loadtest.scenario.environment import api_key
 from loadtest.scenario.model import Scenario
 
 
