@@ -273,8 +273,7 @@ def serve(
 ) -> None:
     """Serve a local endpoint with simulated or real workers."""
     given = _given(locals())
-    from loadtest.serve.options import ServeOptions
-    from loadtest.serve.server import serve
+    from loadtest.serve.server import ServeOptions, serve
 
     serve(ServeOptions(**given))
 

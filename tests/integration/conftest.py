@@ -18,8 +18,7 @@ STOPS_WITHIN_S = 10.0
 _PROGRAM = """
 import json, sys
 from pathlib import Path
-from loadtest.serve.server import serve
-from loadtest.serve.options import ServeOptions
+from loadtest.serve.server import ServeOptions, serve
 asked = json.loads(sys.argv[1])
 paths = {name: Path(asked.pop(name)) for name in ("config", "journal", "handler", "logs") if name in asked}
 serve(ServeOptions(**paths, until_stdin_closes=True, **asked))
