@@ -1,4 +1,4 @@
-"""The endpoint model in real time: a timer advances it to its next event, and answers that are held open are woken."""
+"""The endpoint model in real time: a timer advances it to its next event and wakes answers that are held open."""
 
 from __future__ import annotations
 

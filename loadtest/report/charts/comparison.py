@@ -15,7 +15,7 @@ from loadtest.report.charts.distributions import Curve, curves_chart
 from loadtest.report.charts.timeline import Bins, LineStyle, Timeline, line
 from loadtest.report.comparison import Comparison
 from loadtest.report.formatting import duration, milliseconds, rate
-from loadtest.report.tables import CHARTED, QUANTITIES
+from loadtest.report.summary_text import CHARTED, QUANTITIES
 
 _HEIGHT = 200
 _DASHED = (4, 3)

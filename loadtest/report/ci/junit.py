@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from loadtest.analyze.summary import Check, GateResult, Summary, Verdict
-from loadtest.report.gate_text import limit_text, observed_text
+from loadtest.report.summary_text import limit_text, observed_text
 
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -38,14 +38,9 @@ def _suite(name: str, cases: Iterable[Element]) -> Element:
 
 def _add_counts(to: Element, suites: Iterable[Element]) -> None:
     cases = [case for suite in suites for case in suite.iter("testcase")]
-    kinds: dict[str, Callable[[Element], bool]] = {
-        "tests": lambda case: True,
-        "failures": lambda case: case.find("failure") is not None,
-        "errors": lambda case: False,
-        "skipped": lambda case: case.find("skipped") is not None,
-    }
-    for kind, counts in kinds.items():
-        to.set(kind, str(sum(map(counts, cases))))
+    to.set("tests", str(len(cases)))
+    for kind, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        to.set(kind, str(sum(case.find(tag) is not None for case in cases)))
 
 
 def _gate(classname: str, result: GateResult, sound: bool) -> Element:

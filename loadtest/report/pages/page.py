@@ -17,6 +17,16 @@ from markupsafe import Markup
 from loadtest.report import formatting
 from loadtest.report.charts.base import Chart
 from loadtest.report.pages.glossary import OUTCOMES, Glossary
+from loadtest.report.summary_text import (
+    CHARTED,
+    PERCENTILES,
+    QUANTITIES,
+    interval_texts,
+    limit_text,
+    min_jobs,
+    min_sample_sizes,
+    observed_text,
+)
 
 SCRIPT = "window.vegaEmbed = vegaEmbed;"
 
@@ -58,6 +68,14 @@ def _environment(glossary: Glossary) -> Environment:
         "term": glossary.link,
         "outcome_label": glossary.outcome,
         "outcome_meanings": OUTCOMES,
+        "percentiles": PERCENTILES,
+        "quantities": QUANTITIES,
+        "charted": CHARTED,
+        "observed_text": observed_text,
+        "limit_text": limit_text,
+        "interval_texts": interval_texts,
+        "min_jobs": min_jobs,
+        "min_sizes": min_sample_sizes(),
         "specs_in_html": _specs_in_html,
         "vega_in_html": _vega_in_html,
     }
