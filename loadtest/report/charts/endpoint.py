@@ -179,32 +179,21 @@ def _stacked_counts(rows: list[Row], parts: dict[str, tuple[str, str]]) -> alt.C
 
 def workers_text(workers: Sequence[WorkerSummary]) -> str:
     """Return which workers differ from the others in a sentence, the largest difference first."""
-    compared = [each for each in workers if each.compared]
+    compared = [(each.worker_id, each.compared) for each in workers if each.compared]
     if not compared:
         return "No worker had enough jobs to be compared with the others."
-    found = sorted((each for each in compared if _differs(each)), key=_difference, reverse=True)
+    found = [(worker, each) for worker, each in compared if each.differs]
     if not found:
         return f"None of {len(compared)} workers differs from the others in its median execution time."
-    named = "; ".join(_named(each) for each in found[:_MAX_NAMED_WORKERS])
-    more = f"; and {len(found) - _MAX_NAMED_WORKERS} more" if len(found) > _MAX_NAMED_WORKERS else ""
+    found.sort(key=lambda pair: max(pair[1].ratio, 1 / pair[1].ratio), reverse=True)
+    named = [
+        f"{worker} takes {each.ratio:.2f} times that of the others ({each.interval[0]:.2f} to {each.interval[1]:.2f})"
+        for worker, each in found[:_MAX_NAMED_WORKERS]
+    ]
+    if len(found) > _MAX_NAMED_WORKERS:
+        named.append(f"and {len(found) - _MAX_NAMED_WORKERS} more")
     verb = "differs" if len(found) == 1 else "differ"
-    return f"{len(found)} of {len(compared)} workers {verb} in median execution time: {named}{more}."
-
-
-def _differs(worker: WorkerSummary) -> bool:
-    return worker.compared is not None and worker.compared.differs
-
-
-def _difference(worker: WorkerSummary) -> float:
-    ratio = worker.compared.ratio if worker.compared else 1.0
-    return max(ratio, 1 / ratio)
-
-
-def _named(worker: WorkerSummary) -> str:
-    compared = worker.compared
-    assert compared is not None
-    low, high = compared.interval
-    return f"{worker.worker_id} takes {compared.ratio:.2f} times that of the others ({low:.2f} to {high:.2f})"
+    return f"{len(found)} of {len(compared)} workers {verb} in median execution time: {'; '.join(named)}."
 
 
 def execution_by_worker_chart(summary: Summary, _: Series) -> Chart | None:
@@ -225,7 +214,7 @@ def execution_by_worker_chart(summary: Summary, _: Series) -> Chart | None:
     medians = [each.execution_ms.p50 for each in drawn if each.execution_ms.p50 is not None]
     who = f"the busiest {len(drawn)} of {len(workers)}" if len(drawn) < len(workers) else f"{len(drawn)}"
     keys = [LegendEntry("as the others", INK, "dot")]
-    if any(map(_differs, drawn)):
+    if any(row["differs"] == "yes" for row in rows):
         keys.append(LegendEntry("differs", ACCENT, "dot"))
     return Chart(
         name="by-worker",
@@ -242,5 +231,5 @@ def execution_by_worker_chart(summary: Summary, _: Series) -> Chart | None:
 def _row(worker: WorkerSummary) -> dict[str, str | float | None]:
     q = worker.execution_ms
     low, high = q.ci95.get("p50", (q.p50, q.p50))
-    differs = "yes" if _differs(worker) else "no"
+    differs = "yes" if worker.compared and worker.compared.differs else "no"
     return {"worker": worker.worker_id, "p50": q.p50, "low": low, "high": high, "differs": differs}
