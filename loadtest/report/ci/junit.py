@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from loadtest.analyze.summary import Check, GateResult, Summary, Verdict
+from loadtest.analyze.summary import GateResult, Summary, Verdict
 from loadtest.report.summary_text import limit_text, observed_text
 
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -16,9 +16,13 @@ _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def junit(summary: Summary) -> bytes:
     """Return one test case per gate and check; skipped are inconclusive gates, and passing ones in an unsound run."""
     name, sound = summary.run.scenario, summary.validity.valid
+    checks = (
+        _case(f"{name}.measurement", each.name, "system-out" if each.ok else "failure", each.detail)
+        for each in summary.validity.checks
+    )
     suites = [
         _suite(f"{name}: gates", (_gate(f"{name}.gates", each, sound) for each in summary.gates)),
-        _suite(f"{name}: measurement", (_check(f"{name}.measurement", each) for each in summary.validity.checks)),
+        _suite(f"{name}: measurement", checks),
     ]
     root = Element("testsuites", {"name": _text(f"loadtest {summary.run.id}")})
     _add_counts(root, suites)
@@ -52,10 +56,6 @@ def _gate(classname: str, result: GateResult, sound: bool) -> Element:
     if not sound:
         return _case(classname, result.gate, "skipped", f"passes, but the measurement is not sound: {text}")
     return _case(classname, result.gate, "system-out", text)
-
-
-def _check(classname: str, check: Check) -> Element:
-    return _case(classname, check.name, "system-out" if check.ok else "failure", check.detail)
 
 
 def _case(classname: str, name: str, kind: str, text: str) -> Element:

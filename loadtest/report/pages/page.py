@@ -14,19 +14,9 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from loadtest.report import formatting
+from loadtest.report import formatting, summary_text
 from loadtest.report.charts.base import Chart
 from loadtest.report.pages.glossary import OUTCOMES, Glossary
-from loadtest.report.summary_text import (
-    CHARTED,
-    PERCENTILES,
-    QUANTITIES,
-    interval_texts,
-    limit_text,
-    min_jobs,
-    min_sample_sizes,
-    observed_text,
-)
 
 SCRIPT = "window.vegaEmbed = vegaEmbed;"
 
@@ -64,18 +54,15 @@ def _environment(glossary: Glossary) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= dict(getmembers(summary_text, isfunction))
     environment.globals |= {
         "term": glossary.link,
         "outcome_label": glossary.outcome,
         "outcome_meanings": OUTCOMES,
-        "percentiles": PERCENTILES,
-        "quantities": QUANTITIES,
-        "charted": CHARTED,
-        "observed_text": observed_text,
-        "limit_text": limit_text,
-        "interval_texts": interval_texts,
-        "min_jobs": min_jobs,
-        "min_sizes": min_sample_sizes(),
+        "percentiles": summary_text.PERCENTILES,
+        "quantities": summary_text.QUANTITIES,
+        "charted": summary_text.CHARTED,
+        "min_sizes": summary_text.min_sample_sizes(),
         "specs_in_html": _specs_in_html,
         "vega_in_html": _vega_in_html,
     }

@@ -105,8 +105,7 @@ def _shortened(scenario: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first(inputs: dict[str, Any] | None) -> dict[str, Any] | None:
-    lines = (inputs or {}).get("lines", [])
-    if inputs is None or len(lines) <= MAX_INPUTS:
+    if inputs is None or len(lines := inputs.get("lines", [])) <= MAX_INPUTS:
         return inputs
     return {**inputs, "lines": [*lines[:MAX_INPUTS], f"and {len(lines) - MAX_INPUTS} more"]}
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from loadtest.analyze.summary import FlowSummary, GateResult, Quantiles, Summary, Verdict
+from loadtest.analyze.summary import FlowSummary, GateResult, Summary, Verdict
 from loadtest.report.formatting import milliseconds, significant
 from loadtest.report.summary_text import missing_percentiles, observed_text
 from loadtest.report.terminal.layout import colour, plain_table, print_page, status_text
@@ -79,13 +79,12 @@ def _table(flows: dict[str, FlowSummary]) -> Table:
             str(flow.jobs),
             str(flow.completed),
             significant(flow.throughput_per_s),
-            *(_times(q) for q in (flow.delay_ms, flow.execution_ms, flow.end_to_end_ms)),
+            *(
+                _pair(milliseconds(q.p50), milliseconds(q.p95))
+                for q in (flow.delay_ms, flow.execution_ms, flow.end_to_end_ms)
+            ),
         )
     return table
-
-
-def _times(q: Quantiles) -> str:
-    return _pair(milliseconds(q.p50), milliseconds(q.p95))
 
 
 def _pair(first: str, second: str) -> str:
