@@ -22,6 +22,9 @@ app = typer.Typer(
 
 optional = partial(typer.Option, show_default=False)
 """An option without a default."""
+number = partial(typer.Option, metavar="N")
+file = partial(optional, metavar="FILE")
+folder = partial(optional, metavar="DIR")
 
 ScenarioFile = Annotated[
     Path, typer.Argument(metavar="SCENARIO", help="The scenario's YAML file.", show_default=False)
@@ -68,13 +71,11 @@ def options(
 def run(
     scenario: ScenarioFile,
     target: TargetUrl = None,
-    out: Annotated[Path | None, optional(metavar="DIR", help="The run directory, which must not exist yet.")] = None,
+    out: Annotated[Path | None, folder(help="The run directory, which must not exist yet.")] = None,
     seed: Seed = None,
-    processes: Annotated[
-        int, typer.Option(metavar="N", help="Send from this many processes on this machine.", min=1, max=256)
-    ] = 1,
+    processes: Annotated[int, number(help="Send from this many processes on this machine.", min=1, max=256)] = 1,
     expect_workers: Annotated[
-        int, typer.Option(metavar="N", help="Wait for this many `loadtest worker`, here or elsewhere.", min=0)
+        int, number(help="Wait for this many `loadtest worker`, here or elsewhere.", min=0)
     ] = 0,
     bind: Annotated[
         str, typer.Option(metavar="ADDR[:PORT]", help="Listen to workers on this address.")
@@ -98,9 +99,7 @@ def run(
 @app.command()
 def worker(
     master: Annotated[str, typer.Option(metavar="HOST[:PORT]", help="The address of `loadtest run`.")],
-    keep: Annotated[
-        Path | None, optional(metavar="DIR", help="Keep this worker's records here, and send copies.")
-    ] = None,
+    keep: Annotated[Path | None, folder(help="Keep this worker's records here, and send copies.")] = None,
 ) -> None:
     """Send load for a `loadtest run` on another machine."""
     from loadtest.commands.run import run_worker
@@ -136,8 +135,8 @@ def gate(
     ] = None,
     tolerance: Tolerance = "5 %",
     min_difference: MinDifference = "2ms",
-    junit: Annotated[Path | None, optional(metavar="FILE", help="Write JUnit XML here too.")] = None,
-    markdown: Annotated[Path | None, optional(metavar="FILE", help="Write a Markdown summary here.")] = None,
+    junit: Annotated[Path | None, file(help="Write JUnit XML here too.")] = None,
+    markdown: Annotated[Path | None, file(help="Write a Markdown summary here.")] = None,
 ) -> None:
     """Judge a run by gates, for a release or for CI."""
     given = _given(locals())
@@ -191,9 +190,7 @@ def capacity(
         list[str] | None,
         optional("--idle-timeout", metavar="TIME", help="Try flex workers with this idle timeout."),
     ] = None,
-    max_workers: Annotated[
-        int, typer.Option(metavar="N", help="Active and flex workers together, at most.", min=1, max=10_000)
-    ] = 64,
+    max_workers: Annotated[int, number(help="Active and flex workers together, at most.", min=1, max=10_000)] = 64,
     arrivals: Annotated[
         str | None,
         optional(
@@ -201,8 +198,8 @@ def capacity(
         ),
     ] = None,
     price: Annotated[float | None, optional(metavar="USD", help="US dollars per worker-second.")] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Draw the simulation from this seed.", min=0)] = 1,
-    out: Annotated[Path | None, optional(metavar="FILE", help="Write capacity.json here.")] = None,
+    seed: Annotated[int, number(help="Draw the simulation from this seed.", min=0)] = 1,
+    out: Annotated[Path | None, file(help="Write capacity.json here.")] = None,
 ) -> None:
     """Find how many workers an objective needs, and their cost."""
     given = _given(locals())
@@ -239,19 +236,13 @@ def schema() -> None:
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(metavar="ADDR", help="Listen on this address.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(metavar="N", help="Listen on this port; 0 takes a free one.", min=0, max=65535)
-    ] = 8000,
+    port: Annotated[int, number(help="Listen on this port; 0 takes a free one.", min=0, max=65535)] = 8000,
     endpoint_id: Annotated[
         str, typer.Option("--endpoint", metavar="ID", help="The endpoint's id, a part of its URL.")
     ] = "local",
-    config: Annotated[Path | None, optional(metavar="FILE", help="YAML file of the endpoint's settings.")] = None,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Draw service times and failures from this seed.", min=0)
-    ] = 1,
-    journal: Annotated[
-        Path | None, optional(metavar="FILE", help="Append one JSON line per request and one per job.")
-    ] = None,
+    config: Annotated[Path | None, file(help="YAML file of the endpoint's settings.")] = None,
+    seed: Annotated[int, number(help="Draw service times and failures from this seed.", min=0)] = 1,
+    journal: Annotated[Path | None, file(help="Append one JSON line per request and one per job.")] = None,
     active: Annotated[int | None, optional(metavar="N", help="Workers that are always on.", min=0)] = None,
     max_workers: Annotated[
         int | None, optional("--max", metavar="N", help="Workers at most, flex ones included.", min=1)
@@ -260,21 +251,14 @@ def serve(
     idle_timeout: Annotated[
         str | None, optional(metavar="TIME", help="Stop a flex worker that is idle for this time.")
     ] = None,
-    handler: Annotated[
-        Path | None, optional(metavar="FILE", help="Run this handler in real workers of the vendor's SDK.")
-    ] = None,
-    concurrency: Annotated[
-        int, typer.Option(metavar="N", help="Jobs that a real worker takes at once.", min=1, max=1000)
-    ] = 1,
-    logs: Annotated[
-        Path | None, optional(metavar="DIR", help="Keep the logs of real workers here, not in reports.")
-    ] = None,
+    handler: Annotated[Path | None, file(help="Run this handler in real workers of the vendor's SDK.")] = None,
+    concurrency: Annotated[int, number(help="Jobs that a real worker takes at once.", min=1, max=1000)] = 1,
+    logs: Annotated[Path | None, folder(help="Keep the logs of real workers here, not in reports.")] = None,
     until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
 ) -> None:
     """Serve a local endpoint with simulated or real workers."""
     given = _given(locals())
-    from loadtest.serve.options import ServeOptions
-    from loadtest.serve.server import serve
+    from loadtest.serve.server import ServeOptions, serve
 
     serve(ServeOptions(**given))
 

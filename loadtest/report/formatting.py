@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 DASH = "–"
+_STATUS = dict.fromkeys(("pass", "passes", "met", "better"), "pass") | dict.fromkeys(
+    ("fail", "fails", "not met", "worse"), "fail"
+)
 
 
 def significant(value: float) -> str:
@@ -50,8 +53,10 @@ def count(n: int | None) -> str:
     return DASH if n is None else f"{n:,}"
 
 
-def share(fraction: float) -> str:
+def share(fraction: float | None) -> str:
     """Return a fraction of one in percent; never 100 % for less than all, nor 0 % for more than none."""
+    if fraction is None:
+        return DASH
     percent = fraction * 100
     if 99.9 < percent < 100:
         return "> 99.9 %"
@@ -83,6 +88,11 @@ def dollars(amount: float | None) -> str:
 def timestamp(at: float) -> str:
     """Return a time in seconds since the epoch as a date and time of day in UTC."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def status(value: str) -> str:
+    """Return pass, fail or inconclusive for a verdict, the outcome of a probe, or the standing of a metric."""
+    return _STATUS.get(value, "inconclusive")
 
 
 def verdict(value: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -12,12 +13,19 @@ from starlette.types import Receive, Scope, Send
 from loadtest.endpoint.job import Job, to_response
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import InvalidResponse
-from loadtest.protocol.client_messages import JobResponse, Purged, StreamResponse, decode_submission
-from loadtest.protocol.operations import OPERATIONS, RUNSYNC_WAIT, STATUS_SYNC_WAIT, JobState, Op, presented_key
+from loadtest.protocol.client_messages import JobResponse, Purged, StreamResponse, Submission, decode_submission
+from loadtest.protocol.operations import (
+    OPERATIONS,
+    RUNSYNC_WAIT,
+    STATUS_SYNC_WAIT,
+    JobState,
+    Op,
+    TimeRange,
+    presented_key,
+)
+from loadtest.scenario.target import is_loopback
 from loadtest.serve import responses
-from loadtest.serve.live import LiveEndpoint
-from loadtest.serve.long_poll import long_poll
-from loadtest.serve.requests import body_within, wait_s, webhook_error
+from loadtest.serve.live import LiveEndpoint, long_poll
 
 _BY_PATH = {operation.path: op for op, operation in OPERATIONS.items()}
 
@@ -94,7 +102,7 @@ class ClientApi:
         return job if isinstance(job, Response) else responses.json_response(JobResponse(job.id, JobState.IN_QUEUE))
 
     async def _runsync(self, request: Request, _: str) -> Response:
-        wait = wait_s(request, RUNSYNC_WAIT)
+        wait = _wait_s(request, RUNSYNC_WAIT)
         if wait is None:
             return responses.bad_wait(RUNSYNC_WAIT)
         job = await self._submit(Op.RUNSYNC, request)
@@ -106,14 +114,14 @@ class ClientApi:
     async def _submit(self, op: Op, request: Request) -> Job | Response:
         payloads = self._settings.payloads
         limit_bytes = payloads.run if op is Op.RUN else payloads.runsync
-        body = await body_within(request, limit_bytes)
+        body = await _body_within(request, limit_bytes)
         if body is None:
             return responses.too_large(payloads.too_large_status, limit_bytes)
         try:
             submission = decode_submission(body)
         except InvalidResponse as error:
             return responses.bad_request(f"body: {error}")
-        problem = webhook_error(submission, self._settings.webhooks.allow_remote)
+        problem = _webhook_error(submission, self._settings.webhooks.allow_remote)
         if problem is not None:
             return responses.bad_request(problem)
         return self._live.endpoint.submit(op, self._live.clock.now(), submission)
@@ -129,7 +137,7 @@ class ClientApi:
         return responses.UNKNOWN_JOB if job is None else responses.json_response(to_response(job))
 
     async def _status_sync(self, request: Request, job_id: str) -> Response:
-        wait, now = wait_s(request, STATUS_SYNC_WAIT), self._live.clock.now()
+        wait, now = _wait_s(request, STATUS_SYNC_WAIT), self._live.clock.now()
         if wait is None:
             return responses.bad_wait(STATUS_SYNC_WAIT)
         job = self._live.endpoint.job(job_id, now)
@@ -175,3 +183,44 @@ class ClientApi:
 async def _send(response: Response, request: Request, send: Send) -> int:
     await response(request.scope, request.receive, send)
     return response.status_code
+
+
+async def _body_within(request: Request, limit_bytes: int) -> bytes | None:
+    """Return the request's body, or None if it is longer than the limit; reading stops there."""
+    declared = request.headers.get("content-length")
+    if declared is not None and int(declared) > limit_bytes:
+        return None
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit_bytes:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _webhook_error(submission: Submission, allow_remote: bool) -> str | None:
+    """Return why the webhook of a submission cannot be called, or None if it can, or if there is none."""
+    url = submission.webhook
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an invalid port, an unbalanced bracket
+        usable = False
+    if not usable:
+        return f'webhook: "{url[:100]}" is not an http or https URL'
+    if not allow_remote and not is_loopback(url):
+        return "webhook: it is on another machine; set webhooks.allow_remote to let this endpoint call it"
+    return None
+
+
+def _wait_s(request: Request, allowed: TimeRange) -> float | None:
+    """Return how long the client is willing to wait (`?wait=` in milliseconds), in seconds; None if out of range."""
+    text = request.query_params.get("wait")
+    if text is None:
+        return allowed.default_ms / 1000
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        return None
+    return int(text) / 1000 if allowed.min_ms <= int(text) <= allowed.max_ms else None

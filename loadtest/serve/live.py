@@ -1,18 +1,43 @@
-"""The endpoint model in real time: a timer advances it to its next event, and open requests are woken."""
+"""The endpoint model in real time: a timer advances it to its next event and wakes answers that are held open."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from starlette.requests import ClientDisconnect, Request
 
 from loadtest.clock import Clock
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job
 from loadtest.protocol.operations import JobState
 from loadtest.serve.journal import Journal
-from loadtest.serve.long_poll import Waiter
 from loadtest.serve.webhooks import Notifier
+
+
+class Waiter:
+    """One answer that is held open; the endpoint, a timer or the client's disconnect wakes it."""
+
+    def __init__(self) -> None:
+        self.client_left = False
+        self._woken: asyncio.Future[None] | None = None
+
+    def notify(self) -> None:
+        """Wake the waiter, so that it checks again whether it may answer."""
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    async def wait(self, timeout_s: float) -> None:
+        """Return at the next notification, or after `timeout_s` seconds."""
+        loop = asyncio.get_running_loop()
+        self._woken = loop.create_future()
+        timer = loop.call_later(timeout_s, self.notify)
+        try:
+            await self._woken
+        finally:
+            timer.cancel()
 
 
 class LiveEndpoint:
@@ -112,3 +137,23 @@ class LiveEndpoint:
     def _seconds_until(self, at: float) -> float:
         """Return the seconds until `at`, up to whole milliseconds, so that the loop's timer is never early."""
         return max(0, math.ceil((at - self.clock.now()) * 1000)) / 1000
+
+
+@asynccontextmanager
+async def long_poll(request: Request) -> AsyncIterator[Waiter]:
+    """Yield a waiter for the request's answer. Raises ClientDisconnect at the end if the client left meanwhile."""
+    waiter = Waiter()
+
+    async def watch_connection() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            continue
+        waiter.client_left = True
+        waiter.notify()
+
+    watch = asyncio.create_task(watch_connection())
+    try:
+        yield waiter
+        if waiter.client_left:
+            raise ClientDisconnect
+    finally:
+        watch.cancel()

@@ -25,6 +25,7 @@ def problem_response(status: HTTPStatus, detail: str, headers: dict[str, str] | 
     return Response(body, status.value, headers, media_type="application/problem+json")
 
 
+NOTHING = Response(status_code=HTTPStatus.NO_CONTENT)
 UNKNOWN_PATH = problem_response(HTTPStatus.NOT_FOUND, "not found: no such endpoint or operation")
 UNKNOWN_JOB = problem_response(HTTPStatus.NOT_FOUND, "not found: no such job, or its result has expired")
 UNKNOWN_WORKER = problem_response(HTTPStatus.BAD_REQUEST, "bad request: no such worker, or it was stopped")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib.util
 import os
 import re
 import signal
@@ -11,6 +12,9 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 import typer
 import uvicorn
@@ -19,52 +23,75 @@ from loadtest.addresses import reachable_host, url_host
 from loadtest.clock import WallClock
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.sdk_worker_pool import SdkWorkerPool
+from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import UsageError
 from loadtest.scenario.environment import LOCAL_KEY, LOCAL_KEY_ENV
+from loadtest.scenario.loading.load import Override, load_settings
 from loadtest.serve.client_api import ClientApi
 from loadtest.serve.journal import Journal
 from loadtest.serve.live import LiveEndpoint
-from loadtest.serve.options import ServeOptions, endpoint_settings, worker_handler
 from loadtest.serve.webhooks import Notifier
 from loadtest.serve.worker_api import Asgi, WorkerApi
-from loadtest.serve.worker_processes import WorkerProcesses
+from loadtest.serve.worker_processes import Handler, WorkerProcesses
+from loadtest.units import seconds_text
 
 JOURNAL_FLUSH_INTERVAL_S = 0.2
 KEEP_ALIVE_S = 75
 SHUTDOWN_TIMEOUT_S = 2
+MIN_IDLE_TIMEOUT_S = 2.0
 
 
-def serve(request: ServeOptions) -> None:
+@dataclass(frozen=True)
+class ServeOptions:
+    """The command's options; None keeps the value of the config file, or the default."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    endpoint_id: str = "local"
+    config: Path | None = None
+    seed: int = 1
+    journal: Path | None = None
+    active: int | None = None
+    max_workers: int | None = None
+    scaler: str | None = None
+    idle_timeout: str | None = None
+    handler: Path | None = None
+    concurrency: int = 1
+    logs: Path | None = None
+    until_stdin_closes: bool = False
+
+
+def serve(options: ServeOptions) -> None:
     """Serve an endpoint until SIGINT, SIGTERM, or optionally the end of standard input; port 0 picks a free port.
 
     Raises UsageError if the endpoint's id cannot be part of a URL, the port is taken, the journal cannot be opened or
     the handler cannot be run, ScenarioError if the config cannot be read or the handler's first worker ends before it
     asks for a job, RecordingError if the journal can no longer be written.
     """
-    name = request.endpoint_id
+    name = options.endpoint_id
     if not re.fullmatch(r"[A-Za-z0-9._~-]+", name):
         raise UsageError(f'--endpoint: "{name}" cannot be part of a URL; use letters, digits, ".", "_" and "-"')
-    settings, handler = endpoint_settings(request), worker_handler(request)
-    listener = _listener(request.host, request.port)
+    settings, handler = endpoint_settings(options), worker_handler(options)
+    listener = _listener(options.host, options.port)
     with listener:
         port = listener.getsockname()[1]
-        journal = Journal(request.journal)
+        journal = Journal(options.journal)
         clock = WallClock()
         pool = (
             None if handler is None else SdkWorkerPool(0.0 if settings.revival is None else settings.revival.within)
         )
-        endpoint = Endpoint(settings, request.seed, clock.now(), pool)
+        endpoint = Endpoint(settings, options.seed, clock.now(), pool)
         notifier = Notifier(settings.webhooks, clock, journal)
         live = LiveEndpoint(endpoint, clock, journal, notifier)
         app: Asgi = ClientApi(live, name, os.environ.get(LOCAL_KEY_ENV) or LOCAL_KEY, settings)
         processes = None
         if handler is not None and pool is not None:
             app = WorkerApi(app, live, pool, name)
-            worker_url = _url(reachable_host(request.host), port, name)
+            worker_url = _url(reachable_host(options.host), port, name)
             processes = WorkerProcesses(handler, worker_url, live, pool, settings.workers.active)
-        server = _Server(app, _url(request.host, port, name), live, processes)
+        server = _Server(app, _url(options.host, port, name), live, processes)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-            runner.run(_until_stopped(server, listener, journal, request.until_stdin_closes))
+            runner.run(_until_stopped(server, listener, journal, options.until_stdin_closes))
             runner.run(notifier.close())
         live.write_unfinished()
         journal.close()
@@ -169,3 +196,47 @@ def _listener(host: str, port: int) -> socket.socket:
         raise UsageError(
             f"cannot listen on {host} port {port}: {reason}; name another with --port or --host"
         ) from None
+
+
+def endpoint_settings(options: ServeOptions) -> EndpointSettings:
+    """Return the config file's settings, if any, with the options applied.
+
+    Raises ScenarioError if a setting is invalid, UsageError if the idle timeout is too short for real workers.
+    """
+    overrides = (
+        ("--active", ("workers", "active"), options.active),
+        ("--max", ("workers", "max"), options.max_workers),
+        ("--scaler", ("scaler",), options.scaler),
+        ("--idle-timeout", ("idle_timeout",), options.idle_timeout),
+    )
+    changes = [Override(f"{name} {value}", path, value) for name, path, value in overrides if value is not None]
+    settings = load_settings(options.config, changes)
+    if options.handler is not None and settings.idle_timeout < MIN_IDLE_TIMEOUT_S:
+        raise UsageError(
+            f"--handler: an idle timeout of {seconds_text(settings.idle_timeout)} stops workers between two jobs, "
+            f"since the vendor's SDK pauses a second before it takes the next; make it at least "
+            f"{MIN_IDLE_TIMEOUT_S:g}s"
+        )
+    return settings
+
+
+def worker_handler(options: ServeOptions) -> Handler | None:
+    """Return the handler that workers run, and a folder for their logs; None if workers are simulated.
+
+    Raises UsageError if the file is missing, the SDK is not installed, or the folder cannot be made.
+    """
+    if options.handler is None:
+        for option, given in (("--concurrency", options.concurrency > 1), ("--logs", options.logs is not None)):
+            if given:
+                raise UsageError(f"{option}: simulated workers have none; use it with --handler")
+        return None
+    if not options.handler.is_file():
+        raise UsageError(f"--handler {options.handler}: no such file; name the file that holds the handler")
+    if importlib.util.find_spec("runpod") is None:
+        raise UsageError('--handler: the vendor\'s worker SDK is not installed; run: pip install "loadtest[handler]"')
+    logs = options.logs or Path("reports", f"workers-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--logs {logs}: cannot be made: {error.strerror}; name another folder") from None
+    return Handler(options.handler.resolve(), options.concurrency, logs.resolve())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from http import HTTPStatus
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -16,8 +14,7 @@ from loadtest.errors import InvalidResponse
 from loadtest.protocol.client_messages import Chunk, decode
 from loadtest.protocol.worker_messages import JobsToStop, Offer, Result, WorkerOp
 from loadtest.serve import responses
-from loadtest.serve.live import LiveEndpoint
-from loadtest.serve.long_poll import Waiter, long_poll
+from loadtest.serve.live import LiveEndpoint, Waiter, long_poll
 
 LONG_POLL_S = 20.0
 """How long a take or the stop channel is held open; the SDK gives up after 90 s."""
@@ -26,15 +23,6 @@ UNKNOWN_WORKER_HOLD_S = 1.0
 
 _OPS = frozenset(WorkerOp)
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class WorkerRequest:
-    """A worker's request: its operation, the worker, and the job that it is about."""
-
-    op: WorkerOp
-    worker_id: str
-    job_id: str
 
 
 class WorkerApi:
@@ -58,43 +46,43 @@ class WorkerApi:
         if call is None:
             await self._clients(scope, receive, send)
             return
-        request = Request(scope, receive)
         try:
-            response = await self._answer(call, request)
+            response = await self._answer(*call, Request(scope, receive))
             await response(scope, receive, send)
         except ClientDisconnect:
             pass  # the worker has died or was killed
 
-    def _route(self, scope: Scope) -> WorkerRequest | None:
+    def _route(self, scope: Scope) -> tuple[WorkerOp, str, str] | None:
+        """Return a worker's operation, its id and the id of the job, if any; None for a request of a client."""
         path = scope["path"]
         if not path.startswith(self._prefix):
             return None
         op, *rest = path.removeprefix(self._prefix).split("/")
         if op not in _OPS or not 1 <= len(rest) <= 2 or not _is_local(scope):
             return None
-        return WorkerRequest(WorkerOp(op), rest[0], "".join(rest[1:]))
+        return WorkerOp(op), rest[0], "".join(rest[1:])
 
-    async def _answer(self, call: WorkerRequest, request: Request) -> Response:
-        if not self._pool.is_registered(call.worker_id):
+    async def _answer(self, op: WorkerOp, worker_id: str, job_id: str, request: Request) -> Response:
+        if not self._pool.is_registered(worker_id):
             async with long_poll(request) as waiter:
                 await waiter.wait(UNKNOWN_WORKER_HOLD_S)
             return responses.UNKNOWN_WORKER
         try:
-            match call.op:
+            match op:
                 case WorkerOp.TAKE | WorkerOp.TAKE_BATCH:
-                    return await self._take(call, request)
+                    return await self._take(worker_id, op is WorkerOp.TAKE_BATCH, request)
                 case WorkerOp.STOP:
-                    return await self._jobs_to_stop(call, request)
+                    return await self._jobs_to_stop(worker_id, request)
                 case WorkerOp.PING:
                     running = request.query_params.get("job_id", "").split(",")
-                    self._pool.ping(call.worker_id, running, self._scheduler().now)
+                    self._pool.ping(worker_id, running, self._scheduler().now)
                 case WorkerOp.DONE:
                     result = decode(Result, await request.body(), "result")
-                    self._pool.job_result(self._scheduler(), call.worker_id, call.job_id, result)
+                    self._pool.job_result(self._scheduler(), worker_id, job_id, result)
                 case WorkerOp.STREAM:
                     chunk = decode(Chunk, await request.body(), "chunk")
-                    self._pool.add_chunk(self._scheduler(), call.worker_id, call.job_id, chunk)
-                    self._live.wake(call.job_id)
+                    self._pool.add_chunk(self._scheduler(), worker_id, job_id, chunk)
+                    self._live.wake(job_id)
         except InvalidResponse as error:
             return responses.bad_request(str(error))
         self._live.process_due()
@@ -103,46 +91,43 @@ class WorkerApi:
     def _scheduler(self) -> JobScheduler:
         return self._live.endpoint.advanced_to(self._live.clock.now())
 
-    async def _take(self, call: WorkerRequest, request: Request) -> Response:
-        batch = call.op is WorkerOp.TAKE_BATCH
+    async def _take(self, worker_id: str, batch: bool, request: Request) -> Response:
         jobs = int(request.query_params.get("batch_size", "1")) if batch else 1
         busy = request.query_params.get("job_in_progress", "1") != "0"
-        self._pool.open_take(self._scheduler(), call.worker_id, jobs, busy)
+        self._pool.open_take(self._scheduler(), worker_id, jobs, busy)
         self._live.process_due()
         try:
-            await self._long_poll(self._take_waiters, self._pool.has_jobs_or_left, call, request)
+            await self._long_poll(self._take_waiters, self._pool.has_jobs_or_left, worker_id, request)
         except ClientDisconnect:
-            self._pool.take_disconnected(self._scheduler(), call.worker_id)
+            self._pool.take_disconnected(self._scheduler(), worker_id)
             self._live.process_due()
             raise
-        offers = [Offer(job.id, job.input) for job in self._pool.close_take(call.worker_id)]
+        offers = [Offer(job.id, job.input) for job in self._pool.close_take(worker_id)]
         if not offers:
-            return Response(status_code=HTTPStatus.NO_CONTENT)
+            return responses.NOTHING
         return responses.json_response(offers if batch else offers[0])
 
-    async def _jobs_to_stop(self, call: WorkerRequest, request: Request) -> Response:
-        await self._long_poll(self._stop_waiters, self._pool.has_stop_requests, call, request)
-        job_ids = self._pool.jobs_to_stop(call.worker_id)
-        if not job_ids:
-            return Response(status_code=HTTPStatus.NO_CONTENT)
-        return responses.json_response(JobsToStop(job_ids))
+    async def _jobs_to_stop(self, worker_id: str, request: Request) -> Response:
+        await self._long_poll(self._stop_waiters, self._pool.has_stop_requests, worker_id, request)
+        job_ids = self._pool.jobs_to_stop(worker_id)
+        return responses.json_response(JobsToStop(job_ids)) if job_ids else responses.NOTHING
 
     async def _long_poll(
-        self, waiting: dict[str, Waiter], ready: Callable[[str], bool], call: WorkerRequest, request: Request
+        self, waiting: dict[str, Waiter], ready: Callable[[str], bool], worker_id: str, request: Request
     ) -> None:
         """Return when there is something for the worker, after LONG_POLL_S, or when the server stops."""
         until = self._live.clock.now() + LONG_POLL_S
         async with long_poll(request) as waiter:
-            waiting[call.worker_id] = waiter
+            waiting[worker_id] = waiter
             try:
-                while not (ready(call.worker_id) or waiter.client_left or self._live.stopping):
+                while not (ready(worker_id) or waiter.client_left or self._live.stopping):
                     left_s = until - self._live.clock.now()
                     if left_s <= 0:
                         return
                     await waiter.wait(left_s)
             finally:
-                if waiting.get(call.worker_id) is waiter:
-                    del waiting[call.worker_id]
+                if waiting.get(worker_id) is waiter:
+                    del waiting[worker_id]
 
     def _notify_waiters(self) -> None:
         """Wake the requests of workers for which there is something new, or all when the server stops."""

@@ -121,7 +121,8 @@ class WorkerProcesses:
             del self._processes[worker.id]
             if self._closing or worker.id in self._terminated:
                 return
-            self._report_loss(worker.id, f"{ExitReason.EXITED} ({_status_text(status)})")
+            status_text = f"exit code {status}" if status >= 0 else signal.Signals(-status).name
+            self._report_loss(worker.id, f"{ExitReason.EXITED} ({status_text})")
         self._pool.exited(self._live.endpoint.advanced_to(self._live.clock.now()), worker.id)
         self._live.process_due()
 
@@ -153,7 +154,7 @@ class WorkerProcesses:
         log = self._log(worker_id)
         last = last_lines(log.read_text(encoding="utf-8", errors="replace") if log.is_file() else "", LOG_LINES)
         if self._pool.ever_ready:
-            _warn(f"worker {worker_id} {what}; its log ends: {last} (whole log: {log})")
+            typer.echo(f"loadtest: worker {worker_id} {what}; its log ends: {last} (whole log: {log})", err=True)
         elif self._error is None:
             file = self._handler.file
             self._error = ScenarioError(f"{file}: its first worker {what} before it asked for a job: {last}")
@@ -216,11 +217,3 @@ def _signal(process: Process, number: signal.Signals) -> None:
     """Send a signal to the worker's whole process group; its number is not reused while a member is left."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
-
-
-def _status_text(status: int) -> str:
-    return f"exit code {status}" if status >= 0 else signal.Signals(-status).name
-
-
-def _warn(text: str) -> None:
-    sys.stderr.write(f"loadtest: {text}\n")

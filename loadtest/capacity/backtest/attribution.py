@@ -129,7 +129,7 @@ def _of_work(name: str, what: str, change: Callable[[Workload], Workload]) -> Su
 
 
 def _means(own: Distribution, calibrated: Distribution) -> str:
-    return f"{_short(own.mean_s())} on average where {_short(calibrated.mean_s())} were calibrated"
+    return f"{_short(own.mean_s())} on average, not {_short(calibrated.mean_s())} as calibrated"
 
 
 def _short(value_s: float) -> str:

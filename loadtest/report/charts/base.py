@@ -8,10 +8,14 @@ from math import ceil, log10
 from typing import Any
 
 import altair as alt
+from altair.utils import schemapi
 
 from loadtest.report.formatting import DASH
 
 Row = dict[str, Any]
+
+unchecked = schemapi.debug_mode(False)
+"""A decorator without Altair's check of each part of a chart, which takes most of the time; tests check the whole."""
 
 ACCENT, INK, GREY, PALE = "var(--accent)", "var(--ink-2)", "var(--grey)", "var(--pale)"
 GOOD, BAD, WARNING, STEADY = "var(--good)", "var(--bad)", "var(--warning)", "var(--steady)"
@@ -106,12 +110,12 @@ def _ordinal(n: int) -> str:
 
 def log_ms_y(field: str, domain: tuple[float, float]) -> alt.Y:
     """Return a vertical logarithmic axis in milliseconds, labelled 1, 2, 5."""
-    return alt.Y(f"{field}:Q", title=None, scale=_log_scale(domain), axis=_log_ms_axis(domain))
+    return alt.Y(f"{field}:Q", title=None, **_log_ms(domain))
 
 
 def log_ms_x(field: str, domain: tuple[float, float]) -> alt.X:
     """Return a horizontal logarithmic axis in milliseconds, labelled 1, 2, 5."""
-    return alt.X(f"{field}:Q", title=None, scale=_log_scale(domain), axis=_log_ms_axis(domain))
+    return alt.X(f"{field}:Q", title=None, **_log_ms(domain))
 
 
 def log_domain(values_ms: Sequence[float], room: float = 1.25) -> tuple[float, float]:
@@ -120,20 +124,14 @@ def log_domain(values_ms: Sequence[float], room: float = 1.25) -> tuple[float, f
     return (min(drawn) / room, max(drawn) * room) if drawn else (1.0, 1000.0)
 
 
-def _log_scale(domain: tuple[float, float]) -> alt.Scale:
-    return alt.Scale(type="log", domain=list(domain), nice=False)
-
-
-def _log_ticks(domain: tuple[float, float]) -> list[float]:
-    """Return 1, 2, 5, 10, 20 … within the domain, or only the powers of ten if those are too many."""
+def _log_ms(domain: tuple[float, float]) -> dict[str, Any]:
+    """Return a logarithmic scale, and its axis with 1, 2, 5, 10 …, or only powers of ten if those are too many."""
     ticks = [digit * 10.0**power for power in range(8) for digit in (1, 2, 5)]
     ticks = [tick for tick in ticks if domain[0] <= tick <= domain[1]]
-    return ticks if len(ticks) <= _MAX_LOG_TICKS else [tick for tick in ticks if log10(tick).is_integer()]
-
-
-def _log_ms_axis(domain: tuple[float, float]) -> alt.Axis:
-    return alt.Axis(
-        values=_log_ticks(domain),
+    if len(ticks) > _MAX_LOG_TICKS:
+        ticks = [tick for tick in ticks if log10(tick).is_integer()]
+    axis = alt.Axis(
+        values=ticks,
         labelExpr=(
             "datum.value >= 3600000 ? format(datum.value / 3600000, '.3~r') + ' h' : "
             "datum.value >= 600000 ? format(datum.value / 60000, '.3~r') + ' min' : "
@@ -144,3 +142,4 @@ def _log_ms_axis(domain: tuple[float, float]) -> alt.Axis:
         labelOverlap="greedy",
         labelSeparation=6,
     )
+    return {"scale": alt.Scale(type="log", domain=list(domain), nice=False), "axis": axis}

@@ -12,10 +12,10 @@ from loadtest.analyze.stats.time_bins import BinnedPercentiles
 from loadtest.analyze.summary import Summary
 from loadtest.report.charts.base import PALE, Chart, LegendEntry, Row, log_domain, log_ms_y
 from loadtest.report.charts.distributions import Curve, curves_chart
-from loadtest.report.charts.timeline import Bins, LineStyle, Timeline, line
-from loadtest.report.comparison import Comparison
+from loadtest.report.charts.timeline import Bins, LineStyle, Timeline, bin_rows, line
+from loadtest.report.comparison import ComparedRun, Comparison
 from loadtest.report.formatting import duration, milliseconds, rate
-from loadtest.report.tables import CHARTED, QUANTITIES
+from loadtest.report.summary_text import CHARTED, QUANTITIES
 
 _HEIGHT = 200
 _DASHED = (4, 3)
@@ -57,10 +57,6 @@ def _spec(comparison: Comparison, layers: Sequence[alt.Chart], bins: Bins) -> Ro
     return timeline.spec(layers, bins, _HEIGHT)
 
 
-def _rows(at_s: Sequence[float], width_s: float, values: Sequence[float | None] | Sequence[int]) -> list[Row]:
-    return [{"s": s, "s2": s + width_s, "y": value} for s, value in zip(at_s, values, strict=True)]
-
-
 def _common_bins(drawn: Sequence[tuple[str, Sequence[Row]]], unit: str, form: str) -> Bins:
     """Return bins as wide as the finest of the runs', each with every run's value at its middle."""
     width_s = min(row["s2"] - row["s"] for _, rows in drawn for row in rows)
@@ -80,9 +76,10 @@ def _keys(comparison: Comparison) -> list[LegendEntry]:
     return [LegendEntry(each.label, colour) for each, colour in comparison.with_colours()]
 
 
-def _width(comparison: Comparison, first: bool) -> float:
+def _width(comparison: Comparison, run: ComparedRun) -> float:
     """Return the width of a run's line: the baseline's is a little heavier, and many runs have finer lines."""
-    return (2.2 if first else 1.6) if len(comparison.runs) <= 4 else (1.8 if first else 1.2)
+    baseline, other = (2.2, 1.6) if len(comparison.runs) <= 4 else (1.8, 1.2)
+    return baseline if run is comparison.first else other
 
 
 def _per_run_text(comparison: Comparison, text: Callable[[Summary, Series], str]) -> str:
@@ -93,19 +90,29 @@ def _counts_y() -> alt.Y:
     return alt.Y("y:Q", title=None, scale=alt.Scale(zero=True, nice=5), axis=alt.Axis(tickCount=5))
 
 
+def _steps(comparison: Comparison, field: str) -> tuple[list[alt.Chart], list[tuple[str, list[Row]]]]:
+    """Return a step line of a rate or count for each run, and its label and rows."""
+    layers, drawn = [], []
+    for each, colour in comparison.with_colours():
+        rates = each.series.rates
+        rows = bin_rows(rates.at_s, rates.bin_s, y=getattr(rates, field))
+        layers.append(line(rows, _counts_y(), LineStyle(colour, _width(comparison, each), step=True)))
+        drawn.append((each.label, rows))
+    return layers, drawn
+
+
 def _throughput(comparison: Comparison) -> Chart:
-    layers, keys, drawn = [], _keys(comparison), []
+    layers, drawn = _steps(comparison, "completed")
+    keys = _keys(comparison)
     offered = [each.series.rates.offered for each in comparison.runs]
     same_offer = all(each == offered[0] for each in offered)
-    for index, (each, colour) in enumerate(comparison.with_colours()):
+    dashed = []
+    for each, colour in comparison.with_colours()[: 1 if same_offer else None]:
         rates = each.series.rates
-        if rates.offered and (index == 0 or not same_offer):
-            due = _rows(rates.at_s, rates.bin_s, [*rates.offered, *[0.0] * (len(rates.at_s) - len(rates.offered))])
-            dashed = LineStyle(PALE if same_offer else colour, step=True, dash=_DASHED)
-            layers.append(line(due, _counts_y(), dashed))
-        rows = _rows(rates.at_s, rates.bin_s, rates.completed)
-        layers.append(line(rows, _counts_y(), LineStyle(colour, _width(comparison, index == 0), step=True)))
-        drawn.append((each.label, rows))
+        if rates.offered:
+            due = [*rates.offered, *[0.0] * (len(rates.at_s) - len(rates.offered))]
+            style = LineStyle(PALE if same_offer else colour, step=True, dash=_DASHED)
+            dashed.append(line(bin_rows(rates.at_s, rates.bin_s, y=due), _counts_y(), style))
     if any(offered):
         keys.append(LegendEntry("offered" if same_offer else "offered: dashed", PALE))
     text = _per_run_text(
@@ -118,7 +125,7 @@ def _throughput(comparison: Comparison) -> Chart:
         unit=f"jobs completed per second, in bins of {_widths(comparison, lambda series: series.rates.bin_s)}",
         alt_text=f"Jobs completed per second while load was offered: {text}.",
         keys=keys,
-        spec=_spec(comparison, layers, _common_bins(drawn, "/s", ",.1f")),
+        spec=_spec(comparison, [*dashed, *layers], _common_bins(drawn, "/s", ",.1f")),
     )
 
 
@@ -133,11 +140,11 @@ def _latency(comparison: Comparison, quantity: str) -> Chart | None:
     for each, colour in comparison.with_colours():
         latencies = each.series.latencies
         lines: BinnedPercentiles = getattr(latencies, quantity)
-        width = _width(comparison, each is comparison.first)
+        width = _width(comparison, each)
         for name, values, dash in (("p50", lines.p50, _DASHED), ("p95", lines.p95, ())):
             floored = [None if value is None else max(1.0, value) for value in values]
             if any(value is not None for value in values):
-                rows = _rows(latencies.at_s, latencies.bin_s, floored)
+                rows = bin_rows(latencies.at_s, latencies.bin_s, y=floored)
                 drawn.append((f"{each.label} {name}", rows))
                 layers.append((rows, LineStyle(colour, width, dash=dash)))
     if not drawn:
@@ -170,13 +177,7 @@ def _percentiles_text(summary: Summary, quantity: str) -> str:
 
 
 def _in_flight(comparison: Comparison) -> Chart:
-    layers, drawn = [], []
-    for each, colour in comparison.with_colours():
-        rates = each.series.rates
-        rows = _rows(rates.at_s, rates.bin_s, rates.in_flight)
-        style = LineStyle(colour, _width(comparison, each is comparison.first), step=True)
-        layers.append(line(rows, _counts_y(), style))
-        drawn.append((each.label, rows))
+    layers, drawn = _steps(comparison, "in_flight")
     text = _per_run_text(comparison, lambda _, series: f"{max(series.rates.in_flight, default=0)}")
     return Chart(
         name="in-flight",

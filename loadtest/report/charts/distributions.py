@@ -25,7 +25,7 @@ from loadtest.report.charts.base import (
     styled_spec,
 )
 from loadtest.report.formatting import milliseconds
-from loadtest.report.tables import QUANTITIES
+from loadtest.report.summary_text import QUANTITIES
 
 _HEIGHT = 170
 _NINES = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)

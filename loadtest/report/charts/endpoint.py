@@ -1,14 +1,27 @@
-"""The charts of the endpoint over the time of a run: jobs in flight, requests and their limits, workers, starts."""
+"""The charts of the endpoint: jobs in flight, requests, use of limits, workers and starts, execution by worker."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 import altair as alt
 
 from loadtest.analyze.series import Series
-from loadtest.analyze.summary import Summary
-from loadtest.report.charts.base import ACCENT, BAD, GREY, INK, PALE, WARNING, Chart, LegendEntry, Row, rows_chart
+from loadtest.analyze.summary import Summary, WorkerSummary
+from loadtest.report.charts.base import (
+    ACCENT,
+    BAD,
+    GREY,
+    INK,
+    PALE,
+    WARNING,
+    Chart,
+    LegendEntry,
+    Row,
+    rows_chart,
+    styled_spec,
+)
 from loadtest.report.charts.timeline import (
     Bins,
     LineStyle,
@@ -20,10 +33,13 @@ from loadtest.report.charts.timeline import (
     stacked_bars,
     timeline_of,
 )
-from loadtest.report.formatting import duration, share
+from loadtest.report.formatting import duration, milliseconds, share
 
 _OPERATION_COLOURS = {"run": ACCENT, "runsync": INK, "stream": GREY, "status": WARNING, "cancel": BAD}
 _LOW_HEIGHT = 120
+_WORKER_HEIGHT = 17
+_MAX_DRAWN_WORKERS = 30
+_MAX_NAMED_WORKERS = 5
 _STATES = {"running": ("running", ACCENT), "idle": ("idle", PALE), "initializing": ("initializing", INK)}
 _STARTS = {"warm": ("warm", PALE), "revived": ("revived", INK), "cold": ("cold", ACCENT)}
 
@@ -159,3 +175,61 @@ def starts_chart(summary: Summary, series: Series) -> Chart | None:
 
 def _stacked_counts(rows: list[Row], parts: dict[str, tuple[str, str]]) -> alt.Chart:
     return stacked_bars(rows, parts, alt.Axis(tickCount=4, tickMinStep=1))
+
+
+def workers_text(workers: Sequence[WorkerSummary]) -> str:
+    """Return which workers differ from the others in a sentence, the largest difference first."""
+    compared = [(each.worker_id, each.compared) for each in workers if each.compared]
+    if not compared:
+        return "No worker had enough jobs to be compared with the others."
+    found = [(worker, each) for worker, each in compared if each.differs]
+    if not found:
+        return f"None of {len(compared)} workers differs from the others in its median execution time."
+    found.sort(key=lambda pair: max(pair[1].ratio, 1 / pair[1].ratio), reverse=True)
+    named = [
+        f"{worker} takes {each.ratio:.2f} times that of the others ({each.interval[0]:.2f} to {each.interval[1]:.2f})"
+        for worker, each in found[:_MAX_NAMED_WORKERS]
+    ]
+    if len(found) > _MAX_NAMED_WORKERS:
+        named.append(f"and {len(found) - _MAX_NAMED_WORKERS} more")
+    verb = "differs" if len(found) == 1 else "differ"
+    return f"{len(found)} of {len(compared)} workers {verb} in median execution time: {'; '.join(named)}."
+
+
+def execution_by_worker_chart(summary: Summary, _: Series) -> Chart | None:
+    """Return each worker's median execution time with its interval; None if fewer than two workers have one."""
+    workers = summary.workers
+    drawn = [each for each in workers if each.execution_ms.p50 is not None][:_MAX_DRAWN_WORKERS]
+    if len(drawn) < 2:
+        return None
+    rows = [_row(each) for each in drawn]
+    y = alt.Y("worker:N", title=None, sort=None, axis=alt.Axis(domain=False, minExtent=120, maxExtent=120))
+    label = "datum.value >= 1000 ? datum.value / 1000 + ' s' : datum.value + ' ms'"
+    x_axis = alt.Axis(grid=True, tickCount=6, labelExpr=label)
+    x = alt.X("p50:Q", title=None, scale=alt.Scale(zero=False, padding=8), axis=x_axis)
+    tips = [alt.Tooltip("worker:N"), *(alt.Tooltip(f"{name}:Q", format=",.0f") for name in ("low", "p50", "high"))]
+    colour = alt.Color("differs:N", scale=alt.Scale(domain=["no", "yes"], range=[INK, ACCENT]), legend=None)
+    intervals = rows_chart(rows).mark_rule(strokeWidth=1.4).encode(y=y, x="low:Q", x2="high:Q", color=colour)
+    dots = rows_chart(rows).mark_circle(size=42, opacity=1).encode(y=y, x=x, color=colour, tooltip=tips)
+    medians = [each.execution_ms.p50 for each in drawn if each.execution_ms.p50 is not None]
+    who = f"the busiest {len(drawn)} of {len(workers)}" if len(drawn) < len(workers) else f"{len(drawn)}"
+    keys = [LegendEntry("as the others", INK, "dot")]
+    if any(row["differs"] == "yes" for row in rows):
+        keys.append(LegendEntry("differs", ACCENT, "dot"))
+    return Chart(
+        name="by-worker",
+        title="Execution p50 by worker",
+        unit="with its 95 % interval; the figures are in the table below",
+        alt_text=f"Median execution times of {who} workers, from {milliseconds(min(medians))} "
+        f"to {milliseconds(max(medians))}.",
+        keys=keys,
+        spec=styled_spec([intervals, dots], _WORKER_HEIGHT * len(rows)),
+        term="worker",
+    )
+
+
+def _row(worker: WorkerSummary) -> dict[str, str | float | None]:
+    q = worker.execution_ms
+    low, high = q.ci95.get("p50", (q.p50, q.p50))
+    differs = "yes" if worker.compared and worker.compared.differs else "no"
+    return {"worker": worker.worker_id, "p50": q.p50, "low": low, "high": high, "differs": differs}

@@ -32,7 +32,7 @@ from loadtest.report.charts.timeline import (
     timeline_of,
 )
 from loadtest.report.formatting import duration, milliseconds, rate
-from loadtest.report.tables import QUANTITIES
+from loadtest.report.summary_text import QUANTITIES
 
 _PARTS = {
     "send_lag": ("send lag", BAD),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from loadtest.analyze.summary import Check, GateResult, Summary, Verdict
-from loadtest.report.gate_text import limit_text, observed_text
+from loadtest.analyze.summary import GateResult, Summary, Verdict
+from loadtest.report.summary_text import limit_text, observed_text
 
 _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -16,9 +16,13 @@ _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 def junit(summary: Summary) -> bytes:
     """Return one test case per gate and check; skipped are inconclusive gates, and passing ones in an unsound run."""
     name, sound = summary.run.scenario, summary.validity.valid
+    checks = (
+        _case(f"{name}.measurement", each.name, "system-out" if each.ok else "failure", each.detail)
+        for each in summary.validity.checks
+    )
     suites = [
         _suite(f"{name}: gates", (_gate(f"{name}.gates", each, sound) for each in summary.gates)),
-        _suite(f"{name}: measurement", (_check(f"{name}.measurement", each) for each in summary.validity.checks)),
+        _suite(f"{name}: measurement", checks),
     ]
     root = Element("testsuites", {"name": _text(f"loadtest {summary.run.id}")})
     _add_counts(root, suites)
@@ -38,14 +42,9 @@ def _suite(name: str, cases: Iterable[Element]) -> Element:
 
 def _add_counts(to: Element, suites: Iterable[Element]) -> None:
     cases = [case for suite in suites for case in suite.iter("testcase")]
-    kinds: dict[str, Callable[[Element], bool]] = {
-        "tests": lambda case: True,
-        "failures": lambda case: case.find("failure") is not None,
-        "errors": lambda case: False,
-        "skipped": lambda case: case.find("skipped") is not None,
-    }
-    for kind, counts in kinds.items():
-        to.set(kind, str(sum(map(counts, cases))))
+    to.set("tests", str(len(cases)))
+    for kind, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        to.set(kind, str(sum(case.find(tag) is not None for case in cases)))
 
 
 def _gate(classname: str, result: GateResult, sound: bool) -> Element:
@@ -57,10 +56,6 @@ def _gate(classname: str, result: GateResult, sound: bool) -> Element:
     if not sound:
         return _case(classname, result.gate, "skipped", f"passes, but the measurement is not sound: {text}")
     return _case(classname, result.gate, "system-out", text)
-
-
-def _check(classname: str, check: Check) -> Element:
-    return _case(classname, check.name, "system-out" if check.ok else "failure", check.detail)
 
 
 def _case(classname: str, name: str, kind: str, text: str) -> Element:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from loadtest.analyze.summary import FlowSummary, Summary
 from loadtest.report import formatting
-from loadtest.report.gate_text import observed_text
+from loadtest.report.summary_text import observed_text
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 

@@ -14,7 +14,7 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from loadtest.report import formatting
+from loadtest.report import formatting, summary_text
 from loadtest.report.charts.base import Chart
 from loadtest.report.pages.glossary import OUTCOMES, Glossary
 
@@ -54,10 +54,15 @@ def _environment(glossary: Glossary) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals |= dict(getmembers(summary_text, isfunction))
     environment.globals |= {
         "term": glossary.link,
         "outcome_label": glossary.outcome,
         "outcome_meanings": OUTCOMES,
+        "percentiles": summary_text.PERCENTILES,
+        "quantities": summary_text.QUANTITIES,
+        "charted": summary_text.CHARTED,
+        "min_sizes": summary_text.min_sample_sizes(),
         "specs_in_html": _specs_in_html,
         "vega_in_html": _vega_in_html,
     }

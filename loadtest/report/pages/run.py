@@ -7,28 +7,27 @@ from functools import partial
 from io import StringIO
 from typing import Any
 
-from altair.utils import schemapi
 from ruamel.yaml import YAML
 
 from loadtest.analyze.error_groups import MAX_GROUPS
 from loadtest.analyze.series import Series
-from loadtest.analyze.summary import Summary, Verdict
+from loadtest.analyze.summary import Summary
 from loadtest.record.run import RunRecord
-from loadtest.report.charts.base import Chart
+from loadtest.report.charts.base import Chart, unchecked
 from loadtest.report.charts.distributions import histogram_chart, percentiles_chart
 from loadtest.report.charts.endpoint import (
+    execution_by_worker_chart,
     in_flight_chart,
     limit_use_chart,
     requests_chart,
     starts_chart,
     workers_chart,
+    workers_text,
 )
 from loadtest.report.charts.load_and_latency import latency_chart, load_chart, parts_chart
-from loadtest.report.charts.workers import execution_by_worker_chart, workers_text
-from loadtest.report.gate_text import interval_texts, limit_text, observed_text
 from loadtest.report.pages.glossary import Glossary
 from loadtest.report.pages.page import page_html
-from loadtest.report.tables import CHARTED, PERCENTILES, min_sample_sizes, quantile_rows, steady_comparison, tiles
+from loadtest.report.summary_text import CHARTED
 
 MAX_WORKERS = 50
 MAX_INPUTS = 5
@@ -69,23 +68,14 @@ SECTIONS = {
     "definitions": "Glossary",
 }
 
-VERDICT_TITLES = {
-    Verdict.PASS: "Pass",
-    Verdict.FAIL: "Fail",
-    Verdict.INCONCLUSIVE: "Inconclusive",
-    Verdict.INVALID: "Invalid",
-    Verdict.ABORTED: "Aborted",
-}
 
-
+@unchecked
 def report_html(run: RunRecord, summary: Summary, series: Series) -> str:
     """Return the whole report; every figure is the summary's, every chart the series'."""
-    # Altair checks each part of a chart as it is made, which takes most of the time; the tests check the whole.
-    with schemapi.debug_mode(False):
-        charts = {
-            section: [chart for draw in functions if series.outcomes and (chart := draw(summary, series))]
-            for section, functions in CHARTS.items()
-        }
+    charts = {
+        section: [chart for draw in functions if series.outcomes and (chart := draw(summary, series))]
+        for section, functions in CHARTS.items()
+    }
     return page_html(
         "report.html",
         Glossary(),
@@ -94,19 +84,10 @@ def report_html(run: RunRecord, summary: Summary, series: Series) -> str:
         summary=summary,
         series=series,
         section_charts=charts,
-        verdict_title=VERDICT_TITLES[summary.verdict],
-        tiles=tiles(summary, series),
         contents=_contents(summary),
-        quantile_rows=quantile_rows,
-        steady_comparison=steady_comparison,
-        percentiles=PERCENTILES,
         workers_text=workers_text(summary.workers),
-        observed_text=observed_text,
-        limit_text=limit_text,
-        interval_texts=interval_texts,
         max_workers=MAX_WORKERS,
         max_error_groups=MAX_GROUPS,
-        min_sizes=min_sample_sizes(),
         scenario_yaml=_yaml(_shortened(run.scenario)),
     )
 
@@ -124,8 +105,7 @@ def _shortened(scenario: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first(inputs: dict[str, Any] | None) -> dict[str, Any] | None:
-    lines = (inputs or {}).get("lines", [])
-    if inputs is None or len(lines) <= MAX_INPUTS:
+    if inputs is None or len(lines := inputs.get("lines", [])) <= MAX_INPUTS:
         return inputs
     return {**inputs, "lines": [*lines[:MAX_INPUTS], f"and {len(lines) - MAX_INPUTS} more"]}
 

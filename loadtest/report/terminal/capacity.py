@@ -10,7 +10,7 @@ from rich.text import Text
 
 from loadtest.capacity.backtest.backtest import BacktestResult, FigureCheck
 from loadtest.capacity.estimates import Estimate
-from loadtest.capacity.planning.objective import EvaluatedSetting, ObjectiveStatus
+from loadtest.capacity.planning.objective import EvaluatedSetting
 from loadtest.capacity.planning.plan import BacktestReport, Plan
 from loadtest.report.capacity_text import (
     FIGURES,
@@ -24,11 +24,9 @@ from loadtest.report.capacity_text import (
     scalability_text,
     sensitivity_text,
 )
-from loadtest.report.formatting import DASH, dollars, milliseconds, rate, share, verdict
-from loadtest.report.terminal.layout import plain_table
+from loadtest.report.formatting import DASH, dollars, milliseconds, rate, share
+from loadtest.report.terminal.layout import plain_table, status_text
 from loadtest.scenario.gates import parse_gate
-
-_COLOURS = {ObjectiveStatus.MET: "green", ObjectiveStatus.NOT_MET: "red"}
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -96,7 +94,7 @@ def _settings(rows: Sequence[EvaluatedSetting]) -> Table:
             _p95(row),
             _share(found.utilisation),
             *_money(row),
-            Text(verdict(row.standing), style=_COLOURS.get(row.standing, "yellow")),
+            status_text(row.standing),
         )
     return table
 

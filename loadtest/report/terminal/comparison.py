@@ -17,9 +17,8 @@ from loadtest.report.comparison import (
     value_text,
 )
 from loadtest.report.formatting import ratio
-from loadtest.report.terminal.layout import plain_table, print_page
+from loadtest.report.terminal.layout import plain_table, print_page, status_text
 
-_COLOURS = {"better": "green", "worse": "red"}
 _MAX_DIFFERENCES = 12
 
 
@@ -53,13 +52,12 @@ def _table(candidate: ComparedRun) -> Table:
     table = plain_table("metric", "first", "this", "ratio", "95 % interval")
     table.add_column("", no_wrap=True)
     for found in candidate.compared:
-        standing = standing_text(candidate, found)
         table.add_row(
             Text(metric_text(found.metric)),
             value_text(found, found.baseline),
             value_text(found, found.candidate),
             ratio(found.ratio),
             interval_text(found),
-            Text(standing, style=_COLOURS.get(standing, "yellow")),
+            status_text(standing_text(candidate, found)),
         )
     return table

@@ -1,4 +1,4 @@
-"""The parts that the printed results share: tables and paths."""
+"""The parts that the printed results share: colours, tables and paths."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from loadtest.report.formatting import status, verdict
+
+
+def colour(value: str) -> str:
+    """Return the colour of a verdict, of the outcome of a probe, or of the standing of a metric."""
+    return {"pass": "green", "fail": "red"}.get(status(value), "yellow")
+
+
+def status_text(value: str) -> Text:
+    """Return a verdict, an outcome or a standing in its colour."""
+    return Text(verdict(value), style=colour(value))
 
 
 def plain_table(first: str, *others: str) -> Table:

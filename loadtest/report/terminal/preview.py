@@ -6,8 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from loadtest.capacity.breakpoint.bisection import Bounds, usual_probes
-from loadtest.protocol.operations import Limit
-from loadtest.report.formatting import count, dollars, duration, share, significant
+from loadtest.report.formatting import DASH, count, dollars, duration, share, significant
 from loadtest.scenario.environment import LOCAL_KEY, LOCAL_KEY_ENV, key_variable
 from loadtest.scenario.model import Scenario, Search
 from loadtest.scenario.preview import OperationPreview, Preview, blocking_reason, first_rate, scaled_to
@@ -138,13 +137,10 @@ def _stage(preview: Preview, index: int) -> list[str]:
 def _operation(operation: OperationPreview) -> list[str]:
     if operation.limit is None:
         return [f"/{operation.op}", count(operation.peak), "none"]
-    peak = "–" if operation.peak is None else f"{operation.peak:,} in {duration(operation.limit.per_s)}"
-    return [f"/{operation.op}", peak, _limit(operation.limit)]
-
-
-def _limit(limit: Limit) -> str:
+    limit, within = operation.limit, f"in {duration(operation.limit.per_s)}"
+    peak = DASH if operation.peak is None else f"{operation.peak:,} {within}"
     at_once = "" if limit.concurrent is None else f", {limit.concurrent:,} at once"
-    return f"{limit.requests:,} in {duration(limit.per_s)}{at_once}"
+    return [f"/{operation.op}", peak, f"{limit.requests:,} {within}{at_once}"]
 
 
 def _requests(preview: Preview) -> str:

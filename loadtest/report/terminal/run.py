@@ -8,13 +8,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from loadtest.analyze.summary import FlowSummary, GateResult, Quantiles, Summary, Verdict
+from loadtest.analyze.summary import FlowSummary, GateResult, Summary, Verdict
 from loadtest.report.formatting import milliseconds, significant
-from loadtest.report.gate_text import observed_text
-from loadtest.report.tables import missing_percentiles
-from loadtest.report.terminal.layout import plain_table, print_page
+from loadtest.report.summary_text import missing_percentiles, observed_text
+from loadtest.report.terminal.layout import colour, plain_table, print_page, status_text
 
-_COLOURS = {Verdict.PASS: "green", Verdict.FAIL: "red"}
 _TIME_WIDTH = 7
 
 
@@ -38,23 +36,18 @@ def print_gates(summary: Summary, console: Console) -> None:
 
 def print_verdict(summary: Summary, console: Console) -> None:
     """Write the verdict, its reason, and a line for each gate."""
-    title = Text(summary.verdict.value.upper(), style=f"bold {_colour(summary.verdict)}")
+    title = Text(summary.verdict.value.upper(), style=f"bold {colour(summary.verdict)}")
     console.print(Text.assemble(title, "  ", summary.reason))
     if summary.gates:
         console.print()
         console.print(_gates(summary.gates))
 
 
-def _colour(verdict: Verdict) -> str:
-    return _COLOURS.get(verdict, "yellow")
-
-
 def _gates(gates: list[GateResult]) -> Table:
     table = plain_table("gate", "observed", "n")
     table.add_column("", no_wrap=True)
     for gate in gates:
-        status = Text(gate.verdict.value, style=_colour(gate.verdict))
-        table.add_row(Text(gate.gate), observed_text(gate), f"{gate.n:,}", status)
+        table.add_row(Text(gate.gate), observed_text(gate), f"{gate.n:,}", status_text(gate.verdict))
     return table
 
 
@@ -65,9 +58,7 @@ def _print_warnings(summary: Summary, console: Console) -> None:
     if open_:
         console.print()
         for gate in open_:
-            console.print(
-                Text.assemble((f"{gate.verdict.value}: ", _colour(gate.verdict)), f"{gate.gate}. {gate.detail}")
-            )
+            console.print(Text.assemble(status_text(gate.verdict), ": ", f"{gate.gate}. {gate.detail}"))
     failing = [check for check in summary.validity.checks if not check.ok and check is not decisive]
     if failing:
         console.print()
@@ -88,13 +79,12 @@ def _table(flows: dict[str, FlowSummary]) -> Table:
             str(flow.jobs),
             str(flow.completed),
             significant(flow.throughput_per_s),
-            *(_times(q) for q in (flow.delay_ms, flow.execution_ms, flow.end_to_end_ms)),
+            *(
+                _pair(milliseconds(q.p50), milliseconds(q.p95))
+                for q in (flow.delay_ms, flow.execution_ms, flow.end_to_end_ms)
+            ),
         )
     return table
-
-
-def _times(q: Quantiles) -> str:
-    return _pair(milliseconds(q.p50), milliseconds(q.p95))
 
 
 def _pair(first: str, second: str) -> str:

@@ -9,30 +9,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from loadtest.analyze.summary import Verdict
 from loadtest.capacity.breakpoint.bisection import ProbeOutcome
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult
-from loadtest.report.formatting import DASH, count, rate, verdict
-from loadtest.report.gate_text import observed_text
-from loadtest.report.terminal.layout import plain_table, print_page
-
-_COLOURS = {ProbeOutcome.PASSES: "green", ProbeOutcome.FAILS: "red"}
+from loadtest.report.formatting import DASH, count, rate
+from loadtest.report.summary_text import observed_text
+from loadtest.report.terminal.layout import colour, plain_table, print_page, status_text
 
 
 def print_probe(number: int, probe: ProbeResult, console: Console) -> None:
     """Write the outcome of one probe."""
-    console.print(
-        Text.assemble(
-            f"probe {number}: {rate(probe.rate_per_s)} ", (verdict(probe.outcome), _colour(probe)), _describe(probe)
-        ),
-        soft_wrap=True,
-    )
+    rate_text = f"probe {number}: {rate(probe.rate_per_s)} "
+    console.print(Text.assemble(rate_text, status_text(probe.outcome), _describe(probe)), soft_wrap=True)
 
 
 def print_search(found: BreakpointResult, page: Path, console: Console) -> None:
     """Write the result in 80 columns; with colours only if the console is a terminal."""
-    colour = {Verdict.PASS: "green", Verdict.FAIL: "red"}.get(found.verdict, "yellow")
-    console.print(Text.assemble((found.verdict.value.upper(), f"bold {colour}"), "  ", found.reason))
+    console.print(Text.assemble((found.verdict.upper(), f"bold {colour(found.verdict)}"), "  ", found.reason))
     console.print()
     console.print(_probes(found.probes))
     for gate in found.broken:
@@ -52,15 +44,11 @@ def _probes(probes: Sequence[ProbeResult]) -> Table:
             rate(probe.rate_per_s),
             rate(probe.achieved_per_s),
             count(probe.jobs) if probe.run else DASH,
-            Text(verdict(probe.outcome), style=_colour(probe)),
+            status_text(probe.outcome),
             Text(", ".join(map(observed_text, probe.gates)) or DASH),
             probe.run or DASH,
         )
     return table
-
-
-def _colour(probe: ProbeResult) -> str:
-    return _COLOURS.get(probe.outcome, "yellow")
 
 
 def _describe(probe: ProbeResult) -> str:

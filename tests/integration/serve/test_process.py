@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from loadtest.errors import UsageError
-from loadtest.serve.options import ServeOptions
+from loadtest.serve.server import ServeOptions
 from loadtest.serve.server import serve as listen_and_serve
 from tests.integration.conftest import KEY, Serve, Served
 
@@ -32,7 +32,7 @@ def test_an_ipv6_address_is_written_as_a_url_wants_it(serve: Serve) -> None:
 def test_journal_on_a_full_disk_ends_the_server_with_the_reason() -> None:
     program = (
         "import sys\nfrom pathlib import Path\nfrom loadtest.errors import RecordingError\n"
-        "from loadtest.serve.server import serve\nfrom loadtest.serve.options import ServeOptions\n"
+        "from loadtest.serve.server import ServeOptions, serve\n"
         "try:\n    serve(ServeOptions(port=0, journal=Path('/dev/full'), until_stdin_closes=True))\n"
         "except RecordingError as error:\n    sys.exit(str(error))"
     )
@@ -63,8 +63,7 @@ def test_server_prints_its_address_and_uses_the_given_name_and_key(serve: Serve)
 def test_a_port_that_is_taken_is_one_line_of_usage_error(serve: Serve) -> None:
     port = int(serve().url.split(":")[2].split("/")[0])
     program = (
-        "import sys\nfrom loadtest.errors import UsageError\nfrom loadtest.serve.server import serve\n"
-        "from loadtest.serve.options import ServeOptions\n"
+        "import sys\nfrom loadtest.errors import UsageError\nfrom loadtest.serve.server import ServeOptions, serve\n"
         f"try:\n    serve(ServeOptions(port={port}))\nexcept UsageError as error:\n    sys.exit(str(error))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
@@ -170,8 +169,7 @@ def test_it_ends_when_its_standard_input_does(serve: Serve) -> None:
 
 def test_it_does_not_outlive_the_process_that_started_it(tmp_path: Path) -> None:
     server = (
-        "from loadtest.serve.server import serve; from loadtest.serve.options import ServeOptions; "
-        "serve(ServeOptions(port=0, until_stdin_closes=True))"
+        "from loadtest.serve.server import ServeOptions, serve; serve(ServeOptions(port=0, until_stdin_closes=True))"
     )
     parent = (
         "import subprocess, sys, time\nfrom subprocess import PIPE\n"

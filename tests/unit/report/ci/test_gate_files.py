@@ -13,7 +13,7 @@ from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import Check, GateResult, Summary, Validity, Verdict
 from loadtest.report.ci.junit import junit
 from loadtest.report.ci.markdown import markdown
-from loadtest.report.gate_text import limit_text, observed_text
+from loadtest.report.summary_text import limit_text, observed_text
 from loadtest.scenario.metrics import Metric, Unit
 from tests.unit.analyze.rows import requests, run, run_data, ten_jobs
 

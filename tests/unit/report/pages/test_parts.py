@@ -16,7 +16,7 @@ from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import Quantiles, WorkerComparison, WorkerSummary
 from loadtest.record.sample import HEALTH, Outcome
-from loadtest.report.charts.workers import workers_text
+from loadtest.report.charts.endpoint import workers_text
 from loadtest.report.formatting import milliseconds
 from loadtest.report.pages.glossary import OUTCOMES, TERMS
 from loadtest.report.pages.run import report_html

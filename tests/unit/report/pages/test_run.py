@@ -14,7 +14,7 @@ from loadtest.analyze.summary import Quantiles, Summary
 from loadtest.record.run import Ending
 from loadtest.record.sample import HEALTH, REQUESTS, SAMPLES
 from loadtest.report.pages.run import report_html
-from loadtest.report.tables import PERCENTILES
+from loadtest.report.summary_text import PERCENTILES
 from tests.conftest import MadeUpRun
 from tests.unit.analyze.rows import run_data
 from tests.unit.report.page import Page, page_of

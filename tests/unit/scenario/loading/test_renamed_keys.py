@@ -11,7 +11,7 @@ import pytest
 from loadtest.errors import ScenarioError
 from loadtest.scenario.loading.load import load_scenario, load_settings
 from loadtest.scenario.renamed_keys import RENAMED, with_new_keys
-from loadtest.serve.options import ServeOptions, endpoint_settings
+from loadtest.serve.server import ServeOptions, endpoint_settings
 
 OPEN = {"load": {"stages": [{"rate": "20/s", "for": "15s"}]}}
 CLOSED = {"load": {"model": "closed", "stages": [{"users": 2, "for": "15s"}]}}

@@ -1,0 +1,71 @@
+"""The figures of a summary in words: gates in their unit, and percentiles that need more jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from loadtest.analyze.stats.quantiles import PER_MILLE, min_samples
+from loadtest.analyze.summary import FlowSummary, GateResult
+from loadtest.report import formatting
+from loadtest.scenario.metrics import Unit
+
+PERCENTILES = ("p50", "p70", "p90", "p95", "p98", "p99", "p99_9")
+
+QUANTITIES = {
+    "end_to_end_ms": ("End-to-end", "end-to-end"),
+    "response_ms": ("Response", "response"),
+    "delay_ms": ("Delay", "delay"),
+    "execution_ms": ("Execution", "execution"),
+    "overhead_ms": ("Overhead", "overhead"),
+    "lag_ms": ("Lag", "lag"),
+    "submit_ms": ("Submission", "submission"),
+    "first_chunk_ms": ("First chunk", "first-chunk"),
+    "chunk_gap_ms": ("Chunk gap", "chunk-gap"),
+}
+"""The times of a job: title and glossary entry."""
+CHARTED = ("delay_ms", "execution_ms", "end_to_end_ms")
+"""The times with a chart."""
+
+
+def observed_text(result: GateResult) -> str:
+    """Return the observed figure of a gate."""
+    return _figure(result, result.observed)
+
+
+def limit_text(result: GateResult) -> str:
+    """Return the limit of a gate."""
+    return _figure(result, result.limit)
+
+
+def interval_texts(result: GateResult) -> tuple[str, str] | None:
+    """Return both ends of the interval of the observed figure; None if it has none."""
+    return None if result.ci95 is None else (_figure(result, result.ci95[0]), _figure(result, result.ci95[1]))
+
+
+def _figure(result: GateResult, value: float | None) -> str:
+    match result.unit:
+        case Unit.MILLISECONDS:
+            return formatting.milliseconds(value)
+        case Unit.SHARE:
+            return formatting.share(value)
+        case Unit.PER_SECOND:
+            return formatting.rate(value)
+        case Unit.RATIO:
+            return formatting.ratio(value)
+
+
+def min_jobs(percentile: str) -> str:
+    """Return the number of jobs that a percentile needs."""
+    return formatting.count(min_samples(PER_MILLE[percentile]))
+
+
+def min_sample_sizes() -> str:
+    """Return the number of jobs that each of the higher percentiles needs."""
+    return ", ".join(f"{name.replace('_', '.')} {min_jobs(name)}" for name in PERCENTILES[2:])
+
+
+def missing_percentiles(flows: Iterable[FlowSummary], names: Sequence[str]) -> str:
+    """Return which of these percentiles some flow has too few jobs for, and how many they need; "" if none."""
+    times = [q for flow in flows for q in (flow.delay_ms, flow.execution_ms, flow.end_to_end_ms) if q.n]
+    missing = [name for name in names if any(getattr(q, name) is None for q in times)]
+    return ", ".join(f"{name} needs {min_jobs(name)} jobs" for name in missing)
