@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtest.analyze.jobs import JobColumns, LoadWindow
-from loadtest.analyze.stats.trend import Trend, trend
+from loadtest.analyze.stats.hypothesis_tests import Trend, trend
 from loadtest.arrays import Floats
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad, RateStage, Trace

@@ -21,7 +21,7 @@ from scipy import special
 from loadtest.analyze.compare.margin import MIN_DIFFERENCE_MS, TOLERANCE, NonInferiorityMargin
 from loadtest.analyze.jobs import JobColumns, LoadWindow
 from loadtest.analyze.stats.block_bootstrap import bootstrap_sums, serial_dependence
-from loadtest.analyze.stats.multiple_testing import holm_levels
+from loadtest.analyze.stats.hypothesis_tests import holm_levels
 from loadtest.analyze.stats.quantiles import PER_MILLE, TAIL, is_supported, min_samples
 from loadtest.arrays import Floats
 from loadtest.scenario.flows import FLOWS

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from loadtest.analyze.jobs import JobColumns, LoadWindow, jobs_of
-from loadtest.analyze.stats.trend import trend
+from loadtest.analyze.stats.hypothesis_tests import trend
 from loadtest.analyze.steady import SteadyWindow, steady_window, warm_up_length
 from loadtest.analyze.summarize import summarize
 from loadtest.record.sample import REQUESTS, SAMPLES

@@ -11,6 +11,7 @@ from scipy.stats import binom
 
 from loadtest.analyze.stats.quantiles import (
     PER_MILLE,
+    binomial_quantile,
     interval_ranks,
     is_supported,
     min_samples,
@@ -96,3 +97,9 @@ def test_an_interval_covers_the_truth_95_times_in_100(name: str, p: float, n: in
         held += low <= truth <= high
     # Whole ranks make it a little wider than it need be, and 2000 trials have a standard error of half a percent.
     assert 0.94 <= held / trials <= 0.98
+
+
+@pytest.mark.parametrize("share", [0.0005, 0.01, 0.025])
+def test_quantiles_of_a_binomial_are_those_of_scipy(share: float) -> None:
+    sizes = [*range(1, 200), 1000, 4999, 1_000_000]
+    assert [binomial_quantile(share, n, 0.5) for n in sizes] == [int(binom.ppf(share, n, 0.5)) for n in sizes]
