@@ -142,7 +142,7 @@ def run_series(jobs: JobColumns, window: LoadWindow) -> ComparableRun:
     by_flow: dict[str, NDArray[np.int64]] = {
         flow: indices for flow in FLOWS if len(indices := done[jobs.of_flow(flow)[done]])
     }
-    columns = {metric: getattr(jobs, metric.spec.column) for metric in COMPARED}
+    columns = {metric: jobs.times_ms(metric) for metric in COMPARED}
     times = {(flow, metric): columns[metric][at] for flow, at in by_flow.items() for metric in COMPARED}
     ended_s = jobs.finished_at[jobs.completed] - window.start_at
     seconds = int(window.duration_s)
