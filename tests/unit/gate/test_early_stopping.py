@@ -64,7 +64,7 @@ counts = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.
 
 
 @given(counts, st.sampled_from([500, 900, 950, 990, 999]))
-def test_a_gate_fails_exactly_where_the_reports_interval_lies_beyond_the_limit(
+def test_gate_fails_exactly_if_the_reports_interval_is_beyond_the_limit(
     counted: tuple[int, int], per_mille: int
 ) -> None:
     over, n = counted

@@ -1,4 +1,4 @@
-"""A run that is not sound is invalid, ends with 3, and tells first what went wrong, then what followed from it."""
+"""An invalid run ends with 3, and names its cause first, then what followed from it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def failing(finished: Finished) -> list[str]:
 
 
 def assert_invalid(finished: Finished, reason: str) -> None:
-    """The word, the code and the reason, which stands in the first line of the terminal too."""
+    """Assert the word, the code and the reason, which is also in the first line of the terminal."""
     said = " ".join(finished.stdout.split())
     assert (finished.status, finished.summary["verdict"]) == (3, "invalid"), said
     assert finished.summary["validity"]["valid"] is False
@@ -44,7 +44,7 @@ def assert_invalid(finished: Finished, reason: str) -> None:
 
 
 @pytest.mark.alone
-def test_a_rate_that_was_not_achieved_is_named_beside_the_one_asked_for(
+def test_rate_that_was_not_achieved_is_named_next_to_the_offered_one(
     run: Callable[..., Finished],
 ) -> None:
     limits = {"runsync": "2000 per 10 s, 12 at once"}
@@ -71,7 +71,7 @@ def test_a_ramp_that_never_comes_to_its_rate_is_invalid_whatever_its_gates_say(
     assert {"stages reached", "load delivered", "rate achieved"} <= set(failing(finished))
 
 
-def test_a_ramp_that_a_ceiling_ends_is_aborted_and_not_sound(run: Callable[..., Finished]) -> None:
+def test_ramp_that_a_ceiling_ends_is_aborted_and_not_valid(run: Callable[..., Finished]) -> None:
     load = {"stages": [{"rate": "1/s to 160/s", "for": "8s"}]}
     scenario = {**constant("", "", load=load, ceilings={"jobs": 60}), "endpoint": FAST}
     finished = run({**scenario, "gates": ["execution p50 < 5s"]})
@@ -83,7 +83,7 @@ def test_a_ramp_that_a_ceiling_ends_is_aborted_and_not_sound(run: Callable[..., 
 
 
 @pytest.mark.alone
-def test_a_generator_that_stands_still_now_and_then_is_invalid(start: Callable[..., Started]) -> None:
+def test_generator_that_halts_now_and_then_is_invalid(start: Callable[..., Started]) -> None:
     begun = start({**constant("50/s", "4s"), "endpoint": FAST})
     sending(begun)
     driver = psutil.Process(begun.process.pid).children()[0]
