@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loadtest.analyze.jobs import floats
-from loadtest.analyze.stats.time_bins import Bins, rounded
+from loadtest.analyze.stats.bins import Bins, rounded
 from loadtest.analyze.summary import OperationSummary
 from loadtest.arrays import Floats, Mask
 from loadtest.protocol.operations import TOO_MANY_REQUESTS, Limit, Op

@@ -9,13 +9,19 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from loadtest.analyze.error_groups import ErrorGroup
 from loadtest.analyze.jobs import OUTCOMES, JobColumns, LoadWindow, floats, offered_by_second
 from loadtest.analyze.operations import requests_over_time
-from loadtest.analyze.run_data import JobTable, RunData
+from loadtest.analyze.run_data import ErrorGroup, JobTable, RunData
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN
-from loadtest.analyze.stats.histograms import Distribution, distribution, histogram_edges_ms
-from loadtest.analyze.stats.time_bins import BinnedPercentiles, Bins, bins_over, rounded
+from loadtest.analyze.stats.bins import (
+    BinnedPercentiles,
+    Bins,
+    Distribution,
+    bins_over,
+    distribution,
+    histogram_edges_ms,
+    rounded,
+)
 from loadtest.arrays import Floats
 from loadtest.record.run import RunRecord
 from loadtest.record.sample import Outcome

@@ -10,7 +10,7 @@ from typing import Any
 from altair.utils import schemapi
 from ruamel.yaml import YAML
 
-from loadtest.analyze.error_groups import MAX_GROUPS
+from loadtest.analyze.run_data import MAX_GROUPS
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary, Verdict
 from loadtest.record.run import RunRecord

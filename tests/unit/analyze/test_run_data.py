@@ -12,7 +12,7 @@ import pytest
 
 from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.run_data import COLUMNS, JobTable, read_job_table
-from loadtest.analyze.stats.histograms import distribution
+from loadtest.analyze.stats.bins import distribution
 from loadtest.analyze.stats.quantiles import PER_MILLE, quantiles
 from loadtest.record.parquet import RowGroups
 from loadtest.record.sample import SAMPLES

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.analyze.series import MAX_BINS, Series, series
-from loadtest.analyze.stats.histograms import distribution, highest_supported, histogram_edges_ms
-from loadtest.analyze.stats.time_bins import bins_over
+from loadtest.analyze.stats.bins import bins_over, distribution, highest_supported, histogram_edges_ms
 from loadtest.record.run import Ending, StageSpan
 from loadtest.record.sample import HEALTH, REQUESTS, SAMPLES
 from tests.unit.analyze.rows import START_AT, job, requests, run, run_data, samples, ten_jobs

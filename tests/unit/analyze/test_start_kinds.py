@@ -1,4 +1,4 @@
-"""Starts are told from delays alone; the endpoint model knows which jobs waited for a worker."""
+"""Kinds of starts follow from delays alone; the endpoint model knows which jobs waited for a worker."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from loadtest.analyze.jobs import LoadWindow
-from loadtest.analyze.worker_uptime import worker_uptime
+from loadtest.analyze.workers import worker_uptime
 from loadtest.record.sample import HEALTH
 
 WINDOW = LoadWindow(100.0, 120.0)
