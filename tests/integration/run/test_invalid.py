@@ -137,7 +137,7 @@ def test_no_job_never_passes(run: Callable[..., Finished]) -> None:
 
 
 @pytest.mark.alone
-def test_twenty_jobs_have_no_p99_and_it_is_said_how_many_it_takes(run: Callable[..., Finished]) -> None:
+def test_twenty_jobs_have_no_p99_and_the_number_needed_is_reported(run: Callable[..., Finished]) -> None:
     finished = run({**constant("10/s", "2s"), "endpoint": FAST})
     assert finished.status == 0
     times = finished.summary["flows"]["runsync"]["end_to_end_ms"]

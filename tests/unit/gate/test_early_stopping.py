@@ -51,7 +51,7 @@ def test_no_jobs_neither_hold_nor_are_refuted() -> None:
     assert not refuted(0, 0, P95)
 
 
-def test_how_many_more_it_takes() -> None:
+def test_how_many_more_jobs_are_needed() -> None:
     assert more_jobs(10, 1000, P95) == 0
     assert more_jobs(50, 1000, P95) is None  # the very share that may be over
     assert more_jobs(60, 1000, P95) is None
