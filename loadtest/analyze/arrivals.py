@@ -11,6 +11,7 @@ from loadtest.analyze.jobs import LoadWindow, offered_by_second
 from loadtest.analyze.run_data import RunData
 from loadtest.analyze.stats.quantiles import quantiles
 from loadtest.analyze.summary import Arrivals
+from loadtest.scenario.metrics import Metric
 from loadtest.traffic.settings import OpenLoad, Trace
 
 LATE_S = 0.25
@@ -78,6 +79,6 @@ def arrivals_in(data: RunData, window: LoadWindow | None = None) -> Arrivals:
         started=started,
         offered_per_s=span.per_second(offered),
         achieved_per_s=span.per_second(span.count(jobs.sent_at[jobs.sent])),
-        send_lag_ms=quantiles(jobs.send_lag_ms[mine]),
+        send_lag_ms=quantiles(jobs.times_ms(Metric.SEND_LAG)[mine]),
         delivered=int(np.count_nonzero(sent_at <= span.end_at + LATE_S)),
     )

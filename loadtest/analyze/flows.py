@@ -15,14 +15,11 @@ from loadtest.analyze.summary import Censored, FlowSummary, OutcomeSummary, Quan
 from loadtest.arrays import Floats, Mask
 from loadtest.record.sample import Outcome
 from loadtest.scenario.flows import FLOWS
+from loadtest.scenario.metrics import Metric
 from loadtest.units import nearest_rank
 
 _NO_TIMES: Floats = np.empty(0)
-_QUANTITIES = (
-    "end_to_end_ms", "response_ms", "submit_ms", "delay_ms", "execution_ms", "overhead_ms", "lag_ms",
-    "first_chunk_ms",
-)  # fmt: skip
-_NOT_OF_RUNSYNC = ("submit_ms", "lag_ms")
+_METRICS = [metric for metric in Metric if metric.is_time and metric is not Metric.SEND_LAG]
 
 
 @dataclass(frozen=True)
@@ -44,12 +41,12 @@ def flow_summaries(data: RunData, window: LoadWindow, within: bool = False) -> d
     parts = [_select(jobs, flow, window, within) for flow in named]
     # Each column is made once for all flows, and freed before the next: of ten million jobs it takes 80 MB.
     times: dict[str, dict[str, Quantiles]] = {flow: {} for flow in named}
-    for quantity in _QUANTITIES:
-        column = getattr(jobs, quantity)
+    for metric in _METRICS:
+        column = jobs.times_ms(metric)
         for part in parts:
-            known = part.flow != "runsync" or quantity not in _NOT_OF_RUNSYNC
-            times[part.flow][quantity] = quantiles(column[part.done] if known else _NO_TIMES)
-    end_to_end_ms, followed_until_at = jobs.end_to_end_ms, data.followed_until_at()
+            known = part.flow in metric.spec.flows
+            times[part.flow][metric.spec.column] = quantiles(column[part.done] if known else _NO_TIMES)
+    end_to_end_ms, followed_until_at = jobs.times_ms(Metric.END_TO_END), data.followed_until_at()
     return {
         part.flow: FlowSummary(
             jobs=int(np.count_nonzero(part.mine)),
@@ -58,6 +55,7 @@ def flow_summaries(data: RunData, window: LoadWindow, within: bool = False) -> d
                 window.count(jobs.finished_at[jobs.of_flow(part.flow) & jobs.completed])
             ),
             **times[part.flow],
+            lag_ms=quantiles(_NO_TIMES if part.flow == "runsync" else jobs.lag_ms[part.done]),
             chunk_gap_ms=quantiles(_chunk_gaps_ms(data, part.done)),
             polls_per_job=_mean(jobs.polls[part.done]),
             outcomes=_outcomes(jobs, part.mine, end_to_end_ms, times[part.flow]["end_to_end_ms"]),

@@ -13,6 +13,7 @@ from loadtest.arrays import Floats, Mask
 from loadtest.record.run import Ending, RunRecord
 from loadtest.record.sample import Outcome
 from loadtest.scenario.flows import FLOWS
+from loadtest.scenario.metrics import Metric
 
 OUTCOMES: tuple[str, ...] = tuple(Outcome)
 
@@ -70,35 +71,21 @@ class JobColumns:
         """Return a mask of the jobs that were sent."""
         return ~np.isnan(self.sent_at)
 
-    @property
-    def send_lag_ms(self) -> Floats:
-        """Return the times from the intended start to the send."""
-        return _ms(self.sent_at - self.intended_at)
+    def times_ms(self, metric: Metric) -> Floats:
+        """Return a time of each job as `scenario.metrics` describes it, NaN if it has none."""
+        spec = metric.spec
+        if not spec.start:
+            return self._column(spec.column)
+        times_ms = self._column(spec.end) - self._column(spec.start)
+        # In place: of millions of jobs every copy counts.
+        times_ms *= 1000
+        for name in spec.less:
+            times_ms -= self._column(name)
+        return times_ms
 
-    @property
-    def response_ms(self) -> Floats:
-        """Return the times from the send to the end as the client saw it."""
-        return _ms(self.finished_at - self.sent_at)
-
-    @property
-    def end_to_end_ms(self) -> Floats:
-        """Return the times from the intended start to the end as the client saw it."""
-        return _ms(self.finished_at - self.intended_at)
-
-    @property
-    def submit_ms(self) -> Floats:
-        """Return the times from the send until the job's id was known."""
-        return _ms(self.accepted_at - self.sent_at)
-
-    @property
-    def first_chunk_ms(self) -> Floats:
-        """Return the times from the intended start to the first chunk."""
-        return _ms(self.first_chunk_at - self.intended_at)
-
-    @property
-    def overhead_ms(self) -> Floats:
-        """Return the response times less delay and execution: transport and polling."""
-        return self.response_ms - self.delay_ms - self.execution_ms
+    def _column(self, name: str) -> Floats:
+        column: Floats = getattr(self, name)
+        return column
 
     @property
     def lag_ms(self) -> Floats:
@@ -107,13 +94,8 @@ class JobColumns:
         The server's times count from the moment it accepted the submission. No response reports that moment; it is
         assumed to lie halfway between the send and the acceptance, and may be off by half the time between them.
         """
-        return _ms(self.finished_at - (self.sent_at + self.accepted_at) / 2) - self.delay_ms - self.execution_ms
-
-
-def _ms(seconds: Floats) -> Floats:
-    """Return the times in milliseconds, converted in place: of millions of jobs every copy counts."""
-    seconds *= 1000
-    return seconds
+        accepted_at = (self.sent_at + self.accepted_at) / 2
+        return (self.finished_at - accepted_at) * 1000 - self.delay_ms - self.execution_ms
 
 
 def floats(table: pa.Table, name: str) -> Floats:

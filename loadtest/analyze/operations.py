@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -11,11 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loadtest.analyze.jobs import floats
-from loadtest.analyze.stats.time_bins import Bins, rounded
+from loadtest.analyze.stats.bins import Bins, rounded
 from loadtest.analyze.summary import OperationSummary
 from loadtest.arrays import Floats, Mask
 from loadtest.protocol.operations import TOO_MANY_REQUESTS, Limit, Op
 from loadtest.scenario.model import Scenario
+
+_SPAN_S = 10
 
 
 def operation_summaries(
@@ -56,45 +57,31 @@ def allowed_in_10_s(limit: Limit) -> int:
     return limit.requests * ceil(10 / limit.per_s)
 
 
-_SPAN_S = 10
+def requests_over_time(rows: pa.Table, bins: Bins, scenario: Scenario) -> dict[str, dict[str, list[float]]]:
+    """Return by operation, then by bin: `requests` and `throttled` (429s) per second, and `limit_use`.
 
-
-@dataclass(frozen=True)
-class RequestsOverTime:
-    """By operation, then by bin.
-
-    `limit_use` leaves out operations without a limit, `throttled` those without a 429.
-    """
-
-    requests: dict[str, list[float]]
-    throttled: dict[str, list[float]]
-    limit_use: dict[str, list[float]]
-
-
-def requests_over_time(rows: pa.Table, bins: Bins, scenario: Scenario) -> RequestsOverTime:
-    """Return requests and 429s per second, and the fullest 10 seconds that end in each bin as a share of the limit.
-
-    Rows are in the schema of `requests.parquet`: counts by the whole second of the response. The fullest 10 seconds
-    by the time of the send, wherever they start, are those of `OperationSummary.most_in_10_s`.
+    That is the fullest 10 seconds that end in the bin as a share of the limit, for operations with one. Rows are in
+    the schema of `requests.parquet`: counts by the whole second of the response. The fullest 10 seconds by the time
+    of the send, wherever they start, are those of `OperationSummary.most_in_10_s`.
     """
     operations = rows.column("operation").to_numpy()
     second, answered = floats(rows, "second"), floats(rows, "requests")
     refused = floats(rows, "status") == TOO_MANY_REQUESTS
     masks: dict[str, Mask] = {name: operations == name for name in sorted(set(operations))}
     limits = {name: scenario.limit(Op(name)) for name in masks if name in set(Op)}
-    return RequestsOverTime(
-        requests={name: _per_second(bins, second[mask], answered[mask]) for name, mask in masks.items()},
-        throttled={
+    return {
+        "requests": {name: _per_second(bins, second[mask], answered[mask]) for name, mask in masks.items()},
+        "throttled": {
             name: _per_second(bins, second[mask & refused], answered[mask & refused])
             for name, mask in masks.items()
             if np.any(mask & refused)
         },
-        limit_use={
+        "limit_use": {
             name: rounded(_most_in_10_s(bins, second[masks[name]], answered[masks[name]]) / allowed_in_10_s(limit))
             for name, limit in limits.items()
             if limit is not None
         },
-    )
+    }
 
 
 def _per_second(bins: Bins, second: Floats, answered: Floats) -> list[float]:

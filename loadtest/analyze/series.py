@@ -9,22 +9,29 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from loadtest.analyze.error_groups import ErrorGroup
-from loadtest.analyze.job_table import JobTable
 from loadtest.analyze.jobs import OUTCOMES, JobColumns, LoadWindow, floats, offered_by_second
 from loadtest.analyze.operations import requests_over_time
-from loadtest.analyze.run_data import RunData
+from loadtest.analyze.run_data import ErrorGroup, JobTable, RunData
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN
-from loadtest.analyze.stats.histograms import Distribution, distribution, histogram_edges_ms
-from loadtest.analyze.stats.time_bins import BinnedPercentiles, Bins, bins_over, rounded
+from loadtest.analyze.stats.bins import (
+    BinnedPercentiles,
+    Bins,
+    Distribution,
+    bins_over,
+    distribution,
+    histogram_edges_ms,
+    rounded,
+)
 from loadtest.arrays import Floats
 from loadtest.record.run import RunRecord
 from loadtest.record.sample import Outcome
 from loadtest.scenario.flows import FLOWS
+from loadtest.scenario.metrics import Metric
 
 MAX_BINS = 100
 MAX_POINTS = 700
 MAX_PROBES = 300
+_CHARTED = (Metric.DELAY, Metric.EXECUTION, Metric.END_TO_END)
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -151,7 +158,6 @@ def _rates(data: RunData, end_s: float) -> Rates:
     jobs, window = data.jobs, data.load
     bins = bins_over(window.start_at, end_s, MAX_BINS)
     ended_at = _ended_at(jobs)
-    sent = requests_over_time(data.requests, bins, data.scenario)
     return Rates(
         bin_s=bins.width_s,
         at_s=bins.starts_s.tolist(),
@@ -160,9 +166,7 @@ def _rates(data: RunData, end_s: float) -> Rates:
         completed=bins.per_second(ended_at[jobs.completed]),
         failed=bins.per_second(ended_at[~jobs.completed]),
         in_flight=bins.concurrency(jobs.sent_at, ended_at),
-        requests=sent.requests,
-        throttled=sent.throttled,
-        limit_use=sent.limit_use,
+        **requests_over_time(data.requests, bins, data.scenario),
     )
 
 
@@ -175,21 +179,14 @@ def _offered(run: RunRecord, window: LoadWindow, bins: Bins) -> list[float]:
 
 def _latencies(done: JobColumns, window: LoadWindow) -> Latencies:
     bins = bins_over(window.start_at, window.duration_s, MAX_BINS)
-    whole = done.where(~np.isnan(done.send_lag_ms + done.overhead_ms))
-    parts = {
-        "send_lag": whole.send_lag_ms,
-        "delay": whole.delay_ms,
-        "execution": whole.execution_ms,
-        "overhead": whole.overhead_ms,
-    }
+    whole = done.where(~np.isnan(done.times_ms(Metric.SEND_LAG) + done.times_ms(Metric.OVERHEAD)))
+    parts = (Metric.SEND_LAG, Metric.DELAY, Metric.EXECUTION, Metric.OVERHEAD)
     return Latencies(
         bin_s=bins.width_s,
         at_s=bins.starts_s.tolist(),
         jobs=np.bincount(bins.index(done.intended_at), minlength=bins.count).tolist(),
-        delay_ms=bins.percentiles(done.intended_at, done.delay_ms),
-        execution_ms=bins.percentiles(done.intended_at, done.execution_ms),
-        end_to_end_ms=bins.percentiles(done.intended_at, done.end_to_end_ms),
-        mean={name: bins.means(whole.intended_at, values) for name, values in parts.items()},
+        mean={each.name.lower(): bins.means(whole.intended_at, whole.times_ms(each)) for each in parts},
+        **{each.spec.column: bins.percentiles(done.intended_at, done.times_ms(each)) for each in _CHARTED},
     )
 
 
@@ -206,26 +203,24 @@ def _starts(table: JobTable, window: LoadWindow) -> StartSeries | None:
 
 
 def _points(done: JobColumns, window: LoadWindow) -> Points:
-    known = ~np.isnan(done.end_to_end_ms + done.delay_ms + done.execution_ms)
-    indices = np.flatnonzero(known)
+    times_ms = {each.spec.column: done.times_ms(each) for each in _CHARTED}
+    indices = np.flatnonzero(~np.isnan(sum(times_ms.values())))
     picked = np.linspace(0, len(indices) - 1, min(len(indices), MAX_POINTS)).round().astype(np.int64)
-    some = done.take(indices[np.unique(picked)])
-    return Points(
-        at_s=rounded(some.intended_at - window.start_at),
-        delay_ms=rounded(some.delay_ms),
-        execution_ms=rounded(some.execution_ms),
-        end_to_end_ms=rounded(some.end_to_end_ms),
-    )
+    at = indices[np.unique(picked)]
+    columns = {name: rounded(values_ms[at]) for name, values_ms in times_ms.items()}
+    return Points(at_s=rounded(done.intended_at[at] - window.start_at), **columns)
 
 
 def _distributions(done: JobColumns) -> dict[str, dict[str, Distribution]]:
     by_flow = {flow: mask for flow in FLOWS if (mask := done.of_flow(flow)).any()}
     quantities: dict[str, dict[str, Distribution]] = {}
-    for quantity in ("delay_ms", "execution_ms", "end_to_end_ms"):
+    for metric in _CHARTED:
         # Flows share their edges, so that their bars can be compared.
-        values_ms = getattr(done, quantity)
+        values_ms = done.times_ms(metric)
         edges_ms = histogram_edges_ms(values_ms)
-        quantities[quantity] = {flow: distribution(values_ms[mask], edges_ms) for flow, mask in by_flow.items()}
+        quantities[metric.spec.column] = {
+            flow: distribution(values_ms[mask], edges_ms) for flow, mask in by_flow.items()
+        }
     return quantities
 
 

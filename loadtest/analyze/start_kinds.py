@@ -17,6 +17,7 @@ from loadtest.analyze.littles_law import arrival_times
 from loadtest.analyze.stats.quantiles import quantiles
 from loadtest.analyze.summary import StartKindSummary, Starts
 from loadtest.arrays import Floats, Mask
+from loadtest.scenario.metrics import Metric
 
 CLASSES = ("warm", "revived", "cold")
 UNKNOWN = -1
@@ -148,7 +149,7 @@ def start_summary(jobs: JobColumns, classed: StartClassification, price: float |
             share=count / known,
             delay_ms=quantiles(jobs.delay_ms[mine]),
             execution_ms=quantiles(jobs.execution_ms[mine]),
-            end_to_end_ms=quantiles(jobs.end_to_end_ms[mine]),
+            end_to_end_ms=quantiles(jobs.times_ms(Metric.END_TO_END)[mine]),
             cost_share=None if price is None or total_s == 0 else float(billed_s[mine].sum()) / total_s,
         )
     unknown = int(np.count_nonzero(jobs.completed)) - known

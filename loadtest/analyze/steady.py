@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtest.analyze.jobs import JobColumns, LoadWindow
-from loadtest.analyze.stats.trend import Trend, trend
+from loadtest.analyze.stats.hypothesis_tests import Trend, trend
 from loadtest.arrays import Floats
+from loadtest.scenario.metrics import Metric
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad, RateStage, Trace
 
@@ -55,7 +56,7 @@ def steady_window(scenario: Scenario, jobs: JobColumns, load: LoadWindow) -> Ste
         return SteadyWindow(None, "No stage has a constant load, so there can be no steady state.")
     due = jobs.completed & (jobs.intended_at >= stage.start_at) & (jobs.intended_at < stage.end_at)
     order = np.argsort(jobs.intended_at[due], kind="stable")
-    at, times_ms = jobs.intended_at[due][order], jobs.end_to_end_ms[due][order]
+    at, times_ms = jobs.intended_at[due][order], jobs.times_ms(Metric.END_TO_END)[due][order]
     known = ~np.isnan(times_ms)
     at, logs = at[known], np.log(np.maximum(times_ms[known], 1.0))
     if len(at) < MIN_JOBS:

@@ -120,8 +120,7 @@ class GateResult(msgspec.Struct, frozen=True):
 class Arrivals(msgspec.Struct, frozen=True):
     """Offered against achieved: jobs due by the end of the load, and those of them that were sent.
 
-    `delivered` counts those sent by then, within the send lag that is valid: jobs sent during the drain are not the
-    load of the scenario.
+    `delivered` counts those sent by then, within the valid send lag: jobs sent during the drain are not load.
     """
 
     offered: int
@@ -142,9 +141,7 @@ class OutcomeSummary(msgspec.Struct, frozen=True):
 class Censored(msgspec.Struct, frozen=True):
     """Jobs unfinished at the end of the run or of their job timeout.
 
-    `end_to_end_ms_bounds` holds [low, high] of each percentile if all of them were to complete at some time: low
-    assumes that each ended when the client stopped following it, high that it never ends; high is null if the
-    percentile could then be anything. Empty if no job was unfinished.
+    `end_to_end_ms_bounds` holds [low, high] of each percentile (`flows.censored_bounds`); empty without such jobs.
     """
 
     jobs: int
@@ -154,11 +151,9 @@ class Censored(msgspec.Struct, frozen=True):
 class FlowSummary(msgspec.Struct, frozen=True):
     """One flow's figures. Times are of completed jobs; `outcomes` has those of each outcome.
 
-    `end_to_end_ms` counts from the intended start, `response_ms` from the actual send, both to the end as
-    the client saw it; `submit_ms` from the send until the job's id was known (not for runsync, whose answer
-    is the finished job); `overhead_ms` is response less delay less execution: transport and polling;
-    `lag_ms` is the part of that after the job's end on the server (not for runsync, whose answer is that end);
-    `chunk_gap_ms` is between neighbouring chunks of a streamed job, `first_chunk_ms` from the intended start.
+    `scenario.metrics` defines them. `overhead_ms` is transport and polling, `lag_ms` the part of it after the job's
+    end on the server (not for runsync, whose answer is that end); `chunk_gap_ms` is between neighbouring chunks of a
+    streamed job.
     """
 
     jobs: int
@@ -181,8 +176,7 @@ class FlowSummary(msgspec.Struct, frozen=True):
 class Steady(msgspec.Struct, frozen=True):
     """The steady window: its own jobs (by intended start) over its own time, or why there is none.
 
-    Times in seconds from the start of the load. `arrivals` counts over the whole seconds that lie in the window,
-    since offered load is known by seconds.
+    Times in seconds from the start of the load. `arrivals` counts over the whole seconds that lie in the window.
     """
 
     found: bool
@@ -194,10 +188,7 @@ class Steady(msgspec.Struct, frozen=True):
 
 
 class OperationSummary(msgspec.Struct, frozen=True):
-    """One operation's requests, its fullest 10 seconds, its limit in 10 seconds, and its 429s.
-
-    `per_completed_job` is its requests over the run's completed jobs of all flows, null if none completed.
-    """
+    """One operation's requests, its fullest 10 seconds and limit, its 429s, and its requests per completed job."""
 
     requests: int
     most_in_10_s: int

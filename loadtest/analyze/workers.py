@@ -1,4 +1,4 @@
-"""The jobs of each worker, and whether its execution time differs from that of all the others."""
+"""The jobs of each worker, whether its execution time differs from all others, and how long workers were up."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import special
 
-from loadtest.analyze.jobs import JobColumns
-from loadtest.analyze.stats.multiple_testing import holm_levels
-from loadtest.analyze.stats.quantiles import quantiles
+from loadtest.analyze.jobs import JobColumns, LoadWindow, floats
+from loadtest.analyze.stats.hypothesis_tests import holm_levels
+from loadtest.analyze.stats.quantiles import binomial_quantile, quantiles
 from loadtest.analyze.summary import WorkerComparison, WorkerSummary
 from loadtest.arrays import Floats
 from loadtest.units import nearest_rank
@@ -23,15 +24,6 @@ RELEVANT = 1.1
 _HALF = 500
 
 
-@dataclass(frozen=True)
-class _Pool:
-    """All execution times in order, and the positions of each worker's in that order."""
-
-    ordered_ms: Floats
-    positions: list[NDArray[np.int64]]
-    names: list[str]
-
-
 def worker_summaries(jobs: JobColumns, names: list[str]) -> list[WorkerSummary]:
     """Return workers by their number of completed jobs, the busiest first; `names` are theirs by their numbers.
 
@@ -41,31 +33,27 @@ def worker_summaries(jobs: JobColumns, names: list[str]) -> list[WorkerSummary]:
     in Medicine 27, p. 1693) on logarithms. Jobs of one worker count as independent of each other.
     """
     known = jobs.completed & (jobs.worker >= 0)
-    pool = _pool(jobs.worker[known], jobs.execution_ms[known], names)
-    counts = np.bincount(jobs.worker[known], minlength=len(pool.names))
-    compared = _compared(pool)
+    counts = np.bincount(jobs.worker[known], minlength=len(names))
+    ordered_ms, positions = _by_worker(jobs.where(known & ~np.isnan(jobs.execution_ms)), len(names))
+    some = [at for at in positions if 0 < len(at) < len(ordered_ms)]
+    levels = iter(holm_levels([_p_value(ordered_ms, at) for at in some], ERROR_RATE))
+    compared = [
+        _comparison(ordered_ms, at, next(levels)) if 0 < len(at) < len(ordered_ms) else None for at in positions
+    ]
     workers = [
-        WorkerSummary(name, int(count), quantiles(pool.ordered_ms[at]), comparison)
-        for name, count, at, comparison in zip(pool.names, counts, pool.positions, compared, strict=True)
+        WorkerSummary(name, int(count), quantiles(ordered_ms[at]), comparison)
+        for name, count, at, comparison in zip(names, counts, positions, compared, strict=True)
         if count
     ]
     return sorted(workers, key=lambda worker: (-worker.jobs, worker.worker_id))
 
 
-def _pool(worker: NDArray[np.int32], execution_ms: Floats, names: list[str]) -> _Pool:
-    known = ~np.isnan(execution_ms)
-    worker, execution_ms = worker[known], execution_ms[known]
-    order = np.argsort(execution_ms, kind="stable")
-    by_worker = np.argsort(worker[order], kind="stable")
-    starts = np.searchsorted(worker[order][by_worker], np.arange(1, len(names)))
-    return _Pool(execution_ms[order], np.split(by_worker, starts) if names else [], names)
-
-
-def _compared(pool: _Pool) -> list[WorkerComparison | None]:
-    n = len(pool.ordered_ms)
-    some = [at for at in pool.positions if 0 < len(at) < n]
-    levels = iter(holm_levels([_p_value(pool.ordered_ms, at) for at in some], ERROR_RATE))
-    return [_comparison(pool.ordered_ms, at, next(levels)) if 0 < len(at) < n else None for at in pool.positions]
+def _by_worker(jobs: JobColumns, workers: int) -> tuple[Floats, list[NDArray[np.int64]]]:
+    """Return all execution times in order, and the positions of each worker's in that order."""
+    order = np.argsort(jobs.execution_ms, kind="stable")
+    by_worker = np.argsort(jobs.worker[order], kind="stable")
+    starts = np.searchsorted(jobs.worker[order][by_worker], np.arange(1, workers))
+    return jobs.execution_ms[order], np.split(by_worker, starts) if workers else []
 
 
 def _p_value(ordered_ms: Floats, at: NDArray[np.int64]) -> float:
@@ -107,16 +95,53 @@ def _median_ranks(n: int, level: float) -> tuple[int, int, int] | None:
     """Return ranks (from 1) of the median of n values and of its interval at a two-sided level; None for too few."""
     if n == 0 or 2 * 0.5**n > level:
         return None
-    low = binomial_quantile(level / 2, n)
+    low = binomial_quantile(level / 2, n, 0.5)
     return (nearest_rank(n, _HALF), low, n + 1 - low) if low >= 1 else None
-
-
-def binomial_quantile(share: float, n: int) -> int:
-    """Return the least k that at least this share of all sums of n fair coins do not exceed."""
-    k = math.ceil(special.bdtrik(share, n, 0.5))
-    return k - 1 if k > 0 and special.bdtr(k - 1, n, 0.5) >= share * (1 - 1e-12) else k
 
 
 def _rank_of_others(index: int, at: NDArray[np.int64]) -> int:
     """Return the position, in the order of all, of the `index`-th (from 0) of those not at these positions."""
     return index + int(np.searchsorted(at - np.arange(len(at)), index, side="right"))
+
+
+MIN_HEALTH_PROBES = 10
+"""With fewer probes, most of the figure would be interpolation."""
+_UP = ("initializing", "idle", "running")
+
+
+@dataclass(frozen=True)
+class WorkerUptime:
+    """Workers that were starting, idle or running at each probe, in seconds from the load's start.
+
+    No job reports this, the billed time.
+    """
+
+    at_s: Floats
+    up: Floats
+    duration_s: float
+
+    @property
+    def worker_s(self) -> float:
+        """Return worker-seconds from start to stop: the area under straight lines from each probe to the next.
+
+        A worker that starts or stops between two probes counts for half of that time, which is right on average,
+        and wrong by half of it at most. Nothing is rounded up.
+        """
+        at_s = np.concatenate([[0.0], self.at_s, [self.duration_s]])
+        return float(np.trapezoid(np.interp(at_s, self.at_s, self.up), at_s))
+
+
+def worker_uptime(health: pa.Table, window: LoadWindow) -> WorkerUptime | None:
+    """Return the workers that were up while load was offered, from the health probes.
+
+    None if there were too few probes or none for a tenth of the time, or if the endpoint does not report workers that
+    are starting.
+    """
+    at = floats(health, "at")
+    up = sum((floats(health, name) for name in _UP), np.zeros(len(at)))
+    known = ~np.isnan(up) & window.contains(at)
+    found = WorkerUptime(at[known] - window.start_at, up[known], window.duration_s)
+    if len(found.at_s) < MIN_HEALTH_PROBES:
+        return None
+    gaps_s = np.diff(np.concatenate([[0.0], found.at_s, [window.duration_s]]))
+    return None if gaps_s.max() > window.duration_s / MIN_HEALTH_PROBES else found

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from loadtest.analyze.run_data import RunData
 from loadtest.analyze.summarize import failed_checks
-from loadtest.analyze.worker_uptime import worker_uptime
+from loadtest.analyze.workers import worker_uptime
 from loadtest.capacity.backtest.backtest import HeldOut
 from loadtest.capacity.calibration.calibrate import MeasuredRun
 from loadtest.capacity.simulation.workload import WorkerConfig, setting_of

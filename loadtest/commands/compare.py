@@ -85,5 +85,5 @@ def _incomparable_reason(baseline: ComparedRun, run: ComparedRun) -> str | None:
         return f"{baseline.label} cannot be its baseline: {reason}"
     for each in (baseline, run):
         if not each.summary.validity.valid:
-            return f"the measurement of {each.label} is not sound"
+            return f"the measurement of {each.label} is not valid"
     return None

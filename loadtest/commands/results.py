@@ -9,12 +9,10 @@ import msgspec
 import pyarrow as pa
 from pydantic import ValidationError
 
-from loadtest.analyze.job_table import COLUMNS, read_job_table
-from loadtest.analyze.run_data import RunData
+from loadtest.analyze.run_data import COLUMNS, RunData, read_job_table
 from loadtest.analyze.series import series
-from loadtest.analyze.summarize import summarize
+from loadtest.analyze.summarize import summarize, verdict
 from loadtest.analyze.summary import GateResult, Summary
-from loadtest.analyze.verdict import verdict
 from loadtest.errors import RunDirectoryError
 from loadtest.gate.inputs import gate_inputs
 from loadtest.gate.judge import judge

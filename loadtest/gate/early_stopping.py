@@ -9,6 +9,8 @@ A share, such as that of errors, is judged in the same way: the share that may b
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Callable
 
 from scipy import special
 
@@ -17,7 +19,7 @@ from loadtest.analyze.stats.quantiles import TAIL
 ALPHA = 0.01
 """1 − c, for MLPerf's c of 0.99: a target whose true figure is the limit passes in at most one of 100 runs."""
 MAX_JOBS = 100_000_000
-"""The largest number of missing jobs that is computed."""
+"""If not even this many jobs would decide, no number is given."""
 
 
 def holds(over: int, n: int, share: float) -> bool:
@@ -37,43 +39,30 @@ def refuted(over: int, n: int, share: float) -> bool:
 
 def allowed_over(n: int, share: float) -> int | None:
     """Return the most of n jobs that may be over for `holds`; None if n is too small even with none over."""
-    if not holds(0, n, share):
-        return None
-    low, high = 0, n
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle, n, share) else (low, middle)
-    return low
+    first_refused = bisect_left(range(n), True, key=lambda over: not holds(over, n, share))
+    return first_refused - 1 if first_refused else None
 
 
 def min_jobs(over: int, share: float) -> int:
     """Return the fewest jobs for which `holds` is true with `over` of them over."""
-    low, high = over, max(1, over)
-    while not holds(over, high, share):
-        low, high = high, high * 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(over, middle, share) else (middle, high)
-    return high
+    return _least(over, lambda n: holds(over, n, share))
 
 
 def more_jobs(over: int, n: int, share: float) -> int | None:
     """Return how many more jobs would hold if the share over stays the same; None if no number would."""
     if over == 0:
         return max(0, min_jobs(0, share) - n)
-    if over >= share * n:
+    if over >= share * n or not holds(math.ceil(over * MAX_JOBS / n), MAX_JOBS, share):
         return None
-    low, high = n, n
-    while not holds(_scaled(over, n, high), high, share):
+    return _least(n, lambda jobs: holds(math.ceil(over * jobs / n), jobs, share)) - n
+
+
+def _least(low: int, enough: Callable[[int], bool]) -> int:
+    """Return the least number from `low` on that is enough, by doubling, then halving."""
+    high = max(1, low)
+    while not enough(high):
         low, high = high, high * 2
-        if high > MAX_JOBS:
-            return None
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if holds(_scaled(over, n, middle), middle, share) else (middle, high)
-    return high - n
-
-
-def _scaled(over: int, n: int, jobs: int) -> int:
-    """Return the share over / n of `jobs`, rounded up."""
-    return math.ceil(over * jobs / n)
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high

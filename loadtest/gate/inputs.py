@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.analyze.job_table import JobTable
 from loadtest.analyze.jobs import JobColumns, LoadWindow
-from loadtest.analyze.run_data import RunData
+from loadtest.analyze.run_data import JobTable, RunData
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN
 from loadtest.arrays import Floats, Mask
 from loadtest.record.run import RunRecord

@@ -7,16 +7,19 @@ Unknown values count against the gate, and no data never passes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from loadtest.analyze.stats.hypothesis_tests import rejected
+from loadtest.analyze.stats.quantiles import TAIL
 from loadtest.analyze.summary import GateResult, Verdict
+from loadtest.arrays import Mask
 from loadtest.gate.batch_means import MIN_JOBS, MIN_S, BatchMeans, mean_of, rate_of
-from loadtest.gate.early_stopping import holds, refuted
+from loadtest.gate.early_stopping import holds, refutation, refuted
 from loadtest.gate.explanations import NO_JOBS, explain, format_value
-from loadtest.gate.inputs import GateInputs, Window, of_flow, select, windows
+from loadtest.gate.inputs import NO_WORKER, GateInputs, Window, of_flow, select, windows
 from loadtest.gate.measures import Count, Times, share_count, times
-from loadtest.gate.workers import judged_by_worker
 from loadtest.scenario.gates import Gate, limit_text
 
 
@@ -33,8 +36,8 @@ def judge(gate: Gate, inputs: GateInputs) -> GateResult:
     measured = times(gate.metric, some, in_order=gate.statistic == "mean")
     if len(measured) == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
-    if gate.per_worker:
-        return judged_by_worker(gate, measured, inputs.worker_ids)
+    if gate.per_mille is not None and gate.per_worker:
+        return _by_worker(gate, measured, inputs.worker_ids, gate.per_mille)
     if gate.per_mille is not None:
         return _percentile(gate, measured, gate.per_mille)
     return _longest(gate, measured) if gate.statistic == "max" else _mean(gate, measured)
@@ -95,7 +98,7 @@ def _longest(gate: Gate, measured: Times) -> GateResult:
 
 
 def _mean(gate: Gate, measured: Times) -> GateResult:
-    limit_ms, unknown, n = gate.limit * 1000, int(np.count_nonzero(measured.unknown)), len(measured)
+    unknown, n = int(np.count_nonzero(measured.unknown)), len(measured)
     found = mean_of(np.where(measured.unknown, measured.lower_bound_ms, measured.value_ms))
     if found is None:
         short = f"{n:,} jobs are too few for the interval of a mean; {MIN_JOBS - n} more are needed."
@@ -104,17 +107,11 @@ def _mean(gate: Gate, measured: Times) -> GateResult:
     text = f"The 95 % interval of the mean is {low} to {high}, by batch means."
     if unknown:
         text = f"{text} For {unknown:,} unfinished jobs it takes the time that they had waited."
-    if found.interval()[0] >= limit_ms:
-        return result(gate, found.mean, n, Verdict.FAIL, text, found.interval())
-    if unknown:
+    judged = _by_batch_means(gate, found, n, text, n, "more jobs")
+    if unknown and judged.verdict is not Verdict.FAIL:
         detail = f"{unknown:,} of {n:,} jobs were unfinished; how long they took is not known."
         return result(gate, None, n, Verdict.INCONCLUSIVE, detail)
-    if found.below(limit_ms):
-        return result(gate, found.mean, n, Verdict.PASS, text, found.interval())
-    more = _more(found, limit_ms, found.mean < limit_ms, n)
-    needed = "While the mean is not below the limit, no number of jobs would be enough."
-    needed = needed if more is None else f"About {more:,.0f} more jobs would decide it, if it stays the same."
-    return result(gate, found.mean, n, Verdict.INCONCLUSIVE, f"{text} {needed}", found.interval())
+    return judged
 
 
 def _throughput(gate: Gate, inputs: GateInputs, within: Sequence[Window]) -> GateResult:
@@ -130,16 +127,72 @@ def _throughput(gate: Gate, inputs: GateInputs, within: Sequence[Window]) -> Gat
         return result(gate, n / length_s if length_s else None, n, Verdict.INCONCLUSIVE, short)
     low, high = (format_value(gate, edge) for edge in found.interval())
     text = f"The 95 % interval of the rate is {low} to {high}, by batch means over {length_s:.3g} s."
-    if found.above(gate.limit):
-        return result(gate, found.mean, n, Verdict.PASS, text, found.interval())
-    if found.interval()[1] <= gate.limit:
-        return result(gate, found.mean, n, Verdict.FAIL, text, found.interval())
-    more = _more(found, gate.limit, found.mean > gate.limit, length_s)
-    needed = "While the rate is not above the limit, no longer run would be enough."
-    needed = needed if more is None else f"About {more:,.0f} s more would decide it, if it stays the same."
-    return result(gate, found.mean, n, Verdict.INCONCLUSIVE, f"{text} {needed}", found.interval())
+    return _by_batch_means(gate, found, n, text, length_s, "s more")
 
 
-def _more(found: BatchMeans, limit: float, right_side: bool, amount: float) -> float | None:
-    """Return the additional amount that would decide; None if no amount would."""
-    return max(1.0, amount * (found.sample_size_factor(limit) - 1)) if right_side else None
+def _by_batch_means(gate: Gate, found: BatchMeans, n: int, text: str, amount: float, unit: str) -> GateResult:
+    """Judge a mean, to be below its limit, or a rate, to be above; `amount` is the data so far, in `unit`."""
+    rate, (low, high) = gate.metric.is_rate, found.interval()
+    limit = gate.limit if rate else gate.limit * 1000
+    if high <= limit if rate else low >= limit:
+        word = Verdict.FAIL
+    elif found.above(limit) if rate else found.below(limit):
+        word = Verdict.PASS
+    else:
+        word = Verdict.INCONCLUSIVE
+        more = max(1.0, amount * (found.sample_size_factor(limit) - 1))
+        if found.mean > limit if rate else found.mean < limit:
+            text = f"{text} About {more:,.0f} {unit} would decide it, if it stays the same."
+        else:
+            what, side, longer = ("rate", "above", "longer run") if rate else ("mean", "below", "number of jobs")
+            text = f"{text} While the {what} is not {side} the limit, no {longer} would be enough."
+    return result(gate, found.mean, n, word, text, (low, high))
+
+
+@dataclass(frozen=True)
+class _Worker:
+    worker_id: str
+    count: Count
+    observed_ms: float | None
+    p_value: float
+
+
+def _by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str], per_mille: int) -> GateResult:
+    """Return one result for all workers, which names the worst: one slow host must not hide among many.
+
+    It passes if every worker passes: that is one claim, whose error is at most that of a single test. It fails
+    if one worker fails after Holm's correction, since one of many workers is always unlucky.
+    """
+    share = (1000 - per_mille) / 1000
+    workers = [
+        _worker(gate, worker_ids[index], own, own.worker == index, per_mille)
+        for index, own in measured.by_worker(NO_WORKER)
+    ]
+    failing = rejected([each.p_value for each in workers], TAIL)
+    open_ = [each for each in workers if not holds(each.count.over + each.count.undecided, each.count.n, share)]
+    if not workers:
+        return result(gate, None, len(measured), Verdict.INCONCLUSIVE, "No job names its worker.")
+    if failing:
+        word, worst = Verdict.FAIL, min(workers, key=lambda each: each.p_value)
+        detail = f"{len(failing)} of {len(workers)} workers {'fails' if len(failing) == 1 else 'fail'} it."
+    elif open_:
+        word, worst = Verdict.INCONCLUSIVE, max(open_, key=lambda each: (_worst_share(each), -each.count.n))
+        detail = f"{len(open_)} of {len(workers)} workers {'is' if len(open_) == 1 else 'are'} inconclusive."
+    else:
+        word, worst = Verdict.PASS, max(workers, key=lambda each: each.observed_ms or 0.0)
+        detail = f"Each of {len(workers)} workers passes it."
+    text = explain(gate, worst.count, share, word, of=f" on {worst.worker_id}")
+    return result(gate, worst.observed_ms, len(measured), word, f"{detail} {text}")
+
+
+def _worker(gate: Gate, worker_id: str, own: Times, known: Mask, per_mille: int) -> _Worker:
+    """Return the jobs of a worker; only those `known` to be its own can refute the gate."""
+    limit_ms = gate.limit * 1000
+    count = own.count(limit_ms)
+    surely_over = own.take(np.flatnonzero(known)).count(limit_ms).over
+    p_value = refutation(surely_over, count.n, (1000 - per_mille) / 1000)
+    return _Worker(worker_id, count, own.percentile_ms(per_mille)[0], p_value)
+
+
+def _worst_share(worker: _Worker) -> float:
+    return (worker.count.over + worker.count.undecided) / worker.count.n

@@ -93,8 +93,7 @@ def times(metric: Metric, inputs: GateInputs, in_order: bool = False) -> Times:
     relevant = jobs.sent if spec.of_all_sent else jobs.completed | jobs.ended(Outcome.CENSORED)
     for flow in set(FLOWS) - set(spec.flows):
         relevant &= ~jobs.of_flow(flow)
-    value_ms: Floats = getattr(jobs, spec.column)
-    measured = Times(value_ms, np.nan_to_num(_min_ms(spec, inputs)), inputs.worker)
+    measured = Times(jobs.times_ms(metric), np.nan_to_num(_min_ms(spec, inputs)), inputs.worker)
     indices = np.flatnonzero(relevant & inputs.mask)
     if in_order:
         indices = indices[np.argsort(jobs.intended_at[indices], kind="stable")]

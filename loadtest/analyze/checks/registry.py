@@ -1,30 +1,245 @@
-"""The validity checks. Each is a function and an entry in CHECKS; the first that fails gives the verdict's reason."""
+"""The validity checks: did the generator send the load as the scenario says, and do the data describe the endpoint?
+
+Each is a function and an entry in CHECKS; the first that fails gives the verdict's reason.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from loadtest.analyze.checks import data, generator
-from loadtest.analyze.checks.inputs import CheckInputs
-from loadtest.analyze.summary import Check, Validity
+from loadtest.analyze.checks.inputs import CheckInputs, highest_supported
+from loadtest.analyze.stats.quantiles import PER_MILLE, min_samples
+from loadtest.analyze.summary import Arrivals, Check, CheckId, Validity
+from loadtest.record.run import Ending
+from loadtest.record.sample import Outcome
+
+MIN_JOBS_AT_RAMP_END = 20
+"""With fewer jobs due at its end, it cannot be decided whether a ramp reached its rate."""
+MIN_JOBS_PER_PART = 100
+"""In a part of the load with fewer jobs, a single late job is more than 1 %; the whole load counts it."""
+
+
+def run_complete(inputs: CheckInputs) -> Check:
+    """Check that the load was sent to its end."""
+    ending = inputs.run.ending
+    ok = ending is Ending.COMPLETE
+    if ok:
+        detail = "The load was sent to its end."
+    elif ending is None:
+        detail = "The run has no end on record: its master process died."
+    else:
+        detail = f"The run was {ending.value} before its load had ended."
+    return Check(CheckId.RUN_COMPLETE, ok, None, None, detail)
+
+
+def no_process_lost(inputs: CheckInputs) -> Check:
+    """Check that no generator process fell silent during the run."""
+    lost = sorted(set(inputs.run.lost))
+    named = ", ".join(str(process) for process in lost)
+    plural = "es" if len(lost) > 1 else ""
+    detail = f"Process{plural} {named} fell silent during the run." if lost else "No process was lost."
+    return Check(CheckId.PROCESSES_LOST, not lost, len(lost), 0, detail)
+
+
+def samples_recorded(inputs: CheckInputs) -> Check:
+    """Check that every job that was sent has its row."""
+    missing = {each.process: each.sent - each.recorded for each in inputs.run.audit if each.sent > each.recorded}
+    sent = sum(each.sent for each in inputs.run.audit)
+    if not inputs.run.audit:
+        detail = "No process recorded how many jobs it sent."
+    elif missing:
+        per_process = ", ".join(f"{count} of process {process}" for process, count in missing.items())
+        detail = f"Of {sent} jobs that were sent, these have no row: {per_process}."
+    else:
+        detail = f"Each of the {sent} jobs that were sent has its row."
+    return Check(CheckId.SAMPLES_RECORDED, not missing, sum(missing.values()), 0, detail)
+
+
+def stages_reached(inputs: CheckInputs) -> Check:
+    """Check that the load lasted as long as its stages, and that each ramp reached its final rate."""
+    planned_s = inputs.scenario.load.duration_s
+    # Clocks and the end of the last job differ by less than a second.
+    whole = inputs.load_s >= planned_s - max(1.0, 0.01 * planned_s) and inputs.load_s > 0
+    short = [name for name, end in inputs.ramp_ends.items() if _missed(end, inputs.limits.started)]
+    detail = f"Load was offered for {inputs.load_s:.3g} s of the {planned_s:.3g} s that the stages last"
+    if not whole:
+        detail = f"{detail}, so their end was never reached"
+    elif short:
+        rates = _rates(inputs.ramp_ends[short[0]], inputs)
+        detail = f"{short[0][0].upper()}{short[0][1:]} did not reach it: at its end {rates}"
+    return Check(CheckId.STAGES_REACHED, whole and not short, inputs.load_s, planned_s, f"{detail}.")
+
+
+def _missed(part: Arrivals, minimum: float) -> bool:
+    """Return whether a short part of the load missed more of its jobs than one late job explains."""
+    return part.offered >= MIN_JOBS_AT_RAMP_END and part.delivered + 1 < minimum * part.offered
+
+
+def _rates(part: Arrivals, inputs: CheckInputs) -> str:
+    """Return the offered and the achieved rate as text, with the bound that limited it if it is known."""
+    cap = f", with {inputs.concurrency_cap}" if inputs.concurrency_cap else ""
+    return f"{part.offered_per_s:.3g}/s was offered and {part.achieved_per_s:.3g}/s achieved{cap}"
+
+
+def load_delivered(inputs: CheckInputs) -> Check:
+    """Check that nearly all due jobs were sent while load was offered; sends during the drain are not load."""
+    arrivals, minimum = inputs.arrivals, inputs.limits.started
+    if arrivals.offered == 0:
+        return Check(CheckId.LOAD_DELIVERED, False, None, minimum, "No job was due, so nothing was measured.")
+    offered, delivered = arrivals.offered, arrivals.delivered
+    share = delivered / offered
+    detail = f"{delivered} of {offered} due jobs were sent; the minimum is {100 * minimum:g} %."
+    if share < minimum:
+        detail = f"{_rates(arrivals, inputs)}: {detail}"
+    return Check(CheckId.LOAD_DELIVERED, share >= minimum, share, minimum, detail)
+
+
+def rate_achieved(inputs: CheckInputs) -> Check:
+    """Check that in each stage, and in the steady window, nearly all due jobs were sent within it."""
+    minimum = inputs.limits.started
+    shares = {
+        name: each.delivered / each.offered
+        for name, each in inputs.parts.items()
+        if each.offered >= MIN_JOBS_PER_PART
+    }
+    if not shares:
+        detail = f"No stage had {MIN_JOBS_PER_PART} due jobs, too few to judge it by itself."
+        return Check(CheckId.RATE_ACHIEVED, True, None, minimum, detail)
+    worst = min(shares, key=lambda name: shares[name])
+    part = inputs.parts[worst]
+    detail = (
+        f"In {worst}, {part.delivered} of {part.offered} due jobs were sent by its end "
+        f"({part.offered_per_s:.3g}/s was offered, {part.achieved_per_s:.3g}/s achieved)."
+    )
+    return Check(CheckId.RATE_ACHIEVED, shares[worst] >= minimum, shares[worst], minimum, detail)
+
+
+def sent_on_time(inputs: CheckInputs) -> Check:
+    """Check that send lag is small compared with the measured times.
+
+    It judges the highest of p50, p90, p95 and p99 that the number of sends supports.
+    """
+    name, value = highest_supported(inputs.arrivals.send_lag_ms)
+    limit = inputs.tolerance_ms(inputs.limits.send_lag)
+    if value is None:
+        return Check(CheckId.SEND_LAG, False, None, limit, "No job was sent.")
+    detail = f"Jobs were sent within {value:.1f} ms ({name}) of their intended start; the limit is {limit:.0f} ms."
+    return Check(CheckId.SEND_LAG, value <= limit, value, limit, detail)
+
+
+def cpu_headroom(inputs: CheckInputs) -> Check:
+    """Check that no generator process was short of CPU, by its own work or others': it would send and read late."""
+    limit = inputs.limits.cpu
+    known = {each.process: each.cpu_share for each in inputs.run.processes if each.cpu_share is not None}
+    if not known:
+        return Check(CheckId.CPU, True, None, limit, "The CPU use of the generator processes is not known.")
+    busiest = max(known, key=lambda process: known[process])
+    share = known[busiest]
+    detail = (
+        f"Process {busiest} used, or waited for, {100 * share:.0f} % of a core in its busiest 5 s; "
+        f"the limit is {100 * limit:g} %."
+    )
+    return Check(CheckId.CPU, share <= limit, share, limit, detail)
+
+
+def clocks_agree(inputs: CheckInputs) -> Check:
+    """Check that the processes' clocks are known precisely compared with the measured times."""
+    limit = inputs.tolerance_ms(inputs.limits.clock)
+    known = [each.clock_error_s for each in inputs.run.processes if each.clock_error_s is not None]
+    if not known:
+        return Check(CheckId.CLOCKS, True, None, limit, "The clock error of the generator processes is not known.")
+    value = 1000 * max(known)
+    detail = f"Clocks are known to {value:.2g} ms; the limit is {limit:.0f} ms."
+    return Check(CheckId.CLOCKS, value <= limit, value, limit, detail)
+
+
+def within_budgets(inputs: CheckInputs) -> Check:
+    """Check that the fullest 10 seconds of each operation were within its limit."""
+    limited = [(name, each, each.limit) for name, each in inputs.operations.items() if each.limit is not None]
+    if not limited:
+        detail = "No request was sent to an operation with a limit."
+        return Check(CheckId.REQUEST_BUDGETS, True, None, None, detail)
+    name, peak, limit = max(limited, key=lambda entry: entry[1].most_in_10_s / entry[2])
+    detail = f"At most {peak.most_in_10_s} requests of {name} in any 10 s, of {limit} allowed."
+    return Check(CheckId.REQUEST_BUDGETS, peak.most_in_10_s <= limit, peak.most_in_10_s, limit, detail)
+
+
+def jobs_completed(inputs: CheckInputs) -> Check:
+    """Check that enough jobs completed; at least one: no data never passes."""
+    completed, submitted = inputs.jobs[Outcome.COMPLETED], inputs.jobs["submitted"]
+    minimum, needed = inputs.limits.completed, min_samples(PER_MILLE["p95"])
+    more = ""
+    if 0 < completed < max(minimum, needed):
+        more = f"; {minimum} must" if completed < minimum else f"; p95 needs {needed}"
+    detail = f"{completed} of {submitted} submitted jobs completed{more}." if submitted else "No job was submitted."
+    return Check(CheckId.JOBS_COMPLETED, completed >= minimum, completed, minimum, detail)
+
+
+def few_censored(inputs: CheckInputs) -> Check:
+    """Check that nearly all jobs were followed to their end; beyond the limit p95 would rest on unknown times."""
+    censored, submitted, limit = inputs.jobs[Outcome.CENSORED], inputs.jobs["submitted"], inputs.limits.censored
+    share = censored / submitted if submitted else 0.0
+    detail = (
+        f"{censored} of {submitted} submitted jobs were unfinished at the end of the run or of their job_timeout; "
+        f"the limit is {100 * limit:g} %."
+    )
+    return Check(CheckId.CENSORED_JOBS, share <= limit, share, limit, detail)
+
+
+def few_throttled(inputs: CheckInputs) -> Check:
+    """Check that hardly any request got a 429; beyond the limit the figures describe the target's limiter."""
+    throttled = sum(each.throttled for each in inputs.operations.values())
+    requests = sum(each.requests for each in inputs.operations.values())
+    share, limit = throttled / requests if requests else 0.0, inputs.limits.throttled
+    detail = f"{throttled} of {requests} requests were answered 429; the limit is {100 * limit:g} %."
+    return Check(CheckId.RATE_LIMITED, share <= limit, share, limit, detail)
+
+
+def littles_law_holds(inputs: CheckInputs) -> Check:
+    """Check that the endpoint and the samples agree on the jobs in flight, as far as chance allows."""
+    law, limit = inputs.littles_law, inputs.limits.littles_law
+    if law.residual is None or law.noise is None:
+        return Check(CheckId.LITTLES_LAW, True, None, limit, law.detail)
+    ok = abs(law.residual) - law.noise <= limit
+    detail = f"{law.detail} They may differ by {100 * limit:g} %."
+    return Check(CheckId.LITTLES_LAW, ok, law.residual, limit, detail)
+
+
+def steady_state(inputs: CheckInputs) -> Check:
+    """Report whether there is a steady window; without one a run is still valid, and a gate on it inconclusive."""
+    return Check(CheckId.STEADY_STATE, True, float(inputs.steady.found), None, inputs.steady.detail)
+
+
+def no_cold_start_wave(inputs: CheckInputs) -> Check:
+    """Check that no wave of starting workers falls into the steady window; evenly spread starts are normal."""
+    wave, limit = inputs.cold_start_wave, inputs.limits.cold_start_wave
+    if wave is None:
+        why = "Too few jobs" if inputs.steady.found else "There is no steady window in which jobs could have"
+        return Check(CheckId.COLD_STARTS, True, None, limit, f"{why} waited for a worker to start.")
+    detail = (
+        f"In the worst tenth of the steady window, {100 * wave:.1f} % more of the jobs than usual waited for a "
+        f"worker to start; the limit is {100 * limit:g} %."
+    )
+    return Check(CheckId.COLD_STARTS, wave <= limit, wave, limit, detail)
+
 
 CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
-    generator.run_complete,
-    generator.no_process_lost,
-    generator.samples_recorded,
-    data.jobs_completed,
-    generator.cpu_headroom,
-    generator.clocks_agree,
-    generator.within_budgets,
-    data.few_throttled,
-    generator.stages_reached,
-    generator.load_delivered,
-    generator.rate_achieved,
-    generator.sent_on_time,
-    data.few_censored,
-    data.littles_law_holds,
-    data.steady_state,
-    data.no_cold_start_wave,
+    run_complete,
+    no_process_lost,
+    samples_recorded,
+    jobs_completed,
+    cpu_headroom,
+    clocks_agree,
+    within_budgets,
+    few_throttled,
+    stages_reached,
+    load_delivered,
+    rate_achieved,
+    sent_on_time,
+    few_censored,
+    littles_law_holds,
+    steady_state,
+    no_cold_start_wave,
 )
 """In order from cause to effect, since the first that fails is the reason."""
 

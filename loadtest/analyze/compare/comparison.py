@@ -20,8 +20,8 @@ from scipy import special
 
 from loadtest.analyze.compare.margin import MIN_DIFFERENCE_MS, TOLERANCE, NonInferiorityMargin
 from loadtest.analyze.jobs import JobColumns, LoadWindow
-from loadtest.analyze.stats.block_bootstrap import bootstrap_sums, serial_dependence
-from loadtest.analyze.stats.multiple_testing import holm_levels
+from loadtest.analyze.stats.block_bootstrap import below_rank, bootstrap_p_value, bootstrap_sums, serial_dependence
+from loadtest.analyze.stats.hypothesis_tests import holm_levels
 from loadtest.analyze.stats.quantiles import PER_MILLE, TAIL, is_supported, min_samples
 from loadtest.arrays import Floats
 from loadtest.scenario.flows import FLOWS
@@ -136,13 +136,12 @@ class _Ratio:
 
 def run_series(jobs: JobColumns, window: LoadWindow) -> ComparableRun:
     """Return the times of each flow's completed jobs with an intended start in the window, and the completions."""
-    due = (jobs.intended_at >= window.start_at) & (jobs.intended_at <= window.end_at)
-    done = np.flatnonzero(jobs.completed & due)
+    done = np.flatnonzero(jobs.completed & window.contains(jobs.intended_at))
     done = done[np.argsort(jobs.intended_at[done], kind="stable")]
     by_flow: dict[str, NDArray[np.int64]] = {
         flow: indices for flow in FLOWS if len(indices := done[jobs.of_flow(flow)[done]])
     }
-    columns = {metric: getattr(jobs, metric.spec.column) for metric in COMPARED}
+    columns = {metric: jobs.times_ms(metric) for metric in COMPARED}
     times = {(flow, metric): columns[metric][at] for flow, at in by_flow.items() for metric in COMPARED}
     ended_s = jobs.finished_at[jobs.completed] - window.start_at
     seconds = int(window.duration_s)
@@ -166,26 +165,19 @@ def compare(
     if not baseline:
         raise ValueError("there is no baseline run to compare with")
     noise = _Resampler(np.random.default_rng(seed), max(_MIN_DRAWS, _DRAWS_EACH * len(metrics)))
-    margins = [
-        NonInferiorityMargin(tolerance, 0.0 if not metric.percentile else min_difference_ms) for metric in metrics
-    ]
+    for_times, for_rates = (NonInferiorityMargin(tolerance, least) for least in (min_difference_ms, 0.0))
     ratios = [
-        _ratio(baseline, candidate, metric, margin, noise) for metric, margin in zip(metrics, margins, strict=True)
+        _ratio(baseline, candidate, each, for_times if each.percentile else for_rates, noise) for each in metrics
     ]
     known = [each for each in ratios if isinstance(each, _Ratio)]
-    lower = iter(holm_levels([_share(each.worse_by <= 0) for each in known], ERROR_RATE))
-    upper = iter(holm_levels([_share(each.better_by <= 0) for each in known], ERROR_RATE))
+    lower = iter(holm_levels([bootstrap_p_value(each.worse_by <= 0) for each in known], ERROR_RATE))
+    upper = iter(holm_levels([bootstrap_p_value(each.better_by <= 0) for each in known], ERROR_RATE))
     return [
         _not_comparable(metric, each, 1 + tolerance)
         if isinstance(each, str)
         else _compare_metric(metric, each, next(lower), next(upper))
         for metric, each in zip(metrics, ratios, strict=True)
     ]
-
-
-def _share(hits: NDArray[np.bool_]) -> float:
-    """Return a bootstrap's p-value; never 0, which a finite number of draws cannot show."""
-    return (int(np.count_nonzero(hits)) + 1) / (len(hits) + 1)
 
 
 def _ratio(
@@ -219,17 +211,14 @@ def _estimate(run: ComparableRun, metric: MetricKey, noise: _Resampler) -> _Esti
     """Return a metric of one run, or which number is too small for it."""
     if not metric.percentile:
         return _throughput(run.completed_per_s, noise)
-    return _percentile(run.times_ms.get((metric.flow, metric.metric), np.empty(0)), metric.percentile, noise)
-
-
-def _percentile(values_ms: Floats, name: str, noise: _Resampler) -> _Estimate | str:
+    name, values_ms = metric.percentile, run.times_ms.get((metric.flow, metric.metric), np.empty(0))
     values_ms = np.maximum(values_ms[~np.isnan(values_ms)], RESOLUTION_MS)
     n, per_mille = len(values_ms), PER_MILLE[name]
     needed = f"{name.replace('_', '.')} needs {min_samples(per_mille)}"
     if not is_supported(n, per_mille):
         return f"{n} jobs, {needed}"
     ordered, rank = np.sort(values_ms), nearest_rank(n, per_mille)
-    below = _below(values_ms, ordered, rank, noise.rng)
+    below = below_rank(values_ms, ordered, rank, noise.rng)
     found = serial_dependence(below)
     if not is_supported(int(found.effective_n), per_mille):
         return f"{n} jobs so alike that they count as {found.effective_n:.0f}, {needed}"
@@ -237,15 +226,6 @@ def _percentile(values_ms: Floats, name: str, noise: _Resampler) -> _Estimate | 
     value = float(ordered[rank - 1])
     drawn: Floats = np.interp(ranks, np.arange(1, n + 1), np.log(ordered))
     return _Estimate(value, drawn - math.log(value), found.effective_n)
-
-
-def _below(values: Floats, ordered: Floats, rank: int, rng: np.random.Generator) -> Floats:
-    """Return 1 for each of the `rank` lowest values, else 0; ties are broken at random."""
-    edge = ordered[rank - 1]
-    below: Floats = (values < edge).astype(np.float64)
-    equal = np.flatnonzero(values == edge)
-    below[rng.permutation(equal)[: rank - int(below.sum())]] = 1.0
-    return below
 
 
 def _throughput(completed_per_s: Floats, noise: _Resampler) -> _Estimate | str:
@@ -275,18 +255,13 @@ def _between_runs(before: Sequence[_Estimate], noise: _Resampler) -> Floats:
 
 def _not_comparable(metric: MetricKey, why: str, limit: float) -> MetricComparison:
     nothing = (None,) * 7
-    return MetricComparison(metric, *nothing, ComparisonVerdict.CANNOT_TELL, why, _limit(metric, limit))
-
-
-def _limit(metric: MetricKey, times: float) -> float:
-    """Return the ratio beyond which a metric is worse, for a factor by which a time may be longer."""
-    return 1 / times if not metric.percentile else times
+    limit = limit if metric.percentile else 1 / limit
+    return MetricComparison(metric, *nothing, ComparisonVerdict.CANNOT_TELL, why, limit)
 
 
 def _compare_metric(metric: MetricKey, ratio: _Ratio, lower: float, upper: float) -> MetricComparison:
     draws = ratio.log_draws
-    low, high = (float(each) for each in np.exp(np.quantile(draws, [lower, 1 - upper])))
-    ci95 = tuple(float(each) for each in np.exp(np.quantile(draws, [TAIL, 1 - TAIL])))
+    low, high, *ci95 = np.exp(np.quantile(draws, [lower, 1 - upper, TAIL, 1 - TAIL])).tolist()
     more, less = np.quantile(ratio.worse_by, lower) > 0, np.quantile(ratio.better_by, upper) > 0
     falling = not metric.percentile
     worse, better = (less, more) if falling else (more, less)
@@ -311,7 +286,7 @@ def _compare_metric(metric: MetricKey, ratio: _Ratio, lower: float, upper: float
         effective_n=ratio.effective_n,
         standing=standing,
         detail=detail,
-        limit=_limit(metric, ratio.limit),
+        limit=1 / ratio.limit if falling else ratio.limit,
         non_inferior=bool(most_lost <= 0),
     )
 

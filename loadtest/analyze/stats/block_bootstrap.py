@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from loadtest.arrays import Floats
+from loadtest.arrays import Floats, Mask
 
 _MAX_VALUES = 2**20
 _SIGNIFICANT = 2.0
@@ -96,3 +96,17 @@ def bootstrap_sums(values: Floats, length: int, times: int, rng: np.random.Gener
     scale = math.sqrt(n / (blocks * length) / (1 - min(length / n, 0.5)))
     spread: Floats = total + (drawn - total * blocks * length / n) * scale
     return spread
+
+
+def below_rank(values: Floats, ordered: Floats, rank: int, rng: np.random.Generator) -> Floats:
+    """Return 1 for each of the `rank` lowest values, else 0; ties are broken at random."""
+    edge = ordered[rank - 1]
+    below: Floats = (values < edge).astype(np.float64)
+    equal = np.flatnonzero(values == edge)
+    below[rng.permutation(equal)[: rank - int(below.sum())]] = 1.0
+    return below
+
+
+def bootstrap_p_value(hits: Mask) -> float:
+    """Return the share of the draws that are hits; never 0, which a finite number of draws cannot show."""
+    return (int(np.count_nonzero(hits)) + 1) / (len(hits) + 1)

@@ -29,7 +29,7 @@ def interval_ranks(n: int, per_mille: int) -> tuple[int, int] | None:
     if n == 0:
         return None
     p = per_mille / 1000
-    low, high = _binomial_quantile(TAIL, n, p), _binomial_quantile(1 - TAIL, n, p) + 1
+    low, high = binomial_quantile(TAIL, n, p), binomial_quantile(1 - TAIL, n, p) + 1
     return (low, high) if low >= 1 and high <= n else None
 
 
@@ -44,11 +44,11 @@ def min_samples(per_mille: int) -> int:
     return math.ceil(math.log(TAIL) / math.log(max(p, 1 - p)))
 
 
-def _binomial_quantile(q: float, n: int, p: float) -> int:
-    """Return the least k with P(B ≤ k) ≥ q."""
-    k = int(np.ceil(special.bdtrik(q, n, p)))
+def binomial_quantile(q: float, n: int, p: float) -> int:
+    """Return the least k with P(B ≤ k) ≥ q, for B ~ Binomial(n, p)."""
+    k = math.ceil(special.bdtrik(q, n, p))
     # bdtrik is exact only to its last digits, which a value at an integer's edge would turn into a whole rank.
-    return k - 1 if k > 0 and special.bdtr(k - 1, n, p) >= q else k
+    return k - 1 if k > 0 and special.bdtr(k - 1, n, p) >= q * (1 - 1e-12) else k
 
 
 @lru_cache(maxsize=4096)

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from loadtest.analyze.jobs import JobColumns, LoadWindow
-from loadtest.analyze.worker_uptime import WorkerUptime
+from loadtest.analyze.workers import WorkerUptime
 from loadtest.arrays import Floats
 from loadtest.capacity.backtest.attribution import Cause, main_cause, substitutions
 from loadtest.capacity.backtest.replica import FIGURES, Replica, RunModel, simulate_replica, with_endpoint_settings

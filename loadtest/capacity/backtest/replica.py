@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtest.analyze.worker_uptime import WorkerUptime
+from loadtest.analyze.workers import WorkerUptime
 from loadtest.arrays import Floats
 from loadtest.capacity.simulation.predict import percentile
 from loadtest.capacity.simulation.simulate import simulate_jobs, uptime_and_billed_s, workers_up_at

@@ -24,7 +24,7 @@ _RAISE = 2.0
 _AGREE = 3
 """How many probes of an edge must agree: the one that finds it, and two that confirm it."""
 _ENDPOINT_CHECKS = {CheckId.JOBS_COMPLETED, CheckId.CENSORED_JOBS}
-"""Validity checks that an overloaded endpoint fails, however sound the generator was."""
+"""Validity checks that an overloaded endpoint fails, however good the generator was."""
 _ABORT_RULES = (StopKind.ABORT_ERRORS, StopKind.ABORT_GATES)
 
 

@@ -90,7 +90,7 @@ def measured_search(
 
 
 def _verdict(found: SearchEnd, failing: Sequence[ProbeResult]) -> Verdict:
-    """Return PASS if a rate was found; after a stop or an unsound probe there is none to return."""
+    """Return PASS if a rate was found; after a stop or an invalid probe there is none to return."""
     if found.ended is EndReason.INVALID:
         return Verdict.INVALID
     if found.ended is EndReason.STOPPED:
@@ -121,7 +121,7 @@ def _reason(found: SearchEnd, broken: Sequence[str], probes: Sequence[ProbeResul
             least = min(each.rate_per_s for each in probes)
             return f"{holds}, down to {least:.4g}/s: {breaks if broken else last.reason}."
         case EndReason.INVALID:
-            text = f"two probes at {last.rate_per_s:.4g}/s were not sound, so no higher rate was tried"
+            text = f"two probes at {last.rate_per_s:.4g}/s were not valid, so no higher rate was tried"
             return f"{holds}; {text}. {last.reason}"
         case EndReason.STOPPED:
             why = last.reason if last.outcome is ProbeOutcome.STOPPED else stopped_by

@@ -23,6 +23,7 @@ from loadtest.endpoint.distributions import Distribution
 from loadtest.endpoint.settings import EndpointSettings, Revival
 from loadtest.endpoint.take_pause import TakePause
 from loadtest.record.sample import Outcome
+from loadtest.scenario.metrics import Metric
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad
 
@@ -181,7 +182,7 @@ def _measure(run: MeasuredRun, take_pause: TakePause) -> _Measurements:
     served = (jobs.worker >= 0) & ~np.isnan(jobs.delay_ms + jobs.execution_ms + jobs.sent_at)
     idle = np.zeros(len(jobs), dtype=bool)
     idle[served] = worker_waits(jobs, served, occupied_s(take_pause, jobs.execution_ms[served] / 1000)).idled
-    overhead_ms = jobs.overhead_ms[jobs.completed]
+    overhead_ms = jobs.times_ms(Metric.OVERHEAD)[jobs.completed]
     return _Measurements(
         execution_ms=jobs.execution_ms[done],
         cold_ms=_start_ms(jobs.delay_ms[kind == CLASSES.index("cold")], run.scenario),

@@ -8,7 +8,7 @@ from math import ceil
 import altair as alt
 
 from loadtest.analyze.series import Series
-from loadtest.analyze.stats.time_bins import BinnedPercentiles
+from loadtest.analyze.stats.bins import BinnedPercentiles
 from loadtest.analyze.summary import Summary
 from loadtest.report.charts.base import PALE, Chart, LegendEntry, Row, log_domain, log_ms_y
 from loadtest.report.charts.distributions import Curve, curves_chart

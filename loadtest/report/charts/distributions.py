@@ -10,7 +10,7 @@ from math import log10
 import altair as alt
 
 from loadtest.analyze.series import Series
-from loadtest.analyze.stats.histograms import Distribution
+from loadtest.analyze.stats.bins import Distribution
 from loadtest.analyze.summary import Summary
 from loadtest.report.charts.base import (
     FLOW_COLOURS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 
 from loadtest.analyze.series import Series
-from loadtest.analyze.stats.time_bins import BinnedPercentiles
+from loadtest.analyze.stats.bins import BinnedPercentiles
 from loadtest.analyze.summary import Summary
 from loadtest.report.charts.base import (
     ACCENT,

@@ -14,14 +14,14 @@ _NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(summary: Summary) -> bytes:
-    """Return one test case per gate and check; skipped are inconclusive gates, and passing ones in an unsound run."""
-    name, sound = summary.run.scenario, summary.validity.valid
+    """Return one test case per gate and check; skipped are inconclusive gates, and passing ones in an invalid run."""
+    name, valid = summary.run.scenario, summary.validity.valid
     checks = (
         _case(f"{name}.measurement", each.name, "system-out" if each.ok else "failure", each.detail)
         for each in summary.validity.checks
     )
     suites = [
-        _suite(f"{name}: gates", (_gate(f"{name}.gates", each, sound) for each in summary.gates)),
+        _suite(f"{name}: gates", (_gate(f"{name}.gates", each, valid) for each in summary.gates)),
         _suite(f"{name}: measurement", checks),
     ]
     root = Element("testsuites", {"name": _text(f"loadtest {summary.run.id}")})
@@ -47,14 +47,14 @@ def _add_counts(to: Element, suites: Iterable[Element]) -> None:
         to.set(kind, str(sum(case.find(tag) is not None for case in cases)))
 
 
-def _gate(classname: str, result: GateResult, sound: bool) -> Element:
+def _gate(classname: str, result: GateResult, valid: bool) -> Element:
     text = f"observed {observed_text(result)}, limit {limit_text(result)}, n {result.n:,}. {result.detail}"
     if result.verdict is Verdict.FAIL:
         return _case(classname, result.gate, "failure", text)
     if result.verdict is Verdict.INCONCLUSIVE:
         return _case(classname, result.gate, "skipped", f"inconclusive: {text}")
-    if not sound:
-        return _case(classname, result.gate, "skipped", f"passes, but the measurement is not sound: {text}")
+    if not valid:
+        return _case(classname, result.gate, "skipped", f"passes, but the measurement is not valid: {text}")
     return _case(classname, result.gate, "system-out", text)
 
 

@@ -28,9 +28,9 @@ def _lines(summary: Summary) -> Iterator[str]:
             for each in summary.gates
         ]
         yield from _table(("verdict", "gate", "observed", "n", "why"), rows)
-    unsound = [(check.name, check.detail) for check in summary.validity.checks if not check.ok]
-    if unsound:
-        yield from _table(("not sound", "why"), unsound)
+    invalid = [(check.name, check.detail) for check in summary.validity.checks if not check.ok]
+    if invalid:
+        yield from _table(("not valid", "why"), invalid)
     if summary.flows:
         head = ("flow", "jobs", "completed", "per s", "delay p50", "delay p95", "execution p50", "execution p95")
         yield from _table(

@@ -25,8 +25,8 @@ OUTCOMES: dict[str, str] = {
 TERMS: dict[str, tuple[str, str]] = {
     "verdict": (
         "Verdict",
-        "Pass: the measurement is sound and every gate passed. Fail: a gate failed. Inconclusive: none failed, but "
-        "the run is too short or too noisy to decide one. Invalid: the measurement is not sound. Aborted: the run "
+        "Pass: the measurement is valid and every gate passed. Fail: a gate failed. Inconclusive: none failed, but "
+        "the run is too short or too noisy to decide one. Invalid: the measurement is not valid. Aborted: the run "
         "was stopped.",
     ),
     "offered": (

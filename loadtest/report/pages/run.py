@@ -9,7 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from loadtest.analyze.error_groups import MAX_GROUPS
+from loadtest.analyze.run_data import MAX_GROUPS
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary
 from loadtest.record.run import RunRecord

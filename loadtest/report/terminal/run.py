@@ -63,7 +63,7 @@ def _print_warnings(summary: Summary, console: Console) -> None:
     if failing:
         console.print()
         for check in failing:
-            console.print(Text.assemble(("not sound: ", "yellow"), check.detail))
+            console.print(Text.assemble(("not valid: ", "yellow"), check.detail))
 
 
 def _table(flows: dict[str, FlowSummary]) -> Table:

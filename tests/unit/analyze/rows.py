@@ -6,8 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from loadtest.analyze.job_table import read_job_table
-from loadtest.analyze.run_data import RunData
+from loadtest.analyze.run_data import RunData, read_job_table
 from loadtest.record.run import Ending, ProcessInfo, RunRecord, StageSpan
 from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES
 from loadtest.scenario.model import Scenario

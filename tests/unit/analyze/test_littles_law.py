@@ -71,7 +71,7 @@ def test_health_that_is_some_seconds_old_is_no_disagreement_even_in_a_growing_qu
     assert law.residual == pytest.approx(0, abs=0.02)
 
 
-def test_the_two_sides_stand_in_the_summary_and_decide() -> None:
+def test_both_sides_are_in_the_summary_and_decide() -> None:
     of = run(load_ended_at=START_AT + LENGTH_S, ended_at=START_AT + LENGTH_S + 5, offered={})
 
     def holds(others: int) -> bool:
@@ -83,7 +83,7 @@ def test_the_two_sides_stand_in_the_summary_and_decide() -> None:
     assert not holds(3)
 
 
-def test_a_job_enters_halfway_through_its_submission_or_at_the_send_where_that_is_held() -> None:
+def test_job_enters_halfway_through_its_submission_or_at_the_send_for_runsync() -> None:
     rows = [
         job(0, 0.0, sent_at=START_AT, accepted_at=START_AT + 0.01),
         job(1, 0.0, sent_at=START_AT, accepted_at=START_AT + 90, flow="runsync"),

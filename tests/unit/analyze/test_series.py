@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.analyze.series import MAX_BINS, Series, series
-from loadtest.analyze.stats.histograms import distribution, highest_supported, histogram_edges_ms
-from loadtest.analyze.stats.time_bins import bins_over
+from loadtest.analyze.stats.bins import bins_over, distribution, highest_supported, histogram_edges_ms
 from loadtest.record.run import Ending, StageSpan
 from loadtest.record.sample import HEALTH, REQUESTS, SAMPLES
 from tests.unit.analyze.rows import START_AT, job, requests, run, run_data, samples, ten_jobs
@@ -61,7 +60,7 @@ def test_a_run_that_was_cut_short_offered_nothing_after_its_end() -> None:
 
 
 @pytest.mark.parametrize("into_second_s", [0.0, 0.25, 0.9])
-def test_requests_stand_where_their_second_of_the_epoch_overlaps_a_bin(into_second_s: float) -> None:
+def test_requests_count_in_each_bin_that_their_second_of_the_epoch_overlaps(into_second_s: float) -> None:
     starts_at = START_AT + into_second_s
     asked = requests(*((START_AT + second, 0, "status", 200, 100, 0) for second in range(11)))
     shifted = run(load_started_at=starts_at, load_ended_at=starts_at + 10, ended_at=starts_at + 10)
@@ -70,7 +69,7 @@ def test_requests_stand_where_their_second_of_the_epoch_overlaps_a_bin(into_seco
     assert sum(reported) == 1100
 
 
-def test_times_stand_in_the_bin_of_their_intended_start() -> None:
+def test_times_count_in_the_bin_of_their_intended_start() -> None:
     rows = [job(i, i / 100, delay_ms=i, finished_at=START_AT + 8) for i in range(100)]
     lone = job(100, 5.0, delay_ms=7)
     latencies = series(run_data(run(), samples(*rows, lone))).latencies
@@ -101,7 +100,7 @@ def test_every_event_is_in_one_bin(at: list[float]) -> None:
     assert sum(np.array(rates) * bins.lengths_s) == pytest.approx(len(at), abs=0.2)
 
 
-def test_what_went_wrong_is_grouped_with_the_commonest_first() -> None:
+def test_errors_are_grouped_with_the_commonest_first() -> None:
     bad = {"outcome": "failed", "error": "out of memory"}
     table = samples(
         job(0, 0.0),
@@ -125,7 +124,7 @@ def test_health_and_stages() -> None:
     assert (drawn.health.at_s, drawn.health.in_queue, drawn.health.idle) == ([2.0], [3], [0])
 
 
-def test_starts_stand_in_the_bin_of_their_jobs_intended_start() -> None:
+def test_starts_count_in_the_bin_of_their_jobs_intended_start() -> None:
     rows = [job(seq, float(seq), worker_id="a", delay_ms=0) for seq in range(9)]
     starting = job(9, 4.5, worker_id="b", delay_ms=3000)
     starts = series(run_data(run(), samples(*rows, starting))).starts
@@ -141,7 +140,7 @@ def test_nothing_recorded_can_still_be_written() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 5, 6, 100, 5000])
-def test_a_percentile_curve_ends_where_n_supports_no_more(n: int) -> None:
+def test_percentile_curve_ends_at_the_highest_that_n_supports(n: int) -> None:
     values = np.arange(1.0, n + 1)
     drawn = distribution(values, histogram_edges_ms(values))
     assert sum(drawn.counts) == drawn.n == n

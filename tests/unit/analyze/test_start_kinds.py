@@ -1,4 +1,4 @@
-"""Starts are told from delays alone; the endpoint model knows which jobs waited for a worker."""
+"""Kinds of starts follow from delays alone; the endpoint model knows which jobs waited for a worker."""
 
 from __future__ import annotations
 
@@ -149,14 +149,14 @@ def test_a_job_behind_others_waited_in_the_queue_however_long() -> None:
     assert start_kinds(jobs_of(samples(*rows))).kind.tolist() == [WARM] * 20
 
 
-def test_cost_is_not_told_without_a_price() -> None:
+def test_cost_is_unknown_without_a_price() -> None:
     jobs = jobs_of(samples(job(0, 0.0)))
     starts = start_summary(jobs, StartClassification(np.zeros(1, np.int8), 100.0, None), None)
     assert starts is not None
     assert starts.classes["warm"].cost_share is None
 
 
-def test_the_scenario_for_cold_starts_meets_all_three_and_they_are_told_apart() -> None:
+def test_scenario_for_cold_starts_has_all_three_kinds_and_they_are_distinguished() -> None:
     scenario = load_scenario(Path(__file__).parents[3] / "scenarios" / "cold-start.yaml")
     assert isinstance(scenario.load, OpenLoad)
     arrivals_s = draw_schedule(scenario.load, {"run": 1.0}, scenario.seed).at_s

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from loadtest.analyze.jobs import JobColumns, LoadWindow, jobs_of
-from loadtest.analyze.stats.trend import trend
+from loadtest.analyze.stats.hypothesis_tests import trend
 from loadtest.analyze.steady import SteadyWindow, steady_window, warm_up_length
 from loadtest.analyze.summarize import summarize
 from loadtest.record.sample import REQUESTS, SAMPLES
@@ -121,14 +121,14 @@ def test_a_few_jobs_tell_nothing() -> None:
     )  # fmt: skip
 
 
-def test_the_cut_is_where_the_squared_standard_error_is_least() -> None:
+def test_cut_has_the_least_squared_standard_error() -> None:
     values = np.concatenate([np.linspace(9, 1, 50), np.tile([0.9, 1.1], 75)])
     means = values.reshape(-1, 5).mean(axis=1)
     errors = [np.var(means[d:]) / (len(means) - d) for d in range(24)]
     assert warm_up_length(values) == 5 * int(np.argmin(errors))
 
 
-def test_a_trend_is_told_with_its_size() -> None:
+def test_trend_is_reported_with_its_size() -> None:
     rising = trend(np.log(np.linspace(100, 150, 25)))
     assert rising.p_value < 1e-3
     assert rising.change == pytest.approx(0.5, abs=0.03)
@@ -136,7 +136,7 @@ def test_a_trend_is_told_with_its_size() -> None:
     assert (level.p_value, level.change) == (pytest.approx(1.0), 0.0)
 
 
-def test_whole_run_and_steady_window_stand_side_by_side() -> None:
+def test_summary_has_the_whole_run_and_the_steady_window() -> None:
     rng = np.random.default_rng(1)
     rows = []
     for seq in range(1000):

@@ -76,7 +76,7 @@ def test_jobs_are_counted_by_how_they_ended_and_unfinished_ones_are_not_forgotte
     assert summary.flows["run"].delay_ms.n == 1
 
 
-def test_a_submission_time_is_not_told_of_runsync() -> None:
+def test_runsync_has_no_submission_time() -> None:
     table = samples(job(0, 0.0, flow="runsync"), job(1, 1.0))
     flows = summarize(run_data(run(), table)).flows
     assert (flows["runsync"].submit_ms.n, flows["run"].submit_ms.n) == (0, 1)
@@ -92,7 +92,7 @@ def test_chunk_gaps_are_within_a_job_and_of_completed_jobs() -> None:
     assert (flow.chunk_gap_ms.n, flow.chunk_gap_ms.min, flow.chunk_gap_ms.max) == (3, ms(100), ms(500))
 
 
-def test_operations_stand_beside_the_limit_in_10_s() -> None:
+def test_operations_are_listed_with_their_limit_in_10_s() -> None:
     table = requests(
         (1000, 0, "run", 200, 5, 5), (1001, 0, "run", 200, 7, 12), (1001, 0, "run", 429, 2, 14),
         (1001, 1, "run", 200, 3, 3), (1002, 0, "status", 200, 40, 40), (1002, 0, "health", 0, 1, 1),
@@ -105,7 +105,7 @@ def test_operations_stand_beside_the_limit_in_10_s() -> None:
     assert operations["status"].per_completed_job == 40 / 10
 
 
-def test_requests_per_completed_job_are_not_known_where_none_completed() -> None:
+def test_requests_per_completed_job_are_unknown_if_none_completed() -> None:
     table = requests((1000, 0, "run", 200, 5, 5))
     assert summarize(run_data(run(), samples(), table)).operations["run"].per_completed_job is None
 

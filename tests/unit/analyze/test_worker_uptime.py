@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from loadtest.analyze.jobs import LoadWindow
-from loadtest.analyze.worker_uptime import worker_uptime
+from loadtest.analyze.workers import worker_uptime
 from loadtest.record.sample import HEALTH
 
 WINDOW = LoadWindow(100.0, 120.0)
@@ -38,7 +38,7 @@ def test_a_change_between_two_askings_counts_for_half_of_that_time() -> None:
     assert worker_s(known) == pytest.approx(1 * 9.5 + 2 * 1 + 3 * 9.5)
 
 
-def test_what_lies_outside_the_load_does_not_count() -> None:
+def test_probes_outside_the_load_do_not_count() -> None:
     known = health(*((90.0 + each, 0, 0, 100 if each < 10 or each > 30 else 1) for each in range(41)))
     assert worker_s(known) == pytest.approx(20)
 

@@ -55,7 +55,7 @@ def test_a_worker_that_differs_is_named_and_no_other(factor: float) -> None:
     assert hits >= 38
 
 
-def test_a_difference_too_small_to_matter_is_told_and_not_named() -> None:
+def test_difference_too_small_to_matter_is_reported_but_not_named() -> None:
     rng = np.random.default_rng(3)
     drawn = 4000 * rng.lognormal(0, 0.05, (2, 2000))
     drawn[1] *= 1.05

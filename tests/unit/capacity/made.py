@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from loadtest.analyze.jobs import LoadWindow, jobs_of
-from loadtest.analyze.worker_uptime import WorkerUptime
+from loadtest.analyze.workers import WorkerUptime
 from loadtest.capacity.backtest.backtest import HeldOut
 from loadtest.capacity.calibration.calibrate import MeasuredRun
 from loadtest.capacity.simulation.simulate import workers_up_at

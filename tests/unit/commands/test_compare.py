@@ -101,7 +101,7 @@ def test_run_that_is_invalid_or_was_cut_short_has_no_verdict(steady: MadeUpRun, 
     one = save(steady, "one")
     cut = replace(steady, run=msgspec.structs.replace(steady.run, ending=Ending.INTERRUPTED))
     bad = save(cut, "bad")
-    assert "bad is not sound" in str(compared(one, bad)[1])
+    assert "bad is not valid" in str(compared(one, bad)[1])
     assert "bad cannot be its baseline: that run was interrupted" in str(compared(bad, one)[1])
 
 

@@ -51,7 +51,7 @@ def test_no_jobs_neither_hold_nor_are_refuted() -> None:
     assert not refuted(0, 0, P95)
 
 
-def test_how_many_more_it_takes() -> None:
+def test_how_many_more_jobs_are_needed() -> None:
     assert more_jobs(10, 1000, P95) == 0
     assert more_jobs(50, 1000, P95) is None  # the very share that may be over
     assert more_jobs(60, 1000, P95) is None
@@ -64,7 +64,7 @@ counts = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.
 
 
 @given(counts, st.sampled_from([500, 900, 950, 990, 999]))
-def test_a_gate_fails_exactly_where_the_reports_interval_lies_beyond_the_limit(
+def test_gate_fails_exactly_if_the_reports_interval_is_beyond_the_limit(
     counted: tuple[int, int], per_mille: int
 ) -> None:
     over, n = counted

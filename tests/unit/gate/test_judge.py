@@ -237,7 +237,7 @@ def test_throughput_is_judged_over_the_load() -> None:
     )
 
 
-def test_a_rate_that_wavers_says_how_much_longer_it_takes() -> None:
+def test_a_rate_that_wavers_says_how_much_longer_is_needed() -> None:
     rng = np.random.default_rng(3)
     at = np.sort(rng.uniform(0, 100, 500))
     table = samples(*(job(seq, float(t)) for seq, t in enumerate(at)))

@@ -7,9 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from loadtest.analyze.summarize import summarize
+from loadtest.analyze.summarize import summarize, verdict
 from loadtest.analyze.summary import Check, CheckId, GateResult, Validity, Verdict
-from loadtest.analyze.verdict import verdict
 from loadtest.record.run import Ending, ProcessInfo, RunRecord, StageSpan
 from loadtest.scenario.metrics import Metric, Unit
 from tests.unit.analyze.rows import START_AT, job, requests, run, run_data, samples, scenario, ten_jobs

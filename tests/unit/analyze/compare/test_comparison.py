@@ -18,7 +18,7 @@ from loadtest.analyze.compare.comparison import (
 )
 from loadtest.analyze.jobs import LoadWindow, jobs_of
 from loadtest.analyze.stats.block_bootstrap import bootstrap_sums, serial_dependence
-from loadtest.analyze.stats.multiple_testing import holm_levels
+from loadtest.analyze.stats.hypothesis_tests import holm_levels
 from loadtest.scenario.metrics import Metric
 from tests.unit.analyze.noise import autoregressive
 from tests.unit.analyze.rows import START_AT, job, samples

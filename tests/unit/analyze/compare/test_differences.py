@@ -13,7 +13,7 @@ def test_two_runs_of_one_scenario_differ_in_nothing() -> None:
     assert differences([run(), run(id="made-2", started_at=2000.0, load_started_at=2002.0)]) == []
 
 
-def test_a_scenario_s_values_that_differ_are_told_with_both_and_so_is_its_hash() -> None:
+def test_different_values_of_scenarios_are_reported_with_both_and_so_is_the_hash() -> None:
     one, other = scenario(), scenario(load=FASTER)
     assert differences([run(one), run(other)]) == [
         Difference("load.stages.0.rate", ('"1/s"', '"2/s"')),
@@ -21,13 +21,13 @@ def test_a_scenario_s_values_that_differ_are_told_with_both_and_so_is_its_hash()
     ]
 
 
-def test_what_only_one_run_has_is_missing_in_the_other() -> None:
+def test_value_of_only_one_run_is_missing_in_the_other() -> None:
     more = scenario(load={"stages": [{"rate": "1/s", "for": "10s"}, {"rate": "3/s", "for": "5s"}]})
     found = {each.what: each.values for each in differences([run(), run(more), run()])}
     assert found["load.stages.1.rate"] == (None, '"3/s"', None)
 
 
-def test_seed_target_versions_processes_and_end_are_told() -> None:
+def test_seed_target_versions_processes_and_end_are_reported() -> None:
     elsewhere = scenario(target="https://host.example/v2/e")
     other = run(
         elsewhere,

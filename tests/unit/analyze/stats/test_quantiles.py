@@ -11,6 +11,7 @@ from scipy.stats import binom
 
 from loadtest.analyze.stats.quantiles import (
     PER_MILLE,
+    binomial_quantile,
     interval_ranks,
     is_supported,
     min_samples,
@@ -28,7 +29,7 @@ def test_the_outliers_that_a_digest_smooths_away() -> None:
 
 
 @pytest.mark.parametrize(("name", "least"), [("p90", 36), ("p95", 72), ("p99", 368), ("p99_9", 3688)])
-def test_a_percentile_stands_from_the_least_n_that_bounds_it(name: str, least: int) -> None:
+def test_percentile_is_supported_from_the_least_n_that_bounds_it(name: str, least: int) -> None:
     assert getattr(quantiles(np.arange(least, dtype=float)), name) is not None
     short = quantiles(np.arange(least - 1, dtype=float))
     assert getattr(short, name) is None
@@ -37,7 +38,7 @@ def test_a_percentile_stands_from_the_least_n_that_bounds_it(name: str, least: i
 
 
 @given(per_mille=st.sampled_from(sorted(PER_MILLE.values())))
-def test_the_least_n_is_where_support_begins(per_mille: int) -> None:
+def test_support_begins_at_min_samples(per_mille: int) -> None:
     least = min_samples(per_mille)
     assert is_supported(least, per_mille)
     assert not is_supported(least - 1, per_mille)
@@ -55,7 +56,7 @@ def test_an_interval_holds_the_values_at_its_ranks() -> None:
 
 
 @given(n=st.integers(1, 200_000), per_mille=st.sampled_from(sorted(PER_MILLE.values())))
-def test_ranks_are_exact_where_floats_are_not(n: int, per_mille: int) -> None:
+def test_ranks_are_exact_although_floats_are_not(n: int, per_mille: int) -> None:
     assert nearest_rank(n, per_mille) == math.ceil(Fraction(per_mille, 1000) * n)
 
 
@@ -96,3 +97,9 @@ def test_an_interval_covers_the_truth_95_times_in_100(name: str, p: float, n: in
         held += low <= truth <= high
     # Whole ranks make it a little wider than it need be, and 2000 trials have a standard error of half a percent.
     assert 0.94 <= held / trials <= 0.98
+
+
+@pytest.mark.parametrize("share", [0.0005, 0.01, 0.025])
+def test_quantiles_of_a_binomial_are_those_of_scipy(share: float) -> None:
+    sizes = [*range(1, 200), 1000, 4999, 1_000_000]
+    assert [binomial_quantile(share, n, 0.5) for n in sizes] == [int(binom.ppf(share, n, 0.5)) for n in sizes]

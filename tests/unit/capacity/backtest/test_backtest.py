@@ -40,10 +40,10 @@ def test_the_interval_covers_the_measured_figure_at_its_confidence() -> None:
 
 
 def test_a_backtest_describes_its_run() -> None:
-    found = backtest(WORK, held_out(scenario_with(), 3, warnings=("The run is not sound.",)))
+    found = backtest(WORK, held_out(scenario_with(), 3, warnings=("The run is not valid.",)))
     assert (found.run, found.scenario, found.duration_s, found.replicas) == ("made-3", "made", 180, 199)
     assert found.setting == WorkerConfig(0, 4, QueueDelay(queue_delay="1s"), 5.0)
-    assert found.notes == ("The run is not sound.",)
+    assert found.notes == ("The run is not valid.",)
 
 
 def test_a_calibration_from_few_times_gives_a_wider_interval() -> None:

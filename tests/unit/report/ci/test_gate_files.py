@@ -60,10 +60,10 @@ def test_counts_are_those_of_the_cases() -> None:
         assert sum(int(suite.get(key, "")) for suite in root) == int(total or "")
 
 
-def test_gate_that_passes_in_an_unsound_run_is_skipped() -> None:
+def test_gate_that_passes_in_an_invalid_run_is_skipped() -> None:
     skipped = cases(junit(summary(valid=False)))["delay p95 < 2s"].find("skipped")
     assert skipped is not None
-    assert "the measurement is not sound" in skipped.get("message", "")
+    assert "the measurement is not valid" in skipped.get("message", "")
 
 
 def test_run_without_gates_has_an_empty_suite() -> None:

@@ -103,7 +103,7 @@ def test_page_has_the_figures_of_the_file_and_links_to_every_probes_report() -> 
             SearchEnd(EndReason.INVALID, 10.0, None),
             ProbeOutcome.INVALID,
             Verdict.INVALID,
-            "two probes at 20/s were not sound",
+            "two probes at 20/s were not valid",
         ),
         (
             SearchEnd(EndReason.STOPPED, None, None),

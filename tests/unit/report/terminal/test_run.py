@@ -46,9 +46,9 @@ def test_unknown_figure_is_a_dash_and_failed_checks_are_listed(steady: MadeUpRun
     assert lines[0].startswith("INVALID  The measurement is not valid: ")
     assert "p50 needs 6 jobs, p95 needs 72 jobs" in lines
     # The check in the reason is not listed again.
-    warnings = [line for line in lines if line.startswith("not sound: ")]
+    warnings = [line for line in lines if line.startswith("not valid: ")]
     assert len(warnings) == 2
-    assert warnings[-1] == f"not sound: {limiter.detail}"
+    assert warnings[-1] == f"not valid: {limiter.detail}"
 
 
 @pytest.mark.parametrize(("reason", "message"), [("no answer", "no answer."), ("no answer; is it up?", "is it up?")])

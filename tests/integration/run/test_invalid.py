@@ -1,4 +1,4 @@
-"""A run that is not sound is invalid, ends with 3, and names the cause before its consequences."""
+"""An invalid run ends with 3, and names its cause first, then what followed from it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_ramp_that_never_reaches_its_rate_is_invalid_whatever_its_gates_say(run:
     assert {"stages reached", "load delivered", "rate achieved"} <= set(failing(finished))
 
 
-def test_ramp_that_a_ceiling_ends_is_aborted_and_not_sound(run: Run, serve: Serve) -> None:
+def test_ramp_that_a_ceiling_ends_is_aborted_and_not_valid(run: Run, serve: Serve) -> None:
     scenario = ramp({"rate": "1/s to 160/s", "for": "8s"}, ceilings={"jobs": 60})
     finished = run({**scenario, "gates": ["execution p50 < 5s"]}, "--target", serve(FAST).url)
     assert (finished.status, finished.summary["verdict"]) == (5, "aborted")

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from loadtest.analyze.job_table import COLUMNS, JobTable, read_job_table
 from loadtest.analyze.jobs import JobColumns
-from loadtest.analyze.stats.histograms import distribution
+from loadtest.analyze.run_data import COLUMNS, JobTable, read_job_table
+from loadtest.analyze.stats.bins import distribution
 from loadtest.analyze.stats.quantiles import PER_MILLE, quantiles
 from loadtest.record.directory import RowGroups
 from loadtest.record.sample import SAMPLES
