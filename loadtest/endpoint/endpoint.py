@@ -8,6 +8,8 @@ become ready (in the order in which they were scheduled), deadlines, scaling, wo
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 import numpy as np
 
@@ -44,6 +46,7 @@ class Endpoint:
         limits = ((op, settings.limit(op)) for op in Op)
         per_worker = settings.requests_per_worker
         self._limiters = {op: RateLimiter(limit, per_worker.get(op, 0)) for op, limit in limits if limit is not None}
+        self._quiet_until = -math.inf  # nothing is due before; unknown once the scheduler may have changed
 
     def __repr__(self) -> str:
         return f"<Endpoint {self._scheduler!r}>"
@@ -54,8 +57,9 @@ class Endpoint:
         return self._scheduler.fleet.all_workers
 
     def advanced_to(self, now: float) -> JobScheduler:
-        """Return the scheduler at this time, with everything done that was due."""
+        """Return the scheduler at this time, with everything done that was due, for one change before other calls."""
         self.advance(now)
+        self._quiet_until = -math.inf
         return self._scheduler
 
     def admit(self, op: Op, now: float) -> float | None:
@@ -141,22 +145,20 @@ class Endpoint:
 
         A chunk that becomes readable is not such a change; see `Job.next_chunk_at`.
         """
-        return min(self._backend.next_due_at(), self._scheduler.next_due_at())
+        if self._quiet_until == -math.inf:
+            self._quiet_until = min(self._backend.next_due_at(), self._scheduler.next_due_at())
+        return self._quiet_until
 
     def advance(self, now: float) -> None:
         """Carry out everything due up to and including `now`, each thing at its own time."""
         scheduler, backend = self._scheduler, self._backend
-        while True:
-            backend_at, scheduler_at = backend.next_due_at(), scheduler.next_due_at()
-            if backend_at <= scheduler_at:
-                if backend_at > now:
-                    break
-                scheduler.now = backend_at
-                backend.step(scheduler)
-            else:
-                if scheduler_at > now:
-                    break
-                scheduler.now = scheduler_at
-                scheduler.step()
+        while now >= self._quiet_until:
+            at = backend.next_due_at()
+            by_backend = at <= scheduler.quiet_until or at <= scheduler.next_due_at()
+            self._quiet_until = at if by_backend else scheduler.quiet_until
+            if self._quiet_until > now:
+                break
+            scheduler.now = self._quiet_until
+            backend.step(scheduler) if by_backend else scheduler.step()
         if now > scheduler.now:
             scheduler.now = now

@@ -6,6 +6,7 @@ real, reports on its workers by `ready`, `assign_next`, `complete`, `fail` and `
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Protocol
 
@@ -66,13 +67,14 @@ class WorkerBackend(Protocol):
 class JobScheduler:
     """Jobs, workers and the scaler at the time `now`, in epoch seconds. Jobs are taken first come, first served.
 
-    `waiting` is the number of jobs in the queue.
+    `waiting` is the number of jobs in the queue. Nothing is due here before `quiet_until`.
     """
 
     def __init__(
         self, settings: EndpointSettings, backend: WorkerBackend, ids: np.random.Generator, now: float
     ) -> None:
         self.now = now
+        self.quiet_until = -math.inf  # a lower bound, since computing `next_due_at` at each event is slow
         self.waiting = 0
         self.jobs: dict[str, Job] = {}
         self.ended: list[Job] = []
@@ -124,13 +126,15 @@ class JobScheduler:
         self.waiting += 1
         self._backend.on_work_available(self)
         if job.state is _IN_QUEUE:
-            self.deadlines.put(job, job.expires_at)
+            self._put_deadline(job, job.expires_at)
             if not job.low_priority:
                 self._start(self.scaler.queued(job, self._scaling, self.fleet))
+                self._due_at(self.scaler.next_due_at())
 
     def ready(self, worker: Worker) -> None:
         """Let the worker take jobs: its start is over."""
         self.fleet.ready(worker, self.now)
+        self._due_at(self.fleet.next_stop_at())
         self._backend.on_work_available(self)
 
     def assign_next(self, worker: Worker) -> Job | None:
@@ -151,9 +155,9 @@ class JobScheduler:
         job.worker_id = worker.id
         if job.service_s > job.execution_timeout_s:
             job.times_out_at = self.now + job.execution_timeout_s
-            self.deadlines.put(job, job.times_out_at)
+            self._put_deadline(job, job.times_out_at)
         if self.now + job.service_s > job.expires_at:
-            self.deadlines.put(job, job.expires_at)
+            self._put_deadline(job, job.expires_at)
         return job
 
     def complete(self, job: Job, output: msgspec.Raw) -> None:
@@ -215,12 +219,13 @@ class JobScheduler:
 
     def next_due_at(self) -> float:
         """Return when something is due here; infinite if nothing is."""
-        return min(
+        self.quiet_until = min(
             self.deadlines.next_due_at(),
             self.scaler.next_due_at(),
             self.fleet.next_stop_at(),
             self.results.next_due_at(),
         )
+        return self.quiet_until
 
     def step(self) -> None:
         """Carry out one thing that is due now: deadlines first, then scaling, stops of workers, expired results."""
@@ -263,6 +268,15 @@ class JobScheduler:
         job.finished_at = self.now
         self.ended.append(job)
         self.results.put(job, self.now)
+        self._due_at(min(self.fleet.next_stop_at(), self.results.next_due_at()))
+
+    def _put_deadline(self, job: Job, at: float) -> None:
+        self.deadlines.put(job, at)
+        self._due_at(at)
+
+    def _due_at(self, at: float) -> None:
+        if at < self.quiet_until:
+            self.quiet_until = at
 
     def _start(self, wanted: int) -> None:
         for _ in range(wanted):
