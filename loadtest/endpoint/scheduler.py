@@ -13,9 +13,8 @@ from typing import Protocol
 import msgspec
 import numpy as np
 
-from loadtest.endpoint.expiry import Deadlines, ResultStore
 from loadtest.endpoint.fleet import Fleet, StartKind, Worker
-from loadtest.endpoint.job import Job
+from loadtest.endpoint.job import Deadlines, Job, ResultStore
 from loadtest.endpoint.scaler import scaler_for
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol.client_messages import Chunk, Health, JobCounts, Submission

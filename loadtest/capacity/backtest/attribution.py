@@ -18,7 +18,7 @@ from loadtest.capacity.calibration.calibrate import MeasuredRun, workload_of
 from loadtest.capacity.calibration.take_pattern import Source
 from loadtest.capacity.simulation.workload import Workload
 from loadtest.endpoint.distributions import Constant, Distribution
-from loadtest.endpoint.take_pause import TakePause
+from loadtest.endpoint.settings import TakePause
 
 _MAX_REMAINING = 0.5
 _NEGLIGIBLE = 0.1

@@ -20,8 +20,7 @@ from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.arrivals import Process, Profile, gap_variation, peak
 from loadtest.capacity.simulation.workload import Workload, constant, measured, occupied_s, revival
 from loadtest.endpoint.distributions import Distribution
-from loadtest.endpoint.settings import EndpointSettings, Revival
-from loadtest.endpoint.take_pause import TakePause
+from loadtest.endpoint.settings import EndpointSettings, Revival, TakePause
 from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad

@@ -19,7 +19,7 @@ from loadtest.analyze.littles_law import arrival_times
 from loadtest.analyze.start_kinds import start_kinds
 from loadtest.arrays import Floats
 from loadtest.capacity.simulation.workload import occupied_s
-from loadtest.endpoint.take_pause import NO_PAUSE, TakePause
+from loadtest.endpoint.settings import NO_PAUSE, TakePause
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.target import HandlerTarget
 

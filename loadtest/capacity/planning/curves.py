@@ -10,8 +10,7 @@ import msgspec
 from loadtest.capacity.estimates import MapFn
 from loadtest.capacity.planning.objective import EvaluatedSetting, ObjectiveStatus
 from loadtest.capacity.planning.optimizer import Problem
-from loadtest.capacity.simulation.cache import ReplicationCache
-from loadtest.capacity.simulation.predict import Prediction, settles
+from loadtest.capacity.simulation.predict import Prediction, ReplicationCache, settles
 from loadtest.capacity.simulation.simulate import can_reach_steady_state, jobs_for_steady_state
 from loadtest.capacity.simulation.workload import WorkerConfig, fixed
 

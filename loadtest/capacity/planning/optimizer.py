@@ -18,8 +18,7 @@ from loadtest.capacity.estimates import MapFn, estimate, min_upper_bound
 from loadtest.capacity.planning.objective import EvaluatedSetting, ObjectiveStatus, objective_value, standing
 from loadtest.capacity.queueing_formulas import offered_load
 from loadtest.capacity.simulation.arrivals import peak
-from loadtest.capacity.simulation.cache import ReplicationCache
-from loadtest.capacity.simulation.predict import SimulationBudget, predict, replications, settles
+from loadtest.capacity.simulation.predict import ReplicationCache, SimulationBudget, predict, replications, settles
 from loadtest.capacity.simulation.simulate import can_reach_steady_state, jobs_for_steady_state
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, fixed
 from loadtest.endpoint.settings import ScalerSettings

@@ -14,8 +14,16 @@ from scipy import special
 
 from loadtest.capacity.simulation.arrivals import Process
 from loadtest.endpoint.distributions import Constant, Distribution, Empirical, LogNormal
-from loadtest.endpoint.settings import EndpointSettings, QueueDelay, Retention, Revival, ScalerSettings, Workers
-from loadtest.endpoint.take_pause import NO_PAUSE, TakePause
+from loadtest.endpoint.settings import (
+    NO_PAUSE,
+    EndpointSettings,
+    QueueDelay,
+    Retention,
+    Revival,
+    ScalerSettings,
+    TakePause,
+    Workers,
+)
 from loadtest.units import seconds_text
 
 _PERCENTILES = 1000
