@@ -13,8 +13,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo,
 
 from loadtest.units import Seconds, StrictModel, filled_from_file
 
-BLOCK = 4096
-"""The number of values that are drawn at once."""
+BLOCK = 4096  # the number of values that are drawn at once
 
 
 class Constant(StrictModel):

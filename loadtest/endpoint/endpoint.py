@@ -1,5 +1,4 @@
-"""A whole endpoint as a pure model: its operations, its limits, and what changes in it by itself; time is an
-argument.
+"""A whole endpoint as a pure model: operations, limits, and what changes in it by itself; time is an argument.
 
 Every operation first carries out everything that was due until then, each thing at its own time, so that no result
 depends on when it was asked for. Things due at the same time are done in this order: jobs that end and workers that
@@ -64,16 +63,14 @@ class Endpoint:
 
     def admit(self, op: Op, now: float) -> float | None:
         """Count a request within its limits and return None; if it is over a limit, return the seconds to wait."""
-        limiter = self._limiters.get(op)
-        return (
-            None if limiter is None else limiter.admit(max(now, self._scheduler.now), self._scheduler.fleet.running)
-        )
+        if op not in self._limiters:
+            return None
+        return self._limiters[op].admit(max(now, self._scheduler.now), self._scheduler.fleet.running)
 
     def release(self, op: Op) -> None:
         """Count an admitted request as answered."""
-        limiter = self._limiters.get(op)
-        if limiter is not None:
-            limiter.release()
+        if op in self._limiters:
+            self._limiters[op].release()
 
     def submit(self, op: Op, now: float, submission: Submission = EMPTY_SUBMISSION) -> Job:
         """Submit a job by `/run` or `/runsync`; an idle worker takes it at once, otherwise it waits in the queue."""

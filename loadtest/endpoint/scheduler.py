@@ -28,10 +28,9 @@ WORKERS_DIED = msgspec.Raw(b'"the worker died, as often as such a job is tried"'
 
 
 class WorkerBackend(Protocol):
-    """Carries out what the scheduler decides; it reports by `ready`, `assign_next`, `complete`, `fail`,
-    `worker_lost`.
+    """Carries out what the scheduler decides, which calls these methods while it decides.
 
-    The scheduler calls these methods while it decides. Only `on_work_available`, `on_job_revoked`, `step` and, for
+    Only `on_work_available`, `on_job_revoked`, `step` and, for
     warm workers, `on_start` may call the scheduler back.
     """
 
@@ -82,9 +81,7 @@ class JobScheduler:
         self.deadlines = Deadlines()
         self.scaler = scaler_for(settings.scaler)
         self._backend = backend
-        self._timeout_event = (
-            JobEvent.TIMED_OUT if settings.policy.timeout_outcome == "TIMED_OUT" else JobEvent.FAILED
-        )
+        self._timeout_event = JobEvent[settings.policy.timeout_outcome]
         self._tries = settings.tries
         self._queue: deque[Job] = deque()
         self._scaling = 0  # unfinished jobs that make workers start
@@ -172,8 +169,7 @@ class JobScheduler:
         self._end(job, JobEvent.FAILED)
 
     def worker_lost(self, worker: Worker) -> None:
-        """Remove a worker that died; its jobs return to the front of the queue, or fail if they were tried often
-        enough.
+        """Remove a worker that died; its jobs return to the front of the queue, or fail after enough tries.
 
         An active worker is replaced at once. So is any other if a job waits and no worker is starting, because
         scalers assume that no worker stops while a job waits.
@@ -196,9 +192,8 @@ class JobScheduler:
                 self._queue.appendleft(job)
                 self._push(job)
         self._backend.on_work_available(self)
-        if not self.fleet.starting and any(
-            job.state is JobState.IN_QUEUE and not job.low_priority for job in self._queue
-        ):
+        scaling = (job.state is _IN_QUEUE and not job.low_priority for job in self._queue)
+        if not self.fleet.starting and any(scaling):
             self._start(1)
 
     def end_early(self, job: Job, event: JobEvent) -> None:

@@ -52,8 +52,9 @@ class ScalerSettings(StrictModel):
         return None
 
     def to_json(self) -> dict[str, float | None]:
-        """Return the scaler as `capacity.json` writes it: the fields of all kinds."""
-        raise NotImplementedError
+        """Return the scaler as `capacity.json` writes it: the fields of all kinds, as for a queue delay."""
+        delay_s = QueueDelay().queue_delay if self.threshold_s is None else self.threshold_s
+        return {"queue_delay_s": delay_s, "request_count": None}
 
 
 class QueueDelay(ScalerSettings):
@@ -70,10 +71,6 @@ class QueueDelay(ScalerSettings):
         """Return the queue delay."""
         return self.queue_delay
 
-    def to_json(self) -> dict[str, float | None]:
-        """Return the delay in seconds, and a null request count."""
-        return {"queue_delay_s": self.queue_delay, "request_count": None}
-
 
 class RequestCount(ScalerSettings):
     """Keeps ceil((jobs in queue + jobs in progress) / request_count) workers."""
@@ -86,7 +83,7 @@ class RequestCount(ScalerSettings):
 
     def to_json(self) -> dict[str, float | None]:
         """Return the request count; the queue delay is the default one, which does not count."""
-        return {"queue_delay_s": QueueDelay().queue_delay, "request_count": self.request_count}
+        return {**super().to_json(), "request_count": self.request_count}
 
 
 def scaler_from_json(fields: Mapping[str, Any]) -> ScalerSettings:

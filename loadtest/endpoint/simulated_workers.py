@@ -76,9 +76,8 @@ class JobSampler:
         deaths: np.random.SeedSequence,
     ) -> None:
         rng = np.random.default_rng(times)
-        self._fails = (
-            failures(settings.failure_rate, np.random.default_rng(outcomes)) if settings.failure_rate else None
-        )
+        fails = failures(settings.failure_rate, np.random.default_rng(outcomes))
+        self._fails = fails if settings.failure_rate else None
         self._crashes = crashes(settings.crash_rate, np.random.default_rng(deaths)) if settings.crash_rate else None
         self._service_s = sample_stream(settings.service_time, rng)
         self._offsets = None if settings.chunks is None else chunk_offsets(settings.chunks, rng)

@@ -21,8 +21,7 @@ from loadtest.endpoint.distributions import Constant, Distribution
 from loadtest.endpoint.settings import TakePause
 
 _MAX_REMAINING = 0.5
-_NEGLIGIBLE = 0.1
-"""A kind that leaves at most this share of an error is its cause; no other kind is tried."""
+_NEGLIGIBLE = 0.1  # a kind that leaves at most this share of an error is its cause; no other kind is tried
 _TOLERANCE = 0.05
 
 

@@ -22,8 +22,7 @@ from loadtest.traffic.settings import OpenLoad
 
 FIGURES = ("delay_p50_ms", "delay_p95_ms", "throughput_per_s", "worker_s")
 """The figures that are predicted and measured."""
-_SEEDS = 1 << 42
-"""Different from the seeds of runs, whose arrivals are unknown to a prediction."""
+_SEEDS = 1 << 42  # different from the seeds of runs, whose arrivals are unknown to a prediction
 
 
 @dataclass(frozen=True)

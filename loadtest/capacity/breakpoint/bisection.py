@@ -16,13 +16,10 @@ import msgspec
 from loadtest.analyze.summary import CheckId, Summary, Verdict
 from loadtest.scenario.abort import StopKind
 
-REPEAT_FACTOR = 2
-"""An inconclusive probe is repeated with stages this many times as long."""
-MIN_SHARE = 1 / 32
-"""If the first rate fails, lower ones are tried down to this share of it."""
+REPEAT_FACTOR = 2  # an inconclusive probe is repeated with stages this many times as long
+MIN_SHARE = 1 / 32  # if the first rate fails, lower ones are tried down to this share of it
 _RAISE = 2.0
-_AGREE = 3
-"""How many probes of an edge must agree: the one that finds it, and two that confirm it."""
+_AGREE = 3  # how many probes of an edge must agree: the one that finds it, and two that confirm it
 _ENDPOINT_CHECKS = {CheckId.JOBS_COMPLETED, CheckId.CENSORED_JOBS}
 """Validity checks that an overloaded endpoint fails, however sound the generator was."""
 _ABORT_RULES = (StopKind.ABORT_ERRORS, StopKind.ABORT_GATES)

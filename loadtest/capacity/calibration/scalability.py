@@ -18,11 +18,9 @@ from loadtest.analyze.littles_law import arrival_times
 from loadtest.arrays import Floats
 from loadtest.capacity.estimates import Estimate
 
-MIN_POINTS = 4
-"""Three parameters fit any three points exactly, which leaves no estimate of the error."""
+MIN_POINTS = 4  # three parameters fit any three points exactly, which leaves no estimate of the error
 _MAX_EXTRAPOLATION = 10
-MIN_DIFFERENT = MIN_POINTS - 1
-"""The number of different worker counts that the points must cover."""
+MIN_DIFFERENT = MIN_POINTS - 1  # the number of different worker counts that the points must cover
 
 
 class Usl(msgspec.Struct, frozen=True):

@@ -31,8 +31,7 @@ class Profile:
         return [(share, count / len(self.shares)) for share, count in Counter(self.shares).items()]
 
 
-Process = Arrivals | Profile
-"""Arrivals that can be simulated: a scenario's kinds, or a daily profile."""
+Process = Arrivals | Profile  # arrivals that can be simulated: a scenario's kinds, or a daily profile
 
 
 def profile(rates: Sequence[float]) -> Profile:

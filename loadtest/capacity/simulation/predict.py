@@ -15,8 +15,7 @@ from loadtest.capacity.simulation.simulate import COLD, REVIVED, Replication, jo
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload
 from loadtest.units import nearest_rank
 
-_MAX_JOBS = 2_000_000
-"""The number of jobs that is kept, in about 70 MB; the oldest replications are dropped first."""
+_MAX_JOBS = 2_000_000  # the number of jobs that is kept, in about 70 MB; the oldest replications are dropped first
 _Key = tuple[Workload, WorkerConfig, float, int, int]
 
 

@@ -38,8 +38,7 @@ WARM_UP = 0.25
 """The first part of each replication's time, which is left out: it begins with an empty queue and no flex worker."""
 _SETTLING = 4
 """The length of a replication, in starts, idle times and thresholds of a flex worker; the first is the warm-up."""
-_NO_THRESHOLD_S = 4.0
-"""The threshold to calculate with if the scaler has none: the default queue delay."""
+_NO_THRESHOLD_S = 4.0  # the threshold to calculate with if the scaler has none: the default queue delay
 _RELAXATIONS = 16
 """A replication is this many times as long as the queue takes to forget how it began; four of them are warm-up."""
 _MAX_JOBS = 100_000
