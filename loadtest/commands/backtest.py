@@ -20,10 +20,7 @@ from loadtest.scenario.model import Scenario
 def load_held_out_run(
     directory: RunDirectory, calibrated: Sequence[MeasuredRun], named: WorkerConfig | None
 ) -> HeldOut:
-    """Return a run as measured; its workers are those of its scenario, or `named` if its endpoint is remote.
-
-    Raises UsageError if the workers are unknown; RunDirectoryError for a bad run.
-    """
+    """Return a run as measured, with `named` workers if its endpoint is remote; raises UsageError without any."""
     data = read_run(directory)
     setting = setting_of(data.scenario.endpoint) if data.scenario.starts_endpoint else named
     if setting is None:

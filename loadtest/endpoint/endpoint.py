@@ -138,10 +138,7 @@ class Endpoint:
         return ended
 
     def next_due_at(self) -> float:
-        """Return when the endpoint next changes by itself; infinite if it waits for a request.
-
-        A chunk that becomes readable is not such a change; see `Job.next_chunk_at`.
-        """
+        """Return when the endpoint next changes by itself, chunks aside; infinite if it waits for a request."""
         if self._quiet_until == -math.inf:
             self._quiet_until = min(self._backend.next_due_at(), self._scheduler.next_due_at())
         return self._quiet_until

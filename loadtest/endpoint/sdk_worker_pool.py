@@ -84,7 +84,7 @@ class SdkWorkerPool:
         return offered
 
     def take_disconnected(self, scheduler: JobScheduler, worker_id: str) -> None:
-        """Close a take whose connection broke; its worker is lost if jobs were assigned, which may not have arrived."""
+        """Close a take whose connection broke; a worker with jobs assigned is lost: they may not have arrived."""
         sdk_worker = self._up.get(worker_id)
         if sdk_worker is not None and self.close_take(worker_id):
             self._remove(scheduler, sdk_worker, ExitReason.BROKEN)

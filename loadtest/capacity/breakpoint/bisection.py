@@ -147,10 +147,7 @@ def _beyond_or_between(bounds: Bounds, tried: Sequence[ProbeRecord]) -> Probe | 
 
 
 def bracket(tried: Sequence[ProbeRecord]) -> tuple[float | None, float | None]:
-    """Return the highest passing and the lowest failing rate, by the majority of the probes of each.
-
-    A rate that passes above one that fails is luck, and ignored.
-    """
+    """Return the highest passing and lowest failing rate by majority; passes above a failing rate are ignored."""
     votes = {rate: each for rate, each in _votes(tried).items() if each}
     high = min((rate for rate, each in votes.items() if sum(each) * 2 < len(each)), default=None)
     passing = (rate for rate, each in votes.items() if sum(each) * 2 > len(each))

@@ -92,10 +92,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def smallest_true(holds: Callable[[int], bool], low: int, high: int) -> int | None:
-    """Return the least n from `low` to `high` for which `holds` is true, if it is true for all above; else None.
-
-    Steps double until it holds, then the last step is halved.
-    """
+    """Return the least n from `low` to `high` for which `holds`, if it holds for all above; else None."""
     if low > high:
         return None
     step, failing, n = 1, low - 1, low
@@ -121,10 +118,7 @@ def min_active_workers(problem: Problem, rate_per_s: float) -> int | None:
 def min_flex_workers(
     problem: Problem, rate_per_s: float, scaler: ScalerSettings, idle_timeout_s: float, max_workers: int
 ) -> WorkerConfig | None:
-    """Return the fewest active workers with up to `max_workers` on demand, and then the lowest such maximum.
-
-    None if even `max_workers` active workers do not meet the objective.
-    """
+    """Return the fewest active workers with up to `max_workers`, then the lowest maximum; None if none meet it."""
 
     def setting(active: int, at_most: int) -> WorkerConfig:
         return WorkerConfig(active, at_most, scaler, idle_timeout_s)
@@ -152,10 +146,7 @@ class Alternatives(msgspec.Struct, frozen=True):
 def flexible_options(
     problem: Problem, rate_per_s: float, alternatives: Alternatives, map_fn: MapFn = map
 ) -> Iterable[EvaluatedSetting | None]:
-    """Return the fewest workers for each scaler and idle timeout, by the search budget; None if none meet it.
-
-    Settings that may share replications are tried together.
-    """
+    """Return the fewest workers for each scaler and idle timeout, by the search budget; None if none meet it."""
     groups = _groups(problem, rate_per_s, alternatives)
     # Start all groups before the first result is awaited: the processes of a pool begin at this call.
     found = map_fn(partial(_options_of, problem.shared_with(map_fn), rate_per_s, alternatives.max_workers), groups)

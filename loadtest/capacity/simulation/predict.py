@@ -111,10 +111,7 @@ def replications(
     budget: SimulationBudget,
     cache: ReplicationCache | None = None,
 ) -> list[Replication]:
-    """Return independent replications; the n-th draws the same gaps and execution times for all settings.
-
-    Empty if the queue never settles: the longer it is simulated, the longer jobs wait.
-    """
+    """Return independent replications, the n-th with equal draws for all settings; none if a queue never settles."""
     if not settles(workload, setting, rate_per_s):
         return []
     simulate = replication if cache is None else cache.replication
@@ -131,10 +128,7 @@ def predict(
     runs: Sequence[Replication],
     price: float | None = None,
 ) -> Prediction:
-    """Return the prediction from replications, an empty list if the queue never settles.
-
-    `price` is in US dollars per worker-second.
-    """
+    """Return the prediction from replications, none if the queue never settles; `price` in US dollars per second."""
     load = offered_load(rate_per_s, workload.occupancy.mean_s())
     highest = peak(workload.arrivals)
     peak_load = None if highest == 1 else load * highest
