@@ -22,10 +22,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 def estimate(values: Sequence[float], level: float = 0.95) -> Estimate:
-    """Return the mean of R independent replications and its interval: mean ± t · s / √R, R − 1 degrees of freedom.
-
-    A single replication gives no estimate of its error, so its interval is infinite.
-    """
+    """Return the mean of R independent replications ± t · s / √R, R − 1 degrees of freedom; infinite for R = 1."""
     mean = float(np.mean(values))
     if len(values) < 2:
         return Estimate(mean, -np.inf, np.inf)

@@ -69,10 +69,7 @@ class QueueModel(msgspec.Struct, frozen=True):
         return erlang_c(self.workers, self.load) * self._mean_wait_of_waiting_s()
 
     def wait_percentile_s(self, p: float) -> float:
-        """Return the wait that a share `p` of the jobs does not exceed; infinite if the queue never settles.
-
-        The wait of jobs that wait is taken as exponential, with the mean of Allen and Cunneen: exact for M/M/c.
-        """
+        """Return the wait not exceeded by a share `p` of jobs, exponential for those that wait: exact for M/M/c."""
         if not self.settles:
             return math.inf
         waiting = erlang_c(self.workers, self.load)

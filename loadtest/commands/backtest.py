@@ -20,32 +20,24 @@ from loadtest.scenario.model import Scenario
 def load_held_out_run(
     directory: RunDirectory, calibrated: Sequence[MeasuredRun], named: WorkerConfig | None
 ) -> HeldOut:
-    """Return a run as measured; its workers are those of its scenario, or `named` if its endpoint is remote.
-
-    Raises UsageError if the workers are unknown; RunDirectoryError for a bad run.
-    """
+    """Return a run as measured, with `named` workers if its endpoint is remote; raises UsageError without any."""
     data = read_run(directory)
+    setting = setting_of(data.scenario.endpoint) if data.scenario.starts_endpoint else named
+    if setting is None:
+        raise UsageError(
+            f"--check {directory.path}: its endpoint is remote, so its workers are unknown; name them with "
+            "--workers, --scaler and --idle-timeout"
+        )
     return HeldOut(
         name=data.run.id,
         scenario=data.scenario,
-        setting=_setting(directory, data.scenario, named),
+        setting=setting,
         jobs=data.jobs,
         window=data.load,
         complete=data.run.ending is Ending.COMPLETE,
         workers=worker_uptime(data.health, data.load),
         warnings=_warnings(data, calibrated),
     )
-
-
-def _setting(directory: RunDirectory, scenario: Scenario, named: WorkerConfig | None) -> WorkerConfig:
-    if scenario.starts_endpoint:
-        return setting_of(scenario.endpoint)
-    if named is None:
-        raise UsageError(
-            f"--check {directory.path}: its endpoint is remote, so its workers are unknown; name them with "
-            "--workers, --scaler and --idle-timeout"
-        )
-    return named
 
 
 def _warnings(data: RunData, calibrated: Sequence[MeasuredRun]) -> tuple[str, ...]:

@@ -93,9 +93,8 @@ def capacity(request: CapacityRequest, console: Console) -> int:
             print_page(page, console)
             return ExitCode.PASS
         price = scenario.price if request.price is None else request.price
-        look, confirm = (
-            msgspec.structs.replace(budget, seed=request.seed) for budget in (request.look, request.confirm)
-        )
+        budgets = (request.look, request.confirm)
+        look, confirm = (msgspec.structs.replace(budget, seed=request.seed) for budget in budgets)
         problem = Problem(slo, workload, price, look, confirm)
         found = _planned(problem, calibration, rate_per_s, named, alternatives, map_fn)
     found = msgspec.structs.replace(found, checks=checks)
@@ -163,11 +162,8 @@ def _workers_asked(request: CapacityRequest, scenario: Scenario) -> tuple[Worker
     idle_s = tuple(_parse_option("--idle-timeout", text, seconds) for text in request.idle_timeouts)
     asked = bool(scalers or idle_s)
     scalers, idle_s = scalers or (QueueDelay(),), idle_s or (endpoint_of(scenario).idle_timeout,)
-    named = (
-        None
-        if request.workers is None
-        else _parse_workers(request.workers, WorkerConfig(0, 1, scalers[0], idle_s[0]))
-    )
+    flexible = WorkerConfig(0, 1, scalers[0], idle_s[0])
+    named = None if request.workers is None else _parse_workers(request.workers, flexible)
     return named, Alternatives(scalers, idle_s, request.max_workers) if asked else NO_ALTERNATIVES
 
 
@@ -181,29 +177,26 @@ def _planned(
 ) -> Plan:
     """Return the plan; raises UsageError if nothing meets the objective, or flex workers lack a cold start time."""
     if alternatives.pairs() or (named is not None and not named.fixed):
-        _require_cold_start(problem.workload, calibration)
         idle_s = [named.idle_timeout_s] if named is not None and not named.fixed else []
-        _require_idle_timeout(calibration.pattern.pause_s, [*alternatives.idle_timeouts_s, *idle_s])
+        _require_flex_times(problem.workload, calibration, min((*alternatives.idle_timeouts_s, *idle_s)))
     try:
         return plan(problem, calibration, rate_per_s, named, alternatives, map_fn)
     except ValueError as error:
         raise UsageError(f"--slo: {error}") from None
 
 
-def _require_cold_start(workload: Workload, calibration: Calibration) -> None:
-    if workload.cold_start is not None:
-        return
-    measure = next(each.measure for each in calibration.missing if each.what == "cold start time")
-    raise UsageError(
-        f"no cold start was seen in {', '.join(calibration.runs)}, so flex workers cannot be planned with; "
-        f"measure one by {measure}"
-    )
-
-
-def _require_idle_timeout(pause_s: float, idle_timeouts_s: Sequence[float]) -> None:
-    if 0 < pause_s >= min(idle_timeouts_s):
+def _require_flex_times(workload: Workload, calibration: Calibration, idle_timeout_s: float) -> None:
+    """Raise UsageError if no cold start was measured, or if workers would stop in the pause after a take."""
+    if workload.cold_start is None:
+        measure = next(each.measure for each in calibration.missing if each.what == "cold start time")
         raise UsageError(
-            f"--idle-timeout {seconds_text(min(idle_timeouts_s))}: stops workers in the pause of {pause_s:.2f} s "
+            f"no cold start was seen in {', '.join(calibration.runs)}, so flex workers cannot be planned with; "
+            f"measure one by {measure}"
+        )
+    pause_s = calibration.pattern.pause_s
+    if 0 < pause_s >= idle_timeout_s:
+        raise UsageError(
+            f"--idle-timeout {seconds_text(idle_timeout_s)}: stops workers in the pause of {pause_s:.2f} s "
             "after each take, although jobs wait; give a longer one"
         )
 
@@ -235,29 +228,25 @@ def _parse_workers(text: str, flexible: WorkerConfig) -> WorkerConfig:
     return msgspec.structs.replace(flexible, active=active, max_workers=max_workers)
 
 
-def _arrivals(text: object) -> Process:
-    """Return the arrivals of a text such as "gamma 2" or "trace FILE"; raises ValueError if it is neither.
-
-    Raises ScenarioError for a bad file.
-    """
-    of_file = re.fullmatch(r"\s*(trace|profile)\s+(.*\S)\s*", str(text))
-    if of_file is not None and of_file[1] == "profile":
-        return profile(read_profile(Path(of_file[2])))
-    if of_file is not None:
-        times = read_trace(Path(of_file[2]))
-        if times[0] == times[-1]:
-            raise ValueError("a trace of one moment has no rate; give one with two or more different times")
-        return Trace(times=tuple(times))
-    match = re.fullmatch(r"\s*(constant|poisson|gamma\s+([0-9.]+))\s*", str(text))
-    if match is None:
-        raise ValueError(
-            'are unknown arrivals; write "constant", "poisson", "gamma 2", "trace FILE", or "profile FILE"'
-        )
-    if match[2] and not 0 < float(match[2]) <= 10:
-        raise ValueError('the CV of the gaps is above 0 and at most 10; write it like "gamma 2"')
-    if match[2]:
-        return Gamma(gamma_cv=float(match[2]))
-    return "constant" if match[1] == "constant" else "poisson"
+def _arrivals(text: str) -> Process:
+    """Return the arrivals of a text such as "gamma 2"; raises ValueError if invalid, ScenarioError for a bad file."""
+    match text.split(maxsplit=1):
+        case ["constant"]:
+            return "constant"
+        case ["poisson"]:
+            return "poisson"
+        case ["gamma", cv] if re.fullmatch(r"[0-9.]+\s*", cv):
+            if not 0 < float(cv) <= 10:
+                raise ValueError('the CV of the gaps is above 0 and at most 10; write it like "gamma 2"')
+            return Gamma(gamma_cv=float(cv))
+        case ["profile", file]:
+            return profile(read_profile(Path(file.rstrip())))
+        case ["trace", file]:
+            times = read_trace(Path(file.rstrip()))
+            if times[0] == times[-1]:
+                raise ValueError("a trace of one moment has no rate; give one with two or more different times")
+            return Trace(times=tuple(times))
+    raise ValueError('are unknown arrivals; write "constant", "poisson", "gamma 2", "trace FILE", or "profile FILE"')
 
 
 def _write(request: CapacityRequest, last: RunDirectory, found: Plan | BacktestReport) -> Path:

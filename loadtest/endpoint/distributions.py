@@ -13,8 +13,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from loadtest.units import FromFile, Seconds, StrictModel
 
-BLOCK = 4096
-"""The number of values that are drawn at once."""
+BLOCK = 4096  # the number of values that are drawn at once
 
 
 class Constant(StrictModel):

@@ -1,5 +1,4 @@
-"""A whole endpoint as a pure model: its operations, its limits, and what changes in it by itself; time is an
-argument.
+"""A whole endpoint as a pure model: operations, limits, and what changes in it by itself; time is an argument.
 
 Every operation first carries out everything that was due until then, each thing at its own time, so that no result
 depends on when it was asked for. Things due at the same time are done in this order: jobs that end and workers that
@@ -7,6 +6,8 @@ become ready (in the order in which they were scheduled), deadlines, scaling, wo
 """
 
 from __future__ import annotations
+
+import math
 
 import msgspec
 import numpy as np
@@ -44,6 +45,7 @@ class Endpoint:
         limits = ((op, settings.limit(op)) for op in Op)
         per_worker = settings.requests_per_worker
         self._limiters = {op: RateLimiter(limit, per_worker.get(op, 0)) for op, limit in limits if limit is not None}
+        self._quiet_until = -math.inf  # nothing is due before; unknown once the scheduler may have changed
 
     def __repr__(self) -> str:
         return f"<Endpoint {self._scheduler!r}>"
@@ -54,22 +56,21 @@ class Endpoint:
         return self._scheduler.fleet.all_workers
 
     def advanced_to(self, now: float) -> JobScheduler:
-        """Return the scheduler at this time, with everything done that was due."""
+        """Return the scheduler at this time, with everything done that was due, for one change before other calls."""
         self.advance(now)
+        self._quiet_until = -math.inf
         return self._scheduler
 
     def admit(self, op: Op, now: float) -> float | None:
         """Count a request within its limits and return None; if it is over a limit, return the seconds to wait."""
-        limiter = self._limiters.get(op)
-        return (
-            None if limiter is None else limiter.admit(max(now, self._scheduler.now), self._scheduler.fleet.running)
-        )
+        if op not in self._limiters:
+            return None
+        return self._limiters[op].admit(max(now, self._scheduler.now), self._scheduler.fleet.running)
 
     def release(self, op: Op) -> None:
         """Count an admitted request as answered."""
-        limiter = self._limiters.get(op)
-        if limiter is not None:
-            limiter.release()
+        if op in self._limiters:
+            self._limiters[op].release()
 
     def submit(self, op: Op, now: float, submission: Submission = EMPTY_SUBMISSION) -> Job:
         """Submit a job by `/run` or `/runsync`; an idle worker takes it at once, otherwise it waits in the queue."""
@@ -137,26 +138,21 @@ class Endpoint:
         return ended
 
     def next_due_at(self) -> float:
-        """Return when the endpoint next changes by itself; infinite if it waits for a request.
-
-        A chunk that becomes readable is not such a change; see `Job.next_chunk_at`.
-        """
-        return min(self._backend.next_due_at(), self._scheduler.next_due_at())
+        """Return when the endpoint next changes by itself, chunks aside; infinite if it waits for a request."""
+        if self._quiet_until == -math.inf:
+            self._quiet_until = min(self._backend.next_due_at(), self._scheduler.next_due_at())
+        return self._quiet_until
 
     def advance(self, now: float) -> None:
         """Carry out everything due up to and including `now`, each thing at its own time."""
         scheduler, backend = self._scheduler, self._backend
-        while True:
-            backend_at, scheduler_at = backend.next_due_at(), scheduler.next_due_at()
-            if backend_at <= scheduler_at:
-                if backend_at > now:
-                    break
-                scheduler.now = backend_at
-                backend.step(scheduler)
-            else:
-                if scheduler_at > now:
-                    break
-                scheduler.now = scheduler_at
-                scheduler.step()
+        while now >= self._quiet_until:
+            at = backend.next_due_at()
+            by_backend = at <= scheduler.quiet_until or at <= scheduler.next_due_at()
+            self._quiet_until = at if by_backend else scheduler.quiet_until
+            if self._quiet_until > now:
+                break
+            scheduler.now = self._quiet_until
+            backend.step(scheduler) if by_backend else scheduler.step()
         if now > scheduler.now:
             scheduler.now = now

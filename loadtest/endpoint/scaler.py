@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
-from typing import Any
 
 from loadtest.endpoint.fleet import Fleet
 from loadtest.endpoint.job import Job
-from loadtest.endpoint.settings import QueueDelay, RequestCount, ScalerSettings
+from loadtest.endpoint.settings import QueueDelay, RequestCount
 from loadtest.protocol.operations import JobState
 
 _IN_QUEUE = JobState.IN_QUEUE  # a module constant, since access through the enum is slow
@@ -92,12 +90,6 @@ class RequestCountScaler(Scaler):
         return max(0, math.ceil(jobs / self._value) - fleet.up)
 
 
-_SCALERS: dict[type[ScalerSettings], Callable[[Any], Scaler]] = {
-    QueueDelay: QueueDelayScaler,
-    RequestCount: RequestCountScaler,
-}
-
-
-def scaler_for(settings: ScalerSettings) -> Scaler:
+def scaler_for(settings: QueueDelay | RequestCount) -> Scaler:
     """Return the scaler that these settings describe."""
-    return _SCALERS[type(settings)](settings)
+    return QueueDelayScaler(settings) if isinstance(settings, QueueDelay) else RequestCountScaler(settings)

@@ -6,15 +6,15 @@ real, reports on its workers by `ready`, `assign_next`, `complete`, `fail` and `
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Protocol
 
 import msgspec
 import numpy as np
 
-from loadtest.endpoint.expiry import Deadlines, ResultStore
 from loadtest.endpoint.fleet import Fleet, StartKind, Worker
-from loadtest.endpoint.job import Job
+from loadtest.endpoint.job import Deadlines, Job, ResultStore
 from loadtest.endpoint.scaler import scaler_for
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol.client_messages import Chunk, Health, JobCounts, Submission
@@ -28,10 +28,9 @@ WORKERS_DIED = msgspec.Raw(b'"the worker died, as often as such a job is tried"'
 
 
 class WorkerBackend(Protocol):
-    """Carries out what the scheduler decides; it reports by `ready`, `assign_next`, `complete`, `fail`,
-    `worker_lost`.
+    """Carries out what the scheduler decides, which calls these methods while it decides.
 
-    The scheduler calls these methods while it decides. Only `on_work_available`, `on_job_revoked`, `step` and, for
+    Only `on_work_available`, `on_job_revoked`, `step` and, for
     warm workers, `on_start` may call the scheduler back.
     """
 
@@ -66,13 +65,14 @@ class WorkerBackend(Protocol):
 class JobScheduler:
     """Jobs, workers and the scaler at the time `now`, in epoch seconds. Jobs are taken first come, first served.
 
-    `waiting` is the number of jobs in the queue.
+    `waiting` is the number of jobs in the queue. Nothing is due here before `quiet_until`.
     """
 
     def __init__(
         self, settings: EndpointSettings, backend: WorkerBackend, ids: np.random.Generator, now: float
     ) -> None:
         self.now = now
+        self.quiet_until = -math.inf  # a lower bound, since computing `next_due_at` at each event is slow
         self.waiting = 0
         self.jobs: dict[str, Job] = {}
         self.ended: list[Job] = []
@@ -81,9 +81,7 @@ class JobScheduler:
         self.deadlines = Deadlines()
         self.scaler = scaler_for(settings.scaler)
         self._backend = backend
-        self._timeout_event = (
-            JobEvent.TIMED_OUT if settings.policy.timeout_outcome == "TIMED_OUT" else JobEvent.FAILED
-        )
+        self._timeout_event = JobEvent[settings.policy.timeout_outcome]
         self._tries = settings.tries
         self._queue: deque[Job] = deque()
         self._scaling = 0  # unfinished jobs that make workers start
@@ -124,13 +122,15 @@ class JobScheduler:
         self.waiting += 1
         self._backend.on_work_available(self)
         if job.state is _IN_QUEUE:
-            self.deadlines.put(job, job.expires_at)
+            self._put_deadline(job, job.expires_at)
             if not job.low_priority:
                 self._start(self.scaler.queued(job, self._scaling, self.fleet))
+                self._due_at(self.scaler.next_due_at())
 
     def ready(self, worker: Worker) -> None:
         """Let the worker take jobs: its start is over."""
         self.fleet.ready(worker, self.now)
+        self._due_at(self.fleet.next_stop_at())
         self._backend.on_work_available(self)
 
     def assign_next(self, worker: Worker) -> Job | None:
@@ -151,9 +151,9 @@ class JobScheduler:
         job.worker_id = worker.id
         if job.service_s > job.execution_timeout_s:
             job.times_out_at = self.now + job.execution_timeout_s
-            self.deadlines.put(job, job.times_out_at)
+            self._put_deadline(job, job.times_out_at)
         if self.now + job.service_s > job.expires_at:
-            self.deadlines.put(job, job.expires_at)
+            self._put_deadline(job, job.expires_at)
         return job
 
     def complete(self, job: Job, output: msgspec.Raw) -> None:
@@ -169,8 +169,7 @@ class JobScheduler:
         self._end(job, JobEvent.FAILED)
 
     def worker_lost(self, worker: Worker) -> None:
-        """Remove a worker that died; its jobs return to the front of the queue, or fail if they were tried often
-        enough.
+        """Remove a worker that died; its jobs return to the front of the queue, or fail after enough tries.
 
         An active worker is replaced at once. So is any other if a job waits and no worker is starting, because
         scalers assume that no worker stops while a job waits.
@@ -193,9 +192,8 @@ class JobScheduler:
                 self._queue.appendleft(job)
                 self._push(job)
         self._backend.on_work_available(self)
-        if not self.fleet.starting and any(
-            job.state is JobState.IN_QUEUE and not job.low_priority for job in self._queue
-        ):
+        scaling = (job.state is _IN_QUEUE and not job.low_priority for job in self._queue)
+        if not self.fleet.starting and any(scaling):
             self._start(1)
 
     def end_early(self, job: Job, event: JobEvent) -> None:
@@ -215,12 +213,13 @@ class JobScheduler:
 
     def next_due_at(self) -> float:
         """Return when something is due here; infinite if nothing is."""
-        return min(
+        self.quiet_until = min(
             self.deadlines.next_due_at(),
             self.scaler.next_due_at(),
             self.fleet.next_stop_at(),
             self.results.next_due_at(),
         )
+        return self.quiet_until
 
     def step(self) -> None:
         """Carry out one thing that is due now: deadlines first, then scaling, stops of workers, expired results."""
@@ -263,6 +262,15 @@ class JobScheduler:
         job.finished_at = self.now
         self.ended.append(job)
         self.results.put(job, self.now)
+        self._due_at(min(self.fleet.next_stop_at(), self.results.next_due_at()))
+
+    def _put_deadline(self, job: Job, at: float) -> None:
+        self.deadlines.put(job, at)
+        self._due_at(at)
+
+    def _due_at(self, at: float) -> None:
+        if at < self.quiet_until:
+            self.quiet_until = at
 
     def _start(self, wanted: int) -> None:
         for _ in range(wanted):

@@ -13,8 +13,7 @@ from loadtest.endpoint.job import Job
 
 LEASE_S = 5.0
 """A worker that has not pinged for this long counts as lost; the SDK is configured to ping each second."""
-READY_WITHIN_S = 600.0
-"""A worker that asks for no job for this long after its launch counts as lost."""
+READY_WITHIN_S = 600.0  # a worker that asks for no job for this long after its launch counts as lost
 STOP_WITHIN_S = 5.0
 """How long a handler may go on with a job that it was asked to stop, before its worker is killed."""
 

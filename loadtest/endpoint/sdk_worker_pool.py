@@ -18,8 +18,7 @@ from loadtest.protocol.client_messages import Chunk, Submission
 from loadtest.protocol.operations import JobState
 from loadtest.protocol.worker_messages import Result
 
-FORGOTTEN_AFTER_S = 1.0
-"""A suspended worker is ended this much later than it can be revived for the last time."""
+FORGOTTEN_AFTER_S = 1.0  # a suspended worker is ended this much later than it can be revived for the last time
 BACK_OFF_S = (1.0, 30.0)
 """The delay of a launch after a lost worker: the first since the last completed job, doubling up to the second."""
 
@@ -85,10 +84,7 @@ class SdkWorkerPool:
         return offered
 
     def take_disconnected(self, scheduler: JobScheduler, worker_id: str) -> None:
-        """Close a take whose connection broke.
-
-        A worker that had jobs assigned counts as lost, since it is unknown whether they reached it.
-        """
+        """Close a take whose connection broke; a worker with jobs assigned is lost: they may not have arrived."""
         sdk_worker = self._up.get(worker_id)
         if sdk_worker is not None and self.close_take(worker_id):
             self._remove(scheduler, sdk_worker, ExitReason.BROKEN)
@@ -102,8 +98,7 @@ class SdkWorkerPool:
         return job_ids
 
     def ping(self, worker_id: str, running: Iterable[str], now: float) -> None:
-        """Renew a worker's lease; of the jobs it was to stop, those it no longer runs have stopped, the rest are sent
-        again.
+        """Renew a worker's lease; jobs that it was to stop and still runs are sent again, the others have stopped.
 
         The SDK ignores stop requests within the first 0.1 s of a job (`jobs_tasks` of its JobScaler).
         """
@@ -169,11 +164,8 @@ class SdkWorkerPool:
         stopped_at = worker.shifts[-1].stopped_at
         if self._revived_within_s > 0 and stopped_at is not None:
             self._suspended[worker.id] = (stopped_at + self._revived_within_s + FORGOTTEN_AFTER_S, worker)
-        self._commands.append(
-            ProcessCommand(
-                worker, ProcessAction.SUSPEND if worker.id in self._suspended else ProcessAction.END, ExitReason.IDLE
-            )
-        )
+        action = ProcessAction.SUSPEND if worker.id in self._suspended else ProcessAction.END
+        self._commands.append(ProcessCommand(worker, action, ExitReason.IDLE))
 
     def on_work_available(self, scheduler: JobScheduler) -> None:
         """Assign waiting jobs to workers whose take is open, until either run out."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from loadtest.endpoint.distributions import Constant, Distribution
-from loadtest.endpoint.take_pause import NO_PAUSE, TakePauseText
 from loadtest.protocol.operations import (
     CHUNK_LIMIT_BYTES,
     EXECUTION_TIMEOUT,
@@ -23,6 +23,9 @@ from loadtest.protocol.operations import (
     Op,
 )
 from loadtest.units import Bytes, Fraction, Seconds, StrictModel, quoted, seconds, seconds_text
+
+_FLOAT_TOLERANCE = 1e-9
+"""An execution time is a difference of floats; this much over a whole number of pauses is rounding error."""
 
 
 class Workers(StrictModel):
@@ -49,8 +52,9 @@ class ScalerSettings(StrictModel):
         return None
 
     def to_json(self) -> dict[str, float | None]:
-        """Return the scaler as `capacity.json` writes it: the fields of all kinds."""
-        raise NotImplementedError
+        """Return the scaler as `capacity.json` writes it: the fields of all kinds, as for a queue delay."""
+        delay_s = QueueDelay().queue_delay if self.threshold_s is None else self.threshold_s
+        return {"queue_delay_s": delay_s, "request_count": None}
 
 
 class QueueDelay(ScalerSettings):
@@ -67,10 +71,6 @@ class QueueDelay(ScalerSettings):
         """Return the queue delay."""
         return self.queue_delay
 
-    def to_json(self) -> dict[str, float | None]:
-        """Return the delay in seconds, and a null request count."""
-        return {"queue_delay_s": self.queue_delay, "request_count": None}
-
 
 class RequestCount(ScalerSettings):
     """Keeps ceil((jobs in queue + jobs in progress) / request_count) workers."""
@@ -83,7 +83,7 @@ class RequestCount(ScalerSettings):
 
     def to_json(self) -> dict[str, float | None]:
         """Return the request count; the queue delay is the default one, which does not count."""
-        return {"queue_delay_s": QueueDelay().queue_delay, "request_count": self.request_count}
+        return {**super().to_json(), "request_count": self.request_count}
 
 
 def scaler_from_json(fields: Mapping[str, Any]) -> ScalerSettings:
@@ -116,6 +116,40 @@ Scaler = Annotated[
         json_schema_input_type=str | QueueDelay | RequestCount,
     ),
 ]
+
+
+class TakePause(StrictModel):
+    """The pause of a worker between two takes: it looks for the next job when the pause is over, later if it still
+    works.
+
+    The vendor's SDK does so at a concurrency of 1: it sleeps one second after each take, and again for as long as the
+    job is not done (`JobScaler.get_jobs` of `runpod` 1.12). A handler that is not a coroutine blocks the event loop,
+    so that a sleep that ends meanwhile is followed by another that begins when the job is done.
+    """
+
+    duration: Seconds = 0.0
+    """From a take until the worker looks for the next job; 0 for at once."""
+    blocking_handler: bool = False
+    """Whether a worker still at work when a pause ends looks one pause after the job, not at the next multiple."""
+
+    def occupancy_s(self, execution_s: float) -> float:
+        """Return how many seconds after a take the worker looks for the next job, if the job takes `execution_s`."""
+        pause_s = self.duration
+        if pause_s <= 0:
+            return execution_s
+        pauses = max(1, math.ceil(execution_s / pause_s - _FLOAT_TOLERANCE))
+        return execution_s + pause_s if self.blocking_handler and pauses > 1 else pauses * pause_s
+
+
+NO_PAUSE = TakePause()
+
+
+def _take_pause(value: object) -> object:
+    return value if isinstance(value, (Mapping, TakePause)) else {"duration": value}
+
+
+TakePauseText = Annotated[TakePause, BeforeValidator(_take_pause, json_schema_input_type=Seconds | TakePause)]
+"""A pause as a time, "1s", or as its mapping."""
 
 
 class Revival(StrictModel):

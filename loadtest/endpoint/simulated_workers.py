@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.endpoint.chunks import ChunkBodies
 from loadtest.endpoint.distributions import BLOCK, sample, sample_stream
 from loadtest.endpoint.fleet import StartKind, Worker
 from loadtest.endpoint.job import Job
@@ -22,6 +21,13 @@ from loadtest.protocol.client_messages import Chunk, Submission
 _HYPHEN, _VERSION = b"-4"
 _VARIANTS = np.frombuffer(b"89ab", dtype=np.uint8)
 _CHUNK_TIMES_PER_BLOCK = 2**16
+_ZERO_METRICS = ("avg_gen_throughput", "avg_prompt_throughput", "cpu_kv_cache_usage", "gpu_kv_cache_usage")
+_OTHER_METRICS = dict.fromkeys((*_ZERO_METRICS, "input_tokens", "pending"), 0) | {
+    "running": 1,
+    "scenario": "stream",
+    "swapped": 0,
+}
+"""Metrics of a chunk, with the field names of the service's documentation, next to its tokens and its index."""
 
 
 def uuids(rng: np.random.Generator) -> Iterator[str]:
@@ -70,9 +76,8 @@ class JobSampler:
         deaths: np.random.SeedSequence,
     ) -> None:
         rng = np.random.default_rng(times)
-        self._fails = (
-            failures(settings.failure_rate, np.random.default_rng(outcomes)) if settings.failure_rate else None
-        )
+        fails = failures(settings.failure_rate, np.random.default_rng(outcomes))
+        self._fails = fails if settings.failure_rate else None
         self._crashes = crashes(settings.crash_rate, np.random.default_rng(deaths)) if settings.crash_rate else None
         self._service_s = sample_stream(settings.service_time, rng)
         self._offsets = None if settings.chunks is None else chunk_offsets(settings.chunks, rng)
@@ -88,6 +93,29 @@ class JobSampler:
             job.service_s = float(job.chunk_offsets_s[-1])
         if self._crashes is not None:
             job.crashes_after_s = next(self._crashes) * job.service_s
+
+
+class ChunkBodies:
+    """The bodies of a job's chunks, each encoded once: the n-th chunk of every job is the same.
+
+    `all` is the completed job's output, the list of its chunks' outputs.
+    """
+
+    def __init__(self, chunks: Chunks) -> None:
+        self._tokens = chunks.tokens
+        self._made: list[Chunk] = []
+        self.all = msgspec.Raw(msgspec.json.encode([self._output(index) for index in range(1, chunks.count + 1)]))
+
+    def between(self, first: int, end: int) -> list[Chunk]:
+        """Return the chunks from index `first`, counted from 0, up to but without `end`."""
+        for index in range(len(self._made) + 1, end + 1):
+            output = msgspec.json.encode(self._output(index))
+            metrics = {"output_tokens": self._tokens, "stream_index": index, **_OTHER_METRICS}
+            self._made.append(Chunk(msgspec.Raw(output), msgspec.Raw(msgspec.json.encode(metrics))))
+        return self._made[first:end]
+
+    def _output(self, index: int) -> dict[str, object]:
+        return {"text": [f" {index}"], "output_tokens": self._tokens, "input_tokens": 0}
 
 
 _FAILURE = msgspec.Raw(b'"the simulated handler failed, as failure_rate asks"')

@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from loadtest.endpoint import distributions
 from loadtest.endpoint import settings as endpoint
-from loadtest.endpoint.take_pause import TakePause
+from loadtest.endpoint.settings import TakePause
 from loadtest.protocol.operations import Op
 from loadtest.scenario import model as scenario
 from loadtest.scenario import target

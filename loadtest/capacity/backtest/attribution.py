@@ -18,11 +18,10 @@ from loadtest.capacity.calibration.calibrate import MeasuredRun, workload_of
 from loadtest.capacity.calibration.take_pattern import Source
 from loadtest.capacity.simulation.workload import Workload
 from loadtest.endpoint.distributions import Constant, Distribution
-from loadtest.endpoint.take_pause import TakePause
+from loadtest.endpoint.settings import TakePause
 
 _MAX_REMAINING = 0.5
-_NEGLIGIBLE = 0.1
-"""A kind that leaves at most this share of an error is its cause; no other kind is tried."""
+_NEGLIGIBLE = 0.1  # a kind that leaves at most this share of an error is its cause; no other kind is tried
 _TOLERANCE = 0.05
 
 
@@ -57,10 +56,7 @@ def main_cause(
     own: Sequence[Substitution],
     predict_again: Callable[[RunModel], float],
 ) -> Cause:
-    """Return which of the run's `own` inputs bring the figure nearest to `measured`, alone or else all together.
-
-    `predict_again` predicts the figure of a changed model.
-    """
+    """Return which `own` inputs bring the figure of `predict_again` nearest to `measured`, alone or all together."""
 
     def error(known: Sequence[Substitution]) -> float:
         changed = model
@@ -85,11 +81,7 @@ def main_cause(
 
 
 def substitutions(model: RunModel, run: MeasuredRun, at_s: Floats, expected: float) -> Iterator[Substitution]:
-    """Yield the run's own inputs that differ from the model's, its arrivals first.
-
-    `at_s` are the arrivals in seconds since the load began, `expected` is the mean number of arrivals with other
-    seeds.
-    """
+    """Yield the run's own inputs that differ from the model's; its arrivals are `at_s` in seconds, not `expected`."""
     yield Substitution(
         "arrivals",
         f"when its jobs arrived, {len(at_s)} of them where {expected:.0f} were expected",

@@ -25,15 +25,13 @@ from loadtest.capacity.simulation.workload import WorkerConfig, Workload
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad
 
-MIN_JOBS = 72
-"""The number of jobs from which an interval around a p95 can be given."""
+MIN_JOBS = 72  # the number of jobs from which an interval around a p95 can be given
 MAX_REPLICAS = 199
 _REPLICAS_PER_TAIL = 40
 """One replica of this many lies outside on either side, so that the ends of the interval are replicas."""
 _MAX_SIMULATED_JOBS = 1_000_000
 _MAX_LATE_SHARE = 0.01
-_MAX_ERROR = 0.05
-"""No cause is sought for a smaller error."""
+_MAX_ERROR = 0.05  # no cause is sought for a smaller error
 
 
 class FigureCheck(msgspec.Struct, frozen=True, rename={"in_interval": "inside"}):

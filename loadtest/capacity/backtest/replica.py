@@ -22,8 +22,7 @@ from loadtest.traffic.settings import OpenLoad
 
 FIGURES = ("delay_p50_ms", "delay_p95_ms", "throughput_per_s", "worker_s")
 """The figures that are predicted and measured."""
-_SEEDS = 1 << 42
-"""Different from the seeds of runs, whose arrivals are unknown to a prediction."""
+_SEEDS = 1 << 42  # different from the seeds of runs, whose arrivals are unknown to a prediction
 
 
 @dataclass(frozen=True)
@@ -101,10 +100,7 @@ def _worker_s(run: RunModel, workers: Sequence[Worker]) -> float:
 
 
 def _resampled(workload: Workload, rng: np.random.Generator) -> Workload:
-    """Return the workload with each of its times resampled from the measured ones, as many of them (bootstrap).
-
-    So the interval includes the error of times that few jobs or starts measured.
-    """
+    """Return the workload with each of its times resampled (bootstrap), so that the interval has their error."""
 
     def redrawn(times: Distribution) -> Distribution:
         return measured(rng.choice(times.values, len(times.values))) if isinstance(times, Empirical) else times

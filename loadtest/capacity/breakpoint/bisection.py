@@ -16,13 +16,10 @@ import msgspec
 from loadtest.analyze.summary import CheckId, Summary, Verdict
 from loadtest.scenario.abort import StopKind
 
-REPEAT_FACTOR = 2
-"""An inconclusive probe is repeated with stages this many times as long."""
-MIN_SHARE = 1 / 32
-"""If the first rate fails, lower ones are tried down to this share of it."""
+REPEAT_FACTOR = 2  # an inconclusive probe is repeated with stages this many times as long
+MIN_SHARE = 1 / 32  # if the first rate fails, lower ones are tried down to this share of it
 _RAISE = 2.0
-_AGREE = 3
-"""How many probes of an edge must agree: the one that finds it, and two that confirm it."""
+_AGREE = 3  # how many probes of an edge must agree: the one that finds it, and two that confirm it
 _ENDPOINT_CHECKS = {CheckId.JOBS_COMPLETED, CheckId.CENSORED_JOBS}
 """Validity checks that an overloaded endpoint fails, however good the generator was."""
 _ABORT_RULES = (StopKind.ABORT_ERRORS, StopKind.ABORT_GATES)
@@ -150,10 +147,7 @@ def _beyond_or_between(bounds: Bounds, tried: Sequence[ProbeRecord]) -> Probe | 
 
 
 def bracket(tried: Sequence[ProbeRecord]) -> tuple[float | None, float | None]:
-    """Return the highest passing and the lowest failing rate, by the majority of the probes of each.
-
-    A rate that passes above one that fails is luck, and ignored.
-    """
+    """Return the highest passing and lowest failing rate by majority; passes above a failing rate are ignored."""
     votes = {rate: each for rate, each in _votes(tried).items() if each}
     high = min((rate for rate, each in votes.items() if sum(each) * 2 < len(each)), default=None)
     passing = (rate for rate, each in votes.items() if sum(each) * 2 > len(each))

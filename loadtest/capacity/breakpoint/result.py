@@ -65,10 +65,7 @@ def stopped(probes: Sequence[ProbeResult]) -> SearchEnd:
 def measured_search(
     scenario: Scenario, found: SearchEnd, probes: Sequence[ProbeResult], stopped_by: str = ""
 ) -> BreakpointResult:
-    """Return the whole result, with its verdict and a sentence that says why the search ended there.
-
-    `stopped_by` is the reason of a stop that is not in the last probe's result.
-    """
+    """Return the whole result; `stopped_by` is the reason of a stop that is not in the last probe's result."""
     assert scenario.search is not None
     failing = [each for each in probes if each.rate_per_s == found.lowest_failing_per_s]
     broken = {gate.gate: gate for each in failing for gate in each.gates if gate.verdict is not Verdict.PASS}

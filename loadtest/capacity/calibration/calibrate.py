@@ -20,17 +20,14 @@ from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.arrivals import Process, Profile, gap_variation, peak
 from loadtest.capacity.simulation.workload import Workload, constant, measured, occupied_s, revival
 from loadtest.endpoint.distributions import Distribution
-from loadtest.endpoint.settings import EndpointSettings, Revival
-from loadtest.endpoint.take_pause import TakePause
+from loadtest.endpoint.settings import EndpointSettings, Revival, TakePause
 from loadtest.record.sample import Outcome
 from loadtest.scenario.metrics import Metric
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad
 
-MIN_JOBS = 100
-"""The number of completed jobs below which a calibration is refused."""
-MIN_STARTS = 5
-"""The number of starts of a kind below which a note says that few were observed."""
+MIN_JOBS = 100  # the number of completed jobs below which a calibration is refused
+MIN_STARTS = 5  # the number of starts of a kind below which a note says that few were observed
 _MAX_VALUES = 20_000
 _NORMAL_QUANTILE = 1.96
 

@@ -19,14 +19,13 @@ from loadtest.analyze.littles_law import arrival_times
 from loadtest.analyze.start_kinds import start_kinds
 from loadtest.arrays import Floats
 from loadtest.capacity.simulation.workload import occupied_s
-from loadtest.endpoint.take_pause import NO_PAUSE, TakePause
+from loadtest.endpoint.settings import NO_PAUSE, TakePause
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.target import HandlerTarget
 
 SDK_PAUSE_S = 1.0
 """The sleep of the vendor's SDK after a take at a concurrency of 1 (`JobScaler.get_jobs`, `runpod` 1.12)."""
-MIN_EXPLAINED = 5
-"""The number of takes of waiting jobs that one pattern must explain."""
+MIN_EXPLAINED = 5  # the number of takes of waiting jobs that one pattern must explain
 _MAX_UNEXPLAINED = 0.1
 _MAX_CONTRARY = 0.02
 _TOLERANCE = 0.1
@@ -58,7 +57,7 @@ class TakePattern(msgspec.Struct, frozen=True):
     @property
     def take_pause(self) -> TakePause:
         """Return the pattern as a setting."""
-        return TakePause.model_construct(duration=self.pause_s, blocking_handler=self.blocked)
+        return _pause(self.pause_s, self.blocked)
 
 
 NONE_SEEN = TakePattern(0.0, False, Source.NONE_SEEN)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -10,7 +10,6 @@ import msgspec
 from loadtest.capacity.estimates import MapFn
 from loadtest.capacity.planning.objective import EvaluatedSetting, ObjectiveStatus
 from loadtest.capacity.planning.optimizer import Problem
-from loadtest.capacity.simulation.cache import ReplicationCache
 from loadtest.capacity.simulation.predict import Prediction, settles
 from loadtest.capacity.simulation.simulate import can_reach_steady_state, jobs_for_steady_state
 from loadtest.capacity.simulation.workload import WorkerConfig, fixed
@@ -44,12 +43,10 @@ def curves(
     """Return both curves through the first of `known`, the answer; no known point is simulated again."""
     setting = known[0].prediction.setting
     half = msgspec.structs.replace(problem.look, jobs=problem.look.jobs // 2)
-    quick = msgspec.structs.replace(problem, confirm=half, cache=ReplicationCache())
+    quick = msgspec.structs.replace(problem.shared_with(map_fn), confirm=half)
     limit_per_s = problem.limit_per_s(setting)
-    vendor = next(_among(known, fixed(vendor_workers), rate_per_s), None)
-    asked = [
-        (_with(setting, max_workers), rate_per_s) for max_workers in _around(setting.max_workers, vendor_workers)
-    ]
+    vendor = _among(known, fixed(vendor_workers), rate_per_s)
+    asked = [(_with(setting, workers), rate_per_s) for workers in _around(setting.max_workers, vendor_workers)]
     of_workers = len(asked)
     asked += [(setting, rate) for rate in _rates(setting, limit_per_s, known) if rate < limit_per_s]
     points: list[EvaluatedSetting | None] = list(map_fn(partial(_point, quick, known), asked))
@@ -86,7 +83,7 @@ def _point(
 ) -> EvaluatedSetting | None:
     """Return a setting at a rate, known or simulated quickly; None if it takes too long to settle."""
     setting, rate_per_s = asked
-    found = next(_among(known, setting, rate_per_s), None)
+    found = _among(known, setting, rate_per_s)
     if found is not None:
         return found
     work = problem.workload
@@ -105,5 +102,6 @@ def _evaluate_or_unknown(problem: Problem, setting: WorkerConfig, rate_per_s: fl
     return EvaluatedSetting(bare, None, ObjectiveStatus.CANNOT_TELL)
 
 
-def _among(known: Sequence[EvaluatedSetting], setting: WorkerConfig, rate_per_s: float) -> Iterator[EvaluatedSetting]:
-    return (each for each in known if each.prediction.setting == setting and each.prediction.rate_per_s == rate_per_s)
+def _among(known: Sequence[EvaluatedSetting], setting: WorkerConfig, rate_per_s: float) -> EvaluatedSetting | None:
+    of_setting = (each for each in known if each.prediction.setting == setting)
+    return next((each for each in of_setting if each.prediction.rate_per_s == rate_per_s), None)

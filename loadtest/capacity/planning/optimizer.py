@@ -18,8 +18,7 @@ from loadtest.capacity.estimates import MapFn, estimate, min_upper_bound
 from loadtest.capacity.planning.objective import EvaluatedSetting, ObjectiveStatus, objective_value, standing
 from loadtest.capacity.queueing_formulas import offered_load
 from loadtest.capacity.simulation.arrivals import peak
-from loadtest.capacity.simulation.cache import ReplicationCache
-from loadtest.capacity.simulation.predict import SimulationBudget, predict, replications, settles
+from loadtest.capacity.simulation.predict import ReplicationCache, SimulationBudget, predict, replications
 from loadtest.capacity.simulation.simulate import can_reach_steady_state, jobs_for_steady_state
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, fixed
 from loadtest.endpoint.settings import ScalerSettings
@@ -28,11 +27,9 @@ from loadtest.scenario.gates import Gate
 MAX_WORKERS = 10_000
 COARSE, FINE = SimulationBudget(5, 4000), SimulationBudget(10, 10_000)
 """The budget for each setting that a search tries, and for each setting that is reported."""
-_EARLY_ACCEPT_RATIO = 0.5
-"""Two replications that stay under this share of the limit are enough for a search."""
+_EARLY_ACCEPT_RATIO = 0.5  # two replications that stay under this share of the limit are enough for a search
 _RATE_FACTOR = 0.9
-_MIN_SHARE = 0.05
-"""The lowest rate that is tried, as a share of the rate at which all workers are always busy."""
+_MIN_SHARE = 0.05  # the lowest rate that is tried, as a share of the rate at which all workers are always busy
 _HALVINGS = 5
 
 
@@ -52,7 +49,7 @@ class Problem(msgspec.Struct, frozen=True):
         Stops early after the replication from which the remaining ones can no longer bring the interval under the
         limit, or after two that stay far under it.
         """
-        if not settles(self.workload, setting, rate_per_s) or not self._reaches_steady_state(setting, rate_per_s):
+        if not can_reach_steady_state(self.workload, setting, rate_per_s):
             return False
         figures: list[float] = []
         for number in range(self.look.replications):
@@ -73,12 +70,13 @@ class Problem(msgspec.Struct, frozen=True):
             return EvaluatedSetting(predicted, None, ObjectiveStatus.NOT_MET)
         observed = estimate([objective_value(self.slo, run) for run in runs])
         status = standing(self.slo, observed)
-        if status is ObjectiveStatus.MET and not self._reaches_steady_state(setting, rate_per_s):
+        if status is ObjectiveStatus.MET and not can_reach_steady_state(self.workload, setting, rate_per_s):
             status = ObjectiveStatus.CANNOT_TELL
         return EvaluatedSetting(predicted, observed, status)
 
-    def _reaches_steady_state(self, setting: WorkerConfig, rate_per_s: float) -> bool:
-        return can_reach_steady_state(self.workload, setting, rate_per_s)
+    def shared_with(self, map_fn: MapFn) -> Problem:
+        """Return the same problem; if `map_fn` sends it to other processes, without the replications known here."""
+        return self if map_fn is map else msgspec.structs.replace(self, cache=ReplicationCache())
 
     def load(self, rate_per_s: float) -> float:
         """Return the offered load in Erlangs, on average over a profile."""
@@ -94,10 +92,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def smallest_true(holds: Callable[[int], bool], low: int, high: int) -> int | None:
-    """Return the least n from `low` to `high` for which `holds` is true, if it is true for all above; else None.
-
-    Steps double until it holds, then the last step is halved.
-    """
+    """Return the least n from `low` to `high` for which `holds`, if it holds for all above; else None."""
     if low > high:
         return None
     step, failing, n = 1, low - 1, low
@@ -123,10 +118,7 @@ def min_active_workers(problem: Problem, rate_per_s: float) -> int | None:
 def min_flex_workers(
     problem: Problem, rate_per_s: float, scaler: ScalerSettings, idle_timeout_s: float, max_workers: int
 ) -> WorkerConfig | None:
-    """Return the fewest active workers with up to `max_workers` on demand, and then the lowest such maximum.
-
-    None if even `max_workers` active workers do not meet the objective.
-    """
+    """Return the fewest active workers with up to `max_workers`, then the lowest maximum; None if none meet it."""
 
     def setting(active: int, at_most: int) -> WorkerConfig:
         return WorkerConfig(active, at_most, scaler, idle_timeout_s)
@@ -154,15 +146,16 @@ class Alternatives(msgspec.Struct, frozen=True):
 def flexible_options(
     problem: Problem, rate_per_s: float, alternatives: Alternatives, map_fn: MapFn = map
 ) -> Iterable[EvaluatedSetting | None]:
-    """Return the fewest workers for each scaler and idle timeout, by the search budget; None if none meet it.
-
-    Settings that may share replications are tried together, with a cache of their own.
-    """
+    """Return the fewest workers for each scaler and idle timeout, by the search budget; None if none meet it."""
     groups = _groups(problem, rate_per_s, alternatives)
-    apart = msgspec.structs.replace(problem, cache=ReplicationCache())
     # Start all groups before the first result is awaited: the processes of a pool begin at this call.
-    found = map_fn(partial(_options_of, apart, rate_per_s, alternatives.max_workers), groups)
-    return _in_order(alternatives.pairs(), groups, found)
+    found = map_fn(partial(_options_of, problem.shared_with(map_fn), rate_per_s, alternatives.max_workers), groups)
+
+    def in_order() -> Iterator[EvaluatedSetting | None]:
+        known = dict(zip(chain.from_iterable(groups), chain.from_iterable(found), strict=True))
+        yield from (known[pair] for pair in alternatives.pairs())
+
+    return in_order()
 
 
 def _groups(
@@ -179,15 +172,6 @@ def _groups(
         jobs = jobs_for_steady_state(problem.workload, setting, rate_per_s, problem.look.jobs)
         groups.setdefault((scaler, jobs), []).append((scaler, idle_timeout_s))
     return [group for _, group in sorted(groups.items(), key=lambda item: -item[0][1] * len(item[1]))]
-
-
-def _in_order(
-    pairs: Iterable[tuple[ScalerSettings, float]],
-    groups: Iterable[list[tuple[ScalerSettings, float]]],
-    found: Iterable[list[EvaluatedSetting | None]],
-) -> Iterator[EvaluatedSetting | None]:
-    known = dict(zip(chain.from_iterable(groups), chain.from_iterable(found), strict=True))
-    yield from (known[pair] for pair in pairs)
 
 
 def _options_of(

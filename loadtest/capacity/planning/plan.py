@@ -35,6 +35,11 @@ from loadtest.scenario.gates import limit_text
 SCHEMA = 1
 _CONFIRMATIONS = 8
 _RATE_STEP = 0.1
+_STATUS_TEXT = {
+    ObjectiveStatus.MET: "still met",
+    ObjectiveStatus.NOT_MET: "not met",
+    ObjectiveStatus.CANNOT_TELL: "too close to tell",
+}
 _T = TypeVar("_T", "Plan", "BacktestReport")
 
 
@@ -105,10 +110,6 @@ def decode_plan(content: bytes, kind: type[_T]) -> _T:
     return msgspec.json.decode(content, type=kind, dec_hook=decode_scaler)
 
 
-class Unreachable(ValueError):
-    """An objective that no number of workers meets."""
-
-
 NO_ALTERNATIVES = Alternatives()
 _LEAVES_OUT = (
     "The interval of a prediction is that of the simulation; execution times of another day are not in it.",
@@ -128,8 +129,8 @@ def plan(
 ) -> Plan:
     """Return the plan for this rate, of the `named` workers if given; `map_fn` maps over alternatives and curves.
 
-    Raises ValueError if the objective cannot be simulated, or if no run shows how long a flex worker's start takes;
-    Unreachable if no number of workers meets the objective.
+    Raises ValueError if the objective cannot be simulated, if no number of workers meets it, or if no run shows how
+    long a flex worker's start takes.
     """
     validate_objective(problem.slo)
     _require_reachable(problem)
@@ -166,7 +167,7 @@ def plan(
 def _require_reachable(problem: Problem) -> None:
     best = best_possible(problem.slo, problem.workload, problem.look.seed)
     if best >= problem.slo.limit:
-        raise Unreachable(
+        raise ValueError(
             f'no number of workers meets "{problem.slo}": where no job waits at all it is '
             f"{limit_text(problem.slo, round(best, 4))}"
         )
@@ -192,7 +193,7 @@ def _smallest_confirmed(problem: Problem, rate_per_s: float) -> tuple[EvaluatedS
     """
     workers = min_active_workers(problem, rate_per_s)
     if workers is None:
-        raise Unreachable(f'no number of workers was found that meets "{problem.slo}"')
+        raise ValueError(f'no number of workers was found that meets "{problem.slo}"')
     found, fewer = problem.evaluate(fixed(workers), rate_per_s), None
     for more in range(workers + 1, workers + 1 + _CONFIRMATIONS):
         if found.standing is ObjectiveStatus.MET:
@@ -235,7 +236,6 @@ def _options(
 
 
 def _rejected_by_confirmation(confirmed: EvaluatedSetting) -> RejectedOption:
-    """Return an option that the search budget accepted and the confirmation budget did not."""
     setting = confirmed.prediction.setting
     found = f"{setting.active} to {setting.max_workers} workers met it in a quick simulation"
     why = f"{found}; simulated for longer it is: {confirmed.standing}"
@@ -244,21 +244,12 @@ def _rejected_by_confirmation(confirmed: EvaluatedSetting) -> RejectedOption:
 
 def _cliff(problem: Problem, setting: WorkerConfig, rate_per_s: float) -> Sensitivity:
     less, more = (problem.evaluate(setting, rate_per_s * (1 + by)) for by in (-_RATE_STEP, _RATE_STEP))
-    return Sensitivity(less, more, _explain(problem, more, less))
-
-
-def _explain(problem: Problem, more: EvaluatedSetting, less: EvaluatedSetting) -> str:
     if more.observed is None:
-        return "At 10 % more the queue never settles."
-    text = {
-        ObjectiveStatus.MET: "still met",
-        ObjectiveStatus.NOT_MET: "not met",
-        ObjectiveStatus.CANNOT_TELL: "too close to tell",
-    }
-    at_more = f"At 10 % more the objective is {text[more.standing]}: {_short(problem, more.observed)}"
-    at_less = "" if less.observed is None else f", against {_short(problem, less.observed)} at 10 % less"
-    return f"{at_more}{at_less}."
+        return Sensitivity(less, more, "At 10 % more the queue never settles.")
 
+    def short(observed: Estimate) -> str:
+        return limit_text(problem.slo, float(f"{observed.value:.3g}"))
 
-def _short(problem: Problem, observed: Estimate) -> str:
-    return limit_text(problem.slo, float(f"{observed.value:.3g}"))
+    at_more = f"At 10 % more the objective is {_STATUS_TEXT[more.standing]}: {short(more.observed)}"
+    at_less = "" if less.observed is None else f", against {short(less.observed)} at 10 % less"
+    return Sensitivity(less, more, f"{at_more}{at_less}.")

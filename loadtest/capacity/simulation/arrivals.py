@@ -16,8 +16,7 @@ from loadtest.traffic.settings import Arrivals, Gamma, OpenLoad, Ramp, RateStage
 
 @dataclass(frozen=True)
 class Profile:
-    """A day in equal parts, each with settled Poisson arrivals at its own share of the mean rate; the mean share is
-    one.
+    """A day in equal parts, each with settled Poisson arrivals at its own share of the mean rate.
 
     This is the pointwise stationary approximation (Green and Kolesar 1991, Management Science 37, pp. 84–97): no part
     knows the queue that the part before left behind.
@@ -31,8 +30,7 @@ class Profile:
         return [(share, count / len(self.shares)) for share, count in Counter(self.shares).items()]
 
 
-Process = Arrivals | Profile
-"""Arrivals that can be simulated: a scenario's kinds, or a daily profile."""
+Process = Arrivals | Profile  # arrivals that can be simulated: a scenario's kinds, or a daily profile
 
 
 def profile(rates: Sequence[float]) -> Profile:

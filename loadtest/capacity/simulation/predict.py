@@ -11,10 +11,12 @@ from loadtest.arrays import Floats
 from loadtest.capacity.estimates import Estimate, estimate
 from loadtest.capacity.queueing_formulas import offered_load
 from loadtest.capacity.simulation.arrivals import peak
-from loadtest.capacity.simulation.cache import ReplicationCache
-from loadtest.capacity.simulation.simulate import COLD, REVIVED, Replication, replication
+from loadtest.capacity.simulation.simulate import COLD, REVIVED, Replication, jobs_for_steady_state, replication
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload
 from loadtest.units import nearest_rank
+
+_MAX_JOBS = 2_000_000  # the number of jobs that is kept, in about 70 MB; the oldest replications are dropped first
+_Key = tuple[Workload, WorkerConfig, float, int, int]
 
 
 class SimulationBudget(msgspec.Struct, frozen=True):
@@ -63,6 +65,40 @@ class Prediction(msgspec.Struct, frozen=True):
     peak_load: float | None = None
 
 
+class ReplicationCache:
+    """Replications, keyed by everything that they depend on."""
+
+    def __init__(self) -> None:
+        self._known: dict[_Key, tuple[float, Replication]] = {}
+        self._jobs = 0
+
+    def replication(
+        self, workload: Workload, setting: WorkerConfig, rate_per_s: float, jobs: int, seed: int
+    ) -> Replication:
+        """Return the same as `simulate.replication`, from the cache or simulated now.
+
+        If no worker stopped, none stops with a longer idle timeout either: with as many jobs, all is equal.
+        """
+        jobs = jobs_for_steady_state(workload, setting, rate_per_s, jobs)
+        idle_s = setting.idle_timeout_s
+        key = workload, msgspec.structs.replace(setting, idle_timeout_s=0.0), rate_per_s, jobs, seed
+        if key in self._known:
+            known_idle_s, known = self._known[key]
+            if idle_s == known_idle_s or (idle_s > known_idle_s and not known.stops):
+                return known
+        run = replication(workload, setting, rate_per_s, jobs, seed)
+        self._keep(key, idle_s, run)
+        return run
+
+    def _keep(self, key: _Key, idle_s: float, run: Replication) -> None:
+        if key in self._known:
+            self._jobs -= len(self._known.pop(key)[1])
+        self._known[key] = idle_s, run
+        self._jobs += len(run)
+        while self._jobs > _MAX_JOBS:
+            self._jobs -= len(self._known.pop(next(iter(self._known)))[1])
+
+
 def settles(workload: Workload, setting: WorkerConfig, rate_per_s: float) -> bool:
     """Return whether all workers together can do more than is offered, at the peak of a profile."""
     return offered_load(rate_per_s * peak(workload.arrivals), workload.occupancy.mean_s()) < setting.max_workers
@@ -75,10 +111,7 @@ def replications(
     budget: SimulationBudget,
     cache: ReplicationCache | None = None,
 ) -> list[Replication]:
-    """Return independent replications; the n-th draws the same gaps and execution times for all settings.
-
-    Empty if the queue never settles: the longer it is simulated, the longer jobs wait.
-    """
+    """Return independent replications, the n-th with equal draws for all settings; none if a queue never settles."""
     if not settles(workload, setting, rate_per_s):
         return []
     simulate = replication if cache is None else cache.replication
@@ -95,10 +128,7 @@ def predict(
     runs: Sequence[Replication],
     price: float | None = None,
 ) -> Prediction:
-    """Return the prediction from replications, an empty list if the queue never settles.
-
-    `price` is in US dollars per worker-second.
-    """
+    """Return the prediction from replications, none if the queue never settles; `price` in US dollars per second."""
     load = offered_load(rate_per_s, workload.occupancy.mean_s())
     highest = peak(workload.arrivals)
     peak_load = None if highest == 1 else load * highest

@@ -38,8 +38,7 @@ WARM_UP = 0.25
 """The first part of each replication's time, which is left out: it begins with an empty queue and no flex worker."""
 _SETTLING = 4
 """The length of a replication, in starts, idle times and thresholds of a flex worker; the first is the warm-up."""
-_NO_THRESHOLD_S = 4.0
-"""The threshold to calculate with if the scaler has none: the default queue delay."""
+_NO_THRESHOLD_S = 4.0  # the threshold to calculate with if the scaler has none: the default queue delay
 _RELAXATIONS = 16
 """A replication is this many times as long as the queue takes to forget how it began; four of them are warm-up."""
 _MAX_JOBS = 100_000
@@ -154,18 +153,12 @@ def _simulate_interval(
 
 
 def jobs_for_steady_state(workload: Workload, setting: WorkerConfig, rate_per_s: float, jobs: int) -> int:
-    """Return at least `jobs`; more if the queue or flex workers need more to reach their steady state.
-
-    Never more than 100,000; see `can_reach_steady_state`.
-    """
+    """Return `jobs`, or as many more as the queue and flex workers need to settle, but at most 100,000 of these."""
     return max(jobs, min(_MAX_JOBS, math.ceil(_steady_state_jobs(workload, setting, rate_per_s))))
 
 
 def can_reach_steady_state(workload: Workload, setting: WorkerConfig, rate_per_s: float) -> bool:
-    """Return whether a replication is long enough to show the settled queue; above about 98 % busy it is not.
-
-    Before it has settled, the queue is shorter than it will be, so that its figures would be too good.
-    """
+    """Return whether a replication is long enough; above about 98 % busy it is not, and its figures are too good."""
     return _relaxation_jobs(workload, setting, rate_per_s) * _RELAXATIONS <= _MAX_JOBS
 
 
@@ -200,10 +193,7 @@ def _relaxation_jobs(workload: Workload, setting: WorkerConfig, rate_per_s: floa
 def simulate_jobs(
     settings: EndpointSettings, at_s: Floats, seed: int, until_s: float = 0.0
 ) -> tuple[list[Job], list[Worker]]:
-    """Submit jobs at these times, in order, until all are taken; return them and all workers there have been.
-
-    The model advances to `until_s` even if the last job was taken before.
-    """
+    """Submit jobs at these times; return them, all taken, and all workers there have been, at `until_s` or later."""
     model = Endpoint(settings, seed, 0.0)
     submit, op = model.submit, Op.RUN
     jobs = [submit(op, at) for at in at_s.tolist()]
@@ -217,11 +207,7 @@ def simulate_jobs(
 
 
 def uptime_and_billed_s(workers: Sequence[Worker], start_at: float, end_at: float) -> tuple[float, float]:
-    """Return worker-seconds from start to stop within these times, and the same with each stop rounded up to a
-    second.
-
-    The rounding of a stop counts if the stop lies within the times, so that it is neither lost nor counted twice.
-    """
+    """Return worker-seconds within these times, and the same with each stop within them rounded up to a second."""
     shifts = [
         (shift.started_at, math.inf if shift.stopped_at is None else shift.stopped_at)
         for worker in workers

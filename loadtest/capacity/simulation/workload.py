@@ -14,8 +14,16 @@ from scipy import special
 
 from loadtest.capacity.simulation.arrivals import Process
 from loadtest.endpoint.distributions import Constant, Distribution, Empirical, LogNormal
-from loadtest.endpoint.settings import EndpointSettings, QueueDelay, Retention, Revival, ScalerSettings, Workers
-from loadtest.endpoint.take_pause import NO_PAUSE, TakePause
+from loadtest.endpoint.settings import (
+    NO_PAUSE,
+    EndpointSettings,
+    QueueDelay,
+    Retention,
+    Revival,
+    ScalerSettings,
+    TakePause,
+    Workers,
+)
 from loadtest.units import seconds_text
 
 _PERCENTILES = 1000
@@ -57,11 +65,7 @@ class Workload:
 
     @cached_property
     def occupancy(self) -> Distribution:
-        """Return the time from a worker's take until it looks for the next job: the execution, and the rest of the
-        pause.
-
-        The formulas use it in place of the execution time, since it limits how many jobs a worker does.
-        """
+        """Return the time from a worker's take until it looks for the next job: execution, and rest of the pause."""
         if self.take_pause.duration <= 0:
             return self.service
         return measured(occupied_s(self.take_pause, _values(self.service)))
@@ -135,11 +139,7 @@ def revival(duration: Distribution, within_s: float) -> Revival:
 
 
 def endpoint_settings(workload: Workload, setting: WorkerConfig) -> EndpointSettings:
-    """Return the endpoint's own settings; results are kept forever, since no client asks for them.
-
-    Raises ValueError if flex workers are asked for without a known cold start, or if they would stop in their pause
-    although jobs wait.
-    """
+    """Return the endpoint's settings; raises ValueError if flex workers have no cold start or stop in their pause."""
     if workload.cold_start is None and not setting.fixed:
         raise ValueError("the time of a cold start is unknown, so flex workers cannot be simulated")
     pause_s = workload.take_pause.duration

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from loadtest.capacity.calibration.take_pattern import SDK_PAUSE_S
-from loadtest.endpoint.take_pause import TakePause
+from loadtest.endpoint.settings import TakePause
 from tests.integration.conftest import KEY, Serve, Served, wait_for
 
 HANDLERS = Path(__file__).parents[1] / "handlers"

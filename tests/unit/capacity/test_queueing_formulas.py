@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from loadtest.capacity.calibration.usl import fit_usl, throughput
+from loadtest.capacity.calibration.scalability import fit_usl, throughput
 from loadtest.capacity.queueing_formulas import QueueModel, analytic_estimate, erlang_c, vendor_workers
 
 

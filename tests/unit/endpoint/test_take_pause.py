@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from loadtest.endpoint.endpoint import Endpoint
-from loadtest.endpoint.settings import EndpointSettings
-from loadtest.endpoint.take_pause import TakePause
+from loadtest.endpoint.settings import EndpointSettings, TakePause
 from loadtest.protocol.operations import Op
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from loadtest.analyze.jobs import jobs_of
 from loadtest.capacity.calibration.calibrate import MeasuredRun, calibrate
-from loadtest.capacity.calibration.scalability import Point, point, scalability
-from loadtest.capacity.calibration.usl import throughput
+from loadtest.capacity.calibration.scalability import Point, point, scalability, throughput
 from tests.unit.analyze.rows import START_AT, job, samples, scenario
 
 

@@ -23,8 +23,7 @@ from loadtest.capacity.simulation.workload import (
     measured,
 )
 from loadtest.endpoint.distributions import LogNormal
-from loadtest.endpoint.settings import QueueDelay
-from loadtest.endpoint.take_pause import TakePause
+from loadtest.endpoint.settings import QueueDelay, TakePause
 from loadtest.scenario.gates import parse_gate
 from loadtest.scenario.model import Scenario
 from tests.unit.analyze.rows import scenario

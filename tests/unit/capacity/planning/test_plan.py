@@ -7,7 +7,7 @@ import pytest
 from loadtest.capacity.calibration.calibrate import calibrate
 from loadtest.capacity.planning.objective import ObjectiveStatus
 from loadtest.capacity.planning.optimizer import Problem
-from loadtest.capacity.planning.plan import Unreachable, plan
+from loadtest.capacity.planning.plan import plan
 from loadtest.capacity.simulation.predict import SimulationBudget
 from loadtest.capacity.simulation.workload import Workload, constant, fixed
 from loadtest.scenario.gates import parse_gate
@@ -41,5 +41,5 @@ def test_the_highest_rate_agrees_with_the_cliff() -> None:
 
 def test_an_objective_below_the_delay_at_idle_workers_is_unreachable() -> None:
     work = Workload("poisson", constant(1.0), dispatch=constant(0.1))
-    with pytest.raises(Unreachable, match="where no job waits at all it is 100ms"):
+    with pytest.raises(ValueError, match="where no job waits at all it is 100ms"):
         plan(Problem(parse_gate("delay p95 < 50ms"), work), CALIBRATION, 1.0)

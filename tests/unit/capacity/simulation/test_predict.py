@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from loadtest.capacity.planning.optimizer import Alternatives, Problem, flexible_option, flexible_options
-from loadtest.capacity.simulation.cache import ReplicationCache
-from loadtest.capacity.simulation.predict import SimulationBudget
+from loadtest.capacity.simulation.predict import ReplicationCache, SimulationBudget
 from loadtest.capacity.simulation.simulate import replication
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, constant, measured, revival
 from loadtest.endpoint.settings import QueueDelay, RequestCount
