@@ -186,7 +186,7 @@ class AbortRule(StrictModel):
     over: Annotated[Seconds, Field(gt=0)] = 30.0
     """The time before now whose jobs count."""
     jobs: Annotated[int, Field(ge=1)] = 20
-    """The fewest jobs in that time that are judged."""
+    """The fewest jobs ended in that time for which the rule applies."""
     gates: tuple[AbortGate, ...] = ()
     """Objectives such as `delay p95 < 30s` for the jobs that ended in the last `over`."""
 

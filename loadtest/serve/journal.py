@@ -86,7 +86,7 @@ class Journal:
         self._add(line)
 
     def webhook(self, job_id: str, at: float, status: int | None) -> None:
-        """Add a call of a job's webhook at `at` that was answered with `status`."""
+        """Add a call of a job's webhook at `at` answered with `status`."""
         self._add(WebhookLine(job_id, round(at, 6), status))
 
     def _add(self, line: RequestLine | JobLine | WebhookLine) -> None:

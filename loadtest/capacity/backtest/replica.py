@@ -21,7 +21,7 @@ from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import OpenLoad
 
 FIGURES = ("delay_p50_ms", "delay_p95_ms", "throughput_per_s", "worker_s")
-"""The figures that are predicted and measured."""
+"""The predicted and measured figures."""
 _SEEDS = 1 << 42  # different from the seeds of runs, whose arrivals are unknown to a prediction
 
 

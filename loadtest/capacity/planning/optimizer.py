@@ -26,7 +26,7 @@ from loadtest.scenario.gates import Gate
 
 MAX_WORKERS = 10_000
 COARSE, FINE = SimulationBudget(5, 4000), SimulationBudget(10, 10_000)
-"""The budget for each setting that a search tries, and for each setting that is reported."""
+"""The budget for each setting that a search tries, and for each reported setting."""
 _EARLY_ACCEPT_RATIO = 0.5  # two replications that stay under this share of the limit are enough for a search
 _RATE_FACTOR = 0.9
 _MIN_SHARE = 0.05  # the lowest rate that is tried, as a share of the rate at which all workers are always busy

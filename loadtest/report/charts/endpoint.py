@@ -103,7 +103,7 @@ def requests_chart(summary: Summary, series: Series) -> Chart | None:
 
 
 def limit_use_chart(summary: Summary, series: Series) -> Chart | None:
-    """Return the share of each rate limit that was used; None if no operation has a limit."""
+    """Return the share of each rate limit in use; None if no operation has a limit."""
     rates = series.rates
     if not rates.limit_use:
         return None

@@ -133,7 +133,7 @@ def test_run_without_a_job_never_passes(run: Run, serve: Serve) -> None:
     assert finished.summary["jobs"]["submitted"] == 0
 
 
-def test_twenty_jobs_have_no_p99_and_the_report_says_how_many_it_takes(run: Run, serve: Serve) -> None:
+def test_twenty_jobs_have_no_p99_and_the_report_names_the_number_needed(run: Run, serve: Serve) -> None:
     finished = run(constant("20/s", "1s", **LATE_IS_SOUND), "--target", serve(FAST).url)
     assert finished.status == 0
     times = finished.summary["flows"]["runsync"]["end_to_end_ms"]

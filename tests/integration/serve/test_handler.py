@@ -223,7 +223,7 @@ def test_handler_that_cannot_start_is_reported_in_one_line(tmp_path: Path) -> No
     assert last.endswith("No module named 'no_such_model'")
 
 
-def test_worker_pauses_between_takes_as_modelled(opened: Open) -> None:
+def test_worker_pauses_after_each_take_as_modelled(opened: Open) -> None:
     """Each kind of job runs twice, since a busy machine makes a take late and never early."""
     client = opened("sleeping.py", 1, 1)
     kinds = [(1.2, True), (1.2, False), (0.05, False)]

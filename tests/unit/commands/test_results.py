@@ -1,4 +1,4 @@
-"""Results are built from a run directory, or one line names what is damaged."""
+"""Results are built from a run directory, or one line names the damage."""
 
 from __future__ import annotations
 

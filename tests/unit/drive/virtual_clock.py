@@ -31,7 +31,7 @@ class VirtualClock:
             self.wait(GeventEvent(), at)
 
     def wait(self, event: Event, until: float) -> bool:
-        """Wait in the list of wake-ups, unless it is for ever; a greenlet that is killed leaves the list."""
+        """Wait in the list of wake-ups, unless it is for ever; a killed greenlet leaves the list."""
         if event.ready() or until <= self._now:
             return event.ready()
         woken = GeventEvent()

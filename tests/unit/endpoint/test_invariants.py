@@ -37,7 +37,7 @@ CALLS = st.lists(
 )
 
 Ends = list[tuple[Job, JobState]]
-"""Jobs in the order in which they ended, each with its state; one that was retried ends more than once."""
+"""Jobs in the order in which they ended, each with its state; a retried one ends more than once."""
 
 
 def reported(config: dict[str, object], calls: list[tuple[str, float]]) -> tuple[Endpoint, list[Job], Ends]:

@@ -1,4 +1,4 @@
-"""Gates in words: every form reads, what is printed reads back, and what is not understood is named."""
+"""Gates in words: every form reads, its text reads back, and an unknown form is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The result of a search that was stopped."""
+"""The result of a stopped search."""
 
 from __future__ import annotations
 
