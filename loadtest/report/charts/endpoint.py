@@ -38,6 +38,7 @@ from loadtest.report.formatting import duration, milliseconds, share
 _OPERATION_COLOURS = {"run": ACCENT, "runsync": INK, "stream": GREY, "status": WARNING, "cancel": BAD}
 _LOW_HEIGHT = 120
 _WORKER_HEIGHT = 17
+_COUNTS = alt.Axis(tickCount=4, tickMinStep=1)
 _MAX_DRAWN_WORKERS = 30
 _MAX_NAMED_WORKERS = 5
 _STATES = {"running": ("running", ACCENT), "idle": ("idle", PALE), "initializing": ("initializing", INK)}
@@ -148,7 +149,7 @@ def workers_chart(summary: Summary, series: Series) -> Chart | None:
         unit="as the endpoint's health operation counts them",
         alt_text=f"At most {max(health.running)} workers were running at once, as the endpoint counts them.",
         keys=[LegendEntry(label, colour, "box") for label, colour in _STATES.values()],
-        spec=timeline_of(summary, series).spec([_stacked_counts(rows, _STATES)], bins),
+        spec=timeline_of(summary, series).spec([stacked_bars(rows, _STATES, _COUNTS)], bins),
         term="worker",
         table=bins.table(),
     )
@@ -167,14 +168,10 @@ def starts_chart(summary: Summary, series: Series) -> Chart | None:
         unit=f"completed jobs by intended start, in bins of {duration(starts.bin_s)}",
         alt_text=summary.starts.detail if summary.starts else "Jobs by the start of their worker.",
         keys=[LegendEntry(label, colour, "box") for label, colour in _STARTS.values()],
-        spec=timeline_of(summary, series).spec([_stacked_counts(rows, _STARTS)], bins, _LOW_HEIGHT),
+        spec=timeline_of(summary, series).spec([stacked_bars(rows, _STARTS, _COUNTS)], bins, _LOW_HEIGHT),
         term="start",
         table=bins.table(),
     )
-
-
-def _stacked_counts(rows: list[Row], parts: dict[str, tuple[str, str]]) -> alt.Chart:
-    return stacked_bars(rows, parts, alt.Axis(tickCount=4, tickMinStep=1))
 
 
 def workers_text(workers: Sequence[WorkerSummary]) -> str:
