@@ -199,7 +199,11 @@ def execution_by_worker_chart(summary: Summary, _: Series) -> Chart | None:
     drawn = [each for each in workers if each.execution_ms.p50 is not None][:_MAX_DRAWN_WORKERS]
     if len(drawn) < 2:
         return None
-    rows = [_row(each) for each in drawn]
+    rows: list[Row] = []
+    for each in drawn:
+        q, differs = each.execution_ms, "yes" if each.compared and each.compared.differs else "no"
+        low, high = q.ci95.get("p50", (q.p50, q.p50))
+        rows.append({"worker": each.worker_id, "p50": q.p50, "low": low, "high": high, "differs": differs})
     y = alt.Y("worker:N", title=None, sort=None, axis=alt.Axis(domain=False, minExtent=120, maxExtent=120))
     label = "datum.value >= 1000 ? datum.value / 1000 + ' s' : datum.value + ' ms'"
     x_axis = alt.Axis(grid=True, tickCount=6, labelExpr=label)
@@ -208,7 +212,7 @@ def execution_by_worker_chart(summary: Summary, _: Series) -> Chart | None:
     colour = alt.Color("differs:N", scale=alt.Scale(domain=["no", "yes"], range=[INK, ACCENT]), legend=None)
     intervals = rows_chart(rows).mark_rule(strokeWidth=1.4).encode(y=y, x="low:Q", x2="high:Q", color=colour)
     dots = rows_chart(rows).mark_circle(size=42, opacity=1).encode(y=y, x=x, color=colour, tooltip=tips)
-    medians = [each.execution_ms.p50 for each in drawn if each.execution_ms.p50 is not None]
+    medians = [row["p50"] for row in rows]
     who = f"the busiest {len(drawn)} of {len(workers)}" if len(drawn) < len(workers) else f"{len(drawn)}"
     keys = [LegendEntry("as the others", INK, "dot")]
     if any(row["differs"] == "yes" for row in rows):
@@ -223,10 +227,3 @@ def execution_by_worker_chart(summary: Summary, _: Series) -> Chart | None:
         spec=styled_spec([intervals, dots], _WORKER_HEIGHT * len(rows)),
         term="worker",
     )
-
-
-def _row(worker: WorkerSummary) -> dict[str, str | float | None]:
-    q = worker.execution_ms
-    low, high = q.ci95.get("p50", (q.p50, q.p50))
-    differs = "yes" if worker.compared and worker.compared.differs else "no"
-    return {"worker": worker.worker_id, "p50": q.p50, "low": low, "high": high, "differs": differs}
