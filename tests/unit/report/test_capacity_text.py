@@ -32,7 +32,7 @@ from loadtest.report.capacity_text import cause_texts, pattern_text
         ),
     ],
 )
-def test_pace_of_takes_is_reported_with_its_evidence(pattern: TakePattern, text: str) -> None:
+def test_pause_between_jobs_is_reported_with_its_evidence(pattern: TakePattern, text: str) -> None:
     assert text in pattern_text(pattern)
 
 
