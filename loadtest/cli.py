@@ -40,8 +40,7 @@ TargetUrl = Annotated[
 ]
 Tolerance = Annotated[str, typer.Option(metavar="SHARE", help="How much worse is accepted.")]
 MinDifference = Annotated[
-    str,
-    typer.Option(metavar="TIME", help="The smallest difference in time that can be worse."),
+    str, typer.Option(metavar="TIME", help="The smallest difference in time that can be worse.")
 ]
 
 

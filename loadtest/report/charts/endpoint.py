@@ -38,6 +38,7 @@ from loadtest.report.formatting import duration, milliseconds, share
 _OPERATION_COLOURS = {"run": ACCENT, "runsync": INK, "stream": GREY, "status": WARNING, "cancel": BAD}
 _LOW_HEIGHT = 120
 _WORKER_HEIGHT = 17
+_COUNTS = alt.Axis(tickCount=4, tickMinStep=1)
 _MAX_DRAWN_WORKERS = 30
 _MAX_NAMED_WORKERS = 5
 _STATES = {"running": ("running", ACCENT), "idle": ("idle", PALE), "initializing": ("initializing", INK)}
@@ -148,7 +149,7 @@ def workers_chart(summary: Summary, series: Series) -> Chart | None:
         unit="as the endpoint's health operation counts them",
         alt_text=f"At most {max(health.running)} workers were running at once, as the endpoint counts them.",
         keys=[LegendEntry(label, colour, "box") for label, colour in _STATES.values()],
-        spec=timeline_of(summary, series).spec([_stacked_counts(rows, _STATES)], bins),
+        spec=timeline_of(summary, series).spec([stacked_bars(rows, _STATES, _COUNTS)], bins),
         term="worker",
         table=bins.table(),
     )
@@ -167,14 +168,10 @@ def starts_chart(summary: Summary, series: Series) -> Chart | None:
         unit=f"completed jobs by intended start, in bins of {duration(starts.bin_s)}",
         alt_text=summary.starts.detail if summary.starts else "Jobs by the start of their worker.",
         keys=[LegendEntry(label, colour, "box") for label, colour in _STARTS.values()],
-        spec=timeline_of(summary, series).spec([_stacked_counts(rows, _STARTS)], bins, _LOW_HEIGHT),
+        spec=timeline_of(summary, series).spec([stacked_bars(rows, _STARTS, _COUNTS)], bins, _LOW_HEIGHT),
         term="start",
         table=bins.table(),
     )
-
-
-def _stacked_counts(rows: list[Row], parts: dict[str, tuple[str, str]]) -> alt.Chart:
-    return stacked_bars(rows, parts, alt.Axis(tickCount=4, tickMinStep=1))
 
 
 def workers_text(workers: Sequence[WorkerSummary]) -> str:
@@ -202,7 +199,11 @@ def execution_by_worker_chart(summary: Summary, _: Series) -> Chart | None:
     drawn = [each for each in workers if each.execution_ms.p50 is not None][:_MAX_DRAWN_WORKERS]
     if len(drawn) < 2:
         return None
-    rows = [_row(each) for each in drawn]
+    rows: list[Row] = []
+    for each in drawn:
+        q, differs = each.execution_ms, "yes" if each.compared and each.compared.differs else "no"
+        low, high = q.ci95.get("p50", (q.p50, q.p50))
+        rows.append({"worker": each.worker_id, "p50": q.p50, "low": low, "high": high, "differs": differs})
     y = alt.Y("worker:N", title=None, sort=None, axis=alt.Axis(domain=False, minExtent=120, maxExtent=120))
     label = "datum.value >= 1000 ? datum.value / 1000 + ' s' : datum.value + ' ms'"
     x_axis = alt.Axis(grid=True, tickCount=6, labelExpr=label)
@@ -211,7 +212,7 @@ def execution_by_worker_chart(summary: Summary, _: Series) -> Chart | None:
     colour = alt.Color("differs:N", scale=alt.Scale(domain=["no", "yes"], range=[INK, ACCENT]), legend=None)
     intervals = rows_chart(rows).mark_rule(strokeWidth=1.4).encode(y=y, x="low:Q", x2="high:Q", color=colour)
     dots = rows_chart(rows).mark_circle(size=42, opacity=1).encode(y=y, x=x, color=colour, tooltip=tips)
-    medians = [each.execution_ms.p50 for each in drawn if each.execution_ms.p50 is not None]
+    medians = [row["p50"] for row in rows]
     who = f"the busiest {len(drawn)} of {len(workers)}" if len(drawn) < len(workers) else f"{len(drawn)}"
     keys = [LegendEntry("as the others", INK, "dot")]
     if any(row["differs"] == "yes" for row in rows):
@@ -226,10 +227,3 @@ def execution_by_worker_chart(summary: Summary, _: Series) -> Chart | None:
         spec=styled_spec([intervals, dots], _WORKER_HEIGHT * len(rows)),
         term="worker",
     )
-
-
-def _row(worker: WorkerSummary) -> dict[str, str | float | None]:
-    q = worker.execution_ms
-    low, high = q.ci95.get("p50", (q.p50, q.p50))
-    differs = "yes" if worker.compared and worker.compared.differs else "no"
-    return {"worker": worker.worker_id, "p50": q.p50, "low": low, "high": high, "differs": differs}

@@ -103,9 +103,8 @@ def _options(rows: Sequence[EvaluatedSetting]) -> Table:
     table = plain_table("flex workers", "scaler", "idle", "p95", "cold", "$/hour", "$/1000")
     for row in rows:
         setting = row.prediction.setting
-        idle = milliseconds(setting.idle_timeout_s * 1000)
-        cold = _share(row.prediction.cold)
-        table.add_row(range_text(setting), str(setting.scaler), idle, _p95(row), cold, *_money(row))
+        flexible = (str(setting.scaler), milliseconds(setting.idle_timeout_s * 1000))
+        table.add_row(range_text(setting), *flexible, _p95(row), _share(row.prediction.cold), *_money(row))
     return table
 
 

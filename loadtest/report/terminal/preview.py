@@ -31,9 +31,9 @@ def preview_lines(preview: Preview) -> Iterator[str]:
     if scenario.search is not None:
         yield from _labelled("search", _search(scenario, scenario.search))
     yield ""
-    yield from _table(
-        ["stage", "for", "peak", "jobs"], [_stage(preview, index) for index in range(len(preview.stages))]
-    )
+    peak = "{:g} users" if isinstance(scenario.load, ClosedLoad) else "{:.4g}/s"
+    stages = [[s.name, duration(s.duration_s), peak.format(s.peak), count(s.jobs)] for s in preview.stages]
+    yield from _table(["stage", "for", "peak", "jobs"], stages)
     yield ""
     yield from _table(
         ["flow", "share", "jobs", "polls per job"],
@@ -125,13 +125,6 @@ def _search(scenario: Scenario, search: Search) -> str:
     )
     why = blocking_reason(scaled_to(scenario, max_per_s, 1, scenario.seed))
     return text if why is None else f"{text}; it does not reach {max_per_s:.4g}/s: {why}"
-
-
-def _stage(preview: Preview, index: int) -> list[str]:
-    stage = preview.stages[index]
-    closed = isinstance(preview.scenario.load, ClosedLoad)
-    peak = f"{stage.peak:g} users" if closed else f"{stage.peak:.4g}/s"
-    return [stage.name, duration(stage.duration_s), peak, count(stage.jobs)]
 
 
 def _operation(operation: OperationPreview) -> list[str]:
