@@ -26,7 +26,7 @@ from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.flows import SUBMIT_OPERATION
 from loadtest.scenario.model import Scenario
-from loadtest.traffic.limit_shares import NO_SHARE, Share
+from loadtest.traffic.limit_shares import Share
 from loadtest.traffic.settings import ClosedLoad
 
 
@@ -65,10 +65,6 @@ class GeneratorLease:
         if message.part is not None:
             self._reassign(message.from_at, message.part)
         return ShareConfirmed(self.share)
-
-    def may_send(self, now: float) -> bool:
-        """Return whether a request may go out now, as far as the master is concerned."""
-        return now < self.until and self.share != NO_SHARE
 
     def __repr__(self) -> str:
         return f"<GeneratorLease: share {self.share.rank} of {self.share.of}, until {self.until:.3f}>"

@@ -48,9 +48,14 @@ class ScheduledJobs:
     def send_due(self, now: float) -> None:
         while self._partition.pending_by(now) and (arrival := self._partition.next()) is not None:
             self._waiting.append(arrival)
-        if self.lease.may_send(now):
+        if may_send(self.lease, now):
             self.sent += [arrival.seq for arrival in self._waiting if self._partition.owns(arrival.seq)]
             self._waiting.clear()
+
+
+def may_send(lease: GeneratorLease, now: float) -> bool:
+    """Return whether limiters that follow this lease let a request out."""
+    return now < lease.until and lease.share != NO_SHARE
 
 
 def deliver(membership: Membership, name: str, message: msgspec.Struct, now: float) -> None:
@@ -131,9 +136,9 @@ def test_two_generators_that_return_at_different_moments_do_not_send_the_same() 
 
 def test_a_lease_ends_at_its_time_and_a_generator_without_a_share_sends_nothing() -> None:
     lease = ScheduledJobs(Share(0, 2), 4.0).lease
-    assert (lease.may_send(3.9), lease.may_send(4.0)) == (True, False)
+    assert (may_send(lease, 3.9), may_send(lease, 4.0)) == (True, False)
     assert lease.apply(Lease(6.5)) is None
     assert repr(lease) == "<GeneratorLease: share 0 of 2, until 6.500>"
     assert lease.apply(Assignment(share=NO_SHARE)) == ShareConfirmed(NO_SHARE)
-    assert not lease.may_send(4.0)
+    assert not may_send(lease, 4.0)
     assert lease.apply(Assignment(part=Share(0, 1), from_at=9.0)) == ShareConfirmed(NO_SHARE)
