@@ -46,7 +46,7 @@ check: lint  ## lint and the fast tests: before each commit
 	$(VENV)/bin/pytest tests/unit -n 2 --dist loadfile
 
 test: $(VENV)/.installed-dev  ## run every test; those that need the machine to themselves come last
-	$(VENV)/bin/pytest -m 'not alone' -n 4 --dist loadfile --no-loadscope-reorder
+	$(VENV)/bin/pytest -m 'not alone' -n 3 --dist loadfile --no-loadscope-reorder
 	$(VENV)/bin/pytest -m alone tests/browser tests/integration
 
 bench: $(VENV)/.installed-bench  ## compare loadtest with other clients, in about five minutes; needs nginx, uses wrk and hey if installed

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 from loadtest.endpoint.fleet import Fleet
 from loadtest.endpoint.job import Job
@@ -90,6 +92,9 @@ class RequestCountScaler(Scaler):
         return max(0, math.ceil(jobs / self._value) - fleet.up)
 
 
+_SCALERS: dict[type, Callable[[Any], Scaler]] = {QueueDelay: QueueDelayScaler, RequestCount: RequestCountScaler}
+
+
 def scaler_for(settings: QueueDelay | RequestCount) -> Scaler:
     """Return the scaler that these settings describe."""
-    return QueueDelayScaler(settings) if isinstance(settings, QueueDelay) else RequestCountScaler(settings)
+    return _SCALERS[type(settings)](settings)

@@ -21,6 +21,7 @@ from loadtest.gate.explanations import NO_JOBS, explain, format_value
 from loadtest.gate.inputs import NO_WORKER, GateInputs, Window, of_flow, select, windows
 from loadtest.gate.measures import Count, Times, share_count, times
 from loadtest.scenario.gates import Gate, limit_text
+from loadtest.scenario.metrics import Metric
 
 
 def judge(gate: Gate, inputs: GateInputs) -> GateResult:
@@ -28,7 +29,7 @@ def judge(gate: Gate, inputs: GateInputs) -> GateResult:
     within = windows(gate, inputs)
     if within is None:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, "No steady state was found.")
-    if gate.metric.is_rate:
+    if gate.metric is Metric.THROUGHPUT:
         return _throughput(gate, of_flow(gate, inputs), within)
     some = select(gate, inputs, within)
     if gate.metric.is_share:

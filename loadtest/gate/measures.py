@@ -120,6 +120,8 @@ def share_count(metric: Metric, inputs: GateInputs) -> Count | None:
     if metric is Metric.ERRORS:
         failed = sent & ~completed & ~censored
         return Count(*(int(np.count_nonzero(mask)) for mask in (sent, failed, censored)))
+    if metric is not Metric.COLD_STARTS:
+        raise ValueError(f"{metric} is not a share that can be counted")
     if inputs.cold is None:
         return None
     relevant, cold = completed | censored, inputs.cold & completed

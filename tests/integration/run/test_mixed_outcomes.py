@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
@@ -18,7 +19,7 @@ from tests.integration.conftest import KEY, Serve, Served
 from tests.integration.run.conftest import LATE_IS_SOUND, Finished, Run, journal_of, open_load
 
 SEED = 7
-JOBS = 800
+JOBS = 1150
 AT_ONCE, TRIES = 16, 100
 """Jobs that the meddler watches at once, and how often it tries one that does not exist or cannot be retried yet."""
 LIMITS = {"run": "2000 per 10 s", "status": "20000 per 10 s"}
@@ -73,12 +74,13 @@ class Meddler(threading.Thread):
         self.join(10)
 
 
+@pytest.mark.alone
 def test_journal_and_samples_agree_on_the_outcome_of_every_job(run: Run, serve: Serve) -> None:
     served = serve(ENDPOINT, seed=SEED)
     meddler = Meddler(served.url)
     meddler.start()
     flows = {"run": {"polling": {"every": "50ms"}}, "runsync": {}, "webhook": {}}
-    scenario = open_load("150/s", "6s", flows=flows, limits=LIMITS, **LATE_IS_SOUND)
+    scenario = open_load("160/s", "7s", flows=flows, limits=LIMITS, **LATE_IS_SOUND)
     finished = run(scenario, "--target", served.url)
     meddler.stop()
     served.stop()
@@ -86,7 +88,7 @@ def test_journal_and_samples_agree_on_the_outcome_of_every_job(run: Run, serve: 
     ends = defaultdict(list)
     for line in served.jobs():
         ends[line["id"]].append(line)
-    assert len(rows) > 600
+    assert len(rows) > 1000
     assert rows.keys() == ends.keys()
     for job_id, row in rows.items():
         # a job that was retried has ended more than once, and its client saw one of the ends
@@ -94,8 +96,8 @@ def test_journal_and_samples_agree_on_the_outcome_of_every_job(run: Run, serve: 
     counted = Counter(row["outcome"] for row in rows.values())
     assert set(counted) == {"completed", "failed", "cancelled", "timed_out", "expired"}
     assert sum(line["given_back"] > 0 for lines in ends.values() for line in lines) > 10
-    assert sum(len(lines) > 1 for lines in ends.values()) >= meddler.retried > 0
-    assert meddler.cancelled > 0
+    assert sum(len(lines) > 1 for lines in ends.values()) >= meddler.retried > 3
+    assert meddler.cancelled > 10
     jobs_with_webhooks_are_not_polled(finished, served)
 
 
