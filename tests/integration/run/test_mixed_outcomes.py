@@ -24,7 +24,7 @@ AT_ONCE, TRIES = 16, 100
 """Jobs that the meddler watches at once, and how often it tries one that does not exist or cannot be retried yet."""
 LIMITS = {"run": "2000 per 10 s", "status": "20000 per 10 s"}
 ENDPOINT = {
-    "workers": {"active": 20, "max": 20},
+    "workers": {"active": 15, "max": 15},
     "service": {"median": "120ms", "sigma": 0.6},
     "cold_start": "400ms",
     "failure_rate": "6 %",
