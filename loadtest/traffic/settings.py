@@ -32,9 +32,9 @@ class Trace(FromFile):
 
     content = "times"
     file: Path | None = None
-    """A file of times, one per line; it is read when the scenario is loaded, unless `times` are given."""
+    """A file of times in seconds from the start, one per line and in order, named from the scenario's folder."""
     times: tuple[Annotated[float, Field(ge=0)], ...] = ()
-    """Seconds from the start, in order."""
+    """The times themselves, in place of `file`."""
     speed: Annotated[float, Field(gt=0)] = 1.0
     """At 2 the times pass twice as fast."""
 
