@@ -78,12 +78,23 @@ def test_every_part_of_a_scenario_that_is_shown_loads(page: str, text: str, tmp_
 
 def test_the_table_of_min_jobs_is_what_the_rule_gives() -> None:
     rows = [line.split("|")[2:-1] for line in GATES.read_text().splitlines() if "over |" in line]
-    shares = (0.1, 0.05, 0.01, 0.001)
+    shares = (0.1, 0.05, 0.02, 0.01, 0.001)
     assert [[cell.strip() for cell in row] for row in rows] == [
         [str(min_jobs(0, share)) for share in shares],
         [str(min_jobs(1, share)) for share in shares],
         *([str(allowed_over(n, share) or "–") for share in shares] for n in (1000, 10_000)),
     ]
+
+
+def test_the_sentences_of_failed_checks_that_are_quoted_are_the_programs() -> None:
+    source = "".join(
+        (ROOT / "loadtest/analyze" / each).read_text() for each in ("checks/registry.py", "littles_law.py")
+    )
+    sentences = re.sub(r"\{[^{}]*\}", "…", re.sub(r'"\s*f?"', "", source))
+    quoted = re.findall(r'"([^"]*…[^"]*)"', (DOCS / "how-to" / "fix-an-invalid-run.md").read_text())
+    parts = [part.strip() for sentence in quoted for part in sentence.split("…")]
+    assert len(quoted) >= 14
+    assert [part for part in parts if part.strip(" .;,") and part not in sentences] == []
 
 
 def commands(page: Path) -> list[str]:

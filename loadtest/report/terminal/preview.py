@@ -150,9 +150,14 @@ def _operation(operation: OperationPreview) -> list[str]:
 def _requests(preview: Preview) -> str:
     up_to = "up to about " if isinstance(preview.scenario.load, ClosedLoad) else ""
     jobs = "as many submissions as the users send" if preview.jobs is None else f"{up_to}{preview.jobs:,} submissions"
-    polls = f", about {preview.polls:,} polls if no job queues" if preview.polls is not None else ""
-    if preview.service_s is None:
+    if preview.polls is not None:
+        polls = f", about {preview.polls:,} polls if no job queues"
+    elif preview.service_s is None:
         polls = "; polls per job depend on how long your jobs take"
+    elif any(flow.flow == "stream" for flow in preview.flows):
+        polls = "; reads per streamed job depend on when its chunks come"
+    else:
+        polls = ""
     max_polls = "" if preview.polls_at_most is None else f"; at most {preview.polls_at_most:,} polls by the limits"
     return f"{jobs}{polls}{max_polls}"
 

@@ -115,6 +115,12 @@ def test_of_another_target_neither_service_nor_cost_is_known() -> None:
     assert "1,200 submissions; polls per job depend on how long your jobs take; at most" in text
 
 
+def test_of_a_stream_the_reads_are_not_known() -> None:
+    streamed = scenario(flows={"stream": {}}, endpoint={"chunks": {"count": 2, "first": "1s"}})
+    text = " ".join(" ".join(preview_lines(preview(streamed), {})).split())
+    assert "1,200 submissions; reads per streamed job depend on when its chunks come; at most" in text
+
+
 def test_a_closed_load_is_bounded_by_its_users_or_by_the_limits() -> None:
     assert preview(users(10, endpoint={"service": "1s"})).jobs == 10 * 60 / 2 + 10
     previewed = preview(users(5000, endpoint={"service": "1s"}))
