@@ -23,7 +23,7 @@ def key_variable(target: Target) -> str:
 
 
 def default_key(target: Target) -> str:
-    """Return the key that is used if the variable is not set; empty if there is none."""
+    """Return the key of a target without its variable; empty if it needs one."""
     named = isinstance(target, RemoteTarget) and target.key_variable is not None
     return "" if named or is_remote(target) else LOCAL_KEY
 

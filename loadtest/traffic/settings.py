@@ -132,14 +132,14 @@ class Stage(StrictModel):
 
 
 class RateStage(Stage):
-    """Jobs arrive at this rate for this long; "5/s to 20/s" ramps."""
+    """A part of the load with one rate or one ramp; "5/s to 20/s" ramps."""
 
     rate: Rate
     """Jobs per second, or a ramp from one rate to another."""
 
 
 class UserStage(Stage):
-    """This many users work for this long; "10 to 50" ramps."""
+    """A part of the load with one number of users or one ramp; "10 to 50" ramps."""
 
     users: UserCount
     """How many users, or a ramp from one number to another."""
@@ -200,7 +200,7 @@ class ClosedLoad(StrictModel):
 
 
 class Polling(StrictModel):
-    """When a job's status is asked for.
+    """The policy by which a job's status is asked for.
 
     `fixed`: each `every`. `backoff`: gaps grow by `factor` from `every` to `max_interval`. `shared`: each `every`,
     and less often if the polls of all jobs in flight would exceed the status limit. `long`: by `/status-sync`, whose
