@@ -11,11 +11,13 @@ import typer
 from ruamel.yaml import YAML
 
 from loadtest.cli import app
-from loadtest.errors import ExitCode
+from loadtest.errors import ExitCode, ScenarioError
 from loadtest.gate.early_stopping import allowed_over, min_jobs
+from loadtest.report.terminal.preview import preview_lines
 from loadtest.scenario.gates import parse_gate
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import AbortRule, Scenario
+from loadtest.scenario.preview import preview
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -74,6 +76,24 @@ def test_every_part_of_a_scenario_that_is_shown_loads(page: str, text: str, tmp_
     path = tmp_path / "shown.yaml"
     path.write_text(text + "".join(rest for key, rest in REST.items() if key not in shown))
     assert load_scenario(path).flows
+
+
+def test_the_preview_that_the_tutorial_shows_is_what_check_prints(tmp_path: Path) -> None:
+    page = DOCS / "getting-started.md"
+    path = tmp_path / "my.yaml"
+    path.write_text(blocks(page, "yaml")[0])
+    printed = "\n".join(preview_lines(preview(load_scenario(path)), {})) + "\n"
+    assert [text for text in blocks(page, "") if text.startswith("my - ")] == [printed]
+
+
+def test_the_mistake_that_is_shown_is_reported_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "README.md"
+    path = Path("my.yaml")
+    path.write_text(blocks(page, "yaml")[0].replace("rate: 5/s to 40/s", "rate: 20"))
+    with pytest.raises(ScenarioError) as refused:
+        load_scenario(path)
+    assert f"loadtest: {refused.value}\n" in blocks(page, "")
 
 
 def test_the_table_of_min_jobs_is_what_the_rule_gives() -> None:
