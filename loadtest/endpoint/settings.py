@@ -58,7 +58,7 @@ class ScalerSettings(StrictModel):
 
 
 class QueueDelay(ScalerSettings):
-    """Adds a worker when a job has waited longer than this."""
+    """The scaler that adds a worker when a job has waited longer than this."""
 
     queue_delay: Seconds = 4.0
     """How long a job may wait before a worker is added."""
@@ -73,7 +73,7 @@ class QueueDelay(ScalerSettings):
 
 
 class RequestCount(ScalerSettings):
-    """Keeps ceil((jobs in queue + jobs in progress) / request_count) workers."""
+    """The scaler that keeps ceil((jobs in queue + jobs in progress) / request_count) workers."""
 
     request_count: Annotated[int, Field(ge=1)] = 4
     """Jobs per worker."""

@@ -22,12 +22,16 @@ def key_variable(target: Target) -> str:
     return REMOTE_KEY_ENV if is_remote(target) else LOCAL_KEY_ENV
 
 
+def default_key(target: Target) -> str:
+    """Return the key of a target without its variable; empty if it needs one."""
+    named = isinstance(target, RemoteTarget) and target.key_variable is not None
+    return "" if named or is_remote(target) else LOCAL_KEY
+
+
 def api_key(scenario: Scenario, environment: Mapping[str, str]) -> str:
     """Return the key for a scenario's target; UsageError if its variable is unset or not fit for a header."""
     variable = key_variable(scenario.target)
-    named = isinstance(scenario.target, RemoteTarget) and scenario.target.key_variable is not None
-    default = "" if named or is_remote(scenario.target) else LOCAL_KEY
-    key = environment.get(variable) or default
+    key = environment.get(variable) or default_key(scenario.target)
     if not key:
         raise UsageError(f"target: the environment variable {variable} is not set; put the endpoint's key into it")
     # A line end, as a key read from a file often has one, would end the header and begin another.

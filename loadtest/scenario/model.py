@@ -149,7 +149,7 @@ class ValidityLimits(StrictModel):
 
 
 class Search(StrictModel):
-    """Searches the highest rate at which the gates pass, with repeated runs of the load.
+    """The search for the highest rate at which the gates pass, with repeated runs of the load.
 
     The first probe is the load as written; every other probe has all its rates multiplied by the same factor. A
     probe's rate is the highest of its stages.
@@ -176,9 +176,9 @@ AbortGate = Annotated[GateText, AfterValidator(_require_live_gate)]
 
 
 class AbortRule(StrictModel):
-    """Stops the run when more than `errors` of the jobs that ended in the last `over`, at least `jobs`, failed.
+    """The rule that stops a run early: more than `errors` of the jobs that ended in the last `over` failed.
 
-    It also stops when one of `gates` fails for them beyond doubt.
+    At least `jobs` must have ended in that time. The run also stops when one of `gates` fails for them beyond doubt.
     """
 
     errors: Fraction = 0.5
@@ -197,11 +197,11 @@ class Ceilings(StrictModel):
     jobs: Annotated[int, Field(ge=1)] | None = None
     """The most jobs to submit; required for a target on another machine."""
     cost: Annotated[float, Field(gt=0)] | None = None
-    """The most US dollars to spend, as execution time at `price`."""
+    """The most US dollars to spend, as execution time at `price`; required for a target on another machine."""
 
 
 class Scenario(StrictModel):
-    """What the user asked for, resolved: every default filled in, every unit read."""
+    """A scenario with every default filled in and every unit read; its file needs no key but `load`."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", examples=["steady-20"])]
     """The name in reports; the file's name if it is not given."""
@@ -234,7 +234,7 @@ class Scenario(StrictModel):
     validity: ValidityLimits = ValidityLimits()
     """When the measurement counts as valid."""
     price: Annotated[float, Field(gt=0)] | None = None
-    """US dollars per worker-second."""
+    """US dollars per worker-second; required for a target on another machine."""
     endpoint: EndpointSettings = EndpointSettings()
     """The embedded endpoint, or the workers of a handler; other targets ignore it."""
 

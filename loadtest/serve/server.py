@@ -233,7 +233,8 @@ def worker_handler(options: ServeOptions) -> Handler | None:
     if not options.handler.is_file():
         raise UsageError(f"--handler {options.handler}: no such file; name the file that holds the handler")
     if importlib.util.find_spec("runpod") is None:
-        raise UsageError('--handler: the vendor\'s worker SDK is not installed; run: pip install "loadtest[handler]"')
+        fix = "in your clone of loadtest, run: python -m pip install -c constraints.txt '.[handler]'"
+        raise UsageError(f"--handler: the vendor's worker SDK is not installed; {fix}")
     logs = options.logs or Path("reports", f"workers-{datetime.now(UTC):%Y%m%d-%H%M%S}")
     try:
         logs.mkdir(parents=True, exist_ok=True)

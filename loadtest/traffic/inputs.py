@@ -48,11 +48,17 @@ class JsonLines(FromFile):
 
     content = "lines"
     file: Path | None = None
-    """A file of JSON, one input per line; it is read when loaded, unless `lines` are given."""
-    lines: Annotated[tuple[Any, ...], Field(min_length=1)]
-    """The inputs."""
+    """A file of JSON, one input per line, named from the scenario's folder."""
+    lines: tuple[Any, ...] = ()
+    """The inputs themselves, in place of `file`; of a run on record, what its file held."""
     order: Literal["shuffled", "in turn"] = "shuffled"
     """Each input is used once before any is used again: in an order drawn from the seed, or in file order."""
+
+    @model_validator(mode="after")
+    def _has_lines(self) -> JsonLines:
+        if not self.lines:
+            raise ValueError("no inputs; name a file with one JSON value per line")
+        return self
 
 
 class Function(StrictModel):
@@ -63,9 +69,9 @@ class Function(StrictModel):
     """
 
     function: Annotated[str, Field(pattern=r"^[^:]+\.py:[A-Za-z_][A-Za-z0-9_]*$", examples=["inputs.py:make"])]
-    """The file and the function's name in it."""
-    source: str
-    """The file's text; it is read when loaded, unless it is given here."""
+    """`FILE:NAME`, like `inputs.py:make`: a Python file, named from the scenario's folder, and a function in it."""
+    source: str = ""
+    """The text of that file; you need not write it, a run on record holds it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -86,7 +92,10 @@ def _kind(value: object) -> str:
 Inputs = Annotated[
     Annotated[Template, Tag("template")] | Annotated[JsonLines, Tag("lines")] | Annotated[Function, Tag("function")],
     Discriminator(_kind),
-    BeforeValidator(lambda value: {"file": value} if isinstance(value, str) else value),
+    BeforeValidator(
+        lambda value: {"file": value} if isinstance(value, str) else value,
+        json_schema_input_type=str | Template | JsonLines | Function,
+    ),
 ]
 """Inputs that differ: `{template: ...}`, `{file: prompts.jsonl}` or `{function: "inputs.py:make"}`."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from loadtest.capacity.breakpoint.bisection import Bounds, usual_probes
+from loadtest.errors import UsageError
 from loadtest.report.formatting import DASH, count, dollars, duration, share, significant
-from loadtest.scenario.environment import LOCAL_KEY, LOCAL_KEY_ENV, key_variable
+from loadtest.scenario.environment import api_key, default_key, key_variable
 from loadtest.scenario.model import Scenario, Search
 from loadtest.scenario.preview import OperationPreview, Preview, blocking_reason, first_rate, scaled_to
 from loadtest.scenario.target import HandlerTarget, RemoteTarget
@@ -18,13 +19,13 @@ WIDTH = 80
 _LABEL_WIDTH = 12
 
 
-def preview_lines(preview: Preview) -> Iterator[str]:
-    """Yield the preview line by line, warnings last."""
+def preview_lines(preview: Preview, environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield the preview line by line, warnings last; of the key, only whether the environment has it."""
     scenario = preview.scenario
     yield from textwrap.wrap(" - ".join(filter(None, [scenario.name, scenario.question])), WIDTH)
     yield ""
     yield from _labelled("target", _target(scenario))
-    yield from _labelled("key", _key(scenario))
+    yield from _labelled("key", _key(scenario, environment))
     yield from _labelled("load", _load(preview))
     yield from _labelled("seed", _seed(preview))
     yield from _labelled("time", _time(preview))
@@ -47,7 +48,7 @@ def preview_lines(preview: Preview) -> Iterator[str]:
     yield from _labelled("ceilings", _ceilings(scenario))
     if scenario.gates:
         yield from _labelled("gates", "; ".join(map(str, scenario.gates)))
-    for warning in warnings(preview):
+    for warning in (*_of_key(scenario, environment), *warnings(preview)):
         yield ""
         yield from textwrap.wrap(f"warning: {warning}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
@@ -83,9 +84,19 @@ def _target(scenario: Scenario) -> str:
     return f"{what}, {workers.active} active workers, {workers.max} at most"
 
 
-def _key(scenario: Scenario) -> str:
+def _key(scenario: Scenario, environment: Mapping[str, str]) -> str:
     name = key_variable(scenario.target)
-    return f'{name}, or "{LOCAL_KEY}" if it is not set' if name == LOCAL_KEY_ENV else name
+    if environment.get(name):
+        return f"{name}, which is set"
+    default = default_key(scenario.target)
+    return f"{name}, which is not set" + (f': "{default}" is used' if default else "")
+
+
+def _of_key(scenario: Scenario, environment: Mapping[str, str]) -> Iterator[str]:
+    try:
+        api_key(scenario, environment)
+    except UsageError as error:
+        yield str(error)
 
 
 def _load(preview: Preview) -> str:
@@ -139,7 +150,14 @@ def _operation(operation: OperationPreview) -> list[str]:
 def _requests(preview: Preview) -> str:
     up_to = "up to about " if isinstance(preview.scenario.load, ClosedLoad) else ""
     jobs = "as many submissions as the users send" if preview.jobs is None else f"{up_to}{preview.jobs:,} submissions"
-    polls = "" if preview.polls is None else f", about {preview.polls:,} polls if no job queues"
+    if preview.polls is not None:
+        polls = f", about {preview.polls:,} polls if no job queues"
+    elif preview.service_s is None:
+        polls = "; polls per job depend on how long your jobs take"
+    elif any(flow.flow == "stream" for flow in preview.flows):
+        polls = "; reads per streamed job depend on when its chunks come"
+    else:
+        polls = ""
     max_polls = "" if preview.polls_at_most is None else f"; at most {preview.polls_at_most:,} polls by the limits"
     return f"{jobs}{polls}{max_polls}"
 

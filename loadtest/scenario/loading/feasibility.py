@@ -40,7 +40,7 @@ def find_issues(scenario: Scenario) -> Iterator[Issue]:
     yield from _of_gates(scenario, ("gates",), scenario.gates)
     if scenario.abort is not None:
         yield from _of_gates(scenario, ("abort", "gates"), scenario.abort.gates)
-    if scenario.ceilings.cost is not None and scenario.price is None:
+    if scenario.ceilings.cost is not None and scenario.price is None and not is_remote(scenario.target):
         yield Issue(("ceilings", "cost"), "a cost ceiling needs a price; add price, in US dollars per worker-second")
     if scenario.search is not None:
         yield from _of_search(scenario, scenario.search)
@@ -58,12 +58,14 @@ def _of_target(scenario: Scenario) -> Iterator[Issue]:
         return
     if target.url.startswith("http://"):
         yield Issue(("target",), "the key would go to another machine unencrypted; write https://")
-    if scenario.ceilings.jobs is None:
-        text = "a target that is not on this machine needs a ceiling on jobs; add ceilings: {jobs: 1000}"
-        yield Issue(("target",), text)
-    if scenario.ceilings.cost is None:
-        text = "a target that is not on this machine needs a ceiling on cost; add price and ceilings: {cost: 5}"
-        yield Issue(("target",), text)
+    examples = {"jobs: 1000": scenario.ceilings.jobs, "cost: 5": scenario.ceilings.cost}
+    ceilings = ", ".join(example for example, given in examples.items() if given is None)
+    missing = ["price: 0.00031"] if scenario.price is None else []
+    if ceilings:
+        missing.append(f"ceilings: {{{ceilings}}}")
+    if missing:
+        text = "a target that is not on this machine needs a price, in US dollars per worker-second, and ceilings on"
+        yield Issue(("target",), f"{text} jobs and cost; add {' and '.join(missing)}")
 
 
 def _of_flows(scenario: Scenario) -> Iterator[Issue]:

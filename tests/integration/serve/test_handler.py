@@ -207,7 +207,7 @@ main()
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
     assert ran.returncode == 2
     (line,) = ran.stderr.splitlines()
-    assert 'pip install "loadtest[handler]"' in line
+    assert "pip install -c constraints.txt '.[handler]'" in line
 
 
 def test_handler_that_cannot_start_is_reported_in_one_line(tmp_path: Path) -> None:

@@ -156,6 +156,8 @@ def test_files_are_read_into_the_scenario_and_errors_in_them_name_the_file(tmp_p
         "flows: {run: {inputs: {template: '${text 11 MB}'}}}": "11 MB, but /run takes at most 10 MB",
         "flows: {run: {input: 1, inputs: prompts.jsonl}}": "keep one of them",
         "flows: {run: {inputs: 5}}": "flows.run.inputs",
+        "flows: {run: {inputs: {}}}": "flows.run.inputs: no inputs; name a file with one JSON value per line",
+        "flows: {run: {inputs: {lines: []}}}": "no inputs; name a file with one JSON value per line",
     }.items():
         with pytest.raises(ScenarioError) as refused:
             loaded(text)

@@ -91,14 +91,27 @@ def test_a_schedule_that_memory_cannot_hold_is_refused() -> None:
     assert f"25920000 jobs, but a schedule holds at most {MAX_JOBS}" in refusal(scenario(load=load))
 
 
-def test_a_target_elsewhere_needs_both_ceilings_and_tls() -> None:
-    there = "https://api.runpod.ai/v2/x"
-    assert "add ceilings: {jobs: 1000}" in refusal(scenario(target=there))
-    assert "add price and ceilings: {cost: 5}" in refusal(scenario(target=there, ceilings={"jobs": 5}))
-    ceilings = {"jobs": 5, "cost": 1}
-    assert found(scenario(target=there, ceilings=ceilings, price=0.001)) == []
-    clear = scenario(target="http://api.runpod.ai/v2/x", ceilings=ceilings, price=0.001)
-    assert "write https://" in refusal(clear)
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, "price: 0.00031 and ceilings: {jobs: 1000, cost: 5}"),
+        ({"price": 1}, "ceilings: {jobs: 1000, cost: 5}"),
+        ({"ceilings": {"jobs": 5}}, "price: 0.00031 and ceilings: {cost: 5}"),
+        ({"ceilings": {"cost": 5}}, "price: 0.00031 and ceilings: {jobs: 1000}"),
+        ({"ceilings": {"jobs": 5, "cost": 5}}, "price: 0.00031"),
+        ({"price": 1, "ceilings": {"jobs": 5}}, "ceilings: {cost: 5}"),
+        ({"price": 1, "ceilings": {"cost": 5}}, "ceilings: {jobs: 1000}"),
+    ],
+)
+def test_a_target_elsewhere_is_refused_once_with_all_that_it_needs(given: dict[str, Any], missing: str) -> None:
+    issues = found(scenario(target="https://api.runpod.ai/v2/x", **given))
+    assert [text.partition("; ")[2] for text in issues] == [f"add {missing}"]
+
+
+def test_a_target_elsewhere_needs_tls() -> None:
+    safe = {"ceilings": {"jobs": 5, "cost": 1}, "price": 0.001}
+    assert found(scenario(target="https://api.runpod.ai/v2/x", **safe)) == []
+    assert "write https://" in refusal(scenario(target="http://api.runpod.ai/v2/x", **safe))
 
 
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "127.8.8.8:1", "[::1]:8000"])
