@@ -10,7 +10,7 @@ from gevent.event import Event
 
 from loadtest.clock import SleepingClock
 from loadtest.drive.executor import FlowExecutor
-from loadtest.drive.job_sources import ClosedSource, Job, OpenSource, Workload
+from loadtest.drive.job_sources import BuildSubmission, ClosedSource, Job, OpenSource, Workload
 from loadtest.drive.limiter import apply_share, pacers
 from loadtest.drive.stats.live import LiveCounters
 from loadtest.errors import ScenarioError
@@ -62,12 +62,9 @@ class JobDispatcher:
         self._ended: list[EndedJob] = []
         # In the open model all processes number their jobs together; users of the closed model number their own.
         stream = 0 if work.schedule is not None else work.process
-        self._submissions = {
-            name: submission_factory(scenario, name, load_input_function, work.webhook, stream)
-            for name in scenario.flows
-        }
-        self._open = OpenSource(work, work.schedule, self._build, clock) if work.schedule is not None else None
-        self._source = self._open or ClosedSource(work, self._build, executor.acquire, clock)
+        submissions = {name: self._submission(name, work.webhook, stream) for name in scenario.flows}
+        self._open = OpenSource(work, work.schedule, submissions, clock) if work.schedule is not None else None
+        self._source = self._open or ClosedSource(work, submissions, executor.acquire, clock)
         self._users = 0
         self.unfinished: list[Sample] = []
         self.starts_at = work.starts_at
@@ -82,13 +79,20 @@ class JobDispatcher:
         ended = self.counters.ended + len(self._ended)
         return f"<JobDispatcher {self._scenario.name}: {self.counters.in_flight} in flight, {ended} ended>"
 
-    def _build(self, flow: FlowName, seq: int) -> Send | None:
-        """Return the submission of the job with this number; None if it cannot be built, which ends the run."""
-        try:
-            return self._submissions[flow](seq)
-        except ScenarioError as error:
-            self.stops.stop(StopKind.INPUTS, str(error))
-            return None
+    def _submission(self, flow: FlowName, webhook: str | None, stream: int) -> Send | BuildSubmission:
+        """Return the submission of all jobs of a flow, or a function that builds that of each."""
+        build_or_raise = submission_factory(self._scenario, flow, load_input_function, webhook, stream)
+        if self._scenario.flows[flow].inputs is None:
+            return build_or_raise(0)
+
+        def build(seq: int) -> Send | None:
+            try:
+                return build_or_raise(seq)
+            except ScenarioError as error:
+                self.stops.stop(StopKind.INPUTS, str(error))
+                return None
+
+        return build
 
     def reassign(self, from_at: float, share: Share) -> None:
         """Take another share of the schedule, for arrivals from this time on."""
@@ -145,7 +149,8 @@ class JobDispatcher:
         return False
 
     def _run(self, job: Job) -> None:
-        sample, chunk_seen_at = job.sample, list[float]()
+        sample = job.sample
+        chunk_seen_at: list[float] = []
         self.counters.started()
         try:
             acquired_at = job.acquired_at

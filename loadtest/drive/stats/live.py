@@ -45,8 +45,9 @@ class LiveCounters:
     def count(self, ended: Sequence[EndedJob]) -> None:
         """Count jobs that were sent and are over, however they ended."""
         self.ended += len(ended)
+        completed = Outcome.COMPLETED
         for sample, _ in ended:
-            self.not_completed += sample.outcome != Outcome.COMPLETED
+            self.not_completed += sample.outcome != completed
             self.throttled += sample.throttled
             if sample.finished_at is not None and sample.delay_ms is not None and sample.execution_ms is not None:
                 self._fresh.append((sample.finished_at, sample.delay_ms, sample.execution_ms))

@@ -97,8 +97,9 @@ class BatchedLocustStats:
         for flow in {job.flow for job, _ in ended}:
             jobs = [job for job, _ in ended if job.flow == flow]
             self._add_flow(flow, [job for job in jobs if job.finished_at is not None])
+        completed = Outcome.COMPLETED
         for job, chunk_seen_at in ended:
-            if job.finished_at is not None and job.outcome != Outcome.COMPLETED:
+            if job.finished_at is not None and job.outcome != completed:
                 self.log_error(JOB, f"{job.flow} end-to-end", RequestFailed(f"{job.outcome}: {job.error or ''}"))
             if chunk_seen_at:
                 self._add(f"{job.flow} chunk gap", [(after - at) * 1000 for at, after in pairwise(chunk_seen_at)])
