@@ -48,7 +48,6 @@ class BatchedLocustStats:
             each for each in self._event._handlers if getattr(each, "__module__", None) == Runner.__module__
         ]
         self._stats: RequestStats = environment.stats
-        self._log_error = self._stats.log_error
         self._errors: set[str] = set()
         self._pending: Times = defaultdict(_columns)
         # Locust's listener calls these two.
@@ -90,7 +89,7 @@ class BatchedLocustStats:
                 error = RequestFailed("other errors")
             else:
                 self._errors.add(text)
-        self._log_error(method, name, error)
+        RequestStats.log_error(self._stats, method, name, error)
 
     def add_jobs(self, ended: Sequence[EndedJob]) -> None:
         """Add jobs that are over: end-to-end time, delay, execution, first chunk, and the gaps between chunks."""

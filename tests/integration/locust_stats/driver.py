@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from locust.env import Environment
 from locust.stats import RequestStats
 
-from loadtest.drive.stats.locust_stats import JOB, MAX_ERRORS, BatchedLocustStats
+from loadtest.drive.stats.locust_stats import JOB, MAX_ERRORS, BatchedLocustStats, RequestFailed
 from loadtest.flows.steps import Response
 from loadtest.record.sample import Outcome, Sample
 
@@ -127,6 +127,17 @@ def different_errors_are_listed_up_to_a_number_and_all_counted() -> None:
     assert reported.total.num_failures == 4 * MAX_ERRORS
 
 
+def each_run_lists_errors_of_its_own_and_counts_them_once() -> None:
+    environment = Environment()
+    for run in range(2):
+        ours = BatchedLocustStats(environment)
+        for number in range(MAX_ERRORS):
+            ours.log_error(METHOD, NAME, RequestFailed(f"run {run}, error {number}"))
+    errors = environment.stats.errors.values()
+    assert len(errors) == 2 * MAX_ERRORS
+    assert {error.occurrences for error in errors} == {1}
+
+
 def jobs_have_entries_of_their_own() -> None:
     ours, reported = statistics()
     done = Sample(0, "run", 10.0, sent_at=10.0, finished_at=10.3, delay_ms=100, execution_ms=150)
@@ -150,4 +161,5 @@ if __name__ == "__main__":
     requests_are_counted_alike_whether_or_not_anyone_listens()
     a_listener_that_leaves_and_one_that_fails_change_no_count()
     different_errors_are_listed_up_to_a_number_and_all_counted()
+    each_run_lists_errors_of_its_own_and_counts_them_once()
     jobs_have_entries_of_their_own()
