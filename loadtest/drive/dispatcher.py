@@ -1,4 +1,4 @@
-"""The jobs of one process: users take them one by one, and each finished one is published to all sinks."""
+"""The jobs of one process: users take them one by one, and those that have ended are published in batches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gevent.event import Event
 
 from loadtest.clock import SleepingClock
 from loadtest.drive.executor import FlowExecutor
-from loadtest.drive.job_sources import ClosedSource, Job, OpenSource, Workload
+from loadtest.drive.job_sources import BuildSubmission, ClosedSource, Job, OpenSource, Workload
 from loadtest.drive.limiter import apply_share, pacers
 from loadtest.drive.stats.live import LiveCounters
 from loadtest.errors import ScenarioError
@@ -19,6 +19,7 @@ from loadtest.flows.steps import Flow, Send
 from loadtest.flows.stream import run_and_stream
 from loadtest.flows.submissions import submission_factory
 from loadtest.flows.webhook import run_and_wait_for_webhook
+from loadtest.record.recorder import EndedJob
 from loadtest.record.sample import Outcome, Sample
 from loadtest.scenario.abort import StopKind, StopRules
 from loadtest.scenario.flows import FlowName
@@ -26,19 +27,28 @@ from loadtest.scenario.loading.user_functions import load_input_function
 from loadtest.traffic.limit_shares import Share
 from loadtest.traffic.settings import ClosedLoad
 
-SampleSink: TypeAlias = Callable[[Sample, list[float]], object]
-"""Called once with each job that was sent, when it is over, and with the times at which its chunks were seen."""
+JobSink: TypeAlias = Callable[[Sequence[EndedJob]], object]
+"""Called with jobs that were sent and are over, once with each."""
+BATCH = 500
+"""The jobs that are published at once, which takes about a millisecond; publishing all that ended since the last
+heartbeat could delay jobs that are due."""
 
 
 class JobDispatcher:
     """The jobs of one run in one process; users call `run_next` until it returns False, then `wait_for_change`.
 
     Times are seconds since the epoch. `stops` says whether the run must end, `unfinished` holds the rows of jobs that
-    were given up, and `finished` is set from outside when no more job may begin.
+    were given up, and `finished` is set from outside when no more job may begin. `schedule` is called to publish a
+    full batch of jobs; unless given, it is published at once.
     """
 
     def __init__(
-        self, work: Workload, executor: FlowExecutor, clock: SleepingClock, sinks: Sequence[SampleSink] = ()
+        self,
+        work: Workload,
+        executor: FlowExecutor,
+        clock: SleepingClock,
+        sinks: Sequence[JobSink] = (),
+        schedule: Callable[[Callable[[], None]], object] = lambda work: work(),
     ) -> None:
         scenario = work.scenario
         self._scenario = scenario
@@ -47,15 +57,14 @@ class JobDispatcher:
         self._pacers = pacers(scenario)
         self.stops = StopRules(scenario)
         self.counters = LiveCounters()
-        self._sinks = (*sinks, self.counters.count, self._watch)
+        self._sinks = (*sinks, self.counters.count)
+        self._schedule = schedule
+        self._ended: list[EndedJob] = []
         # In the open model all processes number their jobs together; users of the closed model number their own.
         stream = 0 if work.schedule is not None else work.process
-        self._submissions = {
-            name: submission_factory(scenario, name, load_input_function, work.webhook, stream)
-            for name in scenario.flows
-        }
-        self._open = OpenSource(work, work.schedule, self._build, clock) if work.schedule is not None else None
-        self._source = self._open or ClosedSource(work, self._build, executor.acquire, clock)
+        submissions = {name: self._submission(name, work.webhook, stream) for name in scenario.flows}
+        self._open = OpenSource(work, work.schedule, submissions, clock) if work.schedule is not None else None
+        self._source = self._open or ClosedSource(work, submissions, executor.acquire, clock)
         self._users = 0
         self.unfinished: list[Sample] = []
         self.starts_at = work.starts_at
@@ -67,16 +76,23 @@ class JobDispatcher:
         self.set_share(work.share)
 
     def __repr__(self) -> str:
-        counters = self.counters
-        return f"<JobDispatcher {self._scenario.name}: {counters.in_flight} in flight, {counters.ended} ended>"
+        ended = self.counters.ended + len(self._ended)
+        return f"<JobDispatcher {self._scenario.name}: {self.counters.in_flight} in flight, {ended} ended>"
 
-    def _build(self, flow: FlowName, seq: int) -> Send | None:
-        """Return the submission of the job with this number; None if it cannot be built, which ends the run."""
-        try:
-            return self._submissions[flow](seq)
-        except ScenarioError as error:
-            self.stops.stop(StopKind.INPUTS, str(error))
-            return None
+    def _submission(self, flow: FlowName, webhook: str | None, stream: int) -> Send | BuildSubmission:
+        """Return the submission of all jobs of a flow, or a function that builds that of each."""
+        build_or_raise = submission_factory(self._scenario, flow, load_input_function, webhook, stream)
+        if self._scenario.flows[flow].inputs is None:
+            return build_or_raise(0)
+
+        def build(seq: int) -> Send | None:
+            try:
+                return build_or_raise(seq)
+            except ScenarioError as error:
+                self.stops.stop(StopKind.INPUTS, str(error))
+                return None
+
+        return build
 
     def reassign(self, from_at: float, share: Share) -> None:
         """Take another share of the schedule, for arrivals from this time on."""
@@ -133,7 +149,8 @@ class JobDispatcher:
         return False
 
     def _run(self, job: Job) -> None:
-        sample, chunk_seen_at = job.sample, list[float]()
+        sample = job.sample
+        chunk_seen_at: list[float] = []
         self.counters.started()
         try:
             acquired_at = job.acquired_at
@@ -146,8 +163,7 @@ class JobDispatcher:
         finally:
             self.counters.in_flight -= 1
             if sample.sent_at is not None:
-                for sink in self._sinks:
-                    sink(sample, chunk_seen_at)
+                self._end(sample, chunk_seen_at)
 
     def _steps(self, job: Job, chunk_seen_at: list[float]) -> Flow:
         flow = job.sample.flow
@@ -160,14 +176,23 @@ class JobDispatcher:
             case _:
                 return run_and_poll(driven)
 
-    def _watch(self, sample: Sample, chunk_seen_at: list[float]) -> None:
+    def _end(self, sample: Sample, chunk_seen_at: list[float]) -> None:
         """Keep an unfinished job to be cancelled; count a finished one for the rules that stop the run."""
+        self._ended.append((sample, chunk_seen_at))
+        if len(self._ended) == BATCH:
+            self._schedule(self.publish)
         if sample.finished_at is None:
             self.unfinished.append(sample)
         elif self.stops.enabled:
             self.stops.ended(sample.finished_at, sample.outcome == Outcome.COMPLETED, sample.execution_ms)
             if self.stops.watch is not None:
                 self.stops.watch.ended(sample)
+
+    def publish(self) -> None:
+        """Pass the jobs that ended since the last call to all sinks; to be called before what they hold is read."""
+        ended, self._ended = self._ended, []
+        for sink in self._sinks:
+            sink(ended)
 
     def all_done(self) -> bool:
         """Return whether the load is over and none of its jobs is in flight or waits for a user."""

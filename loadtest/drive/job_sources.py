@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -45,8 +45,10 @@ class Workload:
     webhook: str | None = None
 
 
-BuildSubmission: TypeAlias = Callable[[FlowName, int], Send | None]
-"""Returns the submission of a flow's job with a number; None if it cannot be built, which ends the run."""
+BuildSubmission: TypeAlias = Callable[[int], Send | None]
+"""Returns the submission of the job with a number; None if it cannot be built, which ends the run."""
+Submissions: TypeAlias = Mapping[FlowName, Send | BuildSubmission]
+"""The submission of all jobs of a flow, or a function that builds that of each."""
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):
@@ -60,12 +62,10 @@ class Job(msgspec.Struct, frozen=True, gc=False):
 class OpenSource:
     """The open model: jobs are due by the schedule, whether or not a user is free."""
 
-    def __init__(self, work: Workload, schedule: Schedule, build: BuildSubmission, clock: SleepingClock) -> None:
+    def __init__(self, work: Workload, schedule: Schedule, submissions: Submissions, clock: SleepingClock) -> None:
         self._partition = SchedulePartition(schedule, work.share)
-        # An input that is the same for all jobs takes no time to build.
-        self._flows = [(name, flow.inputs is not None) for name, flow in work.scenario.flows.items()]
+        self._flows = [(name, submissions[name]) for name in work.scenario.flows]
         self._starts_at = work.starts_at
-        self._build = build
         self._clock = clock
         self._waiting = 0
 
@@ -73,12 +73,12 @@ class OpenSource:
         """Wait until the next arrival is due and return its job; None if none is left."""
         while (arrival := self._partition.next()) is not None:
             due_at = self._starts_at + arrival.at_s
-            flow, build_ahead = self._flows[arrival.flow]
+            flow, source = self._flows[arrival.flow]
             self._waiting += 1
             try:
-                if build_ahead:
+                if not isinstance(source, Send):
                     self._clock.sleep_until(due_at - BUILD_AHEAD_S)
-                submission = self._build(flow, arrival.seq)
+                submission = source if isinstance(source, Send) else source(arrival.seq)
                 self._clock.sleep_until(due_at)
             finally:
                 self._waiting -= 1
@@ -112,6 +112,7 @@ class UserAssignment(NamedTuple):
     """The work of a user in a stage: jobs of one flow, between two times in seconds since the epoch."""
 
     flow: FlowName
+    submission: Send | BuildSubmission
     begins_at: float
     until: float
     stage: int
@@ -121,7 +122,7 @@ class ClosedSource:
     """The closed model: a job is due when its user is free and the limit of its submission allows it."""
 
     def __init__(
-        self, work: Workload, build: BuildSubmission, acquire: Callable[[Op], float], clock: SleepingClock
+        self, work: Workload, submissions: Submissions, acquire: Callable[[Op], float], clock: SleepingClock
     ) -> None:
         assert isinstance(work.scenario.load, ClosedLoad)
         self._load = work.scenario.load
@@ -129,7 +130,7 @@ class ClosedSource:
         self._share = work.share
         self._flows = _assign_flows(work.scenario, max_users(self._load))
         self._stage_ends_s = list(itertools.accumulate(stage.duration for stage in self._load.stages))
-        self._build = build
+        self._submissions = submissions
         self._acquire = acquire
         self._clock = clock
         self._assignments: dict[int, UserAssignment] = {}
@@ -149,7 +150,8 @@ class ClosedSource:
                 return None
             self._clock.sleep_until(assignment.begins_at)
         seq = next(self._seqs)
-        submission = self._build(assignment.flow, seq)
+        source = assignment.submission
+        submission = source if isinstance(source, Send) else source(seq)
         if submission is None:
             return None
         now = self._acquire(submission.op)
@@ -166,7 +168,8 @@ class ClosedSource:
         works_on = load.stages[stage].users.end >= number + 0.5
         until_s = self._stage_ends_s[stage] if works_on else begins_s
         flow = self._flows[number % len(self._flows)]
-        assignment = UserAssignment(flow, self._starts_at + begins_s, self._starts_at + until_s, stage)
+        begins_at, until = self._starts_at + begins_s, self._starts_at + until_s
+        assignment = UserAssignment(flow, self._submissions[flow], begins_at, until, stage)
         self._assignments[user] = assignment
         return assignment
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from gevent import get_hub
 from locust.env import Environment
 from locust.runners import MasterRunner, Runner
 
@@ -20,7 +21,7 @@ from loadtest.drive.dispatcher import JobDispatcher
 from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.http.client import HttpClient
 from loadtest.drive.job_sources import Workload
-from loadtest.drive.stats.locust_stats import BatchedLocustStats, run_on_loop
+from loadtest.drive.stats.locust_stats import BatchedLocustStats
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.webhook_receiver import WebhookReceiver
 from loadtest.errors import RunDirectoryError
@@ -62,6 +63,15 @@ def _name(kind: type[msgspec.Struct]) -> str:
     return f"loadtest {kind.__name__.lower()}"
 
 
+def run_on_loop(work: Callable[[], None]) -> None:
+    """Let the event loop do this next, on its own stack.
+
+    Done by a user, it would leave that user's stack larger by some pages for the rest of the run; and there are
+    thousands of users.
+    """
+    get_hub().loop.run_callback(work)
+
+
 def build_generator(start: messages.StartRun, environment: Environment, link: Link) -> GeneratorRun:
     """Return this process's part of a run. Raises LoadtestError if it cannot record, or cannot receive webhooks."""
     scenario = Scenario.model_validate(start.scenario)
@@ -70,12 +80,12 @@ def build_generator(start: messages.StartRun, environment: Environment, link: Li
     client = HttpClient(start.url, api_key(scenario, os.environ), clock)
     receiver = WebhookReceiver(scenario.webhooks, start.process, clock) if "webhook" in scenario.flows else None
     webhook, wait_for_webhook = (None, None) if receiver is None else (receiver.url, receiver.wait_for)
-    recorder = Recorder(directory, start.process, start.until < inf, run_on_loop)
+    recorder = Recorder(directory, start.process, start.until < inf)
     stats = BatchedLocustStats(environment)
     limiters = build_limiters(scenario, clock)
     executor = FlowExecutor(clock, client.send, limiters, recorder, stats.request_done, wait_for_webhook)
     work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process, webhook)
-    jobs = JobDispatcher(work, executor, clock, (recorder.sample, stats.add_job))
+    jobs = JobDispatcher(work, executor, clock, (recorder.record, stats.add_jobs), run_on_loop)
 
     def close() -> None:
         client.close()

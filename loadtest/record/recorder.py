@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -21,9 +22,8 @@ from loadtest.record.shards import Shard
 from loadtest.traffic.rate_limit import PeakWindow
 from loadtest.units import nearest_rank
 
-BATCH = 500
-"""The samples that are written at once, which takes about a millisecond; writing all that came since the last flush
-could delay jobs that are due."""
+EndedJob: TypeAlias = tuple[Sample, Sequence[float]]
+"""A job that was sent and is over, and the times at which its chunks were seen."""
 _SAMPLE_FIELDS = [Sample.__struct_fields__.index(name) for name in SAMPLES.names]
 RequestRow = tuple[float, int, Op, int, int, float, float, float, float, int]
 """The columns of `requests.parquet`, in their order."""
@@ -87,19 +87,11 @@ class Recorder:
     """The rows of one process, on disk after each `flush`, which its owner calls at least once per second.
 
     `requests` has a log for each operation. A process that shares its limits with others keeps its send times
-    (`keep_sends`): only those of all processes together give the fullest 10 seconds. `schedule` is called to write a
-    full batch; unless given, it is written at once.
+    (`keep_sends`): only those of all processes together give the fullest 10 seconds.
     """
 
-    def __init__(
-        self,
-        directory: RunDirectory,
-        process: int = 0,
-        keep_sends: bool = False,
-        schedule: Callable[[Callable[[], None]], object] = lambda work: work(),
-    ) -> None:
+    def __init__(self, directory: RunDirectory, process: int = 0, keep_sends: bool = False) -> None:
         self._process = process
-        self._schedule = schedule
         self._shards = {table: directory.shard(table, process) for table in SHARDS if table != "health"}
         self._samples: list[Sample] = []
         self._write_failed = False
@@ -107,14 +99,16 @@ class Recorder:
         self.requests = {op: RequestLog(op, keep_sends) for op in Op}
         self.tally = PersistentCounter(directory.sent_count_path(process))
 
-    def sample(self, sample: Sample, chunk_seen_at: list[float]) -> None:
-        """Record a job that is over, with the times at which its chunks were seen; only `flush` raises errors."""
-        sample.process = self._process
-        self._samples.append(sample)
-        if chunk_seen_at:
-            self._chunks.extend((sample.seq, self._process, at) for at in chunk_seen_at)
-        if len(self._samples) == BATCH and not self._write_failed:
-            self._schedule(self._write_batch)
+    def record(self, ended: Sequence[EndedJob]) -> None:
+        """Write the samples of these jobs; if the disk is full, they wait for `flush`, which raises the error."""
+        for sample, chunk_seen_at in ended:
+            sample.process = self._process
+            self._samples.append(sample)
+            if chunk_seen_at:
+                self._chunks.extend((sample.seq, self._process, at) for at in chunk_seen_at)
+        if not self._write_failed:
+            with suppress(RecordingError):
+                self._write_samples()
 
     def flush(self, now: float) -> None:
         """Write everything except the requests of the second that is not over.
@@ -130,10 +124,6 @@ class Recorder:
                 self._shards["sends"].append(([index] * len(log.sends), log.sends))
                 del log.sends[:]
         _write_rows(self._shards["requests"], self.requests.values(), now, self._process)
-
-    def _write_batch(self) -> None:
-        with suppress(RecordingError):
-            self._write_samples()
 
     def _write_samples(self) -> None:
         if self._samples:

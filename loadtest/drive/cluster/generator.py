@@ -113,6 +113,7 @@ class GeneratorRun:
             now = self.clock.now()
             if self.jobs.starts_at <= now <= self.jobs.ends_at:
                 self._cpu.add(now, cpu_demand_s())
+            self.jobs.publish()
             try:
                 self.recorder.flush(now)
             except RecordingError as error:
@@ -162,6 +163,8 @@ class GeneratorRun:
 
     def finish(self, cancelled: int) -> None:
         """Write the last samples, and report the end once the master has them."""
+        self.jobs.publish()
+        self.flush_stats()
         try:
             self.recorder.close()
         except RecordingError as error:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gevent import Greenlet
 
-from loadtest.drive.dispatcher import JobDispatcher, SampleSink
+from loadtest.drive.dispatcher import BATCH, JobDispatcher, JobSink
 from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.job_sources import SPARE_USERS, Workload
 from loadtest.drive.limiter import OperationLimiter
@@ -45,8 +45,7 @@ class Process:
     share: Share = WHOLE
     service_s: Callable[[float], float] = lambda now: SERVICE_S
     keys: dict[str, Any] = field(default_factory=dict)
-    sinks: tuple[SampleSink, ...] = ()
-    samples: list[Sample] = field(default_factory=list)
+    sinks: tuple[JobSink, ...] = ()
 
     def __post_init__(self) -> None:
         flows = self.keys.pop("flows", {"runsync": {}})
@@ -57,8 +56,14 @@ class Process:
         self.limiters = {op: OperationLimiter(scenario.limit(op), self.clock, spaced, self.share) for op in Op}
         executor = FlowExecutor(self.clock, self._send, self.limiters, RequestCounts())
         work = Workload(scenario, self.schedule, STARTS_AT, self.share)
-        sinks = (lambda sample, chunk_seen_at: self.samples.append(sample), *self.sinks)
+        self._ended: list[Sample] = []
+        sinks = (lambda ended: self._ended.extend(sample for sample, _ in ended), *self.sinks)
         self.jobs = JobDispatcher(work, executor, self.clock, sinks)
+
+    @property
+    def samples(self) -> list[Sample]:
+        self.jobs.publish()
+        return self._ended
 
     def _send(self, method: str, path: str, body: bytes, long_poll_s: float, deadline: float) -> Response:
         sent_at = self.clock.now()
@@ -217,6 +222,19 @@ def test_closed_user_without_a_share_waits_for_one(clock: VirtualClock) -> None:
     assert process.intended_s()[0] == pytest.approx(4.0)
 
 
+def test_jobs_are_published_in_full_batches_and_the_rest_when_asked_for(clock: VirtualClock) -> None:
+    sizes: list[int] = []
+    hundred_per_s = {"arrivals": "constant", "stages": [{"rate": "100/s", "for": "12s"}]}
+    process = Process(clock, hundred_per_s, sinks=(lambda ended: sizes.append(len(ended)),))
+    process.start_users(100)
+    clock.run()
+    assert sizes == [BATCH, BATCH]
+    assert process.jobs.counters.ended == 2 * BATCH
+    process.jobs.publish()
+    assert sizes == [BATCH, BATCH, 1200 - 2 * BATCH]
+    assert sorted(sample.seq for sample in process.samples) == list(range(1200))
+
+
 def test_killed_user_leaves_its_job_unfinished_and_published(clock: VirtualClock) -> None:
     process = Process(clock, TEN_PER_S, service_s=lambda now: 60.0)
     [user] = process.start_users(1)
@@ -246,10 +264,11 @@ def test_live_counters_advance_while_the_recorder_fails(clock: VirtualClock, tmp
     directory = RunDirectory(tmp_path / "run")
     directory.create()
     recorder = Recorder(directory)
-    process = Process(clock, TEN_PER_S, sinks=(recorder.sample,))
+    process = Process(clock, TEN_PER_S, sinks=(recorder.record,))
     (tmp_path / "run" / "shards").rename(tmp_path / "elsewhere")
     process.start_users(20)
     clock.run()
+    process.jobs.publish()
     with pytest.raises(RecordingError):
         recorder.flush(clock.now())
     assert (process.jobs.counters.ended, process.jobs.counters.not_completed) == (200, 0)

@@ -44,7 +44,7 @@ def test_audit_counts_jobs_sent_without_a_row(directory: RunDirectory) -> None:
     for recorder in (whole, torn):
         for seq in range(5):
             recorder.tally.add()
-            recorder.sample(Sample(seq, "run", 1.0, sent_at=1.0), [])
+            recorder.record([(Sample(seq, "run", 1.0, sent_at=1.0), ())])
     whole.close()
     torn.flush(0.0)
     torn.tally.add()
@@ -84,7 +84,7 @@ def test_fullest_10_s_are_counted_over_all_processes(directory: RunDirectory) ->
 def test_shards_that_a_crash_left_over_are_not_read_as_the_run(directory: RunDirectory) -> None:
     recorder = Recorder(directory)
     for seq in range(5):
-        recorder.sample(Sample(seq, "run", 1.0), [])
+        recorder.record([(Sample(seq, "run", 1.0), ())])
     recorder.close()
     directory.merge()
     (directory.path / "shards").mkdir()
