@@ -22,6 +22,9 @@ JOB = "JOB"
 """The method under which Locust's page lists the times of jobs, next to those of requests."""
 BATCH = 500
 """The most requests that wait to be added."""
+MAX_ERROR_TEXTS = 100
+"""Locust keeps each distinct text of an error for ever; further ones are counted as OTHER_ERROR."""
+OTHER_ERROR = "another error"
 
 _STEP_EDGES_MS = np.array([100.0, 1000.0, 10_000.0])
 _STEPS_MS = np.array([1.0, 10.0, 100.0, 1000.0])
@@ -59,19 +62,22 @@ class BatchedLocustStats:
         self._pending: Times = defaultdict(_columns)
         self._jobs: list[Sample] = []
         self._left = BATCH
+        self._error_texts: set[str] = set()
         # Locust's runner calls this method from a closure that listens to the event: no other place is left to batch.
         self._stats.log_request = self.log_request  # type: ignore[method-assign]
         environment.events.test_stop.add_listener(self._stopped)
 
     def request_done(self, method: str, name: str, response: Response) -> None:
         """Fire Locust's event for a request."""
-        status = response.status
+        status, failed = response.status, None
+        if not 0 < status < 400:
+            failed = self._failure(f"HTTP {status}" if status else f"{response.error}")
         self._fire(
             request_type=method,
             name=name,
             response_time=(response.answered_at - response.sent_at) * 1000,
             response_length=len(response.body),
-            exception=None if 0 < status < 400 else RequestFailed(f"HTTP {status}" if status else response.error),
+            exception=failed,
             context={},
         )
 
@@ -113,7 +119,15 @@ class BatchedLocustStats:
             if job.first_chunk_at is not None:
                 self._add_job_time(f"{job.flow} first chunk", (job.first_chunk_at - job.intended_at) * 1000)
             if job.outcome != Outcome.COMPLETED:
-                self._stats.log_error(JOB, end_to_end, RequestFailed(f"{job.outcome}: {job.error or ''}"))
+                self._stats.log_error(JOB, end_to_end, self._failure(f"{job.outcome}: {job.error or ''}"))
+
+    def _failure(self, text: str) -> RequestFailed:
+        """Return the failure with this text, or with another's if there are too many texts already."""
+        if text not in self._error_texts:
+            if len(self._error_texts) >= MAX_ERROR_TEXTS:
+                return RequestFailed(OTHER_ERROR)
+            self._error_texts.add(text)
+        return RequestFailed(text)
 
     def _add_job_time(self, name: str, time_ms: float | None) -> None:
         if time_ms is not None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from locust.env import Environment
 from locust.stats import RequestStats
 
-from loadtest.drive.stats.locust_stats import BATCH, JOB, BatchedLocustStats
+from loadtest.drive.stats.locust_stats import BATCH, JOB, MAX_ERROR_TEXTS, BatchedLocustStats
+from loadtest.flows.steps import Response
 from loadtest.record.sample import Outcome, Sample
 
 TIMES_MS = st.lists(st.floats(0, 90_000), min_size=1, max_size=60)
@@ -70,7 +71,19 @@ def jobs_have_entries_of_their_own() -> None:
     assert [str(error.error) for error in reported.errors.values()] == ["failed: boom"]
 
 
+def distinct_errors_are_bounded() -> None:
+    ours, reported = statistics()
+    for number in range(3 * MAX_ERROR_TEXTS):
+        failed = Sample(1, "run", 10.0, sent_at=10.0, finished_at=10.1, outcome=Outcome.FAILED, error=f"id {number}")
+        ours.add_job(failed, [])
+        ours.request_done("POST", "/run", Response(0, b"", 10.0, 10.1, error=f"closed {number}"))
+    ours.flush()
+    assert len(reported.errors) <= 2 * MAX_ERROR_TEXTS + 2
+    assert sum(error.occurrences for error in reported.errors.values() if error.method == JOB) == 3 * MAX_ERROR_TEXTS
+
+
 if __name__ == "__main__":
     a_batch_adds_up_to_what_locust_counts_one_by_one()
     a_full_batch_is_added_at_once_and_the_rest_by_flush()
     jobs_have_entries_of_their_own()
+    distinct_errors_are_bounded()
