@@ -125,10 +125,11 @@ class FlowExecutor:
             if acquired_at is not None:
                 return response
             at = limiter.acquire()
-        if submitted is not None and submitted.sent_at is None:
-            # There was no connection to send it over.
+        if submitted is not None:
+            if submitted.sent_at is None:
+                # There was no connection to send it over.
+                route.sent_jobs.add()
             submitted.sent_at = response.sent_at
-            route.sent_jobs.add()
         route.log.answered(response.status, response.sent_at, response.answered_at)
         self._on_response(route.method, route.name, response)
         return response

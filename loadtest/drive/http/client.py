@@ -10,7 +10,7 @@ from gevent import get_hub
 from loadtest.clock import SleepingClock
 from loadtest.drive.http.connection import MAX_IDLE_S, Connection, MaySend, StaleConnection
 from loadtest.drive.http.dialer import Dialer, header_lines
-from loadtest.drive.http.errors import ConnectionClosed, ProxyError, RequestError
+from loadtest.drive.http.errors import ProxyError, RequestError
 from loadtest.flows.steps import SEND_AGAIN, Response
 from loadtest.protocol.operations import authorization
 from loadtest.scenario.environment import proxy_for
@@ -65,38 +65,38 @@ class HttpClient:
 
         A connection is there before `may_send` is called, at the moment in which the bytes go out. Returns SEND_AGAIN
         if it returns False, or if the server closed a kept connection without a byte of the response to a GET.
+        The time to open a connection counts as the server's: the response is that to a request sent before it.
         """
         request = (self._request(method, path, body), long_poll_s, deadline, may_send)
-        began_at, connection = 0.0, self._acquire()
+        connection, dialed_at = None, 0.0
         try:
             while True:
-                if connection is None:
-                    began_at = self._clock.now()
+                if self._idle:
+                    connection = self._idle.pop()
+                else:
+                    dialed_at = self._clock.now()
                     connection = self._dialer.dial()
                     self._connections.add(connection)
                 try:
                     if not connection.exchange(request):
                         return SEND_AGAIN
+                    return self._response(connection, dialed_at or connection.sent_at)
                 except StaleConnection:
                     self._connections.discard(connection)
-                    connection = self._acquire()
-                else:
-                    return self._response(connection)
+                    connection = None
         except RequestError as error:
-            if connection is None:
-                return Response(0, b"", began_at, self._clock.now(), error=str(error), error_kind=error.kind)
-            closed = isinstance(error, ConnectionClosed) and not connection.reader.received_any
-            if closed and connection.exchanges > 1:
+            sent_at = dialed_at if connection is None else dialed_at or connection.sent_at
+            if connection is not None and connection.is_stale(error):
                 # The others are most likely closed as well.
                 self._close_idle()
                 if method == "GET":
                     return SEND_AGAIN
-            return Response(0, b"", connection.sent_at, self._clock.now(), error=str(error), error_kind=error.kind)
+            return Response(0, b"", sent_at, self._clock.now(), error=str(error), error_kind=error.kind)
         finally:
             if connection is not None:
                 self._release(connection)
 
-    def _response(self, connection: Connection) -> Response:
+    def _response(self, connection: Connection, sent_at: float) -> Response:
         """Return the response that this connection has read. Raises RequestError if it is not usable."""
         answered_at, reader = connection.answered_at, connection.reader
         status, body, retry_after_s, location = reader.status, reader.body(), None, None
@@ -106,27 +106,11 @@ class HttpClient:
             retry_after_s, location = reader.retry_after_s(answered_at), reader.location()
         if self._secret is not None and self._secret in body:
             body = body.replace(self._secret, b"*" * len(self._secret))
-        return Response(
-            status,
-            body,
-            connection.sent_at,
-            answered_at,
-            retry_after_s,
-            body_progress=reader.body_progress,
-            location=location,
-        )
+        # In the order of the fields: naming them would take longer than all the rest.
+        return Response(status, body, sent_at, answered_at, retry_after_s, None, None, reader.body_progress, location)
 
     def __repr__(self) -> str:
         return f"<HttpClient {self._url}: {len(self._connections)} connections, {len(self._idle)} idle>"
-
-    def _acquire(self) -> Connection | None:
-        """Return an idle connection that is alive; None if there is none."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.alive:
-                return connection
-            self._connections.discard(connection)
-        return None
 
     def _release(self, connection: Connection) -> None:
         if not connection.alive:

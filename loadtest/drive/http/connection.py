@@ -158,9 +158,8 @@ class Connection:
             self._started = True
             self.exchanges += 1
             self.sent_at = at
-            self.deadline = at + hold_s + RESPONSE_TIMEOUT_S
-            if deadline < self.deadline:
-                self.deadline = min(self.deadline, max(deadline, at + hold_s) + GRACE_S)
+            latest = at + hold_s + RESPONSE_TIMEOUT_S
+            self.deadline = latest if deadline >= latest else min(latest, max(deadline, at + hold_s) + GRACE_S)
             try:
                 self._unsent = request if self.tls is None else self.tls.encrypt(request)
             except ssl.SSLError as error:
@@ -243,6 +242,10 @@ class Connection:
             self.reader.feed(plain)
         if ended and not self.reader.complete:
             self.reader.on_eof()
+
+    def is_stale(self, error: RequestError) -> bool:
+        """Return whether an exchange ended because the server had closed a connection kept from earlier ones."""
+        return self.exchanges > 1 and isinstance(error, ConnectionClosed) and not self.reader.received_any
 
     def expire(self) -> None:
         """End an exchange whose deadline has passed."""

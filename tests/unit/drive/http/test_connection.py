@@ -191,6 +191,12 @@ def test_place_is_asked_for_once_the_connection_is_there_and_the_bytes_can_go_ou
     assert len(pairs.theirs) == 1
 
 
+def test_time_to_connect_is_part_of_the_response_time(pairs: Pairs) -> None:
+    pairs.connect_s = 0.4
+    answer = pairs.exchange()
+    assert (answer.sent_at, answer.answered_at) == pytest.approx((100.0, 100.4))
+
+
 def test_killed_request_does_not_go_out(pairs: Pairs) -> None:
     pairs.exchange()
     asked: list[float] = []
