@@ -10,7 +10,7 @@ from gevent import get_hub
 from loadtest.clock import SleepingClock
 from loadtest.drive.http.connection import MAX_IDLE_S, Connection, MaySend, StaleConnection
 from loadtest.drive.http.dialer import Dialer, header_lines
-from loadtest.drive.http.errors import ProxyError, RequestError
+from loadtest.drive.http.errors import ConnectError, ProxyError, RequestError
 from loadtest.flows.steps import SEND_AGAIN, Response
 from loadtest.protocol.operations import authorization
 from loadtest.scenario.environment import proxy_for
@@ -85,13 +85,16 @@ class HttpClient:
                     self._connections.discard(connection)
                     connection = None
         except RequestError as error:
-            sent_at = dialed_at if connection is None else dialed_at or connection.sent_at
+            sent_at = connection.sent_at if connection is not None and not dialed_at else dialed_at
             if connection is not None and connection.is_stale(error):
                 # The others are most likely closed as well.
                 self._close_idle()
                 if method == "GET":
                     return SEND_AGAIN
-            return Response(0, b"", sent_at, self._clock.now(), error=str(error), error_kind=error.kind)
+            text, proxy = str(error), self._dialer.proxy
+            if proxy is not None and not isinstance(error, ConnectError):
+                text += f", through the proxy {proxy}"
+            return Response(0, b"", sent_at, self._clock.now(), error=text, error_kind=error.kind)
         finally:
             if connection is not None:
                 self._release(connection)

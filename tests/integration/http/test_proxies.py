@@ -74,6 +74,10 @@ def test_error_of_a_proxy_names_the_proxy_and_not_its_credentials(serve: Serve, 
     [[got]] = drive(ELSEWHERE, ONE, env={"http_proxy": f"http://me:password@127.0.0.1:{refusing.port}"})
     assert got["error_kind"] == "proxy_error"
     assert got["error"] == f"the proxy 127.0.0.1:{refusing.port} refuses the credentials, or asks for them (407)"
+    closing = serve(lambda connection, _: read_request(connection) and None)
+    [[got]] = drive(ELSEWHERE, ONE, env={"http_proxy": f"http://me:password@127.0.0.1:{closing.port}"})
+    assert got["error_kind"] == "connection_closed"
+    assert got["error"].endswith(f", through the proxy 127.0.0.1:{closing.port}")
     [[got]] = drive(ELSEWHERE, ONE, env={"http_proxy": "http://me:password@proxy.invalid:3128"})
     assert got["error"].startswith("no connection to the proxy proxy.invalid:3128: ")
     assert got["error_kind"] == "proxy_error"

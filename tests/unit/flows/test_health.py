@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.errors import RunAborted
 from loadtest.flows.health import POLL_INTERVAL_S, EndpointHealth
 from loadtest.flows.steps import Response
 from loadtest.protocol.client_messages import Health
@@ -66,6 +67,12 @@ def test_health_is_asked_for_within_its_limit(requests: int, per_s: float) -> No
     assert len(asked.at) >= 0.8 * min(200.0 / (POLL_INTERVAL_S + 0.01), 200.0 * requests / (per_s + 0.1)) - 1
     assert asked.written == asked.at[1:]
     assert asked.closed
+
+
+def test_redirect_names_what_to_write_as_target() -> None:
+    answer = Response(301, b"", 100.0, 100.1, location="https://host.invalid/v2/x/health")
+    with pytest.raises(RunAborted, match=r"redirects \(301\) to https://host\.invalid/v2/x/health; write that URL"):
+        EndpointHealth(URL, lambda timeout_s: answer).preflight()
 
 
 def test_health_without_a_limit_is_asked_for_at_its_interval() -> None:
