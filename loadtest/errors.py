@@ -6,6 +6,7 @@ An exception here is an error on this side of the wire; an error of the target i
 from __future__ import annotations
 
 from enum import IntEnum
+from pathlib import Path
 
 
 class ExitCode(IntEnum):
@@ -53,3 +54,15 @@ class RunAborted(LoadtestError):
 
 class InvalidResponse(LoadtestError):
     """The target sent a response that its protocol does not allow."""
+
+
+def internal_error(exception: BaseException | None) -> str:
+    """Return an error of this program as one line: its class and its place.
+
+    Its text is left out, since it may repeat what it was about, such as a header with a key.
+    """
+    last = None if exception is None else exception.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    place = "" if last is None else f" at {Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}"
+    return f"internal error: {type(exception).__name__}{place}"

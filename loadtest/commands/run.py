@@ -25,9 +25,10 @@ from loadtest.errors import ExitCode, RecordingError, RunAborted
 from loadtest.record.directory import RunDirectory, create_run, default_path
 from loadtest.record.run import Progress
 from loadtest.report.terminal.progress import ProgressDisplay
-from loadtest.scenario.environment import api_key
+from loadtest.scenario.environment import api_key, key_note, proxy_for
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
+from loadtest.scenario.target import is_remote
 from loadtest.units import last_lines
 
 LOCUSTFILE = Path(__file__).parents[1] / "drive" / "locustfile.py"
@@ -74,7 +75,11 @@ class RunOutcome:
 def scenario_of(request: RunRequest) -> Scenario:
     """Return the scenario to run. Raises ScenarioError or UsageError if it is not valid or its key is not set."""
     scenario = load_scenario(request.scenario, request.overrides, seed=request.seed, target=request.target)
+    if (note := key_note(scenario, os.environ)) is not None:
+        sys.stderr.write(f"note: {note}\n")
     api_key(scenario, os.environ)
+    if is_remote(scenario.target):
+        proxy_for(scenario.target.url)
     return scenario
 
 

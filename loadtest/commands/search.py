@@ -24,10 +24,11 @@ from loadtest.record.atomic_file import readable_json, reserve_space, write_atom
 from loadtest.record.directory import default_path, make_directory
 from loadtest.report.pages.search import search_html
 from loadtest.report.terminal.search import print_probe, print_search
-from loadtest.scenario.environment import api_key, proxy_url
+from loadtest.scenario.environment import api_key, proxy_for
 from loadtest.scenario.model import Ceilings, Scenario
 from loadtest.scenario.preview import blocking_reason, first_rate, scaled_to
 from loadtest.scenario.target import RemoteTarget
+from loadtest.traffic.rate_limit import MARGIN_S
 
 
 def unfinished_jobs(url: str, key: str) -> int:
@@ -38,16 +39,18 @@ def unfinished_jobs(url: str, key: str) -> int:
     # Slow to import, and needed only by a search of an endpoint that stays.
     import httpx
 
-    operation = OPERATIONS[Op.HEALTH]
+    operation, proxy = OPERATIONS[Op.HEALTH], proxy_for(url)
+    named = None if proxy is None else httpx.Proxy(f"http://{proxy}", headers=proxy.headers)
 
     def send(timeout_s: float) -> Response:
         tls = ssl.create_default_context()
         try:
-            with httpx.Client(proxy=proxy_url(url), verify=tls, trust_env=False, timeout=timeout_s) as client:
+            with httpx.Client(proxy=named, verify=tls, trust_env=False, timeout=timeout_s) as client:
                 headers = {"Authorization": authorization(key)}
                 answer = client.request(operation.method, url + operation.path, headers=headers)
         except httpx.HTTPError as error:
-            return msgspec.structs.replace(NO_RESPONSE, error=str(error))
+            through = "" if proxy is None else f" (through the proxy {proxy})"
+            return msgspec.structs.replace(NO_RESPONSE, error=f"{error}{through}")
         return msgspec.structs.replace(NO_RESPONSE, status=answer.status_code, body=answer.content)
 
     return EndpointHealth(url, send).unfinished_jobs()
@@ -174,6 +177,11 @@ class BreakpointSearch:
         target = self._scenario.target
         if not isinstance(target, RemoteTarget) or not any(each.run for each in self._probes):
             return
+        limit = self._scenario.limit(Op.HEALTH)
+        # The probes ask for the health as well: a window between theirs and these keeps the limit.
+        window_s = 0.0 if limit is None else limit.per_s + MARGIN_S
+        interval_s = max(POLL_INTERVAL_S, 0.0 if limit is None else window_s / limit.requests)
+        time.sleep(window_s)
         key, by = api_key(self._scenario, os.environ), time.monotonic() + self._empty_within_s
         while (left := unfinished_jobs(target.url, key)) and not self._caught:
             if time.monotonic() > by:
@@ -181,7 +189,8 @@ class BreakpointSearch:
                     f"target: {target.url} has {left} unfinished jobs {self._empty_within_s:g} s after a probe; "
                     "a search needs an endpoint to itself, or a longer search.empty_timeout"
                 )
-            time.sleep(POLL_INTERVAL_S)
+            time.sleep(interval_s)
+        time.sleep(window_s)
 
     def _note_signals(self) -> None:
         """Let a signal end the search; while a probe runs, it is forwarded to it instead."""

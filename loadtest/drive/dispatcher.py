@@ -153,13 +153,15 @@ class JobDispatcher:
         chunk_seen_at: list[float] = []
         self.counters.started()
         try:
-            acquired_at = job.acquired_at
-            if acquired_at is None:
-                acquired_at = self._executor.acquire(job.submission.op)
-                if self._open is not None and not self._open.owns(sample.seq):
-                    self._executor.release(job.submission.op)
-                    return
-            self._executor.run(self._steps(job, chunk_seen_at), sample, acquired_at)
+            acquired_at, gone_out = job.acquired_at, False
+            while not gone_out:
+                if acquired_at is None:
+                    acquired_at = self._executor.acquire(job.submission.op)
+                    if self._open is not None and not self._open.owns(sample.seq):
+                        self._executor.release(job.submission.op)
+                        return
+                gone_out = self._executor.run(self._steps(job, chunk_seen_at), sample, acquired_at)
+                acquired_at = None
         finally:
             self.counters.in_flight -= 1
             if sample.sent_at is not None:

@@ -24,7 +24,7 @@ from loadtest.drive.options import RunConfig, add_options, read_config
 from loadtest.drive.shape import StagesShape
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.users import JobUser, MixedUser, RunsyncUser, RunUser, StreamUser, user_class
-from loadtest.errors import ExitCode, LoadtestError
+from loadtest.errors import ExitCode, LoadtestError, internal_error
 from loadtest.record.run import Ending
 
 __all__ = ["MixedUser", "RunUser", "RunsyncUser", "StreamUser"]
@@ -130,7 +130,7 @@ def set_up_master(
         return listener
 
     def on_user_error(master: Master, exception: Exception, **_: Any) -> None:
-        master.abort(LoadtestError(f"internal error in a user: {exception!r}"))
+        master.abort(LoadtestError(f"{internal_error(exception)}, in a user"))
 
     at_test_stop(environment, finish)
     link.subscribe(messages.TO_MASTER, with_master(Master.on_message))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
+from loadtest.addresses import mask_secrets
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.protocol.client_messages import Policy
 from loadtest.protocol.operations import (
@@ -22,7 +24,7 @@ from loadtest.protocol.operations import (
 )
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import Gate, GateText
-from loadtest.scenario.target import HandlerTarget, RemoteTarget, Target
+from loadtest.scenario.target import URL, HandlerTarget, RemoteTarget, Target
 from loadtest.traffic.arrivals import Schedule, draw_schedule
 from loadtest.traffic.inputs import Inputs
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
@@ -72,10 +74,18 @@ class WebhookReceiverSettings(StrictModel):
     """The address to listen on."""
     port: Annotated[int, Field(ge=0, le=65_000)] = 0
     """The port of the first process; each further process takes the next one. 0 takes a free port."""
-    url: (
-        Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$", examples=["https://me.example/{port}"])] | None
-    ) = None
+    url: Annotated[str, Field(json_schema_extra=URL, examples=["https://me.example/{port}"])] | None = None
     """The URL for the endpoint to call, if it differs from this address; `{port}` in it is the process's port."""
+
+    @field_validator("url")
+    @classmethod
+    def _plain_url(cls, url: str | None) -> str | None:
+        # What may be a secret is not repeated in a message.
+        if url is not None and mask_secrets(url) != url:
+            raise ValueError("the URL holds a user, a password, a query or a fragment; write it without")
+        if url is not None and not re.fullmatch(URL["pattern"], url):
+            raise ValueError(f'"{url}" is not valid here; write it like "https://me.example/{{port}}"')
+        return url
 
 
 class Flow(StrictModel):

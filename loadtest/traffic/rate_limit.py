@@ -15,7 +15,10 @@ import numpy as np
 from loadtest.protocol.operations import Limit, window_free_at
 
 MARGIN_S = 0.1
-"""The window is longer by this much, since travel times to the server may differ by it between two requests."""
+"""The window is longer by this much, since travel times to the server may differ by it, less LATE_S, between two
+requests."""
+LATE_S = 0.02
+"""A request that goes out later than this after it took its place in the window moves to a later place."""
 TRIM_BATCH = 65_536
 """This many times that are older than the window are removed together."""
 CATCH_UP_S = 0.05
@@ -64,6 +67,21 @@ class SlidingWindowLimiter:
         if self._spaced:
             paced_at, min_at = self._paced_at, now - CATCH_UP_S
             self._paced_at = (paced_at if paced_at > min_at else min_at) + self._spacing_s
+
+    def postpone(self, recorded_at: float, now: float) -> bool:
+        """Move a recorded request that is sent only now; return False if its place is no longer there.
+
+        After a whole window others may have gone out in its place: it needs a new one.
+        """
+        times = self._sent_at
+        if now - recorded_at >= self._window_s:
+            return False
+        index = next((index for index, at in enumerate(reversed(times), 1) if at == recorded_at), None)
+        if index is None:
+            return False
+        del times[-index]
+        times.append(now)
+        return True
 
 
 class PeakWindow:

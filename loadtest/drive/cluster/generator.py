@@ -21,7 +21,7 @@ from loadtest.drive.dispatcher import JobDispatcher
 from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.drive.stats.live import RATE_SPAN_S, CpuMonitor, cpu_demand_s
-from loadtest.errors import LoadtestError, RecordingError
+from loadtest.errors import LoadtestError, RecordingError, internal_error
 from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.flows import SUBMIT_OPERATION
@@ -237,7 +237,7 @@ class Generator:
             return
         self._heartbeat = gevent.spawn(self._run.run)
         self._heartbeat.link_exception(
-            lambda failed: self._link.send(messages.RunFailed(f"internal error: {failed.exception!r}"))
+            lambda failed: self._link.send(messages.RunFailed(internal_error(failed.exception)))
         )
         self._begin(self._run)
 

@@ -21,7 +21,7 @@ from loadtest.drive.cluster.run_log import RunLog, final_fields, process_info
 from loadtest.drive.cluster.target import OpenTarget, Target, open_target
 from loadtest.drive.options import RunConfig
 from loadtest.drive.stats.live import ProgressAggregator
-from loadtest.errors import LoadtestError, RunAborted
+from loadtest.errors import LoadtestError, RunAborted, internal_error
 from loadtest.record.recorder import HealthWriter
 from loadtest.record.run import Ending, ProcessInfo
 from loadtest.scenario.abort import StopReason
@@ -243,4 +243,4 @@ class Master:
 
 def as_loadtest_error(exception: Any) -> LoadtestError:
     """Return the error that ended a part of the run; any other than a LoadtestError is an error of this program."""
-    return exception if isinstance(exception, LoadtestError) else LoadtestError(f"internal error: {exception!r}")
+    return exception if isinstance(exception, LoadtestError) else LoadtestError(internal_error(exception))

@@ -15,12 +15,12 @@ from typing import TypeAlias
 import gevent
 import msgspec
 
-from loadtest.clock import Clock
+from loadtest.clock import SleepingClock
 from loadtest.drive.http.client import HttpClient
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import RunAborted
 from loadtest.flows.health import EndpointHealth
-from loadtest.flows.steps import Response
+from loadtest.flows.steps import SEND_AGAIN, Response
 from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.directory import RunDirectory
 from loadtest.scenario.environment import api_key
@@ -101,10 +101,10 @@ class Target:
     close: Callable[[], object]
 
 
-OpenTarget: TypeAlias = Callable[[Scenario, RunDirectory, Clock], Target]
+OpenTarget: TypeAlias = Callable[[Scenario, RunDirectory, SleepingClock], Target]
 
 
-def open_target(scenario: Scenario, directory: RunDirectory, clock: Clock) -> Target:
+def open_target(scenario: Scenario, directory: RunDirectory, clock: SleepingClock) -> Target:
     """Return the target of a scenario, started if it is the run's own. Raises RunAborted if it does not start."""
     embedded = None
     if isinstance(scenario.target, RemoteTarget):
@@ -120,10 +120,10 @@ def open_target(scenario: Scenario, directory: RunDirectory, clock: Clock) -> Ta
         if embedded is not None:
             embedded.stop()
 
-    return Target(url, EndpointHealth(url, _health_request(client, clock)), close)
+    return Target(url, EndpointHealth(url, _health_request(client, clock), scenario.limit(Op.HEALTH)), close)
 
 
-def _health_request(client: HttpClient, clock: Clock) -> Callable[[float], Response]:
+def _health_request(client: HttpClient, clock: SleepingClock) -> Callable[[float], Response]:
     operation = OPERATIONS[Op.HEALTH]
 
     def send(timeout_s: float) -> Response:
@@ -131,6 +131,11 @@ def _health_request(client: HttpClient, clock: Clock) -> Callable[[float], Respo
         answer: Response | None = gevent.with_timeout(
             timeout_s, client.send, operation.method, operation.path, timeout_value=None
         )
-        return answer or Response(0, b"", sent_at, clock.now(), error=f"no answer within {timeout_s:g} s")
+        if answer is None:
+            return Response(0, b"", sent_at, clock.now(), error=f"no answer within {timeout_s:g} s")
+        # The next request of the health follows soon, within its limit.
+        if answer is SEND_AGAIN:
+            return Response(0, b"", sent_at, clock.now(), error="the server closed the connection")
+        return answer
 
     return send

@@ -14,10 +14,11 @@ from gevent import Greenlet
 
 from loadtest.drive.dispatcher import BATCH, JobDispatcher, JobSink
 from loadtest.drive.executor import FlowExecutor
+from loadtest.drive.http.connection import MaySend
 from loadtest.drive.job_sources import SPARE_USERS, Workload
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.errors import RecordingError
-from loadtest.flows.steps import Response
+from loadtest.flows.steps import SEND_AGAIN, Response
 from loadtest.protocol.operations import Op
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import Recorder
@@ -65,8 +66,12 @@ class Process:
         self.jobs.publish()
         return self._ended
 
-    def _send(self, method: str, path: str, body: bytes, long_poll_s: float, deadline: float) -> Response:
+    def _send(
+        self, method: str, path: str, body: bytes, long_poll_s: float, deadline: float, may_send: MaySend
+    ) -> Response:
         sent_at = self.clock.now()
+        if not may_send(sent_at):
+            return SEND_AGAIN
         self.clock.sleep(self.service_s(sent_at))
         body = b'{"id":"a","status":"COMPLETED","delayTime":0,"executionTime":500}'
         return Response(200, body, sent_at, self.clock.now())

@@ -21,11 +21,12 @@ from loadtest.drive.cluster.messages import StartRun
 from loadtest.drive.cluster.shard_upload import ShardUploader
 from loadtest.drive.cluster.target import Target
 from loadtest.drive.dispatcher import JobDispatcher
-from loadtest.drive.executor import FlowExecutor
+from loadtest.drive.executor import FlowExecutor, SendRequest
+from loadtest.drive.http.connection import MaySend
 from loadtest.drive.job_sources import Workload
 from loadtest.drive.options import RunConfig
 from loadtest.flows.health import EndpointHealth
-from loadtest.flows.steps import Response
+from loadtest.flows.steps import SEND_AGAIN, Response
 from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.recorder import Recorder
 from loadtest.record.run import Ending
@@ -223,11 +224,15 @@ class Cluster:
         self.directory.merge()
         return self.directory.table("samples").to_pylist()  # type: ignore[no-any-return]
 
-    def endpoint(self, name: str, clock: Clock) -> Callable[[str, str, bytes, float, float], Response]:
+    def endpoint(self, name: str, clock: Clock) -> SendRequest:
         """Return the way of one host to the endpoint, which completes each job after SERVICE_S."""
 
-        def send(method: str, path: str, body: bytes, long_poll_s: float, deadline: float) -> Response:
+        def send(
+            method: str, path: str, body: bytes, long_poll_s: float, deadline: float, may_send: MaySend
+        ) -> Response:
             sent_at = clock.now()
+            if not may_send(sent_at):
+                return SEND_AGAIN
             if path == "/runsync":
                 self.submissions.append((self.clock.now(), name))
             clock.sleep(SERVICE_S)  # type: ignore[attr-defined]

@@ -156,6 +156,46 @@ def test_an_error_of_the_file_is_not_blamed_on_an_override(tmp_path: Path) -> No
     assert refusal(tmp_path, "name: a\n", "seed=4").startswith('x.yaml:1: "load" is missing')
 
 
+SECRET_URLS = [
+    "https://me:SECRET@example.org/v2/x",
+    "https://SECRET@example.org/v2/x",
+    "https://me:SE/SECRET@example.org/v2/x",
+    "https://example.org/v2/x?key=SECRET",
+    "https://example.org/v2/x#SECRET",
+    "https://me:SECRET@exa mple.org/v2/x",
+    "https://me:SECRET@[::1/v2/x",
+    "https://me:SECRET@a..b/v2/x",
+    "me:SECRET@example.org/v2/x",
+    "ftp://me:SECRET@example.org",
+]
+
+
+@pytest.mark.parametrize("url", SECRET_URLS)
+@pytest.mark.parametrize("place", ["target: {}", "target: {{url: {}}}", "target: [{}]", "webhooks: {{url: {}}}"])
+def test_secret_in_a_url_is_refused_and_not_repeated(tmp_path: Path, place: str, url: str) -> None:
+    line = refusal(tmp_path, LOAD + place.format(json.dumps(url)) + "\n")
+    assert line.startswith("x.yaml:5: ")
+    assert "SECRET" not in line
+
+
+@pytest.mark.parametrize("url", SECRET_URLS)
+def test_secret_in_a_url_on_the_command_line_is_not_repeated(tmp_path: Path, url: str) -> None:
+    for line in (
+        refusal(tmp_path, LOAD, target=url),
+        refusal(tmp_path, LOAD, f"target={url}"),
+        refusal(tmp_path, LOAD + "target: https://example.org/v2/x\n", f"target.url={url}"),
+        refusal(tmp_path, LOAD, f"webhooks.url={url}"),
+    ):
+        assert line.startswith("--")
+        assert "SECRET" not in line
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example.org", ".example.org"])
+def test_host_that_no_name_server_knows_is_refused(tmp_path: Path, host: str) -> None:
+    line = refusal(tmp_path, LOAD + f"target: https://{host}/v2/x\n")
+    assert line.endswith('is not an endpoint\'s URL; write it like "https://api.runpod.ai/v2/ID"')
+
+
 def test_seed_and_target_are_named_as_the_options_that_they_are(tmp_path: Path) -> None:
     assert refusal(tmp_path, LOAD, seed=-4).startswith('--seed -4: "-4" is out of range')
     assert refusal(tmp_path, LOAD, target="nowhere").startswith('--target nowhere: "nowhere" is not valid here')
