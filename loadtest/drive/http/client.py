@@ -96,7 +96,9 @@ class HttpClient:
                 text += f", through the proxy {proxy}"
             return Response(0, b"", sent_at, self._clock.now(), error=text, error_kind=error.kind)
         finally:
-            if connection is not None:
+            if connection is not None and connection.alive and connection.exchanges > 1:
+                self._idle.append(connection)
+            elif connection is not None:
                 self._release(connection)
 
     def _response(self, connection: Connection, sent_at: float) -> Response:
@@ -116,6 +118,7 @@ class HttpClient:
         return f"<HttpClient {self._url}: {len(self._connections)} connections, {len(self._idle)} idle>"
 
     def _release(self, connection: Connection) -> None:
+        """Keep a connection after its first exchange, and its TLS session for others; forget one that is closed."""
         if not connection.alive:
             self._connections.discard(connection)
             return
