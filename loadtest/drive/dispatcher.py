@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import floor
 from typing import TypeAlias
 
 import gevent
 from gevent.event import Event
 
 from loadtest.clock import SleepingClock
+from loadtest.drive.canceller import Canceller, CancelSink
 from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.job_sources import ClosedSource, Job, OpenSource, Workload
 from loadtest.drive.limiter import apply_share, pacers
@@ -17,8 +19,9 @@ from loadtest.errors import ScenarioError
 from loadtest.flows.job_flow import JobFlow, run_and_poll
 from loadtest.flows.steps import Flow, Send
 from loadtest.flows.stream import run_and_stream
-from loadtest.flows.submissions import submission_factory
+from loadtest.flows.submissions import shorten_hold, submission_factory
 from loadtest.flows.webhook import run_and_wait_for_webhook
+from loadtest.protocol.operations import Op
 from loadtest.record.sample import Outcome, Sample
 from loadtest.scenario.abort import StopKind, StopRules
 from loadtest.scenario.flows import FlowName
@@ -26,6 +29,9 @@ from loadtest.scenario.loading.user_functions import load_input_function
 from loadtest.traffic.limit_shares import Share
 from loadtest.traffic.settings import ClosedLoad
 
+HOLD_MARGIN_S = 2.0
+"""How long before the end of the drain the last response to a submission should be there."""
+_NO_SUBMISSION = Send(Op.RUNSYNC, "")
 SampleSink: TypeAlias = Callable[[Sample, list[float]], object]
 """Called once with each job that was sent, when it is over, and with the times at which its chunks were seen."""
 
@@ -33,12 +39,17 @@ SampleSink: TypeAlias = Callable[[Sample, list[float]], object]
 class JobDispatcher:
     """The jobs of one run in one process; users call `run_next` until it returns False, then `wait_for_change`.
 
-    Times are seconds since the epoch. `stops` says whether the run must end, `unfinished` holds the rows of jobs that
-    were given up, and `finished` is set from outside when no more job may begin.
+    Times are seconds since the epoch. `stops` says whether the run must end, `canceller` has the jobs that were given
+    up, and `finished` is set from outside when no more job may begin.
     """
 
     def __init__(
-        self, work: Workload, executor: FlowExecutor, clock: SleepingClock, sinks: Sequence[SampleSink] = ()
+        self,
+        work: Workload,
+        executor: FlowExecutor,
+        clock: SleepingClock,
+        sinks: Sequence[SampleSink] = (),
+        on_cancelled: CancelSink = lambda sample, at: None,
     ) -> None:
         scenario = work.scenario
         self._scenario = scenario
@@ -47,6 +58,11 @@ class JobDispatcher:
         self._pacers = pacers(scenario)
         self.stops = StopRules(scenario)
         self.counters = LiveCounters()
+        within_s = scenario.drain.within
+        self._hold_in_drain_s = within_s - min(HOLD_MARGIN_S, within_s / 2)
+        self._shortened = _NO_SUBMISSION, 0, _NO_SUBMISSION
+        self.canceller = Canceller(executor, clock, on_cancelled)
+        self.perhaps_accepted = 0
         self._sinks = (*sinks, self.counters.count, self._watch)
         # In the open model all processes number their jobs together; users of the closed model number their own.
         stream = 0 if work.schedule is not None else work.process
@@ -57,7 +73,6 @@ class JobDispatcher:
         self._open = OpenSource(work, work.schedule, self._build, clock) if work.schedule is not None else None
         self._source = self._open or ClosedSource(work, self._build, executor.acquire, clock)
         self._users = 0
-        self.unfinished: list[Sample] = []
         self.starts_at = work.starts_at
         self.ends_at = work.starts_at + scenario.load.duration_s
         self.finished = Event()
@@ -142,16 +157,19 @@ class JobDispatcher:
                 if self._open is not None and not self._open.owns(sample.seq):
                     self._executor.release(job.submission.op)
                     return
-            self._executor.run(self._steps(job, chunk_seen_at), sample, acquired_at)
+            self._executor.run(self._steps(job, chunk_seen_at, acquired_at), sample, acquired_at)
         finally:
             self.counters.in_flight -= 1
             if sample.sent_at is not None:
                 for sink in self._sinks:
                     sink(sample, chunk_seen_at)
 
-    def _steps(self, job: Job, chunk_seen_at: list[float]) -> Flow:
-        flow = job.sample.flow
-        driven = JobFlow(job.sample, job.submission, self._pacers[flow], self._scenario.job_timeout)
+    def _steps(self, job: Job, chunk_seen_at: list[float], acquired_at: float) -> Flow:
+        flow, submission = job.sample.flow, job.submission
+        hold_until = self.ends_at + self._hold_in_drain_s
+        if submission.long_poll_s > hold_until - acquired_at:
+            submission = self._shorten_hold(submission, floor(hold_until - acquired_at))
+        driven = JobFlow(job.sample, submission, self._pacers[flow], self._scenario.job_timeout, hold_until)
         match flow:
             case "stream":
                 return run_and_stream(driven, chunk_seen_at)
@@ -160,17 +178,26 @@ class JobDispatcher:
             case _:
                 return run_and_poll(driven)
 
+    def _shorten_hold(self, asked: Send, left_s: int) -> Send:
+        """Return a submission held for less time; the last one again if nothing has changed, as for most jobs."""
+        known, known_s, shortened = self._shortened
+        if asked is not known or left_s != known_s:
+            shortened = shorten_hold(asked, left_s)
+            self._shortened = asked, left_s, shortened
+        return shortened
+
     def _watch(self, sample: Sample, chunk_seen_at: list[float]) -> None:
-        """Keep an unfinished job to be cancelled; count a finished one for the rules that stop the run."""
-        if sample.finished_at is None:
-            self.unfinished.append(sample)
-        elif self.stops.enabled:
-            self.stops.ended(sample.finished_at, sample.outcome == Outcome.COMPLETED, sample.execution_ms)
-            if self.stops.watch is not None:
-                self.stops.watch.ended(sample)
+        """Cancel a job that was given up, and count each job for the rules that stop the run."""
+        if sample.outcome is not Outcome.COMPLETED:
+            self.perhaps_accepted += sample.perhaps_accepted
+            if sample.given_up:
+                self.canceller.add(sample)
+        # Jobs that the end of the run cuts off say nothing of the endpoint.
+        if self.stops.enabled and (sample.finished_at is not None or not self.finished.is_set()):
+            self.stops.ended(sample, self._clock.now() if sample.finished_at is None else sample.finished_at)
 
     def all_done(self) -> bool:
-        """Return whether the load is over and none of its jobs is in flight or waits for a user."""
+        """Return whether the load is over and each of its jobs has begun and ended."""
         if self._clock.now() < self.ends_at or self.counters.in_flight > 0:
             return False
         return self._open is None or self._open.pending_by(self.ends_at) == 0

@@ -75,7 +75,7 @@ def build_generator(start: messages.StartRun, environment: Environment, link: Li
     limiters = build_limiters(scenario, clock)
     executor = FlowExecutor(clock, client.send, limiters, recorder, stats.request_done, wait_for_webhook)
     work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process, webhook)
-    jobs = JobDispatcher(work, executor, clock, (recorder.sample, stats.add_job))
+    jobs = JobDispatcher(work, executor, clock, (recorder.sample, stats.add_job), recorder.cancelled)
 
     def close() -> None:
         client.close()

@@ -228,7 +228,7 @@ class Cluster:
 
         def send(method: str, path: str, body: bytes, long_poll_s: float, deadline: float) -> Response:
             sent_at = clock.now()
-            if path == "/runsync":
+            if path.startswith("/runsync"):
                 self.submissions.append((self.clock.now(), name))
             clock.sleep(SERVICE_S)  # type: ignore[attr-defined]
             answer = {"id": f"{next(self._ids)}", "status": "COMPLETED", "delayTime": 0, "executionTime": 50}
