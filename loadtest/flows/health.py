@@ -7,7 +7,6 @@ from contextlib import suppress
 
 from loadtest.clock import SleepingClock
 from loadtest.errors import InvalidResponse, RunAborted
-from loadtest.flows.responses import redirect_text
 from loadtest.flows.steps import Response
 from loadtest.protocol.client_messages import Health, decode
 from loadtest.record.recorder import HealthWriter
@@ -28,8 +27,6 @@ def read_health(url: str, answer: Response) -> Health:
             raise RunAborted(f"target: {url} refuses the key (401); set its variable to a key of this endpoint")
         case 404:
             raise RunAborted(f"target: {url} is not an endpoint (404); give the whole URL, such as …/v2/ENDPOINT_ID")
-        case status if 300 <= status < 400:
-            raise RunAborted(f"target: {url}: {redirect_text(answer)}")
         case status if not 200 <= status < 300:
             raise RunAborted(f"target: {url} answers /health with HTTP {status}; is it an endpoint?")
     try:

@@ -1,8 +1,8 @@
 """The bodies of requests and responses between client and endpoint, decoded and encoded.
 
 Decoding reads the fields that it needs and ignores the rest: unknown fields, an odd output, a byte order mark.
-`12.0` and `"12"` are numbers. All times here are integer milliseconds. A missing, negative or absurd time of a completed job makes
-the response invalid (`InvalidResponse`); it never counts as zero.
+`12.0` and `"12"` are numbers. All times here are integer milliseconds. A missing, negative or absurd time of a
+completed job makes the response invalid (`InvalidResponse`); it never counts as zero.
 """
 
 from __future__ import annotations

@@ -82,15 +82,8 @@ class HttpClient:
                 connection.exchange(request, now() + timeout_s)
             answered_at, reader = connection.answered_at, connection.reader
             retry_after_s = None if reader.status == 200 else reader.retry_after_s(answered_at)
-            location = reader.location() if 300 <= reader.status < 400 else None
             return Response(
-                reader.status,
-                reader.body(),
-                sent_at,
-                answered_at,
-                retry_after_s,
-                body_progress=reader.body_progress,
-                location=location,
+                reader.status, reader.body(), sent_at, answered_at, retry_after_s, body_progress=reader.body_progress
             )
         except RequestError as error:
             return Response(0, b"", sent_at, now(), error=str(error), error_kind=error.kind)

@@ -118,11 +118,6 @@ class ResponseParser:
         except ValueError:
             return None
 
-    def location(self) -> str | None:
-        """Return where a redirect leads; None if the response does not say."""
-        value = self._header(b"location")
-        return None if value is None else value.decode("latin-1")
-
     def _header(self, name: bytes) -> bytes | None:
         return next((value for key, value in self._headers.items() if key.lower() == name), None)
 

@@ -37,8 +37,17 @@ class Endpoint:
         self.stalled_until = 0.0
         self.answer: Callable[[str, str], Response | None] = lambda op, job_id: None
 
-    def send(self, method: str, path: str, body: bytes, long_poll_s: float, deadline: float) -> Response:
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        long_poll_s: float,
+        deadline: float,
+        may_send: Callable[[float], bool] = lambda at: True,
+    ) -> Response:
         sent_at = self.clock.now()
+        assert may_send(sent_at)
         self.clock.sleep_until(self.stalled_until)
         self.clock.sleep(0.01)
         self.paths.append(path)
