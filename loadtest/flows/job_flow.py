@@ -69,7 +69,7 @@ def submit(job: JobFlow) -> Flow:
         response = yield step
         sample.request_bytes += len(step.body)
         count_response(sample, response)
-        if response.status not in REFUSED_FOR_A_WHILE:
+        if response.status == 200 or response.status not in REFUSED_FOR_A_WHILE:
             break
         sample.faults += response.status != TOO_MANY_REQUESTS
         again_at = response.answered_at + retry_wait_s(response, tries)
@@ -99,10 +99,11 @@ def _accept(sample: Sample, response: Response) -> None:
         end_sample(sample, Outcome.BAD_ANSWER, response, str(error))
         return
     sample.job_id, sample.accepted_at = job.id, response.answered_at
-    if job.lacks_times:
-        sample.faults += 1
-    elif job.final:
-        record_result(sample, job, response)
+    if job.final:
+        if job.lacks_times:
+            sample.faults += 1
+        else:
+            record_result(sample, job, response)
 
 
 def poll_until_final(job: JobFlow, at_once: bool = False) -> Flow:
@@ -111,20 +112,27 @@ def poll_until_final(job: JobFlow, at_once: bool = False) -> Flow:
     poll_at = sample.accepted_at or sample.intended_at
     if not at_once and not pacer.long_poll_s(job.deadline - poll_at):
         poll_at += pacer.interval_s(0)
+    deadline, ask = job.deadline, _status_request(job)
     pacer.group.jobs += 1
     try:
-        while poll_at <= job.deadline:
+        while poll_at <= deadline:
             yield WaitUntil(poll_at)
             # While polls fail, the plain one is tried: it may be only the long poll that fails.
             long = pacer.long is not None and polls.failing_since is None
-            hold_s = pacer.long_poll_s(job.deadline - poll_at) if long else 0.0
-            response = yield from _long_poll(job, hold_s) if hold_s else poll_status(job)
+            hold_s = pacer.long_poll_s(deadline - poll_at) if long else 0.0
+            if hold_s:
+                response = yield from _long_poll(job, hold_s)
+                poll_at = response.sent_at + pacer.interval_s(sample.polls)
+            else:
+                response = yield ask
+                sample.polls += 1
+                poll_at = response.answered_at + pacer.interval_s(sample.polls)
             process_poll(polls, response)
             if sample.finished_at is not None:
                 return
-            again_at = (response.sent_at if hold_s else response.answered_at) + pacer.interval_s(sample.polls)
-            poll_at = next_poll_at(polls, response, max(again_at, response.answered_at))
-        yield WaitUntil(job.deadline)
+            if response.status != 200:
+                poll_at = next_poll_at(polls, response, poll_at)
+        yield WaitUntil(deadline)
     finally:
         pacer.group.jobs -= 1
 
@@ -138,10 +146,14 @@ def run_and_poll(job: JobFlow) -> Flow:
 
 def poll_status(job: JobFlow) -> Generator[Step, Response, Response]:
     """Ask once for an accepted job's status."""
-    assert job.sample.job_id is not None
-    response = yield Send(Op.STATUS, job_path(Op.STATUS, job.sample.job_id), b"", 0.0, job.deadline)
+    response = yield _status_request(job)
     job.sample.polls += 1
     return response
+
+
+def _status_request(job: JobFlow) -> Send:
+    assert job.sample.job_id is not None
+    return Send(Op.STATUS, job_path(Op.STATUS, job.sample.job_id), b"", 0.0, job.deadline)
 
 
 def _long_poll(job: JobFlow, hold_s: float) -> Generator[Step, Response, Response]:

@@ -22,7 +22,7 @@ UNKNOWN_JOB_GRACE_S = 5.0
 ERROR_LENGTH = 500
 LOCATION_LENGTH = 200
 
-_OUTCOMES = {
+_OUTCOMES: dict[str, Outcome] = {
     JobState.COMPLETED: Outcome.COMPLETED,
     JobState.FAILED: Outcome.FAILED,
     JobState.CANCELLED: Outcome.CANCELLED,
@@ -119,8 +119,7 @@ def record_result(sample: Sample, job: JobResponse, response: Response) -> None:
         tokens = token_counts(job.output)
         sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens
     error = excerpt(bytes(job.error)) if job.error else None
-    assert job.state is not None
-    end_sample(sample, _OUTCOMES[job.state], response, error)
+    end_sample(sample, _OUTCOMES[job.status], response, error)
 
 
 def end_sample(sample: Sample, outcome: Outcome, response: Response, error: str | None) -> None:
@@ -133,7 +132,8 @@ def count_response(sample: Sample, response: Response) -> None:
     """Add a response to the counts of the job's row."""
     sample.http_status = response.status or None
     sample.response_bytes += len(response.body)
-    sample.throttled += response.status == TOO_MANY_REQUESTS
+    if response.status == TOO_MANY_REQUESTS:
+        sample.throttled += 1
 
 
 def failure_text(response: Response) -> str:

@@ -147,7 +147,7 @@ class Tokens(msgspec.Struct, frozen=True):
 
 _INVALID = (ValueError, RecursionError, OverflowError)
 """JSON that is malformed, of another type, nested too deeply, or not UTF-8; or an absurd number."""
-_jobs = msgspec.json.Decoder(JobResponse)
+_decode_job = msgspec.json.Decoder(JobResponse).decode
 
 
 def decode_job(body: bytes) -> JobResponse:
@@ -173,13 +173,13 @@ def decode_accepted_job(body: bytes) -> JobResponse:
 
 def is_usable_id(job_id: str) -> bool:
     """Return whether requests can name a job by this id: short text without control characters, and no path step."""
-    return 0 < len(job_id) <= MAX_ID_LENGTH and job_id.isprintable() and job_id not in (".", "..")
+    return job_id.isprintable() and 0 < len(job_id) <= MAX_ID_LENGTH and job_id not in (".", "..")
 
 
 def read_job(body: bytes) -> JobResponse:
     """Return the job in a response, as far as it can be read; raises InvalidResponse if the body is no object."""
     try:
-        return _jobs.decode(body)
+        return _decode_job(body)
     except _INVALID:
         members = outer_members(body)
     if members is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import gevent
@@ -94,11 +95,11 @@ class Process:
         finishing.get(block=False)
 
     def assert_accounted(self) -> None:
-        """Assert that each accepted job is in the rows, and is cancelled or counted as left."""
+        """Assert that each accepted job is in the rows, and was seen final, or is cancelled, or counted as left."""
         ids = {row.job_id for row in self.rows} - {None}
         unknown = self.endpoint.accepted.keys() - ids
         assert len(unknown) <= self.jobs.perhaps_accepted
-        left = ids - self.endpoint.cancelled.keys()
+        left = {row.job_id for row in self.rows if row.given_up} - self.endpoint.cancelled.keys()
         assert len(left) <= self.jobs.canceller.pending
         assert {row.job_id for row, _ in self.cancels} <= self.endpoint.cancelled.keys()
         assert self.jobs.canceller.confirmed == len(self.cancels)
@@ -224,3 +225,37 @@ def test_jobs_that_are_due_during_a_stall_at_the_end_are_sent() -> None:
     assert process.jobs.counters.in_flight == 40
     process.stop()
     assert len(process.rows) == 40
+
+
+def random_faults(process: Process, rng: Random) -> Callable[[str, str], Response | None]:
+    """Return answers of which a part is odd, for every operation; a submission may be accepted and not answered."""
+    often = rng.choice([0.05, 0.3, 0.8])
+
+    def answer(op: str, job_id: str) -> Response | None:
+        if rng.random() > often:
+            done = {"id": job_id, "status": "COMPLETED", "delayTime": 1, "executionTime": 2}
+            return Response(200, encode(done), 0, 0) if op == Op.STATUS and rng.random() < 0.3 else None
+        status = rng.choice([0, 200, 301, 401, 404, 409, 429, 500, 502, 503])
+        body = rng.choice([b"", b"null", b"<html>", b'{"status": "WARMING_UP"}', b'{"id": "", "status": "IN_QUEUE"}'])
+        if op in (Op.RUN, Op.RUNSYNC) and status in (0, 200, 500, 502):
+            process.endpoint.accepted[f"unknown-{len(process.endpoint.accepted)}"] = process.clock.now()
+        return Response(status, body, 0, 0)
+
+    return answer
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_every_accepted_job_is_accounted_for_whatever_the_endpoint_answers(seed: int) -> None:
+    rng = Random(seed)
+    flow: dict[str, Any] = {"polling": {"every": "500ms", "give_up_after": f"{rng.choice([2, 30])}s"}}
+    process = Process(
+        flows={rng.choice(["run", "runsync"]): flow}, job_timeout=f"{rng.choice([3, 60])}s", drain={"within": "8s"}
+    )
+    process.endpoint.answer = random_faults(process, rng)
+    process.clock.run(STARTS_AT + rng.uniform(0.5, 15.0))
+    if rng.random() < 0.5:
+        process.endpoint.answer = lambda op, job_id: None
+    process.stop()
+    process.assert_accounted()
+    rows = [row.seq for row in process.rows]
+    assert len(rows) == len(set(rows))
