@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from loadtest.analyze.accounting import Accounting, account, id_hashes, repeated
 from loadtest.analyze.jobs import JobColumns, LoadWindow, jobs_of, last_event_at, load_window, worker_names
 from loadtest.analyze.start_kinds import StartClassification, start_kinds
 from loadtest.analyze.steady import SteadyWindow, steady_window
 from loadtest.arrays import Floats
 from loadtest.record.run import RunRecord
-from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, Outcome
+from loadtest.record.sample import CANCELS, CHUNKS, HEALTH, REQUESTS, SAMPLES, Outcome
 from loadtest.scenario.model import Scenario
 
 MAX_GROUPS = 20
@@ -69,18 +70,19 @@ def error_groups(counts: Sequence[pa.Table]) -> list[ErrorGroup]:
 
 COLUMNS = (
     "seq", "process", "flow", "job_id", "worker_id", "outcome", "http_status", "error", "intended_at", "sent_at",
-    "accepted_at", "first_chunk_at", "finished_at", "delay_ms", "execution_ms", "polls",
+    "accepted_at", "first_chunk_at", "finished_at", "delay_ms", "execution_ms", "polls", "error_kind", "faults",
 )  # fmt: skip
 """The columns of `samples.parquet` that the analysis reads."""
 
 
 @dataclass(frozen=True)
 class JobTable:
-    """A run's jobs as numbers, the names of its workers by their numbers, and its errors in groups."""
+    """A run's jobs as numbers, the names of its workers by their numbers, its errors in groups, and its account."""
 
     jobs: JobColumns
     worker_names: list[str]
     error_groups: list[ErrorGroup]
+    accounting: Accounting
 
     @cached_property
     def starts(self) -> StartClassification:
@@ -93,7 +95,7 @@ def read_job_table(pieces: Iterable[pa.Table], rows: int) -> JobTable:
     none = jobs_of(SAMPLES.empty_table())
     whole = {field.name: np.empty(rows, getattr(none, field.name).dtype) for field in fields(JobColumns)}
     numbers: dict[str, int] = {}
-    counts = []
+    counts, hashes, accounting = [], [], Accounting()
     done = 0
     for piece in pieces:
         part, upto = jobs_of(piece), done + len(piece)
@@ -103,8 +105,11 @@ def read_job_table(pieces: Iterable[pa.Table], rows: int) -> JobTable:
         own = [numbers.setdefault(name, len(numbers)) for name in worker_names(piece)]
         whole["worker"][done:upto] = np.array([*own, -1], np.int32)[part.worker]
         counts.append(error_counts(piece))
+        hashes.append(id_hashes(piece))
+        accounting += account(piece)
         done = upto
-    return JobTable(JobColumns(**whole), list(numbers), error_groups(counts))
+    accounting += Accounting(repeated_ids=repeated(hashes))
+    return JobTable(JobColumns(**whole), list(numbers), error_groups(counts), accounting)
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,7 @@ class RunData:
     requests: pa.Table = field(default_factory=REQUESTS.empty_table)
     chunks: pa.Table = field(default_factory=CHUNKS.empty_table)
     health: pa.Table = field(default_factory=HEALTH.empty_table)
+    cancels: pa.Table = field(default_factory=CANCELS.empty_table)
 
     @property
     def jobs(self) -> JobColumns:

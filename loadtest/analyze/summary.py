@@ -6,10 +6,11 @@ from enum import StrEnum
 
 import msgspec
 
+from loadtest.analyze.accounting import NONE_LEFT, Faults, LeftOnEndpoint
 from loadtest.errors import ExitCode
 from loadtest.scenario.metrics import Metric, Unit
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class Verdict(StrEnum):
@@ -290,6 +291,8 @@ class Summary(msgspec.Struct, frozen=True):
     steady: Steady = Steady(False, "Not determined.")
     littles_law: LittlesLaw | None = None
     starts: Starts | None = None
+    left_on_endpoint: LeftOnEndpoint = NONE_LEFT
+    faults: Faults = Faults()
     schema: int = SCHEMA
 
     @property

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import floor
 from typing import TypeAlias
 
 import gevent
 from gevent.event import Event
 
 from loadtest.clock import SleepingClock
+from loadtest.drive.canceller import Canceller, CancelSink
 from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.job_sources import BuildSubmission, ClosedSource, Job, OpenSource, Workload
 from loadtest.drive.limiter import apply_share, pacers
@@ -17,8 +19,9 @@ from loadtest.errors import ScenarioError
 from loadtest.flows.job_flow import JobFlow, run_and_poll
 from loadtest.flows.steps import Flow, Send
 from loadtest.flows.stream import run_and_stream
-from loadtest.flows.submissions import submission_factory
+from loadtest.flows.submissions import shorten_hold, submission_factory
 from loadtest.flows.webhook import run_and_wait_for_webhook
+from loadtest.protocol.operations import Op
 from loadtest.record.recorder import EndedJob
 from loadtest.record.sample import Outcome, Sample
 from loadtest.scenario.abort import StopKind, StopRules
@@ -27,6 +30,9 @@ from loadtest.scenario.loading.user_functions import load_input_function
 from loadtest.traffic.limit_shares import Share
 from loadtest.traffic.settings import ClosedLoad
 
+HOLD_MARGIN_S = 2.0
+"""How long before the end of the drain the last response to a submission should be there."""
+_NO_SUBMISSION = Send(Op.RUNSYNC, "")
 JobSink: TypeAlias = Callable[[Sequence[EndedJob]], object]
 """Called with jobs that were sent and are over, once with each."""
 BATCH = 500
@@ -37,9 +43,9 @@ heartbeat could delay jobs that are due."""
 class JobDispatcher:
     """The jobs of one run in one process; users call `run_next` until it returns False, then `wait_for_change`.
 
-    Times are seconds since the epoch. `stops` says whether the run must end, `unfinished` holds the rows of jobs that
-    were given up, and `finished` is set from outside when no more job may begin. `schedule` is called to publish a
-    full batch of jobs; unless given, it is published at once.
+    Times are seconds since the epoch. `stops` says whether the run must end, `canceller` has the jobs that were given
+    up, and `finished` is set from outside when no more job may begin. `schedule` is called to publish a full batch of
+    jobs; unless given, it is published at once.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class JobDispatcher:
         clock: SleepingClock,
         sinks: Sequence[JobSink] = (),
         schedule: Callable[[Callable[[], None]], object] = lambda work: work(),
+        on_cancelled: CancelSink = lambda sample, at: None,
     ) -> None:
         scenario = work.scenario
         self._scenario = scenario
@@ -60,13 +67,17 @@ class JobDispatcher:
         self._sinks = (*sinks, self.counters.count)
         self._schedule = schedule
         self._ended: list[EndedJob] = []
+        within_s = scenario.drain.within
+        self._hold_in_drain_s = within_s - min(HOLD_MARGIN_S, within_s / 2)
+        self._shortened = _NO_SUBMISSION, 0, _NO_SUBMISSION
+        self.canceller = Canceller(executor, clock, on_cancelled)
+        self.perhaps_accepted = 0
         # In the open model all processes number their jobs together; users of the closed model number their own.
         stream = 0 if work.schedule is not None else work.process
         submissions = {name: self._submission(name, work.webhook, stream) for name in scenario.flows}
         self._open = OpenSource(work, work.schedule, submissions, clock) if work.schedule is not None else None
         self._source = self._open or ClosedSource(work, submissions, executor.acquire, clock)
         self._users = 0
-        self.unfinished: list[Sample] = []
         self.starts_at = work.starts_at
         self.ends_at = work.starts_at + scenario.load.duration_s
         self.finished = Event()
@@ -160,16 +171,19 @@ class JobDispatcher:
                     if self._open is not None and not self._open.owns(sample.seq):
                         self._executor.release(job.submission.op)
                         return
-                gone_out = self._executor.run(self._steps(job, chunk_seen_at), sample, acquired_at)
+                gone_out = self._executor.run(self._steps(job, chunk_seen_at, acquired_at), sample, acquired_at)
                 acquired_at = None
         finally:
             self.counters.in_flight -= 1
             if sample.sent_at is not None:
                 self._end(sample, chunk_seen_at)
 
-    def _steps(self, job: Job, chunk_seen_at: list[float]) -> Flow:
-        flow = job.sample.flow
-        driven = JobFlow(job.sample, job.submission, self._pacers[flow], self._scenario.job_timeout)
+    def _steps(self, job: Job, chunk_seen_at: list[float], acquired_at: float) -> Flow:
+        flow, submission = job.sample.flow, job.submission
+        hold_until = self.ends_at + self._hold_in_drain_s
+        if submission.long_poll_s > hold_until - acquired_at:
+            submission = self._shorten_hold(submission, floor(hold_until - acquired_at))
+        driven = JobFlow(job.sample, submission, self._pacers[flow], self._scenario.job_timeout, hold_until)
         match flow:
             case "stream":
                 return run_and_stream(driven, chunk_seen_at)
@@ -178,17 +192,26 @@ class JobDispatcher:
             case _:
                 return run_and_poll(driven)
 
+    def _shorten_hold(self, asked: Send, left_s: int) -> Send:
+        """Return a submission held for less time; the last one again if nothing has changed, as for most jobs."""
+        known, known_s, shortened = self._shortened
+        if asked is not known or left_s != known_s:
+            shortened = shorten_hold(asked, left_s)
+            self._shortened = asked, left_s, shortened
+        return shortened
+
     def _end(self, sample: Sample, chunk_seen_at: list[float]) -> None:
-        """Keep an unfinished job to be cancelled; count a finished one for the rules that stop the run."""
+        """Cancel a job that was given up, and count each job for the rules that stop the run."""
         self._ended.append((sample, chunk_seen_at))
         if len(self._ended) == BATCH:
             self._schedule(self.publish)
-        if sample.finished_at is None:
-            self.unfinished.append(sample)
-        elif self.stops.enabled:
-            self.stops.ended(sample.finished_at, sample.outcome == Outcome.COMPLETED, sample.execution_ms)
-            if self.stops.watch is not None:
-                self.stops.watch.ended(sample)
+        if sample.outcome is not Outcome.COMPLETED:
+            self.perhaps_accepted += sample.perhaps_accepted
+            if sample.given_up:
+                self.canceller.add(sample)
+        # Jobs that the end of the run cuts off say nothing of the endpoint.
+        if self.stops.enabled and (sample.finished_at is not None or not self.finished.is_set()):
+            self.stops.ended(sample, self._clock.now() if sample.finished_at is None else sample.finished_at)
 
     def publish(self) -> None:
         """Pass the jobs that ended since the last call to all sinks; to be called before what they hold is read."""
@@ -197,7 +220,7 @@ class JobDispatcher:
             sink(ended)
 
     def all_done(self) -> bool:
-        """Return whether the load is over and none of its jobs is in flight or waits for a user."""
+        """Return whether the load is over and each of its jobs has begun and ended."""
         if self._clock.now() < self.ends_at or self.counters.in_flight > 0:
             return False
         return self._open is None or self._open.pending_by(self.ends_at) == 0

@@ -85,7 +85,8 @@ def build_generator(start: messages.StartRun, environment: Environment, link: Li
     limiters = build_limiters(scenario, clock)
     executor = FlowExecutor(clock, client.send, limiters, recorder, stats.request_done, wait_for_webhook)
     work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process, webhook)
-    jobs = JobDispatcher(work, executor, clock, (recorder.record, stats.add_jobs), run_on_loop)
+    sinks = (recorder.record, stats.add_jobs)
+    jobs = JobDispatcher(work, executor, clock, sinks, run_on_loop, recorder.cancelled)
 
     def close() -> None:
         client.close()

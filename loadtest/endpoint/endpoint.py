@@ -41,7 +41,8 @@ class Endpoint:
         self._policy = settings.policy
         self._backend = backend or SimulatedWorkers(settings, (times, failures, crashes, retries, cold, revivals))
         self._scheduler = JobScheduler(settings, self._backend, np.random.default_rng(worker_ids), start_at)
-        self._ids = uuids(np.random.default_rng(job_ids))
+        # An endpoint that is started again with its seed must not give the ids of the first time to other jobs.
+        self._ids = uuids(np.random.default_rng([*job_ids.generate_state(2), int(start_at * 1e6)]))
         limits = ((op, settings.limit(op)) for op in Op)
         per_worker = settings.requests_per_worker
         self._limiters = {op: RateLimiter(limit, per_worker.get(op, 0)) for op, limit in limits if limit is not None}

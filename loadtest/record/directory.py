@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from loadtest.errors import RecordingError, RunDirectoryError
 from loadtest.record.atomic_file import atomic_replace, readable_json, reserve_space, write_atomic
 from loadtest.record.run import RunRecord, StageSpan
-from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, in_schema, require_columns
+from loadtest.record.sample import CANCELS, CHUNKS, HEALTH, REQUESTS, SAMPLES, in_schema, require_columns
 from loadtest.record.shards import Shard, batches
 from loadtest.scenario.model import Scenario
 
@@ -26,7 +26,7 @@ MASTER_PROCESS = -1
 """The number of the master, which sends no jobs."""
 SENDS = pa.schema([("operation", pa.int8()), ("at", pa.float64())])
 """The send time of each request, if processes share a limit; the operation is its index in Op."""
-TABLES = {"samples": SAMPLES, "requests": REQUESTS, "health": HEALTH, "chunks": CHUNKS}
+TABLES = {"samples": SAMPLES, "requests": REQUESTS, "health": HEALTH, "chunks": CHUNKS, "cancels": CANCELS}
 SHARDS = {**TABLES, "sends": SENDS}
 """The tables that processes append to; the sends are counted when shards are merged, and not kept."""
 ROW_GROUP = 128 * 1024

@@ -96,6 +96,7 @@ class Recorder:
         self._samples: list[Sample] = []
         self._write_failed = False
         self._chunks: list[tuple[int, int, float]] = []
+        self._cancels: list[tuple[int, int, float]] = []
         self.requests = {op: RequestLog(op, keep_sends) for op in Op}
         self.tally = PersistentCounter(directory.sent_count_path(process))
 
@@ -110,15 +111,20 @@ class Recorder:
             with suppress(RecordingError):
                 self._write_samples()
 
+    def cancelled(self, sample: Sample, at: float) -> None:
+        """Record that the endpoint has confirmed, at this time, the end of a job that was given up."""
+        self._cancels.append((sample.seq, self._process, at))
+
     def flush(self, now: float) -> None:
         """Write everything except the requests of the second that is not over.
 
         Raises RecordingError if the disk is full; rows that were not written are written by the next flush.
         """
         self._write_samples()
-        if self._chunks:
-            self._shards["chunks"].append(zip(*self._chunks, strict=True))
-            self._chunks.clear()
+        for table, rows in (("chunks", self._chunks), ("cancels", self._cancels)):
+            if rows:
+                self._shards[table].append(zip(*rows, strict=True))
+                rows.clear()
         for index, log in enumerate(self.requests.values()):
             if log.sends:
                 self._shards["sends"].append(([index] * len(log.sends), log.sends))

@@ -9,9 +9,9 @@ import msgspec
 
 from loadtest.scenario.abort import StopKind
 
-SCHEMA = 2
-READABLE_SCHEMAS = (1, 2)
-"""Schema 2 added `error_kind` to the samples, and `stop` to the record."""
+SCHEMA = 3
+READABLE_SCHEMAS = (1, 2, 3)
+"""Schema 2 added `error_kind` to the samples, and `stop` to the record; schema 3 `faults`, and cancels."""
 
 
 class Ending(StrEnum):
@@ -57,8 +57,8 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     """The record of one run. Times are seconds since the epoch in the master's clock.
 
     `offered` holds, for each flow, the arrivals intended in each second from `load_started_at` on; a closed
-    load offers nothing by itself and has none. `cancelled` counts jobs unfinished at the end and
-    then cancelled on the server, `left_over` those that could not be. `lost` names, in the order in which it
+    load offers nothing by itself and has none. `cancelled` counts accepted jobs that the client
+    gave up and cancelled, `left_over` those that the endpoint may still have. `lost` names, in the order in which it
     happened, the processes that fell silent while the run went on. `fullest` holds, if there were several,
     the most requests of each operation that any 10 seconds held, of all processes together. `payloads` is the hash of
     each flow's inputs. `stop` is the rule of the scenario that ended the run, if one did.

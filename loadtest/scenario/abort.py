@@ -52,19 +52,18 @@ class GateMonitor:
         """Take the number of processes that reach a throughput together."""
         self._processes = max(1, share.of)
 
-    def ended(self, job: Any) -> None:
-        """Count a job that ended, a `record.sample.Sample`."""
-        assert job.finished_at is not None
+    def ended(self, job: Any, at: float) -> None:
+        """Count a job, a `record.sample.Sample`, that ended or was given up at this time."""
         completed = job.outcome == "completed"
         for gate, recent in self._counted:
             if gate.flow is not None and gate.flow != job.flow:
                 continue
             if gate.metric is Metric.ERRORS:
-                recent.add(job.finished_at, not completed, 0.0)
+                recent.add(at, not completed, 0.0)
             elif completed:
                 value_s = 0.0 if gate.metric is Metric.THROUGHPUT else gate.metric.spec.time_s(job)
                 if value_s is not None:
-                    recent.add(job.finished_at, value_s >= gate.limit, value_s)
+                    recent.add(at, value_s >= gate.limit, value_s)
 
     def failing(self, now: float) -> str | None:
         """Return the first gate that fails, with its figure; None while none is known to fail."""
@@ -190,14 +189,16 @@ class StopRules:
             self._submitted += 1
         return self.reason is None
 
-    def ended(self, at: float, completed: bool, execution_ms: int | None) -> None:
-        """Count a job that ended at this time."""
-        self._spent += (execution_ms or 0) / 1000 * self._price
+    def ended(self, job: Any, at: float) -> None:
+        """Count a job, a `record.sample.Sample`, that ended or was given up at this time."""
+        self._spent += (job.execution_ms or 0) / 1000 * self._price
         ceiling = self._max_cost
         if ceiling is not None and self._spent >= ceiling:
             self.stop(StopKind.COST_CEILING, f"ceilings.cost: {self._spent:.4f} of {ceiling:g} US dollars are spent")
         if self._rule is not None:
-            self._judge(at, completed)
+            self._judge(at, job.outcome == "completed")
+        if self.watch is not None:
+            self.watch.ended(job, at)
 
     def evaluate(self, now: float) -> None:
         """Judge the abort rule's gates; to be called once or twice a second for as long as load is offered."""

@@ -100,7 +100,7 @@ class Flow(StrictModel):
     polling: Polling = Polling()
     """When the job's status is polled; runsync polls after its wait has ended."""
     wait: Annotated[Seconds, _within(RUNSYNC_WAIT, "/runsync")] = RUNSYNC_WAIT.default_ms / 1000
-    """How long `/runsync` may hold its response; other flows ignore it."""
+    """How long `/runsync` may hold its response; less near the end, so that the drain sees it. Others ignore it."""
     policy: JobPolicy = JobPolicy()
     """Time limits and priority of its jobs."""
 
@@ -119,12 +119,12 @@ class Flow(StrictModel):
 
 
 class Drain(StrictModel):
-    """After the last arrival: how long unfinished jobs are waited for, then how long cancelling may take."""
+    """After the last arrival: how long unfinished jobs are waited for, then how long cancelling them may take."""
 
     within: Seconds = 30.0
     """How long unfinished jobs are waited for."""
-    cancel_within: Seconds = 20.0
-    """How long cancelling what is then left may take."""
+    cancel_within: Seconds | None = None
+    """How long cancelling what is then left may take; if not given, as long as the limit of `cancel` needs."""
 
 
 def _load_model(value: object) -> str:
@@ -281,4 +281,6 @@ class Scenario(StrictModel):
     def hash(self) -> str:
         """Return a hexadecimal hash that must be equal for two runs to be compared."""
         compared = {key: value for key, value in self.resolved().items() if key not in HASH_EXCLUDED}
+        # What happens after the last measurement makes no other scenario of it.
+        compared["drain"].pop("cancel_within")
         return hashlib.sha256(msgspec.json.encode(compared, order="deterministic")).hexdigest()[:16]

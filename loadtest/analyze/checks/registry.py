@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from loadtest.analyze.accounting import jobs_text
 from loadtest.analyze.checks.inputs import CheckInputs, highest_supported
 from loadtest.analyze.stats.quantiles import PER_MILLE, min_samples
 from loadtest.analyze.summary import Arrivals, Check, CheckId, Validity
@@ -42,17 +43,20 @@ def no_process_lost(inputs: CheckInputs) -> Check:
 
 
 def samples_recorded(inputs: CheckInputs) -> Check:
-    """Check that every job that was sent has its row."""
+    """Check that every job that was sent has a row of its own: jobs with one id describe the same job."""
     missing = {each.process: each.sent - each.recorded for each in inputs.run.audit if each.sent > each.recorded}
     sent = sum(each.sent for each in inputs.run.audit)
-    if not inputs.run.audit:
-        detail = "No process recorded how many jobs it sent."
-    elif missing:
+    if missing:
         per_process = ", ".join(f"{count} of process {process}" for process, count in missing.items())
         detail = f"Of {sent} jobs that were sent, these have no row: {per_process}."
+    elif inputs.repeated_ids:
+        detail = f"{jobs_text(inputs.repeated_ids)} got the id of another from the endpoint, so rows share a job."
+    elif not inputs.run.audit:
+        detail = "No process recorded how many jobs it sent."
     else:
         detail = f"Each of the {sent} jobs that were sent has its row."
-    return Check(CheckId.SAMPLES_RECORDED, not missing, sum(missing.values()), 0, detail)
+    wrong = sum(missing.values()) + inputs.repeated_ids
+    return Check(CheckId.SAMPLES_RECORDED, wrong == 0, wrong, 0, detail)
 
 
 def stages_reached(inputs: CheckInputs) -> Check:

@@ -7,11 +7,11 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import gevent
 from gevent import Greenlet
-from gevent.pool import Pool
 
 from loadtest.clock import Clock, SleepingClock
 from loadtest.drive.cluster import messages
@@ -22,7 +22,7 @@ from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.drive.stats.live import RATE_SPAN_S, CpuMonitor, cpu_demand_s
 from loadtest.errors import LoadtestError, RecordingError, internal_error
-from loadtest.protocol.operations import OPERATIONS, Op
+from loadtest.protocol.operations import Op
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.flows import SUBMIT_OPERATION
 from loadtest.scenario.model import Scenario
@@ -70,9 +70,10 @@ class GeneratorLease:
         return f"<GeneratorLease: share {self.share.rank} of {self.share.of}, until {self.until:.3f}>"
 
 
-CANCEL_CONCURRENCY = 20
 GC_THRESHOLD = 20_000
 """A search for reference cycles begins after this many new objects; a job leaves no cycle."""
+CANCEL_STALL_S = 20.0
+"""If for this long, and a window of its limit, no cancel succeeds, the rest is left on the endpoint."""
 UPLOAD_TIMEOUT_S = 60.0
 """How long the master may take to confirm the last samples."""
 
@@ -147,21 +148,13 @@ class GeneratorRun:
             cpu_share=self._cpu.peak_share,
         )
 
-    def cancel_unfinished(self) -> int:
-        """Cancel jobs accepted but not final; return how many the endpoint confirmed."""
-        ids = [sample.job_id for sample in self.jobs.unfinished if sample.job_id is not None]
-        cancelled: list[str] = []
+    def cancel_unfinished(self) -> None:
+        """Cancel the jobs that were given up, for as long as the scenario allows and the endpoint does as asked."""
+        within_s, limit = self.scenario.drain.cancel_within, self.scenario.limit(Op.CANCEL)
+        stall_s = CANCEL_STALL_S + (0.0 if limit is None else limit.per_s)
+        self.jobs.canceller.finish(inf if within_s is None else within_s, stall_s)
 
-        def cancel_one(job_id: str) -> None:
-            if self.executor.request(Op.CANCEL, OPERATIONS[Op.CANCEL].path.format(id=job_id)).status == 200:
-                cancelled.append(job_id)
-
-        pool = Pool(CANCEL_CONCURRENCY)
-        gevent.with_timeout(self.scenario.drain.cancel_within, pool.map, cancel_one, ids, timeout_value=None)
-        pool.kill()
-        return len(cancelled)
-
-    def finish(self, cancelled: int) -> None:
+    def finish(self) -> None:
         """Write the last samples, and report the end once the master has them."""
         self.jobs.publish()
         self.flush_stats()
@@ -174,8 +167,11 @@ class GeneratorRun:
         while self.uploader is not None and not self.uploader.is_complete() and self.clock.now() < by:
             self.uploader.send()
             self.clock.sleep(HEARTBEAT_S / 5)
-        left_over = len(self.jobs.unfinished) - cancelled
-        self.link.send(messages.RunFinished(self.recorder.tally.count, self.jobs.ends_at, cancelled, left_over))
+        canceller = self.jobs.canceller
+        left_over = canceller.pending + self.jobs.perhaps_accepted
+        self.link.send(
+            messages.RunFinished(self.recorder.tally.count, self.jobs.ends_at, canceller.confirmed, left_over)
+        )
 
 
 def build_lease(
@@ -249,9 +245,9 @@ class Generator:
     def finish(self) -> None:
         """Cancel unfinished jobs, write the last samples, and report the end; call it once all users have stopped."""
         if self._run is not None and self._heartbeat is not None:
-            cancelled = self._run.cancel_unfinished()
+            self._run.cancel_unfinished()
             self._heartbeat.kill()
-            self._run.finish(cancelled)
+            self._run.finish()
             self._run = None
 
 

@@ -120,7 +120,10 @@ class StopRun(msgspec.Struct, frozen=True):
 
 
 class RunFinished(msgspec.Struct, frozen=True):
-    """Generator to master: all samples are on disk, or sent."""
+    """Generator to master: all samples are on disk, or sent.
+
+    `cancelled` counts the jobs that were given up and have ended since, `left_over` those that the endpoint may have.
+    """
 
     sent: int
     ends_at: float

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from loadtest.capacity.breakpoint.bisection import Bounds, usual_probes
 from loadtest.errors import UsageError
+from loadtest.protocol.operations import Op
 from loadtest.report.formatting import DASH, count, dollars, duration, share, significant
 from loadtest.scenario.environment import api_key, default_key, key_variable
 from loadtest.scenario.model import Scenario, Search
@@ -44,6 +45,7 @@ def preview_lines(preview: Preview, environment: Mapping[str, str]) -> Iterator[
     yield from _table(["submits by", "fullest", "limit"], [_operation(each) for each in preview.operations])
     yield ""
     yield from _labelled("requests", _requests(preview))
+    yield from _labelled("cancelling", _cancelling(preview))
     yield from _labelled("cost", _cost(preview))
     yield from _labelled("ceilings", _ceilings(scenario))
     if scenario.gates:
@@ -120,10 +122,17 @@ def _seed(preview: Preview) -> str:
 
 def _time(preview: Preview) -> str:
     drain = preview.scenario.drain
+    cancelling_s = preview.cancelling_s if drain.cancel_within is None else drain.cancel_within
     return (
         f"{duration(preview.scenario.load.duration_s)} of load, then up to {duration(drain.within)} of drain and "
-        f"{duration(drain.cancel_within)} of cancelling: {duration(preview.longest_s)} at most"
+        f"{duration(cancelling_s)} of cancelling: {duration(preview.longest_s)} at most"
     )
+
+
+def _cancelling(preview: Preview) -> str:
+    limit = preview.scenario.limit(Op.CANCEL)
+    time = "" if limit is None else f": {duration(preview.cancelling_s)} at {limit}"
+    return f"at worst {preview.cancels_at_most:,} unfinished jobs{time}"
 
 
 def _search(scenario: Scenario, search: Search) -> str:

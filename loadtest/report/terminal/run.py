@@ -24,6 +24,11 @@ def print_result(summary: Summary, report: Path, console: Console) -> None:
         console.print(_table(summary.flows))
         if short := missing_percentiles(summary.flows.values(), ("p50", "p95")):
             console.print(Text(short, style="dim"))
+        if summary.faults.responses:
+            text = (
+                f"{summary.faults.responses:,} responses to {summary.faults.jobs:,} jobs were of no use, and repeated"
+            )
+            console.print(Text(text, style="dim"))
     _print_warnings(summary, console)
     print_page(report, console)
 

@@ -22,9 +22,13 @@ from tests.integration.run.conftest import (
 )
 
 
-def test_jobs_unfinished_after_the_drain_are_censored_and_cancelled(run: Run, serve: Serve) -> None:
+@pytest.mark.parametrize(("flow", "drain_s"), [("run", 1), ("runsync", 3)])
+def test_jobs_unfinished_after_the_drain_are_censored_and_cancelled(
+    run: Run, serve: Serve, flow: str, drain_s: int
+) -> None:
     server = serve({"workers": {"active": 1, "max": 1}, "service": "1h"})
-    scenario = open_load("10/s", "1s", drain={"within": "1s", "cancel_within": "10s"})
+    drain = {"within": f"{drain_s}s", "cancel_within": "10s"}
+    scenario = open_load("10/s", "1s", flows={flow: {}}, drain=drain)
     finished = run(scenario, "--target", server.url)
     jobs = journal_of(server).jobs
     assert {row["outcome"] for row in finished.samples} == {"censored"}

@@ -88,7 +88,7 @@ def torn(name: str) -> Callable[[Path], None]:
     [
         (lambda folder: (folder / "run.json").unlink(), "run.json is missing"),
         (torn("run.json"), "run.json: cannot be read"),
-        (edited(lambda said: said.update(schema=3)), "run.json: has schema 3, this version reads 1 and 2"),
+        (edited(lambda said: said.update(schema=4)), "run.json: has schema 4, this version reads 1 to 3"),
         (edited(lambda said: said["scenario"].update(later=1)), "run.json: scenario.later: Extra inputs are not"),
         (edited(lambda said: said.update(scenario={})), "run.json: scenario.name: Field required"),
         (lambda folder: (folder / "samples.parquet").unlink(), "samples.parquet: is missing"),

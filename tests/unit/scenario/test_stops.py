@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from loadtest.record.sample import Outcome, Sample
 from loadtest.scenario.abort import StopKind, StopReason, StopRules
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.limit_shares import NO_SHARE, Share
@@ -12,6 +13,11 @@ from loadtest.traffic.limit_shares import NO_SHARE, Share
 def stops(**settings: Any) -> StopRules:
     load = {"stages": [{"rate": "1/s", "for": "1s"}]}
     return StopRules(Scenario.model_validate({"name": "s", "load": load, **settings}))
+
+
+def end(rules: StopRules, at: float, completed: bool, execution_ms: int | None = None) -> None:
+    outcome = Outcome.COMPLETED if completed else Outcome.FAILED
+    rules.ended(Sample(0, "run", 0.0, outcome=outcome, execution_ms=execution_ms), at)
 
 
 def test_the_jobs_ceiling_is_exact() -> None:
@@ -27,15 +33,15 @@ def test_processes_share_the_ceilings_and_one_without_a_share_keeps_the_ceilings
     assert [rules.may_submit() for _ in range(4)] == [True, True, True, False]
     other = stops(ceilings={"jobs": 5, "cost": 1.0}, price=1.0)
     other.set_share(Share(1, 2))
-    other.ended(0.0, True, 500)
+    end(other, 0.0, True, 500)
     assert other.reason is not None
 
 
 def test_cost_is_execution_time_at_its_price() -> None:
     rules = stops(price=0.5, ceilings={"cost": 1.0})
-    rules.ended(0.0, True, 1999)
+    end(rules, 0.0, True, 1999)
     assert rules.reason is None
-    rules.ended(1.0, True, 1)
+    end(rules, 1.0, True, 1)
     assert rules.reason is not None
     assert rules.reason.kind is StopKind.COST_CEILING
     assert not rules.may_submit()
@@ -44,12 +50,12 @@ def test_cost_is_execution_time_at_its_price() -> None:
 def test_errors_count_within_the_window_and_once_enough_jobs_have_ended() -> None:
     rules = stops(abort={"errors": "50 %", "over": "10s", "jobs": 4})
     for at in range(3):
-        rules.ended(float(at), False, None)
+        end(rules, float(at), False)
     assert rules.reason is None
     for at in range(20, 24):
-        rules.ended(float(at), at % 2 == 0, None)
+        end(rules, float(at), at % 2 == 0)
     assert rules.reason is None
-    rules.ended(24.0, False, None)
+    end(rules, 24.0, False)
     assert rules.reason == StopReason(
         StopKind.ABORT_ERRORS, "abort.errors: 3 of the 5 jobs that ended in the last 10 s failed"
     )
@@ -57,9 +63,9 @@ def test_errors_count_within_the_window_and_once_enough_jobs_have_ended() -> Non
 
 def test_the_first_reason_stays() -> None:
     rules = stops(price=1.0, ceilings={"cost": 0.001}, abort={"jobs": 1})
-    rules.ended(0.0, False, 1000)
+    end(rules, 0.0, False, 1000)
     first = rules.reason
-    rules.ended(1.0, False, 1000)
+    end(rules, 1.0, False, 1000)
     assert rules.reason == first
     assert first is not None
     assert first.kind is StopKind.COST_CEILING
@@ -68,7 +74,7 @@ def test_the_first_reason_stays() -> None:
 def test_a_remote_target_has_an_error_rule_by_default() -> None:
     remote = stops(target="https://api.runpod.ai/v2/x")
     for at in range(20):
-        remote.ended(float(at), False, None)
+        end(remote, float(at), False)
     assert remote.reason == StopReason(
         StopKind.ABORT_ERRORS, "abort.errors: 20 of the 20 jobs that ended in the last 30 s failed"
     )
@@ -78,5 +84,5 @@ def test_without_rules_nothing_stops() -> None:
     rules = stops()
     for at in range(1000):
         assert rules.may_submit()
-        rules.ended(float(at), False, 10_000)
+        end(rules, float(at), False, 10_000)
     assert rules.reason is None

@@ -233,7 +233,7 @@ class Cluster:
             sent_at = clock.now()
             if not may_send(sent_at):
                 return SEND_AGAIN
-            if path == "/runsync":
+            if path.startswith("/runsync"):
                 self.submissions.append((self.clock.now(), name))
             clock.sleep(SERVICE_S)  # type: ignore[attr-defined]
             answer = {"id": f"{next(self._ids)}", "status": "COMPLETED", "delayTime": 0, "executionTime": 50}
