@@ -74,13 +74,18 @@ class Process:
         scenario = Scenario.model_validate({"name": "x", "load": load, "flows": {"run": {}}, **keys})
         self.clock = VirtualClock(STARTS_AT - 1.0)
         self.endpoint = Endpoint(self.clock)
-        self.rows: list[Sample] = []
+        self._rows: list[Sample] = []
         self.cancels: list[tuple[Sample, float]] = []
         executor = FlowExecutor(self.clock, self.endpoint.send, build_limiters(scenario, self.clock), RequestCounts())
         work = Workload(scenario, scenario.schedule(), STARTS_AT)
-        sinks = (lambda ended: self.rows.extend(sample for sample, _ in ended),)
+        sinks = (lambda ended: self._rows.extend(sample for sample, _ in ended),)
         self.jobs = JobDispatcher(work, executor, self.clock, sinks, on_cancelled=lambda *row: self.cancels.append(row))
         self._users = [gevent.spawn(self._use, self.jobs.register_user()) for _ in range(users)]
+
+    @property
+    def rows(self) -> list[Sample]:
+        self.jobs.publish()
+        return self._rows
 
     def _use(self, user: int) -> None:
         while self.jobs.run_next(user) or self.jobs.wait_for_change():
@@ -93,7 +98,6 @@ class Process:
         finishing: Greenlet[..., None] = gevent.spawn(self.jobs.canceller.finish, within_s, stall_s)
         self.clock.run()
         finishing.get(block=False)
-        self.jobs.publish()
 
     def assert_accounted(self) -> None:
         """Assert that each accepted job is in the rows, and was seen final, or is cancelled, or counted as left."""
