@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
@@ -54,15 +55,21 @@ class JobDispatcher:
             name: submission_factory(scenario, name, load_input_function, work.webhook, stream)
             for name in scenario.flows
         }
-        self._open = OpenSource(work, work.schedule, self._build, clock) if work.schedule is not None else None
+        self.starts_at = work.starts_at
+        self.ends_at = work.starts_at + scenario.load.duration_s
+        schedule, ceiling = work.schedule, scenario.ceilings.jobs
+        if schedule is not None and ceiling is not None and len(schedule) > ceiling:
+            self.ends_at = work.starts_at + float(schedule.at_s[ceiling])
+            schedule = schedule.first(ceiling)
+        self._open = OpenSource(work, schedule, self._build, clock) if schedule is not None else None
         self._source = self._open or ClosedSource(work, self._build, executor.acquire, clock)
         self._users = 0
         self.unfinished: list[Sample] = []
-        self.starts_at = work.starts_at
-        self.ends_at = work.starts_at + scenario.load.duration_s
         self.finished = Event()
         self._changed = Event()
-        self.ceiling_reached = False
+        self._load_ended = False
+        self._begun = 0
+        self._allowance: float = 0 if schedule is None and ceiling is not None else math.inf
         self.has_think_time = isinstance(scenario.load, ClosedLoad) and scenario.load.think > 0
         self.set_share(work.share)
 
@@ -85,7 +92,7 @@ class JobDispatcher:
             self._wake_users()
 
     def set_share(self, share: Share) -> None:
-        """Take another share of the limits, the ceilings and the users."""
+        """Take another share of the limits and of the users."""
         self.stops.set_share(share)
         apply_share(self._pacers, self._scenario, share)
         if isinstance(self._source, ClosedSource):
@@ -112,25 +119,29 @@ class JobDispatcher:
 
     def run_next(self, user: int) -> bool:
         """Run the next job of this user, from its due time to its end; return False if none is left."""
-        if self.finished.is_set():
+        if not self._may_begin() or self._begun >= self._allowance:
             return False
+        self._begun += 1
         job = self._source.take(user)
-        if job is None:
-            return False
-        if job.sample.intended_at > self.ends_at or not self._may_submit():
-            if job.acquired_at is not None:
+        if job is None or job.sample.intended_at > self.ends_at or not self._may_begin():
+            self._begun -= 1
+            if job is not None and job.acquired_at is not None:
                 self._executor.release(job.submission.op)
             return False
         self._run(job)
         return True
 
-    def _may_submit(self) -> bool:
-        """Return whether one more job stays under the ceilings; if not, the load ends now, but not the drain."""
-        if not self.stops.enabled or self.stops.may_submit():
-            return True
-        self.ceiling_reached = True
-        self.ends_at = min(self.ends_at, self._clock.now())
-        return False
+    def _may_begin(self) -> bool:
+        return not (self._load_ended or self.stops.reason is not None or self.finished.is_set())
+
+    def allow(self, jobs: int | None, load_ended: bool) -> None:
+        """Take how many jobs may begin in all, None if any number, and whether the load has ended."""
+        if jobs is not None and jobs > self._allowance:
+            self._allowance = jobs
+            self._wake_users()
+        if load_ended and not self._load_ended:
+            self._load_ended = True
+            self.ends_at = min(self.ends_at, self._clock.now())
 
     def _run(self, job: Job) -> None:
         sample, chunk_seen_at = job.sample, list[float]()
@@ -139,7 +150,7 @@ class JobDispatcher:
             acquired_at = job.acquired_at
             if acquired_at is None:
                 acquired_at = self._executor.acquire(job.submission.op)
-                if self._open is not None and not self._open.owns(sample.seq):
+                if not self._may_begin() or (self._open is not None and not self._open.owns(sample.seq)):
                     self._executor.release(job.submission.op)
                     return
             self._executor.run(self._steps(job, chunk_seen_at), sample, acquired_at)
@@ -165,7 +176,7 @@ class JobDispatcher:
         if sample.finished_at is None:
             self.unfinished.append(sample)
         elif self.stops.enabled:
-            self.stops.ended(sample.finished_at, sample.outcome == Outcome.COMPLETED, sample.execution_ms)
+            self.stops.ended(sample.finished_at, sample.outcome == Outcome.COMPLETED)
             if self.stops.watch is not None:
                 self.stops.watch.ended(sample)
 
@@ -173,7 +184,7 @@ class JobDispatcher:
         """Return whether the load is over and none of its jobs is in flight or waits for a user."""
         if self._clock.now() < self.ends_at or self.counters.in_flight > 0:
             return False
-        return self._open is None or self._open.pending_by(self.ends_at) == 0
+        return self._load_ended or self._open is None or self._open.pending_by(self.ends_at) == 0
 
     def recent_offered(self, span_s: float) -> int | None:
         """Return how many arrivals were due in the last `span_s`; None in the closed model."""

@@ -62,6 +62,7 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     happened, the processes that fell silent while the run went on. `fullest` holds, if there were several,
     the most requests of each operation that any 10 seconds held, of all processes together. `payloads` is the hash of
     each flow's inputs. `stop` is the rule of the scenario that ended the run, if one did.
+    `spent` is what `ceilings.cost` counts, in US dollars.
     """
 
     id: str
@@ -87,6 +88,7 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     stop: StopKind | None = None
     cancelled: int = 0
     left_over: int = 0
+    spent: float | None = None
     schema: int = SCHEMA
 
 

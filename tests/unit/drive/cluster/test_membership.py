@@ -8,7 +8,7 @@ from loadtest.traffic.limit_shares import NO_SHARE, Share
 from loadtest.traffic.rate_limit import MARGIN_S
 
 WINDOW_S, LOST_AFTER_S, LEASE_S = 10.0, 3.0, 4.0
-QUIET = StatusReport(0, 0, 0, 0, 0, 0, None, {}, [], 0.0, 0, False, False, None, None)
+QUIET = StatusReport(0, 0, 0, 0, 0, 0, None, {}, [], 0.0, 0, False, 0.0, None, None)
 
 
 def membership(*names: str) -> Membership:
