@@ -14,7 +14,7 @@ from rich.console import Console
 
 from loadtest.capacity.breakpoint.bisection import Bounds, Probe, ProbeOutcome, SearchEnd, next_step, outcome_of
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped
-from loadtest.commands.run import SIGNAL_ENDINGS, RunRequest, drive
+from loadtest.commands.run import SIGNAL_ENDINGS, RunRequest, drive, on_signals
 from loadtest.errors import RecordingError, RunAborted, UsageError
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import NO_RESPONSE, Response
@@ -154,8 +154,6 @@ class BreakpointSearch:
         if ended.stopped_by is not None:
             self._caught.append(ended.stopped_by)
         summary = ended.summary
-        if summary is None:
-            return msgspec.structs.replace(bare, reason=f"{self._caught[0].name} was caught.")
         run = ended.directory.read_run()
         self._left = _remaining_ceilings(self._left, summary.jobs["submitted"], run.spent or 0.0)
         stopped = bool(self._caught) or ended.error is not None
@@ -189,8 +187,7 @@ class BreakpointSearch:
         def note(number: int, _frame: FrameType | None) -> None:
             self._caught.append(signal.Signals(number))
 
-        for number in SIGNAL_ENDINGS:
-            signal.signal(number, note)
+        on_signals(note)
 
 
 def _remaining_ceilings(ceilings: Ceilings, submitted: int, spent: float) -> Ceilings:

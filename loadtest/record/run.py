@@ -26,7 +26,8 @@ class Ending(StrEnum):
 class ProcessInfo(msgspec.Struct, frozen=True):
     """A process that sent load; its clock was `clock_offset_s` ahead of the master's, which is corrected.
 
-    `clock_error_s` is how wrong that may be: half the shortest round trip. `cpu_share` is the greatest share of
+    `clock_error_s` is how wrong that may be: half the shortest round trip. `clock_drift_s` is how far the clock moved
+    during the run, at most. `cpu_share` is the greatest share of
     one core that it used, or waited for, in any 5 s of the load. Null if unknown.
     """
 
@@ -35,6 +36,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     host: str
     clock_offset_s: float = 0.0
     clock_error_s: float | None = None
+    clock_drift_s: float | None = None
     cpu_share: float | None = None
 
 

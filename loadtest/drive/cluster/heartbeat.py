@@ -1,6 +1,7 @@
 """The heartbeat of the master: it finds lost generators, admits late ones, and sends assignments and leases.
 
-Before, it finds how far each generator's clock is ahead of the master's, from pings and their pongs.
+Before, it finds how far each generator's clock is ahead of the master's, from pings and their pongs; then, with each
+heartbeat, how far it moves.
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ class Heartbeat:
         for name, assignment in self._membership.pending_assignments(now).items():
             self._link.send(assignment, name)
         self.send_leases(load_ended)
+        if not self._link.alone:
+            for name in self._membership.running():
+                self._link.send(Ping(self._clock.now()), name)
 
     def send_leases(self, load_ended: bool) -> None:
         """Send each generator that runs until when it may send, and how many jobs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from socket import gethostname
 from typing import Any
@@ -53,6 +54,8 @@ class Master:
         self._greenlets: list[Greenlet[..., None]] = []
         self._target: Target | None = None
         self._starts_at = self._ends_at = inf
+        if config.progress_fd is not None:
+            os.set_blocking(config.progress_fd, False)
         self._ceiling: StopReason | None = None
         self.error: LoadtestError | None = None
         self.stop_reason: StopReason | None = None
@@ -134,13 +137,14 @@ class Master:
         self.run_log.record_lost_generator(self._membership.generators[name].process)
 
     def _write_progress(self, now: float) -> None:
-        """Write one line of progress for the process that started this one."""
+        """Write one line of progress for the process that started this one; drop it if that one does not read."""
         if self._config.progress_fd is None:
             return
         phase = "load" if now < self._ends_at else "drain"
         line = self._progress.progress(phase, self._starts_at, self._ends_at, now, self._membership.lost())
         try:
-            os.write(self._config.progress_fd, msgspec.json.encode(line) + b"\n")
+            with suppress(BlockingIOError):
+                os.write(self._config.progress_fd, msgspec.json.encode(line) + b"\n")
         except BrokenPipeError:
             self.abort(RunAborted("the command that started this run has died"))
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from loadtest.drive.cluster.membership import LEASE_S, LOST_AFTER_S
 from loadtest.record.audit import audit
-from loadtest.record.run import Ending
+from loadtest.record.run import Ending, Progress
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import max_in_window
 from tests.unit.drive.cluster.virtual_cluster import BEGINS_AT, Cluster, Host
@@ -20,7 +22,14 @@ LIMIT = {"runsync": "400 per 2 s"}
 """A short window, since it has to pass before the share of a lost generator is given to others."""
 
 
-def cluster(folder: Path, generators: int, rate: str = "30/s", duration: str = "20s", **keys: Any) -> Cluster:
+def cluster(
+    folder: Path,
+    generators: int,
+    rate: str = "30/s",
+    duration: str = "20s",
+    progress_fd: int | None = None,
+    **keys: Any,
+) -> Cluster:
     load = keys.pop("load", {"arrivals": "poisson", "stages": [{"rate": rate, "for": duration}]})
     limits = {
         **dict.fromkeys(("run", "status", "status-sync", "stream", "cancel", "purge-queue"), "400 per 2 s"),
@@ -34,7 +43,7 @@ def cluster(folder: Path, generators: int, rate: str = "30/s", duration: str = "
         "drain": {"within": "10s"},
         **keys,
     }
-    made = Cluster(folder, Scenario.model_validate(asked))
+    made = Cluster(folder, Scenario.model_validate(asked), progress_fd=progress_fd)
     for number in range(generators):
         made.add(f"g{number}")
     return made
@@ -220,3 +229,35 @@ def test_no_job_begins_once_the_run_has_been_asked_to_end(tmp_path: Path, at_s: 
     assert sent_after == [], "jobs that waited for the limit do not go out"
     assert len(made.rows()) == len(made.submissions)
     assert (len(made.submissions) > 0) is (at_s > 1)
+
+
+def test_a_reader_of_progress_that_has_stopped_stops_neither_the_load_nor_later_lines(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    full = b"x" * 4096
+    try:
+        while os.write(writer, full):
+            pass
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    made = cluster(tmp_path, 2, progress_fd=writer)
+    with os.fdopen(reader, "rb") as lines:
+        made.at(12.0, lambda: os.read(reader, 1 << 20))
+        made.run()
+        os.close(writer)
+        assert_whole_schedule_sent_once(made)
+        shown = [msgspec.json.decode(line, type=Progress) for line in lines]
+    assert made.directory.read_run().ending is Ending.COMPLETE
+    assert shown[0].elapsed_s > 10.0, "earlier lines are dropped, later ones are whole"
+    assert len(shown) > 10
+
+
+def test_the_drift_of_a_clock_is_noted_and_a_steady_one_has_none(tmp_path: Path) -> None:
+    made = cluster(tmp_path, 0)
+    for name in ("steady", "moving"):
+        made.add(name, offset_s=5.0)
+    made.at(9.0, lambda: made.hosts["moving"].clock.step(-0.5))
+    made.run()
+    drifts = {each.process: each.clock_drift_s for each in made.directory.read_run().processes}
+    assert drifts[0] == 0.0
+    assert drifts[1] == pytest.approx(-0.5, abs=2 * made.delay_s)

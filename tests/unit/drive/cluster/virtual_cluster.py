@@ -64,6 +64,10 @@ class HostClock:
         self._stay_suspended()
         return is_set
 
+    def step(self, by_s: float) -> None:
+        """Put the clock forward by some seconds."""
+        self._offset_s += by_s
+
     def _virtual(self, at: float) -> float:
         """Return the first virtual time at which this clock shows `at`, in spite of rounding."""
         virtual = at - self._offset_s
@@ -176,6 +180,7 @@ class Cluster:
     scenario: Scenario
     delay_s: float = 0.02
     alone: bool = False
+    progress_fd: int | None = None
 
     def __post_init__(self) -> None:
         self.clock = VirtualClock(BEGINS_AT)
@@ -183,7 +188,7 @@ class Cluster:
         self.submissions: list[tuple[float, str]] = []
         self._ids = itertools.count()
         directory = create_run(self.scenario, self.folder / "run", "")
-        config = RunConfig(self.scenario, lambda: directory)
+        config = RunConfig(self.scenario, lambda: directory, self.progress_fd)
         self.master = Master(config, self.clock, self, self._open_target)
         self.directory = directory
 
