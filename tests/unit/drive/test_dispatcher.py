@@ -46,6 +46,7 @@ class Process:
     service_s: Callable[[float], float] = lambda now: SERVICE_S
     keys: dict[str, Any] = field(default_factory=dict)
     sinks: tuple[SampleSink, ...] = ()
+    starts_at: float = STARTS_AT
     samples: list[Sample] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -56,7 +57,7 @@ class Process:
         spaced = isinstance(load, ClosedLoad)
         self.limiters = {op: OperationLimiter(scenario.limit(op), self.clock, spaced, self.share) for op in Op}
         executor = FlowExecutor(self.clock, self._send, self.limiters, RequestCounts())
-        work = Workload(scenario, self.schedule, STARTS_AT, self.share)
+        work = Workload(scenario, self.schedule, self.starts_at, self.share)
         sinks = (lambda sample, chunk_seen_at: self.samples.append(sample), *self.sinks)
         self.jobs = JobDispatcher(work, executor, self.clock, sinks)
 
