@@ -33,7 +33,7 @@ class SleepingClock(Clock, Protocol):
 class WallClock:
     """Epoch time that never steps: read once at the start of a process, carried on by a monotonic clock.
 
-    That clock stands still while the machine is suspended, unless it `counts_suspension` (on Linux): a process whose
+    That clock stops while the machine is suspended, unless it `counts_suspension` (on Linux): a process whose
     time others rely on must not fall behind theirs.
     """
 

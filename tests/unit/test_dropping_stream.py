@@ -31,7 +31,7 @@ def test_what_fits_is_written_at_once(pipe: tuple[int, TextIO]) -> None:
     os.close(reader)
 
 
-def test_a_full_pipe_takes_no_more_and_the_next_line_is_whole_once_it_is_read(pipe: tuple[int, TextIO]) -> None:
+def test_lines_for_a_full_pipe_are_dropped_and_the_next_is_whole_once_it_is_read(pipe: tuple[int, TextIO]) -> None:
     reader, stream = pipe
     dropping = DroppingStream(stream)
     for _ in range(1000):
@@ -49,7 +49,7 @@ def test_a_reader_that_is_gone_is_no_error(pipe: tuple[int, TextIO]) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a stopped terminal")
-def test_a_stopped_terminal_takes_no_more() -> None:
+def test_lines_for_a_stopped_terminal_are_dropped() -> None:
     master, terminal = os.openpty()
     with os.fdopen(terminal, "w", encoding="utf-8") as stream:
         dropping = DroppingStream(stream)
