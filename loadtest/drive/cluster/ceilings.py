@@ -93,7 +93,9 @@ class RunCeilings:
         if cost is not None and spent is not None and spent >= cost:
             return StopReason(StopKind.COST_CEILING, f"ceilings.cost: {spent:.4f} of {cost:g} US dollars are spent")
         if jobs is not None and (now >= starts_at + self._cut_at_s or self._is_used_up(running, jobs)):
-            return StopReason(StopKind.JOBS_CEILING, f"ceilings.jobs: no more than {jobs} jobs may be submitted")
+            lost = self._reports.keys() - set(running)
+            more = ", or may have been by a process that was lost" if lost else ""
+            return StopReason(StopKind.JOBS_CEILING, f"ceilings.jobs: {jobs} jobs have been submitted{more}")
         return None
 
     def _is_used_up(self, running: Sequence[str], jobs: int) -> bool:

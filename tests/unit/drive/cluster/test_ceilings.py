@@ -36,7 +36,7 @@ def test_the_only_generator_may_use_the_whole_ceiling() -> None:
     assert reason(made, ["a"]) is None
     sent(made, "a", 25)
     assert made.reached(["a"], 0.0, 3.0) == StopReason(
-        StopKind.JOBS_CEILING, "ceilings.jobs: no more than 25 jobs may be submitted"
+        StopKind.JOBS_CEILING, "ceilings.jobs: 25 jobs have been submitted"
     )
 
 
@@ -77,7 +77,7 @@ def test_in_the_open_model_the_load_ends_when_the_first_arrival_over_the_ceiling
     made = ceilings(OPEN, jobs=40)
     assert made.allowance("a", ["a", "b"]) is None
     assert reason(made, ["a", "b"], 3.99) is None
-    assert reason(made, ["a", "b"], 4.0) == "ceilings.jobs: no more than 40 jobs may be submitted"
+    assert reason(made, ["a", "b"], 4.0) == "ceilings.jobs: 40 jobs have been submitted"
     assert reason(ceilings(OPEN, jobs=100), ["a"], 1e9) is None, "as many arrivals as the ceiling allows"
 
 
