@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -264,9 +265,20 @@ def serve(
     serve(ServeOptions(**given))
 
 
+def _exit_at_signals() -> None:
+    """End with the documented exit code at a signal, until a run begins and handles it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda caught, _: sys.exit(130 if caught == signal.SIGINT else 143))
+
+
 def main() -> None:
     """Run the command line; an expected error becomes one line on standard error and its exit code."""
     try:
+        if sys.platform == "win32":
+            raise LoadtestError("Windows is not supported; use Linux or macOS, or run it inside WSL")
+        if sys.argv[1:2] == ["run"]:
+            _exit_at_signals()
         app(prog_name="loadtest")
     except LoadtestError as error:
         sys.stderr.write(f"loadtest: {' '.join(str(error).splitlines())}\n")

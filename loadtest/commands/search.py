@@ -12,10 +12,9 @@ from types import FrameType
 import msgspec
 from rich.console import Console
 
-from loadtest.analyze.summary import Summary
 from loadtest.capacity.breakpoint.bisection import Bounds, Probe, ProbeOutcome, SearchEnd, next_step, outcome_of
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped
-from loadtest.commands.run import SIGNAL_ENDINGS, RunRequest, drive
+from loadtest.commands.run import SIGNAL_ENDINGS, RunRequest, drive, on_signals
 from loadtest.errors import RecordingError, RunAborted, UsageError
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import NO_RESPONSE, Response
@@ -158,13 +157,12 @@ class BreakpointSearch:
         if ended.stopped_by is not None:
             self._caught.append(ended.stopped_by)
         summary = ended.summary
-        if summary is None:
-            return msgspec.structs.replace(bare, reason=f"{self._caught[0].name} was caught.")
-        self._left = _remaining_ceilings(self._left, summary, self._scenario.price)
+        run = ended.directory.read_run()
+        self._left = _remaining_ceilings(self._left, summary.jobs["submitted"], run.spent or 0.0)
         stopped = bool(self._caught) or ended.error is not None
         return msgspec.structs.replace(
             bare,
-            outcome=ProbeOutcome.STOPPED if stopped else outcome_of(summary, ended.directory.read_run().stop),
+            outcome=ProbeOutcome.STOPPED if stopped else outcome_of(summary, run.stop),
             reason=summary.reason if ended.error is None else str(ended.error),
             run=path.name,
             jobs=summary.jobs["submitted"],
@@ -198,15 +196,11 @@ class BreakpointSearch:
         def note(number: int, _frame: FrameType | None) -> None:
             self._caught.append(signal.Signals(number))
 
-        for number in SIGNAL_ENDINGS:
-            signal.signal(number, note)
+        on_signals(note)
 
 
-def _remaining_ceilings(ceilings: Ceilings, summary: Summary, price: float | None) -> Ceilings:
+def _remaining_ceilings(ceilings: Ceilings, submitted: int, spent: float) -> Ceilings:
     """Return what a run leaves of the ceilings, which hold for all probes together."""
-    jobs, cost = ceilings.jobs, ceilings.cost
-    if jobs is not None:
-        jobs -= summary.jobs["submitted"]
-    if cost is not None and summary.cost is not None and price is not None:
-        cost -= summary.cost.billed_s * price
+    jobs = None if ceilings.jobs is None else ceilings.jobs - submitted
+    cost = None if ceilings.cost is None else ceilings.cost - spent
     return ceilings.model_copy(update={"jobs": jobs, "cost": cost})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from math import floor
 from typing import TypeAlias
@@ -74,15 +75,21 @@ class JobDispatcher:
         self.perhaps_accepted = 0
         # In the open model all processes number their jobs together; users of the closed model number their own.
         stream = 0 if work.schedule is not None else work.process
-        submissions = {name: self._submission(name, work.webhook, stream) for name in scenario.flows}
-        self._open = OpenSource(work, work.schedule, submissions, clock) if work.schedule is not None else None
-        self._source = self._open or ClosedSource(work, submissions, executor.acquire, clock)
-        self._users = 0
         self.starts_at = work.starts_at
         self.ends_at = work.starts_at + scenario.load.duration_s
+        arrivals, ceiling = work.schedule, scenario.ceilings.jobs
+        if arrivals is not None and ceiling is not None and len(arrivals) > ceiling:
+            self.ends_at = work.starts_at + float(arrivals.at_s[ceiling])
+            arrivals = arrivals.first(ceiling)
+        submissions = {name: self._submission(name, work.webhook, stream) for name in scenario.flows}
+        self._open = OpenSource(work, arrivals, submissions, clock) if arrivals is not None else None
+        self._source = self._open or ClosedSource(work, submissions, executor.acquire, clock)
+        self._users = 0
         self.finished = Event()
         self._changed = Event()
-        self.ceiling_reached = False
+        self._load_ended = False
+        self._begun = 0
+        self._allowance: float = 0 if arrivals is None and ceiling is not None else math.inf
         self.has_think_time = isinstance(scenario.load, ClosedLoad) and scenario.load.think > 0
         self.set_share(work.share)
 
@@ -112,7 +119,7 @@ class JobDispatcher:
             self._wake_users()
 
     def set_share(self, share: Share) -> None:
-        """Take another share of the limits, the ceilings and the users."""
+        """Take another share of the limits and of the users."""
         self.stops.set_share(share)
         apply_share(self._pacers, self._scenario, share)
         if isinstance(self._source, ClosedSource):
@@ -139,25 +146,29 @@ class JobDispatcher:
 
     def run_next(self, user: int) -> bool:
         """Run the next job of this user, from its due time to its end; return False if none is left."""
-        if self.finished.is_set():
+        if not self._may_begin() or self._begun >= self._allowance:
             return False
+        self._begun += 1
         job = self._source.take(user)
-        if job is None:
-            return False
-        if job.sample.intended_at > self.ends_at or not self._may_submit():
-            if job.acquired_at is not None:
+        if job is None or job.sample.intended_at > self.ends_at or not self._may_begin():
+            self._begun -= 1
+            if job is not None and job.acquired_at is not None:
                 self._executor.release(job.submission.op)
             return False
         self._run(job)
         return True
 
-    def _may_submit(self) -> bool:
-        """Return whether one more job stays under the ceilings; if not, the load ends now, but not the drain."""
-        if not self.stops.enabled or self.stops.may_submit():
-            return True
-        self.ceiling_reached = True
-        self.ends_at = min(self.ends_at, self._clock.now())
-        return False
+    def _may_begin(self) -> bool:
+        return not (self._load_ended or self.stops.reason is not None or self.finished.is_set())
+
+    def allow(self, jobs: int | None, load_ended: bool) -> None:
+        """Take how many jobs may begin in all, None if any number, and whether the load has ended."""
+        if jobs is not None and jobs > self._allowance:
+            self._allowance = jobs
+            self._wake_users()
+        if load_ended and not self._load_ended:
+            self._load_ended = True
+            self.ends_at = min(self.ends_at, self._clock.now())
 
     def _run(self, job: Job) -> None:
         sample = job.sample
@@ -168,7 +179,7 @@ class JobDispatcher:
             while not gone_out:
                 if acquired_at is None:
                     acquired_at = self._executor.acquire(job.submission.op)
-                    if self._open is not None and not self._open.owns(sample.seq):
+                    if not self._may_begin() or (self._open is not None and not self._open.owns(sample.seq)):
                         self._executor.release(job.submission.op)
                         return
                 gone_out = self._executor.run(self._steps(job, chunk_seen_at, acquired_at), sample, acquired_at)
@@ -223,7 +234,7 @@ class JobDispatcher:
         """Return whether the load is over and each of its jobs has begun and ended."""
         if self._clock.now() < self.ends_at or self.counters.in_flight > 0:
             return False
-        return self._open is None or self._open.pending_by(self.ends_at) == 0
+        return self._load_ended or self._open is None or self._open.pending_by(self.ends_at) == 0
 
     def recent_offered(self, span_s: float) -> int | None:
         """Return how many arrivals were due in the last `span_s`; None in the closed model."""

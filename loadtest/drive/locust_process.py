@@ -72,10 +72,12 @@ def run_on_loop(work: Callable[[], None]) -> None:
     get_hub().loop.run_callback(work)
 
 
-def build_generator(start: messages.StartRun, environment: Environment, link: Link) -> GeneratorRun:
+def build_generator(
+    start: messages.StartRun, environment: Environment, link: Link, own_clock: GeventClock
+) -> GeneratorRun:
     """Return this process's part of a run. Raises LoadtestError if it cannot record, or cannot receive webhooks."""
     scenario = Scenario.model_validate(start.scenario)
-    clock = GeventClock(-start.clock_offset_s)
+    clock = own_clock.shifted(-start.clock_offset_s)
     directory, shared = _directory(start, environment.parsed_options.keep if environment.parsed_options else "")
     client = HttpClient(start.url, api_key(scenario, os.environ), clock)
     receiver = WebhookReceiver(scenario.webhooks, start.process, clock) if "webhook" in scenario.flows else None

@@ -26,7 +26,8 @@ class Ending(StrEnum):
 class ProcessInfo(msgspec.Struct, frozen=True):
     """A process that sent load; its clock was `clock_offset_s` ahead of the master's, which is corrected.
 
-    `clock_error_s` is how wrong that may be: half the shortest round trip. `cpu_share` is the greatest share of
+    `clock_error_s` is how wrong that may be: half the shortest round trip. `clock_drift_s` is how far the clock moved
+    during the run, at most. `cpu_share` is the greatest share of
     one core that it used, or waited for, in any 5 s of the load. Null if unknown.
     """
 
@@ -35,6 +36,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     host: str
     clock_offset_s: float = 0.0
     clock_error_s: float | None = None
+    clock_drift_s: float | None = None
     cpu_share: float | None = None
 
 
@@ -62,6 +64,7 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     happened, the processes that fell silent while the run went on. `fullest` holds, if there were several,
     the most requests of each operation that any 10 seconds held, of all processes together. `payloads` is the hash of
     each flow's inputs. `stop` is the rule of the scenario that ended the run, if one did.
+    `spent` is what `ceilings.cost` counts, in US dollars.
     """
 
     id: str
@@ -87,6 +90,7 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     stop: StopKind | None = None
     cancelled: int = 0
     left_over: int = 0
+    spent: float | None = None
     schema: int = SCHEMA
 
 

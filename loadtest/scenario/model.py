@@ -202,12 +202,16 @@ class AbortRule(StrictModel):
 
 
 class Ceilings(StrictModel):
-    """Limits of a run: jobs submitted, and US dollars spent on execution at `price`."""
+    """Limits of a run, for all its processes together, whether some are lost or come late."""
 
     jobs: Annotated[int, Field(ge=1)] | None = None
-    """The most jobs to submit; required for a target on another machine."""
+    """The most jobs to submit; required for a target on another machine. What a lost process may have sent counts."""
     cost: Annotated[float, Field(gt=0)] | None = None
-    """The most US dollars to spend, as execution time at `price`; required for a target on another machine."""
+    """The most US dollars to spend, checked twice a second: `price` times the greater of two times. One is the
+    execution time that the endpoint reported, with each job in flight at the mean of those that ended. The other is
+    the time that workers were running by `/health`, with or without a job, from the first answer of the run on. The
+    load ends there, jobs in flight are waited for. Starts of workers that `/health` does not list as running, disks,
+    and what runs on after the run are not counted."""
 
 
 class Scenario(StrictModel):

@@ -149,11 +149,18 @@ def cpu_headroom(inputs: CheckInputs) -> Check:
 def clocks_agree(inputs: CheckInputs) -> Check:
     """Check that the processes' clocks are known precisely compared with the measured times."""
     limit = inputs.tolerance_ms(inputs.limits.clock)
-    known = [each.clock_error_s for each in inputs.run.processes if each.clock_error_s is not None]
+    known = {
+        each.process: (each.clock_error_s, abs(each.clock_drift_s or 0.0))
+        for each in inputs.run.processes
+        if each.clock_error_s is not None
+    }
     if not known:
         return Check(CheckId.CLOCKS, True, None, limit, "The clock error of the generator processes is not known.")
-    value = 1000 * max(known)
-    detail = f"Clocks are known to {value:.2g} ms; the limit is {limit:.0f} ms."
+    worst = max(known, key=lambda process: sum(known[process]))
+    error_s, drift_s = known[worst]
+    value = 1000 * (error_s + drift_s)
+    moved = f", and the clock of process {worst} moved by {1000 * drift_s:.2g} ms during the run" if drift_s else ""
+    detail = f"Clocks are known to {1000 * error_s:.2g} ms{moved}; the limit is {limit:.0f} ms."
     return Check(CheckId.CLOCKS, value <= limit, value, limit, detail)
 
 

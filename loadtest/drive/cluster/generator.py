@@ -33,8 +33,8 @@ from loadtest.traffic.settings import ClosedLoad
 class GeneratorLease:
     """The grant of one generator. Times are in the master's clock.
 
-    What follows it is given as functions: `set_share` and `extend` are called at once and at every change, `reassign`
-    with each new part of the schedule and the time from which it holds.
+    What follows it is given as functions: `set_share` and `extend` are called at once and at every change, `allow`
+    with each lease, `reassign` with each new part of the schedule and the time from which it holds.
     """
 
     def __init__(
@@ -44,10 +44,12 @@ class GeneratorLease:
         set_share: Sequence[Callable[[Share], None]],
         extend: Sequence[Callable[[float], None]],
         reassign: Callable[[float, Share], None],
+        allow: Callable[[int | None, bool], None] = lambda jobs, load_ended: None,
     ) -> None:
         self._set_share = set_share
         self._extend = extend
         self._reassign = reassign
+        self._allow = allow
         self.apply(Assignment(share))
         self.apply(Lease(until))
 
@@ -57,6 +59,7 @@ class GeneratorLease:
             self.until = message.until
             for extend in self._extend:
                 extend(message.until)
+            self._allow(message.jobs, message.load_ended)
             return None
         if message.share is not None:
             self.share = message.share
@@ -143,7 +146,7 @@ class GeneratorRun:
             ends_at=jobs.ends_at,
             needed_users=jobs.needed_users(),
             all_ended=jobs.all_done(),
-            winding_down=jobs.ceiling_reached,
+            execution_s=counters.execution_s,
             stop=jobs.stops.reason,
             cpu_share=self._cpu.peak_share,
         )
@@ -180,7 +183,7 @@ def build_lease(
     """Return the lease that jobs and limiters follow; cancelling goes on after it, since it only relieves others."""
     set_share = [jobs.set_share, *(limiter.set_share for limiter in limiters.values())]
     extend = [limiter.extend_lease for op, limiter in limiters.items() if op is not Op.CANCEL]
-    return GeneratorLease(start.until, start.share, set_share, extend, jobs.reassign)
+    return GeneratorLease(start.until, start.share, set_share, extend, jobs.reassign, jobs.allow)
 
 
 def build_limiters(scenario: Scenario, clock: SleepingClock) -> dict[Op, OperationLimiter]:

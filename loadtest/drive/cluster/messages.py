@@ -69,10 +69,13 @@ class ShareConfirmed(msgspec.Struct, frozen=True):
 class Lease(msgspec.Struct, frozen=True):
     """Master to generator: the run goes on, and the generator may send until `until`.
 
-    A time, not a span: a lease that a broken link delivers half a minute late allows nothing.
+    A time, not a span: a lease that a broken link delivers half a minute late allows nothing. `jobs` is how many the
+    generator may have begun in all, None if any number. Once `load_ended`, it begins no further job.
     """
 
     until: float
+    jobs: int | None = None
+    load_ended: bool = False
 
 
 class StatusReport(msgspec.Struct, frozen=True):
@@ -80,7 +83,7 @@ class StatusReport(msgspec.Struct, frozen=True):
 
     `started` and `offered` are the jobs of the last 5 s; `requests_in_window` counts, for each operation, those of
     the last 10 s; `times` are (finished at, delay, execution; milliseconds) of jobs that ended since the last report,
-    or a sample of them if they are many.
+    or a sample of them if they are many. `execution_s` is the execution time of all jobs that ended.
     """
 
     sent: int
@@ -95,7 +98,7 @@ class StatusReport(msgspec.Struct, frozen=True):
     ends_at: float
     needed_users: int
     all_ended: bool
-    winding_down: bool
+    execution_s: float
     stop: StopReason | None
     cpu_share: float | None
 

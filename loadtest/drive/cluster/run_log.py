@@ -76,6 +76,7 @@ def process_info(generator: GeneratorState) -> ProcessInfo:
         host=generator.host or gethostname(),
         clock_offset_s=generator.clock_offset_s,
         clock_error_s=generator.round_trip_s / 2 if generator.pongs else None,
+        clock_drift_s=generator.clock_drift_s if generator.pongs else None,
         cpu_share=generator.report.cpu_share if generator.report is not None else None,
     )
 

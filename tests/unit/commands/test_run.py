@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.commands.run import RunRequest, run, scenario_of
-from loadtest.errors import ExitCode, RunDirectoryError
+from loadtest.errors import ExitCode, RunDirectoryError, UsageError
 
 SMOKE = Path(__file__).parents[3] / "scenarios" / "smoke.yaml"
 
@@ -20,3 +20,12 @@ def test_a_directory_that_cannot_be_made_is_one_line_of_usage_error(tmp_path: Pa
         run(request, scenario_of(request))
     assert refused.value.exit_code is ExitCode.USAGE
     assert [each.name for each in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:abc", "127.0.0.1:0", "::1:x", "203.0.113.7", "[::1", "no such host"])
+def test_an_address_on_which_it_cannot_listen_is_one_line_of_usage_error(tmp_path: Path, bind: str) -> None:
+    request = RunRequest(SMOKE, out=tmp_path / "out", expect_workers=1, bind=bind)
+    with pytest.raises(UsageError, match=r"^--bind: [^\n]*$") as refused:
+        run(request, scenario_of(request))
+    assert refused.value.exit_code is ExitCode.USAGE
+    assert not any(tmp_path.iterdir())

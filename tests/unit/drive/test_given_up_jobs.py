@@ -79,7 +79,9 @@ class Process:
         executor = FlowExecutor(self.clock, self.endpoint.send, build_limiters(scenario, self.clock), RequestCounts())
         work = Workload(scenario, scenario.schedule(), STARTS_AT)
         sinks = (lambda ended: self._rows.extend(sample for sample, _ in ended),)
-        self.jobs = JobDispatcher(work, executor, self.clock, sinks, on_cancelled=lambda *row: self.cancels.append(row))
+        self.jobs = JobDispatcher(
+            work, executor, self.clock, sinks, on_cancelled=lambda *row: self.cancels.append(row)
+        )
         self._users = [gevent.spawn(self._use, self.jobs.register_user()) for _ in range(users)]
 
     @property
