@@ -292,6 +292,10 @@ class EndpointSettings(StrictModel):
         """Return the time in the handler of a job without chunks; 200 ms by default."""
         return self.service if self.service is not None else Constant(constant="200ms")
 
+    def resolved(self) -> dict[str, Any]:
+        """Return the settings as plain values, in the form of their file, with the numbers of `output` as written."""
+        return self.model_dump(mode="json", by_alias=True) | {"output": self.output}
+
     def limit(self, op: Op) -> Limit | None:
         """Return the limit of an operation: as set here, else as documented."""
         return self.limits.get(op, OPERATIONS[op].limit)

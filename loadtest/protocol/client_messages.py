@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from loadtest.errors import InvalidResponse
+from loadtest.json_values import encode_json
 from loadtest.protocol.operations import ALIASES, EXECUTION_TIMEOUT, FINAL, JOB_TTL, JobState
 
 T = TypeVar("T")
@@ -179,4 +180,4 @@ def decode_submission(body: bytes) -> Submission:
 
 def encode_submission(job_input: Any, webhook: str | None = None, policy: Policy | None = None) -> bytes:
     """Return the body of `/run` and `/runsync`."""
-    return msgspec.json.encode(Submission(msgspec.Raw(msgspec.json.encode(job_input)), webhook, policy))
+    return msgspec.json.encode(Submission(msgspec.Raw(encode_json(job_input)), webhook, policy))

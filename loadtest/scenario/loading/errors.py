@@ -89,6 +89,8 @@ def _message(details: ErrorDetails, owner: type[BaseModel] | None, path: Path) -
         return f"{quoted(value)} is given, but a mapping is needed"
     if kind == "tuple_type":
         return f'{quoted(value)} is given, but a list is needed; begin each entry with "- "'
+    if kind == "finite_number":
+        return f"{quoted(value)} is not a finite number"
     if kind == "string_type":
         return f"{quoted(value)} is not text; put it in quotes"
     if kind == "string_pattern_mismatch":
@@ -107,7 +109,7 @@ def _like(value: object, bound: float) -> str:
     try:
         seconds(value)
     except ValueError:
-        return f"{bound:.12g}"
+        return str(bound) if isinstance(bound, int) else f"{bound:.12g}"
     return seconds_text(float(bound))
 
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-import msgspec
-
 from loadtest.errors import ScenarioError
+from loadtest.json_values import encode_json
 from loadtest.protocol.operations import OPERATIONS, Limit, Op
 from loadtest.scenario.flows import FLOWS_BY_OPERATION, SUBMIT_OPERATION, FlowName
 from loadtest.scenario.gates import STEADY, Gate
@@ -78,7 +77,7 @@ def _of_flows(scenario: Scenario) -> Iterator[Issue]:
         most = OPERATIONS[op].body_limit_bytes
         key = "input" if flow.inputs is None else "inputs"
         try:
-            sent = max(len(msgspec.json.encode({"input": each})) for each in _first_inputs(flow, scenario.seed))
+            sent = max(len(encode_json({"input": each})) for each in _first_inputs(flow, scenario.seed))
         except (ScenarioError, TypeError) as error:
             yield Issue(("flows", name, key), str(error).removeprefix("inputs: "))
             continue
