@@ -197,7 +197,7 @@ class Policy(StrictModel):
 
 
 class Payloads(StrictModel):
-    """The largest body of a submission, and the HTTP status of the response to a larger one."""
+    """The largest body of a submission and of its result, and the HTTP status that a larger submission gets."""
 
     run: Bytes = OPERATIONS[Op.RUN].body_limit_bytes
     """For `/run`."""
