@@ -9,6 +9,7 @@ import msgspec
 from loadtest.errors import InvalidResponse
 from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
 from loadtest.protocol.client_messages import JobResponse, decode_job, token_counts
+from loadtest.protocol.error_text import error_text
 from loadtest.protocol.operations import OPERATIONS, STATUS_SYNC_WAIT, TOO_MANY_REQUESTS, JobState, Op
 from loadtest.record.sample import ErrorKind, Outcome, Sample
 from loadtest.traffic.polling import PollPacer
@@ -18,7 +19,6 @@ RETRY_AFTER_S = 1.0
 """The wait after a 429 without Retry-After."""
 MAX_CONSECUTIVE_ERRORS = 5
 """After this many polls in a row without a usable response, the job counts as lost."""
-ERROR_LENGTH = 500
 
 _OUTCOMES = {
     JobState.COMPLETED: Outcome.COMPLETED,
@@ -149,7 +149,7 @@ def parse_job(sample: Sample, response: Response) -> JobResponse | None:
     try:
         return decode_job(response.body)
     except InvalidResponse as error:
-        end_sample(sample, Outcome.BAD_ANSWER, response, str(error))
+        end_sample(sample, Outcome.BAD_ANSWER, response, f"{error}: {excerpt(response.body)}")
         return None
 
 
@@ -192,7 +192,7 @@ def end_sample(sample: Sample, outcome: Outcome, response: Response, error: str 
 
 def excerpt(body: bytes) -> str:
     """Return the beginning of a body as text, for people."""
-    return body[:ERROR_LENGTH].decode("utf-8", "replace").strip().strip('"')
+    return error_text(body)
 
 
 def _count(sample: Sample, response: Response) -> None:

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import BaseRepresenter
 
-from loadtest.analyze.run_data import MAX_GROUPS
+from loadtest.analyze.causes import MAX_CAUSES
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary
 from loadtest.json_values import WrittenNumber
@@ -90,7 +90,7 @@ def report_html(run: RunRecord, summary: Summary, series: Series) -> str:
         contents=_contents(summary),
         workers_text=workers_text(summary.workers),
         max_workers=MAX_WORKERS,
-        max_error_groups=MAX_GROUPS,
+        max_causes=MAX_CAUSES,
         scenario_yaml=_yaml(_shortened(run.scenario)),
     )
 
