@@ -26,7 +26,10 @@ def read_health(url: str, answer: Response) -> Health:
         case 401:
             raise RunAborted(f"target: {url} refuses the key (401); set its variable to a key of this endpoint")
         case 404:
-            raise RunAborted(f"target: {url} is not an endpoint (404); give the whole URL, such as …/v2/ENDPOINT_ID")
+            raise RunAborted(
+                f"target: {url} is not an endpoint (404); give the whole URL, such as …/v2/ENDPOINT_ID, or, for a "
+                "handler that the vendor's SDK serves (--rp_serve_api), its file: target: {handler: handler.py}"
+            )
         case status if not 200 <= status < 300:
             raise RunAborted(f"target: {url} answers /health with HTTP {status}; is it an endpoint?")
     try:

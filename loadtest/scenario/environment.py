@@ -28,6 +28,11 @@ def api_key(scenario: Scenario, environment: Mapping[str, str]) -> str:
     named = isinstance(scenario.target, RemoteTarget) and scenario.target.key_variable is not None
     default = "" if named or is_remote(scenario.target) else LOCAL_KEY
     key = environment.get(variable) or default
+    if not key and not variable.isupper():  # it may be the key itself
+        raise UsageError(
+            "target: the environment variable that key_variable names is not set; name a variable there, like "
+            "RUNPOD_API_KEY, and put the endpoint's key into it"
+        )
     if not key:
         raise UsageError(f"target: the environment variable {variable} is not set; put the endpoint's key into it")
     # A line end, as a key read from a file often has one, would end the header and begin another.

@@ -89,6 +89,8 @@ def _message(details: ErrorDetails, owner: type[BaseModel] | None, path: Path) -
         return f"{quoted(value)} is given, but a mapping is needed"
     if kind == "tuple_type":
         return f'{quoted(value)} is given, but a list is needed; begin each entry with "- "'
+    if path[-1:] == ("key_variable",):
+        return 'this is not the name of a variable; write it like "RUNPOD_API_KEY", and never the key itself'
     if kind == "finite_number":
         return f"{quoted(value)} is not a finite number"
     if kind == "string_type":

@@ -35,6 +35,13 @@ def test_a_named_variable_is_the_only_one() -> None:
         api_key(named, {"LOADTEST_API_KEY": "k"})
 
 
+@pytest.mark.parametrize("key", ["rpa_A1b2C3d4E5f6", "sk_live_abcdef", "Secret1"])
+def test_a_key_in_the_place_of_its_variable_is_not_repeated(key: str) -> None:
+    with pytest.raises(UsageError, match="name a variable there, like RUNPOD_API_KEY") as refused:
+        api_key(scenario({"url": "https://api.runpod.ai/v2/x", "key_variable": key}), {})
+    assert key not in str(refused.value)
+
+
 @pytest.mark.parametrize("key", ["k\n", "two words", "k\r\nX-Other: 1", "\x00"])
 def test_a_key_that_would_break_the_header_is_refused_and_not_repeated(key: str) -> None:
     for target, name in (("embedded", "LOADTEST_API_KEY"), ("https://api.runpod.ai/v2/x", "RUNPOD_API_KEY")):
