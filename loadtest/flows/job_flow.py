@@ -9,7 +9,7 @@ import msgspec
 from loadtest.errors import InvalidResponse
 from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
 from loadtest.protocol.client_messages import JobResponse, decode_job, token_counts
-from loadtest.protocol.error_text import error_text
+from loadtest.protocol.error_text import error_text, shortened
 from loadtest.protocol.operations import OPERATIONS, STATUS_SYNC_WAIT, TOO_MANY_REQUESTS, JobState, Op
 from loadtest.record.sample import ErrorKind, Outcome, Sample
 from loadtest.traffic.polling import PollPacer
@@ -186,7 +186,8 @@ def record_result(sample: Sample, job_response: JobResponse, response: Response)
 
 def end_sample(sample: Sample, outcome: Outcome, response: Response, error: str | None) -> None:
     """End the job for the client, at the time of this response."""
-    sample.outcome, sample.error, sample.finished_at = outcome, error, response.answered_at
+    sample.outcome, sample.finished_at = outcome, response.answered_at
+    sample.error = None if error is None else shortened(error)
     sample.error_kind = ErrorKind.INVALID_RESPONSE if outcome is Outcome.BAD_ANSWER else response.error_kind
 
 

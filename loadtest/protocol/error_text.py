@@ -33,7 +33,7 @@ def error_text(body: bytes) -> str:
             text = _of_value(msgspec.json.decode(body), text)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # not JSON: shown as it is
             text = text.strip().strip('"')
-    return _shortened(text.strip())
+    return shortened(text.strip())
 
 
 def _of_value(value: object, text: str) -> str:
@@ -47,5 +47,6 @@ def _of_value(value: object, text: str) -> str:
     return text if text else str(value)
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return a text of at most ERROR_LENGTH characters."""
     return text if len(text) <= ERROR_LENGTH else f"{text[: ERROR_LENGTH - 1]}…"
