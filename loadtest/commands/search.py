@@ -45,7 +45,7 @@ def unfinished_jobs(url: str, key: str) -> int:
         tls = ssl.create_default_context()
         try:
             with httpx.Client(proxy=proxy_url(url), verify=tls, trust_env=False, timeout=timeout_s) as client:
-                headers = {"Authorization": authorization(key).encode("latin-1")}
+                headers = {b"Authorization": authorization(key).encode("latin-1")}
                 answer = client.request(operation.method, url + operation.path, headers=headers)
         except httpx.HTTPError as error:
             return msgspec.structs.replace(NO_RESPONSE, error=str(error))

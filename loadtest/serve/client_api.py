@@ -183,7 +183,8 @@ class ClientApi:
 
 
 def _wire_forms(key: str) -> set[bytes]:
-    """Return the bytes of a key as clients may send it: as the environment has it, and in Latin-1."""
+    """Return a key without its line end, as clients may send it: as the environment has it, and in Latin-1."""
+    key = key.strip()
     forms = {os.fsencode(key)}
     with suppress(UnicodeEncodeError):
         forms.add(key.encode("latin-1"))
