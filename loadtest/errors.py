@@ -8,6 +8,8 @@ from __future__ import annotations
 from enum import IntEnum
 from pathlib import Path
 
+from loadtest.redaction import without_secrets
+
 
 class ExitCode(IntEnum):
     """The exit codes of `loadtest run` and `loadtest gate`."""
@@ -23,9 +25,15 @@ class ExitCode(IntEnum):
 
 
 class LoadtestError(Exception):
-    """An error on this side of the wire; its text is one line that names the problem, its place and the fix."""
+    """An error on this side of the wire; its text is one line that names the problem, its place and the fix.
+
+    Secrets that the text repeats from a file or a command line are left out.
+    """
 
     exit_code = ExitCode.USAGE
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(without_secrets(text))
 
 
 class UsageError(LoadtestError):

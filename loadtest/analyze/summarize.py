@@ -45,6 +45,7 @@ def summarize(data: RunData) -> Summary:
         flows=inputs.flows,
         operations=inputs.operations,
         workers=worker_summaries(data.jobs, data.table.worker_names),
+        causes=data.table.causes,
         cost=_cost(data.jobs, data.scenario.price),
         steady=inputs.steady,
         littles_law=inputs.littles_law,

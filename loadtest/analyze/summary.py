@@ -264,6 +264,20 @@ class Starts(msgspec.Struct, frozen=True):
     detail: str
 
 
+class Cause(msgspec.Struct, frozen=True):
+    """Why jobs did not complete: their number, outcome and status, and one of them as an example.
+
+    `error` is the text of that one; the texts of the others may differ in ids, numbers and addresses.
+    """
+
+    outcome: str
+    http_status: int | None
+    jobs: int
+    error: str
+    seq: int
+    job_id: str | None
+
+
 class Cost(msgspec.Struct, frozen=True):
     """What all execution cost, in worker-seconds and in US dollars per 1000 completed jobs.
 
@@ -287,6 +301,7 @@ class Summary(msgspec.Struct, frozen=True):
     flows: dict[str, FlowSummary]
     operations: dict[str, OperationSummary]
     workers: list[WorkerSummary]
+    causes: list[Cause] = []
     cost: Cost | None = None
     steady: Steady = Steady(False, "Not determined.")
     littles_law: LittlesLaw | None = None

@@ -22,6 +22,7 @@ from loadtest.protocol.operations import OPERATIONS, Op, authorization
 from loadtest.record.atomic_file import readable_json, reserve_space, write_atomic
 from loadtest.record.directory import default_path, make_directory
 from loadtest.report.pages.search import search_html
+from loadtest.report.summary_text import cause_texts
 from loadtest.report.terminal.search import print_probe, print_search
 from loadtest.scenario.environment import api_key, proxy_for
 from loadtest.scenario.model import Ceilings, Scenario
@@ -45,7 +46,7 @@ def unfinished_jobs(url: str, key: str) -> int:
         tls = ssl.create_default_context()
         try:
             with httpx.Client(proxy=named, verify=tls, trust_env=False, timeout=timeout_s) as client:
-                headers = {"Authorization": authorization(key)}
+                headers = {b"Authorization": authorization(key).encode("latin-1")}
                 answer = client.request(operation.method, url + operation.path, headers=headers)
         except httpx.HTTPError as error:
             through = "" if proxy is None else f" (through the proxy {proxy})"
@@ -163,7 +164,7 @@ class BreakpointSearch:
         return msgspec.structs.replace(
             bare,
             outcome=ProbeOutcome.STOPPED if stopped else outcome_of(summary, run.stop),
-            reason=summary.reason if ended.error is None else str(ended.error),
+            reason=" ".join([summary.reason, *cause_texts(summary)[:1]]) if ended.error is None else str(ended.error),
             run=path.name,
             jobs=summary.jobs["submitted"],
             achieved_per_s=summary.arrivals.achieved_per_s,

@@ -25,6 +25,7 @@ from loadtest.drive.stats.locust_stats import BatchedLocustStats
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.webhook_receiver import WebhookReceiver
 from loadtest.errors import RunDirectoryError
+from loadtest.json_values import decode_json
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.environment import api_key
@@ -76,7 +77,7 @@ def build_generator(
     start: messages.StartRun, environment: Environment, link: Link, own_clock: GeventClock
 ) -> GeneratorRun:
     """Return this process's part of a run. Raises LoadtestError if it cannot record, or cannot receive webhooks."""
-    scenario = Scenario.model_validate(start.scenario)
+    scenario = Scenario.model_validate(decode_json(start.scenario))
     clock = own_clock.shifted(-start.clock_offset_s)
     directory, shared = _directory(start, environment.parsed_options.keep if environment.parsed_options else "")
     client = HttpClient(start.url, api_key(scenario, os.environ), clock)

@@ -28,7 +28,10 @@ def read_health(url: str, answer: Response) -> Health:
         case 401:
             raise RunAborted(f"target: {url} refuses the key (401); set its variable to a key of this endpoint")
         case 404:
-            raise RunAborted(f"target: {url} is not an endpoint (404); give the whole URL, such as …/v2/ENDPOINT_ID")
+            raise RunAborted(
+                f"target: {url} is not an endpoint (404); give the whole URL, such as …/v2/ENDPOINT_ID, or, for a "
+                "handler that the vendor's SDK serves (--rp_serve_api), its file: target: {handler: handler.py}"
+            )
         case status if answer.location is not None:
             raise RunAborted(f"target: {url} redirects ({status}) to {answer.location}; write that URL as target")
         case status if not 200 <= status < 300:

@@ -10,6 +10,7 @@ import msgspec
 from loadtest.errors import InvalidResponse
 from loadtest.flows.steps import Response
 from loadtest.protocol.client_messages import JobResponse, decode_job, token_counts
+from loadtest.protocol.error_text import error_text, shortened
 from loadtest.protocol.operations import GONE, TOO_MANY_REQUESTS, JobState, Op
 from loadtest.record.sample import ErrorKind, Outcome, Sample
 from loadtest.units import seconds_text
@@ -19,7 +20,6 @@ MAX_RETRY_S = 16.0
 """The shortest wait after a temporary refusal, and the longest that no response asks for."""
 UNKNOWN_JOB_GRACE_S = 5.0
 """For this long after it was accepted, a job may be unknown to a part of the endpoint."""
-ERROR_LENGTH = 500
 LOCATION_LENGTH = 200
 
 _OUTCOMES: dict[str, Outcome] = {
@@ -47,7 +47,7 @@ def process_poll(polls: PollHistory, response: Response) -> None:
     try:
         job = decode_job(response.body)
     except InvalidResponse as error:
-        record_failure(polls, response, str(error))
+        record_failure(polls, response, f"{error}: {error_text(response.body)}")
         return
     record_success(polls)
     if job.final:
@@ -118,13 +118,14 @@ def record_result(sample: Sample, job: JobResponse, response: Response) -> None:
     if sample.output_tokens is None and job.output:
         tokens = token_counts(job.output)
         sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens
-    error = excerpt(bytes(job.error)) if job.error else None
+    error = error_text(bytes(job.error)) if job.error else None
     end_sample(sample, _OUTCOMES[job.status], response, error)
 
 
 def end_sample(sample: Sample, outcome: Outcome, response: Response, error: str | None) -> None:
     """End the job for the client, at the time of this response."""
-    sample.outcome, sample.error, sample.finished_at = outcome, error, response.answered_at
+    sample.outcome, sample.finished_at = outcome, response.answered_at
+    sample.error = None if error is None else shortened(error)
     sample.error_kind = ErrorKind.INVALID_RESPONSE if outcome is Outcome.BAD_ANSWER else response.error_kind
 
 
@@ -142,7 +143,7 @@ def failure_text(response: Response) -> str:
         return response.error or "no response"
     if 300 <= response.status < 400:
         return redirect_text(response)
-    return excerpt(response.body) or f"HTTP {response.status}"
+    return error_text(response.body) or f"HTTP {response.status}"
 
 
 def redirect_text(response: Response) -> str:
@@ -157,8 +158,3 @@ def redirect_text(response: Response) -> str:
     if endpoint != shown and shown.startswith("http"):
         return f"redirected to {shown}; write {endpoint} as the target"
     return f"redirected to {shown}; write the URL of the endpoint itself as the target"
-
-
-def excerpt(body: bytes) -> str:
-    """Return the beginning of a body as text, for people."""
-    return body[:ERROR_LENGTH].decode("utf-8", "replace").strip().strip('"')

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from loadtest.errors import InvalidResponse
+from loadtest.json_values import encode_json
 from loadtest.protocol.operations import ALIASES, EXECUTION_TIMEOUT, FINAL, JOB_TTL, JobState
 from loadtest.protocol.outer_json import BOM, outer_elements, outer_members
 
@@ -268,4 +269,4 @@ def decode_submission(body: bytes) -> Submission:
 
 def encode_submission(job_input: Any, webhook: str | None = None, policy: Policy | None = None) -> bytes:
     """Return the body of `/run` and `/runsync`."""
-    return msgspec.json.encode(Submission(msgspec.Raw(msgspec.json.encode(job_input)), webhook, policy))
+    return msgspec.json.encode(Submission(msgspec.Raw(encode_json(job_input)), webhook, policy))

@@ -207,4 +207,4 @@ def authorization(key: str) -> str:
 
 def presented_key(header: str) -> str:
     """Return the key in an Authorization header: bare, after `Bearer`, or after `Bearer Bearer` as seen in use."""
-    return header.removeprefix("Bearer ").removeprefix("Bearer ").strip()
+    return header.removeprefix("Bearer ").removeprefix("Bearer ").strip(" \t")

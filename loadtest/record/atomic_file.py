@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from loadtest.errors import RecordingError
+from loadtest.json_values import encode_json
 
 RESERVE_BYTES = 16 * 1024
 
@@ -44,4 +45,4 @@ def reserve_space(reserve: Path, content: bytes = b"") -> None:
 
 def readable_json(value: object) -> bytes:
     """Return a value as JSON for people: indented, one key per line."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2)
+    return msgspec.json.format(encode_json(value), indent=2)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loadtest.errors import RecordingError, RunDirectoryError
+from loadtest.json_values import written_number
 from loadtest.record.atomic_file import atomic_replace, readable_json, reserve_space, write_atomic
 from loadtest.record.run import RunRecord, StageSpan
 from loadtest.record.sample import CANCELS, CHUNKS, HEALTH, REQUESTS, SAMPLES, in_schema, require_columns
@@ -33,6 +34,7 @@ ROW_GROUP = 128 * 1024
 DICTIONARY_COLUMNS = tuple(field.name for field in SAMPLES if field.type == pa.string() and field.name != "job_id")
 """The text columns whose values repeat; each job id is another."""
 BASELINES = Path("reports", "baselines")
+_run_decoder = msgspec.json.Decoder(RunRecord, float_hook=written_number)
 PACKAGES = ("loadtest", "locust", "gevent", "httptools", "numpy", "pyarrow")
 
 
@@ -81,7 +83,7 @@ class RunDirectory:
     def read_run(self) -> RunRecord:
         """Read the record of the run. Raises RunDirectoryError if the directory has none."""
         try:
-            return msgspec.json.decode(self._run.read_bytes(), type=RunRecord)
+            return _run_decoder.decode(self._run.read_bytes())
         except OSError:
             raise RunDirectoryError(f"{self.path}: not a run directory: run.json is missing") from None
         except msgspec.MsgspecError as error:

@@ -6,11 +6,11 @@ import hashlib
 import re
 from typing import Annotated, Any
 
-import msgspec
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from loadtest.addresses import mask_secrets
 from loadtest.endpoint.settings import EndpointSettings
+from loadtest.json_values import canonical_json
 from loadtest.protocol.client_messages import Policy
 from loadtest.protocol.operations import (
     EXECUTION_TIMEOUT,
@@ -26,7 +26,7 @@ from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import Gate, GateText
 from loadtest.scenario.target import URL, HandlerTarget, RemoteTarget, Target
 from loadtest.traffic.arrivals import Schedule, draw_schedule
-from loadtest.traffic.inputs import Inputs
+from loadtest.traffic.inputs import Inputs, JsonLines
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Fraction, PerSecond, Seconds, StrictModel, seconds_text
 
@@ -113,9 +113,17 @@ class Flow(StrictModel):
     @property
     def payload_hash(self) -> str:
         """Return a hexadecimal hash that is equal for two runs with the same inputs, wherever these were read."""
-        inputs = None if self.inputs is None else self.inputs.model_dump(mode="json", exclude={"file"})
-        whole = msgspec.json.encode([self.input, inputs], order="deterministic")
-        return hashlib.sha256(whole).hexdigest()[:16]
+        inputs = None if self.inputs is None else self.inputs.model_dump(exclude={"file"})
+        return hashlib.sha256(canonical_json([self.input, inputs])).hexdigest()[:16]
+
+    def resolved_inputs(self) -> dict[str, Any]:
+        """Return `input` and `inputs` as plain values, with their numbers as written."""
+        if self.inputs is None:
+            return {"input": self.input, "inputs": None}
+        inputs = self.inputs.model_dump()
+        if isinstance(self.inputs, JsonLines):
+            inputs["file"] = None if self.inputs.file is None else str(self.inputs.file)
+        return {"input": self.input, "inputs": inputs}
 
 
 class Drain(StrictModel):
@@ -279,12 +287,16 @@ class Scenario(StrictModel):
         return draw_schedule(self.load, {flow: self.share(flow) for flow in self.flows}, self.seed)
 
     def resolved(self) -> dict[str, Any]:
-        """Return the scenario as plain values, in the form of its file."""
-        return self.model_dump(mode="json", by_alias=True)
+        """Return the scenario as plain values, in the form of its file, with the numbers of its inputs as written."""
+        resolved = self.model_dump(mode="json", by_alias=True)
+        for name, flow in self.flows.items():
+            resolved["flows"][name] |= flow.resolved_inputs()
+        resolved["endpoint"] = self.endpoint.resolved()
+        return resolved
 
     def hash(self) -> str:
         """Return a hexadecimal hash that must be equal for two runs to be compared."""
         compared = {key: value for key, value in self.resolved().items() if key not in HASH_EXCLUDED}
         # What happens after the last measurement makes no other scenario of it.
         compared["drain"].pop("cancel_within")
-        return hashlib.sha256(msgspec.json.encode(compared, order="deterministic")).hexdigest()[:16]
+        return hashlib.sha256(canonical_json(compared)).hexdigest()[:16]

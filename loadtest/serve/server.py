@@ -86,7 +86,7 @@ def serve(options: ServeOptions) -> None:
         app: Asgi = ClientApi(live, name, os.environ.get(LOCAL_KEY_ENV) or LOCAL_KEY, settings)
         processes = None
         if handler is not None and pool is not None:
-            app = WorkerApi(app, live, pool, name)
+            app = WorkerApi(app, live, pool, name, settings.payloads, handler.logs)
             worker_url = _url(reachable_host(options.host), port, name)
             processes = WorkerProcesses(handler, worker_url, live, pool, settings.workers.active)
         server = _Server(app, _url(options.host, port, name), live, processes)

@@ -24,6 +24,7 @@ from loadtest.drive.cluster.target import OpenTarget, Target, open_target
 from loadtest.drive.options import RunConfig
 from loadtest.drive.stats.live import ProgressAggregator
 from loadtest.errors import LoadtestError, RunAborted, internal_error
+from loadtest.json_values import encode_json
 from loadtest.record.recorder import HealthWriter
 from loadtest.record.run import Ending, ProcessInfo
 from loadtest.scenario.abort import StopKind, StopReason
@@ -108,7 +109,7 @@ class Master:
         start = messages.StartRun(
             run_id=self.run_log.run.id,
             directory=str(self.run_log.directory.path.resolve()),
-            scenario=self.run_log.run.scenario,
+            scenario=encode_json(self.run_log.run.scenario),
             url=self.run_log.run.target,
             process=generator.process,
             share=share,

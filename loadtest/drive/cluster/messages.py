@@ -5,7 +5,7 @@ Times are in the master's clock, but for `Pong.at`.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -32,7 +32,7 @@ class Pong(msgspec.Struct, frozen=True):
 
 
 class StartRun(msgspec.Struct, frozen=True):
-    """Master to generator: a run starts. `process` numbers the generator.
+    """Master to generator: a run starts, with its scenario in JSON. `process` numbers the generator.
 
     The generator's clock is ahead of the master's by `clock_offset_s`. It may send until `until`; infinite if master
     and generator are one process.
@@ -40,7 +40,7 @@ class StartRun(msgspec.Struct, frozen=True):
 
     run_id: str
     directory: str
-    scenario: dict[str, Any]
+    scenario: bytes
     url: str
     process: int
     share: Share

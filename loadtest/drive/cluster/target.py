@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import gevent
-import msgspec
 
 from loadtest.clock import SleepingClock
 from loadtest.drive.http.client import HttpClient
@@ -21,6 +20,7 @@ from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import RunAborted
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import SEND_AGAIN, Response
+from loadtest.json_values import encode_json
 from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.directory import RunDirectory
 from loadtest.scenario.environment import api_key
@@ -88,7 +88,7 @@ _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufffe\uffff]")
 
 
 def _yaml(settings: EndpointSettings) -> str:
-    text = msgspec.json.encode(settings.model_dump(mode="json", by_alias=True)).decode()
+    text = encode_json(settings.resolved()).decode()
     return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -91,6 +91,9 @@ def test_faults_of_the_target_cost_no_sample_and_are_shown_by_their_jobs_alone(s
     assert finished.status == 0
     for case in CASES:
         assert_shown_by_its_jobs_alone(finished, endpoint, case)
+    causes = finished.summary["causes"]
+    assert {case.outcome for case in CASES} <= {cause["outcome"] for cause in causes}
+    assert f"{causes[0]['jobs']} of {len(finished.samples)} jobs ended as" in finished.stdout
 
 
 def test_server_that_is_gone_for_a_while_costs_only_the_jobs_of_that_while(

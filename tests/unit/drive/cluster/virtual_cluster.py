@@ -27,6 +27,7 @@ from loadtest.drive.job_sources import Workload
 from loadtest.drive.options import RunConfig
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import SEND_AGAIN, Response
+from loadtest.json_values import decode_json
 from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.recorder import Recorder
 from loadtest.record.run import Ending
@@ -142,7 +143,7 @@ class Host:
         self.suspend(self.cluster.clock.now(), inf)
 
     def _build(self, start: StartRun) -> GeneratorRun:
-        scenario = Scenario.model_validate(start.scenario)
+        scenario = Scenario.model_validate(decode_json(start.scenario))
         clock = HostClock(self.clock, -start.clock_offset_s)
         directory = RunDirectory(Path(start.directory))
         if self.own_disk is not None:
