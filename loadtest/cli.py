@@ -243,7 +243,9 @@ def serve(
         str, typer.Option("--endpoint", metavar="ID", help="The endpoint's id, a part of its URL.")
     ] = "local",
     config: Annotated[Path | None, file(help="YAML file of the endpoint's settings.")] = None,
-    seed: Annotated[int, number(help="Draw service times and failures from this seed.", min=0)] = 1,
+    seed: Annotated[
+        int | None, optional(metavar="N", help="Draw service times, failures and job ids from this seed.", min=0)
+    ] = None,
     journal: Annotated[Path | None, file(help="Append one JSON line per request and one per job.")] = None,
     active: Annotated[int | None, optional(metavar="N", help="Workers that are always on.", min=0)] = None,
     max_workers: Annotated[
