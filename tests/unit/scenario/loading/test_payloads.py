@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest.errors import ScenarioError
@@ -44,7 +44,8 @@ def through_a_run(scenario: Scenario, folder: Path) -> Scenario:
     return Scenario.model_validate(create_run(scenario, folder / "run", "").read_run().scenario)
 
 
-@given(st.lists(NUMBERS, min_size=1, max_size=5))
+@settings(max_examples=12)
+@given(st.lists(NUMBERS, min_size=20, max_size=40))
 def test_every_number_goes_out_as_it_is_written(numbers: list[str]) -> None:
     text = f'{{"n":[{",".join(numbers)}]}}'
     inputs = {
@@ -65,6 +66,7 @@ def test_every_number_goes_out_as_it_is_written(numbers: list[str]) -> None:
             )
 
 
+@settings(max_examples=20)
 @given(NUMBERS)
 def test_a_number_given_as_an_option_or_as_an_output_is_kept_too(number: str) -> None:
     with TemporaryDirectory() as name:
@@ -107,7 +109,8 @@ def test_a_function_may_return_numbers_of_any_size(tmp_path: Path) -> None:
 def test_a_placeholder_draws_from_all_unsigned_numbers(low: int, tmp_path: Path) -> None:
     text = f"flows: {{run: {{inputs: {{template: '${{integer {low} to {2**64 - 1}}}'}}}}}}"
     scenario = load_scenario(written(tmp_path, LOAD + text))
-    drawn = [json.loads(body(scenario, seq))["input"] for seq in range(200)]
+    build = submission_factory(scenario, "run", load_input_function)
+    drawn = [json.loads(build(seq).body)["input"] for seq in range(200)]
     assert all(low <= each < 2**64 for each in drawn)
     assert max(drawn) > 2**63
 
@@ -156,6 +159,7 @@ def test_a_file_in_another_encoding_is_refused_with_what_to_do(tmp_path: Path) -
         load_scenario(written(tmp_path, LOAD.encode("utf-16")))
 
 
+@settings(max_examples=30)
 @given(st.recursive(NUMBERS, lambda inner: st.lists(inner, min_size=1).map(lambda each: f"[{','.join(each)}]")))
 def test_decoded_json_is_encoded_to_the_same_text(text: str) -> None:
     value: Any = decode_json(text)
