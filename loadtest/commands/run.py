@@ -21,8 +21,8 @@ from rich.console import Console
 
 from loadtest.addresses import LOOPBACK, split_address
 from loadtest.analyze.summary import Summary
-from loadtest.errors import ExitCode, RecordingError, RunAborted
-from loadtest.record.directory import RunDirectory, create_run, default_path
+from loadtest.errors import ExitCode, InternalError, LoadtestError, RecordingError, RunAborted, UsageError
+from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.run import Progress
 from loadtest.report.terminal.progress import ProgressDisplay
 from loadtest.scenario.environment import api_key
@@ -32,7 +32,12 @@ from loadtest.units import last_lines
 
 LOCUSTFILE = Path(__file__).parents[1] / "drive" / "locustfile.py"
 LOCUST = [sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--loglevel", "WARNING"]
-SIGNAL_ENDINGS = {signal.SIGINT: ExitCode.SIGINT, signal.SIGTERM: ExitCode.SIGTERM}
+SIGNAL_ENDINGS = {
+    signal.SIGINT: ExitCode.SIGINT,
+    signal.SIGTERM: ExitCode.SIGTERM,
+    signal.SIGHUP: ExitCode.SIGTERM,
+}
+"""The signals that end a run; the master gets SIGTERM for SIGHUP."""
 LOG_LINES = 15
 MASTER_PORT = 5557
 GENERATOR_STOP_TIMEOUT_S = 30.0
@@ -68,7 +73,7 @@ class RunOutcome:
     directory: RunDirectory
     summary: Summary | None
     stopped_by: signal.Signals | None = None
-    error: RunAborted | None = None
+    error: LoadtestError | None = None
 
 
 def scenario_of(request: RunRequest) -> Scenario:
@@ -83,7 +88,7 @@ def run(request: RunRequest, scenario: Scenario) -> int:
 
     Raises RunDirectoryError before anything is sent or made, RunAborted if the driving process failed.
     """
-    ended = drive(request, scenario, request.out or default_path(scenario))
+    ended = drive(request, scenario, request.out)
     if ended.summary is not None:
         from loadtest.report.terminal.run import print_result
 
@@ -96,16 +101,32 @@ def run(request: RunRequest, scenario: Scenario) -> int:
     return ended.summary.verdict.exit_code
 
 
-def drive(request: RunRequest, scenario: Scenario, path: Path) -> RunOutcome:
+def drive(request: RunRequest, scenario: Scenario, path: Path | None) -> RunOutcome:
     """Make the run directory, drive the scenario to its end, and build the results.
 
     The scenario travels to the driving process in the `run.json` of that directory. Raises RunDirectoryError if the
     directory cannot be made, RunAborted if the run never began, RecordingError if the disk is full.
     """
     address = _address(request)
+    signals = SignalForwarder()
     directory = create_run(scenario, path, shlex.join(["loadtest", *sys.argv[1:]]))
-    with tempfile.TemporaryFile() as log, _driver(request, directory, log, address) as (driver, lines):
-        caught = _forward_signals(driver)
+    try:
+        return _drive(request, scenario, directory, address, signals)
+    finally:
+        directory.release()
+
+
+def _drive(
+    request: RunRequest,
+    scenario: Scenario,
+    directory: RunDirectory,
+    address: tuple[str, int],
+    signals: SignalForwarder,
+) -> RunOutcome:
+    # In the run directory, since a machine may have no directory for temporary files that can be written.
+    with tempfile.TemporaryFile(dir=directory.path) as log, _driver(request, directory, log, address) as both:
+        driver, lines = both
+        signals.forward_to(driver)
         # Slow to import, so that it is done while the driver imports what it needs, before anything is sent.
         from loadtest.commands.results import build_results
 
@@ -115,19 +136,20 @@ def drive(request: RunRequest, scenario: Scenario, path: Path) -> RunOutcome:
             status = driver.wait()
         log.seek(0)
         output = last_lines(log.read().decode(errors="replace"), LOG_LINES)
+    kind = InternalError if status == ExitCode.INTERNAL else RunAborted
     if not directory.read_run().processes:  # the master names itself first of all
         directory.remove()
-        if caught:
-            return RunOutcome(directory, None, caught[0])
-        raise RunAborted(f"the driving process ended ({status}) before the run began: {output}")
+        if signals.caught:
+            return RunOutcome(directory, None, signals.caught[0])
+        raise kind(f"the driving process ended ({status}) before the run began: {output}")
     try:
         summary = build_results(directory)
     except RecordingError as error:
         raise RecordingError(f"{error}, then build the results with: loadtest recover {directory.path}") from None
-    if caught:
-        return RunOutcome(directory, summary, caught[0])
+    if signals.caught:
+        return RunOutcome(directory, summary, signals.caught[0])
     failure = f"{directory.path}: the driving process ended with {status}: {output}"
-    return RunOutcome(directory, summary, error=RunAborted(failure) if status else None)
+    return RunOutcome(directory, summary, error=kind(failure) if status else None)
 
 
 @contextmanager
@@ -140,7 +162,9 @@ def _driver(
     which ends its generators.
     """
     progress, progress_fd = os.pipe()
-    master = _start(master_command(request, directory, progress_fd, address), log, pass_fds=[progress_fd])
+    # The master holds the lock of the directory too: the run goes on for as long as one of the two lives.
+    fds = [progress_fd, *directory.lock_fds]
+    master = _start(master_command(request, directory, progress_fd, address), log, pass_fds=fds)
     os.close(progress_fd)
     here = 0 if request.expect_workers else request.generators
     generators = [_start(generator_command(address), log) for _ in range(here)]
@@ -156,9 +180,19 @@ def _driver(
 
 
 def _address(request: RunRequest) -> tuple[str, int]:
-    """Return where the master listens: as asked for generators elsewhere, else on a free port of this machine."""
+    """Return where the master listens: as asked for generators elsewhere, else on a free port of this machine.
+
+    Raises UsageError if it cannot listen there.
+    """
+    asked = split_address(request.bind, MASTER_PORT, "--bind")
     if request.expect_workers:
-        return split_address(request.bind, MASTER_PORT, "--bind")
+        try:
+            family, *_, address = socket.getaddrinfo(*asked, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+            socket.create_server(address[:2], family=family).close()
+        except OSError as error:
+            reason = error.strerror or error
+            raise UsageError(f"--bind {request.bind}: no server can listen there: {reason}; name another") from None
+        return asked
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return LOOPBACK, int(probe.getsockname()[1])
@@ -169,6 +203,7 @@ def master_command(
 ) -> list[str]:
     """Return the command that starts the master of a run."""
     command = [*LOCUST, "--headless", "--only-summary", "--run", str(directory.path.resolve())]
+    command += ["--token", directory.token]
     command += ["--progress-fd", str(progress_fd)]
     if request.generators:
         host, port = address
@@ -215,14 +250,29 @@ def _stop(generator: subprocess.Popen[bytes]) -> None:
             generator.wait()
 
 
-def _forward_signals(driver: subprocess.Popen[bytes]) -> list[signal.Signals]:
-    """Pass the first SIGINT or SIGTERM on, kill at the second; return the list that the caught signals go to."""
-    caught: list[signal.Signals] = []
+class SignalForwarder:
+    """The signals that this process has caught since this object was made; the master is ended by the first.
 
-    def forward(number: int, _frame: FrameType | None) -> None:
-        caught.append(signal.Signals(number))
-        driver.send_signal(number if len(caught) == 1 else signal.SIGKILL)
+    The second kills it. A signal that comes before there is a master ends it as soon as there is one.
+    """
 
-    for number in SIGNAL_ENDINGS:
-        signal.signal(number, forward)
-    return caught
+    def __init__(self) -> None:
+        self.caught: list[signal.Signals] = []
+        self._driver: subprocess.Popen[bytes] | None = None
+        for number in SIGNAL_ENDINGS:
+            signal.signal(number, self._catch)
+
+    def forward_to(self, driver: subprocess.Popen[bytes]) -> None:
+        """Forward what is caught to the master."""
+        self._driver = driver
+        if self.caught:
+            self._forward(signal.SIGTERM)
+
+    def _catch(self, number: int, _frame: FrameType | None) -> None:
+        self.caught.append(signal.Signals(number))
+        ending = signal.SIGTERM if number == signal.SIGHUP else number
+        self._forward(ending if len(self.caught) == 1 else signal.SIGKILL)
+
+    def _forward(self, number: int) -> None:
+        if self._driver is not None:
+            self._driver.send_signal(number)

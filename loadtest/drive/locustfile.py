@@ -24,7 +24,7 @@ from loadtest.drive.options import RunConfig, add_options, read_config
 from loadtest.drive.shape import StagesShape
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.users import JobUser, MixedUser, RunsyncUser, RunUser, StreamUser, user_class
-from loadtest.errors import ExitCode, LoadtestError
+from loadtest.errors import ExitCode, InternalError, LoadtestError, internal_error
 from loadtest.record.run import Ending
 
 __all__ = ["MixedUser", "RunUser", "RunsyncUser", "StreamUser"]
@@ -78,7 +78,12 @@ def set_up_generator(environment: Environment, link: LocustLink) -> Generator:
         return build_generator(start, environment, link)
 
     generator = Generator(GeventClock(), link, build, begin, environment.runner.stop)
+
+    def on_user_error(exception: Exception, **_: Any) -> None:
+        link.send(messages.RunFailed(str(internal_error(exception)), internal=True))
+
     link.subscribe(messages.TO_GENERATOR, generator.on_message)
+    environment.events.user_error.add_listener(on_user_error)
     environment.events.test_stopping.add_listener(end_load)
     return generator
 
@@ -114,9 +119,11 @@ def set_up_master(
     def finish() -> None:
         master = shape.master
         if master is not None:
-            if generator is not None:
-                generator.finish()
-            master.finish()
+            try:
+                if generator is not None:
+                    generator.finish()
+            finally:
+                master.finish()
             environment.process_exit_code = build_results(master, config)
             shape.attach(None)
 
@@ -129,16 +136,12 @@ def set_up_master(
 
         return listener
 
-    def on_user_error(master: Master, exception: Exception, **_: Any) -> None:
-        master.abort(LoadtestError(f"internal error in a user: {exception!r}"))
-
     at_test_stop(environment, finish)
     link.subscribe(messages.TO_MASTER, with_master(Master.on_message))
     environment.events.worker_connect.add_listener(
         with_master(lambda master, client_id, **_: master.on_generator_connected(client_id))
     )
     environment.events.test_start.add_listener(begin)
-    environment.events.user_error.add_listener(with_master(on_user_error))
     # Locust handles SIGTERM only once the shape has ended, and would be killed until then.
     gevent.signal_handler(signal.SIGTERM, with_master(lambda master: master.stop(Ending.TERMINATED)))
 
@@ -166,5 +169,6 @@ def build_results(master: Master, config: RunConfig) -> int:
         sys.stderr.write(f"loadtest: {error}\n")
         return error.exit_code if error is not None else ExitCode.USAGE
     if config.progress_fd is not None:
-        return 0
+        return ExitCode.INTERNAL if isinstance(master.error, InternalError) else ExitCode.PASS
+    master.run_log.directory.release()
     return subprocess.call([sys.executable, "-m", "loadtest", "report", str(master.run_log.directory.path)])

@@ -42,7 +42,7 @@ def no_process_lost(inputs: CheckInputs) -> Check:
 
 
 def samples_recorded(inputs: CheckInputs) -> Check:
-    """Check that every job that was sent has its row."""
+    """Check that every job that was sent has its row; without a count of them it is not known, and not valid."""
     missing = {each.process: each.sent - each.recorded for each in inputs.run.audit if each.sent > each.recorded}
     sent = sum(each.sent for each in inputs.run.audit)
     if not inputs.run.audit:
@@ -52,7 +52,7 @@ def samples_recorded(inputs: CheckInputs) -> Check:
         detail = f"Of {sent} jobs that were sent, these have no row: {per_process}."
     else:
         detail = f"Each of the {sent} jobs that were sent has its row."
-    return Check(CheckId.SAMPLES_RECORDED, not missing, sum(missing.values()), 0, detail)
+    return Check(CheckId.SAMPLES_RECORDED, bool(inputs.run.audit) and not missing, sum(missing.values()), 0, detail)
 
 
 def stages_reached(inputs: CheckInputs) -> Check:

@@ -21,7 +21,7 @@ from loadtest.drive.dispatcher import JobDispatcher
 from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.drive.stats.live import RATE_SPAN_S, CpuMonitor, cpu_demand_s
-from loadtest.errors import LoadtestError, RecordingError
+from loadtest.errors import LoadtestError, RecordingError, internal_error
 from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.flows import SUBMIT_OPERATION
@@ -82,7 +82,7 @@ class GeneratorRun:
     """One generator's part of a run: its jobs, its lease, its samples on disk.
 
     `uploader` is None if the master sees this process's shards. `flush_stats` is called at each heartbeat, `close` at
-    the end.
+    the end. `shortages` counts the requests that this machine could not send, by cause.
     """
 
     scenario: Scenario
@@ -94,6 +94,7 @@ class GeneratorRun:
     lease: GeneratorLease
     uploader: ShardUploader | None = None
     flush_stats: Callable[[], None] = lambda: None
+    shortages: Mapping[str, int] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
     _cpu: CpuMonitor = field(default_factory=CpuMonitor)
 
@@ -172,7 +173,8 @@ class GeneratorRun:
             self.uploader.send()
             self.clock.sleep(HEARTBEAT_S / 5)
         left_over = len(self.jobs.unfinished) - cancelled
-        self.link.send(messages.RunFinished(self.recorder.tally.count, self.jobs.ends_at, cancelled, left_over))
+        sent, shortages = self.recorder.tally.count, dict(self.shortages)
+        self.link.send(messages.RunFinished(sent, self.jobs.ends_at, cancelled, left_over, shortages))
 
 
 def build_lease(
@@ -234,7 +236,7 @@ class Generator:
             return
         self._heartbeat = gevent.spawn(self._run.run)
         self._heartbeat.link_exception(
-            lambda failed: self._link.send(messages.RunFailed(f"internal error: {failed.exception!r}"))
+            lambda failed: self._link.send(messages.RunFailed(str(internal_error(failed.exception)), internal=True))
         )
         self._begin(self._run)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from urllib.parse import urlsplit
 
 from gevent import get_hub
@@ -10,7 +11,7 @@ from gevent import get_hub
 from loadtest.clock import Clock
 from loadtest.drive.http.connection import Connection
 from loadtest.drive.http.dialer import Dialer, proxy_for
-from loadtest.drive.http.errors import ConnectionClosed, RequestError
+from loadtest.drive.http.errors import ConnectionClosed, LocalShortage, RequestError
 from loadtest.flows.steps import Response
 from loadtest.protocol.operations import authorization
 
@@ -26,7 +27,10 @@ CACHEABLE_BODY_BYTES = 64 * 1024
 
 
 class HttpClient:
-    """A client of one endpoint that sends each request over an idle connection, or over a new one."""
+    """A client of one endpoint that sends each request over an idle connection, or over a new one.
+
+    `shortages` counts the requests that this machine could not send, by cause.
+    """
 
     def __init__(self, url: str, key: str, clock: Clock) -> None:
         parts = urlsplit(url)
@@ -44,6 +48,7 @@ class HttpClient:
             f"User-Agent: loadtest\r\nAuthorization: {authorization(key)}\r\n{credentials}"
         ).encode("latin-1")
         self._clock = clock
+        self.shortages: Counter[str] = Counter()
         self._idle: list[Connection] = []
         self._connections: set[Connection] = set()
         self._prepared: dict[tuple[str, str, bytes], bytes] = {}
@@ -86,6 +91,8 @@ class HttpClient:
                 reader.status, reader.body(), sent_at, answered_at, retry_after_s, body_progress=reader.body_progress
             )
         except RequestError as error:
+            if isinstance(error, LocalShortage):
+                self.shortages[str(error)] += 1
             return Response(0, b"", sent_at, now(), error=str(error), error_kind=error.kind)
         finally:
             if connection is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.errors import RunDirectoryError
-from loadtest.record.directory import create_run, default_path
+from loadtest.record.directory import create_run
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
 
@@ -41,4 +41,3 @@ def test_a_directory_that_exists_is_refused_and_left_as_it_is(tmp_path: Path) ->
     with pytest.raises(RunDirectoryError, match="exists already; name another with --out"):
         create_run(scenario, tmp_path / "run", "")
     assert list((tmp_path / "run").iterdir()) == []
-    assert default_path(scenario).name.startswith(f"{scenario.name}-")
