@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import AddressValueError, IPv6Address
 
 from loadtest.errors import UsageError
@@ -34,6 +35,15 @@ def url_host(host: str) -> str:
 def reachable_host(host: str) -> str:
     """Return the address at which processes of this machine reach a server that listens on this one."""
     return _LOOPBACK_OF.get(host, host)
+
+
+_CREDENTIALS = re.compile(r"(?<=://)[^\s\"']*@")
+_QUERY = re.compile(r"(://[^\s\"'?]*)\?([^\s\"':]|:(?=\S))*")
+
+
+def without_credentials(text: str) -> str:
+    """Return a text whose URLs have neither a user, nor a password, nor a query: any of them may be a secret."""
+    return _QUERY.sub(r"\1?…", _CREDENTIALS.sub("…@", text))
 
 
 def _is_ipv6(text: str) -> bool:

@@ -190,7 +190,7 @@ def _address(request: RunRequest) -> tuple[str, int]:
             family, *_, address = socket.getaddrinfo(*asked, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
             socket.create_server(address[:2], family=family).close()
         except OSError as error:
-            reason = error.strerror or error
+            reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
             raise UsageError(f"--bind {request.bind}: no server can listen there: {reason}; name another") from None
         return asked
     with socket.socket() as probe:

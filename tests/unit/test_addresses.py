@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.addresses import reachable_host, split_address, url_host
+from loadtest.addresses import reachable_host, split_address, url_host, without_credentials
 from loadtest.errors import UsageError
 
 
@@ -31,3 +31,17 @@ def test_anything_else_is_refused_with_the_option_and_an_example(text: str) -> N
 def test_a_wildcard_is_reached_over_loopback_and_ipv6_is_in_brackets() -> None:
     assert [reachable_host(host) for host in ("0.0.0.0", "::", "10.0.0.5")] == ["127.0.0.1", "::1", "10.0.0.5"]
     assert [url_host(host) for host in ("127.0.0.1", "::1")] == ["127.0.0.1", "[::1]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("--target https://u:secret@h/v2/x: bad", "--target https://…@h/v2/x: bad"),
+        ("--target https://u:se/cr@et@h:1/x", "--target https://…@h:1/x"),
+        ('"ftp://secret@h" and "http://h/x?key=se:cret"', '"ftp://…@h" and "http://h/x?…"'),
+        ("--target http://h?secret: no", "--target http://h?…: no"),
+        ("a@b is not a URL? no", "a@b is not a URL? no"),
+    ],
+)
+def test_credentials_and_queries_of_urls_are_not_shown(text: str, shown: str) -> None:
+    assert without_credentials(text) == shown

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from loadtest.addresses import without_credentials
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import ScenarioError
 from loadtest.scenario.loading.errors import Issue, issues
@@ -57,7 +58,7 @@ def load_scenario(
     if seed is not None:
         changes.append(Override(f"--seed {seed}", ("seed",), seed))
     if target is not None:
-        changes.append(Override(f"--target {target}", ("target",), target))
+        changes.append(Override(without_credentials(f"--target {target}"), ("target",), target))
     scenario = _validated(Scenario, {"name": _name(path), **document.data}, document, changes, path)
     for issue in find_issues(scenario):
         raise ScenarioError(_line(issue, document, changes, path))
@@ -77,7 +78,7 @@ def load_settings(
 
 def parse_override(text: str) -> Override:
     """Parse KEY=VALUE, where KEY is a dotted path and VALUE reads as YAML; ScenarioError for any other text."""
-    label = f"--set {' '.join(text.split())}"
+    label = without_credentials(f"--set {' '.join(text.split())}")
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -171,4 +172,5 @@ def _line(issue: Issue, document: Document, changes: Sequence[Override], path: P
     change = _override(issue, document, changes)
     place = f"{path}:{document.find(issue.path)[0]}" if change is None else change.label
     about = "" if change is not None and issue.subject == change.path else format_path(issue.subject)
-    return " ".join(": ".join(part for part in (place, about, issue.text) if part).splitlines())
+    line = " ".join(": ".join(part for part in (place, about, issue.text) if part).splitlines())
+    return without_credentials(line)
