@@ -217,11 +217,12 @@ def capacity(
 @app.command()
 def check(scenario: ScenarioFile, overrides: Changes = None, seed: Seed = None, target: TargetUrl = None) -> None:
     """Show what a scenario would send, and send nothing."""
+    from loadtest.open_files import raise_limit
     from loadtest.report.terminal.preview import preview_lines
     from loadtest.scenario.loading.load import load_scenario
     from loadtest.scenario.preview import preview
 
-    for line in preview_lines(preview(load_scenario(scenario, overrides or (), seed, target))):
+    for line in preview_lines(preview(load_scenario(scenario, overrides or (), seed, target)), raise_limit()):
         sys.stdout.write(f"{line}\n")
 
 

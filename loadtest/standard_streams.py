@@ -54,6 +54,8 @@ def forgive() -> tuple[ForgivingStream, ForgivingStream]:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
-    out, err = (ForgivingStream(each or Path(os.devnull).open("w")) for each in (sys.stdout, sys.stderr))
+    null = Path(os.devnull)
+    out = ForgivingStream(sys.stdout or null.open("w"))
+    err = ForgivingStream(sys.stderr or null.open("w"))
     sys.stdout, sys.stderr = out, err
     return out, err

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn
@@ -22,12 +23,14 @@ from rich.console import Console
 from loadtest.addresses import LOOPBACK, split_address
 from loadtest.analyze.summary import Summary
 from loadtest.errors import ExitCode, InternalError, LoadtestError, RecordingError, RunAborted, UsageError
+from loadtest.open_files import raise_limit, too_few
 from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.run import Progress
 from loadtest.report.terminal.progress import ProgressDisplay
 from loadtest.scenario.environment import api_key
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
+from loadtest.scenario.preview import max_connections
 from loadtest.units import last_lines
 
 LOCUSTFILE = Path(__file__).parents[1] / "drive" / "locustfile.py"
@@ -109,6 +112,8 @@ def drive(request: RunRequest, scenario: Scenario, path: Path | None) -> RunOutc
     """
     address = _address(request)
     signals = SignalForwarder()
+    if warning := too_few(ceil(max_connections(scenario) / max(1, request.generators)), raise_limit()):
+        sys.stderr.write(f"warning: {warning}\n")
     directory = create_run(scenario, path, shlex.join(["loadtest", *sys.argv[1:]]))
     try:
         return _drive(request, scenario, directory, address, signals)
@@ -190,7 +195,8 @@ def _address(request: RunRequest) -> tuple[str, int]:
             family, *_, address = socket.getaddrinfo(*asked, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
             socket.create_server(address[:2], family=family).close()
         except OSError as error:
-            reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror
+            number = error.errno or 0  # negative for a name that is not resolved
+            reason = os.strerror(number) if number > 0 else error.strerror
             raise UsageError(f"--bind {request.bind}: no server can listen there: {reason}; name another") from None
         return asked
     with socket.socket() as probe:

@@ -25,6 +25,7 @@ from loadtest.drive.shape import StagesShape
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.users import JobUser, MixedUser, RunsyncUser, RunUser, StreamUser, user_class
 from loadtest.errors import ExitCode, InternalError, LoadtestError, internal_error
+from loadtest.open_files import raise_limit
 from loadtest.record.run import Ending
 
 __all__ = ["MixedUser", "RunUser", "RunsyncUser", "StreamUser"]
@@ -40,6 +41,7 @@ def prepare(environment: Environment, **_: Any) -> None:
     assert environment.runner is not None
     assert environment.parsed_options is not None
     logging.getLogger("locust.runners").setLevel(logging.ERROR)
+    raise_limit()
     # Locust ends a run if it has not heard of any worker for 3 s; a broken link may be repaired.
     runners.HEARTBEAT_LIVENESS = math.ceil(ABANDON_AFTER_S)
     link = LocustLink(environment.runner)

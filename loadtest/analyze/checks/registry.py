@@ -10,7 +10,7 @@ from collections.abc import Callable
 from loadtest.analyze.checks.inputs import CheckInputs, highest_supported
 from loadtest.analyze.stats.quantiles import PER_MILLE, min_samples
 from loadtest.analyze.summary import Arrivals, Check, CheckId, Validity
-from loadtest.record.run import Ending
+from loadtest.record.run import Ending, RunRecord
 from loadtest.record.sample import Outcome
 
 MIN_JOBS_AT_RAMP_END = 20
@@ -30,6 +30,20 @@ def run_complete(inputs: CheckInputs) -> Check:
     else:
         detail = f"The run was {ending.value} before its load had ended."
     return Check(CheckId.RUN_COMPLETE, ok, None, None, detail)
+
+
+def enough_resources(inputs: CheckInputs) -> Check:
+    """Check that the machines that send had what each request needs: if not, it is they that failed."""
+    count = sum(inputs.run.shortages.values())
+    return Check(CheckId.LOCAL_RESOURCES, count == 0, count, 0, shortage(inputs.run))
+
+
+def shortage(run: RunRecord) -> str:
+    """Return the most frequent cause for which a machine that sends could not send; empty if there was none."""
+    if not run.shortages:
+        return ""
+    cause = max(run.shortages, key=lambda each: run.shortages[each])
+    return f"{sum(run.shortages.values())} requests could not be sent: {cause}."
 
 
 def no_process_lost(inputs: CheckInputs) -> Check:
@@ -225,6 +239,7 @@ def no_cold_start_wave(inputs: CheckInputs) -> Check:
 
 CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
     run_complete,
+    enough_resources,
     no_process_lost,
     samples_recorded,
     jobs_completed,
@@ -245,6 +260,6 @@ CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
 
 
 def validity(inputs: CheckInputs) -> Validity:
-    """Run every check; the measurement is valid if all pass."""
-    checks = [check(inputs) for check in CHECKS]
+    """Run every check; the measurement is valid if all pass. That of the resources is listed only if it fails."""
+    checks = [check(inputs) for check in CHECKS if check is not enough_resources or inputs.run.shortages]
     return Validity(valid=all(check.ok for check in checks), checks=checks)

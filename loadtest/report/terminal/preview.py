@@ -6,10 +6,18 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from loadtest.capacity.breakpoint.bisection import Bounds, usual_probes
+from loadtest.open_files import OWN_FILES, UNLIMITED, too_few
 from loadtest.report.formatting import DASH, count, dollars, duration, share, significant
 from loadtest.scenario.environment import LOCAL_KEY, LOCAL_KEY_ENV, key_variable
 from loadtest.scenario.model import Scenario, Search
-from loadtest.scenario.preview import OperationPreview, Preview, blocking_reason, first_rate, scaled_to
+from loadtest.scenario.preview import (
+    OperationPreview,
+    Preview,
+    blocking_reason,
+    first_rate,
+    max_connections,
+    scaled_to,
+)
 from loadtest.scenario.target import HandlerTarget, RemoteTarget
 from loadtest.scenario.warnings import warnings
 from loadtest.traffic.settings import ClosedLoad, Gamma, Trace
@@ -18,8 +26,8 @@ WIDTH = 80
 _LABEL_WIDTH = 12
 
 
-def preview_lines(preview: Preview) -> Iterator[str]:
-    """Yield the preview line by line, warnings last."""
+def preview_lines(preview: Preview, open_files: int = UNLIMITED) -> Iterator[str]:
+    """Yield the preview line by line, warnings last; `open_files` is how many a process may have here."""
     scenario = preview.scenario
     yield from textwrap.wrap(" - ".join(filter(None, [scenario.name, scenario.question])), WIDTH)
     yield ""
@@ -43,11 +51,12 @@ def preview_lines(preview: Preview) -> Iterator[str]:
     yield from _table(["submits by", "fullest", "limit"], [_operation(each) for each in preview.operations])
     yield ""
     yield from _labelled("requests", _requests(preview))
+    yield from _labelled("open files", _open_files(scenario, open_files))
     yield from _labelled("cost", _cost(preview))
     yield from _labelled("ceilings", _ceilings(scenario))
     if scenario.gates:
         yield from _labelled("gates", "; ".join(map(str, scenario.gates)))
-    for warning in warnings(preview):
+    for warning in filter(None, [*warnings(preview), too_few(max_connections(scenario), open_files)]):
         yield ""
         yield from textwrap.wrap(f"warning: {warning}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
@@ -142,6 +151,11 @@ def _requests(preview: Preview) -> str:
     polls = "" if preview.polls is None else f", about {preview.polls:,} polls if no job queues"
     max_polls = "" if preview.polls_at_most is None else f"; at most {preview.polls_at_most:,} polls by the limits"
     return f"{jobs}{polls}{max_polls}"
+
+
+def _open_files(scenario: Scenario, limit: int) -> str:
+    needed = max_connections(scenario) + OWN_FILES
+    return f"up to {needed:,}, one for each job in flight; a process may have {limit:,} here (ulimit -n)"
 
 
 def _cost(preview: Preview) -> str:
