@@ -7,7 +7,7 @@ import numpy as np
 from loadtest.analyze.accounting import NONE_LEFT, Accounting, Faults, LeftOnEndpoint, left_on_endpoint, left_text
 from loadtest.analyze.arrivals import arrivals_by_stage, arrivals_in, ramp_ends
 from loadtest.analyze.checks.inputs import CheckInputs, concurrency_cap_reached
-from loadtest.analyze.checks.registry import validity
+from loadtest.analyze.checks.registry import shortage, validity
 from loadtest.analyze.flows import flow_summaries
 from loadtest.analyze.jobs import OUTCOMES, JobColumns
 from loadtest.analyze.littles_law import littles_law
@@ -181,7 +181,8 @@ def _abort_reason(run: RunRecord) -> str:
     if run.ending is None:
         return "The run has no end on record: its master process died."
     why = f": {run.reason}" if run.reason else " before its load had ended"
-    return f"The run was {run.ending.value}{why if why.endswith('?') else why.rstrip('.') + '.'}"
+    reason = f"The run was {run.ending.value}{why if why.endswith('?') else why.rstrip('.') + '.'}"
+    return f"{reason} {shortage(run)}".rstrip()
 
 
 def _count(n: int, noun: str) -> str:

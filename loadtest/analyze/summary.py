@@ -66,6 +66,7 @@ class CheckId(StrEnum):
     """The validity checks, by their names in `summary.json`."""
 
     RUN_COMPLETE = "run complete"
+    LOCAL_RESOURCES = "local resources"
     PROCESSES_LOST = "processes lost"
     SAMPLES_RECORDED = "samples recorded"
     JOBS_COMPLETED = "jobs completed"

@@ -48,17 +48,12 @@ def build_results(directory: RunDirectory) -> Summary:
 def read_run(directory: RunDirectory, tables: Sequence[str] = OTHER_TABLES) -> RunData:
     """Merge the shards of a run, and return its samples and these other tables.
 
-    Raises RunDirectoryError if the directory holds no run, or a damaged one.
+    Raises RunDirectoryError if the directory holds no run, a damaged one, or one that still goes on.
     """
-    run = directory.read_run()
-    current = with_new_keys(run.scenario)
-    scenario = _scenario_of(msgspec.structs.replace(run, scenario=current), directory)
-    if current != run.scenario or run.schema < SCHEMA:
-        run = msgspec.structs.replace(run, scenario=scenario.resolved(), scenario_hash=scenario.hash())
+    run, scenario = _record(directory)
     if directory.has_shards():
-        run = msgspec.structs.replace(run, audit=audit(directory), peak_requests=peak_requests(directory))
-        directory.write_run(run)
-        directory.merge()
+        _merge_shards(directory)
+        run, scenario = _record(directory)
     with _readable(directory, "samples"):
         pieces = directory.pieces("samples", COLUMNS)
         jobs = read_job_table(pieces, pieces.rows)
@@ -67,6 +62,26 @@ def read_run(directory: RunDirectory, tables: Sequence[str] = OTHER_TABLES) -> R
         with _readable(directory, name):
             others[name] = directory.table(name)
     return RunData(run, scenario, jobs, **others)
+
+
+def _record(directory: RunDirectory) -> tuple[RunRecord, Scenario]:
+    run = directory.read_run()
+    current = with_new_keys(run.scenario)
+    scenario = _scenario_of(msgspec.structs.replace(run, scenario=current), directory)
+    if current != run.scenario or run.schema < SCHEMA:
+        run = msgspec.structs.replace(run, scenario=scenario.resolved(), scenario_hash=scenario.hash())
+    return run, scenario
+
+
+def _merge_shards(directory: RunDirectory) -> None:
+    """Merge the shards of a run that has ended, and write its audit, unless another command has just done so."""
+    with directory.locked():
+        if directory.has_shards():
+            run = directory.read_run()
+            directory.refuse_other_shards(run)
+            found = {"audit": audit(directory), "peak_requests": peak_requests(directory)}
+            directory.write_run(msgspec.structs.replace(run, **found))
+            directory.merge()
 
 
 def summarize_and_judge(data: RunData, gates: Sequence[Gate], compared: Sequence[GateResult] = ()) -> Summary:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn
@@ -22,13 +23,23 @@ from rich.console import Console
 
 from loadtest.addresses import LOOPBACK, reachable_host, split_address, url_host
 from loadtest.analyze.summary import Summary
-from loadtest.errors import ExitCode, RecordingError, RunAborted, UsageError
-from loadtest.record.directory import RunDirectory, create_run, default_path
+from loadtest.errors import (
+    ExitCode,
+    InternalError,
+    LoadtestError,
+    RecordingError,
+    RunAborted,
+    UsageError,
+    reason_and_remedy,
+)
+from loadtest.open_files import raise_limit, too_few
+from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay
 from loadtest.scenario.environment import api_key, key_note, proxy_for
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
+from loadtest.scenario.preview import max_connections
 from loadtest.scenario.target import is_remote
 from loadtest.units import last_lines
 
@@ -74,7 +85,7 @@ class RunOutcome:
     directory: RunDirectory
     summary: Summary
     stopped_by: signal.Signals | None = None
-    error: RunAborted | None = None
+    error: LoadtestError | None = None
 
 
 def scenario_of(request: RunRequest) -> Scenario:
@@ -93,7 +104,7 @@ def run(request: RunRequest, scenario: Scenario) -> int:
 
     Raises RunDirectoryError before anything is sent or made, RunAborted if the driving process failed.
     """
-    ended = drive(request, scenario, request.out or default_path(scenario))
+    ended = drive(request, scenario, request.out)
     from loadtest.report.terminal.run import print_result
 
     print_result(ended.summary, ended.directory.report, Console())
@@ -104,17 +115,35 @@ def run(request: RunRequest, scenario: Scenario) -> int:
     return ended.summary.verdict.exit_code
 
 
-def drive(request: RunRequest, scenario: Scenario, path: Path) -> RunOutcome:
+def drive(request: RunRequest, scenario: Scenario, path: Path | None) -> RunOutcome:
     """Make the run directory, drive the scenario to its end, and build the results.
 
     The scenario travels to the driving process in the `run.json` of that directory. Raises RunDirectoryError if the
     directory cannot be made, RunAborted if the run never began, RecordingError if the disk is full.
     """
     address = _address(request)
+    if warning := too_few(ceil(max_connections(scenario) / max(1, request.generators)), raise_limit()):
+        sys.stderr.write(f"warning: {warning}\n")
     drivers: list[subprocess.Popen[bytes]] = []
     caught = _forward_signals(drivers)
     directory = create_run(scenario, path, shlex.join(["loadtest", *sys.argv[1:]]))
-    with tempfile.TemporaryFile() as log, _driver(request, directory, log, address) as (driver, lines):
+    try:
+        return _drive(request, scenario, directory, address, drivers, caught)
+    finally:
+        directory.release()
+
+
+def _drive(
+    request: RunRequest,
+    scenario: Scenario,
+    directory: RunDirectory,
+    address: tuple[str, int],
+    drivers: list[subprocess.Popen[bytes]],
+    caught: Sequence[signal.Signals],
+) -> RunOutcome:
+    # In the run directory, since a machine may have no directory for temporary files that can be written.
+    with tempfile.TemporaryFile(dir=directory.path) as log, _driver(request, directory, log, address) as both:
+        driver, lines = both
         drivers.append(driver)
         if caught:
             driver.send_signal(caught[0])
@@ -127,10 +156,11 @@ def drive(request: RunRequest, scenario: Scenario, path: Path) -> RunOutcome:
             status = driver.wait()
         log.seek(0)
         output = last_lines(log.read().decode(errors="replace"), LOG_LINES)
+    kind = InternalError if status == ExitCode.INTERNAL else RunAborted
     record = directory.read_run()
     if not record.processes and not caught:  # the master names itself first of all
         directory.remove()
-        raise RunAborted(f"the driving process ended ({status}) before the run began: {output}")
+        raise kind(f"the driving process ended ({status}) before the run began: {output}")
     if not record.processes:
         ending = Ending.INTERRUPTED if caught[0] is signal.SIGINT else Ending.TERMINATED
         directory.write_run(msgspec.structs.replace(record, ending=ending, ended_at=time.time()))
@@ -141,7 +171,7 @@ def drive(request: RunRequest, scenario: Scenario, path: Path) -> RunOutcome:
     if caught:
         return RunOutcome(directory, summary, caught[0])
     failure = f"{directory.path}: the driving process ended with {status}: {output}"
-    return RunOutcome(directory, summary, error=RunAborted(failure) if status else None)
+    return RunOutcome(directory, summary, error=kind(failure) if status else None)
 
 
 @contextmanager
@@ -154,7 +184,9 @@ def _driver(
     which ends its generators.
     """
     progress, progress_fd = os.pipe()
-    master = _start(master_command(request, directory, progress_fd, address), log, pass_fds=[progress_fd])
+    # The master holds the lock of the directory too: the run goes on for as long as one of the two lives.
+    fds = [progress_fd, *directory.lock_fds]
+    master = _start(master_command(request, directory, progress_fd, address), log, pass_fds=fds)
     os.close(progress_fd)
     here = 0 if request.expect_workers else request.generators
     generators = [_start(generator_command(address), log) for _ in range(here)]
@@ -183,7 +215,8 @@ def _address(request: RunRequest) -> tuple[str, int]:
                 probe.bind(address)
         except OSError as error:
             raise UsageError(
-                f"--bind: cannot listen on {url_host(host)}:{port}: {error.strerror}; name another address or port"
+                f"--bind: cannot listen on {url_host(host)}:{port}: {reason_and_remedy(error)}; "
+                "name another address or port"
             ) from None
         return host, port
     with socket.socket() as probe:
@@ -196,6 +229,7 @@ def master_command(
 ) -> list[str]:
     """Return the command that starts the master of a run."""
     command = [*LOCUST, "--headless", "--only-summary", "--run", str(directory.path.resolve())]
+    command += ["--token", directory.token]
     command += ["--progress-fd", str(progress_fd)]
     if request.generators:
         host, port = address

@@ -15,12 +15,12 @@ from rich.console import Console
 from loadtest.capacity.breakpoint.bisection import Bounds, Probe, ProbeOutcome, SearchEnd, next_step, outcome_of
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped
 from loadtest.commands.run import SIGNAL_ENDINGS, RunRequest, drive, on_signals
-from loadtest.errors import RecordingError, RunAborted, UsageError
+from loadtest.errors import InternalError, RecordingError, RunAborted, UsageError
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import NO_RESPONSE, Response
 from loadtest.protocol.operations import OPERATIONS, Op, authorization
 from loadtest.record.atomic_file import readable_json, reserve_space, write_atomic
-from loadtest.record.directory import default_path, make_directory
+from loadtest.record.directory import make_results_directory
 from loadtest.report.pages.search import search_html
 from loadtest.report.summary_text import cause_texts
 from loadtest.report.terminal.search import print_probe, print_search
@@ -67,11 +67,11 @@ def search(request: RunRequest, scenario: Scenario) -> int:
     """
     if request.expect_workers:
         raise UsageError("--expect-workers: workers leave after one run, a search takes many; use --processes")
-    return BreakpointSearch(request, scenario, request.out or default_path(scenario)).search()
+    return BreakpointSearch(request, scenario, make_results_directory(scenario, request.out)).search()
 
 
 class BreakpointSearch:
-    """A search that goes on: the results of its probes, and the signal that ended it, if one did."""
+    """A search in a directory made for it: the results of its probes, and the signal that ended it, if one did."""
 
     def __init__(self, request: RunRequest, scenario: Scenario, path: Path) -> None:
         assert scenario.search is not None
@@ -104,7 +104,6 @@ class BreakpointSearch:
 
     def _begin(self) -> None:
         self._note_signals()
-        make_directory(self._path)
         try:
             reserve_space(self._reserve)
         except RecordingError:
@@ -143,7 +142,7 @@ class BreakpointSearch:
         try:
             self._wait_until_empty()
             return self._send(bare, probe, self._path / f"probe-{number:02}")
-        except RunAborted as error:
+        except (RunAborted, InternalError) as error:
             return msgspec.structs.replace(bare, reason=str(error))
 
     def _send(self, bare: ProbeResult, probe: Scenario, path: Path) -> ProbeResult:

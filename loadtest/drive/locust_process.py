@@ -24,7 +24,6 @@ from loadtest.drive.job_sources import Workload
 from loadtest.drive.stats.locust_stats import BatchedLocustStats
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.webhook_receiver import WebhookReceiver
-from loadtest.errors import RunDirectoryError
 from loadtest.json_values import decode_json
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import Recorder
@@ -106,18 +105,16 @@ def build_generator(
         lease=build_lease(start, jobs, limiters),
         uploader=None if shared else ShardUploader(directory, start.process, link),
         flush_stats=stats.flush,
+        shortages=client.shortages,
         close=close,
     )
 
 
 def _directory(start: messages.StartRun, keep: str) -> tuple[RunDirectory, bool]:
     """Return where this process keeps its shards, and whether the master sees them there."""
-    of_master = RunDirectory(Path(start.directory))
-    try:
-        if not keep and of_master.read_run().id == start.run_id:
-            return of_master, True
-    except RunDirectoryError:
-        pass
-    own = RunDirectory(Path(keep or "reports", start.run_id))
+    of_master = RunDirectory(Path(start.directory), start.token)
+    if not keep and of_master.is_here():
+        return of_master, True
+    own = RunDirectory(Path(keep or "reports", f"{start.run_id}-{start.token}"), start.token)
     own.create_local()
     return own, False

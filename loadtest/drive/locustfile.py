@@ -27,7 +27,8 @@ from loadtest.drive.shape import StagesShape
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.users import JobUser, MixedUser, RunsyncUser, RunUser, StreamUser, user_class
 from loadtest.dropping_stream import DroppingStream
-from loadtest.errors import ExitCode, LoadtestError, internal_error
+from loadtest.errors import ExitCode, InternalError, LoadtestError, internal_error
+from loadtest.open_files import raise_limit
 from loadtest.record.run import Ending
 
 __all__ = ["MixedUser", "RunUser", "RunsyncUser", "StreamUser"]
@@ -49,6 +50,7 @@ def prepare(environment: Environment, **_: Any) -> None:
     assert environment.parsed_options is not None
     logging.getLogger("locust.runners").setLevel(logging.ERROR)
     let_logs_drop_lines()
+    raise_limit()
     # Locust ends a run if it has not heard of any worker for 3 s; a broken link may be repaired.
     runners.HEARTBEAT_LIVENESS = math.ceil(ABANDON_AFTER_S)
     link = LocustLink(environment.runner)
@@ -98,7 +100,12 @@ def set_up_generator(environment: Environment, link: LocustLink, clock: GeventCl
         return build_generator(start, environment, link, clock)
 
     generator = Generator(clock, link, build, begin, environment.runner.stop)
+
+    def on_user_error(exception: Exception, **_: Any) -> None:
+        link.send(messages.RunFailed(str(internal_error(exception)), internal=True))
+
     link.subscribe(messages.TO_GENERATOR, generator.on_message)
+    environment.events.user_error.add_listener(on_user_error)
     environment.events.test_stopping.add_listener(end_load)
     return generator
 
@@ -146,9 +153,11 @@ def set_up_master(
     def finish() -> None:
         master = shape.master
         if master is not None:
-            if generator is not None:
-                generator.finish()
-            master.finish()
+            try:
+                if generator is not None:
+                    generator.finish()
+            finally:
+                master.finish()
             environment.process_exit_code = build_results(master, config)
             shape.attach(None)
 
@@ -161,16 +170,12 @@ def set_up_master(
 
         return listener
 
-    def on_user_error(master: Master, exception: Exception, **_: Any) -> None:
-        master.abort(LoadtestError(f"{internal_error(exception)}, in a user"))
-
     at_test_stop(environment, finish)
     link.subscribe(messages.TO_MASTER, with_master(Master.on_message))
     environment.events.worker_connect.add_listener(
         with_master(lambda master, client_id, **_: master.on_generator_connected(client_id))
     )
     environment.events.test_start.add_listener(begin)
-    environment.events.user_error.add_listener(with_master(on_user_error))
     handle_signals(environment, shape)
 
 
@@ -222,5 +227,6 @@ def build_results(master: Master, config: RunConfig) -> int:
         sys.stderr.write(f"loadtest: {error}\n")
         return error.exit_code if error is not None else ExitCode.USAGE
     if config.progress_fd is not None:
-        return 0
+        return ExitCode.INTERNAL if isinstance(master.error, InternalError) else ExitCode.PASS
+    master.run_log.directory.release()
     return subprocess.call([sys.executable, "-m", "loadtest", "report", str(master.run_log.directory.path)])

@@ -64,7 +64,9 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     happened, the processes that fell silent while the run went on. `fullest` holds, if there were several,
     the most requests of each operation that any 10 seconds held, of all processes together. `payloads` is the hash of
     each flow's inputs. `stop` is the rule of the scenario that ended the run, if one did.
-    `spent` is what `ceilings.cost` counts, in US dollars.
+    `spent` is what `ceilings.cost` counts, in US dollars. `token` is drawn for
+    each run, and known to its processes alone. `shortages` counts, by cause, the requests that could not be sent for
+    want of file descriptors, ports, memory or a name server on the machines that send.
     """
 
     id: str
@@ -91,6 +93,8 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     cancelled: int = 0
     left_over: int = 0
     spent: float | None = None
+    token: str = ""
+    shortages: dict[str, int] = {}
     schema: int = SCHEMA
 
 

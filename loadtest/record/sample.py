@@ -42,6 +42,8 @@ class ErrorKind(StrEnum):
     DNS_ERROR = "dns_error"
     PROXY_ERROR = "proxy_error"
     TLS_ERROR = "tls_error"
+    LOCAL_RESOURCES = "local_resources"
+    """This machine lacked a file descriptor, a port, memory, or a name server that answers."""
     CONNECTION_CLOSED = "connection_closed"
     READ_TIMEOUT = "read_timeout"
     REMOTE_PROTOCOL_ERROR = "remote_protocol_error"

@@ -13,6 +13,7 @@ from loadtest.scenario.flows import FLOWS_BY_OPERATION, SUBMIT_OPERATION, FlowNa
 from loadtest.scenario.loading.feasibility import find_issues
 from loadtest.scenario.model import Flow, Scenario
 from loadtest.traffic.arrivals import Schedule, max_in_window, peak_rates
+from loadtest.traffic.partition import max_users
 from loadtest.traffic.polling import POLICIES
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Ramp, RateStage
 from loadtest.units import seconds_text
@@ -106,6 +107,14 @@ def preview(scenario: Scenario) -> Preview:
         cost=None if jobs is None or service_s is None or price is None else jobs * service_s * price,
         schedule=None if drawn is None else hashlib.sha256(drawn.at_s.tobytes()).hexdigest()[:12],
     )
+
+
+def max_connections(scenario: Scenario) -> int:
+    """Return the most connections to the endpoint at once, one for each job in flight, of all processes together."""
+    load, drawn = scenario.load, scenario.schedule()
+    if isinstance(load, ClosedLoad):
+        return max_users(load)
+    return load.max_in_flight if drawn is None else min(load.max_in_flight, len(drawn))
 
 
 def mean_service_s(scenario: Scenario) -> float | None:

@@ -11,7 +11,7 @@ from loadtest.analyze.accounting import jobs_text
 from loadtest.analyze.checks.inputs import CheckInputs, highest_supported
 from loadtest.analyze.stats.quantiles import PER_MILLE, min_samples
 from loadtest.analyze.summary import Arrivals, Check, CheckId, Validity
-from loadtest.record.run import Ending
+from loadtest.record.run import Ending, RunRecord
 from loadtest.record.sample import Outcome
 
 MIN_JOBS_AT_RAMP_END = 20
@@ -33,6 +33,20 @@ def run_complete(inputs: CheckInputs) -> Check:
     return Check(CheckId.RUN_COMPLETE, ok, None, None, detail)
 
 
+def enough_resources(inputs: CheckInputs) -> Check:
+    """Check that the machines that send had what each request needs: if not, it is they that failed."""
+    count = sum(inputs.run.shortages.values())
+    return Check(CheckId.LOCAL_RESOURCES, count == 0, count, 0, shortage(inputs.run))
+
+
+def shortage(run: RunRecord) -> str:
+    """Return the most frequent cause for which a machine that sends could not send; empty if there was none."""
+    if not run.shortages:
+        return ""
+    cause = max(run.shortages, key=lambda each: run.shortages[each])
+    return f"{sum(run.shortages.values())} requests could not be sent: {cause}."
+
+
 def no_process_lost(inputs: CheckInputs) -> Check:
     """Check that no generator process fell silent during the run."""
     lost = sorted(set(inputs.run.lost))
@@ -43,7 +57,10 @@ def no_process_lost(inputs: CheckInputs) -> Check:
 
 
 def samples_recorded(inputs: CheckInputs) -> Check:
-    """Check that every job that was sent has a row of its own: jobs with one id describe the same job."""
+    """Check that every job that was sent has a row of its own; jobs with one id describe the same job.
+
+    Without a count of the jobs that were sent it is not known, and not valid.
+    """
     missing = {each.process: each.sent - each.recorded for each in inputs.run.audit if each.sent > each.recorded}
     sent = sum(each.sent for each in inputs.run.audit)
     if missing:
@@ -56,7 +73,7 @@ def samples_recorded(inputs: CheckInputs) -> Check:
     else:
         detail = f"Each of the {sent} jobs that were sent has its row."
     wrong = sum(missing.values()) + inputs.repeated_ids
-    return Check(CheckId.SAMPLES_RECORDED, wrong == 0, wrong, 0, detail)
+    return Check(CheckId.SAMPLES_RECORDED, bool(inputs.run.audit) and wrong == 0, wrong, 0, detail)
 
 
 def stages_reached(inputs: CheckInputs) -> Check:
@@ -236,6 +253,7 @@ def no_cold_start_wave(inputs: CheckInputs) -> Check:
 
 CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
     run_complete,
+    enough_resources,
     no_process_lost,
     samples_recorded,
     jobs_completed,
@@ -256,6 +274,6 @@ CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
 
 
 def validity(inputs: CheckInputs) -> Validity:
-    """Run every check; the measurement is valid if all pass."""
-    checks = [check(inputs) for check in CHECKS]
+    """Run every check; the measurement is valid if all pass. That of the resources is listed only if it fails."""
+    checks = [check(inputs) for check in CHECKS if check is not enough_resources or inputs.run.shortages]
     return Validity(valid=all(check.ok for check in checks), checks=checks)

@@ -86,7 +86,7 @@ class GeneratorRun:
     """One generator's part of a run: its jobs, its lease, its samples on disk.
 
     `uploader` is None if the master sees this process's shards. `flush_stats` is called at each heartbeat, `close` at
-    the end.
+    the end. `shortages` counts the requests that this machine could not send, by cause.
     """
 
     scenario: Scenario
@@ -98,6 +98,7 @@ class GeneratorRun:
     lease: GeneratorLease
     uploader: ShardUploader | None = None
     flush_stats: Callable[[], None] = lambda: None
+    shortages: Mapping[str, int] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
     _cpu: CpuMonitor = field(default_factory=CpuMonitor)
 
@@ -170,10 +171,10 @@ class GeneratorRun:
         while self.uploader is not None and not self.uploader.is_complete() and self.clock.now() < by:
             self.uploader.send()
             self.clock.sleep(HEARTBEAT_S / 5)
-        canceller = self.jobs.canceller
+        canceller, sent = self.jobs.canceller, self.recorder.tally.count
         left_over = canceller.pending + self.jobs.perhaps_accepted
         self.link.send(
-            messages.RunFinished(self.recorder.tally.count, self.jobs.ends_at, canceller.confirmed, left_over)
+            messages.RunFinished(sent, self.jobs.ends_at, canceller.confirmed, left_over, dict(self.shortages))
         )
 
 
@@ -236,7 +237,7 @@ class Generator:
             return
         self._heartbeat = gevent.spawn(self._run.run)
         self._heartbeat.link_exception(
-            lambda failed: self._link.send(messages.RunFailed(internal_error(failed.exception)))
+            lambda failed: self._link.send(messages.RunFailed(str(internal_error(failed.exception)), internal=True))
         )
         self._begin(self._run)
 

@@ -23,7 +23,7 @@ from loadtest.drive.cluster.run_log import RunLog, final_fields, process_info
 from loadtest.drive.cluster.target import OpenTarget, Target, open_target
 from loadtest.drive.options import RunConfig
 from loadtest.drive.stats.live import ProgressAggregator
-from loadtest.errors import LoadtestError, RunAborted, internal_error
+from loadtest.errors import InternalError, LoadtestError, RunAborted, internal_error
 from loadtest.json_values import encode_json
 from loadtest.record.recorder import HealthWriter
 from loadtest.record.run import Ending, ProcessInfo
@@ -108,6 +108,7 @@ class Master:
         generator = self._membership.generators[name]
         start = messages.StartRun(
             run_id=self.run_log.run.id,
+            token=self.run_log.run.token,
             directory=str(self.run_log.directory.path.resolve()),
             scenario=encode_json(self.run_log.run.scenario),
             url=self.run_log.run.target,
@@ -172,7 +173,7 @@ class Master:
             case messages.RunFailed():
                 generator = membership.generators[name]
                 place = "" if name == LOCAL else f"process {generator.process} on {generator.host}: "
-                self.abort(RunAborted(place + message.reason))
+                self.abort((InternalError if message.internal else RunAborted)(place + message.reason))
 
     def _on_report(self, name: str, report: messages.StatusReport, now: float) -> None:
         self._membership.record_report(name, report, now)
@@ -193,6 +194,8 @@ class Master:
 
     def _on_shard_bytes(self, name: str, copy: messages.ShardBytes, now: float) -> None:
         assert self.run_log is not None
+        if copy.token != self.run_log.run.token:
+            return  # of a run that this generator has not yet left
         generator = self._membership.generators[name]
         generator.heard_at = now
         self._link.send(messages.ShardAck(copy.shard, self.run_log.append_shard_bytes(generator.process, copy)), name)
@@ -282,4 +285,4 @@ class Master:
 
 def as_loadtest_error(exception: Any) -> LoadtestError:
     """Return the error that ended a part of the run; any other than a LoadtestError is an error of this program."""
-    return exception if isinstance(exception, LoadtestError) else LoadtestError(internal_error(exception))
+    return exception if isinstance(exception, LoadtestError) else internal_error(exception)

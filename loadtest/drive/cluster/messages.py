@@ -34,11 +34,14 @@ class Pong(msgspec.Struct, frozen=True):
 class StartRun(msgspec.Struct, frozen=True):
     """Master to generator: a run starts, with its scenario in JSON. `process` numbers the generator.
 
+    `token` is that of the run's directory.
+
     The generator's clock is ahead of the master's by `clock_offset_s`. It may send until `until`; infinite if master
     and generator are one process.
     """
 
     run_id: str
+    token: str
     directory: str
     scenario: bytes
     url: str
@@ -104,8 +107,9 @@ class StatusReport(msgspec.Struct, frozen=True):
 
 
 class ShardBytes(msgspec.Struct, frozen=True):
-    """Generator to master, if they share no disk: bytes of a shard, from `offset` on."""
+    """Generator to master, if they share no disk: bytes of a shard of the run with this token, from `offset` on."""
 
+    token: str
     shard: str
     offset: int
     content: bytes
@@ -126,18 +130,21 @@ class RunFinished(msgspec.Struct, frozen=True):
     """Generator to master: all samples are on disk, or sent.
 
     `cancelled` counts the jobs that were given up and have ended since, `left_over` those that the endpoint may have.
+    `shortages` counts the requests that this machine could not send, by cause.
     """
 
     sent: int
     ends_at: float
     cancelled: int
     left_over: int
+    shortages: dict[str, int] = {}
 
 
 class RunFailed(msgspec.Struct, frozen=True):
-    """Generator to master: this run cannot go on, for this reason."""
+    """Generator to master: this run cannot go on, for this reason; `internal` if the program is at fault."""
 
     reason: str
+    internal: bool = False
 
 
 TO_GENERATOR = (Ping, StartRun, Assignment, Lease, ShardAck, StopRun)

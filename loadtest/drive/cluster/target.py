@@ -34,15 +34,20 @@ class EmbeddedEndpoint:
     """A running `loadtest serve`, which ends with this process, since it holds its standard input.
 
     With a handler, whose workers write their logs to `logs`, the constructor returns once all active workers have
-    asked for a job. Raises RunAborted if the server ends before.
+    asked for a job. Temporary files are in `scratch`. Raises RunAborted if the server ends before.
     """
 
     def __init__(
-        self, settings: EndpointSettings, seed: int, handler: HandlerTarget | None = None, logs: Path = Path("logs")
+        self,
+        settings: EndpointSettings,
+        seed: int,
+        handler: HandlerTarget | None = None,
+        logs: Path = Path("logs"),
+        scratch: Path | None = None,
     ) -> None:
         # A pipe that is not read would block the endpoint once it is full. The file stays open until `stop`.
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
-        with tempfile.TemporaryDirectory() as folder:
+        self._stderr = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
             config = Path(folder, "endpoint.yaml")
             config.write_text(_yaml(settings), encoding="utf-8")
             command = [sys.executable, "-P", "-m", "loadtest", "serve", "--port", "0", "--seed", str(seed)]
@@ -111,7 +116,9 @@ def open_target(scenario: Scenario, directory: RunDirectory, clock: SleepingCloc
         url = scenario.target.url
     else:
         handler = None if scenario.target == "embedded" else scenario.target
-        embedded = EmbeddedEndpoint(scenario.endpoint, scenario.seed, handler, directory.workers)
+        embedded = EmbeddedEndpoint(
+            scenario.endpoint, scenario.seed, handler, directory.workers, directory.path.resolve()
+        )
         url = embedded.url
     client = HttpClient(url, api_key(scenario, os.environ), clock)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from loadtest.analyze.run_data import RunData, read_job_table
-from loadtest.record.run import Ending, ProcessInfo, RunRecord, StageSpan
+from loadtest.record.run import Audit, Ending, ProcessInfo, RunRecord, StageSpan
 from loadtest.record.sample import CANCELS, CHUNKS, HEALTH, REQUESTS, SAMPLES
 from loadtest.scenario.model import Scenario
 
@@ -34,6 +34,7 @@ def run(asked: Scenario | None = None, **changes: Any) -> RunRecord:
         "versions": {},
         "started_at": START_AT - 2,
         "processes": [ProcessInfo(0, 1, "here")],
+        "audit": [Audit(0, 10, 10)],
         "stages": [StageSpan("stage 1", 10)],
         "offered": {"run": [1] * 10},
         "load_started_at": START_AT,

@@ -145,9 +145,9 @@ class Host:
     def _build(self, start: StartRun) -> GeneratorRun:
         scenario = Scenario.model_validate(decode_json(start.scenario))
         clock = HostClock(self.clock, -start.clock_offset_s)
-        directory = RunDirectory(Path(start.directory))
+        directory = RunDirectory(Path(start.directory), start.token)
         if self.own_disk is not None:
-            directory = RunDirectory(self.own_disk)
+            directory = RunDirectory(self.own_disk, start.token)
             directory.create_local()
         recorder = Recorder(directory, start.process, keep_sends=True)
         limiters = build_limiters(scenario, clock)
