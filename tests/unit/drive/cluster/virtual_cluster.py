@@ -6,7 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, nextafter
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,20 @@ class HostClock:
         self.sleep_until(self.now() + seconds)
 
     def sleep_until(self, at: float) -> None:
-        self._clock.sleep_until(at - self._offset_s)
+        self._clock.sleep_until(self._virtual(at))
         self._stay_suspended()
 
     def wait(self, event: Event, until: float) -> bool:
-        is_set = self._clock.wait(event, until - self._offset_s)
+        is_set = self._clock.wait(event, self._virtual(until))
         self._stay_suspended()
         return is_set
+
+    def _virtual(self, at: float) -> float:
+        """Return the first virtual time at which this clock shows `at`, in spite of rounding."""
+        virtual = at - self._offset_s
+        while virtual + self._offset_s < at:
+            virtual = nextafter(virtual, inf)
+        return virtual
 
     def _stay_suspended(self) -> None:
         begins_at, ends_at = self.suspended
