@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+import gevent
+
 from loadtest.clock import SleepingClock
 from tests.hostile.faults import FAULTS, IDS, Fault
 from tests.hostile.ledger import Ledger, Submission, TakenJob
+from tests.hostile.notifications import notify
 from tests.hostile.replies import Exchange, Learns, Reply, answer
 
 BASE = "/v2/x"
@@ -176,12 +179,15 @@ class HostileEndpoint:
             id_name = self.random.choice(self.behaviour.ids)
             learns = learns if learns is Learns.NOTHING else max(learns, IDS[id_name][0], key=lambda each: each.value)
             self._met(id_name)
-        tag = json.dumps(json.loads(request.body)["input"])
+        asked = json.loads(request.body)
+        tag = json.dumps(asked["input"])
         submission = Submission(now, learns)
         self.ledger.submissions[tag].append(submission)
         document: dict[str, Any] = {"id": None, "status": "IN_QUEUE"}
         if learns.accepts:
             job = self._take(tag, now, id_name)
+            if "webhook" in asked:
+                gevent.spawn(notify, job, asked["webhook"], self.clock, self.random, self._met)
             document["id"] = job.job_id
             if request.operation == "runsync":
                 self.clock.sleep_until(min(job.ends_at, now + request.wait_s))

@@ -286,7 +286,7 @@ def endings(evidence: Evidence) -> Iterator[str]:
         yield f"exit code {code} with the verdict {verdict}"
     if stopped and signal is None:
         yield f"the run ended as {run.ending} without a signal"
-    if run.ending is None:
+    if run.ending is None and not plan.kills_the_master:
         yield "run.json does not say how the run ended"
     if run.ending is Ending.ABORTED and not run.reason:
         yield "the run was aborted without a reason"
@@ -303,10 +303,21 @@ def _ids(evidence: Evidence) -> list[str]:
     return [row["job_id"] for row in evidence.rows.values() if row["job_id"] is not None]
 
 
+def on_time(evidence: Evidence) -> Iterator[str]:
+    """Find a run that went on after its load and its drain."""
+    run, scenario = evidence.run, evidence.scenario
+    if run.load_started_at is None or run.ended_at is None or run.lost:
+        return
+    took_s, asked_s = run.ended_at - run.load_started_at, scenario.load.duration_s + scenario.drain.within
+    if took_s > asked_s + WINDS_DOWN_S + evidence.tolerance_s:
+        yield f"load and drain took {took_s:.1f} s of {asked_s:.1f} s"
+
+
 def audits(evidence: Evidence) -> Iterator[str]:
     """Find an audit that misses jobs of a process that was not lost."""
     for each in evidence.run.audit:
-        if each.sent > each.recorded and each.process not in evidence.run.lost:
+        lost = each.process in evidence.run.lost or evidence.plan.kills_the_master
+        if each.sent > each.recorded and not lost:
             yield f"process {each.process} was not lost, sent {each.sent} jobs and recorded {each.recorded}"
     if not evidence.run.audit and evidence.rows:
         yield "there are rows, and no audit"
@@ -330,5 +341,6 @@ CHECKS = (
     strange_requests,
     keys,
     endings,
+    on_time,
     audits,
 )

@@ -62,6 +62,11 @@ class Plan:
         """Return the first incident of a kind."""
         return next((each for each in self.incidents if each.kind == kind), None)
 
+    @property
+    def kills_the_master(self) -> bool:
+        """Return whether the only process of the run is killed, after which none is left to write how it ended."""
+        return self.generators == 1 and self.incident("kill") is not None
+
     def __str__(self) -> str:
         happens = ", ".join(
             f"{each.kind}{' ' * bool(each.by)}{each.by} at {each.at_s:.2f} s" for each in self.incidents
@@ -94,6 +99,8 @@ def _scenario(rng: random.Random, load_s: float, drain_s: float, real: bool) -> 
     rate = rng.choice((10, 20, 40))
     duration = f"{load_s:.1f}s"
     closed = rng.random() < 0.25
+    # Virtual generators have no receiver of webhooks.
+    flows = ("run", "runsync", "stream", "webhook") if real else ("run", "runsync", "stream")
     load: dict[str, Any] = {"arrivals": rng.choice(("constant", "poisson", {"gamma_cv": 3}))}
     load["stages"] = [{"rate": f"{rate}/s", "for": duration}]
     if closed:
@@ -102,9 +109,9 @@ def _scenario(rng: random.Random, load_s: float, drain_s: float, real: bool) -> 
         "name": "hostile",
         "load": load,
         "seed": rng.randrange(2**32),
-        "flows": {name: _flow(rng) for name in rng.sample(("run", "runsync", "stream"), rng.choice((1, 1, 2, 3)))},
+        "flows": {name: _flow(rng) for name in rng.sample(flows, rng.choice((1, 1, 2, 3)))},
         "drain": {"within": f"{drain_s:g}s", "cancel_within": "10s"},
-        "limits": _limits(rng, rate),
+        "limits": _limits(rng, rate, real),
         "validity": {"send_lag": "30s", "cpu": "100 %", "started": "10 %", "censored": "100 %", "throttled": "100 %"},
         "price": 0.001,
     }
@@ -127,10 +134,14 @@ def _flow(rng: random.Random) -> dict[str, Any]:
     return {"inputs": INPUTS, "polling": polling}
 
 
-def _limits(rng: random.Random, rate: int) -> dict[str, str]:
-    """Return limits of which submissions meet theirs in some runs; short, since lost shares return after a window."""
+def _limits(rng: random.Random, rate: int, real: bool) -> dict[str, str]:
+    """Return limits of which submissions meet theirs in some runs; short, since lost shares return after a window.
+
+    The command refuses a load that its limit does not allow in the mean.
+    """
     window_s = rng.choice((1, 2))
-    submissions = f"{round(rate * window_s * rng.choice((0.6, 1.5, 5)))} per {window_s} s, 100 at once"
+    headroom = rng.choice((1.3, 1.3, 5) if real else (0.6, 1.5, 5))
+    submissions = f"{round(rate * window_s * headroom)} per {window_s} s, 100 at once"
     polls = f"{rng.choice((40, 400)) * window_s} per {window_s} s, 400 at once"
     return {
         **dict.fromkeys(SUBMISSIONS, submissions),
@@ -192,5 +203,5 @@ def _real_incidents(rng: random.Random, load_s: float) -> tuple[Incident, ...]:
         case "join":
             return (Incident("join", at_s),)
         case "step":
-            return (Incident("step", at_s, by=rng.choice(("-25", "90", "3600"))),)
+            return (Incident("step", at_s * 0.5, by=rng.choice(("-25", "90", "3600"))),)
     return ()

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,14 +197,19 @@ class RealRun:
                 self.processes[0].send_signal(signal.Signals[incident.by])
                 self.signalled_at = self.listener.clock.now()
             case "kill":
-                children = psutil.Process(self.processes[0].pid).children()
-                generators = [child for child in children if "--worker" in child.cmdline()]
-                for victim in (generators or children)[:1]:
-                    victim.kill()
+                self._kill()
             case "join":
                 self._start_worker("late")
             case "step":
                 self.step.touch()
+
+    def _kill(self) -> None:
+        """Kill a generator; the only process that sends, if there is but one."""
+        with suppress(psutil.Error):
+            children = psutil.Process(self.processes[0].pid).children()
+            generators = [child for child in children if "--worker" in child.cmdline()]
+            for victim in (generators or children)[:1]:
+                victim.kill()
 
     def end(self) -> None:
         """End every process of this run that is still there."""
