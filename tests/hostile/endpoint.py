@@ -192,6 +192,8 @@ class HostileEndpoint:
             if request.operation == "runsync":
                 self.clock.sleep_until(min(job.ends_at, now + request.wait_s))
                 document = job.document(self.clock.now())
+                if learns is Learns.ID:
+                    self.ledger.show(job, self.clock.now())
         return self._answer(fault, document, request, answer(json.dumps(document).encode())), submission
 
     def _take(self, tag: str, now: float, id_name: str) -> TakenJob:
@@ -228,7 +230,7 @@ class HostileEndpoint:
             document = self._chunks(job, document)
         fault = self._fault(request.operation, now)
         if fault is None or fault.learns is Learns.ID:
-            self.ledger.good_polls[job.tag] = now
+            self.ledger.show(job, now)
         return self._answer(fault, document, request, answer(json.dumps(document).encode()))
 
     def _chunks(self, job: TakenJob, document: dict[str, Any]) -> dict[str, Any]:

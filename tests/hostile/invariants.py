@@ -114,7 +114,8 @@ def violations(evidence: Evidence) -> list[str]:
             found += [f"{check.__name__}: and {more} more"] if more else []
     except (LoadtestError, OSError, KeyError, ValueError) as error:
         found.append(f"readable: the run directory cannot be read: {type(error).__name__}: {error}")
-    return [f"crashes: {text}" for text in evidence.errors] + found
+    crashes = Counter(evidence.errors)
+    return [f"crashes: {text}, {times} times" for text, times in crashes.items()] + found
 
 
 def never_began(evidence: Evidence) -> Iterator[str]:
@@ -208,11 +209,11 @@ def ceilings(evidence: Evidence) -> Iterator[str]:
         yield f"{len(jobs)} jobs were taken; the ceiling is {allowed.jobs}"
     if allowed.cost is not None:
         price, spent = evidence.scenario.price or 0.0, 0.0
-        ended = sorted((job for job in jobs if job.ends_at < evidence.ended_at), key=lambda job: job.ends_at)
-        for job in ended:
+        seen_at = evidence.ledger.seen_final
+        for job in sorted((job for job in jobs if job.tag in seen_at), key=lambda job: seen_at[job.tag]):
             spent += job.execution_ms / 1000 * price
-            reached_at = job.ends_at + WINDS_DOWN_S + evidence.tolerance_s
-            late = [each for each in jobs if each.taken_at > reached_at] if spent >= allowed.cost else []
+            until = seen_at[job.tag] + WINDS_DOWN_S + evidence.tolerance_s
+            late = [each for each in jobs if each.taken_at > until] if spent >= allowed.cost else []
             if late:
                 yield f"{len(late)} jobs were taken after the cost of those that had ended reached {allowed.cost}"
                 break

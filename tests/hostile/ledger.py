@@ -69,6 +69,8 @@ class Ledger:
     """Requests that no client may send."""
     good_polls: dict[str, float] = field(default_factory=dict)
     """When a poll of each job was last answered as it should be, by tag."""
+    seen_final: dict[str, float] = field(default_factory=dict)
+    """When the end of each job was first answered, by tag."""
     _at_once: Counter[str] = field(default_factory=Counter)
 
     def begin(self, operation: str, at: float) -> None:
@@ -80,6 +82,12 @@ class Ledger:
     def end(self, operation: str) -> None:
         """Count a request that is answered, or never will be."""
         self._at_once[operation] -= 1
+
+    def show(self, job: TakenJob, now: float) -> None:
+        """Note that a job is answered as it is."""
+        self.good_polls[job.tag] = now
+        if now >= min(job.ends_at, job.cancelled_at):
+            self.seen_final.setdefault(job.tag, now)
 
     def by_tag(self) -> dict[str, list[TakenJob]]:
         """Return the jobs taken for each input."""

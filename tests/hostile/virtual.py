@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,8 @@ def run_virtual(plan: Plan, folder: Path) -> Evidence:
         cluster.add(f"g{number}", plan.offsets_s[number])
     for incident in plan.incidents:
         _arrange(cluster, incident)
-    cluster.run_to_the_end()
+    with _crashes_in(cluster.errors):
+        cluster.run_to_the_end()
     evidence = Evidence(
         plan,
         cluster.server.ledger,
@@ -197,6 +199,25 @@ def run_virtual(plan: Plan, folder: Path) -> Evidence:
     )
     evidence.errors.extend(_build(cluster.directory, whole=plan.number % 10 == 0))
     return evidence
+
+
+@contextmanager
+def _crashes_in(errors: list[str]) -> Iterator[None]:
+    """Add the error of each greenlet that crashes to this list, instead of printing it."""
+    hub = gevent.get_hub()
+    stream, hub.exception_stream = hub.exception_stream, None
+    usual = hub.handle_error
+
+    def handle_error(context: Any, kind: type[BaseException], value: BaseException, traceback: Any) -> None:
+        if not issubclass(kind, hub.NOT_ERROR):
+            errors.append(f"a greenlet crashed: {kind.__name__}: {value}")
+        usual(context, kind, value, traceback)
+
+    hub.handle_error = handle_error  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        hub.handle_error, hub.exception_stream = usual, stream  # type: ignore[method-assign]
 
 
 def _build(directory: RunDirectory, whole: bool) -> list[str]:
