@@ -203,8 +203,8 @@ class HostileEndpoint:
         service_s = NEVER_S if never else self.behaviour.service_s * self.random.uniform(0.5, 1.5)
         job = TakenJob(tag, job_id, now, now + service_s, self.random.random() < self.behaviour.fails)
         self.ledger.jobs.append(job)
-        if isinstance(job_id, str):
-            self._by_id[job_id].append(job)
+        if job_id is not None:
+            self._by_id[str(job_id)].append(job)
         return job
 
     def _ask(self, request: Request, now: float) -> Reply:

@@ -138,7 +138,7 @@ def unaccounted(evidence: Evidence) -> Iterator[str]:
         if row is None:
             lost += 1
         elif row["job_id"] is not None:
-            if all(row["job_id"] != job.job_id for job in jobs):
+            if all(row["job_id"] != str(job.job_id) for job in jobs):
                 yield f"job {tag} was taken as {jobs[0].job_id!r}, its row names {row['job_id']!r}"
         elif not perhaps_accepted(row):
             yield f"job {tag} was taken, and its row says that it was not: {_short(row)}"
@@ -200,6 +200,18 @@ def windows(evidence: Evidence) -> Iterator[str]:
         most = max_in_window(np.sort(times), limit.per_s - evidence.tolerance_s)
         if most > limit.requests:
             yield f"{most} requests of {operation} within {limit.per_s:g} s at the endpoint; the limit is {limit}"
+
+
+def at_once(evidence: Evidence) -> Iterator[str]:
+    """Find more requests at once than the limit allows, in runs in which each request waits for its answer."""
+    plan = evidence.plan
+    gives_up = plan.behaviour.never_ends or "job_timeout" in plan.scenario
+    if gives_up or any(plan.incident(kind) for kind in ("kill", "cut", "suspend")):
+        return
+    for operation, most in evidence.ledger.most_at_once.items():
+        limit = evidence.scenario.limit(operation)  # type: ignore[arg-type]
+        if limit is not None and limit.concurrent is not None and most > limit.concurrent:
+            yield f"{most} requests of {operation} at once at the endpoint; the limit is {limit}"
 
 
 def ceilings(evidence: Evidence) -> Iterator[str]:
@@ -335,6 +347,7 @@ CHECKS = (
     miscounted,
     sent_twice,
     windows,
+    at_once,
     ceilings,
     left_over,
     given_up,

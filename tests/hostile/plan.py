@@ -141,8 +141,8 @@ def _limits(rng: random.Random, rate: int, real: bool) -> dict[str, str]:
     """
     window_s = rng.choice((1, 2))
     headroom = rng.choice((1.3, 1.3, 5) if real else (0.6, 1.5, 5))
-    submissions = f"{round(rate * window_s * headroom)} per {window_s} s, 100 at once"
-    polls = f"{rng.choice((40, 400)) * window_s} per {window_s} s, 400 at once"
+    submissions = f"{round(rate * window_s * headroom)} per {window_s} s, {rng.choice((5, 100))} at once"
+    polls = f"{rng.choice((40, 400)) * window_s} per {window_s} s, {rng.choice((5, 400))} at once"
     return {
         **dict.fromkeys(SUBMISSIONS, submissions),
         **dict.fromkeys(POLLS, polls),

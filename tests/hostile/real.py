@@ -20,6 +20,7 @@ from typing import Any
 import gevent
 import gevent.ssl
 import psutil
+from gevent.pool import Pool
 from gevent.server import StreamServer
 from msgspec import json
 
@@ -94,7 +95,8 @@ class Listener:
         self._thread.join()
 
     def _listen(self) -> None:
-        server = StreamServer((LOOPBACK, 0), self._serve, backlog=128)
+        connections = Pool()
+        server = StreamServer((LOOPBACK, 0), self._serve, backlog=128, spawn=connections)
         server.start()
         scheme = "http" if self._context is None else "https"
         self.url = f"{scheme}://{LOOPBACK}:{server.server_port}/v2/x"
@@ -102,6 +104,8 @@ class Listener:
         while not self._over.is_set():
             gevent.sleep(POLL_S)
         server.stop(timeout=0)
+        connections.kill()
+        gevent.get_hub().destroy(destroy_loop=True)
 
     def _serve(self, connection: socket.socket, _: object) -> None:
         if self._context is not None:
