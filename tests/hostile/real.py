@@ -149,7 +149,7 @@ class RealRun:
         if stepping is not None:
             text = STEPPING_CLOCK.format(by=stepping.by, file=str(self.step))
             (self.folder / "sitecustomize.py").write_text(text)
-            environment["PYTHONPATH"] = str(self.folder)
+            environment["PYTHONPATH"] = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
         with (self.folder / "output").open("ab") as output:
             started = subprocess.Popen(
                 [*LOADTEST, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
