@@ -1,8 +1,10 @@
-"""Hosts and ports as text: `HOST[:PORT]`, IPv6 in brackets, and the loopback address of a wildcard."""
+"""Hosts, ports and URLs as text: `HOST[:PORT]`, IPv6 in brackets, the loopback address of a wildcard."""
 
 from __future__ import annotations
 
+import re
 from ipaddress import AddressValueError, IPv6Address
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from loadtest.errors import UsageError
 
@@ -29,6 +31,24 @@ def split_address(text: str, default_port: int, option: str) -> tuple[str, int]:
 def url_host(host: str) -> str:
     """Return a host as a URL has it: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
+
+
+def host_name(url: SplitResult) -> str:
+    """Return the host of a URL, empty if it has none. Raises ValueError if no host can have that name."""
+    host = url.hostname or ""
+    host.encode("idna")
+    return host
+
+
+def without_secrets(url: str) -> str:
+    """Return a URL without its user, password, query and fragment. Raises ValueError if it cannot be parsed."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def mask_secrets(text: str) -> str:
+    """Return a text that may hold a URL, for people: with … for a user, a password, a query or a fragment."""
+    return re.sub(r"[?#]\S*", "?…", re.sub(r"\S*@", "…@", text))
 
 
 def reachable_host(host: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -45,8 +45,10 @@ class Workload:
     webhook: str | None = None
 
 
-BuildSubmission: TypeAlias = Callable[[FlowName, int], Send | None]
-"""Returns the submission of a flow's job with a number; None if it cannot be built, which ends the run."""
+BuildSubmission: TypeAlias = Callable[[int], Send | None]
+"""Returns the submission of the job with a number; None if it cannot be built, which ends the run."""
+Submissions: TypeAlias = Mapping[FlowName, Send | BuildSubmission]
+"""The submission of all jobs of a flow, or a function that builds that of each."""
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):
@@ -60,28 +62,27 @@ class Job(msgspec.Struct, frozen=True, gc=False):
 class OpenSource:
     """The open model: jobs are due by the schedule, whether or not a user is free."""
 
-    def __init__(self, work: Workload, schedule: Schedule, build: BuildSubmission, clock: SleepingClock) -> None:
+    def __init__(self, work: Workload, schedule: Schedule, submissions: Submissions, clock: SleepingClock) -> None:
         self._partition = SchedulePartition(schedule, work.share)
-        # An input that is the same for all jobs takes no time to build.
-        self._flows = [(name, flow.inputs is not None) for name, flow in work.scenario.flows.items()]
+        self._flows = [(name, submissions[name]) for name in work.scenario.flows]
         self._starts_at = work.starts_at
-        self._build = build
         self._clock = clock
-        self._waiting = 0
+        self._waiting: dict[int, float] = {}
+        """When the arrivals that users have taken and wait for are due, in seconds since the epoch."""
 
     def take(self, user: int) -> Job | None:
         """Wait until the next arrival is due and return its job; None if none is left."""
         while (arrival := self._partition.next()) is not None:
             due_at = self._starts_at + arrival.at_s
-            flow, build_ahead = self._flows[arrival.flow]
-            self._waiting += 1
+            flow, source = self._flows[arrival.flow]
+            self._waiting[arrival.seq] = due_at
             try:
-                if build_ahead:
+                if not isinstance(source, Send):
                     self._clock.sleep_until(due_at - BUILD_AHEAD_S)
-                submission = self._build(flow, arrival.seq)
+                submission = source if isinstance(source, Send) else source(arrival.seq)
                 self._clock.sleep_until(due_at)
             finally:
-                self._waiting -= 1
+                del self._waiting[arrival.seq]
             if submission is not None and self._partition.owns(arrival.seq):
                 return Job(Sample(arrival.seq, flow, due_at, stage=arrival.stage), submission)
         return None
@@ -95,8 +96,9 @@ class OpenSource:
         self._partition.reassign(from_at - self._starts_at, share)
 
     def pending_by(self, at: float) -> int:
-        """Return how many arrivals due by this time no user has taken."""
-        return self._partition.pending_by(at - self._starts_at)
+        """Return how many arrivals due by this time have not begun, whether or not a user has taken them."""
+        waiting = sum(due_at <= at for due_at in self._waiting.values())
+        return waiting + self._partition.pending_by(at - self._starts_at)
 
     def recent_offered(self, now: float, span_s: float) -> int | None:
         """Return the arrivals due in the last `span_s`."""
@@ -105,13 +107,15 @@ class OpenSource:
 
     def needed_users(self, now: float, in_flight: int) -> int:
         """Return the users for all jobs in flight and for all that are due within LOOK_AHEAD_S, and some spare."""
-        return in_flight + self._waiting + self.pending_by(now + LOOK_AHEAD_S) + SPARE_USERS
+        soon = self._partition.pending_by(now + LOOK_AHEAD_S - self._starts_at)
+        return in_flight + len(self._waiting) + soon + SPARE_USERS
 
 
 class UserAssignment(NamedTuple):
     """The work of a user in a stage: jobs of one flow, between two times in seconds since the epoch."""
 
     flow: FlowName
+    submission: Send | BuildSubmission
     begins_at: float
     until: float
     stage: int
@@ -121,7 +125,7 @@ class ClosedSource:
     """The closed model: a job is due when its user is free and the limit of its submission allows it."""
 
     def __init__(
-        self, work: Workload, build: BuildSubmission, acquire: Callable[[Op], float], clock: SleepingClock
+        self, work: Workload, submissions: Submissions, acquire: Callable[[Op], float], clock: SleepingClock
     ) -> None:
         assert isinstance(work.scenario.load, ClosedLoad)
         self._load = work.scenario.load
@@ -129,7 +133,7 @@ class ClosedSource:
         self._share = work.share
         self._flows = _assign_flows(work.scenario, max_users(self._load))
         self._stage_ends_s = list(itertools.accumulate(stage.duration for stage in self._load.stages))
-        self._build = build
+        self._submissions = submissions
         self._acquire = acquire
         self._clock = clock
         self._assignments: dict[int, UserAssignment] = {}
@@ -149,7 +153,8 @@ class ClosedSource:
                 return None
             self._clock.sleep_until(assignment.begins_at)
         seq = next(self._seqs)
-        submission = self._build(assignment.flow, seq)
+        source = assignment.submission
+        submission = source if isinstance(source, Send) else source(seq)
         if submission is None:
             return None
         now = self._acquire(submission.op)
@@ -166,7 +171,8 @@ class ClosedSource:
         works_on = load.stages[stage].users.end >= number + 0.5
         until_s = self._stage_ends_s[stage] if works_on else begins_s
         flow = self._flows[number % len(self._flows)]
-        assignment = UserAssignment(flow, self._starts_at + begins_s, self._starts_at + until_s, stage)
+        begins_at, until = self._starts_at + begins_s, self._starts_at + until_s
+        assignment = UserAssignment(flow, self._submissions[flow], begins_at, until, stage)
         self._assignments[user] = assignment
         return assignment
 

@@ -19,7 +19,8 @@ from loadtest.traffic.rate_limit import MARGIN_S, SlidingWindowLimiter
 class OperationLimiter:
     """A limiter of one operation that lets its requests through in order; without a limit, all at once.
 
-    After the lease, which `extend_lease` extends, no request goes through.
+    After the lease, which `extend_lease` extends, no request goes through. A request may take long to go out, for one
+    if a connection must be opened first: then `postpone` moves its place in the window.
     """
 
     def __init__(self, limit: Limit | None, clock: SleepingClock, spaced: bool = False, share: Share = WHOLE) -> None:
@@ -81,8 +82,12 @@ class OperationLimiter:
             return math.inf
         return now if self._window is None else self._window.next_at(now)
 
+    def postpone(self, acquired_at: float, now: float) -> bool:
+        """Return whether an acquired request may still go out now; its place in the window is then now."""
+        return now < self._lease_until and (self._window is None or self._window.postpone(acquired_at, now))
+
     def release(self) -> None:
-        """Count a request that has its response."""
+        """Count a request that has its response, or that did not go out."""
         if self._window is not None:
             self._in_flight -= 1
             if self._in_flight + 1 >= self._max_in_flight:

@@ -16,9 +16,14 @@ from loadtest.errors import UsageError
 from loadtest.flows.steps import NO_RESPONSE, Response
 from loadtest.scenario.model import WebhookReceiverSettings
 
-LARGEST_BYTES = 256 * 10**6
-MAX_EARLY = 10_000
-"""The most notifications kept without a waiter: one may come before the response to its submission does."""
+MAX_BODY_BYTES = 32 * 10**6
+"""The largest notification that is read; the endpoint's own results have 20 MB at most."""
+EARLY_KEPT_S = 60.0
+"""How long a notification is kept without a waiter: one may come before the response to its submission does."""
+MAX_EARLY_BYTES = 64 * 10**6
+"""The most that they take together: the endpoint may repeat those of jobs that have ended."""
+NOTIFICATION_BYTES = 1000
+"""What one takes next to its body, at most."""
 
 
 class NotificationId(msgspec.Struct, frozen=True):
@@ -30,6 +35,61 @@ class NotificationId(msgspec.Struct, frozen=True):
 _decoder = msgspec.json.Decoder(NotificationId)
 
 
+class Notifications:
+    """The notifications that came, and the waits for those that will."""
+
+    def __init__(self, clock: SleepingClock) -> None:
+        self._clock = clock
+        self._awaited: dict[str, list[AsyncResult[Response]]] = {}
+        self._early: dict[str, Response] = {}
+        self._early_bytes = 0
+
+    def wait_for(self, job_id: str, until: float) -> Response:
+        """Return the notification of this job, now or when it comes; NO_RESPONSE if there is none by `until`.
+
+        An endpoint may give several jobs one id: its notification is that of all that wait for it.
+        """
+        if job_id in self._early:
+            return self._forget(job_id)
+        notification: AsyncResult[Response] = AsyncResult()
+        waiting = self._awaited.setdefault(job_id, [])
+        waiting.append(notification)
+        try:
+            self._clock.wait(notification, until)
+            return notification.value or NO_RESPONSE
+        finally:
+            waiting.remove(notification)
+            if not waiting:
+                del self._awaited[job_id]
+
+    def __repr__(self) -> str:
+        return f"<Notifications: {len(self._awaited)} jobs awaited, {len(self._early)} early notifications>"
+
+    def deliver(self, job_id: str, answer: Response) -> None:
+        """Give a notification to all that wait for it, or keep it for a while for one that will."""
+        waiting = self._awaited.get(job_id)
+        if waiting is not None:
+            for notification in waiting:
+                if not notification.ready():
+                    notification.set(answer)
+            return
+        if job_id in self._early:
+            self._forget(job_id)
+        self._early_bytes += len(answer.body) + NOTIFICATION_BYTES
+        expired_at = answer.answered_at - EARLY_KEPT_S
+        while self._early:
+            oldest_id = next(iter(self._early))
+            if self._early_bytes <= MAX_EARLY_BYTES and self._early[oldest_id].answered_at >= expired_at:
+                break
+            self._forget(oldest_id)
+        self._early[job_id] = answer
+
+    def _forget(self, job_id: str) -> Response:
+        answer = self._early.pop(job_id)
+        self._early_bytes -= len(answer.body) + NOTIFICATION_BYTES
+        return answer
+
+
 class WebhookReceiver:
     """A receiver at `url`, whose path cannot be guessed. Raises UsageError if it cannot listen or be reached."""
 
@@ -37,8 +97,8 @@ class WebhookReceiver:
         port = settings.port + process if settings.port else 0
         self._clock = clock
         self._path = f"/{secrets.token_urlsafe(12)}"
-        self._awaited: dict[str, AsyncResult[Response]] = {}
-        self._early: dict[str, Response] = {}
+        notifications = Notifications(clock)
+        self.wait_for, self._deliver = notifications.wait_for, notifications.deliver
         self._server = WSGIServer((settings.host, port), self._answer, log=None, error_log=None)
         try:
             self._server.start()
@@ -54,19 +114,6 @@ class WebhookReceiver:
             own if given is None else given.rstrip("/").replace("{port}", str(self._server.server_port))
         ) + self._path
 
-    def wait_for(self, job_id: str, until: float) -> Response:
-        """Return the notification of this job, now or when it comes; NO_RESPONSE if there is none by `until`."""
-        early = self._early.pop(job_id, None)
-        if early is not None:
-            return early
-        notification: AsyncResult[Response] = AsyncResult()
-        self._awaited[job_id] = notification
-        try:
-            self._clock.wait(notification, until)
-            return notification.value or NO_RESPONSE
-        finally:
-            del self._awaited[job_id]
-
     def close(self) -> None:
         """Stop listening."""
         self._server.stop(timeout=1)
@@ -78,22 +125,16 @@ class WebhookReceiver:
         if request["PATH_INFO"].rpartition("/")[2] != self._path[1:] or request["REQUEST_METHOD"] != "POST":
             start("404 Not Found", [])
             return [b""]
-        body = request["wsgi.input"].read(LARGEST_BYTES)
+        body = request["wsgi.input"].read(MAX_BODY_BYTES + 1)
+        if len(body) > MAX_BODY_BYTES:
+            start("413 Content Too Large", [])
+            return [b""]
         try:
             job_id = _decoder.decode(body).id
-        except msgspec.MsgspecError:
+        # Not JSON, not UTF-8, or nested too deep.
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
             start("400 Bad Request", [])
             return [b""]
         self._deliver(job_id, Response(200, body, at, at))
         start("200 OK", [("Content-Length", "0")])
         return [b""]
-
-    def _deliver(self, job_id: str, answer: Response) -> None:
-        awaited = self._awaited.get(job_id)
-        if awaited is not None:
-            if not awaited.ready():
-                awaited.set(answer)
-            return
-        if len(self._early) >= MAX_EARLY:
-            del self._early[next(iter(self._early))]
-        self._early[job_id] = answer

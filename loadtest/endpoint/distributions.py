@@ -45,9 +45,9 @@ class Empirical(FromFile):
 
     content = "values"
     values: tuple[Seconds, ...] = ()
-    """The measured times."""
+    """The measured times, in place of `file`."""
     file: Path | None = None
-    """A file of times with units, one per line; it is read when loaded, unless `values` are given."""
+    """A file of times with units, one per line, named from the scenario's folder."""
 
     @model_validator(mode="after")
     def _has_values(self) -> Empirical:

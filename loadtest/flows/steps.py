@@ -46,7 +46,8 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     """The response to a request, with the times at which the one was sent and the other whole, in epoch seconds.
 
     If there was none, `status` is 0, and `error` and `error_kind` say why. If the body came in several parts,
-    `body_progress` holds how many bytes of it were there at which times, except for the last.
+    `body_progress` holds how many bytes of it were there at which times, except for the last. `location` is where a
+    redirect leads.
     """
 
     status: int
@@ -57,10 +58,14 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     error: str | None = None
     error_kind: ErrorKind | None = None
     body_progress: Sequence[tuple[int, float]] = ()
+    location: str | None = None
 
 
 NO_RESPONSE = Response(0, b"", 0.0, 0.0)
 """The result of a wait."""
+SEND_AGAIN = Response(0, b"", 0.0, 0.0)
+"""The result of a request that needs another place within its limit: it did not go out in time, or its connection
+was closed without a byte of the response to a GET."""
 
 Step: TypeAlias = Send | WaitUntil | WaitForWebhook
 Flow: TypeAlias = Generator[Step, Response, None]

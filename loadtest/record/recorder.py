@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
+from typing import TypeAlias
 
 import msgspec
 import numpy as np
@@ -16,14 +17,13 @@ from loadtest.protocol.client_messages import Health
 from loadtest.protocol.operations import Op
 from loadtest.record.audit import PersistentCounter
 from loadtest.record.directory import MASTER_PROCESS, SHARDS, RunDirectory
-from loadtest.record.sample import HEALTH, SAMPLES, Sample
-from loadtest.record.shards import Shard
+from loadtest.record.sample import HEALTH, SAMPLES, ErrorKind, Outcome, Sample
+from loadtest.record.shards import UNWRITABLE, Shard, fits
 from loadtest.traffic.rate_limit import PeakWindow
 from loadtest.units import nearest_rank
 
-BATCH = 500
-"""The samples that are written at once, which takes about a millisecond; writing all that came since the last flush
-could delay jobs that are due."""
+EndedJob: TypeAlias = tuple[Sample, Sequence[float]]
+"""A job that was sent and is over, and the times at which its chunks were seen."""
 _SAMPLE_FIELDS = [Sample.__struct_fields__.index(name) for name in SAMPLES.names]
 RequestRow = tuple[float, int, Op, int, int, float, float, float, float, int]
 """The columns of `requests.parquet`, in their order."""
@@ -87,34 +87,33 @@ class Recorder:
     """The rows of one process, on disk after each `flush`, which its owner calls at least once per second.
 
     `requests` has a log for each operation. A process that shares its limits with others keeps its send times
-    (`keep_sends`): only those of all processes together give the fullest 10 seconds. `schedule` is called to write a
-    full batch; unless given, it is written at once.
+    (`keep_sends`): only those of all processes together give the fullest 10 seconds.
     """
 
-    def __init__(
-        self,
-        directory: RunDirectory,
-        process: int = 0,
-        keep_sends: bool = False,
-        schedule: Callable[[Callable[[], None]], object] = lambda work: work(),
-    ) -> None:
+    def __init__(self, directory: RunDirectory, process: int = 0, keep_sends: bool = False) -> None:
         self._process = process
-        self._schedule = schedule
         self._shards = {table: directory.shard(table, process) for table in SHARDS if table != "health"}
         self._samples: list[Sample] = []
         self._write_failed = False
         self._chunks: list[tuple[int, int, float]] = []
+        self._cancels: list[tuple[int, int, float]] = []
         self.requests = {op: RequestLog(op, keep_sends) for op in Op}
         self.tally = PersistentCounter(directory.sent_count_path(process))
 
-    def sample(self, sample: Sample, chunk_seen_at: list[float]) -> None:
-        """Record a job that is over, with the times at which its chunks were seen; only `flush` raises errors."""
-        sample.process = self._process
-        self._samples.append(sample)
-        if chunk_seen_at:
-            self._chunks.extend((sample.seq, self._process, at) for at in chunk_seen_at)
-        if len(self._samples) == BATCH and not self._write_failed:
-            self._schedule(self._write_batch)
+    def record(self, ended: Sequence[EndedJob]) -> None:
+        """Write the samples of these jobs; if the disk is full, they wait for `flush`, which raises the error."""
+        for sample, chunk_seen_at in ended:
+            sample.process = self._process
+            self._samples.append(sample)
+            if chunk_seen_at:
+                self._chunks.extend((sample.seq, self._process, at) for at in chunk_seen_at)
+        if not self._write_failed:
+            with suppress(RecordingError):
+                self._write_samples()
+
+    def cancelled(self, sample: Sample, at: float) -> None:
+        """Record that the endpoint has confirmed, at this time, the end of a job that was given up."""
+        self._cancels.append((sample.seq, self._process, at))
 
     def flush(self, now: float) -> None:
         """Write everything except the requests of the second that is not over.
@@ -122,26 +121,31 @@ class Recorder:
         Raises RecordingError if the disk is full; rows that were not written are written by the next flush.
         """
         self._write_samples()
-        if self._chunks:
-            self._shards["chunks"].append(zip(*self._chunks, strict=True))
-            self._chunks.clear()
+        for table, rows in (("chunks", self._chunks), ("cancels", self._cancels)):
+            if rows:
+                self._shards[table].append(zip(*rows, strict=True))
+                rows.clear()
         for index, log in enumerate(self.requests.values()):
             if log.sends:
                 self._shards["sends"].append(([index] * len(log.sends), log.sends))
                 del log.sends[:]
         _write_rows(self._shards["requests"], self.requests.values(), now, self._process)
 
-    def _write_batch(self) -> None:
-        with suppress(RecordingError):
-            self._write_samples()
-
     def _write_samples(self) -> None:
         if self._samples:
-            columns = list(zip(*map(msgspec.structs.astuple, self._samples), strict=True))
             self._write_failed = True
-            self._shards["samples"].append(columns[field] for field in _SAMPLE_FIELDS)
+            try:
+                self._append_samples()
+            except UNWRITABLE:
+                for sample in self._samples:
+                    _make_writable(sample)
+                self._append_samples()
             self._write_failed = False
             self._samples = []
+
+    def _append_samples(self) -> None:
+        columns = list(zip(*map(msgspec.structs.astuple, self._samples), strict=True))
+        self._shards["samples"].append(columns[field] for field in _SAMPLE_FIELDS)
 
     def close(self) -> None:
         """Write everything and end the shards. Raises RecordingError if the disk is still full."""
@@ -151,6 +155,16 @@ class Recorder:
             for shard in self._shards.values():
                 shard.close()
             self.tally.close()
+
+
+def _make_writable(sample: Sample) -> None:
+    """Drop the values that the row of a job cannot hold, and say which: the job is a bad answer, and has a row."""
+    unfit = [field.name for field in SAMPLES if not fits(getattr(sample, field.name), field.type)]
+    if unfit:
+        for name in unfit:
+            setattr(sample, name, None)
+        sample.outcome, sample.error_kind = Outcome.BAD_ANSWER, ErrorKind.INVALID_RESPONSE
+        sample.error = f"{', '.join(unfit)}: the endpoint's value cannot be recorded"
 
 
 class HealthWriter:
@@ -171,7 +185,8 @@ class HealthWriter:
         if health is not None:
             jobs, workers = health.jobs, health.workers
             counts = [getattr(jobs, name, getattr(workers, name, None)) for name in HEALTH.names[1:]]
-            self._health.append([[value] for value in (answered_at, *counts)])
+            row = zip((answered_at, *counts), HEALTH, strict=True)
+            self._health.append([[value if fits(value, field.type) else None] for value, field in row])
         _write_rows(self._requests, [self._log], answered_at, MASTER_PROCESS)
 
     def close(self) -> None:

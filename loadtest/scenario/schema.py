@@ -67,7 +67,11 @@ file.
 A scenario is one YAML 1.2 file. Numbers carry their units: `200ms`, `30s`, `5 min`, `20/s`, `6/min`,
 `1000 per 10 s`, `1 %`; a number without one is refused. A key that is not listed here is refused too.
 `loadtest check FILE` shows what a scenario would send, `loadtest schema` prints its JSON Schema for editors, and
-`--set load.stages.0.rate=20/s` changes one value for one run.
+`--set load.stages.0.rate=20/s` changes one value for one run. The smallest scenario is one line:
+`load: {stages: [{rate: 5/s, for: 60s}]}`.
+
+In the column *default*, "required" means that you must write the key if you write its section, "below" that the key
+has a section of its own with the defaults, and – that there is none.
 
 A time that varies is written as one time (`200ms`), as a log-normal distribution (`{median: 200ms, sigma: 0.3}`), as
 a list of measured times (`["1.2s", "0.9s"]`) or as a file of them (`{file: measured.txt}`, one per line). A gate is

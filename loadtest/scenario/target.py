@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
-from typing import Annotated, Literal, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
+from loadtest.addresses import host_name, mask_secrets
 from loadtest.units import StrictModel
+
+URL: dict[str, Any] = {"pattern": r"^https?://[^\s/]+(/[^\s]*)?$"}
+"""The form of a URL in the JSON Schema."""
+_LIKE = 'write it like "https://api.runpod.ai/v2/ID"'
 
 
 class RemoteTarget(StrictModel):
@@ -18,25 +24,31 @@ class RemoteTarget(StrictModel):
     The default variable is LOADTEST_API_KEY on loopback (`local` if unset) and RUNPOD_API_KEY elsewhere.
     """
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s/]+(/[^\s]*)?$", examples=["https://api.runpod.ai/v2/ID"])]
+    url: Annotated[str, Field(json_schema_extra=URL, examples=["https://api.runpod.ai/v2/ID"])]
     """The endpoint's whole URL, such as https://api.runpod.ai/v2/ID."""
     key_variable: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", examples=["RUNPOD_API_KEY"])] | None = (
         None
     )
     """The environment variable that holds the key; the key itself is never in a scenario."""
+    allow_plain_http: bool = False
+    """Whether the key may go unencrypted to another machine, such as a host in your own cluster."""
 
     @field_validator("url")
     @classmethod
     def _whole_url(cls, url: str) -> str:
+        # What may be a secret is not repeated in a message.
+        shown = mask_secrets(url)
+        if not re.fullmatch(URL["pattern"], url):
+            raise ValueError(f'"{shown}" is not valid here; {_LIKE}')
         try:
             parts = urlsplit(url)
-            whole = bool(parts.hostname) and parts.port != 0 and not parts.query and not parts.fragment
-        except ValueError:  # not a port, or a bracket too few
+            whole = bool(host_name(parts)) and parts.port != 0 and not parts.query and not parts.fragment
+        except ValueError:  # not a port, a bracket too few, or not a host name
             whole = False
         if whole and (parts.username is not None or parts.password is not None):
             raise ValueError("the URL holds a user or a password; name an environment variable as key_variable")
         if not whole or not url.isascii():
-            raise ValueError(f'"{url}" is not an endpoint\'s URL; write it like "https://api.runpod.ai/v2/ID"')
+            raise ValueError(f'"{shown}" is not an endpoint\'s URL; {_LIKE}')
         return url.rstrip("/")
 
 

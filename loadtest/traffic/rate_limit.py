@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+
+import numpy as np
 
 from loadtest.protocol.operations import Limit, window_free_at
 
 MARGIN_S = 0.1
-"""The window is longer by this much, since travel times to the server may differ by it between two requests."""
+"""The window is longer by this much, since travel times to the server may differ by it, less LATE_S, between two
+requests."""
+LATE_S = 0.02
+"""A request that goes out later than this after it took its place in the window moves to a later place."""
 TRIM_BATCH = 65_536
 """This many times that are older than the window are removed together."""
 CATCH_UP_S = 0.05
@@ -63,35 +68,61 @@ class SlidingWindowLimiter:
             paced_at, min_at = self._paced_at, now - CATCH_UP_S
             self._paced_at = (paced_at if paced_at > min_at else min_at) + self._spacing_s
 
+    def postpone(self, recorded_at: float, now: float) -> bool:
+        """Move a recorded request that is sent only now; return False if its place is no longer there.
 
-@dataclass
+        After a whole window others may have gone out in its place: it needs a new one.
+        """
+        times = self._sent_at
+        if now - recorded_at >= self._window_s:
+            return False
+        index = next((index for index, at in enumerate(reversed(times), 1) if at == recorded_at), None)
+        if index is None:
+            return False
+        del times[-index]
+        times.append(now)
+        return True
+
+
 class PeakWindow:
-    """The number of requests in the fullest window yet; a window is half-open and starts anywhere."""
+    """The number of requests in the fullest window yet; a window is half-open and starts anywhere.
 
-    span_s: float = 10.0
-    peak: int = 0
+    Windows are counted when `peak` or `count` is read, all since the last time together: read one of them about once
+    per second.
+    """
 
-    def __post_init__(self) -> None:
+    span_s = 10.0
+
+    def __init__(self) -> None:
         # An array, since hundreds of thousands of separate objects would cause as many cache misses.
         self._times = array("d")
-        self._first = 0
-
-    def add(self, at: float) -> None:
+        self._seen = self._peak = 0
+        self.add: Callable[[float], None] = self._times.append
         """Count a request sent at this time; times come in order."""
-        self._times.append(at)
-        held = self.count(at)
-        if held > self.peak:
-            self.peak = held
+
+    @property
+    def peak(self) -> int:
+        """Return how many requests the fullest window holds."""
+        self._count_windows()
+        return self._peak
 
     def count(self, now: float) -> int:
         """Return how many requests the window that ends now holds."""
-        times, first, gone_at = self._times, self._first, now - self.span_s
-        held = len(times) - first
-        while held and times[first] <= gone_at:
-            first += 1
-            held -= 1
-        if first >= TRIM_BATCH:
-            del times[:first]
-            first = 0
-        self._first = first
-        return held
+        self._count_windows()
+        times = np.frombuffer(self._times)
+        return len(times) - int(np.searchsorted(times, now - self.span_s, side="right"))
+
+    def _count_windows(self) -> None:
+        """Count the windows that end at the latest requests, and drop the times that no later window holds."""
+        times = np.frombuffer(self._times)
+        ends = times[self._seen :]
+        if not len(ends):
+            return
+        firsts = np.searchsorted(times, ends - self.span_s, side="right")
+        held = np.arange(self._seen + 1, len(times) + 1) - firsts
+        self._peak = max(self._peak, int(held.max()))
+        self._seen, gone = len(times), int(firsts[-1])
+        del times, ends
+        if gone >= TRIM_BATCH:
+            del self._times[:gone]
+            self._seen -= gone

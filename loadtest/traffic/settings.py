@@ -32,9 +32,9 @@ class Trace(FromFile):
 
     content = "times"
     file: Path | None = None
-    """A file of times, one per line; it is read when the scenario is loaded, unless `times` are given."""
+    """A file of times in seconds from the start, one per line and in order, named from the scenario's folder."""
     times: tuple[Annotated[float, Field(ge=0)], ...] = ()
-    """Seconds from the start, in order."""
+    """The times themselves, in place of `file`."""
     speed: Annotated[float, Field(gt=0)] = 1.0
     """At 2 the times pass twice as fast."""
 
@@ -132,14 +132,14 @@ class Stage(StrictModel):
 
 
 class RateStage(Stage):
-    """Jobs arrive at this rate for this long; "5/s to 20/s" ramps."""
+    """A part of the load with one rate or one ramp; "5/s to 20/s" ramps."""
 
     rate: Rate
     """Jobs per second, or a ramp from one rate to another."""
 
 
 class UserStage(Stage):
-    """This many users work for this long; "10 to 50" ramps."""
+    """A part of the load with one number of users or one ramp; "10 to 50" ramps."""
 
     users: UserCount
     """How many users, or a ramp from one number to another."""
@@ -200,7 +200,7 @@ class ClosedLoad(StrictModel):
 
 
 class Polling(StrictModel):
-    """When a job's status is asked for.
+    """The policy by which a job's status is asked for.
 
     `fixed`: each `every`. `backoff`: gaps grow by `factor` from `every` to `max_interval`. `shared`: each `every`,
     and less often if the polls of all jobs in flight would exceed the status limit. `long`: by `/status-sync`, whose
@@ -216,3 +216,5 @@ class Polling(StrictModel):
     """For `backoff`: the ratio of each gap to the one before."""
     max_interval: Annotated[Seconds, Field(ge=0.001)] = 5.0
     """For `backoff`: the longest gap."""
+    give_up_after: Annotated[Seconds, Field(gt=0)] = 30.0
+    """How long all polls of a job may fail before it is given up and cancelled; a 429 is not a failure."""

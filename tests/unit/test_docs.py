@@ -11,11 +11,13 @@ import typer
 from ruamel.yaml import YAML
 
 from loadtest.cli import app
-from loadtest.errors import ExitCode
+from loadtest.errors import ExitCode, ScenarioError
 from loadtest.gate.early_stopping import allowed_over, min_jobs
+from loadtest.report.terminal.preview import preview_lines
 from loadtest.scenario.gates import parse_gate
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import AbortRule, Scenario
+from loadtest.scenario.preview import preview
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -76,14 +78,43 @@ def test_every_part_of_a_scenario_that_is_shown_loads(page: str, text: str, tmp_
     assert load_scenario(path).flows
 
 
+def test_the_preview_that_the_tutorial_shows_is_what_check_prints(tmp_path: Path) -> None:
+    page = DOCS / "getting-started.md"
+    path = tmp_path / "my.yaml"
+    path.write_text(blocks(page, "yaml")[0])
+    printed = "\n".join(preview_lines(preview(load_scenario(path)), {})) + "\n"
+    assert [text for text in blocks(page, "") if text.startswith("my - ")] == [printed]
+
+
+def test_the_mistake_that_is_shown_is_reported_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "README.md"
+    path = Path("my.yaml")
+    path.write_text(blocks(page, "yaml")[0].replace("rate: 5/s to 40/s", "rate: 20"))
+    with pytest.raises(ScenarioError) as refused:
+        load_scenario(path)
+    assert f"loadtest: {refused.value}\n" in blocks(page, "")
+
+
 def test_the_table_of_min_jobs_is_what_the_rule_gives() -> None:
     rows = [line.split("|")[2:-1] for line in GATES.read_text().splitlines() if "over |" in line]
-    shares = (0.1, 0.05, 0.01, 0.001)
+    shares = (0.1, 0.05, 0.02, 0.01, 0.001)
     assert [[cell.strip() for cell in row] for row in rows] == [
         [str(min_jobs(0, share)) for share in shares],
         [str(min_jobs(1, share)) for share in shares],
         *([str(allowed_over(n, share) or "–") for share in shares] for n in (1000, 10_000)),
     ]
+
+
+def test_the_sentences_of_failed_checks_that_are_quoted_are_the_programs() -> None:
+    source = "".join(
+        (ROOT / "loadtest/analyze" / each).read_text() for each in ("checks/registry.py", "littles_law.py")
+    )
+    sentences = re.sub(r"\{[^{}]*\}", "…", re.sub(r'"\s*f?"', "", source))
+    quoted = re.findall(r'"([^"]*…[^"]*)"', (DOCS / "how-to" / "fix-an-invalid-run.md").read_text())
+    parts = [part.strip() for sentence in quoted for part in sentence.split("…")]
+    assert len(quoted) >= 14
+    assert [part for part in parts if part.strip(" .;,") and part not in sentences] == []
 
 
 def commands(page: Path) -> list[str]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from urllib.parse import urlsplit
 
 from gevent import get_hub
 
-from loadtest.clock import Clock
-from loadtest.drive.http.connection import Connection
-from loadtest.drive.http.dialer import Dialer, proxy_for
-from loadtest.drive.http.errors import ConnectionClosed, RequestError
-from loadtest.flows.steps import Response
+from loadtest.clock import SleepingClock
+from loadtest.drive.http.connection import MAX_IDLE_S, Connection, MaySend, StaleConnection
+from loadtest.drive.http.dialer import Dialer, header_lines
+from loadtest.drive.http.errors import ConnectError, LocalShortage, ProxyError, RequestError
+from loadtest.flows.steps import SEND_AGAIN, Response
 from loadtest.protocol.operations import authorization
+from loadtest.scenario.environment import proxy_for
 
-RESPONSE_TIMEOUT_S = 30.0
-GRACE_S = 1.0
-"""How long after its deadline a response may come that is on its way."""
+PROXY_AUTHENTICATION_REQUIRED = 407
+MIN_SECRET_LENGTH = 8
+"""A key of at least this length is replaced in responses; a shorter one may be a part of any word."""
 DEADLINE_CHECK_INTERVAL_S = 0.25
 """How often the deadlines of all exchanges are checked: one timer for all, since hardly any passes."""
 REQUEST_CACHE_SIZE = 64
@@ -26,9 +28,12 @@ CACHEABLE_BODY_BYTES = 64 * 1024
 
 
 class HttpClient:
-    """A client of one endpoint that sends each request over an idle connection, or over a new one."""
+    """A client of one endpoint that sends each request over an idle connection, or over a new one.
 
-    def __init__(self, url: str, key: str, clock: Clock) -> None:
+    `shortages` counts the requests that this machine could not send, by cause.
+    """
+
+    def __init__(self, url: str, key: str, clock: SleepingClock) -> None:
         parts = urlsplit(url)
         proxy = proxy_for(url)
         host = parts.netloc.rpartition("@")[2]
@@ -38,12 +43,14 @@ class HttpClient:
         credentials = ""
         if proxy is not None and parts.scheme == "http":
             self._base = f"http://{host}{self._base}"
-            credentials = proxy.credentials
+            credentials = header_lines(proxy.headers)
         self._headers = (
             f" HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n"
             f"User-Agent: loadtest\r\nAuthorization: {authorization(key)}\r\n{credentials}"
         ).encode("latin-1")
+        self._secret = key.encode("latin-1") if len(key) >= MIN_SECRET_LENGTH else None
         self._clock = clock
+        self.shortages: Counter[str] = Counter()
         self._idle: list[Connection] = []
         self._connections: set[Connection] = set()
         self._prepared: dict[tuple[str, str, bytes], bytes] = {}
@@ -51,59 +58,74 @@ class HttpClient:
         self._sweep.start(self._expire_overdue)
 
     def send(
-        self, method: str, path: str, body: bytes = b"", long_poll_s: float = 0.0, deadline: float = math.inf
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        long_poll_s: float = 0.0,
+        deadline: float = math.inf,
+        may_send: MaySend = lambda now: True,
     ) -> Response:
-        """Send one request and return its response, or the error that it ended with; raises no RequestError.
+        """Send one request, once, and return its response, or the error that it ended with; raises no RequestError.
 
-        The server has RESPONSE_TIMEOUT_S in addition to `long_poll_s`, for which it may hold its response; after the
-        later of that hold and `deadline` (seconds since the epoch), GRACE_S. If the server has closed an idle
-        connection, the request is sent once more over a new one. The time to open one counts as the server's.
+        A connection is there before `may_send` is called, at the moment in which the bytes go out. Returns SEND_AGAIN
+        if it returns False, or if the server closed a kept connection without a byte of the response to a GET.
+        The time to open a connection counts as the server's: the response is that to a request sent before it.
         """
-        now = self._clock.now
-        request = self._request(method, path, body)
-        sent_at = now()
-        timeout_s = long_poll_s + RESPONSE_TIMEOUT_S
-        if deadline < sent_at + timeout_s:
-            timeout_s = min(timeout_s, max(deadline - sent_at, long_poll_s) + GRACE_S)
-        connection = self._acquire()
+        request = (self._request(method, path, body), long_poll_s, deadline, may_send)
+        connection, dialed_at = None, 0.0
         try:
-            if connection is not None:
+            while True:
+                if self._idle:
+                    connection = self._idle.pop()
+                else:
+                    dialed_at = self._clock.now()
+                    connection = self._dialer.dial()
+                    self._connections.add(connection)
                 try:
-                    connection.exchange(request, sent_at + timeout_s)
-                    sent_at = connection.sent_at
-                except ConnectionClosed:
-                    if connection.reader.received_any:
-                        raise
-                    self._close_idle()
+                    if not connection.exchange(request):
+                        return SEND_AGAIN
+                    return self._response(connection, dialed_at or connection.sent_at)
+                except StaleConnection:
+                    self._connections.discard(connection)
                     connection = None
-            if connection is None:
-                connection = self._dialer.dial()
-                self._connections.add(connection)
-                connection.exchange(request, now() + timeout_s)
-            answered_at, reader = connection.answered_at, connection.reader
-            retry_after_s = None if reader.status == 200 else reader.retry_after_s(answered_at)
-            return Response(
-                reader.status, reader.body(), sent_at, answered_at, retry_after_s, body_progress=reader.body_progress
-            )
         except RequestError as error:
-            return Response(0, b"", sent_at, now(), error=str(error), error_kind=error.kind)
+            if isinstance(error, LocalShortage):
+                self.shortages[str(error)] += 1
+            sent_at = connection.sent_at if connection is not None and not dialed_at else dialed_at
+            if connection is not None and connection.is_stale(error):
+                # The others are most likely closed as well.
+                self._close_idle()
+                if method == "GET":
+                    return SEND_AGAIN
+            text, proxy = str(error), self._dialer.proxy
+            if proxy is not None and not isinstance(error, ConnectError):
+                text += f", through the proxy {proxy}"
+            return Response(0, b"", sent_at, self._clock.now(), error=text, error_kind=error.kind)
         finally:
-            if connection is not None:
+            if connection is not None and connection.alive and connection.exchanges > 1:
+                self._idle.append(connection)
+            elif connection is not None:
                 self._release(connection)
+
+    def _response(self, connection: Connection, sent_at: float) -> Response:
+        """Return the response that this connection has read. Raises RequestError if it is not usable."""
+        answered_at, reader = connection.answered_at, connection.reader
+        status, body, retry_after_s, location = reader.status, reader.body(), None, None
+        if status != 200:
+            if status == PROXY_AUTHENTICATION_REQUIRED and self._dialer.proxy is not None:
+                raise ProxyError(f"the proxy {self._dialer.proxy} refuses the credentials, or asks for them (407)")
+            retry_after_s, location = reader.retry_after_s(answered_at), reader.location()
+        if self._secret is not None and self._secret in body:
+            body = body.replace(self._secret, b"*" * len(self._secret))
+        # In the order of the fields: naming them would take longer than all the rest.
+        return Response(status, body, sent_at, answered_at, retry_after_s, None, None, reader.body_progress, location)
 
     def __repr__(self) -> str:
         return f"<HttpClient {self._url}: {len(self._connections)} connections, {len(self._idle)} idle>"
 
-    def _acquire(self) -> Connection | None:
-        """Return an idle connection that is alive; None if there is none."""
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.alive:
-                return connection
-            self._connections.discard(connection)
-        return None
-
     def _release(self, connection: Connection) -> None:
+        """Keep a connection after its first exchange, and its TLS session for others; forget one that is closed."""
         if not connection.alive:
             self._connections.discard(connection)
             return
@@ -132,11 +154,14 @@ class HttpClient:
         now = self._clock.now()
         for connection in [each for each in self._connections if each.deadline < now]:
             connection.expire()
+        # The last used are at the end.
+        fresh = next((index for index, each in enumerate(self._idle) if each.answered_at >= now - MAX_IDLE_S), None)
+        self._close_idle(fresh)
 
-    def _close_idle(self) -> None:
-        """Close all idle connections: they are as stale as the one that the server had closed."""
-        while self._idle:
-            connection = self._idle.pop()
+    def _close_idle(self, count: int | None = None) -> None:
+        """Close this many idle connections, from the one that has been idle for longest; all unless given."""
+        closed, self._idle[:count] = self._idle[:count], []
+        for connection in closed:
             self._connections.discard(connection)
             connection.close()
 

@@ -10,69 +10,31 @@ from __future__ import annotations
 import math
 import socket
 import ssl
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from gevent import get_hub, getcurrent
 
 from loadtest.clock import Clock
-from loadtest.drive.http.errors import ConnectionClosed, ReadTimeout, RemoteProtocolError, RequestError, TlsError
+from loadtest.drive.http.errors import ConnectionClosed, ReadTimeout, RemoteProtocolError, RequestError
 from loadtest.drive.http.response_parser import ResponseParser
+from loadtest.drive.http.tls import Tls
 
 READ, WRITE = 1, 2
 """The events of a loop watcher, as libev numbers them."""
 READ_BYTES = 256 * 1024
-RECORD_BYTES = 16 * 1024
-"""The largest payload of one TLS record."""
+RESPONSE_TIMEOUT_S = 30.0
+GRACE_S = 1.0
+"""How long after its deadline a response may come that is on its way."""
+MAX_IDLE_S = 20.0
+"""A connection that has been idle for longer may have been forgotten on its way, and is not used again."""
+UNWATCHED_S = 0.02
+"""A connection that has been idle for longer is looked at once more before a request goes out."""
 
-
-class Tls:
-    """The TLS layer of a connection, from memory to memory."""
-
-    def __init__(self, context: ssl.SSLContext, host: str, session: ssl.SSLSession | None) -> None:
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host, session=session)
-
-    @property
-    def session(self) -> ssl.SSLSession | None:
-        """Return the session that a later connection can resume; the server sends it with its first response."""
-        return self._object.session
-
-    def do_handshake(self, connected: Any) -> None:
-        """Do the handshake over a gevent socket. Raises TlsError or OSError if it fails."""
-        while True:
-            try:
-                self._object.do_handshake()
-            except ssl.SSLWantReadError:
-                connected.sendall(self._outgoing.read())
-                data = connected.recv(READ_BYTES)
-                if not data:
-                    raise TlsError("no connection: closed during the TLS handshake") from None
-                self._incoming.write(data)
-            else:
-                connected.sendall(self._outgoing.read())
-                return
-
-    def encrypt(self, data: bytes) -> bytes:
-        """Return these bytes as they go over the wire."""
-        self._object.write(data)
-        return self._outgoing.read()
-
-    def decrypt(self, data: memoryview) -> tuple[bytes, bool]:
-        """Return the plain bytes of these from the wire, and whether the server has ended the stream."""
-        self._incoming.write(data)
-        parts = []
-        try:
-            while part := self._object.read(RECORD_BYTES):
-                parts.append(part)
-                # Reading once more, only to get the exception that nothing is left, would cost as much again.
-                if not self._incoming.pending and not self._object.pending():
-                    return b"".join(parts), False
-        except ssl.SSLWantReadError:
-            return b"".join(parts), False
-        except ssl.SSLZeroReturnError:
-            pass
-        return b"".join(parts), True
+MaySend: TypeAlias = Callable[[float], bool]
+"""Called at the moment in which a request can go out, with the time; returns whether it may."""
+Request: TypeAlias = tuple[bytes, float, float, MaySend]
+"""Its bytes, the seconds for which the server may hold its response, its deadline, and what allows it."""
 
 
 class IoBatcher:
@@ -104,8 +66,7 @@ class IoBatcher:
     def _send(self) -> None:
         to_send, self._to_send = self._to_send, []
         for connection in to_send:
-            connection.sent_at = self.now()
-            connection.send()
+            connection.start(self.now())
 
     def _wake(self) -> None:
         to_wake, self._to_wake = self._to_wake, []
@@ -113,11 +74,15 @@ class IoBatcher:
             connection.wake()
 
 
+class StaleConnection(Exception):
+    """A kept connection that cannot be used any more; not a byte of the request went out."""
+
+
 class Connection:
     """A connected non-blocking socket, read by the loop; one exchange at a time.
 
     `alive` says that it can be used again. `deadline` is when the exchange under way must be over, in seconds
-    since the epoch: the owner of the connection calls `expire` then.
+    since the epoch: the owner of the connection calls `expire` then. `answered_at` is since when it has been idle.
     """
 
     def __init__(self, connected: socket.socket, tls: Tls | None, buffer: memoryview, batcher: IoBatcher) -> None:
@@ -125,49 +90,84 @@ class Connection:
         self.tls = tls
         self.alive = True
         self.deadline = math.inf
-        self.sent_at = self.answered_at = 0.0
+        self.sent_at, self.answered_at = 0.0, batcher.now()
         self.exchanges = 0
         self.reader = ResponseParser()
         self._socket = connected
         self._receive, self._buffer = connected.recv_into, buffer
         self._batcher = batcher
+        self._request: Request
         self._unsent: bytes | memoryview = b""
-        self._waiting: Any = None
-        self._done = False
-        self._error: RequestError | None = None
+        self._greenlet: Any = None
+        """The one in `exchange`."""
+        self._started = self._done = False
+        """Whether its request has begun to go out, and whether it has its response or an error."""
+        self._error: Exception | None = None
         self._hub = get_hub()
         self._readable = self._hub.loop.io(connected.fileno(), READ)
         self._readable.start(self._read)
         self._writable = self._hub.loop.io(connected.fileno(), WRITE)
 
     def __repr__(self) -> str:
-        state = "closed" if not self.alive else "idle" if self._waiting is None else "waiting"
+        state = "closed" if not self.alive else "idle" if self._greenlet is None else "waiting"
         layers = "TLS, " if self.tls is not None else ""
         return f"<Connection {layers}{state}, {self.exchanges} exchanges>"
 
-    def exchange(self, request: bytes, deadline: float) -> None:
-        """Send a request and wait until `reader` has its response. Raises RequestError if none is whole by then."""
-        reader = self.reader
-        reader.reset()
-        self.exchanges += 1
-        self.deadline = deadline
+    def exchange(self, request: Request) -> bool:
+        """Send a request and wait until `reader` has its response; return False if it was not allowed to go out.
+
+        Raises StaleConnection if the connection is closed and no byte went out, RequestError if no whole response
+        came in time: the server has RESPONSE_TIMEOUT_S in addition to its hold; after the later of that hold and the
+        deadline, GRACE_S.
+        """
+        self.reader.reset()
+        self._request = request
+        self._done = False
+        self._greenlet = getcurrent()
         try:
-            self._unsent = request if self.tls is None else self.tls.encrypt(request)
-            self._waiting = getcurrent()
-            self._done = False
             self._batcher.send(self)
             self._hub.switch()
             if self._error is not None:
                 raise self._error
+            if not self._started:
+                return False
         # Any error, even a kill of the user, leaves half an exchange behind.
         except BaseException:
             self.close()
             raise
         finally:
-            self._waiting = None
+            self._greenlet = None
+            self._started = False
         self.deadline = math.inf
-        if self._unsent or not reader.keep_alive:
+        if self._unsent or not self.reader.keep_alive:
             self.close()
+        return True
+
+    def start(self, at: float) -> None:
+        """Send the request now, if the connection is alive and the request may go out; called by the loop."""
+        if self._greenlet is None:
+            return
+        idle_s = at - self.answered_at
+        if idle_s > UNWATCHED_S and self.alive:
+            # The server may have closed it since the loop last looked.
+            self._read()
+        request, hold_s, deadline, may_send = self._request
+        if not self.alive or idle_s > MAX_IDLE_S:
+            self._error = StaleConnection()
+        elif may_send(at):
+            self._started = True
+            self.exchanges += 1
+            self.sent_at = at
+            latest = at + hold_s + RESPONSE_TIMEOUT_S
+            self.deadline = latest if deadline >= latest else min(latest, max(deadline, at + hold_s) + GRACE_S)
+            try:
+                self._unsent = request if self.tls is None else self.tls.encrypt(request)
+            except ssl.SSLError as error:
+                self._fail(ConnectionClosed(f"connection lost: {error}"))
+            else:
+                self.send()
+            return
+        self._batcher.resume_waiter(self)
 
     def send(self) -> None:
         """Send the rest of the request, or as much of it as the socket takes; called by the loop."""
@@ -194,23 +194,30 @@ class Connection:
         """Read what came; called by the loop."""
         try:
             data = self._buffer[: self._receive(self._buffer)]
-            if self.tls is None and data and self._waiting is not None:
+            if self.tls is None and data and self._started:
                 self.reader.feed(data)
             else:
                 self._on_data(data)
+            if self.reader.complete:
+                self._complete()
+            elif self._started:
+                self.reader.mark_progress(len(data), self._batcher.now())
         except BlockingIOError:
             return
         except RequestError as error:
-            self._error = error
+            self._fail(error)
         except OSError as error:
-            self._error = ConnectionClosed(f"connection lost: {error.strerror or error}")
-        if self._waiting is None:
-            if self._error is not None:
-                self.close()
-        elif self.reader.complete or self._error is not None:
-            self._complete()
+            self._fail(ConnectionClosed(f"connection lost: {error.strerror or error}"))
+
+    def _fail(self, error: RequestError) -> None:
+        """Close an idle connection; end an exchange with this error, unless it has its response already."""
+        if not self._started:
+            self.close()
+        elif self.reader.complete:
+            self.reader.keep_alive = False
         else:
-            self.reader.mark_progress(self._batcher.now())
+            self._error = error
+            self._complete()
 
     def _complete(self) -> None:
         """End the exchange, and wake the greenlet that waits for it once."""
@@ -221,26 +228,29 @@ class Connection:
 
     def wake(self) -> None:
         """Switch to the greenlet that waits, if one still does; called by the loop."""
-        if self._waiting is not None:
-            self._waiting.switch()
+        if self._greenlet is not None:
+            self._greenlet.switch()
 
     def _on_data(self, data: memoryview) -> None:
         plain: bytes | memoryview = data
         ended = not data
         if self.tls is not None and data:
             plain, ended = self.tls.decrypt(data)
-        if self._waiting is None and (plain or ended):
+        if not self._started and (plain or ended):
             raise RemoteProtocolError("closed, or sent a response, without a request")
         if plain:
             self.reader.feed(plain)
         if ended and not self.reader.complete:
             self.reader.on_eof()
 
+    def is_stale(self, error: RequestError) -> bool:
+        """Return whether an exchange ended because the server had closed a connection kept from earlier ones."""
+        return self.exchanges > 1 and isinstance(error, ConnectionClosed) and not self.reader.received_any
+
     def expire(self) -> None:
         """End an exchange whose deadline has passed."""
-        if self._waiting is not None and not self._done:
-            self._error = ReadTimeout("no whole response in time")
-            self._complete()
+        if self._started and not self._done:
+            self._fail(ReadTimeout("no whole response in time"))
 
     def close(self) -> None:
         """Close the connection; a second time changes nothing."""

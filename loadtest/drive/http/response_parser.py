@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import email.utils
+import re
 import zlib
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from itertools import islice
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from loadtest.addresses import without_secrets
 from loadtest.drive.http.errors import ConnectionClosed, RemoteProtocolError
 
-MAX_BODY_BYTES = 256 * 10**6
-"""The most that a body is decompressed to."""
+MAX_RESPONSE_BYTES = 64 * 10**6
+"""The largest response, and the largest body after decompression; the endpoint's own results have 20 MB at most."""
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 class ResponseParser:
@@ -25,10 +30,9 @@ class ResponseParser:
         self._headers: dict[bytes, bytes] = {}
         self._parts: list[bytes] = []
         # The parser calls these for every header and part: bound to C methods, they cost next to nothing.
-        self.on_header = self._headers.__setitem__
+        self.on_header = self._headers.setdefault
         self.on_body = self._parts.append
         self._parser = HttpResponseParser(self)
-        self._in_body = False
         self.received_any = self.complete = False
         self.keep_alive = True
         self.status = 0
@@ -36,20 +40,32 @@ class ResponseParser:
         """The parts of this response; those of an unrequested one may follow."""
         self.body_progress: list[tuple[int, float]] = []
         self._counted = (0, 0)
+        self._received = 0
+        self._header_count: int | None = None
+        """How many headers this response has, once they are whole; trailers may follow."""
 
     def reset(self) -> None:
         """Expect the response to a request that goes out."""
         self._headers.clear()
         self._parts.clear()
-        self._in_body = self.received_any = self.complete = False
-        if self.body_progress:
-            self.body_progress, self._counted = [], (0, 0)
+        self._header_count = None
+        self.received_any = self.complete = False
+        if self._received:
+            self.body_progress, self._counted, self._received = [], (0, 0), 0
 
-    def mark_progress(self, at: float) -> None:
-        """Note how much of the body is there at this time, while more is to come."""
-        parts, size = self._counted
-        size += sum(map(len, self._parts[parts:]))
-        self._counted = len(self._parts), size
+    def mark_progress(self, received: int, at: float) -> None:
+        """Note how much of the body is there at this time, after so many more bytes, while more is to come.
+
+        Raises RemoteProtocolError if the response is larger than MAX_RESPONSE_BYTES.
+        """
+        self._received += received
+        if self._received > MAX_RESPONSE_BYTES:
+            raise RemoteProtocolError(f"response is larger than {MAX_RESPONSE_BYTES / 1e6:g} MB")
+        counted, size = self._counted
+        # One part for all that came at once: thousands of tiny chunks would take more memory than their bytes.
+        self._parts[counted:] = [b"".join(self._parts[counted:])]
+        size += len(self._parts[counted])
+        self._counted = counted + 1, size
         self.body_progress.append((size, at))
 
     def feed(self, data: bytes | memoryview) -> None:
@@ -66,7 +82,7 @@ class ResponseParser:
         """End a response that has no other end than that of its connection. Raises ConnectionClosed if it has one."""
         self.keep_alive = False
         bounded = self._header(b"content-length") is not None or self._header(b"transfer-encoding") is not None
-        if not self._in_body or bounded:
+        if self._header_count is None or bounded:
             raise ConnectionClosed("connection closed before the response was whole")
         self.status, self._part_count = self._parser.get_status_code(), len(self._parts)
         self.complete = True
@@ -78,7 +94,8 @@ class ResponseParser:
 
     def on_headers_complete(self) -> None:
         """Note that the body follows; called by the parser."""
-        self._in_body = True
+        if not self.complete:
+            self._header_count = len(self._headers)
 
     def on_message_complete(self) -> None:
         """Complete the response, unless it is 1xx or an unrequested one; called by the parser."""
@@ -86,7 +103,8 @@ class ResponseParser:
             return
         status = self._parser.get_status_code()
         if status < 200:
-            self.reset()
+            self._headers.clear()
+            self._header_count = None
             return
         self.status, self._part_count = status, len(self._parts)
         self.complete = True
@@ -98,40 +116,68 @@ class ResponseParser:
         # Compressed data never begins like a JSON object or array, so most responses need no look at their headers.
         if content.startswith((b"{", b"[")):
             return content
-        encoding = self._header(b"content-encoding")
-        if encoding is None or not content or encoding.lower() == b"identity":
+        codings = [each.strip().lower() for each in (self._header(b"content-encoding") or b"").split(b",")]
+        applied = [each.decode("latin-1") for each in codings if each not in (b"", b"identity")]
+        if not content or not applied:
             return content
         # The end of a part of the compressed bytes says nothing of the plain ones.
         self.body_progress = []
-        return _decompress(content, encoding.lower().decode("latin-1"))
+        for coding in reversed(applied):
+            content = _decompress(content, coding) if content else content
+        return content
 
     def retry_after_s(self, now: float) -> float | None:
-        """Return Retry-After in seconds from now, in either of its forms (RFC 9110, section 10.2.3)."""
+        """Return Retry-After in seconds from now, in any of its forms (RFC 9110, section 10.2.3); None without one.
+
+        A date is compared with that of the response, since the server's clock may differ from that of this machine.
+        """
         value = self._header(b"retry-after")
         if value is None:
             return None
-        text = value.decode("latin-1").strip()
-        if text.isdigit():
-            return float(text)
+        if re.fullmatch(rb"\s*[0-9]+\s*", value):
+            return float(value)
+        at, server_now = _date(value), _date(self._header(b"date"))
+        return None if at is None else max(0.0, at - (now if server_now is None else server_now))
+
+    def location(self) -> str | None:
+        """Return where a redirect leads, without what may be secret: user, password and query; None if nowhere."""
+        value = self._header(b"location")
         try:
-            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+            return None if value is None else without_secrets(value.decode("latin-1").strip())
         except ValueError:
             return None
 
     def _header(self, name: bytes) -> bytes | None:
-        return next((value for key, value in self._headers.items() if key.lower() == name), None)
+        headers = islice(self._headers.items(), self._header_count)
+        return next((value for key, value in headers if key.lower() == name), None)
 
 
-def _decompress(content: bytes, encoding: str) -> bytes:
-    """Undo gzip or deflate; some servers send deflate without zlib's header."""
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise RemoteProtocolError(f"response compressed as {encoding}, which was not accepted")
-    framed = encoding != "deflate" or content[0] & 0x0F == zlib.DEFLATED
-    decompressor = zlib.decompressobj(zlib.MAX_WBITS | 32 if framed else -zlib.MAX_WBITS)
+def _date(value: bytes | None) -> float | None:
+    """Return an HTTP date in seconds since the epoch; None if it is not one. Without a zone it is in GMT."""
     try:
-        plain = decompressor.decompress(content, MAX_BODY_BYTES)
-    except zlib.error as error:
-        raise RemoteProtocolError(f"response cannot be decompressed: {error}") from None
-    if not decompressor.eof:
-        raise RemoteProtocolError("response cannot be decompressed: it is cut off or too large")
-    return plain
+        date = parsedate_to_datetime((value or b"").decode("latin-1"))
+        return (date if date.tzinfo is not None else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+
+
+def _decompress(content: bytes, coding: str) -> bytes:
+    """Undo gzip, of any number of members, or deflate; some servers send deflate without zlib's header."""
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        raise RemoteProtocolError(f"response compressed as {coding[:40]}, which was not accepted")
+    framed = coding != "deflate" or content[0] & 0x0F == zlib.DEFLATED
+    plain: list[bytes] = []
+    left = MAX_RESPONSE_BYTES
+    while not plain or content.startswith(GZIP_MAGIC):
+        decompressor = zlib.decompressobj(zlib.MAX_WBITS | 32 if framed else -zlib.MAX_WBITS)
+        try:
+            plain.append(decompressor.decompress(content, left + 1))
+        except zlib.error as error:
+            raise RemoteProtocolError(f"response cannot be decompressed: {error}") from None
+        left -= len(plain[-1])
+        if left < 0:
+            raise RemoteProtocolError(f"response is larger than {MAX_RESPONSE_BYTES / 1e6:g} MB")
+        if not decompressor.eof:
+            raise RemoteProtocolError("response cannot be decompressed: it is cut off")
+        content = decompressor.unused_data
+    return b"".join(plain)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import msgspec
 
 from loadtest.drive.cluster.messages import StatusReport
 from loadtest.protocol.operations import Op
+from loadtest.record.recorder import EndedJob
 from loadtest.record.run import Progress
-from loadtest.record.sample import Outcome, Sample
+from loadtest.record.sample import Outcome
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.rate_limit import PeakWindow
 from loadtest.units import nearest_rank
@@ -32,6 +34,7 @@ class LiveCounters:
         self._fresh: list[tuple[float, int, int]] = []
         self.in_flight = 0
         self.ended = 0
+        self.execution_s = 0.0
         self.not_completed = 0
         self.throttled = 0
 
@@ -40,13 +43,17 @@ class LiveCounters:
         self._started += 1
         self.in_flight += 1
 
-    def count(self, sample: Sample, chunk_seen_at: list[float]) -> None:
-        """Count a job that was sent and is over, however it ended."""
-        self.ended += 1
-        self.not_completed += sample.outcome != Outcome.COMPLETED
-        self.throttled += sample.throttled
-        if sample.finished_at is not None and sample.delay_ms is not None and sample.execution_ms is not None:
-            self._fresh.append((sample.finished_at, sample.delay_ms, sample.execution_ms))
+    def count(self, ended: Sequence[EndedJob]) -> None:
+        """Count jobs that were sent and are over, however they ended."""
+        self.ended += len(ended)
+        completed = Outcome.COMPLETED
+        for sample, _ in ended:
+            self.not_completed += sample.outcome != completed
+            self.throttled += sample.throttled
+            if sample.execution_ms is not None:
+                self.execution_s += sample.execution_ms / 1000
+            if sample.finished_at is not None and sample.delay_ms is not None and sample.execution_ms is not None:
+                self._fresh.append((sample.finished_at, sample.delay_ms, sample.execution_ms))
 
     def recent_starts(self, now: float) -> int:
         """Return the jobs started since the last call that was RATE_SPAN_S ago, or since the start."""

@@ -5,23 +5,24 @@ from __future__ import annotations
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
-from gevent import get_hub
 from locust.env import Environment
+from locust.runners import Runner
 from locust.stats import RequestStats, StatsEntry
 from numpy.typing import NDArray
 
 from loadtest.flows.steps import Response
+from loadtest.record.recorder import EndedJob
 from loadtest.record.sample import Outcome, Sample
 
 JOB = "JOB"
 """The method under which Locust's page lists the times of jobs, next to those of requests."""
-BATCH = 500
-"""The most requests that wait to be added."""
+MAX_ERRORS = 200
+"""How many different errors are listed; an error's text may hold what differs from job to job."""
 
 _STEP_EDGES_MS = np.array([100.0, 1000.0, 10_000.0])
 _STEPS_MS = np.array([1.0, 10.0, 100.0, 1000.0])
@@ -30,97 +31,100 @@ Times: TypeAlias = "defaultdict[tuple[str, str], tuple[array[float], array[int]]
 """For each name and method: times in milliseconds, and bytes."""
 
 
-def run_on_loop(work: Callable[[], None]) -> None:
-    """Let the event loop do this next, on its own stack.
-
-    Done by a user, it would leave that user's stack larger by some pages for the rest of the run; and there are
-    thousands of users.
-    """
-    get_hub().loop.run_callback(work)
-
-
 class RequestFailed(Exception):
     """The failure of a request, as Locust shows it."""
 
 
 class BatchedLocustStats:
-    """Fires Locust's event for each request, and adds requests and jobs to its statistics in batches.
+    """Locust's statistics of the requests and jobs of a process, which `flush` adds in one batch.
 
-    Its `log_request` replaces that of the environment's statistics. A batch is added when it is full, scheduled by
-    `schedule`, or by `flush`. Jobs have entries of their own, and no events.
+    If only Locust's own listener listens to the event of a request, the request is counted here, as that listener
+    would: firing the event costs several times as much. Jobs have entries of their own, and no events.
     """
 
-    def __init__(
-        self, environment: Environment, schedule: Callable[[Callable[[], None]], object] = run_on_loop
-    ) -> None:
-        self._schedule = schedule
-        self._fire = environment.events.request.fire
+    def __init__(self, environment: Environment) -> None:
+        self._event = environment.events.request
+        self._of_locust = [
+            each for each in self._event._handlers if getattr(each, "__module__", None) == Runner.__module__
+        ]
         self._stats: RequestStats = environment.stats
+        self._errors: set[str] = set()
         self._pending: Times = defaultdict(_columns)
-        self._jobs: list[Sample] = []
-        self._left = BATCH
-        # Locust's runner calls this method from a closure that listens to the event: no other place is left to batch.
+        # Locust's listener calls these two.
         self._stats.log_request = self.log_request  # type: ignore[method-assign]
-        environment.events.test_stop.add_listener(self._stopped)
+        self._stats.log_error = self.log_error  # type: ignore[method-assign]
 
     def request_done(self, method: str, name: str, response: Response) -> None:
-        """Fire Locust's event for a request."""
-        status = response.status
-        self._fire(
-            request_type=method,
-            name=name,
-            response_time=(response.answered_at - response.sent_at) * 1000,
-            response_length=len(response.body),
-            exception=None if 0 < status < 400 else RequestFailed(f"HTTP {status}" if status else response.error),
-            context={},
-        )
+        """Count a request, and fire Locust's event for it if anyone else listens."""
+        status, body = response.status, response.body
+        time_ms = (response.answered_at - response.sent_at) * 1000
+        error = None
+        if not 0 < status < 400:
+            error = RequestFailed(f"HTTP {status}" if status else response.error)
+        if self._event._handlers == self._of_locust:
+            self.log_request(method, name, time_ms, len(body))
+            if error is not None:
+                self.log_error(method, name, error)
+        else:
+            self._event.fire(
+                request_type=method,
+                name=name,
+                response_time=time_ms,
+                response_length=len(body),
+                exception=error,
+                context={},
+            )
 
     def log_request(self, method: str, name: str, response_time: float, content_length: int) -> None:
         """Count one more request of this method and name, with its time in milliseconds and its bytes."""
         times, sizes = self._pending[name, method]
         times.append(response_time)
         sizes.append(content_length)
-        self._left -= 1
-        if self._left == 0:
-            self._schedule(self.flush)
 
-    def add_job(self, sample: Sample, chunk_seen_at: list[float]) -> None:
-        """Add a job that is over: its end-to-end time, delay, execution, first chunk, and the gaps of its chunks."""
-        if sample.finished_at is not None:
-            self._jobs.append(sample)
-        for before, after in pairwise(chunk_seen_at):
-            self.log_request(JOB, f"{sample.flow} chunk gap", (after - before) * 1000, 0)
+    def log_error(self, method: str, name: str, error: Exception | str | None) -> None:
+        """Count a failed request or job; after MAX_ERRORS different errors, new ones are listed as one."""
+        text = str(error)
+        if text not in self._errors:
+            if len(self._errors) >= MAX_ERRORS:
+                error = RequestFailed("other errors")
+            else:
+                self._errors.add(text)
+        RequestStats.log_error(self._stats, method, name, error)
+
+    def add_jobs(self, ended: Sequence[EndedJob]) -> None:
+        """Add jobs that are over: end-to-end time, delay, execution, first chunk, and the gaps between chunks."""
+        for flow in {job.flow for job, _ in ended}:
+            jobs = [job for job, _ in ended if job.flow == flow]
+            self._add_flow(flow, [job for job in jobs if job.finished_at is not None])
+        completed = Outcome.COMPLETED
+        for job, chunk_seen_at in ended:
+            if job.finished_at is not None and job.outcome != completed:
+                self.log_error(JOB, f"{job.flow} end-to-end", RequestFailed(f"{job.outcome}: {job.error or ''}"))
+            if chunk_seen_at:
+                self._add(f"{job.flow} chunk gap", [(after - at) * 1000 for at, after in pairwise(chunk_seen_at)])
+
+    def _add_flow(self, flow: str, jobs: list[Sample]) -> None:
+        end_to_end = f"{flow} end-to-end"
+        self._add(end_to_end, [(at - job.intended_at) * 1000 for job in jobs if (at := job.finished_at) is not None])
+        self._add(f"{flow} delay", [ms for job in jobs if (ms := job.delay_ms) is not None])
+        self._add(f"{flow} execution", [ms for job in jobs if (ms := job.execution_ms) is not None])
+        first_ms = [(at - job.intended_at) * 1000 for job in jobs if (at := job.first_chunk_at) is not None]
+        self._add(f"{flow} first chunk", first_ms)
+        if jobs:
+            self._pending[end_to_end, JOB][1].extend([job.response_bytes for job in jobs])
+
+    def _add(self, name: str, times_ms: Sequence[float]) -> None:
+        if times_ms:
+            self._pending[name, JOB][0].extend(times_ms)
 
     def flush(self) -> None:
         """Add the batch, each name and method as one entry, which Locust adds up like a worker's report."""
-        self._add_jobs()
         pending, self._pending = self._pending, defaultdict(_columns)
-        self._left, now = BATCH, time.time()
+        now = time.time()
         for (name, method), (times, sizes) in pending.items():
             batch = _entry(self._stats, name, method, times, sizes, now)
             self._stats.entries[name, method].extend(batch)
             self._stats.total.extend(batch)
-
-    def _add_jobs(self) -> None:
-        ended, self._jobs = self._jobs, []
-        for job in ended:
-            assert job.finished_at is not None
-            end_to_end = f"{job.flow} end-to-end"
-            self._add_job_time(end_to_end, (job.finished_at - job.intended_at) * 1000)
-            self._pending[end_to_end, JOB][1].append(job.response_bytes)
-            self._add_job_time(f"{job.flow} delay", job.delay_ms)
-            self._add_job_time(f"{job.flow} execution", job.execution_ms)
-            if job.first_chunk_at is not None:
-                self._add_job_time(f"{job.flow} first chunk", (job.first_chunk_at - job.intended_at) * 1000)
-            if job.outcome != Outcome.COMPLETED:
-                self._stats.log_error(JOB, end_to_end, RequestFailed(f"{job.outcome}: {job.error or ''}"))
-
-    def _add_job_time(self, name: str, time_ms: float | None) -> None:
-        if time_ms is not None:
-            self._pending[name, JOB][0].append(time_ms)
-
-    def _stopped(self, **_: Any) -> None:
-        self.flush()
 
 
 def _columns() -> tuple[array[float], array[int]]:

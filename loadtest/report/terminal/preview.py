@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from loadtest.capacity.breakpoint.bisection import Bounds, usual_probes
+from loadtest.errors import UsageError
+from loadtest.open_files import OWN_FILES, UNLIMITED, too_few
+from loadtest.protocol.operations import Op
 from loadtest.report.formatting import DASH, count, dollars, duration, share, significant
-from loadtest.scenario.environment import LOCAL_KEY, LOCAL_KEY_ENV, key_variable
+from loadtest.scenario.environment import api_key, default_key, key_variable
 from loadtest.scenario.model import Scenario, Search
-from loadtest.scenario.preview import OperationPreview, Preview, blocking_reason, first_rate, scaled_to
+from loadtest.scenario.preview import (
+    OperationPreview,
+    Preview,
+    blocking_reason,
+    first_rate,
+    max_connections,
+    scaled_to,
+)
 from loadtest.scenario.target import HandlerTarget, RemoteTarget
 from loadtest.scenario.warnings import warnings
 from loadtest.traffic.settings import ClosedLoad, Gamma, Trace
@@ -18,13 +28,16 @@ WIDTH = 80
 _LABEL_WIDTH = 12
 
 
-def preview_lines(preview: Preview) -> Iterator[str]:
-    """Yield the preview line by line, warnings last."""
+def preview_lines(preview: Preview, environment: Mapping[str, str], open_files: int = UNLIMITED) -> Iterator[str]:
+    """Yield the preview line by line, warnings last; of the key, only whether the environment has it.
+
+    `open_files` is how many a process may have open here.
+    """
     scenario = preview.scenario
     yield from textwrap.wrap(" - ".join(filter(None, [scenario.name, scenario.question])), WIDTH)
     yield ""
     yield from _labelled("target", _target(scenario))
-    yield from _labelled("key", _key(scenario))
+    yield from _labelled("key", _key(scenario, environment))
     yield from _labelled("load", _load(preview))
     yield from _labelled("seed", _seed(preview))
     yield from _labelled("time", _time(preview))
@@ -43,11 +56,14 @@ def preview_lines(preview: Preview) -> Iterator[str]:
     yield from _table(["submits by", "fullest", "limit"], [_operation(each) for each in preview.operations])
     yield ""
     yield from _labelled("requests", _requests(preview))
+    yield from _labelled("cancelling", _cancelling(preview))
+    yield from _labelled("open files", _open_files(scenario, open_files))
     yield from _labelled("cost", _cost(preview))
     yield from _labelled("ceilings", _ceilings(scenario))
     if scenario.gates:
         yield from _labelled("gates", "; ".join(map(str, scenario.gates)))
-    for warning in warnings(preview):
+    problems = (*_of_key(scenario, environment), *warnings(preview), too_few(max_connections(scenario), open_files))
+    for warning in filter(None, problems):
         yield ""
         yield from textwrap.wrap(f"warning: {warning}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
@@ -83,9 +99,19 @@ def _target(scenario: Scenario) -> str:
     return f"{what}, {workers.active} active workers, {workers.max} at most"
 
 
-def _key(scenario: Scenario) -> str:
+def _key(scenario: Scenario, environment: Mapping[str, str]) -> str:
     name = key_variable(scenario.target)
-    return f'{name}, or "{LOCAL_KEY}" if it is not set' if name == LOCAL_KEY_ENV else name
+    if environment.get(name):
+        return f"{name}, which is set"
+    default = default_key(scenario.target)
+    return f"{name}, which is not set" + (f': "{default}" is used' if default else "")
+
+
+def _of_key(scenario: Scenario, environment: Mapping[str, str]) -> Iterator[str]:
+    try:
+        api_key(scenario, environment)
+    except UsageError as error:
+        yield str(error)
 
 
 def _load(preview: Preview) -> str:
@@ -109,10 +135,17 @@ def _seed(preview: Preview) -> str:
 
 def _time(preview: Preview) -> str:
     drain = preview.scenario.drain
+    cancelling_s = preview.cancelling_s if drain.cancel_within is None else drain.cancel_within
     return (
         f"{duration(preview.scenario.load.duration_s)} of load, then up to {duration(drain.within)} of drain and "
-        f"{duration(drain.cancel_within)} of cancelling: {duration(preview.longest_s)} at most"
+        f"{duration(cancelling_s)} of cancelling: {duration(preview.longest_s)} at most"
     )
+
+
+def _cancelling(preview: Preview) -> str:
+    limit = preview.scenario.limit(Op.CANCEL)
+    time = "" if limit is None else f": {duration(preview.cancelling_s)} at {limit}"
+    return f"at worst {preview.cancels_at_most:,} unfinished jobs{time}"
 
 
 def _search(scenario: Scenario, search: Search) -> str:
@@ -139,9 +172,21 @@ def _operation(operation: OperationPreview) -> list[str]:
 def _requests(preview: Preview) -> str:
     up_to = "up to about " if isinstance(preview.scenario.load, ClosedLoad) else ""
     jobs = "as many submissions as the users send" if preview.jobs is None else f"{up_to}{preview.jobs:,} submissions"
-    polls = "" if preview.polls is None else f", about {preview.polls:,} polls if no job queues"
+    if preview.polls is not None:
+        polls = f", about {preview.polls:,} polls if no job queues"
+    elif preview.service_s is None:
+        polls = "; polls per job depend on how long your jobs take"
+    elif any(flow.flow == "stream" for flow in preview.flows):
+        polls = "; reads per streamed job depend on when its chunks come"
+    else:
+        polls = ""
     max_polls = "" if preview.polls_at_most is None else f"; at most {preview.polls_at_most:,} polls by the limits"
     return f"{jobs}{polls}{max_polls}"
+
+
+def _open_files(scenario: Scenario, limit: int) -> str:
+    needed = max_connections(scenario) + OWN_FILES
+    return f"up to {needed:,}, one for each job in flight; a process may have {limit:,} here (ulimit -n)"
 
 
 def _cost(preview: Preview) -> str:

@@ -11,8 +11,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
+from loadtest.addresses import mask_secrets
 from loadtest.scenario.loading.yaml_document import Path
 from loadtest.units import quoted, seconds, seconds_text
+
+URL_KEYS = {"target", "url"}
+"""Keys whose value may be a URL, which may hold a secret although it should not."""
 
 
 @dataclass(frozen=True)
@@ -81,25 +85,30 @@ def _example(owner: type[BaseModel] | None, key: str) -> str | None:
 
 def _message(details: ErrorDetails, owner: type[BaseModel] | None, path: Path) -> str:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    given = mask_secrets(quoted(value)) if URL_KEYS & set(path) else quoted(value)
     if kind == "value_error":
         return str(context["error"])
     if kind == "too_short":
         return "this is empty; write at least one"
     if kind == "model_type" or kind == "dict_type":
-        return f"{quoted(value)} is given, but a mapping is needed"
+        return f"{given} is given, but a mapping is needed"
     if kind == "tuple_type":
-        return f'{quoted(value)} is given, but a list is needed; begin each entry with "- "'
+        return f'{given} is given, but a list is needed; begin each entry with "- "'
+    if path[-1:] == ("key_variable",):
+        return 'this is not the name of a variable; write it like "RUNPOD_API_KEY", and never the key itself'
+    if kind == "finite_number":
+        return f"{given} is not a finite number"
     if kind == "string_type":
-        return f"{quoted(value)} is not text; put it in quotes"
+        return f"{given} is not text; put it in quotes"
     if kind == "string_pattern_mismatch":
-        return f'{quoted(value)} is not valid here; write it like "{_example(owner, str(path[-1]))}"'
+        return f'{given} is not valid here; write it like "{_example(owner, str(path[-1]))}"'
     bounds = {"greater_than": "more than", "greater_than_equal": "at least", "less_than": "less than",
               "less_than_equal": "at most"}  # fmt: skip
     if kind in bounds:
         bound = next(iter(context.values()))
-        return f"{quoted(value)} is out of range; it must be {bounds[kind]} {_like(value, bound)}"
+        return f"{given} is out of range; it must be {bounds[kind]} {_like(value, bound)}"
     should = details["msg"].partition(", unable")[0]
-    return should.replace("Input should", f"{quoted(value)} should")
+    return should.replace("Input should", f"{given} should")
 
 
 def _like(value: object, bound: float) -> str:
@@ -107,7 +116,7 @@ def _like(value: object, bound: float) -> str:
     try:
         seconds(value)
     except ValueError:
-        return f"{bound:.12g}"
+        return str(bound) if isinstance(bound, int) else f"{bound:.12g}"
     return seconds_text(float(bound))
 
 

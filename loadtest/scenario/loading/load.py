@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from loadtest.addresses import mask_secrets
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import ScenarioError
-from loadtest.scenario.loading.errors import Issue, issues
-from loadtest.scenario.loading.feasibility import find_issues
+from loadtest.scenario.loading.errors import URL_KEYS, Issue, issues
+from loadtest.scenario.loading.feasibility import find_issues, nested_inputs
 from loadtest.scenario.loading.files import read_field, read_text
 from loadtest.scenario.loading.yaml_document import Document, parse_yaml, rename_keys
 from loadtest.scenario.loading.yaml_document import Path as KeyPath
@@ -49,7 +50,7 @@ def load_scenario(
     """Return the scenario of a file, with `--set`, `--seed` and `--target` applied and its files read in.
 
     A target given here replaces the file's whole target, so that its key never goes to another host.
-    `warn` gets one line for each key of an earlier release, with its present name.
+    `warn` gets one line for each key of an earlier release, with its present name, and for inputs within inputs.
     Raises ScenarioError, one line with file, line or override, path, error and fix; also if it can never be sent.
     """
     document = _document(path, (), warn)
@@ -57,10 +58,12 @@ def load_scenario(
     if seed is not None:
         changes.append(Override(f"--seed {seed}", ("seed",), seed))
     if target is not None:
-        changes.append(Override(f"--target {target}", ("target",), target))
+        changes.append(Override(f"--target {mask_secrets(target)}", ("target",), target))
     scenario = _validated(Scenario, {"name": _name(path), **document.data}, document, changes, path)
     for issue in find_issues(scenario):
         raise ScenarioError(_line(issue, document, changes, path))
+    for issue in nested_inputs(scenario):
+        warn(_line(issue, document, changes, path))
     return scenario
 
 
@@ -77,12 +80,15 @@ def load_settings(
 
 def parse_override(text: str) -> Override:
     """Parse KEY=VALUE, where KEY is a dotted path and VALUE reads as YAML; ScenarioError for any other text."""
-    label = f"--set {' '.join(text.split())}"
     key, equals, value = text.partition("=")
+    shown = f"{key}={mask_secrets(value)}" if equals and URL_KEYS & set(key.split(".")) else text
+    label = f"--set {' '.join(shown.split())}"
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise ScenarioError(f'{label}: not KEY=VALUE; write it like "--set load.stages.0.rate=20/s"')
     path = tuple(int(part) if part.isascii() and part.isdigit() else part for part in parts)
+    if path[0] == "target" and len(path) > 1 and path[-1] not in ("url", "handler"):
+        label = f"--set {key.strip()}=…"  # the value may be a key
     return Override(label, path, parse_yaml(value, label).data if value.strip() else None)
 
 

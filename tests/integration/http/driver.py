@@ -1,14 +1,15 @@
 """A process that drives the HTTP client, since gevent patches the process that it runs in.
 
-Reads a plan as JSON, one line on standard input: the URL, timeouts to change, and rounds of requests; the requests
-of a round go out together. A round can wait for a file (`when`) and leave one (`then`). Prints the responses, one
-list per round.
+Reads a plan as JSON, one line on standard input: the URL, timeouts to change, the addresses of its host, and rounds
+of requests; the requests of a round go out together. A round can wait for a file (`when`) and leave one (`then`).
+Prints the responses, one list per round.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import socket
 import sys
 from pathlib import Path
 
@@ -17,8 +18,8 @@ import gevent.monkey
 
 gevent.monkey.patch_all()
 
-from loadtest.clock import WallClock  # noqa: E402
-from loadtest.drive.http import client, dialer  # noqa: E402
+from loadtest.drive.http import client, connection, dialer  # noqa: E402
+from loadtest.drive.timer import GeventClock  # noqa: E402
 
 
 def as_json(response: client.Response) -> dict[str, object]:
@@ -31,6 +32,7 @@ def as_json(response: client.Response) -> dict[str, object]:
         "retry_after_s": response.retry_after_s,
         "error": response.error,
         "error_kind": response.error_kind,
+        "again": response is client.SEND_AGAIN,
         "body_progress": response.body_progress,
         "answered_at": response.answered_at,
     }
@@ -38,9 +40,13 @@ def as_json(response: client.Response) -> dict[str, object]:
 
 def main() -> None:
     plan = json.loads(sys.stdin.readline())
-    client.RESPONSE_TIMEOUT_S = plan.get("response_timeout_s", client.RESPONSE_TIMEOUT_S)
+    clock = GeventClock()
+    connection.RESPONSE_TIMEOUT_S = plan.get("response_timeout_s", connection.RESPONSE_TIMEOUT_S)
     dialer.CONNECT_TIMEOUT_S = plan.get("connect_timeout_s", dialer.CONNECT_TIMEOUT_S)
-    sender = client.HttpClient(plan["url"], "secret", WallClock())
+    if "addresses" in plan:
+        resolved = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", tuple(each)) for each in plan["addresses"]]
+        dialer.socket.getaddrinfo = lambda host, port, type: resolved
+    sender = client.HttpClient(plan["url"], "secret", clock)
     rounds = []
     for wave in plan["rounds"]:
         gevent.sleep(wave.get("after_s", 0))
@@ -53,7 +59,7 @@ def main() -> None:
                 each.get("path", "/run"),
                 b"x" * each["bytes"] if "bytes" in each else each.get("body", "{}").encode(),
                 each.get("long_poll_s", 0.0),
-                WallClock().now() + each.get("deadline_s", math.inf),
+                clock.now() + each.get("deadline_s", math.inf),
             )
             for each in wave["requests"]
         ]

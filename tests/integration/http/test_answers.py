@@ -156,6 +156,17 @@ def test_refusal_before_the_body_was_read_is_received(serve: Serve, drive: Drive
     assert (got["status"], got["body"]) == (413, "too large")
 
 
+@pytest.mark.parametrize("head", [b"Content-Length: 9000000000", b"X-Without: length"])
+def test_response_without_an_end_is_refused_and_read_no_further(serve: Serve, drive: Drive, head: bytes) -> None:
+    def endless(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n")
+        while True:
+            connection.sendall(bytes(10**6))
+
+    [[got]] = drive(serve(after_the_request(endless)).url, ONE)
+    assert (got["error"], got["error_kind"]) == ("response is larger than 64 MB", "remote_protocol_error")
+
+
 @pytest.mark.alone
 def test_parts_of_a_response_are_seen_as_they_are_sent(serve: Serve, drive: Drive) -> None:
     parts = [b'[{"output":"first"}', b',{"output":"second"}', b',{"output":"third"}]']

@@ -7,11 +7,16 @@ import ssl
 import subprocess
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from gevent import socket as gevent_socket
 
+from loadtest.drive.http import dialer
+from loadtest.drive.timer import GeventClock
 from tests.integration.http.conftest import OK, Drive, Serve, answering, read_request
 
 ONE: list[dict[str, Any]] = [{}]
@@ -28,19 +33,33 @@ def test_connection_closed_while_idle_is_opened_again(serve: Serve, drive: Drive
     assert len(server.connections) == 3
 
 
-def test_connection_closed_on_the_next_request_is_opened_again_once(serve: Serve, drive: Drive) -> None:
-    seen: list[bytes] = []
+def answering_all_but(nth: int, seen: list[bytes]) -> Callable[[socket.socket, int], None]:
+    """Take every request, close instead of the response to every n-th, and keep the connection after the others."""
 
-    def talk(connection: socket.socket, number: int) -> None:
-        seen.append(read_request(connection))
-        if number == 0:
+    def talk(connection: socket.socket, _: int) -> None:
+        while request := read_request(connection):
+            seen.append(request.split()[1].rpartition(b"/")[2])
+            if len(seen) % nth == 0:
+                return
             connection.sendall(OK)
-            seen.append(read_request(connection))
 
-    [[first], [second]] = drive(serve(talk).url, ONE, ONE)
-    assert first["status"] == 200
-    assert second["error"] == "connection closed before the response was whole"
-    assert len([each for each in seen if each]) == 3
+    return talk
+
+
+def test_submission_is_sent_once_whatever_closes(serve: Serve, drive: Drive) -> None:
+    seen: list[bytes] = []
+    server = serve(answering_all_but(5, seen))
+    answers = drive(server.url, *([{"path": f"/{round_number}"}] for round_number in range(50)))
+    assert seen == [b"%d" % number for number in range(50)]
+    closed = [got for [got] in answers if got["status"] == 0]
+    assert [got["error_kind"] for got in closed] == ["connection_closed"] * 10
+
+
+def test_read_is_sent_again_after_a_kept_connection_closed(serve: Serve, drive: Drive) -> None:
+    seen: list[bytes] = []
+    server = serve(answering_all_but(3, seen))
+    answers = drive(server.url, *([{"path": f"/{number}", "method": "GET"}] for number in range(6)))
+    assert [got["again"] for [got] in answers] == [False, False, True, False, False, True]
 
 
 def test_request_without_response_on_a_kept_connection_is_not_repeated(serve: Serve, drive: Drive) -> None:
@@ -55,6 +74,36 @@ def test_request_without_response_on_a_kept_connection_is_not_repeated(serve: Se
     [[_], [second]] = drive(serve(talk).url, ONE, ONE, response_timeout_s=0.5)
     assert second["error"] == "no whole response in time"
     assert len(seen) == 2
+
+
+def test_kept_connections_have_keepalive() -> None:
+    listener = gevent_socket.create_server(("127.0.0.1", 0))
+    opened = dialer.Dialer(urlsplit(f"http://127.0.0.1:{listener.getsockname()[1]}/v2/x"), None, GeventClock()).dial()
+    for level, option, value in dialer.KEEPALIVE:
+        assert opened._socket.getsockopt(level, option) == value
+    assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in dialer.KEEPALIVE
+    opened.close()
+    listener.close()
+
+
+def test_address_that_does_not_answer_is_passed_over(serve: Serve, drive: Drive, black_hole: int) -> None:
+    server = serve(answering(OK))
+    addresses = [["127.0.0.1", black_hole], ["127.0.0.1", server.port]]
+    [[got]] = drive("http://two.invalid/v2/x", ONE, addresses=addresses, connect_timeout_s=3)
+    assert (got["status"], got["error"]) == (200, None)
+
+
+@pytest.fixture
+def black_hole() -> Iterator[int]:
+    """A port that answers no attempt to connect, since its queue is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        yield full.getsockname()[1]
+        for filler in fillers:
+            filler.close()
 
 
 def test_refused_connection_is_an_error_until_the_server_listens(drive: Drive, tmp_path: Path) -> None:
@@ -79,15 +128,8 @@ def test_refused_connection_is_an_error_until_the_server_listens(drive: Drive, t
     assert late["status"] == 200
 
 
-def test_server_that_never_accepts_is_a_connect_timeout(drive: Drive) -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
-        fillers = [socket.socket() for _ in range(4)]
-        for filler in fillers:
-            filler.setblocking(False)
-            filler.connect_ex(full.getsockname())
-        [[got]] = drive(f"http://127.0.0.1:{full.getsockname()[1]}/v2/x", ONE, connect_timeout_s=0.5)
-        for filler in fillers:
-            filler.close()
+def test_server_that_never_accepts_is_a_connect_timeout(drive: Drive, black_hole: int) -> None:
+    [[got]] = drive(f"http://127.0.0.1:{black_hole}/v2/x", ONE, connect_timeout_s=0.5)
     assert (got["error"], got["error_kind"]) == ("no connection within 0.5 s", "connect_timeout")
     assert 0.4 < got["took_s"] < 2
 

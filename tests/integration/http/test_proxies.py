@@ -62,4 +62,22 @@ def test_proxy_that_refuses_is_a_proxy_error(serve: Serve, drive: Drive) -> None
     proxy = serve(answering(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"))
     [[got]] = drive("https://target.invalid/v2/x", ONE, env={"https_proxy": f"http://127.0.0.1:{proxy.port}"})
     assert got["error_kind"] == "proxy_error"
-    assert got["error"] == "the proxy refused CONNECT: 407 Proxy Authentication Required"
+    assert got["error"] == f"the proxy 127.0.0.1:{proxy.port} refused CONNECT: 407 Proxy Authentication Required"
+
+
+def test_error_of_a_proxy_names_the_proxy_and_not_its_credentials(serve: Serve, drive: Drive) -> None:
+    refusing = serve(answering(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"))
+    closed = "127.0.0.1:1"
+    [[got]] = drive(ELSEWHERE, ONE, env={"all_proxy": f"http://me:password@{closed}"})
+    assert got["error"] == f"no connection to the proxy {closed}: Connection refused"
+    assert got["error_kind"] == "proxy_error"
+    [[got]] = drive(ELSEWHERE, ONE, env={"http_proxy": f"http://me:password@127.0.0.1:{refusing.port}"})
+    assert got["error_kind"] == "proxy_error"
+    assert got["error"] == f"the proxy 127.0.0.1:{refusing.port} refuses the credentials, or asks for them (407)"
+    closing = serve(lambda connection, _: read_request(connection) and None)
+    [[got]] = drive(ELSEWHERE, ONE, env={"http_proxy": f"http://me:password@127.0.0.1:{closing.port}"})
+    assert got["error_kind"] == "connection_closed"
+    assert got["error"].endswith(f", through the proxy 127.0.0.1:{closing.port}")
+    [[got]] = drive(ELSEWHERE, ONE, env={"http_proxy": "http://me:password@proxy.invalid:3128"})
+    assert got["error"].startswith("no connection to the proxy proxy.invalid:3128: ")
+    assert got["error_kind"] == "proxy_error"

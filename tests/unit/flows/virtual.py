@@ -10,12 +10,13 @@ from msgspec import structs
 from msgspec.json import encode
 
 from loadtest.drive.executor import FlowExecutor
+from loadtest.drive.http.connection import MaySend
 from loadtest.drive.http.errors import ConnectionClosed
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job as ServerJob
 from loadtest.endpoint.job import to_response
-from loadtest.flows.steps import NO_RESPONSE, Flow, Response, Send
+from loadtest.flows.steps import NO_RESPONSE, SEND_AGAIN, Flow, Response, Send
 from loadtest.protocol.client_messages import StreamResponse, decode_submission
 from loadtest.protocol.operations import Limit, Op
 from loadtest.record.recorder import RequestLog
@@ -77,8 +78,12 @@ class VirtualWire:
             if flow.ready():
                 flow.get()
 
-    def _send(self, method: str, path: str, body: bytes, long_poll_s: float, deadline: float) -> Response:
+    def _send(
+        self, method: str, path: str, body: bytes, long_poll_s: float, deadline: float, may_send: MaySend
+    ) -> Response:
         step, sent_at = Send(Op(path.split("/")[1].partition("?")[0]), path, body, long_poll_s, deadline), self.now
+        if not may_send(sent_at):
+            return SEND_AGAIN
         self.clock.sleep(TRANSPORT_S)
         self.endpoint.advance(self.now)
         answer = self.misbehave(step, self.now) or self._answer(step)

@@ -38,7 +38,8 @@ def test_constant_arrivals_are_counted_exactly() -> None:
     assert sum(flow.jobs or 0 for flow in previewed.flows) == 1200
     assert [stage.jobs for stage in previewed.stages] == [1200]
     assert previewed.peak_per_s == 20
-    assert previewed.longest_s == 60 + 30 + 20
+    assert (previewed.cancels_at_most, previewed.cancelling_s) == (1200, 110), "100 at once, then 100 each 10 s"
+    assert previewed.longest_s == 60 + 30 + 110
     assert previewed.service_s == 0.2
     assert previewed.cost == pytest.approx(1200 * 0.2 * 0.001)
     assert [(each.op, each.limit and each.limit.requests) for each in previewed.operations] == [
@@ -110,7 +111,15 @@ def test_the_mean_of_a_spread_counts_not_its_median() -> None:
 def test_of_another_target_neither_service_nor_cost_is_known() -> None:
     previewed = preview(scenario(target="http://localhost:1/v2/x", price=0.001))
     assert (previewed.service_s, previewed.cost, previewed.polls) == (None, None, None)
-    assert "it needs the measured time of a job" in " ".join(" ".join(preview_lines(previewed)).split())
+    text = " ".join(" ".join(preview_lines(previewed, {})).split())
+    assert "it needs the measured time of a job" in text
+    assert "1,200 submissions; polls per job depend on how long your jobs take; at most" in text
+
+
+def test_of_a_stream_the_reads_are_not_known() -> None:
+    streamed = scenario(flows={"stream": {}}, endpoint={"chunks": {"count": 2, "first": "1s"}})
+    text = " ".join(" ".join(preview_lines(preview(streamed), {})).split())
+    assert "1,200 submissions; reads per streamed job depend on when its chunks come; at most" in text
 
 
 def test_a_closed_load_is_bounded_by_its_users_or_by_the_limits() -> None:
@@ -144,20 +153,42 @@ def test_a_scenario_that_may_fail_gets_a_warning(asked: Scenario, says: str) -> 
     assert any(says in warning for warning in warnings(preview(asked)))
 
 
+@pytest.mark.parametrize(
+    ("target", "environment", "key", "warning"),
+    [
+        ("embedded", {}, 'LOADTEST_API_KEY, which is not set: "local" is used', False),
+        ("embedded", {"LOADTEST_API_KEY": "s3cret"}, "LOADTEST_API_KEY, which is set", False),
+        ("https://x.example/v2/a", {"RUNPOD_API_KEY": "s3cret"}, "RUNPOD_API_KEY, which is set", False),
+        ("https://x.example/v2/a", {"LOADTEST_API_KEY": "s3cret"}, "RUNPOD_API_KEY, which is not set", True),
+        ("https://x.example/v2/a", {"RUNPOD_API_KEY": ""}, "RUNPOD_API_KEY, which is not set", True),
+        ("https://x.example/v2/a", {"RUNPOD_API_KEY": "s3cret\n"}, "RUNPOD_API_KEY, which is set", False),
+        ("https://x.example/v2/a", {"RUNPOD_API_KEY": "s3 cret"}, "RUNPOD_API_KEY, which is set", True),
+        ({"url": "http://localhost:1/v2/a", "key_variable": "MINE"}, {}, "MINE, which is not set", True),
+    ],
+)
+def test_the_preview_shows_whether_the_key_is_set_and_never_the_key(
+    target: Any, environment: dict[str, str], key: str, warning: bool
+) -> None:
+    lines = list(preview_lines(preview(scenario(target=target, drain={"within": "9s"})), environment))
+    assert f"key         {key}" in lines
+    assert any(line.startswith("warning: target:") for line in lines) is warning
+    assert "cret" not in "".join(lines)
+
+
 def test_a_sound_scenario_raises_no_doubt() -> None:
     assert warnings(preview(scenario(endpoint={"workers": {"active": 9, "max": 9}}))) == []
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_every_scenario_in_the_repository_is_previewed_within_the_width(path: Path) -> None:
-    lines = list(preview_lines(preview(load_scenario(path))))
+    lines = list(preview_lines(preview(load_scenario(path)), {}))
     assert max(len(line) for line in lines) <= WIDTH
     assert not any(line != line.rstrip() for line in lines)
 
 
 def test_long_names_are_cut_and_not_wrapped() -> None:
     asked = scenario(load={"stages": [{"name": "a stage with words " * 8, "rate": "1/s", "for": "5s"}]})
-    assert max(len(line) for line in preview_lines(preview(asked))) <= WIDTH
+    assert max(len(line) for line in preview_lines(preview(asked), {})) <= WIDTH
 
 
 def test_the_smoke_scenario_is_short_and_still_has_enough_jobs() -> None:

@@ -86,6 +86,6 @@ def test_a_scenario_that_cannot_be_searched_is_refused(more: dict[str, Any], mes
 
 
 def test_check_shows_how_far_a_search_goes_and_which_limit_ends_it() -> None:
-    text = " ".join(" ".join(preview_lines(preview(scenario()))).split())
+    text = " ".join(" ".join(preview_lines(preview(scenario()), {})).split())
     assert "others up to 500/s until a gate fails, to within 5 %: about 14 probes" in text
     assert "it does not reach 500/s: offers 500/s to /run" in text

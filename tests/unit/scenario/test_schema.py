@@ -33,6 +33,21 @@ def test_the_schema_accepts_every_scenario_in_the_repository(path: Path) -> None
 
 
 @pytest.mark.parametrize(
+    "inputs",
+    [
+        "prompts.jsonl",
+        {"file": "prompts.jsonl", "order": "in turn"},
+        {"lines": [{"prompt": "hello"}]},
+        {"template": {"prompt": "${text 2 kB}"}},
+        {"function": "inputs.py:make"},
+    ],
+)
+def test_the_schema_accepts_inputs_as_a_user_writes_them(inputs: Any) -> None:
+    load = {"stages": [{"rate": "20/s", "for": "5s"}]}
+    jsonschema.validate({"load": load, "flows": {"run": {"inputs": inputs}}}, SCHEMA)
+
+
+@pytest.mark.parametrize(
     "more",
     [
         {"load": {"stages": [{"rate": 20, "for": "5s"}]}},

@@ -156,6 +156,8 @@ def test_files_are_read_into_the_scenario_and_errors_in_them_name_the_file(tmp_p
         "flows: {run: {inputs: {template: '${text 11 MB}'}}}": "11 MB, but /run takes at most 10 MB",
         "flows: {run: {input: 1, inputs: prompts.jsonl}}": "keep one of them",
         "flows: {run: {inputs: 5}}": "flows.run.inputs",
+        "flows: {run: {inputs: {}}}": "flows.run.inputs: no inputs; name a file with one JSON value per line",
+        "flows: {run: {inputs: {lines: []}}}": "no inputs; name a file with one JSON value per line",
     }.items():
         with pytest.raises(ScenarioError) as refused:
             loaded(text)
@@ -175,3 +177,22 @@ def test_runs_with_other_inputs_have_another_hash_and_are_not_comparable() -> No
     assert ran([1, 2]).payloads != ran([1, 3]).payloads
     assert incomparable_reason(ran([1, 2]), ran([1, 2])) is None
     assert "its payloads are" in (incomparable_reason(ran([1, 2]), ran([1, 3])) or "")
+
+
+@pytest.mark.parametrize(
+    ("template", "sent"),
+    [
+        ("$${seq}", "${seq}"),
+        ("cost: $${seq} is ${seq}", "cost: ${seq} is 0"),
+        ("$$${seq}", "$${seq}"),
+        ("${one of $}${seq}", "$0"),
+        (["$${x.y}", "plain", "${ open", "$$"], ["${x.y}", "plain", "${ open", "$$"]),
+    ],
+)
+def test_a_literal_placeholder_is_written_with_two_dollars(template: object, sent: object) -> None:
+    assert made(1, template=template) == [sent]
+
+
+def test_an_unknown_placeholder_is_refused_with_its_escape() -> None:
+    with pytest.raises(ValueError, match=r"unknown placeholder; write .* or \$\$\{ for a literal \$\{"):
+        flow(template="`${user.name}`")

@@ -80,17 +80,19 @@ def test_no_interval_holds_more_than_the_limit(
     assert max_in_window(np.array(left_at), per_s) <= requests
 
 
-@given(st.lists(st.integers(0, 20).map(lambda quarters: quarters / 4), max_size=80))
-def test_the_peak_window_is_the_one_counted_afterwards(gaps: list[float]) -> None:
-    at = np.cumsum(gaps)
-    window = PeakWindow(10.0)
-    for each in at:
+@given(st.lists(st.tuples(st.integers(0, 20).map(lambda quarters: quarters / 4), st.booleans()), max_size=80))
+def test_the_peak_window_is_the_one_counted_afterwards_whenever_it_is_read(steps: list[tuple[float, bool]]) -> None:
+    at = np.cumsum([gap for gap, _ in steps])
+    window = PeakWindow()
+    for n, (each, (_, is_read)) in enumerate(zip(at, steps, strict=True)):
         window.add(float(each))
+        if is_read:
+            assert window.count(float(each)) == np.count_nonzero(at[: n + 1] > each - 10.0)
     assert window.peak == max_in_window(at, 10.0)
 
 
 def test_the_count_of_a_window_expires() -> None:
-    window = PeakWindow(10.0)
+    window = PeakWindow()
     window.add(1.0)
     window.add(2.0)
     assert window.count(10.9) == 2
@@ -101,8 +103,10 @@ def test_the_count_of_a_window_expires() -> None:
 
 def test_a_window_over_a_long_run_is_as_exact_as_over_a_short_one() -> None:
     at = np.sort(np.random.default_rng(1).uniform(0, 60, 3 * TRIM_BATCH))
-    window = PeakWindow(10.0)
-    for each in at.tolist():
+    window = PeakWindow()
+    for n, each in enumerate(at.tolist()):
         window.add(each)
+        if n % 10_000 == 0:
+            assert window.count(each) == np.count_nonzero(at[: n + 1] > each - 10.0)
     assert window.peak == max_in_window(at, 10.0)
     assert window.count(65.0) == np.count_nonzero(at > 55.0)

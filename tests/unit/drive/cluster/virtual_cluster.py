@@ -21,11 +21,13 @@ from loadtest.drive.cluster.messages import StartRun
 from loadtest.drive.cluster.shard_upload import ShardUploader
 from loadtest.drive.cluster.target import Target
 from loadtest.drive.dispatcher import JobDispatcher
-from loadtest.drive.executor import FlowExecutor
+from loadtest.drive.executor import FlowExecutor, SendRequest
+from loadtest.drive.http.connection import MaySend
 from loadtest.drive.job_sources import Workload
 from loadtest.drive.options import RunConfig
 from loadtest.flows.health import EndpointHealth
-from loadtest.flows.steps import Response
+from loadtest.flows.steps import SEND_AGAIN, Response
+from loadtest.json_values import decode_json
 from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.recorder import Recorder
 from loadtest.record.run import Ending
@@ -63,6 +65,10 @@ class HostClock:
         is_set = self._clock.wait(event, self._virtual(until))
         self._stay_suspended()
         return is_set
+
+    def step(self, by_s: float) -> None:
+        """Put the clock forward by some seconds."""
+        self._offset_s += by_s
 
     def _virtual(self, at: float) -> float:
         """Return the first virtual time at which this clock shows `at`, in spite of rounding."""
@@ -137,17 +143,17 @@ class Host:
         self.suspend(self.cluster.clock.now(), inf)
 
     def _build(self, start: StartRun) -> GeneratorRun:
-        scenario = Scenario.model_validate(start.scenario)
+        scenario = Scenario.model_validate(decode_json(start.scenario))
         clock = HostClock(self.clock, -start.clock_offset_s)
-        directory = RunDirectory(Path(start.directory))
+        directory = RunDirectory(Path(start.directory), start.token)
         if self.own_disk is not None:
-            directory = RunDirectory(self.own_disk)
+            directory = RunDirectory(self.own_disk, start.token)
             directory.create_local()
         recorder = Recorder(directory, start.process, keep_sends=True)
         limiters = build_limiters(scenario, clock)
         executor = FlowExecutor(clock, self.cluster.endpoint(self.name, clock), limiters, recorder)
         work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process)
-        jobs = JobDispatcher(work, executor, clock, (recorder.sample,))
+        jobs = JobDispatcher(work, executor, clock, (recorder.record,))
         lease = build_lease(start, jobs, limiters)
         uploader = None if self.own_disk is None else ShardUploader(directory, start.process, self)
         return GeneratorRun(scenario, clock, self, jobs, executor, recorder, lease, uploader)
@@ -176,6 +182,7 @@ class Cluster:
     scenario: Scenario
     delay_s: float = 0.02
     alone: bool = False
+    progress_fd: int | None = None
 
     def __post_init__(self) -> None:
         self.clock = VirtualClock(BEGINS_AT)
@@ -183,7 +190,7 @@ class Cluster:
         self.submissions: list[tuple[float, str]] = []
         self._ids = itertools.count()
         directory = create_run(self.scenario, self.folder / "run", "")
-        config = RunConfig(self.scenario, lambda: directory)
+        config = RunConfig(self.scenario, lambda: directory, self.progress_fd)
         self.master = Master(config, self.clock, self, self._open_target)
         self.directory = directory
 
@@ -230,12 +237,16 @@ class Cluster:
         self.directory.merge()
         return self.directory.table("samples").to_pylist()  # type: ignore[no-any-return]
 
-    def endpoint(self, name: str, clock: Clock) -> Callable[[str, str, bytes, float, float], Response]:
+    def endpoint(self, name: str, clock: Clock) -> SendRequest:
         """Return the way of one host to the endpoint, which completes each job after SERVICE_S."""
 
-        def send(method: str, path: str, body: bytes, long_poll_s: float, deadline: float) -> Response:
+        def send(
+            method: str, path: str, body: bytes, long_poll_s: float, deadline: float, may_send: MaySend
+        ) -> Response:
             sent_at = clock.now()
-            if path == "/runsync":
+            if not may_send(sent_at):
+                return SEND_AGAIN
+            if path.startswith("/runsync"):
                 self.submissions.append((self.clock.now(), name))
             clock.sleep(SERVICE_S)  # type: ignore[attr-defined]
             answer = {"id": f"{next(self._ids)}", "status": "COMPLETED", "delayTime": 0, "executionTime": 50}

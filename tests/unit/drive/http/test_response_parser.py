@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 import zlib
 from contextlib import suppress
 from itertools import pairwise
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest.drive.http import response_parser
 from loadtest.drive.http.errors import ConnectionClosed, RemoteProtocolError
 from loadtest.drive.http.response_parser import ResponseParser
 
@@ -48,9 +50,18 @@ def test_response_is_the_same_however_its_bytes_are_cut(response: bytes, cuts: s
     [
         (whole(zlib.compress(JSON), b"content-encoding: Deflate"), JSON),
         (whole(b"[]", b"Content-Encoding: identity"), b"[]"),
+        (whole(b"text", b"Content-Encoding: identity"), b"text"),
         (whole(b""), b""),
+        (whole(b"", b"Content-Encoding: gzip"), b""),
+        (whole(gzip.compress(b"", mtime=0) + gzip.compress(JSON, mtime=0), b"Content-Encoding: x-gzip"), JSON),
+        (whole(b"".join(gzip.compress(bytes([each]), mtime=0) for each in JSON), b"Content-Encoding: gzip"), JSON),
+        (whole(gzip.compress(JSON, mtime=0) + bytes(9), b"Content-Encoding: gzip"), JSON),
+        (whole(gzip.compress(JSON, mtime=0), b"Content-Encoding: gzip, identity"), JSON),
+        (whole(gzip.compress(JSON, mtime=0), b"Content-Encoding: IDENTITY ,Gzip,"), JSON),
+        (whole(gzip.compress(zlib.compress(JSON), mtime=0), b"Content-Encoding: deflate, gzip"), JSON),
+        (CHUNKED.replace(b"X-Late: 1", b"Content-Encoding: gzip"), JSON),
+        (CHUNKED.replace(b'{"o', b'"{o').replace(b"X-Late: 1", b"content-encoding: br"), b'"{ok":1}'),
     ],
-    ids=["deflate", "array", "empty"],
 )
 def test_body_is_decompressed_as_its_header_says(response: bytes, body: bytes) -> None:
     assert fed(response).body() == body
@@ -80,7 +91,9 @@ def test_bytes_that_are_not_a_response_are_a_protocol_error(data: bytes) -> None
     [
         (b"\x1f\x8bnonsense", b"gzip", "cannot be decompressed"),
         (gzip.compress(JSON * 40, mtime=0)[:-9], b"gzip", "cut off"),
+        (gzip.compress(JSON, mtime=0) + gzip.compress(JSON, mtime=0)[:-3], b"gzip", "cut off"),
         (b"\x00x", b"br", "compressed as br"),
+        (b"\x00x", b"gzip, \xe9", "compressed as \xe9"),
     ],
 )
 def test_body_that_cannot_be_decompressed_is_a_protocol_error(body: bytes, encoding: bytes, error: str) -> None:
@@ -117,11 +130,102 @@ def test_server_can_ask_to_close_the_connection() -> None:
         (b"7", 45.0, 7.0),
         (b"Thu, 01 Jan 1970 00:01:00 GMT", 45.0, 15.0),
         (b"Thu, 01 Jan 1970 00:01:00 GMT", 90.0, 0.0),
+        (b"Thursday, 01-Jan-70 00:01:00 GMT", 45.0, 15.0),
+        (b"Thu Jan  1 00:01:00 1970", 45.0, 15.0),
+        (b"0", 45.0, 0.0),
+        (b"9" * 400, 45.0, float("inf")),
         (b"nonsense", 45.0, None),
+        (b"-5", 45.0, None),
+        (b"\xc2\xb2", 45.0, None),
+        (b"\xb2", 45.0, None),
+        (b"\xd9\xa3", 45.0, None),
+        (b"Thu, 01 Jan 99999999999 00:00:00 GMT", 45.0, None),
+        (b"Thu, 99999999999999999999999 Jan 1970 00:00:00 GMT", 45.0, None),
+        (b"Thu, 01 Jan 1970 00:00:00 +99999999999", 45.0, None),
+        (b"Thu, 01 Jan " + b"9" * 5000 + b" 00:00:00 GMT", 45.0, None),
     ],
 )
-def test_retry_after_is_seconds_or_a_date(value: bytes, now: float, seconds: float | None) -> None:
-    assert fed(whole(b"", b"RETRY-AFTER: " + value, status=b"503 x")).retry_after_s(now) == seconds
+def test_retry_after_is_seconds_or_a_date(
+    monkeypatch: pytest.MonkeyPatch, value: bytes, now: float, seconds: float | None
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert fed(whole(b"", b"RETRY-AFTER: " + value, status=b"503 x")).retry_after_s(now) == seconds
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@given(value=st.binary(max_size=60).filter(lambda value: not set(value) & set(b"\r\n\0")))
+def test_any_retry_after_is_seconds_or_nothing(value: bytes) -> None:
+    parser = ResponseParser()
+    parser.reset()
+    with suppress(RemoteProtocolError):
+        parser.feed(whole(b"", b"Retry-After: " + value, b"Date: " + value[::-1], b"Location: " + value))
+        assert (parser.retry_after_s(45.0) or 0.0) >= 0.0
+        assert parser.location() is None or isinstance(parser.location(), str)
+
+
+def test_date_of_retry_after_is_compared_with_that_of_the_server() -> None:
+    at = (b"Retry-After: Thu, 01 Jan 1970 00:01:00 GMT", b"Date: Thu, 01 Jan 1970 00:00:50 GMT")
+    assert fed(whole(b"", *at, status=b"503 x")).retry_after_s(1e9) == 10.0
+    assert fed(whole(b"", at[0], b"Date: today", status=b"503 x")).retry_after_s(45.0) == 15.0
+
+
+def test_interim_response_leaves_nothing_to_the_final_one() -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\nRetry-After: 9\r\nContent-Encoding: br\r\n\r\n"
+    parser = fed(hints)
+    assert parser.received_any
+    parser.feed(whole(b"busy", status=b"429 x"))
+    assert (parser.status, parser.body(), parser.retry_after_s(0.0)) == (429, b"busy", None)
+
+
+LIMIT_BYTES = 10**6
+
+
+@pytest.fixture
+def _small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(response_parser, "MAX_RESPONSE_BYTES", LIMIT_BYTES)
+
+
+def feed_endlessly(parser: ResponseParser, piece: bytes) -> None:
+    for count in range(1, 2 + LIMIT_BYTES // len(piece)):
+        parser.feed(piece)
+        parser.mark_progress(len(piece), 0.0)
+        assert len(parser._parts) <= count
+
+
+@pytest.mark.usefixtures("_small_limit")
+@pytest.mark.parametrize(
+    "piece", [b"1\r\nx\r\n" * 1000, b"4000\r\n" + b"x" * 0x4000 + b"\r\n"], ids=["tiny", "large"]
+)
+def test_response_that_is_too_large_is_refused_before_it_is_whole(piece: bytes) -> None:
+    parser = fed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    with pytest.raises(RemoteProtocolError, match="larger than 1 MB"):
+        feed_endlessly(parser, piece)
+
+
+@pytest.mark.usefixtures("_small_limit")
+def test_headers_without_an_end_are_refused() -> None:
+    with pytest.raises(RemoteProtocolError, match="larger than 1 MB"):
+        feed_endlessly(fed(b"HTTP/1.1 200 OK\r\n"), b"X-Many: x\r\n" * 1000)
+
+
+@pytest.mark.usefixtures("_small_limit")
+@pytest.mark.parametrize(
+    ("body", "coding"),
+    [
+        (gzip.compress(bytes(LIMIT_BYTES + 1)), b"gzip"),
+        (zlib.compress(bytes(LIMIT_BYTES + 1)), b"deflate"),
+        (gzip.compress(bytes(LIMIT_BYTES // 10)) * 11, b"gzip"),
+        (gzip.compress(gzip.compress(bytes(LIMIT_BYTES + 1))), b"gzip, gzip"),
+    ],
+    ids=["gzip", "deflate", "members", "twice"],
+)
+def test_response_that_becomes_too_large_is_refused(body: bytes, coding: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match="larger than 1 MB"):
+        fed(whole(body, b"Content-Encoding: " + coding)).body()
 
 
 @given(garbage=st.binary(min_size=1, max_size=200))

@@ -27,8 +27,8 @@ def test_recent_starts_are_those_of_the_last_five_seconds() -> None:
 
 def test_ended_jobs_are_counted_by_outcome() -> None:
     counters = LiveCounters()
-    for sample in (ended(Outcome.COMPLETED), ended(Outcome.FAILED), ended(Outcome.REJECTED, delay_ms=None)):
-        counters.count(sample, [])
+    counters.count([(ended(Outcome.COMPLETED), ()), (ended(Outcome.FAILED), ())])
+    counters.count([(ended(Outcome.REJECTED, delay_ms=None), ())])
     assert (counters.ended, counters.not_completed, counters.throttled) == (3, 2, 3)
     assert counters.drain_times() == [(2.0, 5, 7), (2.0, 5, 7)]
     assert counters.drain_times() == []
@@ -36,8 +36,7 @@ def test_ended_jobs_are_counted_by_outcome() -> None:
 
 def test_at_most_max_times_are_reported() -> None:
     counters = LiveCounters()
-    for _ in range(3 * MAX_TIMES):
-        counters.count(ended(Outcome.COMPLETED), [])
+    counters.count([(ended(Outcome.COMPLETED), ())] * 3 * MAX_TIMES)
     assert len(counters.drain_times()) == MAX_TIMES
 
 

@@ -101,8 +101,8 @@ def refusal(folder: Path, text: str, *overrides: str, **given: object) -> str:
         ("seed: 1\nseed: 2\n", 'x.yaml:2: "seed" is given twice; keep one of them'),
         ("question: 2026-01-01\n", 'x.yaml:1: "2026-01-01" reads as a timestamp'),
         ("price: .inf\n", 'x.yaml:1: ".inf" is not a finite number'),
-        ("price: 1e999\n", 'x.yaml:1: "1e999" is not a finite number'),
-        ("seed: 99999999999999999999\n", "is too large a number"),
+        (LOAD + "price: 1e999\n", 'x.yaml:5: price: "1e999" is not a finite number'),
+        ("seed: 99999999999999999999\n", "is out of range; it must be less than 9223372036854775808"),
         ('question: "\\ud800"\n', "x.yaml:1: half of a surrogate pair is not a character"),
         (LOAD + "flows: {run: {weight: 1e308}}\n", 'flows.run.weight: "1e+308" is out of range; it must be at most'),
         (LOAD + "target: http://127.0.0.1:99999/v2/x\n", "is not an endpoint's URL; write it like \"https://"),
@@ -154,6 +154,46 @@ def test_an_error_of_an_override_names_the_override(tmp_path: Path, override: st
 def test_an_error_of_the_file_is_not_blamed_on_an_override(tmp_path: Path) -> None:
     assert refusal(tmp_path, LOAD + "endpoint: {cold_start: 5}\n", "endpoint.workers.max=5").startswith("x.yaml:5:")
     assert refusal(tmp_path, "name: a\n", "seed=4").startswith('x.yaml:1: "load" is missing')
+
+
+SECRET_URLS = [
+    "https://me:SECRET@example.org/v2/x",
+    "https://SECRET@example.org/v2/x",
+    "https://me:SE/SECRET@example.org/v2/x",
+    "https://example.org/v2/x?key=SECRET",
+    "https://example.org/v2/x#SECRET",
+    "https://me:SECRET@exa mple.org/v2/x",
+    "https://me:SECRET@[::1/v2/x",
+    "https://me:SECRET@a..b/v2/x",
+    "me:SECRET@example.org/v2/x",
+    "ftp://me:SECRET@example.org",
+]
+
+
+@pytest.mark.parametrize("url", SECRET_URLS)
+@pytest.mark.parametrize("place", ["target: {}", "target: {{url: {}}}", "target: [{}]", "webhooks: {{url: {}}}"])
+def test_secret_in_a_url_is_refused_and_not_repeated(tmp_path: Path, place: str, url: str) -> None:
+    line = refusal(tmp_path, LOAD + place.format(json.dumps(url)) + "\n")
+    assert line.startswith("x.yaml:5: ")
+    assert "SECRET" not in line
+
+
+@pytest.mark.parametrize("url", SECRET_URLS)
+def test_secret_in_a_url_on_the_command_line_is_not_repeated(tmp_path: Path, url: str) -> None:
+    for line in (
+        refusal(tmp_path, LOAD, target=url),
+        refusal(tmp_path, LOAD, f"target={url}"),
+        refusal(tmp_path, LOAD + "target: https://example.org/v2/x\n", f"target.url={url}"),
+        refusal(tmp_path, LOAD, f"webhooks.url={url}"),
+    ):
+        assert line.startswith("--")
+        assert "SECRET" not in line
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example.org", ".example.org"])
+def test_host_that_no_name_server_knows_is_refused(tmp_path: Path, host: str) -> None:
+    line = refusal(tmp_path, LOAD + f"target: https://{host}/v2/x\n")
+    assert line.endswith('is not an endpoint\'s URL; write it like "https://api.runpod.ai/v2/ID"')
 
 
 def test_seed_and_target_are_named_as_the_options_that_they_are(tmp_path: Path) -> None:
