@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from loadtest.drive.cluster.membership import LEASE_S
 from loadtest.errors import LoadtestError
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import Ending, RunRecord
@@ -91,6 +92,12 @@ class Evidence:
                 self.errors.append(f"two rows of job {row['seq']} of process {row['process']}")
             rows[tag] = row
         return rows
+
+    @property
+    def winds_down_s(self) -> float:
+        """Return how long the master may take to stop all generators: one that it does not reach has its lease."""
+        unreached = any(self.plan.incident(kind) for kind in ("cut", "suspend"))
+        return WINDS_DOWN_S + LEASE_S * unreached + self.tolerance_s
 
     @property
     def missing(self) -> int:
@@ -224,7 +231,7 @@ def ceilings(evidence: Evidence) -> Iterator[str]:
         seen_at = evidence.ledger.seen_final
         for job in sorted((job for job in jobs if job.tag in seen_at), key=lambda job: seen_at[job.tag]):
             spent += job.execution_ms / 1000 * price
-            until = seen_at[job.tag] + WINDS_DOWN_S + evidence.tolerance_s
+            until = seen_at[job.tag] + evidence.winds_down_s
             late = [each for each in jobs if each.taken_at > until] if spent >= allowed.cost else []
             if late:
                 yield f"{len(late)} jobs were taken after the cost of those that had ended reached {allowed.cost}"
@@ -259,7 +266,7 @@ def given_up(evidence: Evidence) -> Iterator[str]:
 
 def after_the_signal(evidence: Evidence) -> Iterator[str]:
     """Find jobs that were taken after the signal."""
-    until = evidence.signalled_at + WINDS_DOWN_S + evidence.tolerance_s
+    until = evidence.signalled_at + evidence.winds_down_s
     late = [job.taken_at for job in evidence.ledger.jobs if job.taken_at > until]
     if late:
         yield f"{len(late)} jobs were taken up to {max(late) - evidence.signalled_at:.1f} s after the signal"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loadtest.drive.cluster.generator import GeneratorRun
+from loadtest.drive.canceller import Canceller
+from loadtest.drive.cluster.ceilings import RunCeilings
 from loadtest.drive.http.client import HttpClient
-from loadtest.record.recorder import Recorder
-from loadtest.scenario.abort import StopRules
+from loadtest.record.recorder import EndedJob, Recorder
+from loadtest.record.sample import Sample
+from loadtest.traffic.arrivals import Schedule
 from loadtest.traffic.rate_limit import SlidingWindowLimiter
 from tests.hostile.endpoint import Behaviour
 from tests.hostile.faults import FAULTS, IDS
@@ -49,21 +51,18 @@ def _send_twice(patch: pytest.MonkeyPatch) -> None:
 
 
 def _lose_rows(patch: pytest.MonkeyPatch) -> None:
-    def sample(self: Recorder, row: Any, *rest: Any) -> None:
-        if row.seq % 5:
-            recorded(self, row, *rest)
-
-    recorded = Recorder.sample
-    patch.setattr(Recorder, "sample", sample)
+    record = Recorder.record
+    patch.setattr(Recorder, "record", lambda self, ended: record(self, [each for each in ended if each[0].seq % 5]))
 
 
 def _record_the_key(patch: pytest.MonkeyPatch) -> None:
-    def sample(self: Recorder, row: Any, *rest: Any) -> None:
-        row.error = "refused: sk-calm"
-        recorded(self, row, *rest)
+    def leak(self: Recorder, ended: Sequence[EndedJob]) -> None:
+        for sample, _ in ended:
+            sample.error = "refused: sk-calm"
+        record(self, ended)
 
-    recorded = Recorder.sample
-    patch.setattr(Recorder, "sample", sample)
+    record = Recorder.record
+    patch.setattr(Recorder, "record", leak)
 
 
 def _keep_no_limit(patch: pytest.MonkeyPatch) -> None:
@@ -71,11 +70,15 @@ def _keep_no_limit(patch: pytest.MonkeyPatch) -> None:
 
 
 def _keep_no_ceiling(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(StopRules, "may_submit", lambda self: True)
+    patch.setattr(Schedule, "first", lambda self, count: self)
+    patch.setattr(RunCeilings, "reached", lambda self, *_: None)
 
 
 def _cancel_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(GeneratorRun, "cancel_unfinished", lambda self: len(self.jobs.unfinished))
+    def confirm(self: Canceller, sample: Sample) -> None:
+        self.confirmed += 1
+
+    patch.setattr(Canceller, "add", confirm)
 
 
 Sabotage = Callable[[pytest.MonkeyPatch], None]
