@@ -19,7 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.hostile.invariants import Evidence, violations
+from tests.hostile.evidence import Evidence
+from tests.hostile.invariants import violations
 from tests.hostile.plan import Plan, draw_plan
 from tests.hostile.real import run_real
 from tests.hostile.virtual import run_virtual

@@ -198,7 +198,7 @@ _add(
 )
 _add(
     "odd answer",
-    Learns.EITHER,
+    Learns.ID,
     no_status=_with(status=None),
     status_number=_with(status=7),
     status_list=_with(status=["IN_QUEUE"]),
@@ -219,13 +219,17 @@ _add(
     output_lone_surrogate=_replaced("output", b'"\\ud800"'),
     worker_control_characters=_with(workerId="a\x00\x1b[31m"),
     duplicate_fields=lambda exchange: answer(exchange.body[:-1] + b", " + exchange.body[1:]),
-    trailing_text=lambda exchange: answer(exchange.body + b"\n{}"),
     head_not_utf8=lambda exchange: answer(exchange.body, headers=(("X-Server", "\xff\xfe"),)),
     a_thousand_headers=lambda exchange: answer(exchange.body, headers=(("X-Trace", "0" * 30),) * 1000),
     more_than_its_length=lambda exchange: Reply((whole(exchange.body) + b"HTTP/1.1 200 X\r\n",), "kept"),
     gzip_then_bytes=lambda exchange: answer(
         gzip.compress(exchange.body) + b"\x00\x00", headers=(("Content-Encoding", "gzip"),)
     ),
+)
+_add(
+    "odd answer",
+    Learns.EITHER,
+    trailing_text=lambda exchange: answer(exchange.body + b"\n{}"),
     bom_16=lambda exchange: answer(exchange.body.decode().encode("utf-16")),
 )
 _add(

@@ -2,111 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import islice, pairwise
-from pathlib import Path
 from signal import Signals
-from typing import Any
 
 import numpy as np
 
-from loadtest.drive.cluster.membership import LEASE_S
 from loadtest.errors import LoadtestError
-from loadtest.record.directory import RunDirectory
-from loadtest.record.run import Ending, RunRecord
-from loadtest.scenario.model import Scenario
+from loadtest.record.run import Ending
 from loadtest.traffic.arrivals import max_in_window
-from loadtest.traffic.inputs import Template, input_source
-from loadtest.traffic.settings import ClosedLoad
-from tests.hostile.ledger import Ledger
-from tests.hostile.plan import INPUTS, Plan
+from tests.hostile.evidence import NEVER_SENT, WINDS_DOWN_S, Evidence, Row, perhaps_accepted
 from tests.hostile.replies import Learns
 
-Row = dict[str, Any]
-NEVER_SENT = ("connect_error", "connect_timeout", "dns_error", "proxy_error", "tls_error", "local_resources")
-SEEN_FINAL = ("completed", "failed", "cancelled", "timed_out", "expired")
 SIGNAL_CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143}
 VERDICT_CODES = {"pass": 0, "fail": 1, "invalid": 3, "inconclusive": 4, "aborted": 5}
+SEEN_FINAL = ("completed", "failed", "cancelled", "timed_out", "expired")
+SHOWN = 3
 POLL_FAULT_SPAN_S = 10.0
 """Faults of polls end a job after tens of seconds, so never within this span of a good answer."""
-SHOWN = 3
-WINDS_DOWN_S = 1.5
-"""How long after a signal, or after a ceiling of cost is reached, a submission may arrive that was under way."""
-
-
-@dataclass
-class Evidence:
-    """What is known of a run that is over. Times are the endpoint's, in epoch seconds.
-
-    `tolerance_s` is by how much its times may be late, `exit_code` is None in virtual time, `signalled_at` infinite
-    without a signal. `errors` are those that no run may have, such as the crash of a user.
-    """
-
-    plan: Plan
-    ledger: Ledger
-    path: Path
-    ended_at: float
-    tolerance_s: float
-    signalled_at: float = math.inf
-    exit_code: int | None = None
-    output: str = ""
-    errors: list[str] = field(default_factory=list)
-
-    @cached_property
-    def directory(self) -> RunDirectory:
-        """Return the run directory."""
-        return RunDirectory(self.path)
-
-    @cached_property
-    def run(self) -> RunRecord:
-        """Return the record of the run."""
-        return self.directory.read_run()
-
-    @cached_property
-    def scenario(self) -> Scenario:
-        """Return the scenario as it ran."""
-        return Scenario.model_validate(self.run.scenario)
-
-    @cached_property
-    def summary(self) -> dict[str, Any]:
-        """Return summary.json."""
-        return json.loads((self.path / "summary.json").read_text())  # type: ignore[no-any-return]
-
-    @cached_property
-    def rows(self) -> dict[str, Row]:
-        """Return the rows by the input of their job."""
-        closed = isinstance(self.scenario.load, ClosedLoad)
-        draws = {}
-        rows = {}
-        for row in self.directory.table("samples").to_pylist():
-            stream = row["process"] if closed else 0
-            if stream not in draws:
-                draws[stream] = input_source(Template(**INPUTS), self.scenario.seed, lambda _: _no_function, stream)
-            tag = json.dumps(draws[stream](row["seq"]))
-            if tag in rows:
-                self.errors.append(f"two rows of job {row['seq']} of process {row['process']}")
-            rows[tag] = row
-        return rows
-
-    @property
-    def winds_down_s(self) -> float:
-        """Return how long the master may take to stop all generators: one that it does not reach has its lease."""
-        unreached = any(self.plan.incident(kind) for kind in ("cut", "suspend"))
-        return WINDS_DOWN_S + LEASE_S * unreached + self.tolerance_s
-
-    @property
-    def missing(self) -> int:
-        """Return how many jobs were sent, by the audit, that have no row."""
-        return sum(each.sent - each.recorded for each in self.run.audit)
-
-
-def _no_function(*_: object) -> None:
-    raise AssertionError
 
 
 def violations(evidence: Evidence) -> list[str]:
@@ -165,14 +79,6 @@ def invented(evidence: Evidence) -> Iterator[str]:
         refused = submissions and submissions[-1].learns is Learns.REFUSED and submissions[-1].delivered
         if refused and row["job_id"] is None and not _unheard(row) and perhaps_accepted(row):
             yield f"job {tag} was refused, and counts as perhaps accepted: {_short(row)}"
-
-
-def perhaps_accepted(row: Row) -> bool:
-    """Return whether a row without an id counts as perhaps accepted."""
-    status = row["http_status"]
-    if row["sent_at"] is None or row["error_kind"] in NEVER_SENT:
-        return False
-    return status is None or not (300 <= status < 500 or status == 503)
 
 
 def _unheard(row: Row) -> bool:
@@ -244,7 +150,7 @@ def left_over(evidence: Evidence) -> Iterator[str]:
     # Of jobs with one id, no client can know which has ended.
     left = [job for job in evidence.ledger.jobs if ids[job.job_id] == 1 and not job.is_over(evidence.ended_at)]
     known = [job for job in left if (row := evidence.rows.get(job.tag)) is not None and row["job_id"] is not None]
-    if len(known) > evidence.run.left_over:
+    if len(known) > evidence.run.left_over and not evidence.plan.kills_the_master:
         yield f"{len(known)} accepted jobs are left running; run.json has left_over {evidence.run.left_over}"
     for job in known:
         row = evidence.rows[job.tag]

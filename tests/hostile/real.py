@@ -28,7 +28,8 @@ from loadtest.clock import WallClock
 from loadtest.commands.results import read_run, summarize_and_judge
 from loadtest.record.directory import RunDirectory
 from tests.hostile.endpoint import SUBMISSIONS, HostileEndpoint
-from tests.hostile.invariants import VERDICT_CODES, Evidence
+from tests.hostile.evidence import Evidence
+from tests.hostile.invariants import VERDICT_CODES
 from tests.hostile.plan import Incident, Plan
 
 LOADTEST = [sys.executable, "-m", "loadtest"]

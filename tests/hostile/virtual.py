@@ -34,7 +34,7 @@ from loadtest.record.directory import RunDirectory
 from loadtest.record.run import Ending
 from loadtest.scenario.model import Scenario
 from tests.hostile.endpoint import HostileEndpoint
-from tests.hostile.invariants import Evidence
+from tests.hostile.evidence import Evidence
 from tests.hostile.plan import Incident, Plan
 from tests.unit.drive.cluster.virtual_cluster import BEGINS_AT, URL, Cluster, Host
 
