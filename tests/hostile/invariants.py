@@ -150,8 +150,9 @@ def left_over(evidence: Evidence) -> Iterator[str]:
     # Of jobs with one id, no client can know which has ended.
     left = [job for job in evidence.ledger.jobs if ids[job.job_id] == 1 and not job.is_over(evidence.ended_at)]
     known = [job for job in left if (row := evidence.rows.get(job.tag)) is not None and row["job_id"] is not None]
-    if len(known) > evidence.run.left_over and not evidence.plan.kills_the_master:
-        yield f"{len(known)} accepted jobs are left running; run.json has left_over {evidence.run.left_over}"
+    counted = evidence.summary["left_on_endpoint"]["known_ids"]
+    if len(known) > counted:
+        yield f"{len(known)} accepted jobs are left running; the summary counts {counted}"
     for job in known:
         row = evidence.rows[job.tag]
         if row["outcome"] in SEEN_FINAL:

@@ -76,7 +76,7 @@ def _keep_no_ceiling(patch: pytest.MonkeyPatch) -> None:
 
 def _cancel_nothing(patch: pytest.MonkeyPatch) -> None:
     def confirm(self: Canceller, sample: Sample) -> None:
-        self.confirmed += 1
+        self._on_confirmed(sample, self._clock.now())
 
     patch.setattr(Canceller, "add", confirm)
 
