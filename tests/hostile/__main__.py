@@ -123,7 +123,7 @@ def _print_result(result: Result, seed: int, verbose: bool) -> None:
 
 
 def _print_met(met: Counter[str]) -> None:
-    """Print how often each fault was met, in columns."""
+    """Print how often each misbehaviour was met, in columns."""
     cells = [f"{name} {count}" for name, count in sorted(met.items())]
     for start in range(0, len(cells), 4):
         print("  " + "".join(f"{cell:<32}" for cell in cells[start : start + 4]).rstrip())

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, unquote
 import gevent
 
 from loadtest.clock import SleepingClock
-from tests.hostile.faults import FAULTS, IDS, Fault
+from tests.hostile.faults import FAULTS, IDS, Misbehaviour
 from tests.hostile.ledger import Ledger, Submission, TakenJob
 from tests.hostile.notifications import notify
 from tests.hostile.replies import Exchange, Learns, Reply, answer
@@ -31,20 +31,20 @@ POLLS = ("status", "status-sync", "stream")
 
 @dataclass(frozen=True)
 class Spell:
-    """A span after the first submission in which requests of some operations meet one fault."""
+    """A span after the first submission in which requests of some operations meet one misbehaviour."""
 
     operations: tuple[str, ...]
-    fault: str
+    misbehaviour: str
     begins_s: float
     ends_s: float
 
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How the endpoint behaves. Shares are 0 to 1; each fault and each id of a request is drawn from those named."""
+    """How the endpoint behaves. Shares are 0 to 1; faults and odd ids are drawn from those named."""
 
     faults: tuple[str, ...] = ()
-    fault_share: float = 0.0
+    misbehaviour_share: float = 0.0
     ids: tuple[str, ...] = ()
     id_share: float = 0.0
     spells: tuple[Spell, ...] = ()
@@ -158,14 +158,14 @@ class HostileEndpoint:
         # Some time passes with each exchange: in virtual time, a client that repeats at once would go on for ever.
         self.clock.sleep(self.random.uniform(FASTEST_S, self.behaviour.network_s))
 
-    def _fault(self, operation: str, now: float) -> Fault | None:
-        """Return the fault that this request meets, if any."""
+    def _misbehaviour(self, operation: str, now: float) -> Misbehaviour | None:
+        """Return the misbehaviour that this request meets, if any."""
         behaviour, submitted = self.behaviour, self.ledger.requests
         first_at = min((submitted[each][0] for each in SUBMISSIONS if submitted[each]), default=math.inf)
         for spell in behaviour.spells:
             if operation in spell.operations and spell.begins_s <= now - first_at < spell.ends_s:
-                return FAULTS[spell.fault]
-        if behaviour.faults and self.random.random() < behaviour.fault_share:
+                return FAULTS[spell.misbehaviour]
+        if behaviour.faults and self.random.random() < behaviour.misbehaviour_share:
             return FAULTS[self.random.choice(behaviour.faults)]
         return None
 
@@ -173,8 +173,8 @@ class HostileEndpoint:
         self.ledger.met[name] += 1
 
     def _submit(self, request: Request, now: float) -> tuple[Reply, Submission]:
-        fault = self._fault(request.operation, now)
-        learns, id_name = Learns.ID if fault is None else fault.learns, ""
+        misbehaviour = self._misbehaviour(request.operation, now)
+        learns, id_name = Learns.ID if misbehaviour is None else misbehaviour.learns, ""
         if learns.accepts and self.behaviour.ids and self.random.random() < self.behaviour.id_share:
             id_name = self.random.choice(self.behaviour.ids)
             learns = learns if learns is Learns.NOTHING else max(learns, IDS[id_name][0], key=lambda each: each.value)
@@ -194,7 +194,7 @@ class HostileEndpoint:
                 document = job.document(self.clock.now())
                 if learns is Learns.ID:
                     self.ledger.show(job, self.clock.now())
-        return self._answer(fault, document, request, answer(json.dumps(document).encode())), submission
+        return self._answer(misbehaviour, document, request, answer(json.dumps(document).encode())), submission
 
     def _take(self, tag: str, now: float, id_name: str) -> TakenJob:
         number = len(self.ledger.jobs)
@@ -228,10 +228,10 @@ class HostileEndpoint:
         document = job.document(now)
         if request.operation == "stream":
             document = self._chunks(job, document)
-        fault = self._fault(request.operation, now)
-        if fault is None or fault.learns is Learns.ID:
+        misbehaviour = self._misbehaviour(request.operation, now)
+        if misbehaviour is None or misbehaviour.learns is Learns.ID:
             self.ledger.show(job, now)
-        return self._answer(fault, document, request, answer(json.dumps(document).encode()))
+        return self._answer(misbehaviour, document, request, answer(json.dumps(document).encode()))
 
     def _chunks(self, job: TakenJob, document: dict[str, Any]) -> dict[str, Any]:
         """Return the answer of /stream: the whole output as one chunk, once."""
@@ -242,22 +242,24 @@ class HostileEndpoint:
         return {"id": job.job_id, "status": document["status"], "stream": chunks}
 
     def _cancel(self, request: Request, now: float) -> Reply:
-        fault = self._fault(request.operation, now)
-        if fault is None or fault.learns.accepts:
+        misbehaviour = self._misbehaviour(request.operation, now)
+        if misbehaviour is None or misbehaviour.learns.accepts:
             for job in self._by_id[request.job_id]:
                 job.cancelled_at = min(job.cancelled_at, now)
         document = {"id": request.job_id, "status": "CANCELLED"}
-        return self._answer(fault, document, request, answer(json.dumps(document).encode()))
+        return self._answer(misbehaviour, document, request, answer(json.dumps(document).encode()))
 
     def _health(self, request: Request, now: float) -> Reply:
         if not self.behaviour.healthy:
             return answer(b"<html>Forbidden</html>", 403)
         first = len(self.ledger.requests["health"]) == 1
-        fault = None if first else self._fault(request.operation, now)
-        return self._answer(fault, HEALTH, request, answer(json.dumps(HEALTH).encode()))
+        misbehaviour = None if first else self._misbehaviour(request.operation, now)
+        return self._answer(misbehaviour, HEALTH, request, answer(json.dumps(HEALTH).encode()))
 
-    def _answer(self, fault: Fault | None, document: dict[str, Any], request: Request, usual: Reply) -> Reply:
-        if fault is None:
+    def _answer(
+        self, misbehaviour: Misbehaviour | None, document: dict[str, Any], request: Request, usual: Reply
+    ) -> Reply:
+        if misbehaviour is None:
             return usual
-        self._met(fault.name)
-        return fault.answer(Exchange(document, request.key, self.clock.now()))
+        self._met(misbehaviour.name)
+        return misbehaviour.answer(Exchange(document, request.key, self.clock.now()))

@@ -17,7 +17,7 @@ Answer = Callable[[Exchange], Reply]
 
 
 @dataclass(frozen=True)
-class Fault:
+class Misbehaviour:
     """A way to answer a request. Of a submission, a client then `learns` so much."""
 
     name: str
@@ -27,12 +27,12 @@ class Fault:
     submissions_only: bool = False
 
 
-FAULTS: dict[str, Fault] = {}
+FAULTS: dict[str, Misbehaviour] = {}
 
 
 def _add(group: str, learns: Learns, submissions_only: bool = False, **answers: Answer) -> None:
     for name, made in answers.items():
-        FAULTS[name] = Fault(name, group, learns, made, submissions_only)
+        FAULTS[name] = Misbehaviour(name, group, learns, made, submissions_only)
 
 
 def _cut(share: float, body_only: bool = False) -> Answer:

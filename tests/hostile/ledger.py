@@ -64,7 +64,7 @@ class Ledger:
     """When the requests of each operation arrived."""
     most_at_once: Counter[str] = field(default_factory=Counter)
     met: Counter[str] = field(default_factory=Counter)
-    """How often each fault was met."""
+    """How often each misbehaviour was met."""
     strange: list[str] = field(default_factory=list)
     """Requests that no client may send."""
     good_polls: dict[str, float] = field(default_factory=dict)

@@ -158,7 +158,7 @@ def _behaviour(rng: random.Random, number: int, load_s: float) -> Behaviour:
     spells = tuple(_spell(rng, load_s) for _ in range(rng.choice((0, 1, 1, 2))))
     return Behaviour(
         faults=faults,
-        fault_share=rng.choice((0.0, 0.05, 0.2)),
+        misbehaviour_share=rng.choice((0.0, 0.05, 0.2)),
         ids=(ids[number % len(ids)], rng.choice(ids)),
         id_share=rng.choice((0.0, 0.0, 0.3)),
         spells=spells,

@@ -155,7 +155,7 @@ class HostileCluster(Cluster):
             connection.close()
 
     def signal(self) -> None:
-        """Tell the master to stop, as SIGTERM does."""
+        """End the run, as SIGTERM at the master does."""
         self.signalled_at = self.clock.now()
         self.master.stop(Ending.TERMINATED)
 

@@ -105,7 +105,7 @@ def test_broken_promise_is_found(
     assert found <= {line.partition(":")[0] for line in lines}
 
 
-def test_three_hundred_plans_meet_every_fault() -> None:
+def test_three_hundred_plans_meet_every_misbehaviour() -> None:
     plans = [draw_plan(1, number, real=False) for number in range(300)]
     assert {name for plan in plans for name in plan.behaviour.faults} == FAULTS.keys()
     assert {name for plan in plans for name in plan.behaviour.ids} == IDS.keys()
