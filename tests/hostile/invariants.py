@@ -128,7 +128,7 @@ def at_once(evidence: Evidence) -> Iterator[str]:
 
 
 def ceilings(evidence: Evidence) -> Iterator[str]:
-    """Find ceilings that were passed."""
+    """Find passed ceilings."""
     allowed, jobs = evidence.scenario.ceilings, evidence.ledger.jobs
     if allowed.jobs is not None and len(jobs) > allowed.jobs:
         yield f"{len(jobs)} jobs were taken; the ceiling is {allowed.jobs}"

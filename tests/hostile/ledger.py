@@ -80,7 +80,7 @@ class Ledger:
         self.most_at_once[operation] = max(self.most_at_once[operation], self._at_once[operation])
 
     def end(self, operation: str) -> None:
-        """Count a request that is answered, or never will be."""
+        """End the count of a request, answered or not."""
         self._at_once[operation] -= 1
 
     def show(self, job: TakenJob, now: float) -> None:

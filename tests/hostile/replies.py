@@ -41,7 +41,7 @@ class Learns(Enum):
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request that is answered: its job as the endpoint would show it, and the key that came with it."""
+    """A request to answer: its job as the endpoint would show it, and the key that came with it."""
 
     document: dict[str, Any]
     key: str

@@ -160,7 +160,7 @@ class HostileCluster(Cluster):
         self.master.stop(Ending.TERMINATED)
 
     def run_to_the_end(self) -> None:
-        """Run as Locust's load shape does it, and end everything that was started."""
+        """Run as Locust's load shape does it, and end all of its greenlets."""
         driven = gevent.spawn(self._drive)
         try:
             with suppress(_Overtime), gevent.Timeout(WALL_CLOCK_S, _Overtime):
