@@ -1,9 +1,10 @@
 # Every target builds the environment that it needs; you need only Python 3.11 or newer, and make.
 PYTHON ?= python3
 VENV := .venv
+SEED ?= 1
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run handler capacity serve check test bench docs lint format clean
+.PHONY: run handler capacity serve check test hostile bench docs lint format clean
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: $(PYTHON) is Python %d.%d; 3.11 or newer is needed, name it with PYTHON=..." % sys.version_info[:2])'
@@ -48,6 +49,10 @@ check: lint  ## lint and the fast tests: before each commit
 test: $(VENV)/.installed-dev  ## run every test; those that need the machine to themselves come last
 	$(VENV)/bin/pytest -m 'not alone' -n 3 --dist loadfile --no-loadscope-reorder
 	$(VENV)/bin/pytest -m alone tests/browser tests/integration
+
+hostile: $(VENV)/.installed-dev  ## 330 runs with faults drawn from a seed, and a million jobs, in some minutes; SEED=2 draws others
+	$(VENV)/bin/python -m tests.hostile --seed $(SEED)
+	$(VENV)/bin/python -m tests.hostile --million
 
 bench: $(VENV)/.installed-bench  ## compare loadtest with other clients, in about five minutes; needs nginx, uses wrk and hey if installed
 	$(VENV)/bin/python -m benchmarks

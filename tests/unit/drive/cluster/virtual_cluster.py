@@ -153,7 +153,7 @@ class Host:
         limiters = build_limiters(scenario, clock)
         executor = FlowExecutor(clock, self.cluster.endpoint(self.name, clock), limiters, recorder)
         work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process)
-        jobs = JobDispatcher(work, executor, clock, (recorder.record,))
+        jobs = JobDispatcher(work, executor, clock, (recorder.record,), on_cancelled=recorder.cancelled)
         lease = build_lease(start, jobs, limiters)
         uploader = None if self.own_disk is None else ShardUploader(directory, start.process, self)
         return GeneratorRun(scenario, clock, self, jobs, executor, recorder, lease, uploader)
