@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+import traceback
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import IO, NoReturn
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
@@ -23,6 +27,8 @@ _FORKS.set_forkserver_preload(
         "loadtest.commands.run",
         "loadtest.commands.search",
         "loadtest.serve.server",
+        # A part of Locust, which itself cannot be imported here, since it patches the process.
+        "flask",
         "tests.integration.processes",
     ]
 )
@@ -84,6 +90,7 @@ class LoadtestProcess:
 
 
 def _main(stdin: Connection, out: Path, err: Path, environment: dict[str, str], arguments: tuple[str, ...]) -> None:
+    from loadtest import commands
     from loadtest.cli import main
 
     os.environ.clear()
@@ -95,4 +102,76 @@ def _main(stdin: Connection, out: Path, err: Path, environment: dict[str, str], 
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     sys.argv = ["loadtest", *arguments]
+    commands.run._start = Driver  # type: ignore[assignment]
     main()
+
+
+class Driver:
+    """A master or a generator, forked from the command that starts it, with the methods of Popen that it calls."""
+
+    def __init__(self, command: Sequence[str], log: IO[bytes], pass_fds: Sequence[int] = ()) -> None:
+        self._code: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            _drive(command, log, pass_fds)
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit code once it has ended. Raises TimeoutExpired."""
+        began = time.monotonic()
+        while (code := self.poll()) is None:
+            if timeout is not None and time.monotonic() - began > timeout:
+                raise subprocess.TimeoutExpired("loadtest.drive", timeout)
+            time.sleep(0.01)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
+
+
+def _drive(command: Sequence[str], log: IO[bytes], pass_fds: Sequence[int]) -> NoReturn:
+    """Run what the command would run, as a new process would have it."""
+    code = 1
+    try:
+        os.setsid()
+        os.chdir("/")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number in (1, 2):
+            os.dup2(log.fileno(), number)
+        first = 3
+        for fd in [*sorted(pass_fds), os.sysconf("SC_OPEN_MAX")]:
+            os.closerange(first, fd)
+            first = fd + 1
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+        module = command.index("-m") + 1
+        sys.argv = list(command[module:])
+        runpy.run_module(command[module], run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:  # noqa: BLE001
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

@@ -99,7 +99,7 @@ class Started:
     def children(self) -> list[psutil.Process]:
         """Return the processes of the run, the master first."""
         children = psutil.Process(self.process.pid).children()
-        return sorted(children, key=lambda child: "--worker" in child.cmdline())
+        return sorted(children, key=lambda child: child.pid)
 
 
 Start = Callable[..., Started]
