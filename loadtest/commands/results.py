@@ -15,7 +15,7 @@ from loadtest.analyze.summarize import summarize, verdict
 from loadtest.analyze.summary import GateResult, Summary
 from loadtest.errors import RunDirectoryError
 from loadtest.gate.inputs import gate_inputs
-from loadtest.gate.judge import judge
+from loadtest.gate.judge import judge_all
 from loadtest.record.atomic_file import readable_json, write_atomic
 from loadtest.record.audit import audit, peak_requests
 from loadtest.record.directory import TABLES, RunDirectory
@@ -73,7 +73,7 @@ def summarize_and_judge(data: RunData, gates: Sequence[Gate], compared: Sequence
     """Return every figure of a run, the results of these gates and comparisons, and the verdict of all together."""
     measured = summarize(data)
     inputs = gate_inputs(data) if gates else None
-    results = [*([] if inputs is None else [judge(gate, inputs) for gate in gates]), *compared]
+    results = [*([] if inputs is None else judge_all(gates, inputs)), *compared]
     word, reason = verdict(data.run, measured.validity, results, measured.jobs)
     return msgspec.structs.replace(measured, gates=results, verdict=word, reason=reason)
 

@@ -9,6 +9,7 @@ from loadtest.capacity.breakpoint.bisection import Bounds, usual_probes
 from loadtest.errors import UsageError
 from loadtest.report.formatting import DASH, count, dollars, duration, share, significant
 from loadtest.scenario.environment import api_key, default_key, key_variable
+from loadtest.scenario.gates import default_gates
 from loadtest.scenario.model import Scenario, Search
 from loadtest.scenario.preview import OperationPreview, Preview, blocking_reason, first_rate, scaled_to
 from loadtest.scenario.target import HandlerTarget, RemoteTarget
@@ -47,7 +48,8 @@ def preview_lines(preview: Preview, environment: Mapping[str, str]) -> Iterator[
     yield from _labelled("cost", _cost(preview))
     yield from _labelled("ceilings", _ceilings(scenario))
     if scenario.gates:
-        yield from _labelled("gates", "; ".join(map(str, scenario.gates)))
+        by_default = (f"{gate} (default)" for gate in default_gates(scenario.gates))
+        yield from _labelled("gates", "; ".join([*map(str, scenario.gates), *by_default]))
     for warning in (*_of_key(scenario, environment), *warnings(preview)):
         yield ""
         yield from textwrap.wrap(f"warning: {warning}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)

@@ -50,7 +50,8 @@ def test_the_gates_of_the_scenario_decide_the_verdict(tmp_path: Path, gate: str,
     summary = build_results(gated(tmp_path, "delay max < 2s", gate))
     assert summary.verdict.value == word
     written = json.loads((tmp_path / "summary.json").read_text())
-    assert [each["verdict"] for each in written["gates"]] == ["pass", word]
+    assert [each["verdict"] for each in written["gates"]] == ["pass", word, "pass"]
+    assert written["gates"][-1]["gate"] == "errors < 1 %"
     assert written["verdict"] == word
     assert gate.replace("<", "&lt;") in (tmp_path / "gate.xml").read_text()
     assert gate.replace("<", "&lt;") in (tmp_path / "report.html").read_text()
