@@ -8,6 +8,7 @@ from loadtest.analyze.arrivals import arrivals_by_stage, arrivals_in, ramp_ends
 from loadtest.analyze.checks.inputs import CheckInputs, concurrency_cap_reached
 from loadtest.analyze.checks.registry import validity
 from loadtest.analyze.flows import flow_summaries
+from loadtest.analyze.impossible_times import impossible_times
 from loadtest.analyze.jobs import OUTCOMES, JobColumns
 from loadtest.analyze.littles_law import littles_law
 from loadtest.analyze.operations import operation_summaries
@@ -66,6 +67,7 @@ def check_inputs(data: RunData) -> CheckInputs:
             data.requests, data.scenario, data.run.peak_requests, counts[Outcome.COMPLETED]
         ),
         steady=steady,
+        impossible_times=impossible_times(jobs),
         littles_law=littles_law(jobs, data.health, data.load),
         cold_start_wave=None if window is None else cold_start_wave(jobs, data.table.starts, window),
     )

@@ -77,19 +77,24 @@ class CheckId(StrEnum):
     RATE_ACHIEVED = "rate achieved"
     SEND_LAG = "send lag"
     CENSORED_JOBS = "censored jobs"
+    POSSIBLE_TIMES = "possible times"
     LITTLES_LAW = "little's law"
     STEADY_STATE = "steady state"
     COLD_STARTS = "cold starts"
 
 
 class Check(msgspec.Struct, frozen=True):
-    """The result of one validity check."""
+    """The result of one validity check.
+
+    `warning` is true if it found something that you should look at, and that does not make the measurement invalid.
+    """
 
     name: CheckId
     ok: bool
     value: float | None
     limit: float | None
     detail: str
+    warning: bool = False
 
 
 class Validity(msgspec.Struct, frozen=True):
