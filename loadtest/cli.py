@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import signal
 import sys
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from loadtest.errors import LoadtestError
+from loadtest.errors import ExitCode, LoadtestError, internal_error, reason_and_remedy
+from loadtest.standard_streams import ForgivingStream, forgive
 
 app = typer.Typer(
     add_completion=False,
@@ -53,7 +57,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"loadtest {version('loadtest')}")
+        sys.stdout.write(f"loadtest {version('loadtest')}\n")
         raise typer.Exit
 
 
@@ -216,12 +220,14 @@ def check(scenario: ScenarioFile, overrides: Changes = None, seed: Seed = None, 
     """Show what a scenario would send, and send nothing."""
     import os
 
+    from loadtest.open_files import raise_limit
     from loadtest.report.terminal.preview import preview_lines
     from loadtest.scenario.loading.load import load_scenario
     from loadtest.scenario.preview import preview
 
-    for line in preview_lines(preview(load_scenario(scenario, overrides or (), seed, target)), os.environ):
-        typer.echo(line)
+    known = preview(load_scenario(scenario, overrides or (), seed, target))
+    for line in preview_lines(known, os.environ, raise_limit()):
+        sys.stdout.write(f"{line}\n")
 
 
 @app.command()
@@ -231,7 +237,7 @@ def schema() -> None:
 
     from loadtest.scenario.schema import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    sys.stdout.write(f"{json.dumps(json_schema(), indent=2)}\n")
 
 
 @app.command()
@@ -242,7 +248,9 @@ def serve(
         str, typer.Option("--endpoint", metavar="ID", help="The endpoint's id, a part of its URL.")
     ] = "local",
     config: Annotated[Path | None, file(help="YAML file of the endpoint's settings.")] = None,
-    seed: Annotated[int, number(help="Draw service times and failures from this seed.", min=0)] = 1,
+    seed: Annotated[
+        int | None, optional(metavar="N", help="Draw service times, failures and job ids from this seed.", min=0)
+    ] = None,
     journal: Annotated[Path | None, file(help="Append one JSON line per request and one per job.")] = None,
     active: Annotated[int | None, optional(metavar="N", help="Workers that are always on.", min=0)] = None,
     max_workers: Annotated[
@@ -264,10 +272,46 @@ def serve(
     serve(ServeOptions(**given))
 
 
+def _exit_at_signals() -> None:
+    """End with the documented exit code at a signal, until a run begins and handles it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda caught, _: sys.exit(130 if caught == signal.SIGINT else 143))
+
+
+RESULT_IN_FILES = {"run", "report", "recover", "gate", "compare", "capacity"}
+"""The commands whose result is in files: what they print may be lost, and the exit code is still the result's."""
+
+
 def main() -> None:
-    """Run the command line; an expected error becomes one line on standard error and its exit code."""
+    """Run the command line; an error becomes one line on standard error and its exit code."""
+    out, err = forgive()
+    code = _run_command(err)
+    out.flush()
+    # A reader that closes the pipe has seen enough.
+    if out.error is not None and out.error.errno != errno.EPIPE:
+        err.write(f"loadtest: standard output: cannot be written: {reason_and_remedy(out.error)}\n")
+        if code == ExitCode.PASS and not RESULT_IN_FILES.intersection(sys.argv[1:2]):
+            code = ExitCode.USAGE
+    err.flush()
+    sys.exit(code)
+
+
+def _run_command(err: ForgivingStream) -> int:
+    """Run the command line, and return its exit code; an exception that nothing expected is an internal error."""
     try:
+        if sys.platform == "win32":
+            raise LoadtestError("Windows is not supported; use Linux or macOS, or run it inside WSL")
+        if sys.argv[1:2] == ["run"]:
+            _exit_at_signals()
         app(prog_name="loadtest")
+    except SystemExit as end:
+        return int(end.code or 0)
     except LoadtestError as error:
-        sys.stderr.write(f"loadtest: {' '.join(str(error).splitlines())}\n")
-        sys.exit(error.exit_code)
+        err.write(f"loadtest: {' '.join(str(error).splitlines())}\n")
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001
+        err.write("".join(traceback.format_exception(error)))
+        err.write(f"loadtest: {internal_error(error)}\n")
+        return ExitCode.INTERNAL
+    return ExitCode.PASS

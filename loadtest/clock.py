@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol, TypeAlias
+from copy import copy
+from typing import Any, Protocol, Self, TypeAlias
 
 Event: TypeAlias = Any
 """An Event or AsyncResult of gevent, which this layer does not import."""
@@ -30,14 +31,26 @@ class SleepingClock(Clock, Protocol):
 
 
 class WallClock:
-    """Epoch time that never steps: read once at the start, carried on by the monotonic clock.
+    """Epoch time that never steps: read once at the start of a process, carried on by a monotonic clock.
 
-    `correction_s` is added, so that a machine whose clock is off can follow the clock of another.
+    That clock stops while the machine is suspended, unless it `counts_suspension` (on Linux): a process whose
+    time others rely on must not fall behind theirs.
     """
 
-    def __init__(self, correction_s: float = 0.0) -> None:
-        self._offset_s = time.time() - time.perf_counter() + correction_s
+    def __init__(self, counts_suspension: bool = False) -> None:
+        self._read = _boot_time if counts_suspension and hasattr(time, "CLOCK_BOOTTIME") else time.perf_counter
+        self._offset_s = time.time() - self._read()
 
     def now(self) -> float:
         """Return the present time, in seconds since the epoch."""
-        return self._offset_s + time.perf_counter()
+        return self._offset_s + self._read()
+
+    def shifted(self, by_s: float) -> Self:
+        """Return the same clock ahead by some seconds, to follow the clock of another machine."""
+        shifted = copy(self)
+        shifted._offset_s += by_s
+        return shifted
+
+
+def _boot_time() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

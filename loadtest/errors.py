@@ -5,8 +5,12 @@ An exception here is an error on this side of the wire; an error of the target i
 
 from __future__ import annotations
 
+import errno
+import os
 from enum import IntEnum
 from pathlib import Path
+
+from loadtest.redaction import without_secrets
 
 
 class ExitCode(IntEnum):
@@ -18,14 +22,21 @@ class ExitCode(IntEnum):
     INVALID = 3
     INCONCLUSIVE = 4
     ABORTED = 5
+    INTERNAL = 70
     SIGINT = 130
     SIGTERM = 143
 
 
 class LoadtestError(Exception):
-    """An error on this side of the wire; its text is one line that names the problem, its place and the fix."""
+    """An error on this side of the wire; its text is one line that names the problem, its place and the fix.
+
+    Secrets that the text repeats from a file or a command line are left out.
+    """
 
     exit_code = ExitCode.USAGE
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(without_secrets(text))
 
 
 class UsageError(LoadtestError):
@@ -46,6 +57,21 @@ class RecordingError(LoadtestError):
     exit_code = ExitCode.ABORTED
 
 
+class InternalError(LoadtestError):
+    """A fault of this program; its text names the exception, never what that holds."""
+
+    exit_code = ExitCode.INTERNAL
+
+
+def internal_error(exception: object) -> InternalError:
+    """Return the error of an unexpected exception: its class and place, but not its text, which may hold a key."""
+    trace = getattr(exception, "__traceback__", None)
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "" if trace is None else f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    return InternalError(f"internal error: {type(exception).__name__}{place}; please report it")
+
+
 class RunAborted(LoadtestError):
     """The run cannot start or must not go on, because of the target, an abort rule or a ceiling."""
 
@@ -56,13 +82,33 @@ class InvalidResponse(LoadtestError):
     """The target sent a response that its protocol does not allow."""
 
 
-def internal_error(exception: BaseException | None) -> str:
-    """Return an error of this program as one line: its class and its place.
+_NOT_ALLOWED = "give this user the right to write there, or name another directory"
+_REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space, or raise the quota",
+    errno.EFBIG: "raise the limit of file sizes, as with: ulimit -f unlimited",
+    errno.EACCES: _NOT_ALLOWED,
+    errno.EPERM: _NOT_ALLOWED,
+    errno.EROFS: "name a directory on a file system that is not read-only",
+    errno.ENOENT: "its directory is missing; put it back, or name another",
+    errno.EIO: "check the disk",
+    errno.EMFILE: "raise the limit of open files, as with: ulimit -n 65536",
+    errno.ENFILE: "raise the limit of open files of this machine, as with: sysctl fs.file-max=1000000",
+    errno.EADDRNOTAVAIL: "widen net.ipv4.ip_local_port_range, or send from more machines",
+    errno.ENOMEM: "free some memory, or send from more machines",
+    errno.ENOBUFS: "free some memory, or send from more machines",
+}
 
-    Its text is left out, since it may repeat what it was about, such as a header with a key.
-    """
-    last = None if exception is None else exception.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    place = "" if last is None else f" at {Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}"
-    return f"internal error: {type(exception).__name__}{place}"
+
+def reason_and_remedy(error: OSError) -> str:
+    """Return why the system refused a call, and what helps if that is known: "File too large; raise …"."""
+    number = error.errno or 0
+    # Arrow's own text repeats the path, and a resolver's numbers are not those of the system.
+    reason = os.strerror(number) if number > 0 else error.strerror or str(error)
+    remedy = _REMEDIES.get(number)
+    return reason if remedy is None else f"{reason}; {remedy}"
+
+
+def recording_error(path: Path, error: OSError, problem: str = "cannot be written") -> RecordingError:
+    """Return the error of a file of results that the system did not let us write."""
+    return RecordingError(f"{path}: {problem}: {reason_and_remedy(error)}")

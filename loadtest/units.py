@@ -22,6 +22,8 @@ from pydantic import (
     model_validator,
 )
 
+from loadtest.redaction import without_secrets
+
 Scales = Mapping[str, Decimal | int]
 _SECONDS: Scales = {
     "us": Decimal("1e-6"),
@@ -47,7 +49,7 @@ def quoted(value: object) -> str:
         return "nothing"
     if isinstance(value, (dict, list, tuple)):
         return "a mapping" if isinstance(value, dict) else "a list"
-    text = " ".join(str(value).split())
+    text = without_secrets(" ".join(str(value).split()))
     return f'"{text}"' if len(text) <= _MAX_QUOTED else f'"{text[:_MAX_QUOTED]}…"'
 
 

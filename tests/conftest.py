@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, settings
 
-from loadtest.record.run import Ending, ProcessInfo, RunRecord, StageSpan
+from loadtest.record.run import Audit, Ending, ProcessInfo, RunRecord, StageSpan
 from loadtest.record.sample import HEALTH, REQUESTS, SAMPLES
 from loadtest.scenario.model import Scenario
 
@@ -65,6 +65,7 @@ def made_up_run(jobs: int = 2400, rate: float = 20.0, seed: int = 1, workers: in
         versions={"loadtest": "0.1.0", "python": "3.11.9", "locust": "2.47.0"},
         started_at=START_AT - 1,
         processes=[ProcessInfo(0, 4242, "generator-1")],
+        audit=[Audit(0, jobs, jobs)],
         stages=stages,
         offered={
             name: np.bincount(intended[flow == name].astype(int), minlength=int(duration)).tolist()

@@ -2,85 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 
-import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from loadtest.analyze.accounting import Accounting, account, id_hashes, repeated
+from loadtest.analyze.causes import cause_counts, causes
 from loadtest.analyze.jobs import JobColumns, LoadWindow, jobs_of, last_event_at, load_window, worker_names
 from loadtest.analyze.start_kinds import StartClassification, start_kinds
 from loadtest.analyze.steady import SteadyWindow, steady_window
+from loadtest.analyze.summary import Cause
 from loadtest.arrays import Floats
 from loadtest.record.run import RunRecord
-from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, Outcome
+from loadtest.record.sample import CANCELS, CHUNKS, HEALTH, REQUESTS, SAMPLES
 from loadtest.scenario.model import Scenario
-
-MAX_GROUPS = 20
-_KEYS = ["outcome", "http_status", "error"]
-_SCHEMA = pa.schema([SAMPLES.field(name) for name in (*_KEYS, "seq", "job_id")])
-
-
-class ErrorGroup(msgspec.Struct, frozen=True):
-    """Jobs with the same outcome, status and error text, and one of them as an example."""
-
-    outcome: str
-    http_status: int | None
-    error: str
-    jobs: int
-    seq: int
-    job_id: str | None
-
-
-def error_counts(samples: pa.Table) -> pa.Table:
-    """Count the jobs of some rows that did not complete by outcome, status and error, with the first of each."""
-    failed = samples.select([*_KEYS, "seq", "job_id"])
-    failed = failed.filter(pc.not_equal(failed.column("outcome"), Outcome.COMPLETED.value)).cast(_SCHEMA)
-    aggregates = [("seq", "count"), ("seq", "first"), ("job_id", "first")]
-    counts: pa.Table = failed.group_by(_KEYS, use_threads=False).aggregate(aggregates)
-    return counts
-
-
-def error_groups(counts: Sequence[pa.Table]) -> list[ErrorGroup]:
-    """Return the most frequent errors, at most 20, the most frequent first, from the counts of all rows."""
-    if not counts:
-        return []
-    aggregates = [("seq_count", "sum"), ("seq_first", "first"), ("job_id_first", "first")]
-    groups = pa.concat_tables(counts).group_by(_KEYS, use_threads=False).aggregate(aggregates)
-    groups = groups.rename_columns(
-        [name.rpartition("_")[0] if name not in _KEYS else name for name in groups.column_names]
-    )
-    order = [("seq_count", "descending"), ("seq_first", "ascending")]
-    return [
-        ErrorGroup(
-            outcome=row["outcome"],
-            http_status=row["http_status"],
-            error=row["error"] or "",
-            jobs=row["seq_count"],
-            seq=row["seq_first"],
-            job_id=row["job_id_first"],
-        )
-        for row in groups.sort_by(order).slice(0, MAX_GROUPS).to_pylist()
-    ]
-
 
 COLUMNS = (
     "seq", "process", "flow", "job_id", "worker_id", "outcome", "http_status", "error", "intended_at", "sent_at",
-    "accepted_at", "first_chunk_at", "finished_at", "delay_ms", "execution_ms", "polls",
+    "accepted_at", "first_chunk_at", "finished_at", "delay_ms", "execution_ms", "polls", "error_kind", "faults",
 )  # fmt: skip
 """The columns of `samples.parquet` that the analysis reads."""
 
 
 @dataclass(frozen=True)
 class JobTable:
-    """A run's jobs as numbers, the names of its workers by their numbers, and its errors in groups."""
+    """A run's jobs as numbers, its workers by name, why jobs did not complete, and the account of accepted jobs."""
 
     jobs: JobColumns
     worker_names: list[str]
-    error_groups: list[ErrorGroup]
+    causes: list[Cause]
+    accounting: Accounting
 
     @cached_property
     def starts(self) -> StartClassification:
@@ -93,7 +47,7 @@ def read_job_table(pieces: Iterable[pa.Table], rows: int) -> JobTable:
     none = jobs_of(SAMPLES.empty_table())
     whole = {field.name: np.empty(rows, getattr(none, field.name).dtype) for field in fields(JobColumns)}
     numbers: dict[str, int] = {}
-    counts = []
+    counts, hashes, accounting = [], [], Accounting()
     done = 0
     for piece in pieces:
         part, upto = jobs_of(piece), done + len(piece)
@@ -102,9 +56,12 @@ def read_job_table(pieces: Iterable[pa.Table], rows: int) -> JobTable:
         # Each piece numbers its workers from 0; the last number stands for none.
         own = [numbers.setdefault(name, len(numbers)) for name in worker_names(piece)]
         whole["worker"][done:upto] = np.array([*own, -1], np.int32)[part.worker]
-        counts.append(error_counts(piece))
+        counts.append(cause_counts(piece))
+        hashes.append(id_hashes(piece))
+        accounting += account(piece)
         done = upto
-    return JobTable(JobColumns(**whole), list(numbers), error_groups(counts))
+    accounting += Accounting(repeated_ids=repeated(hashes))
+    return JobTable(JobColumns(**whole), list(numbers), causes(counts), accounting)
 
 
 @dataclass(frozen=True)
@@ -120,6 +77,7 @@ class RunData:
     requests: pa.Table = field(default_factory=REQUESTS.empty_table)
     chunks: pa.Table = field(default_factory=CHUNKS.empty_table)
     health: pa.Table = field(default_factory=HEALTH.empty_table)
+    cancels: pa.Table = field(default_factory=CANCELS.empty_table)
 
     @property
     def jobs(self) -> JobColumns:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from loadtest.analyze.jobs import OUTCOMES, JobColumns, LoadWindow, floats, offered_by_second
 from loadtest.analyze.operations import requests_over_time
-from loadtest.analyze.run_data import ErrorGroup, JobTable, RunData
+from loadtest.analyze.run_data import JobTable, RunData
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN
 from loadtest.analyze.stats.bins import (
     BinnedPercentiles,
@@ -118,7 +118,6 @@ class Series(msgspec.Struct, frozen=True):
     """By quantity (delay_ms, execution_ms, end_to_end_ms), then by flow; completed jobs."""
     outcomes: dict[str, dict[str, int]]
     """Jobs by flow, then by outcome, without outcomes that no job had."""
-    error_groups: list[ErrorGroup]
     health: HealthSeries | None = None
     starts: StartSeries | None = None
     """None if no job names its worker."""
@@ -140,7 +139,6 @@ def series(data: RunData) -> Series:
         points=_points(done, window),
         distributions=_distributions(done),
         outcomes=_outcomes(jobs),
-        error_groups=data.table.error_groups,
         health=_health(data.health, window),
         starts=_starts(data.table, window),
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from loadtest.analyze.accounting import NONE_LEFT, Accounting, Faults, LeftOnEndpoint, left_on_endpoint, left_text
 from loadtest.analyze.arrivals import arrivals_by_stage, arrivals_in, ramp_ends
 from loadtest.analyze.checks.inputs import CheckInputs, concurrency_cap_reached
-from loadtest.analyze.checks.registry import validity
+from loadtest.analyze.checks.registry import shortage, validity
 from loadtest.analyze.flows import flow_summaries
 from loadtest.analyze.impossible_times import impossible_times
 from loadtest.analyze.jobs import OUTCOMES, JobColumns
@@ -14,7 +15,16 @@ from loadtest.analyze.littles_law import littles_law
 from loadtest.analyze.operations import operation_summaries
 from loadtest.analyze.run_data import RunData
 from loadtest.analyze.start_kinds import cold_start_wave, start_summary
-from loadtest.analyze.summary import Check, Cost, GateResult, RunInfo, Steady, Summary, Validity, Verdict
+from loadtest.analyze.summary import (
+    Check,
+    Cost,
+    GateResult,
+    RunInfo,
+    Steady,
+    Summary,
+    Validity,
+    Verdict,
+)
 from loadtest.analyze.workers import worker_summaries
 from loadtest.record.run import Ending, RunRecord
 from loadtest.record.sample import Outcome
@@ -22,9 +32,9 @@ from loadtest.record.sample import Outcome
 
 def summarize(data: RunData) -> Summary:
     """Return every figure of a run; it has no gates yet."""
-    inputs = check_inputs(data)
-    checked = validity(inputs)
-    word, reason = verdict(data.run, checked, [], inputs.jobs)
+    inputs, accounting = check_inputs(data), data.table.accounting
+    checked, left = validity(inputs), left_on_endpoint(accounting, cancelled=data.cancels.num_rows)
+    word, reason = verdict(data.run, checked, [], inputs.jobs, left)
     return Summary(
         run=_run_info(data),
         verdict=word,
@@ -36,10 +46,13 @@ def summarize(data: RunData) -> Summary:
         flows=inputs.flows,
         operations=inputs.operations,
         workers=worker_summaries(data.jobs, data.table.worker_names),
+        causes=data.table.causes,
         cost=_cost(data.jobs, data.scenario.price),
         steady=inputs.steady,
         littles_law=inputs.littles_law,
         starts=start_summary(data.jobs, data.table.starts, data.scenario.price),
+        left_on_endpoint=left,
+        faults=Faults(accounting.faults, accounting.met_faults),
     )
 
 
@@ -51,7 +64,7 @@ def failed_checks(data: RunData) -> list[Check]:
 def check_inputs(data: RunData) -> CheckInputs:
     """Return the figures that the validity checks read."""
     jobs, window = data.jobs, data.steady.window
-    counts, steady = _job_counts(jobs), _steady(data)
+    counts, steady = _job_counts(jobs, data.table.accounting), _steady(data)
     in_window = {} if steady.arrivals is None else {"the steady window": steady.arrivals}
     return CheckInputs(
         run=data.run,
@@ -70,6 +83,7 @@ def check_inputs(data: RunData) -> CheckInputs:
         impossible_times=impossible_times(jobs),
         littles_law=littles_law(jobs, data.health, data.load),
         cold_start_wave=None if window is None else cold_start_wave(jobs, data.table.starts, window),
+        repeated_ids=data.table.accounting.repeated_ids,
     )
 
 
@@ -102,9 +116,14 @@ def _steady(data: RunData) -> Steady:
     )
 
 
-def _job_counts(jobs: JobColumns) -> dict[str, int]:
+def _job_counts(jobs: JobColumns, accounting: Accounting) -> dict[str, int]:
     counts = {outcome: int(np.count_nonzero(jobs.outcome == index)) for index, outcome in enumerate(OUTCOMES)}
-    totals = {"submitted": int(np.count_nonzero(jobs.sent)), "accepted": int(np.count_nonzero(jobs.accepted))}
+    totals = {
+        "submitted": int(np.count_nonzero(jobs.sent)),
+        "accepted": int(np.count_nonzero(jobs.accepted)),
+        "perhaps_accepted": accounting.perhaps_accepted,
+        "given_up": accounting.given_up,
+    }
     return totals | {str(outcome): count for outcome, count in counts.items()}
 
 
@@ -117,8 +136,22 @@ def _cost(jobs: JobColumns, price: float | None) -> Cost | None:
     return Cost(billed_s=billed_s, per_1000_jobs=billed_s * price / completed * 1000 if completed else None)
 
 
-def verdict(run: RunRecord, validity: Validity, gates: list[GateResult], jobs: dict[str, int]) -> tuple[Verdict, str]:
-    """Return the verdict and its reason: first whether the run ended, then whether it is valid, then its gates."""
+def verdict(
+    run: RunRecord,
+    validity: Validity,
+    gates: list[GateResult],
+    jobs: dict[str, int],
+    left: LeftOnEndpoint = NONE_LEFT,
+) -> tuple[Verdict, str]:
+    """Return the verdict and its reason: first whether the run ended, then whether it is valid, then its gates.
+
+    The jobs that the endpoint may still have are named whatever the verdict is.
+    """
+    word, reason = _decide(run, validity, gates, jobs)
+    return word, f"{reason} {left_text(left)}".strip()
+
+
+def _decide(run: RunRecord, validity: Validity, gates: list[GateResult], jobs: dict[str, int]) -> tuple[Verdict, str]:
     if run.ending is not Ending.COMPLETE:
         return Verdict.ABORTED, _abort_reason(run)
     failing = [check for check in validity.checks if not check.ok]
@@ -150,7 +183,8 @@ def _abort_reason(run: RunRecord) -> str:
     if run.ending is None:
         return "The run has no end on record: its master process died."
     why = f": {run.reason}" if run.reason else " before its load had ended"
-    return f"The run was {run.ending.value}{why if why.endswith('?') else why.rstrip('.') + '.'}"
+    reason = f"The run was {run.ending.value}{why if why.endswith('?') else why.rstrip('.') + '.'}"
+    return f"{reason} {shortage(run)}".rstrip()
 
 
 def _count(n: int, noun: str) -> str:

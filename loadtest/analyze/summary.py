@@ -6,10 +6,11 @@ from enum import StrEnum
 
 import msgspec
 
+from loadtest.analyze.accounting import NONE_LEFT, Faults, LeftOnEndpoint
 from loadtest.errors import ExitCode
 from loadtest.scenario.metrics import Metric, Unit
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class Verdict(StrEnum):
@@ -65,6 +66,7 @@ class CheckId(StrEnum):
     """The validity checks, by their names in `summary.json`."""
 
     RUN_COMPLETE = "run complete"
+    LOCAL_RESOURCES = "local resources"
     PROCESSES_LOST = "processes lost"
     SAMPLES_RECORDED = "samples recorded"
     JOBS_COMPLETED = "jobs completed"
@@ -268,6 +270,20 @@ class Starts(msgspec.Struct, frozen=True):
     detail: str
 
 
+class Cause(msgspec.Struct, frozen=True):
+    """Why jobs did not complete: their number, outcome and status, and one of them as an example.
+
+    `error` is the text of that one; the texts of the others may differ in ids, numbers and addresses.
+    """
+
+    outcome: str
+    http_status: int | None
+    jobs: int
+    error: str
+    seq: int
+    job_id: str | None
+
+
 class Cost(msgspec.Struct, frozen=True):
     """What all execution cost, in worker-seconds and in US dollars per 1000 completed jobs.
 
@@ -291,10 +307,13 @@ class Summary(msgspec.Struct, frozen=True):
     flows: dict[str, FlowSummary]
     operations: dict[str, OperationSummary]
     workers: list[WorkerSummary]
+    causes: list[Cause] = []
     cost: Cost | None = None
     steady: Steady = Steady(False, "Not determined.")
     littles_law: LittlesLaw | None = None
     starts: Starts | None = None
+    left_on_endpoint: LeftOnEndpoint = NONE_LEFT
+    faults: Faults = Faults()
     schema: int = SCHEMA
 
     @property

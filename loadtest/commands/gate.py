@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,9 @@ from loadtest.analyze.compare.comparison import compare, run_series
 from loadtest.analyze.run_data import RunData
 from loadtest.analyze.summary import GateResult
 from loadtest.commands.results import read_run, summarize_and_judge
-from loadtest.errors import UsageError
+from loadtest.errors import RecordingError, UsageError
 from loadtest.gate.baseline import as_gate_result, metrics_of, require_comparable
+from loadtest.record.atomic_file import write_atomic
 from loadtest.record.directory import run_directory
 from loadtest.report.ci.junit import junit
 from loadtest.report.ci.markdown import markdown
@@ -52,14 +54,17 @@ def gate(request: GateRequest, environment: Mapping[str, str], console: Console)
     requested = _parse_gates(request.gates, data.scenario)
     compared = _compare(request, data) if request.baselines else []
     summary = summarize_and_judge(data, list(dict.fromkeys([*data.scenario.gates, *requested])), compared)
-    write_output(directory.gate, junit(summary), "RUN")
+    print_gates(summary, console)
+    try:
+        write_atomic(directory.gate, junit(summary))
+    except RecordingError as error:  # the verdict of a run that can only be read is still its verdict
+        sys.stderr.write(f"loadtest: {error}\n")
     if request.junit is not None:
         write_output(request.junit, junit(summary), "--junit")
     if request.markdown is not None:
         write_output(request.markdown, markdown(summary).encode(), "--markdown")
     if step_summary := environment.get(STEP_SUMMARY_VARIABLE):
         write_output(Path(step_summary), markdown(summary).encode(), STEP_SUMMARY_VARIABLE, "ab", "unset it")
-    print_gates(summary, console)
     return summary.verdict.exit_code
 
 

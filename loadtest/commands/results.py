@@ -19,7 +19,7 @@ from loadtest.gate.judge import judge_all
 from loadtest.record.atomic_file import readable_json, write_atomic
 from loadtest.record.audit import audit, peak_requests
 from loadtest.record.directory import TABLES, RunDirectory
-from loadtest.record.run import READABLE_SCHEMAS, RunRecord
+from loadtest.record.run import READABLE_SCHEMAS, SCHEMA, RunRecord
 from loadtest.record.sample import MissingColumnError
 from loadtest.report.ci.junit import junit
 from loadtest.report.pages.run import report_html
@@ -48,17 +48,12 @@ def build_results(directory: RunDirectory) -> Summary:
 def read_run(directory: RunDirectory, tables: Sequence[str] = OTHER_TABLES) -> RunData:
     """Merge the shards of a run, and return its samples and these other tables.
 
-    Raises RunDirectoryError if the directory holds no run, or a damaged one.
+    Raises RunDirectoryError if the directory holds no run, a damaged one, or one that still goes on.
     """
-    run = directory.read_run()
-    current = with_new_keys(run.scenario)
-    scenario = _scenario_of(msgspec.structs.replace(run, scenario=current), directory)
-    if current != run.scenario:
-        run = msgspec.structs.replace(run, scenario=current, scenario_hash=scenario.hash())
+    run, scenario = _record(directory)
     if directory.has_shards():
-        run = msgspec.structs.replace(run, audit=audit(directory), peak_requests=peak_requests(directory))
-        directory.write_run(run)
-        directory.merge()
+        _merge_shards(directory)
+        run, scenario = _record(directory)
     with _readable(directory, "samples"):
         pieces = directory.pieces("samples", COLUMNS)
         jobs = read_job_table(pieces, pieces.rows)
@@ -69,12 +64,32 @@ def read_run(directory: RunDirectory, tables: Sequence[str] = OTHER_TABLES) -> R
     return RunData(run, scenario, jobs, **others)
 
 
+def _record(directory: RunDirectory) -> tuple[RunRecord, Scenario]:
+    run = directory.read_run()
+    current = with_new_keys(run.scenario)
+    scenario = _scenario_of(msgspec.structs.replace(run, scenario=current), directory)
+    if current != run.scenario or run.schema < SCHEMA:
+        run = msgspec.structs.replace(run, scenario=scenario.resolved(), scenario_hash=scenario.hash())
+    return run, scenario
+
+
+def _merge_shards(directory: RunDirectory) -> None:
+    """Merge the shards of a run that has ended, and write its audit, unless another command has just done so."""
+    with directory.locked():
+        if directory.has_shards():
+            run = directory.read_run()
+            directory.refuse_other_shards(run)
+            found = {"audit": audit(directory), "peak_requests": peak_requests(directory)}
+            directory.write_run(msgspec.structs.replace(run, **found))
+            directory.merge()
+
+
 def summarize_and_judge(data: RunData, gates: Sequence[Gate], compared: Sequence[GateResult] = ()) -> Summary:
     """Return every figure of a run, the results of these gates and comparisons, and the verdict of all together."""
     measured = summarize(data)
     inputs = gate_inputs(data) if gates else None
     results = [*([] if inputs is None else judge_all(gates, inputs)), *compared]
-    word, reason = verdict(data.run, measured.validity, results, measured.jobs)
+    word, reason = verdict(data.run, measured.validity, results, measured.jobs, measured.left_on_endpoint)
     return msgspec.structs.replace(measured, gates=results, verdict=word, reason=reason)
 
 
@@ -82,7 +97,7 @@ def _scenario_of(run: RunRecord, directory: RunDirectory) -> Scenario:
     """Return the scenario of a run. Raises RunDirectoryError if another version wrote it in another form."""
     path = directory.path / "run.json"
     if run.schema not in READABLE_SCHEMAS:
-        readable = " and ".join(map(str, READABLE_SCHEMAS))
+        readable = f"{READABLE_SCHEMAS[0]} to {READABLE_SCHEMAS[-1]}"
         raise RunDirectoryError(
             f"{path}: has schema {run.schema}, this version reads {readable}; use the one that wrote it"
         )

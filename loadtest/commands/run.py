@@ -9,9 +9,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn
@@ -19,21 +21,35 @@ from typing import IO, NoReturn
 import msgspec
 from rich.console import Console
 
-from loadtest.addresses import LOOPBACK, split_address
+from loadtest.addresses import LOOPBACK, reachable_host, split_address, url_host
 from loadtest.analyze.summary import Summary
-from loadtest.errors import ExitCode, RecordingError, RunAborted
-from loadtest.record.directory import RunDirectory, create_run, default_path
-from loadtest.record.run import Progress
+from loadtest.errors import (
+    ExitCode,
+    InternalError,
+    LoadtestError,
+    RecordingError,
+    RunAborted,
+    UsageError,
+    reason_and_remedy,
+)
+from loadtest.open_files import raise_limit, too_few
+from loadtest.record.directory import RunDirectory, create_run
+from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay
 from loadtest.scenario.environment import api_key, key_note, proxy_for
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
+from loadtest.scenario.preview import max_connections
 from loadtest.scenario.target import is_remote
 from loadtest.units import last_lines
 
 LOCUSTFILE = Path(__file__).parents[1] / "drive" / "locustfile.py"
-LOCUST = [sys.executable, "-P", "-m", "locust", "-f", str(LOCUSTFILE), "--loglevel", "WARNING"]
-SIGNAL_ENDINGS = {signal.SIGINT: ExitCode.SIGINT, signal.SIGTERM: ExitCode.SIGTERM}
+LOCUST = [sys.executable, "-P", "-m", "loadtest.drive", "-f", str(LOCUSTFILE), "--loglevel", "WARNING"]
+SIGNAL_ENDINGS = {
+    signal.SIGINT: ExitCode.SIGINT,
+    signal.SIGTERM: ExitCode.SIGTERM,
+    signal.SIGHUP: ExitCode.SIGTERM,
+}
 LOG_LINES = 15
 MASTER_PORT = 5557
 GENERATOR_STOP_TIMEOUT_S = 30.0
@@ -61,15 +77,15 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """A run that has ended: its directory, and its results unless it never began.
+    """A run that has ended: its directory, and its results.
 
     `stopped_by` is the signal that ended it, `error` how the driving process failed, if either happened.
     """
 
     directory: RunDirectory
-    summary: Summary | None
+    summary: Summary
     stopped_by: signal.Signals | None = None
-    error: RunAborted | None = None
+    error: LoadtestError | None = None
 
 
 def scenario_of(request: RunRequest) -> Scenario:
@@ -88,43 +104,66 @@ def run(request: RunRequest, scenario: Scenario) -> int:
 
     Raises RunDirectoryError before anything is sent or made, RunAborted if the driving process failed.
     """
-    ended = drive(request, scenario, request.out or default_path(scenario))
-    if ended.summary is not None:
-        from loadtest.report.terminal.run import print_result
+    ended = drive(request, scenario, request.out)
+    from loadtest.report.terminal.run import print_result
 
-        print_result(ended.summary, ended.directory.report, Console())
+    print_result(ended.summary, ended.directory.report, Console())
     if ended.stopped_by is not None:
         return SIGNAL_ENDINGS[ended.stopped_by]
     if ended.error is not None:
         raise ended.error
-    assert ended.summary is not None
     return ended.summary.verdict.exit_code
 
 
-def drive(request: RunRequest, scenario: Scenario, path: Path) -> RunOutcome:
+def drive(request: RunRequest, scenario: Scenario, path: Path | None) -> RunOutcome:
     """Make the run directory, drive the scenario to its end, and build the results.
 
     The scenario travels to the driving process in the `run.json` of that directory. Raises RunDirectoryError if the
     directory cannot be made, RunAborted if the run never began, RecordingError if the disk is full.
     """
     address = _address(request)
+    if warning := too_few(ceil(max_connections(scenario) / max(1, request.generators)), raise_limit()):
+        sys.stderr.write(f"warning: {warning}\n")
+    drivers: list[subprocess.Popen[bytes]] = []
+    caught = _forward_signals(drivers)
     directory = create_run(scenario, path, shlex.join(["loadtest", *sys.argv[1:]]))
-    with tempfile.TemporaryFile() as log, _driver(request, directory, log, address) as (driver, lines):
-        caught = _forward_signals(driver)
+    try:
+        return _drive(request, scenario, directory, address, drivers, caught)
+    finally:
+        directory.release()
+
+
+def _drive(
+    request: RunRequest,
+    scenario: Scenario,
+    directory: RunDirectory,
+    address: tuple[str, int],
+    drivers: list[subprocess.Popen[bytes]],
+    caught: Sequence[signal.Signals],
+) -> RunOutcome:
+    # In the run directory, since a machine may have no directory for temporary files that can be written.
+    with tempfile.TemporaryFile(dir=directory.path) as log, _driver(request, directory, log, address) as both:
+        driver, lines = both
+        drivers.append(driver)
+        if caught:
+            driver.send_signal(caught[0])
         # Slow to import, so that it is done while the driver imports what it needs, before anything is sent.
         from loadtest.commands.results import build_results
 
-        with ProgressDisplay(scenario, Console(stderr=True)) as view:
+        with ProgressDisplay(scenario, _waiting(request, address)) as view:
             for line in lines:
                 view.show(msgspec.json.decode(line, type=Progress))
             status = driver.wait()
         log.seek(0)
         output = last_lines(log.read().decode(errors="replace"), LOG_LINES)
-    if not directory.read_run().processes:  # the master names itself first of all
+    kind = InternalError if status == ExitCode.INTERNAL else RunAborted
+    record = directory.read_run()
+    if not record.processes and not caught:  # the master names itself first of all
         directory.remove()
-        if caught:
-            return RunOutcome(directory, None, caught[0])
-        raise RunAborted(f"the driving process ended ({status}) before the run began: {output}")
+        raise kind(f"the driving process ended ({status}) before the run began: {output}")
+    if not record.processes:
+        ending = Ending.INTERRUPTED if caught[0] is signal.SIGINT else Ending.TERMINATED
+        directory.write_run(msgspec.structs.replace(record, ending=ending, ended_at=time.time()))
     try:
         summary = build_results(directory)
     except RecordingError as error:
@@ -132,7 +171,7 @@ def drive(request: RunRequest, scenario: Scenario, path: Path) -> RunOutcome:
     if caught:
         return RunOutcome(directory, summary, caught[0])
     failure = f"{directory.path}: the driving process ended with {status}: {output}"
-    return RunOutcome(directory, summary, error=RunAborted(failure) if status else None)
+    return RunOutcome(directory, summary, error=kind(failure) if status else None)
 
 
 @contextmanager
@@ -145,7 +184,9 @@ def _driver(
     which ends its generators.
     """
     progress, progress_fd = os.pipe()
-    master = _start(master_command(request, directory, progress_fd, address), log, pass_fds=[progress_fd])
+    # The master holds the lock of the directory too: the run goes on for as long as one of the two lives.
+    fds = [progress_fd, *directory.lock_fds]
+    master = _start(master_command(request, directory, progress_fd, address), log, pass_fds=fds)
     os.close(progress_fd)
     here = 0 if request.expect_workers else request.generators
     generators = [_start(generator_command(address), log) for _ in range(here)]
@@ -161,9 +202,23 @@ def _driver(
 
 
 def _address(request: RunRequest) -> tuple[str, int]:
-    """Return where the master listens: as asked for generators elsewhere, else on a free port of this machine."""
+    """Return where the master listens: as asked for generators elsewhere, else on a free port of this machine.
+
+    Raises UsageError if it cannot listen there.
+    """
     if request.expect_workers:
-        return split_address(request.bind, MASTER_PORT, "--bind")
+        host, port = split_address(request.bind, MASTER_PORT, "--bind")
+        try:
+            family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+        except OSError as error:
+            raise UsageError(
+                f"--bind: cannot listen on {url_host(host)}:{port}: {reason_and_remedy(error)}; "
+                "name another address or port"
+            ) from None
+        return host, port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return LOOPBACK, int(probe.getsockname()[1])
@@ -174,6 +229,7 @@ def master_command(
 ) -> list[str]:
     """Return the command that starts the master of a run."""
     command = [*LOCUST, "--headless", "--only-summary", "--run", str(directory.path.resolve())]
+    command += ["--token", directory.token]
     command += ["--progress-fd", str(progress_fd)]
     if request.generators:
         host, port = address
@@ -220,14 +276,34 @@ def _stop(generator: subprocess.Popen[bytes]) -> None:
             generator.wait()
 
 
-def _forward_signals(driver: subprocess.Popen[bytes]) -> list[signal.Signals]:
-    """Pass the first SIGINT or SIGTERM on, kill at the second; return the list that the caught signals go to."""
+def _forward_signals(drivers: Sequence[subprocess.Popen[bytes]]) -> list[signal.Signals]:
+    """Pass the first signal that ends a run on to its driver, kill that at the second; return the signals caught."""
     caught: list[signal.Signals] = []
 
     def forward(number: int, _frame: FrameType | None) -> None:
         caught.append(signal.Signals(number))
-        driver.send_signal(number if len(caught) == 1 else signal.SIGKILL)
+        for driver in drivers:
+            driver.send_signal(number if len(caught) == 1 else signal.SIGKILL)
 
-    for number in SIGNAL_ENDINGS:
-        signal.signal(number, forward)
+    on_signals(forward)
     return caught
+
+
+def on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
+    """Call this at each signal that ends a run, but not at a SIGHUP that is ignored, as under `nohup`."""
+    for number in SIGNAL_ENDINGS:
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def _waiting(request: RunRequest, address: tuple[str, int]) -> str:
+    """Return the line to show while workers are waited for; an empty one if none are."""
+    if not request.expect_workers:
+        return ""
+    host, port = address
+    shown = "THIS_HOST" if reachable_host(host) != host else url_host(host)
+    plural = "" if request.expect_workers == 1 else "s"
+    return (
+        f"waiting up to {CONNECT_TIMEOUT_S} s for {request.expect_workers} worker{plural}; "
+        f"start each with: loadtest worker --master {shown}:{port}"
+    )

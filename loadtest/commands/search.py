@@ -12,17 +12,17 @@ from types import FrameType
 import msgspec
 from rich.console import Console
 
-from loadtest.analyze.summary import Summary
 from loadtest.capacity.breakpoint.bisection import Bounds, Probe, ProbeOutcome, SearchEnd, next_step, outcome_of
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped
-from loadtest.commands.run import SIGNAL_ENDINGS, RunRequest, drive
-from loadtest.errors import RecordingError, RunAborted, UsageError
+from loadtest.commands.run import SIGNAL_ENDINGS, RunRequest, drive, on_signals
+from loadtest.errors import InternalError, RecordingError, RunAborted, UsageError
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import NO_RESPONSE, Response
 from loadtest.protocol.operations import OPERATIONS, Op, authorization
 from loadtest.record.atomic_file import readable_json, reserve_space, write_atomic
-from loadtest.record.directory import default_path, make_directory
+from loadtest.record.directory import make_results_directory
 from loadtest.report.pages.search import search_html
+from loadtest.report.summary_text import cause_texts
 from loadtest.report.terminal.search import print_probe, print_search
 from loadtest.scenario.environment import api_key, proxy_for
 from loadtest.scenario.model import Ceilings, Scenario
@@ -46,7 +46,7 @@ def unfinished_jobs(url: str, key: str) -> int:
         tls = ssl.create_default_context()
         try:
             with httpx.Client(proxy=named, verify=tls, trust_env=False, timeout=timeout_s) as client:
-                headers = {"Authorization": authorization(key)}
+                headers = {b"Authorization": authorization(key).encode("latin-1")}
                 answer = client.request(operation.method, url + operation.path, headers=headers)
         except httpx.HTTPError as error:
             through = "" if proxy is None else f" (through the proxy {proxy})"
@@ -67,11 +67,11 @@ def search(request: RunRequest, scenario: Scenario) -> int:
     """
     if request.expect_workers:
         raise UsageError("--expect-workers: workers leave after one run, a search takes many; use --processes")
-    return BreakpointSearch(request, scenario, request.out or default_path(scenario)).search()
+    return BreakpointSearch(request, scenario, make_results_directory(scenario, request.out)).search()
 
 
 class BreakpointSearch:
-    """A search that goes on: the results of its probes, and the signal that ended it, if one did."""
+    """A search in a directory made for it: the results of its probes, and the signal that ended it, if one did."""
 
     def __init__(self, request: RunRequest, scenario: Scenario, path: Path) -> None:
         assert scenario.search is not None
@@ -104,7 +104,6 @@ class BreakpointSearch:
 
     def _begin(self) -> None:
         self._note_signals()
-        make_directory(self._path)
         try:
             reserve_space(self._reserve)
         except RecordingError:
@@ -143,7 +142,7 @@ class BreakpointSearch:
         try:
             self._wait_until_empty()
             return self._send(bare, probe, self._path / f"probe-{number:02}")
-        except RunAborted as error:
+        except (RunAborted, InternalError) as error:
             return msgspec.structs.replace(bare, reason=str(error))
 
     def _send(self, bare: ProbeResult, probe: Scenario, path: Path) -> ProbeResult:
@@ -158,14 +157,13 @@ class BreakpointSearch:
         if ended.stopped_by is not None:
             self._caught.append(ended.stopped_by)
         summary = ended.summary
-        if summary is None:
-            return msgspec.structs.replace(bare, reason=f"{self._caught[0].name} was caught.")
-        self._left = _remaining_ceilings(self._left, summary, self._scenario.price)
+        run = ended.directory.read_run()
+        self._left = _remaining_ceilings(self._left, summary.jobs["submitted"], run.spent or 0.0)
         stopped = bool(self._caught) or ended.error is not None
         return msgspec.structs.replace(
             bare,
-            outcome=ProbeOutcome.STOPPED if stopped else outcome_of(summary, ended.directory.read_run().stop),
-            reason=summary.reason if ended.error is None else str(ended.error),
+            outcome=ProbeOutcome.STOPPED if stopped else outcome_of(summary, run.stop),
+            reason=" ".join([summary.reason, *cause_texts(summary)[:1]]) if ended.error is None else str(ended.error),
             run=path.name,
             jobs=summary.jobs["submitted"],
             achieved_per_s=summary.arrivals.achieved_per_s,
@@ -198,15 +196,11 @@ class BreakpointSearch:
         def note(number: int, _frame: FrameType | None) -> None:
             self._caught.append(signal.Signals(number))
 
-        for number in SIGNAL_ENDINGS:
-            signal.signal(number, note)
+        on_signals(note)
 
 
-def _remaining_ceilings(ceilings: Ceilings, summary: Summary, price: float | None) -> Ceilings:
+def _remaining_ceilings(ceilings: Ceilings, submitted: int, spent: float) -> Ceilings:
     """Return what a run leaves of the ceilings, which hold for all probes together."""
-    jobs, cost = ceilings.jobs, ceilings.cost
-    if jobs is not None:
-        jobs -= summary.jobs["submitted"]
-    if cost is not None and summary.cost is not None and price is not None:
-        cost -= summary.cost.billed_s * price
+    jobs = None if ceilings.jobs is None else ceilings.jobs - submitted
+    cost = None if ceilings.cost is None else ceilings.cost - spent
     return ceilings.model_copy(update={"jobs": jobs, "cost": cost})

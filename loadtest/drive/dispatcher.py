@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from math import floor
 from typing import TypeAlias
 
 import gevent
 from gevent.event import Event
 
 from loadtest.clock import SleepingClock
+from loadtest.drive.canceller import Canceller, CancelSink
 from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.job_sources import BuildSubmission, ClosedSource, Job, OpenSource, Workload
 from loadtest.drive.limiter import apply_share, pacers
@@ -17,8 +20,9 @@ from loadtest.errors import ScenarioError
 from loadtest.flows.job_flow import JobFlow, run_and_poll
 from loadtest.flows.steps import Flow, Send
 from loadtest.flows.stream import run_and_stream
-from loadtest.flows.submissions import submission_factory
+from loadtest.flows.submissions import shorten_hold, submission_factory
 from loadtest.flows.webhook import run_and_wait_for_webhook
+from loadtest.protocol.operations import Op
 from loadtest.record.recorder import EndedJob
 from loadtest.record.sample import Outcome, Sample
 from loadtest.scenario.abort import StopKind, StopRules
@@ -27,6 +31,9 @@ from loadtest.scenario.loading.user_functions import load_input_function
 from loadtest.traffic.limit_shares import Share
 from loadtest.traffic.settings import ClosedLoad
 
+HOLD_MARGIN_S = 2.0
+"""How long before the end of the drain the last response to a submission should be there."""
+_NO_SUBMISSION = Send(Op.RUNSYNC, "")
 JobSink: TypeAlias = Callable[[Sequence[EndedJob]], object]
 """Called with jobs that were sent and are over, once with each."""
 BATCH = 500
@@ -37,9 +44,9 @@ heartbeat could delay jobs that are due."""
 class JobDispatcher:
     """The jobs of one run in one process; users call `run_next` until it returns False, then `wait_for_change`.
 
-    Times are seconds since the epoch. `stops` says whether the run must end, `unfinished` holds the rows of jobs that
-    were given up, and `finished` is set from outside when no more job may begin. `schedule` is called to publish a
-    full batch of jobs; unless given, it is published at once.
+    Times are seconds since the epoch. `stops` says whether the run must end, `canceller` has the jobs that were given
+    up, and `finished` is set from outside when no more job may begin. `schedule` is called to publish a full batch of
+    jobs; unless given, it is published at once.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class JobDispatcher:
         clock: SleepingClock,
         sinks: Sequence[JobSink] = (),
         schedule: Callable[[Callable[[], None]], object] = lambda work: work(),
+        on_cancelled: CancelSink = lambda sample, at: None,
     ) -> None:
         scenario = work.scenario
         self._scenario = scenario
@@ -60,18 +68,28 @@ class JobDispatcher:
         self._sinks = (*sinks, self.counters.count)
         self._schedule = schedule
         self._ended: list[EndedJob] = []
+        within_s = scenario.drain.within
+        self._hold_in_drain_s = within_s - min(HOLD_MARGIN_S, within_s / 2)
+        self._shortened = _NO_SUBMISSION, 0, _NO_SUBMISSION
+        self.canceller = Canceller(executor, clock, on_cancelled)
+        self.perhaps_accepted = 0
         # In the open model all processes number their jobs together; users of the closed model number their own.
         stream = 0 if work.schedule is not None else work.process
-        submissions = {name: self._submission(name, work.webhook, stream) for name in scenario.flows}
-        self._open = OpenSource(work, work.schedule, submissions, clock) if work.schedule is not None else None
-        self._source = self._open or ClosedSource(work, submissions, executor.acquire, clock)
-        self._users = 0
-        self.unfinished: list[Sample] = []
         self.starts_at = work.starts_at
         self.ends_at = work.starts_at + scenario.load.duration_s
+        arrivals, ceiling = work.schedule, scenario.ceilings.jobs
+        if arrivals is not None and ceiling is not None and len(arrivals) > ceiling:
+            self.ends_at = work.starts_at + float(arrivals.at_s[ceiling])
+            arrivals = arrivals.first(ceiling)
+        submissions = {name: self._submission(name, work.webhook, stream) for name in scenario.flows}
+        self._open = OpenSource(work, arrivals, submissions, clock) if arrivals is not None else None
+        self._source = self._open or ClosedSource(work, submissions, executor.acquire, clock)
+        self._users = 0
         self.finished = Event()
         self._changed = Event()
-        self.ceiling_reached = False
+        self._load_ended = False
+        self._begun = 0
+        self._allowance: float = 0 if arrivals is None and ceiling is not None else math.inf
         self.has_think_time = isinstance(scenario.load, ClosedLoad) and scenario.load.think > 0
         self.set_share(work.share)
 
@@ -101,7 +119,7 @@ class JobDispatcher:
             self._wake_users()
 
     def set_share(self, share: Share) -> None:
-        """Take another share of the limits, the ceilings and the users."""
+        """Take another share of the limits and of the users."""
         self.stops.set_share(share)
         apply_share(self._pacers, self._scenario, share)
         if isinstance(self._source, ClosedSource):
@@ -128,25 +146,29 @@ class JobDispatcher:
 
     def run_next(self, user: int) -> bool:
         """Run the next job of this user, from its due time to its end; return False if none is left."""
-        if self.finished.is_set():
+        if not self._may_begin() or self._begun >= self._allowance:
             return False
+        self._begun += 1
         job = self._source.take(user)
-        if job is None:
-            return False
-        if job.sample.intended_at > self.ends_at or not self._may_submit():
-            if job.acquired_at is not None:
+        if job is None or job.sample.intended_at > self.ends_at or not self._may_begin():
+            self._begun -= 1
+            if job is not None and job.acquired_at is not None:
                 self._executor.release(job.submission.op)
             return False
         self._run(job)
         return True
 
-    def _may_submit(self) -> bool:
-        """Return whether one more job stays under the ceilings; if not, the load ends now, but not the drain."""
-        if not self.stops.enabled or self.stops.may_submit():
-            return True
-        self.ceiling_reached = True
-        self.ends_at = min(self.ends_at, self._clock.now())
-        return False
+    def _may_begin(self) -> bool:
+        return not (self._load_ended or self.stops.reason is not None or self.finished.is_set())
+
+    def allow(self, jobs: int | None, load_ended: bool) -> None:
+        """Take how many jobs may begin in all, None if any number, and whether the load has ended."""
+        if jobs is not None and jobs > self._allowance:
+            self._allowance = jobs
+            self._wake_users()
+        if load_ended and not self._load_ended:
+            self._load_ended = True
+            self.ends_at = min(self.ends_at, self._clock.now())
 
     def _run(self, job: Job) -> None:
         sample = job.sample
@@ -157,19 +179,22 @@ class JobDispatcher:
             while not gone_out:
                 if acquired_at is None:
                     acquired_at = self._executor.acquire(job.submission.op)
-                    if self._open is not None and not self._open.owns(sample.seq):
+                    if not self._may_begin() or (self._open is not None and not self._open.owns(sample.seq)):
                         self._executor.release(job.submission.op)
                         return
-                gone_out = self._executor.run(self._steps(job, chunk_seen_at), sample, acquired_at)
+                gone_out = self._executor.run(self._steps(job, chunk_seen_at, acquired_at), sample, acquired_at)
                 acquired_at = None
         finally:
             self.counters.in_flight -= 1
             if sample.sent_at is not None:
                 self._end(sample, chunk_seen_at)
 
-    def _steps(self, job: Job, chunk_seen_at: list[float]) -> Flow:
-        flow = job.sample.flow
-        driven = JobFlow(job.sample, job.submission, self._pacers[flow], self._scenario.job_timeout)
+    def _steps(self, job: Job, chunk_seen_at: list[float], acquired_at: float) -> Flow:
+        flow, submission = job.sample.flow, job.submission
+        hold_until = self.ends_at + self._hold_in_drain_s
+        if submission.long_poll_s > hold_until - acquired_at:
+            submission = self._shorten_hold(submission, floor(hold_until - acquired_at))
+        driven = JobFlow(job.sample, submission, self._pacers[flow], self._scenario.job_timeout, hold_until)
         match flow:
             case "stream":
                 return run_and_stream(driven, chunk_seen_at)
@@ -178,17 +203,26 @@ class JobDispatcher:
             case _:
                 return run_and_poll(driven)
 
+    def _shorten_hold(self, asked: Send, left_s: int) -> Send:
+        """Return a submission held for less time; the last one again if nothing has changed, as for most jobs."""
+        known, known_s, shortened = self._shortened
+        if asked is not known or left_s != known_s:
+            shortened = shorten_hold(asked, left_s)
+            self._shortened = asked, left_s, shortened
+        return shortened
+
     def _end(self, sample: Sample, chunk_seen_at: list[float]) -> None:
-        """Keep an unfinished job to be cancelled; count a finished one for the rules that stop the run."""
+        """Cancel a job that was given up, and count each job for the rules that stop the run."""
         self._ended.append((sample, chunk_seen_at))
         if len(self._ended) == BATCH:
             self._schedule(self.publish)
-        if sample.finished_at is None:
-            self.unfinished.append(sample)
-        elif self.stops.enabled:
-            self.stops.ended(sample.finished_at, sample.outcome == Outcome.COMPLETED, sample.execution_ms)
-            if self.stops.watch is not None:
-                self.stops.watch.ended(sample)
+        if sample.outcome is not Outcome.COMPLETED:
+            self.perhaps_accepted += sample.perhaps_accepted
+            if sample.given_up:
+                self.canceller.add(sample)
+        # Jobs that the end of the run cuts off say nothing of the endpoint.
+        if self.stops.enabled and (sample.finished_at is not None or not self.finished.is_set()):
+            self.stops.ended(sample, self._clock.now() if sample.finished_at is None else sample.finished_at)
 
     def publish(self) -> None:
         """Pass the jobs that ended since the last call to all sinks; to be called before what they hold is read."""
@@ -197,10 +231,10 @@ class JobDispatcher:
             sink(ended)
 
     def all_done(self) -> bool:
-        """Return whether the load is over and none of its jobs is in flight or waits for a user."""
+        """Return whether the load is over and each of its jobs has begun and ended."""
         if self._clock.now() < self.ends_at or self.counters.in_flight > 0:
             return False
-        return self._open is None or self._open.pending_by(self.ends_at) == 0
+        return self._load_ended or self._open is None or self._open.pending_by(self.ends_at) == 0
 
     def recent_offered(self, span_s: float) -> int | None:
         """Return how many arrivals were due in the last `span_s`; None in the closed model."""

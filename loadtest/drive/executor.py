@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from loadtest.clock import SleepingClock
 from loadtest.drive.http.connection import MaySend
@@ -27,7 +28,8 @@ WebhookWaiter: TypeAlias = Callable[[str, float], Response]
 """Waits for the notification of a job, by its id; at the given time it returns NO_RESPONSE."""
 
 
-class _Route(NamedTuple):
+@dataclass(slots=True)
+class _Route:
     """How requests of one operation go out, and what counts them."""
 
     limiter: OperationLimiter

@@ -67,21 +67,22 @@ class OpenSource:
         self._flows = [(name, submissions[name]) for name in work.scenario.flows]
         self._starts_at = work.starts_at
         self._clock = clock
-        self._waiting = 0
+        self._waiting: dict[int, float] = {}
+        """When the arrivals that users have taken and wait for are due, in seconds since the epoch."""
 
     def take(self, user: int) -> Job | None:
         """Wait until the next arrival is due and return its job; None if none is left."""
         while (arrival := self._partition.next()) is not None:
             due_at = self._starts_at + arrival.at_s
             flow, source = self._flows[arrival.flow]
-            self._waiting += 1
+            self._waiting[arrival.seq] = due_at
             try:
                 if not isinstance(source, Send):
                     self._clock.sleep_until(due_at - BUILD_AHEAD_S)
                 submission = source if isinstance(source, Send) else source(arrival.seq)
                 self._clock.sleep_until(due_at)
             finally:
-                self._waiting -= 1
+                del self._waiting[arrival.seq]
             if submission is not None and self._partition.owns(arrival.seq):
                 return Job(Sample(arrival.seq, flow, due_at, stage=arrival.stage), submission)
         return None
@@ -95,8 +96,9 @@ class OpenSource:
         self._partition.reassign(from_at - self._starts_at, share)
 
     def pending_by(self, at: float) -> int:
-        """Return how many arrivals due by this time no user has taken."""
-        return self._partition.pending_by(at - self._starts_at)
+        """Return how many arrivals due by this time have not begun, whether or not a user has taken them."""
+        waiting = sum(due_at <= at for due_at in self._waiting.values())
+        return waiting + self._partition.pending_by(at - self._starts_at)
 
     def recent_offered(self, now: float, span_s: float) -> int | None:
         """Return the arrivals due in the last `span_s`."""
@@ -105,7 +107,8 @@ class OpenSource:
 
     def needed_users(self, now: float, in_flight: int) -> int:
         """Return the users for all jobs in flight and for all that are due within LOOK_AHEAD_S, and some spare."""
-        return in_flight + self._waiting + self.pending_by(now + LOOK_AHEAD_S) + SPARE_USERS
+        soon = self._partition.pending_by(now + LOOK_AHEAD_S - self._starts_at)
+        return in_flight + len(self._waiting) + soon + SPARE_USERS
 
 
 class UserAssignment(NamedTuple):

@@ -24,7 +24,7 @@ from loadtest.drive.job_sources import Workload
 from loadtest.drive.stats.locust_stats import BatchedLocustStats
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.webhook_receiver import WebhookReceiver
-from loadtest.errors import RunDirectoryError
+from loadtest.json_values import decode_json
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.environment import api_key
@@ -72,10 +72,12 @@ def run_on_loop(work: Callable[[], None]) -> None:
     get_hub().loop.run_callback(work)
 
 
-def build_generator(start: messages.StartRun, environment: Environment, link: Link) -> GeneratorRun:
+def build_generator(
+    start: messages.StartRun, environment: Environment, link: Link, own_clock: GeventClock
+) -> GeneratorRun:
     """Return this process's part of a run. Raises LoadtestError if it cannot record, or cannot receive webhooks."""
-    scenario = Scenario.model_validate(start.scenario)
-    clock = GeventClock(-start.clock_offset_s)
+    scenario = Scenario.model_validate(decode_json(start.scenario))
+    clock = own_clock.shifted(-start.clock_offset_s)
     directory, shared = _directory(start, environment.parsed_options.keep if environment.parsed_options else "")
     client = HttpClient(start.url, api_key(scenario, os.environ), clock)
     receiver = WebhookReceiver(scenario.webhooks, start.process, clock) if "webhook" in scenario.flows else None
@@ -85,7 +87,8 @@ def build_generator(start: messages.StartRun, environment: Environment, link: Li
     limiters = build_limiters(scenario, clock)
     executor = FlowExecutor(clock, client.send, limiters, recorder, stats.request_done, wait_for_webhook)
     work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process, webhook)
-    jobs = JobDispatcher(work, executor, clock, (recorder.record, stats.add_jobs), run_on_loop)
+    sinks = (recorder.record, stats.add_jobs)
+    jobs = JobDispatcher(work, executor, clock, sinks, run_on_loop, recorder.cancelled)
 
     def close() -> None:
         client.close()
@@ -102,18 +105,16 @@ def build_generator(start: messages.StartRun, environment: Environment, link: Li
         lease=build_lease(start, jobs, limiters),
         uploader=None if shared else ShardUploader(directory, start.process, link),
         flush_stats=stats.flush,
+        shortages=client.shortages,
         close=close,
     )
 
 
 def _directory(start: messages.StartRun, keep: str) -> tuple[RunDirectory, bool]:
     """Return where this process keeps its shards, and whether the master sees them there."""
-    of_master = RunDirectory(Path(start.directory))
-    try:
-        if not keep and of_master.read_run().id == start.run_id:
-            return of_master, True
-    except RunDirectoryError:
-        pass
-    own = RunDirectory(Path(keep or "reports", start.run_id))
+    of_master = RunDirectory(Path(start.directory), start.token)
+    if not keep and of_master.is_here():
+        return of_master, True
+    own = RunDirectory(Path(keep or "reports", f"{start.run_id}-{start.token}"), start.token)
     own.create_local()
     return own, False

@@ -7,7 +7,9 @@ import math
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import gevent
@@ -24,12 +26,19 @@ from loadtest.drive.options import RunConfig, add_options, read_config
 from loadtest.drive.shape import StagesShape
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.users import JobUser, MixedUser, RunsyncUser, RunUser, StreamUser, user_class
-from loadtest.errors import ExitCode, LoadtestError, internal_error
+from loadtest.dropping_stream import DroppingStream
+from loadtest.errors import ExitCode, InternalError, LoadtestError, internal_error
+from loadtest.open_files import raise_limit
 from loadtest.record.run import Ending
 
 __all__ = ["MixedUser", "RunUser", "RunsyncUser", "StreamUser"]
 
 LINGER_MS = 1000
+ENDINGS = {
+    signal.SIGINT: Ending.INTERRUPTED,
+    signal.SIGTERM: Ending.TERMINATED,
+    signal.SIGHUP: Ending.TERMINATED,
+}
 
 events.init_command_line_parser.add_listener(add_options)
 
@@ -40,10 +49,15 @@ def prepare(environment: Environment, **_: Any) -> None:
     assert environment.runner is not None
     assert environment.parsed_options is not None
     logging.getLogger("locust.runners").setLevel(logging.ERROR)
+    let_logs_drop_lines()
+    raise_limit()
     # Locust ends a run if it has not heard of any worker for 3 s; a broken link may be repaired.
     runners.HEARTBEAT_LIVENESS = math.ceil(ABANDON_AFTER_S)
     link = LocustLink(environment.runner)
-    generator = None if isinstance(environment.runner, MasterRunner) else set_up_generator(environment, link)
+    clock = GeventClock(counts_suspension=not link.alone or isinstance(environment.runner, WorkerRunner))
+    # Locust measures its ticks, and the silence of its master, by the wall clock, which can step.
+    runners.time = SimpleNamespace(**vars(time) | {"time": clock.now})  # type: ignore[assignment, attr-defined]
+    generator = None if isinstance(environment.runner, MasterRunner) else set_up_generator(environment, link, clock)
     if isinstance(environment.runner, WorkerRunner):
         assert generator is not None
         set_up_worker(environment, environment.runner, generator)
@@ -57,10 +71,18 @@ def prepare(environment: Environment, **_: Any) -> None:
     shape = StagesShape(config)
     shape.runner = environment.runner
     environment.shape_class = shape
-    set_up_master(environment, config, link, shape, generator)
+    set_up_master(environment, config, clock, link, shape, generator)
 
 
-def set_up_generator(environment: Environment, link: LocustLink) -> Generator:
+def let_logs_drop_lines() -> None:
+    """Let no log line wait for a reader that has stopped, since the load would wait as well."""
+    for name in ("", "locust", "locust.stats_logger"):
+        for handler in logging.getLogger(name).handlers:
+            if type(handler) is logging.StreamHandler and not isinstance(handler.stream, DroppingStream):
+                handler.setStream(DroppingStream(handler.stream))
+
+
+def set_up_generator(environment: Environment, link: LocustLink, clock: GeventClock) -> Generator:
     """Return the generator of this process, whose users begin with its run and end with the test."""
     assert environment.runner is not None
 
@@ -75,10 +97,15 @@ def set_up_generator(environment: Environment, link: LocustLink) -> Generator:
         generator.end_load()
 
     def build(start: messages.StartRun) -> GeneratorRun:
-        return build_generator(start, environment, link)
+        return build_generator(start, environment, link, clock)
 
-    generator = Generator(GeventClock(), link, build, begin, environment.runner.stop)
+    generator = Generator(clock, link, build, begin, environment.runner.stop)
+
+    def on_user_error(exception: Exception, **_: Any) -> None:
+        link.send(messages.RunFailed(str(internal_error(exception)), internal=True))
+
     link.subscribe(messages.TO_GENERATOR, generator.on_message)
+    environment.events.user_error.add_listener(on_user_error)
     environment.events.test_stopping.add_listener(end_load)
     return generator
 
@@ -93,16 +120,28 @@ def set_up_worker(environment: Environment, runner: WorkerRunner, generator: Gen
     environment.process_exit_code = 0
     at_test_stop(environment, generator.finish)
     environment.events.quit.add_listener(close_link)
-    gevent.signal_handler(signal.SIGTERM, runner.quit)
+    for number in ENDINGS:
+        on_signal(number, runner.quit)
+
+
+def on_signal(number: signal.Signals, work: Callable[..., object], *args: Any) -> None:
+    """Do this at a signal, unless the process was started to ignore it, as `nohup` does."""
+    if signal.getsignal(number) is not signal.SIG_IGN:
+        gevent.signal_handler(number, work, *args)
 
 
 def set_up_master(
-    environment: Environment, config: RunConfig, link: LocustLink, shape: StagesShape, generator: Generator | None
+    environment: Environment,
+    config: RunConfig,
+    clock: GeventClock,
+    link: LocustLink,
+    shape: StagesShape,
+    generator: Generator | None,
 ) -> None:
     """Tie a run to each test that Locust starts and stops."""
 
     def begin(**_: Any) -> None:
-        master = Master(config, GeventClock(), link)
+        master = Master(config, clock, link)
         shape.attach(master)
         try:
             master.begin()
@@ -114,9 +153,11 @@ def set_up_master(
     def finish() -> None:
         master = shape.master
         if master is not None:
-            if generator is not None:
-                generator.finish()
-            master.finish()
+            try:
+                if generator is not None:
+                    generator.finish()
+            finally:
+                master.finish()
             environment.process_exit_code = build_results(master, config)
             shape.attach(None)
 
@@ -129,18 +170,38 @@ def set_up_master(
 
         return listener
 
-    def on_user_error(master: Master, exception: Exception, **_: Any) -> None:
-        master.abort(LoadtestError(f"{internal_error(exception)}, in a user"))
-
     at_test_stop(environment, finish)
     link.subscribe(messages.TO_MASTER, with_master(Master.on_message))
     environment.events.worker_connect.add_listener(
         with_master(lambda master, client_id, **_: master.on_generator_connected(client_id))
     )
     environment.events.test_start.add_listener(begin)
-    environment.events.user_error.add_listener(with_master(on_user_error))
-    # Locust handles SIGTERM only once the shape has ended, and would be killed until then.
-    gevent.signal_handler(signal.SIGTERM, with_master(lambda master: master.stop(Ending.TERMINATED)))
+    handle_signals(environment, shape)
+
+
+def handle_signals(environment: Environment, shape: StagesShape) -> None:
+    """End the run at a signal, and before it begins, while workers are waited for, the process.
+
+    Locust itself handles none of them then, and SIGTERM only once the shape has ended. Its web page ends with Ctrl-C.
+    """
+    runner, options = environment.runner, environment.parsed_options
+    assert runner is not None
+    assert options is not None
+    began: list[bool] = []
+    environment.events.test_start.add_listener(lambda **_: began.append(True))
+
+    def end(number: signal.Signals) -> None:
+        if shape.master is not None:
+            shape.master.stop(ENDINGS[number])
+        elif options.headless and not began:
+            runner.quit()
+            main = gevent.get_hub().parent
+            assert main is not None
+            gevent.kill(main, SystemExit(128 + number))
+
+    for number in ENDINGS:
+        if options.headless or number is not signal.SIGINT:
+            on_signal(number, end, number)
 
 
 def at_test_stop(environment: Environment, work: Callable[[], None]) -> None:
@@ -166,5 +227,6 @@ def build_results(master: Master, config: RunConfig) -> int:
         sys.stderr.write(f"loadtest: {error}\n")
         return error.exit_code if error is not None else ExitCode.USAGE
     if config.progress_fd is not None:
-        return 0
+        return ExitCode.INTERNAL if isinstance(master.error, InternalError) else ExitCode.PASS
+    master.run_log.directory.release()
     return subprocess.call([sys.executable, "-m", "loadtest", "report", str(master.run_log.directory.path)])

@@ -12,7 +12,7 @@ from typing import Any
 
 from loadtest.addresses import LOOPBACK
 from loadtest.errors import UsageError
-from loadtest.record.directory import RunDirectory, create_run, default_path
+from loadtest.record.directory import RunDirectory, create_run
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
 
@@ -28,6 +28,7 @@ def add_options(parser: Any) -> None:
         "--set", default=[], action="append", help="KEY=VALUE in the scenario; may be repeated", **ours
     )
     parser.add_argument("--run", default="", help="A run directory that `loadtest run` has made", **ours)
+    parser.add_argument("--token", default="", help="The token of that run", **ours)
     parser.add_argument("--keep", default="", help="A worker's own directory for what it records", **ours)
     parser.add_argument("--progress-fd", default="", help="File descriptor for lines of progress", **ours)
     parser.set_defaults(web_host=LOOPBACK, master_bind_host=LOOPBACK)
@@ -60,7 +61,7 @@ def read_config(parsed: Namespace) -> RunConfig:
             raise UsageError(
                 f"{option}: has no effect here; the stages of the scenario say how many and for how long"
             )
-    scenario, open_directory = _created_run(Path(parsed.run)) if parsed.run else _new_run(parsed)
+    scenario, open_directory = _created_run(parsed) if parsed.run else _new_run(parsed)
     return RunConfig(
         scenario,
         open_directory,
@@ -69,17 +70,29 @@ def read_config(parsed: Namespace) -> RunConfig:
     )
 
 
-def _created_run(path: Path) -> tuple[Scenario, Callable[[], RunDirectory]]:
-    directory = RunDirectory(path)
+def _created_run(parsed: Namespace) -> tuple[Scenario, Callable[[], RunDirectory]]:
+    """Return a run whose directory was made for it; only the process that made it knows its token."""
+    if not parsed.token:
+        raise UsageError("--run: is for `loadtest run` alone; name a scenario with --scenario")
+    directory = RunDirectory(Path(parsed.run), parsed.token)
     return Scenario.model_validate(directory.read_run().scenario), lambda: directory
 
 
 def _new_run(parsed: Namespace) -> tuple[Scenario, Callable[[], RunDirectory]]:
+    if not parsed.scenario:
+        raise UsageError("--scenario: is not given; name the scenario's file, as in --scenario scenarios/steady.yaml")
     scenario = load_scenario(
         Path(parsed.scenario),
         parsed.set,
-        seed=int(parsed.seed) if parsed.seed else None,
+        seed=_whole_number("--seed", parsed.seed) if parsed.seed else None,
         target=parsed.target or None,
     )
     out = Path(parsed.out) if parsed.out else None
-    return scenario, lambda: create_run(scenario, out or default_path(scenario), shlex.join(sys.argv))
+    return scenario, lambda: create_run(scenario, out, shlex.join(sys.argv))
+
+
+def _whole_number(option: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f'{option}: "{text}" is not a whole number; write it like "7"') from None

@@ -15,7 +15,7 @@ import sys
 from functools import cache
 from heapq import heappop, heappush
 from itertools import count
-from time import CLOCK_MONOTONIC, clock_gettime
+from time import monotonic
 from typing import Any
 
 import gevent
@@ -25,6 +25,8 @@ from loadtest.clock import Event, WallClock
 
 READ = 1
 ABSOLUTE = 1
+CLOCK_MONOTONIC = 1
+"""Of Linux; the module can be imported elsewhere."""
 NANOSECONDS = 10**9
 
 
@@ -67,7 +69,7 @@ class PreciseTimer:
 
     def wait(self, seconds: float) -> None:
         """Let others run for this many seconds."""
-        at = clock_gettime(CLOCK_MONOTONIC) + seconds
+        at = monotonic() + seconds
         waiter: list[Any] = [at, next(self._order), getcurrent()]
         heappush(self._waiting, waiter)
         if self._waiting[0] is waiter:
@@ -80,7 +82,7 @@ class PreciseTimer:
             raise
 
     def _on_expired(self) -> None:
-        now = clock_gettime(CLOCK_MONOTONIC)
+        now = monotonic()
         while self._waiting and self._waiting[0][0] <= now:
             waiting = heappop(self._waiting)[2]
             if waiting is not None:

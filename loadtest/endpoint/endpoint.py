@@ -28,12 +28,18 @@ _RUNSYNC = Op.RUNSYNC  # a module constant, since access through the enum is slo
 class Endpoint:
     """A model of one endpoint. Times are seconds since the epoch; a time before the last one counts as the last one.
 
-    The same settings, seed and calls give the same responses. Without a `backend` the work is simulated; other
-    backends reach the scheduler by `advanced_to`.
+    The same settings, seed and calls give the same responses; with `own_ids`, an endpoint that is started at another
+    time gives other ids. Without a `backend` the work is simulated; other backends reach the scheduler by
+    `advanced_to`.
     """
 
     def __init__(
-        self, settings: EndpointSettings, seed: int, start_at: float, backend: WorkerBackend | None = None
+        self,
+        settings: EndpointSettings,
+        seed: int,
+        start_at: float,
+        backend: WorkerBackend | None = None,
+        own_ids: bool = False,
     ) -> None:
         jobs, workers = np.random.SeedSequence(seed).spawn(2)
         job_ids, times, failures, crashes, retries = jobs.spawn(5)
@@ -41,7 +47,8 @@ class Endpoint:
         self._policy = settings.policy
         self._backend = backend or SimulatedWorkers(settings, (times, failures, crashes, retries, cold, revivals))
         self._scheduler = JobScheduler(settings, self._backend, np.random.default_rng(worker_ids), start_at)
-        self._ids = uuids(np.random.default_rng(job_ids))
+        drawn_from = [*job_ids.generate_state(2), int(start_at * 1e6)] if own_ids else job_ids
+        self._ids = uuids(np.random.default_rng(drawn_from))
         limits = ((op, settings.limit(op)) for op in Op)
         per_worker = settings.requests_per_worker
         self._limiters = {op: RateLimiter(limit, per_worker.get(op, 0)) for op, limit in limits if limit is not None}

@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable
 from itertools import chain
 
+import msgspec
+
 from loadtest.endpoint.fleet import StartKind, Worker
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.scheduler import JobScheduler
@@ -132,6 +134,13 @@ class SdkWorkerPool:
         sdk_worker.draining = sdk_worker.draining or result.stop_worker
         if sdk_worker.draining and not sdk_worker.worker.jobs:
             self._remove(scheduler, sdk_worker, ExitReason.REFRESH)
+
+    def fail_job(self, scheduler: JobScheduler, worker_id: str, job_id: str, error: msgspec.Raw) -> None:
+        """End a job that a worker still runs as FAILED, and ask the worker to stop it."""
+        job = self._job_of(scheduler, worker_id, job_id)
+        if job is not None:
+            scheduler.fail(job, error)
+            self.on_job_revoked(scheduler, self._up[worker_id].worker, job)
 
     def exited(self, scheduler: JobScheduler, worker_id: str) -> None:
         """Remove a worker whose process has ended."""

@@ -197,7 +197,7 @@ class Policy(StrictModel):
 
 
 class Payloads(StrictModel):
-    """The largest body of a submission, and the HTTP status of the response to a larger one."""
+    """The largest body of a submission and of its result, and the HTTP status that a larger submission gets."""
 
     run: Bytes = OPERATIONS[Op.RUN].body_limit_bytes
     """For `/run`."""
@@ -291,6 +291,10 @@ class EndpointSettings(StrictModel):
     def service_time(self) -> Distribution:
         """Return the time in the handler of a job without chunks; 200 ms by default."""
         return self.service if self.service is not None else Constant(constant="200ms")
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the settings as plain values, in the form of their file, with the numbers of `output` as written."""
+        return self.model_dump(mode="json", by_alias=True) | {"output": self.output}
 
     def limit(self, op: Op) -> Limit | None:
         """Return the limit of an operation: as set here, else as documented."""

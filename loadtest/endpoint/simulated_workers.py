@@ -16,6 +16,7 @@ from loadtest.endpoint.fleet import StartKind, Worker
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.scheduler import JobScheduler
 from loadtest.endpoint.settings import Chunks, EndpointSettings
+from loadtest.json_values import encode_json
 from loadtest.protocol.client_messages import Chunk, Submission
 
 _HYPHEN, _VERSION = b"-4"
@@ -132,7 +133,7 @@ class SimulatedWorkers:
         revival = settings.cold_start if settings.revival is None else settings.revival.duration
         self._revival_s = sample_stream(revival, np.random.default_rng(revivals))
         self._chunks = None if settings.chunks is None else ChunkBodies(settings.chunks)
-        self._output = msgspec.Raw(msgspec.json.encode(settings.output)) if self._chunks is None else self._chunks.all
+        self._output = msgspec.Raw(encode_json(settings.output)) if self._chunks is None else self._chunks.all
         self._take_pause = settings.take_pause
         self._pauses = settings.take_pause.duration > 0
         self._due: list[tuple[float, int, Worker, Job | None]] = []

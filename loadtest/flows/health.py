@@ -28,7 +28,10 @@ def read_health(url: str, answer: Response) -> Health:
         case 401:
             raise RunAborted(f"target: {url} refuses the key (401); set its variable to a key of this endpoint")
         case 404:
-            raise RunAborted(f"target: {url} is not an endpoint (404); give the whole URL, such as …/v2/ENDPOINT_ID")
+            raise RunAborted(
+                f"target: {url} is not an endpoint (404); give the whole URL, such as …/v2/ENDPOINT_ID, or, for a "
+                "handler that the vendor's SDK serves (--rp_serve_api), its file: target: {handler: handler.py}"
+            )
         case status if answer.location is not None:
             raise RunAborted(f"target: {url} redirects ({status}) to {answer.location}; write that URL as target")
         case status if not 200 <= status < 300:
@@ -65,8 +68,16 @@ class EndpointHealth:
             self._limiter.record(answer.sent_at)
         return answer
 
-    def watch(self, writer: HealthWriter, clock: SleepingClock) -> None:
-        """Ask again and again until killed, and write the answers; one without health counts as a request only."""
+    def watch(
+        self,
+        writer: HealthWriter,
+        clock: SleepingClock,
+        on_health: Callable[[float, Health], None] = lambda at, health: None,
+    ) -> None:
+        """Ask again and again until killed, and write the answers; one without health counts as a request only.
+
+        `on_health` is called with the time and the health of each answer that has one.
+        """
         every_s = POLL_INTERVAL_S if is_loopback(self._url) else REMOTE_POLL_INTERVAL_S
         try:
             while True:
@@ -77,6 +88,8 @@ class EndpointHealth:
                 with suppress(RunAborted):
                     health = read_health(self._url, answer)
                 writer.answered(answer.status, answer.sent_at, answer.answered_at, health)
+                if health is not None:
+                    on_health(answer.answered_at, health)
                 clock.sleep(every_s)
         finally:
             writer.close()

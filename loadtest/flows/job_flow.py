@@ -1,92 +1,138 @@
-"""The common part of all flows: submitting, polling a job's status to its end, and naming how it ended."""
+"""The common part of all flows: submitting a job, and polling its status until it has ended or is given up."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from math import inf
 
 import msgspec
 
 from loadtest.errors import InvalidResponse
+from loadtest.flows.responses import (
+    PollHistory,
+    count_response,
+    end_sample,
+    failure_text,
+    next_poll_at,
+    process_poll,
+    record_result,
+    retry_wait_s,
+)
 from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
-from loadtest.protocol.client_messages import JobResponse, decode_job, token_counts
-from loadtest.protocol.operations import OPERATIONS, STATUS_SYNC_WAIT, TOO_MANY_REQUESTS, JobState, Op
-from loadtest.record.sample import ErrorKind, Outcome, Sample
+from loadtest.flows.submissions import shorten_hold
+from loadtest.protocol.client_messages import decode_accepted_job, read_job
+from loadtest.protocol.operations import (
+    CONFLICT,
+    STATUS_SYNC_WAIT,
+    TOO_MANY_REQUESTS,
+    UNAVAILABLE,
+    Op,
+    job_path,
+)
+from loadtest.record.sample import Outcome, Sample
 from loadtest.traffic.polling import PollPacer
 
 NOT_SUPPORTED = (404, 405)
-RETRY_AFTER_S = 1.0
-"""The wait after a 429 without Retry-After."""
-MAX_CONSECUTIVE_ERRORS = 5
-"""After this many polls in a row without a usable response, the job counts as lost."""
-ERROR_LENGTH = 500
-
-_OUTCOMES = {
-    JobState.COMPLETED: Outcome.COMPLETED,
-    JobState.FAILED: Outcome.FAILED,
-    JobState.CANCELLED: Outcome.CANCELLED,
-    JobState.TIMED_OUT: Outcome.TIMED_OUT,
-}
+REFUSED_FOR_A_WHILE = (CONFLICT, TOO_MANY_REQUESTS, UNAVAILABLE)
+"""The statuses of a submission that was not accepted, and may be if it is sent again."""
 
 
 class JobFlow(msgspec.Struct, frozen=True, gc=False):
-    """A job to drive: its row, its submission, the pacer of its polls, and how long it is followed."""
+    """A job to drive: its row, its submission, the pacer of its polls, and how long it is followed.
+
+    `hold_until` is when the response to a submission must be there (seconds since the epoch), so that its job can be
+    cancelled before the run ends.
+    """
 
     sample: Sample
     submission: Send
     pacer: PollPacer
     job_timeout_s: float
+    hold_until: float = inf
 
     @property
     def deadline(self) -> float:
         """Return when the job is given up, in seconds since the epoch."""
         return self.sample.intended_at + self.job_timeout_s
 
+    def history(self) -> PollHistory:
+        """Return the history of a job that has not been polled."""
+        return PollHistory(self.sample, self.pacer.give_up_after_s)
+
 
 def submit(job: JobFlow) -> Flow:
-    """Submit until the job is accepted; after a 429, wait as it asks, within the job timeout."""
+    """Submit until the job is accepted; after a 409, 429 or 503, wait as it asks, within the job timeout."""
     sample, asked = job.sample, job.submission
     step = Send(asked.op, asked.path, asked.body, asked.long_poll_s, job.deadline)
+    tries = 0
     while True:
         response = yield step
         sample.request_bytes += len(step.body)
-        _count(sample, response)
-        if response.status != TOO_MANY_REQUESTS:
+        count_response(sample, response)
+        if response.status == 200 or response.status not in REFUSED_FOR_A_WHILE:
             break
-        wait_s = RETRY_AFTER_S if response.retry_after_s is None else response.retry_after_s
-        again_at = response.answered_at + wait_s
+        sample.faults += response.status != TOO_MANY_REQUESTS
+        again_at = response.answered_at + retry_wait_s(response, tries)
         if again_at >= job.deadline:
             break
+        tries += 1
         yield WaitUntil(again_at)
-    if response.status == TOO_MANY_REQUESTS:
+        # A job that is cut off now may have been accepted: what refused it before no longer says.
+        sample.http_status = None
+        step = shorten_hold(step, job.hold_until - again_at)
+    if 200 <= response.status < 300:
+        _accept(sample, response)
+    elif response.status == TOO_MANY_REQUESTS:
         end_sample(sample, Outcome.RATE_LIMITED, response, "429 until the job timeout was over")
     elif response.status == 0:
-        end_sample(sample, Outcome.UNREACHABLE, response, response.error)
-    elif response.status >= 400:
-        end_sample(sample, Outcome.REJECTED, response, excerpt(response.body))
-    elif (job_response := parse_job(sample, response)) is not None:
-        sample.job_id, sample.accepted_at = job_response.id, response.answered_at
-        if job_response.final:
-            record_result(sample, job_response, response)
+        end_sample(sample, Outcome.UNREACHABLE, response, failure_text(response))
+    else:
+        outcome = Outcome.REJECTED if response.status >= 400 else Outcome.BAD_ANSWER
+        end_sample(sample, outcome, response, failure_text(response))
+
+
+def _accept(sample: Sample, response: Response) -> None:
+    """Take the job's id from the response to its submission, and its result if that is there."""
+    try:
+        job = decode_accepted_job(response.body)
+    except InvalidResponse as error:
+        end_sample(sample, Outcome.BAD_ANSWER, response, str(error))
+        return
+    sample.job_id, sample.accepted_at = job.id, response.answered_at
+    if job.final:
+        if job.lacks_times:
+            sample.faults += 1
+        else:
+            record_result(sample, job, response)
 
 
 def poll_until_final(job: JobFlow, at_once: bool = False) -> Flow:
-    """Poll an accepted job's status, as the pacer says, until it has ended or its timeout is over."""
-    sample, pacer = job.sample, job.pacer
+    """Poll an accepted job's status, as the pacer says, until it has ended or is given up."""
+    sample, pacer, polls = job.sample, job.pacer, job.history()
     poll_at = sample.accepted_at or sample.intended_at
     if not at_once and not pacer.long_poll_s(job.deadline - poll_at):
         poll_at += pacer.interval_s(0)
-    errors = 0
+    deadline, ask = job.deadline, _status_request(job)
     pacer.group.jobs += 1
     try:
-        while poll_at <= job.deadline:
+        while poll_at <= deadline:
             yield WaitUntil(poll_at)
-            hold_s = pacer.long_poll_s(job.deadline - poll_at) if pacer.long is not None else 0.0
-            response = yield from _long_poll(job, hold_s) if hold_s else poll_status(job)
-            errors = process_poll(job, response, errors)
+            # While polls fail, the plain one is tried: it may be only the long poll that fails.
+            long = pacer.long is not None and polls.failing_since is None
+            hold_s = pacer.long_poll_s(deadline - poll_at) if long else 0.0
+            if hold_s:
+                response = yield from _long_poll(job, hold_s)
+                poll_at = response.sent_at + pacer.interval_s(sample.polls)
+            else:
+                response = yield ask
+                sample.polls += 1
+                poll_at = response.answered_at + pacer.interval_s(sample.polls)
+            process_poll(polls, response)
             if sample.finished_at is not None:
                 return
-            again_at = (response.sent_at if hold_s else response.answered_at) + pacer.interval_s(sample.polls)
-            poll_at = max(again_at, response.answered_at + (response.retry_after_s or 0.0))
+            if response.status != 200:
+                poll_at = next_poll_at(polls, response, poll_at)
+        yield WaitUntil(deadline)
     finally:
         pacer.group.jobs -= 1
 
@@ -100,10 +146,14 @@ def run_and_poll(job: JobFlow) -> Flow:
 
 def poll_status(job: JobFlow) -> Generator[Step, Response, Response]:
     """Ask once for an accepted job's status."""
-    path = OPERATIONS[Op.STATUS].path.format(id=job.sample.job_id)
-    response = yield Send(Op.STATUS, path, b"", 0.0, job.deadline)
+    response = yield _status_request(job)
     job.sample.polls += 1
     return response
+
+
+def _status_request(job: JobFlow) -> Send:
+    assert job.sample.job_id is not None
+    return Send(Op.STATUS, job_path(Op.STATUS, job.sample.job_id), b"", 0.0, job.deadline)
 
 
 def _long_poll(job: JobFlow, hold_s: float) -> Generator[Step, Response, Response]:
@@ -112,10 +162,11 @@ def _long_poll(job: JobFlow, hold_s: float) -> Generator[Step, Response, Respons
     If /status-sync is unknown, ask /status, which every endpoint has: its response shows whether the operation is
     unknown or the job.
     """
-    long = job.pacer.long
+    long, job_id = job.pacer.long, job.sample.job_id
     assert long is not None
+    assert job_id is not None
     wait_ms = round(hold_s * 1000)
-    path = OPERATIONS[Op.STATUS_SYNC].path.format(id=job.sample.job_id)
+    path = job_path(Op.STATUS_SYNC, job_id)
     path += "" if wait_ms == STATUS_SYNC_WAIT.default_ms else f"?wait={wait_ms}"
     long.held += 1
     try:
@@ -125,77 +176,35 @@ def _long_poll(job: JobFlow, hold_s: float) -> Generator[Step, Response, Respons
     job.sample.polls += 1
     if response.status not in NOT_SUPPORTED:
         return response
-    _count(job.sample, response)
+    count_response(job.sample, response)
     response = yield from poll_status(job)
-    long.unsupported = long.unsupported or 0 < response.status < 400
+    long.unsupported = long.unsupported or 200 <= response.status < 300
     return response
 
 
-def process_poll(job: JobFlow, response: Response, errors: int) -> int:
-    """Process a poll's response, after this many errors in a row; return how many there are now.
+MAX_CANCELS = 5
+"""How often one job's cancelling is tried."""
 
-    The end of the job, or a lasting refusal, ends the sample.
+
+def cancel(job_id: str, confirmed_at: list[float]) -> Flow:
+    """Cancel a job that was given up; `confirmed_at` gets the time at which the endpoint says that it has ended.
+
+    A cancel may be repeated, since it changes nothing the second time.
     """
-    if handle_error_response(job, response, errors):
-        return errors + (response.status != TOO_MANY_REQUESTS)
-    job_response = parse_job(job.sample, response)
-    if job_response is not None and job_response.final:
-        record_result(job.sample, job_response, response)
-    return 0
+    path = job_path(Op.CANCEL, job_id)
+    response = yield Send(Op.CANCEL, path)
+    for tries in range(MAX_CANCELS):
+        if 200 <= response.status < 300 and _has_ended(response.body):
+            confirmed_at.append(response.answered_at)
+            return
+        if response.status in NOT_SUPPORTED or tries + 1 == MAX_CANCELS:
+            return
+        yield WaitUntil(response.answered_at + retry_wait_s(response, tries))
+        response = yield Send(Op.CANCEL, path)
 
 
-def parse_job(sample: Sample, response: Response) -> JobResponse | None:
-    """Return the job in a response; None if there is none, which ends the sample."""
+def _has_ended(body: bytes) -> bool:
     try:
-        return decode_job(response.body)
-    except InvalidResponse as error:
-        end_sample(sample, Outcome.BAD_ANSWER, response, str(error))
-        return None
-
-
-def handle_error_response(job: JobFlow, response: Response, errors: int) -> bool:
-    """Count a poll's response, and return whether it is an error; a lasting refusal ends the sample.
-
-    After a lost connection or a 5xx the job is polled again, since a poll changes nothing, up to
-    MAX_CONSECUTIVE_ERRORS.
-    """
-    sample = job.sample
-    _count(sample, response)
-    if 0 < response.status < 400 or response.status == TOO_MANY_REQUESTS:
-        return response.status == TOO_MANY_REQUESTS
-    last = errors + 1 >= MAX_CONSECUTIVE_ERRORS
-    if response.status == 404:
-        end_sample(sample, Outcome.EXPIRED, response, excerpt(response.body))
-    elif 400 <= response.status < 500 or (response.status >= 500 and last):
-        end_sample(sample, Outcome.REJECTED, response, excerpt(response.body))
-    elif last:
-        end_sample(sample, Outcome.UNREACHABLE, response, response.error)
-    return True
-
-
-def record_result(sample: Sample, job_response: JobResponse, response: Response) -> None:
-    """Fill in the result of a job that has ended."""
-    sample.delay_ms, sample.execution_ms = job_response.delay_ms, job_response.execution_ms
-    sample.worker_id = job_response.worker_id
-    if sample.output_tokens is None and job_response.output:
-        tokens = token_counts(job_response.output)
-        sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens
-    error = excerpt(bytes(job_response.error)) if job_response.error else None
-    end_sample(sample, _OUTCOMES[job_response.state], response, error)
-
-
-def end_sample(sample: Sample, outcome: Outcome, response: Response, error: str | None) -> None:
-    """End the job for the client, at the time of this response."""
-    sample.outcome, sample.error, sample.finished_at = outcome, error, response.answered_at
-    sample.error_kind = ErrorKind.INVALID_RESPONSE if outcome is Outcome.BAD_ANSWER else response.error_kind
-
-
-def excerpt(body: bytes) -> str:
-    """Return the beginning of a body as text, for people."""
-    return body[:ERROR_LENGTH].decode("utf-8", "replace").strip().strip('"')
-
-
-def _count(sample: Sample, response: Response) -> None:
-    sample.http_status = response.status or None
-    sample.response_bytes += len(response.body)
-    sample.throttled += response.status == TOO_MANY_REQUESTS
+        return read_job(body).final
+    except InvalidResponse:
+        return False

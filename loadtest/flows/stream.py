@@ -6,18 +6,11 @@ from bisect import bisect_left
 from collections.abc import Generator
 
 from loadtest.errors import InvalidResponse
-from loadtest.flows.job_flow import (
-    JobFlow,
-    end_sample,
-    handle_error_response,
-    poll_status,
-    poll_until_final,
-    submit,
-)
+from loadtest.flows.job_flow import JobFlow, poll_status, poll_until_final, submit
+from loadtest.flows.responses import PollHistory, is_success, next_poll_at, record_failure, record_success
 from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
-from loadtest.protocol.client_messages import Chunk, decode_job, decode_stream, token_counts
-from loadtest.protocol.operations import OPERATIONS, TOO_MANY_REQUESTS, Op
-from loadtest.record.sample import Outcome
+from loadtest.protocol.client_messages import Chunk, StreamResponse, decode_job, decode_stream, token_counts
+from loadtest.protocol.operations import Op, job_path
 
 LONG_POLL_S = 60.0
 """The longest time for which a server is expected to hold /stream; the endpoint does not document it."""
@@ -42,46 +35,53 @@ def _read(job: JobFlow, chunk_seen_at: list[float]) -> Flow:
     After a read that brought chunks the next follows at once, as far as the limit lets all streams do so: the
     server holds it, and the next chunk is seen when it comes.
     """
-    sample = job.sample
-    path = OPERATIONS[Op.STREAM].path.format(id=sample.job_id)
-    errors, job_is_final = 0, False
+    sample, polls = job.sample, job.history()
+    assert sample.job_id is not None
+    path, job_is_final = job_path(Op.STREAM, sample.job_id), False
     again_at = sample.accepted_at or sample.intended_at
     while True:
         gap_s = job.pacer.interval_s(0)
         hold_s = max(0.0, min(LONG_POLL_S, job.deadline - again_at))
         response = yield Send(Op.STREAM, path, b"", hold_s, job.deadline)
-        if handle_error_response(job, response, errors):
-            if sample.finished_at is not None:
-                return
-            errors += response.status != TOO_MANY_REQUESTS
-        else:
-            errors = 0
-            try:
-                part = decode_stream(response.body)
-            except InvalidResponse as error:
-                end_sample(sample, Outcome.BAD_ANSWER, response, str(error))
-                return
+        part = _part(polls, response)
+        if part is not None:
             _record_chunks(job, part.stream, response, chunk_seen_at)
             if part.ended or (job_is_final and not part.stream):
                 return
             if part.stream:
                 gap_s = job.pacer.fair_interval_s()
             elif part.status is None:
-                job_is_final = yield from _is_final(job)
-        again_at = max(response.answered_at + (response.retry_after_s or 0.0), response.sent_at + gap_s)
+                job_is_final = yield from _is_final(job, polls)
+        if sample.finished_at is not None:
+            return
+        again_at = next_poll_at(polls, response, max(response.answered_at, response.sent_at + gap_s))
         if again_at > job.deadline:
             return
         yield WaitUntil(again_at)
 
 
-def _is_final(job: JobFlow) -> Generator[Step, Response, bool]:
+def _part(polls: PollHistory, response: Response) -> StreamResponse | None:
+    """Return the chunks in a response; None if it is of no use."""
+    if not is_success(polls, response):
+        return None
+    try:
+        part = decode_stream(response.body)
+    except InvalidResponse as error:
+        record_failure(polls, response, str(error))
+        return None
+    record_success(polls)
+    return part
+
+
+def _is_final(job: JobFlow, polls: PollHistory) -> Generator[Step, Response, bool]:
     """Poll the status after an empty array, the older form, which does not say when the stream ends."""
     response = yield from poll_status(job)
-    if handle_error_response(job, response, 0):
+    if not is_success(polls, response):
         return False
     try:
         return decode_job(response.body).final
-    except InvalidResponse:
+    except InvalidResponse as error:
+        record_failure(polls, response, str(error))
         return False
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import floor
 from typing import Any
+
+from msgspec import structs
 
 from loadtest.errors import ScenarioError
 from loadtest.flows.steps import Send
@@ -24,11 +27,23 @@ def run_submission(job_input: Any, webhook: str | None = None, policy: Policy | 
 
 def runsync_submission(job_input: Any, wait_s: float, job_timeout_s: float, policy: Policy | None = None) -> Send:
     """Return the request that submits a job with this input by /runsync, held for `wait_s` within the job timeout."""
-    wait_ms = max(RUNSYNC_WAIT.min_ms, round(min(wait_s, job_timeout_s) * 1000))
+    return _held(encode_submission(job_input, None, policy), round(min(wait_s, job_timeout_s) * 1000))
+
+
+def _held(body: bytes, wait_ms: int) -> Send:
+    wait_ms = max(RUNSYNC_WAIT.min_ms, wait_ms)
     asked = "" if wait_ms == RUNSYNC_WAIT.default_ms else f"?wait={wait_ms}"
-    return Send(
-        Op.RUNSYNC, OPERATIONS[Op.RUNSYNC].path + asked, encode_submission(job_input, None, policy), wait_ms / 1000
-    )
+    return Send(Op.RUNSYNC, OPERATIONS[Op.RUNSYNC].path + asked, body, wait_ms / 1000)
+
+
+def shorten_hold(asked: Send, left_s: float) -> Send:
+    """Return a submission whose response is held for no longer than `left_s`, if the operation allows that.
+
+    The wait is in whole seconds, so that the requests of many jobs are the same.
+    """
+    if asked.long_poll_s <= max(left_s, RUNSYNC_WAIT.min_ms / 1000):
+        return asked
+    return structs.replace(_held(asked.body, max(0, floor(left_s)) * 1000), deadline=asked.deadline)
 
 
 def submission_factory(

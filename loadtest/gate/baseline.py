@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from loadtest.analyze.compare.comparison import (
@@ -18,6 +17,7 @@ from loadtest.analyze.compare.comparison import (
 )
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.errors import UsageError
+from loadtest.json_values import canonical_json, encode_json
 from loadtest.record.run import Ending, RunRecord
 from loadtest.scenario.metrics import Metric, Unit
 from loadtest.scenario.model import HASH_EXCLUDED
@@ -63,7 +63,7 @@ def _payload_hash(run: RunRecord) -> str:
     for name, flow in run.scenario["flows"].items():
         drawn = flow.get("inputs")
         inputs[name] = flow.get("input") if drawn is None else {**drawn, "file": None}
-    return hashlib.sha256(msgspec.json.encode(inputs, order="deterministic")).hexdigest()[:_DIGITS]
+    return hashlib.sha256(canonical_json(inputs)).hexdigest()[:_DIGITS]
 
 
 def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
@@ -75,7 +75,7 @@ def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
         for index, (one, other) in enumerate(zip(there, here, strict=True)):
             yield from _differences(one, other, f"{path}.{index}")
     elif there != here:
-        one, other = (msgspec.json.encode(value).decode()[:60] for value in (there, here))
+        one, other = (encode_json(value).decode()[:60] for value in (there, here))
         yield f" ({path} is {one} there and {other} here)"
 
 

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
+from urllib.parse import quote
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
@@ -61,6 +62,10 @@ FINAL = frozenset(
 
 TOO_MANY_REQUESTS = 429
 """The HTTP status of a request beyond the limit of its operation."""
+CONFLICT, UNAVAILABLE = 409, 503
+"""The HTTP statuses of a temporary refusal, as after a change of settings or under load."""
+GONE = (404, 410)
+"""The HTTP statuses of a job that the endpoint does not know, or knows no more."""
 ALIASES = {"RUNNING": JobState.IN_PROGRESS}
 """Other names of a state that the live service has been seen to use."""
 
@@ -77,6 +82,10 @@ class Limit:
     def per_second(self) -> float:
         """Return the rate that the limit allows over a long time, in requests per second."""
         return self.requests / self.per_s
+
+    def shortest_s(self, requests: int) -> float:
+        """Return how long it takes at least to send this many requests: those of the first window go out at once."""
+        return max(0, requests - 1) // self.requests * self.per_s
 
     def __str__(self) -> str:
         at_once = "" if self.concurrent is None else f", {self.concurrent} at once"
@@ -158,6 +167,13 @@ OPERATIONS: dict[Op, Operation] = {
 }
 
 
+def job_path(op: Op, job_id: str) -> str:
+    """Return the path of an operation on a job, whatever characters its id has."""
+    # Quoting takes a microsecond, and hardly any id needs it.
+    plain = job_id.isascii() and job_id.replace("-", "").isalnum()
+    return OPERATIONS[op].path.format(id=job_id if plain else quote(job_id, safe=""))
+
+
 @dataclass(frozen=True)
 class TimeRange:
     """The range of a time that a client may ask for, and the default; milliseconds."""
@@ -191,4 +207,4 @@ def authorization(key: str) -> str:
 
 def presented_key(header: str) -> str:
     """Return the key in an Authorization header: bare, after `Bearer`, or after `Bearer Bearer` as seen in use."""
-    return header.removeprefix("Bearer ").removeprefix("Bearer ").strip()
+    return header.removeprefix("Bearer ").removeprefix("Bearer ").strip(" \t")

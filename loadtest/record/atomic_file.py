@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
-from loadtest.errors import RecordingError
+from loadtest.errors import recording_error
+from loadtest.json_values import encode_json
 
 RESERVE_BYTES = 16 * 1024
 
@@ -24,8 +24,7 @@ def atomic_replace(path: Path) -> Iterator[Path]:
     except OSError as error:
         with suppress(OSError):
             partial.unlink()
-        reason = os.strerror(error.errno) if error.errno else error
-        raise RecordingError(f"{path}: cannot be written: {reason}; free some space") from error
+        raise recording_error(path, error) from error
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -44,4 +43,4 @@ def reserve_space(reserve: Path, content: bytes = b"") -> None:
 
 def readable_json(value: object) -> bytes:
     """Return a value as JSON for people: indented, one key per line."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2)
+    return msgspec.json.format(encode_json(value), indent=2)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from loadtest.errors import RecordingError
+from loadtest.errors import recording_error
 from loadtest.protocol.operations import Op
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import Audit
@@ -28,8 +28,11 @@ class PersistentCounter:
 
     def __init__(self, path: Path) -> None:
         write_count(path, 0)
-        with path.open("r+b") as file:
-            self._file = mmap.mmap(file.fileno(), _COUNT.size)
+        try:
+            with path.open("r+b") as file:
+                self._file = mmap.mmap(file.fileno(), _COUNT.size)
+        except OSError as error:
+            raise recording_error(path, error, "cannot record") from error
         self._in_file = memoryview(self._file).cast("q")
         self.count = 0
 
@@ -63,7 +66,7 @@ def write_count(path: Path, count: int) -> None:
         finally:
             os.close(file)
     except OSError as error:
-        raise RecordingError(f"{path}: cannot record: {error.strerror}; free some space") from error
+        raise recording_error(path, error, "cannot record") from error
 
 
 def peak_requests(directory: RunDirectory, span_s: float = 10.0) -> dict[str, int]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
+import secrets
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
+from io import FileIO
 from pathlib import Path
 
 import msgspec
@@ -15,32 +19,37 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from loadtest.errors import RecordingError, RunDirectoryError
+from loadtest.errors import RecordingError, RunDirectoryError, reason_and_remedy
+from loadtest.json_values import written_number
 from loadtest.record.atomic_file import atomic_replace, readable_json, reserve_space, write_atomic
+from loadtest.record.claim import DirectoryExists, lock, make_directory
+from loadtest.record.row_groups import RowGroups, row_groups
 from loadtest.record.run import RunRecord, StageSpan
-from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES, in_schema, require_columns
-from loadtest.record.shards import Shard, batches
+from loadtest.record.sample import CANCELS, CHUNKS, HEALTH, REQUESTS, SAMPLES, in_schema
+from loadtest.record.shards import Shard, batches, token_of
 from loadtest.scenario.model import Scenario
 
 MASTER_PROCESS = -1
 """The number of the master, which sends no jobs."""
 SENDS = pa.schema([("operation", pa.int8()), ("at", pa.float64())])
 """The send time of each request, if processes share a limit; the operation is its index in Op."""
-TABLES = {"samples": SAMPLES, "requests": REQUESTS, "health": HEALTH, "chunks": CHUNKS}
+TABLES = {"samples": SAMPLES, "requests": REQUESTS, "health": HEALTH, "chunks": CHUNKS, "cancels": CANCELS}
 SHARDS = {**TABLES, "sends": SENDS}
 """The tables that processes append to; the sends are counted when shards are merged, and not kept."""
-ROW_GROUP = 128 * 1024
-DICTIONARY_COLUMNS = tuple(field.name for field in SAMPLES if field.type == pa.string() and field.name != "job_id")
-"""The text columns whose values repeat; each job id is another."""
 BASELINES = Path("reports", "baselines")
+_run_decoder = msgspec.json.Decoder(RunRecord, float_hook=written_number)
 PACKAGES = ("loadtest", "locust", "gevent", "httptools", "numpy", "pyarrow")
 
 
 class RunDirectory:
-    """One run on disk, in the directory `path`; creating the object reads and writes nothing."""
+    """One run on disk, in the directory `path`; creating the object reads and writes nothing.
 
-    def __init__(self, path: Path) -> None:
+    A process of the run itself gives its `token`, and then touches no run that has taken its place.
+    """
+
+    def __init__(self, path: Path, token: str = "") -> None:
         self.path = path
+        self.token = token
         self.report = path / "report.html"
         self.summary = path / "summary.json"
         self.gate = path / "gate.xml"
@@ -49,11 +58,51 @@ class RunDirectory:
         self._shards = path / "shards"
         self._run = path / "run.json"
         self._reserve = self._shards / "reserve"
+        self._lock: FileIO | None = None
 
     def create(self) -> None:
-        """Make the directory. Raises RunDirectoryError if it exists or cannot be made."""
+        """Make the directory, and hold its lock. Raises RunDirectoryError if it exists or cannot be made."""
         make_directory(self.path)
-        self._shards.mkdir()
+        self.claim()
+
+    def claim(self) -> None:
+        """Hold the lock of the directory, which this process has just made."""
+        try:
+            self._shards.mkdir()
+            self._lock = lock(self._shards / "lock")
+        except OSError as error:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise RunDirectoryError(f"{self.path}: cannot be locked: {reason_and_remedy(error)}") from None
+
+    @property
+    def lock_fds(self) -> list[int]:
+        """Return the file descriptor by which a child process holds the lock too, if this process holds it."""
+        return [] if self._lock is None else [self._lock.fileno()]
+
+    def release(self) -> None:
+        """Release the lock: from now on any process may merge the shards."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock. Raises RunDirectoryError if the run, or a command that merges its shards, holds it."""
+        if self._lock is not None:
+            yield
+            return
+        try:
+            held = lock(self._shards / "lock")
+        except FileNotFoundError:  # merged by another process since it was looked at
+            yield
+            return
+        except OSError as error:
+            problem = "has shards that cannot be merged"
+            raise RunDirectoryError(f"{self.path}: {problem}: {reason_and_remedy(error)}") from None
+        if held is None:
+            raise RunDirectoryError(f"{self.path}: its run still goes on; wait for its end, then repeat the command")
+        with held:
+            yield
 
     def write_first_record(self, run: RunRecord) -> None:
         """Write the first record, and reserve space for the last, which says how the run ended even on a full disk.
@@ -69,27 +118,52 @@ class RunDirectory:
             raise
 
     def write_run(self, run: RunRecord) -> None:
-        """Replace `run.json`, whole or not at all; once the run has ended, in the reserved space."""
+        """Replace `run.json`, whole or not at all; once the run has ended, in the reserved space.
+
+        Raises RecordingError if it cannot be written, RunDirectoryError if it is that of another run by now.
+        """
+        if self.token:
+            self.read_run()
         if run.ending is not None:
             self._reserve.unlink(missing_ok=True)
         write_atomic(self._run, readable_json(run))
 
     def remove(self) -> None:
-        """Remove the directory with all its files."""
+        """Remove the directory with all its files; only the process that made it may do so."""
+        assert self._lock is not None
+        self.release()
         shutil.rmtree(self.path, ignore_errors=True)
 
     def read_run(self) -> RunRecord:
-        """Read the record of the run. Raises RunDirectoryError if the directory has none."""
+        """Read the record of the run. Raises RunDirectoryError if the directory has none, or that of another run."""
         try:
-            return msgspec.json.decode(self._run.read_bytes(), type=RunRecord)
-        except OSError:
+            run = _run_decoder.decode(self._run.read_bytes())
+        except FileNotFoundError:
             raise RunDirectoryError(f"{self.path}: not a run directory: run.json is missing") from None
+        except OSError as error:
+            raise RunDirectoryError(f"{self._run}: cannot be read: {reason_and_remedy(error)}") from None
         except msgspec.MsgspecError as error:
             raise RunDirectoryError(f"{self._run}: cannot be read: {error}") from None
+        if self.token not in ("", run.token):
+            raise RunDirectoryError(f"{self.path}: another run has taken its place; leave a run its directory")
+        return run
+
+    def is_here(self) -> bool:
+        """Return whether this machine sees the directory of the run with this token at this path."""
+        try:
+            return self.read_run().token == self.token
+        except RunDirectoryError:
+            return False
 
     def shard(self, table: str, process: int) -> Shard:
         """Return the shard of a table that one process appends to."""
-        return Shard(self.shard_path(table, process), SHARDS[table])
+        return Shard(self.shard_path(table, process), SHARDS[table], self.token)
+
+    def refuse_other_shards(self, run: RunRecord) -> None:
+        """Raise RunDirectoryError if one of the shards is not of this run."""
+        for path in sorted(self._shards.glob("*.arrow")):
+            if token_of(path) not in (None, run.token):
+                raise RunDirectoryError(f"{path}: is of another run; move it away, then repeat the command")
 
     def shard_path(self, table: str, process: int) -> Path:
         """Return the path of the shard of a table and process."""
@@ -133,7 +207,7 @@ class RunDirectory:
         try:
             self._shards.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunDirectoryError(f"{self.path}: cannot be made: {error.strerror}") from error
+            raise RunDirectoryError(f"{self.path}: cannot be made: {reason_and_remedy(error)}") from error
 
     def merge(self) -> None:
         """Merge the shards of each table into Parquet, batch by batch, then drop them.
@@ -155,7 +229,7 @@ class RunDirectory:
             atomic_replace(self._parquet(table)) as partial,
             pq.ParquetWriter(partial, schema, compression="zstd") as writer,
         ):
-            for rows in _row_groups(schema, shards):
+            for rows in row_groups(schema, shards):
                 writer.write_table(rows)
 
     def _parquet(self, table: str) -> Path:
@@ -174,27 +248,21 @@ class RunDirectory:
         return in_schema(pq.read_table(path), schema)
 
 
-def make_directory(path: Path) -> None:
-    """Make a directory for results. Raises RunDirectoryError if it exists or cannot be made."""
-    try:
-        path.mkdir(parents=True)
-    except FileExistsError:
-        raise RunDirectoryError(f"{path}: exists already; name another with --out") from None
-    except OSError as error:
-        raise RunDirectoryError(f"{path}: cannot be made: {error.strerror}; name another with --out") from None
+def make_results_directory(scenario: Scenario, named: Path | None) -> Path:
+    """Make the directory that the user named, or else one named for the scenario and the time; return its path.
 
-
-def _row_groups(schema: pa.Schema, shards: list[Path]) -> Iterator[pa.Table]:
-    """Yield the rows of all shards in tables of about ROW_GROUP rows, so that memory stays flat."""
-    pending: list[pa.RecordBatch] = []
-    for shard in shards:
-        for batch in batches(shard, schema):
-            pending.append(batch)
-            if sum(part.num_rows for part in pending) >= ROW_GROUP:
-                yield pa.Table.from_batches(pending, schema)
-                pending = []
-    if pending:
-        yield pa.Table.from_batches(pending, schema)
+    Several of one scenario and one second are numbered. Raises RunDirectoryError if it cannot be made.
+    """
+    if named is not None:
+        make_directory(named)
+        return named
+    name = f"{scenario.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    for number in itertools.count(1):
+        path = Path("reports", name if number == 1 else f"{name}-{number}")
+        with suppress(DirectoryExists):
+            make_directory(path)
+            break
+    return path
 
 
 def run_directory(named: Path) -> RunDirectory:
@@ -203,22 +271,20 @@ def run_directory(named: Path) -> RunDirectory:
     return RunDirectory(saved if not named.exists() and saved.exists() else named)
 
 
-def default_path(scenario: Scenario) -> Path:
-    """Return the path of a run directory that the user did not name: the scenario's name and the time."""
-    return Path("reports", f"{scenario.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
-
-
-def create_run(scenario: Scenario, path: Path, command: str) -> RunDirectory:
+def create_run(scenario: Scenario, named: Path | None, command: str) -> RunDirectory:
     """Make the directory of a run, with the first `run.json`: what the processes of the run read their scenario from.
+
+    This process holds its lock until it calls `release` or ends.
 
     Raises RunDirectoryError if the directory exists or cannot be made, RecordingError if the disk is full.
     """
-    directory = RunDirectory(path)
-    directory.create()
+    directory = RunDirectory(make_results_directory(scenario, named), secrets.token_hex(8))
+    directory.claim()
     schedule = scenario.schedule()
     directory.write_first_record(
         RunRecord(
-            id=path.name,
+            id=directory.path.name,
+            token=directory.token,
             scenario=scenario.resolved(),
             scenario_hash=scenario.hash(),
             seed=scenario.seed,
@@ -232,26 +298,3 @@ def create_run(scenario: Scenario, path: Path, command: str) -> RunDirectory:
         )
     )
     return directory
-
-
-class RowGroups:
-    """Some columns of a Parquet file, row group by row group; `rows` is how many all of them hold.
-
-    Columns of repeated text are dictionary-encoded, which takes a tenth of the memory.
-    """
-
-    def __init__(self, path: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
-        found = pq.read_schema(path)
-        require_columns(found, schema)
-        encoded = [name for name in columns if name in DICTIONARY_COLUMNS and name in found.names]
-        self._file = pq.ParquetFile(path, read_dictionary=encoded)
-        self._schema = pa.schema([_encoded(schema.field(name)) for name in columns])
-        self.rows: int = self._file.metadata.num_rows
-
-    def __iter__(self) -> Iterator[pa.Table]:
-        for group in range(self._file.num_row_groups):
-            yield in_schema(self._file.read_row_group(group, columns=self._schema.names), self._schema)
-
-
-def _encoded(field: pa.Field) -> pa.Field:
-    return pa.field(field.name, pa.dictionary(pa.int32(), pa.string())) if field.name in DICTIONARY_COLUMNS else field

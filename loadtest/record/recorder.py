@@ -17,8 +17,8 @@ from loadtest.protocol.client_messages import Health
 from loadtest.protocol.operations import Op
 from loadtest.record.audit import PersistentCounter
 from loadtest.record.directory import MASTER_PROCESS, SHARDS, RunDirectory
-from loadtest.record.sample import HEALTH, SAMPLES, Sample
-from loadtest.record.shards import Shard
+from loadtest.record.sample import HEALTH, SAMPLES, ErrorKind, Outcome, Sample
+from loadtest.record.shards import UNWRITABLE, Shard, fits
 from loadtest.traffic.rate_limit import PeakWindow
 from loadtest.units import nearest_rank
 
@@ -96,6 +96,7 @@ class Recorder:
         self._samples: list[Sample] = []
         self._write_failed = False
         self._chunks: list[tuple[int, int, float]] = []
+        self._cancels: list[tuple[int, int, float]] = []
         self.requests = {op: RequestLog(op, keep_sends) for op in Op}
         self.tally = PersistentCounter(directory.sent_count_path(process))
 
@@ -110,15 +111,20 @@ class Recorder:
             with suppress(RecordingError):
                 self._write_samples()
 
+    def cancelled(self, sample: Sample, at: float) -> None:
+        """Record that the endpoint has confirmed, at this time, the end of a job that was given up."""
+        self._cancels.append((sample.seq, self._process, at))
+
     def flush(self, now: float) -> None:
         """Write everything except the requests of the second that is not over.
 
         Raises RecordingError if the disk is full; rows that were not written are written by the next flush.
         """
         self._write_samples()
-        if self._chunks:
-            self._shards["chunks"].append(zip(*self._chunks, strict=True))
-            self._chunks.clear()
+        for table, rows in (("chunks", self._chunks), ("cancels", self._cancels)):
+            if rows:
+                self._shards[table].append(zip(*rows, strict=True))
+                rows.clear()
         for index, log in enumerate(self.requests.values()):
             if log.sends:
                 self._shards["sends"].append(([index] * len(log.sends), log.sends))
@@ -127,11 +133,19 @@ class Recorder:
 
     def _write_samples(self) -> None:
         if self._samples:
-            columns = list(zip(*map(msgspec.structs.astuple, self._samples), strict=True))
             self._write_failed = True
-            self._shards["samples"].append(columns[field] for field in _SAMPLE_FIELDS)
+            try:
+                self._append_samples()
+            except UNWRITABLE:
+                for sample in self._samples:
+                    _make_writable(sample)
+                self._append_samples()
             self._write_failed = False
             self._samples = []
+
+    def _append_samples(self) -> None:
+        columns = list(zip(*map(msgspec.structs.astuple, self._samples), strict=True))
+        self._shards["samples"].append(columns[field] for field in _SAMPLE_FIELDS)
 
     def close(self) -> None:
         """Write everything and end the shards. Raises RecordingError if the disk is still full."""
@@ -141,6 +155,16 @@ class Recorder:
             for shard in self._shards.values():
                 shard.close()
             self.tally.close()
+
+
+def _make_writable(sample: Sample) -> None:
+    """Drop the values that the row of a job cannot hold, and say which: the job is a bad answer, and has a row."""
+    unfit = [field.name for field in SAMPLES if not fits(getattr(sample, field.name), field.type)]
+    if unfit:
+        for name in unfit:
+            setattr(sample, name, None)
+        sample.outcome, sample.error_kind = Outcome.BAD_ANSWER, ErrorKind.INVALID_RESPONSE
+        sample.error = f"{', '.join(unfit)}: the endpoint's value cannot be recorded"
 
 
 class HealthWriter:
@@ -161,7 +185,8 @@ class HealthWriter:
         if health is not None:
             jobs, workers = health.jobs, health.workers
             counts = [getattr(jobs, name, getattr(workers, name, None)) for name in HEALTH.names[1:]]
-            self._health.append([[value] for value in (answered_at, *counts)])
+            row = zip((answered_at, *counts), HEALTH, strict=True)
+            self._health.append([[value if fits(value, field.type) else None] for value, field in row])
         _write_rows(self._requests, [self._log], answered_at, MASTER_PROCESS)
 
     def close(self) -> None:

@@ -9,9 +9,9 @@ import msgspec
 
 from loadtest.scenario.abort import StopKind
 
-SCHEMA = 2
-READABLE_SCHEMAS = (1, 2)
-"""Schema 2 added `error_kind` to the samples, and `stop` to the record."""
+SCHEMA = 3
+READABLE_SCHEMAS = (1, 2, 3)
+"""Schema 2 added `error_kind` to the samples, and `stop` to the record; schema 3 `faults`, and cancels."""
 
 
 class Ending(StrEnum):
@@ -26,7 +26,8 @@ class Ending(StrEnum):
 class ProcessInfo(msgspec.Struct, frozen=True):
     """A process that sent load; its clock was `clock_offset_s` ahead of the master's, which is corrected.
 
-    `clock_error_s` is how wrong that may be: half the shortest round trip. `cpu_share` is the greatest share of
+    `clock_error_s` is how wrong that may be: half the shortest round trip. `clock_drift_s` is how far the clock moved
+    during the run, at most. `cpu_share` is the greatest share of
     one core that it used, or waited for, in any 5 s of the load. Null if unknown.
     """
 
@@ -35,6 +36,7 @@ class ProcessInfo(msgspec.Struct, frozen=True):
     host: str
     clock_offset_s: float = 0.0
     clock_error_s: float | None = None
+    clock_drift_s: float | None = None
     cpu_share: float | None = None
 
 
@@ -57,11 +59,14 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     """The record of one run. Times are seconds since the epoch in the master's clock.
 
     `offered` holds, for each flow, the arrivals intended in each second from `load_started_at` on; a closed
-    load offers nothing by itself and has none. `cancelled` counts jobs unfinished at the end and
-    then cancelled on the server, `left_over` those that could not be. `lost` names, in the order in which it
+    load offers nothing by itself and has none. `cancelled` counts accepted jobs that the client
+    gave up and cancelled, `left_over` those that the endpoint may still have. `lost` names, in the order in which it
     happened, the processes that fell silent while the run went on. `fullest` holds, if there were several,
     the most requests of each operation that any 10 seconds held, of all processes together. `payloads` is the hash of
     each flow's inputs. `stop` is the rule of the scenario that ended the run, if one did.
+    `spent` is what `ceilings.cost` counts, in US dollars. `token` is drawn for
+    each run, and known to its processes alone. `shortages` counts, by cause, the requests that could not be sent for
+    want of file descriptors, ports, memory or a name server on the machines that send.
     """
 
     id: str
@@ -87,6 +92,9 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     stop: StopKind | None = None
     cancelled: int = 0
     left_over: int = 0
+    spent: float | None = None
+    token: str = ""
+    shortages: dict[str, int] = {}
     schema: int = SCHEMA
 
 

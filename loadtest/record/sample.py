@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 import pyarrow as pa
 
+from loadtest.protocol.operations import UNAVAILABLE
 from loadtest.scenario.flows import FlowName
 
 
@@ -41,12 +42,39 @@ class ErrorKind(StrEnum):
     DNS_ERROR = "dns_error"
     PROXY_ERROR = "proxy_error"
     TLS_ERROR = "tls_error"
+    LOCAL_RESOURCES = "local_resources"
+    """This machine lacked a file descriptor, a port, memory, or a name server that answers."""
     CONNECTION_CLOSED = "connection_closed"
     READ_TIMEOUT = "read_timeout"
     REMOTE_PROTOCOL_ERROR = "remote_protocol_error"
     """Bytes that are not an HTTP response, or a body that cannot be decompressed."""
     INVALID_RESPONSE = "invalid_response"
     """An HTTP response that the protocol of the endpoint does not allow."""
+
+
+_NEVER_SENT = frozenset(
+    (
+        ErrorKind.CONNECT_ERROR,
+        ErrorKind.CONNECT_TIMEOUT,
+        ErrorKind.DNS_ERROR,
+        ErrorKind.PROXY_ERROR,
+        ErrorKind.TLS_ERROR,
+    )
+)
+"""Without a connection nothing was sent."""
+SEEN_FINAL = frozenset((Outcome.COMPLETED, Outcome.FAILED, Outcome.CANCELLED, Outcome.TIMED_OUT, Outcome.EXPIRED))
+"""The outcomes of an accepted job that has ended, or is gone, at the endpoint."""
+
+
+def certainly_refused(error_kind: str | None, http_status: int | None) -> bool:
+    """Return whether the endpoint cannot have accepted a submission that failed in this way.
+
+    It may have if it closed the connection, did not answer in time, or answered with a 5xx or with no job. It has not
+    if there was no connection, or a redirect, a 4xx or a 503 for the answer.
+    """
+    if error_kind in _NEVER_SENT:
+        return True
+    return http_status is not None and (300 <= http_status < 500 or http_status == UNAVAILABLE)
 
 
 class Sample(msgspec.Struct, gc=False):
@@ -71,11 +99,23 @@ class Sample(msgspec.Struct, gc=False):
     execution_ms: int | None = None
     polls: int = 0
     throttled: int = 0
+    faults: int = 0
     request_bytes: int = 0
     response_bytes: int = 0
     chunks: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+
+    @property
+    def perhaps_accepted(self) -> bool:
+        """Return whether the endpoint may have the job although its id is not known."""
+        unknown = self.sent_at is not None and self.job_id is None
+        return unknown and not certainly_refused(self.error_kind, self.http_status)
+
+    @property
+    def given_up(self) -> bool:
+        """Return whether the job was accepted, and followed no longer before its end was seen."""
+        return self.job_id is not None and self.outcome not in SEEN_FINAL
 
 
 SAMPLES = pa.schema(
@@ -99,6 +139,7 @@ SAMPLES = pa.schema(
         ("execution_ms", pa.int64()),
         ("polls", pa.int32()),
         ("throttled", pa.int32()),
+        ("faults", pa.int32()),
         ("request_bytes", pa.int64()),
         ("response_bytes", pa.int64()),
         ("chunks", pa.int64()),
@@ -107,11 +148,14 @@ SAMPLES = pa.schema(
     ]
 )
 """The columns of `samples.parquet`."""
-ADDED_COLUMNS = ("error_kind",)
-"""The columns that runs of schema 1 do not have; they are read as null."""
+ADDED_COLUMNS = ("error_kind", "faults")
+"""The columns that runs of schema 1 do not have, nor those of schema 2 the last; they are read as null."""
 
 CHUNKS = pa.schema([("seq", pa.int64()), ("process", pa.int16()), ("at", pa.float64())])
 """The columns of `chunks.parquet`: when each chunk of a streamed job was seen, one row per chunk."""
+
+CANCELS = pa.schema([("seq", pa.int64()), ("process", pa.int16()), ("at", pa.float64())])
+"""The columns of `cancels.parquet`: when the endpoint confirmed the end of a job that was given up and cancelled."""
 
 REQUESTS = pa.schema(
     [

@@ -6,63 +6,86 @@ another machine as it grows: the same bytes at the same offsets.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from loadtest.errors import RecordingError
+from loadtest.errors import recording_error
 from loadtest.record.sample import in_schema
 
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
-class Shard:
-    """A file of rows in one schema, opened for appending at the first row."""
+RUN_TOKEN = b"run"
+"""The key, in the metadata of a shard's schema, of the token of the run that it belongs to."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+
+class Shard:
+    """A file of rows in one schema; it has its name from the first row on, and never replaces another.
+
+    The file is opened at once, so that rows can be written when the process has no file descriptor left. Raises
+    RecordingError if it cannot be opened. `token` is that of the run.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, token: str = "") -> None:
         self.path = path
         self._schema = schema
-        self._file: FileIO | None = None
+        self._head = schema.with_metadata({RUN_TOKEN: token}) if token else schema
+        self._unnamed = path.with_name(f".{path.name}")
+        self._named = False
         self._size = 0
+        try:
+            self._file = self._unnamed.open("wb", buffering=0)
+        except OSError as error:
+            raise recording_error(path, error, "cannot record") from error
 
     def append(self, columns: Iterable[Sequence[Any]]) -> None:
         """Write rows, given as one sequence per column in the schema's order; all or none.
 
         Raises RecordingError if the disk is full; rows written before stay readable, and the same rows can be
-        written again.
+        written again. Raises one of UNWRITABLE if a value does not fit its column.
         """
         arrays = [_array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
         batch = pa.record_batch(arrays, schema=self._schema)
         try:
-            if self._file is None:
-                self._file = self.path.open("wb", buffering=0)
             if self._size == 0:
-                self._put(self._file, self._schema.serialize())
-            self._put(self._file, batch.serialize())
+                self._take_name()
+                self._put(self._head.serialize())
+            self._put(batch.serialize())
         except OSError as error:
-            raise RecordingError(f"{self.path}: cannot record: {error.strerror or error}; free some space") from error
+            raise recording_error(self.path, error, "cannot record") from error
 
-    def _put(self, file: FileIO, message: pa.Buffer) -> None:
+    def _take_name(self) -> None:
+        if not self._named:
+            if self.path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            self._unnamed.rename(self.path)
+            self._named = True
+
+    def _put(self, message: pa.Buffer) -> None:
         rest = memoryview(message)
         try:
             while rest:
-                rest = rest[file.write(rest) :]
+                rest = rest[self._file.write(rest) :]
         except OSError:
             # A full disk takes the beginning of a message: a torn message would hide all that follows it.
-            file.truncate(self._size)
-            file.seek(self._size)
+            self._file.truncate(self._size)
+            self._file.seek(self._size)
             raise
         self._size += len(message)
 
     def close(self) -> None:
-        """End the stream; nothing can be appended after it."""
-        if self._file is not None:
-            with suppress(OSError), self._file:
+        """End the stream, or remove the file if it has no row; nothing can be appended after it."""
+        with suppress(OSError), self._file:
+            if self._size:
                 self._file.write(END_OF_STREAM)
+            if not self._named:
+                self._unnamed.unlink()
 
 
 def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -71,6 +94,29 @@ def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if first == column[-1] and column.count(first) == n:
         return pa.nulls(n, kind) if first is None else pa.repeat(pa.scalar(first, kind), n)
     return pa.array(column, kind)
+
+
+UNWRITABLE = (pa.ArrowException, OverflowError, UnicodeError)
+"""The exceptions of a value that does not fit its column: a number above int64, half of a surrogate pair."""
+
+
+def fits(value: object, kind: pa.DataType) -> bool:
+    """Return whether a value can be written to a column of this type."""
+    try:
+        _array([value], kind)
+    except UNWRITABLE:
+        return False
+    return True
+
+
+def token_of(path: Path) -> str | None:
+    """Return the token of the run that a shard belongs to, "" if it names none; None if it holds nothing yet."""
+    with path.open("rb") as file:
+        try:
+            metadata = pa.ipc.open_stream(file).schema.metadata or {}
+        except pa.ArrowInvalid:
+            return None
+        return str(metadata.get(RUN_TOKEN, b"").decode())
 
 
 def batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -88,16 +134,6 @@ def batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
             yield in_schema(batch, schema)
 
 
-def read_from(path: Path, offset: int, max_bytes: int) -> bytes:
-    """Return at most `max_bytes` of a file from an offset on; empty if the file does not exist yet."""
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(max_bytes)
-    except FileNotFoundError:
-        return b""
-
-
 def append_at(path: Path, offset: int, content: bytes) -> int:
     """Append bytes if the file ends at their offset; return its size then."""
     try:
@@ -106,4 +142,4 @@ def append_at(path: Path, offset: int, content: bytes) -> int:
                 file.write(content)
             return file.tell()
     except OSError as error:
-        raise RecordingError(f"{path}: cannot record: {error.strerror or error}; free some space") from error
+        raise recording_error(path, error, "cannot record") from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
 DASH = "–"
+_NOT_PRINTABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0010ffff]")
 _STATUS = dict.fromkeys(("pass", "passes", "met", "better"), "pass") | dict.fromkeys(
     ("fail", "fails", "not met", "worse"), "fail"
 )
@@ -93,6 +95,17 @@ def timestamp(at: float) -> str:
 def status(value: str) -> str:
     """Return pass, fail or inconclusive for a verdict, the outcome of a probe, or the standing of a metric."""
     return _STATUS.get(value, "inconclusive")
+
+
+def printable(text: str) -> str:
+    """Return a text without the characters that XML or HTML forbids, or that a terminal obeys."""
+    return _NOT_PRINTABLE.sub("\ufffd", text)
+
+
+def one_line(text: str, most: int) -> str:
+    """Return a text on one line of at most this many characters."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def verdict(value: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from loadtest.analyze.stats.quantiles import PER_MILLE, min_samples
-from loadtest.analyze.summary import FlowSummary, GateResult
+from loadtest.analyze.summary import Cause, FlowSummary, GateResult, Summary
+from loadtest.record.sample import Outcome
 from loadtest.report import formatting
+from loadtest.report.pages.glossary import OUTCOMES
 from loadtest.scenario.metrics import Unit
 
 PERCENTILES = ("p50", "p70", "p90", "p95", "p98", "p99", "p99_9")
@@ -23,6 +25,9 @@ QUANTITIES = {
     "chunk_gap_ms": ("Chunk gap", "chunk-gap"),
 }
 """The times of a job: title and glossary entry."""
+SHOWN_CAUSES = 3
+EXAMPLE_LENGTH = 300
+"""The most characters of the text of an example."""
 CHARTED = ("delay_ms", "execution_ms", "end_to_end_ms")
 """The times with a chart."""
 
@@ -52,6 +57,23 @@ def _figure(result: GateResult, value: float | None) -> str:
             return formatting.rate(value)
         case Unit.RATIO:
             return formatting.ratio(value)
+
+
+def cause_texts(summary: Summary) -> list[str]:
+    """Return the most frequent causes of jobs that did not complete, each on one line."""
+    jobs = sum(summary.jobs.get(outcome, 0) for outcome in Outcome)
+    texts = [_cause(cause, jobs) for cause in summary.causes[:SHOWN_CAUSES]]
+    more = len(summary.causes) - SHOWN_CAUSES
+    return texts if more <= 0 else [*texts, f"{more} more cause{'' if more == 1 else 's'} in the report"]
+
+
+def _cause(cause: Cause, jobs: int) -> str:
+    status = "" if cause.http_status is None else f" (HTTP {cause.http_status})"
+    example = formatting.one_line(cause.error, EXAMPLE_LENGTH) or OUTCOMES[cause.outcome]
+    return (
+        f"{formatting.count(cause.jobs)} of {formatting.count(jobs)} jobs ended as "
+        f"{cause.outcome.replace('_', ' ')}{status}: {example}"
+    )
 
 
 def min_jobs(percentile: str) -> str:

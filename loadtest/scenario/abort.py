@@ -1,4 +1,4 @@
-"""The rules that stop a run early: ceilings, a share of errors, and gates over the jobs that ended recently."""
+"""The rules that stop a run early: a share of errors, and gates over the jobs that ended recently."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import msgspec
 
 from loadtest.scenario.gates import Gate, limit_text
 from loadtest.scenario.metrics import Metric
-from loadtest.scenario.model import AbortRule, Ceilings, Scenario
+from loadtest.scenario.model import AbortRule, Scenario
 from loadtest.scenario.target import is_remote
-from loadtest.traffic.limit_shares import Share, share_of
+from loadtest.traffic.limit_shares import Share
 
 MIN_SURPRISE_NATS = log(1000)
 """A run ends if chance alone explains the figure in at most one of a thousand looks; it is looked at repeatedly."""
@@ -52,19 +52,18 @@ class GateMonitor:
         """Take the number of processes that reach a throughput together."""
         self._processes = max(1, share.of)
 
-    def ended(self, job: Any) -> None:
-        """Count a job that ended, a `record.sample.Sample`."""
-        assert job.finished_at is not None
+    def ended(self, job: Any, at: float) -> None:
+        """Count a job, a `record.sample.Sample`, that ended or was given up at this time."""
         completed = job.outcome == "completed"
         for gate, recent in self._counted:
             if gate.flow is not None and gate.flow != job.flow:
                 continue
             if gate.metric is Metric.ERRORS:
-                recent.add(job.finished_at, not completed, 0.0)
+                recent.add(at, not completed, 0.0)
             elif completed:
                 value_s = 0.0 if gate.metric is Metric.THROUGHPUT else gate.metric.spec.time_s(job)
                 if value_s is not None:
-                    recent.add(job.finished_at, value_s >= gate.limit, value_s)
+                    recent.add(at, value_s >= gate.limit, value_s)
 
     def failing(self, now: float) -> str | None:
         """Return the first gate that fails, with its figure; None while none is known to fail."""
@@ -156,48 +155,24 @@ class StopRules:
     """
 
     def __init__(self, scenario: Scenario) -> None:
-        self._scenario = scenario
         rule = self._rule = scenario.abort or (AbortRule() if is_remote(scenario.target) else None)
-        self._max_jobs = scenario.ceilings.jobs
-        self._max_cost = scenario.ceilings.cost
-        self._price = scenario.price or 0.0
-        self.enabled = self._rule is not None or scenario.ceilings != Ceilings()
+        self.enabled = rule is not None
         self._recent: deque[tuple[float, bool]] = deque()
         self._errors = 0
-        self._spent = 0.0
-        self._submitted = 0
         self.watch = GateMonitor(rule.gates, rule.over, rule.jobs) if rule is not None and rule.gates else None
         self.reason: StopReason | None = None
 
     def set_share(self, share: Share) -> None:
-        """Take this share of the ceilings; a process without a share sends nothing, and keeps the ceilings it had."""
-        if share.of == 0:
-            return
-        if self.watch is not None:
+        """Take another share of the load; a process without a share sends nothing, and keeps the one it had."""
+        if share.of and self.watch is not None:
             self.watch.set_share(share)
-        ceilings = self._scenario.ceilings
-        if ceilings.jobs is not None:
-            self._max_jobs = share_of(ceilings.jobs, share)
-        if ceilings.cost is not None:
-            self._max_cost = ceilings.cost / share.of
 
-    def may_submit(self) -> bool:
-        """Return whether one more job stays under the ceilings, and count it if so."""
-        ceiling = self._max_jobs
-        if ceiling is not None and self._submitted >= ceiling:
-            self.stop(StopKind.JOBS_CEILING, f"ceilings.jobs: {ceiling} jobs have been submitted")
-        if self.reason is None:
-            self._submitted += 1
-        return self.reason is None
-
-    def ended(self, at: float, completed: bool, execution_ms: int | None) -> None:
-        """Count a job that ended at this time."""
-        self._spent += (execution_ms or 0) / 1000 * self._price
-        ceiling = self._max_cost
-        if ceiling is not None and self._spent >= ceiling:
-            self.stop(StopKind.COST_CEILING, f"ceilings.cost: {self._spent:.4f} of {ceiling:g} US dollars are spent")
+    def ended(self, job: Any, at: float) -> None:
+        """Count a job, a `record.sample.Sample`, that ended or was given up at this time."""
         if self._rule is not None:
-            self._judge(at, completed)
+            self._judge(at, job.outcome == "completed")
+        if self.watch is not None:
+            self.watch.ended(job, at)
 
     def evaluate(self, now: float) -> None:
         """Judge the abort rule's gates; to be called once or twice a second for as long as load is offered."""

@@ -38,6 +38,11 @@ def api_key(scenario: Scenario, environment: Mapping[str, str]) -> str:
     """
     variable = key_variable(scenario.target)
     key = (environment.get(variable) or default_key(scenario.target)).strip()
+    if not key and not variable.isupper():  # it may be the key itself
+        raise UsageError(
+            "target: the environment variable that key_variable names is not set; name a variable there, like "
+            "RUNPOD_API_KEY, and put the endpoint's key into it"
+        )
     if not key:
         raise UsageError(f"target: the environment variable {variable} is not set; put the endpoint's key into it")
     odd = next((place for place, character in enumerate(key, 1) if not "!" <= character <= "~"), None)

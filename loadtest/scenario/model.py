@@ -6,11 +6,11 @@ import hashlib
 import re
 from typing import Annotated, Any
 
-import msgspec
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from loadtest.addresses import mask_secrets
 from loadtest.endpoint.settings import EndpointSettings
+from loadtest.json_values import canonical_json
 from loadtest.protocol.client_messages import Policy
 from loadtest.protocol.operations import (
     EXECUTION_TIMEOUT,
@@ -26,7 +26,7 @@ from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import Gate, GateText
 from loadtest.scenario.target import URL, HandlerTarget, RemoteTarget, Target
 from loadtest.traffic.arrivals import Schedule, draw_schedule
-from loadtest.traffic.inputs import Inputs
+from loadtest.traffic.inputs import Inputs, JsonLines
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Fraction, PerSecond, Seconds, StrictModel, seconds_text
 
@@ -100,7 +100,7 @@ class Flow(StrictModel):
     polling: Polling = Polling()
     """When the job's status is polled; runsync polls after its wait has ended."""
     wait: Annotated[Seconds, _within(RUNSYNC_WAIT, "/runsync")] = RUNSYNC_WAIT.default_ms / 1000
-    """How long `/runsync` may hold its response; other flows ignore it."""
+    """How long `/runsync` may hold its response; less near the end, so that the drain sees it. Others ignore it."""
     policy: JobPolicy = JobPolicy()
     """Time limits and priority of its jobs."""
 
@@ -113,18 +113,26 @@ class Flow(StrictModel):
     @property
     def payload_hash(self) -> str:
         """Return a hexadecimal hash that is equal for two runs with the same inputs, wherever these were read."""
-        inputs = None if self.inputs is None else self.inputs.model_dump(mode="json", exclude={"file"})
-        whole = msgspec.json.encode([self.input, inputs], order="deterministic")
-        return hashlib.sha256(whole).hexdigest()[:16]
+        inputs = None if self.inputs is None else self.inputs.model_dump(exclude={"file"})
+        return hashlib.sha256(canonical_json([self.input, inputs])).hexdigest()[:16]
+
+    def resolved_inputs(self) -> dict[str, Any]:
+        """Return `input` and `inputs` as plain values, with their numbers as written."""
+        if self.inputs is None:
+            return {"input": self.input, "inputs": None}
+        inputs = self.inputs.model_dump()
+        if isinstance(self.inputs, JsonLines):
+            inputs["file"] = None if self.inputs.file is None else str(self.inputs.file)
+        return {"input": self.input, "inputs": inputs}
 
 
 class Drain(StrictModel):
-    """After the last arrival: how long unfinished jobs are waited for, then how long cancelling may take."""
+    """After the last arrival: how long unfinished jobs are waited for, then how long cancelling them may take."""
 
     within: Seconds = 30.0
     """How long unfinished jobs are waited for."""
-    cancel_within: Seconds = 20.0
-    """How long cancelling what is then left may take."""
+    cancel_within: Seconds | None = None
+    """How long cancelling what is then left may take; if not given, as long as the limit of `cancel` needs."""
 
 
 def _load_model(value: object) -> str:
@@ -202,12 +210,16 @@ class AbortRule(StrictModel):
 
 
 class Ceilings(StrictModel):
-    """Limits of a run: jobs submitted, and US dollars spent on execution at `price`."""
+    """Limits of a run, for all its processes together, whether some are lost or come late."""
 
     jobs: Annotated[int, Field(ge=1)] | None = None
-    """The most jobs to submit; required for a target on another machine."""
+    """The most jobs to submit; required for a target on another machine. What a lost process may have sent counts."""
     cost: Annotated[float, Field(gt=0)] | None = None
-    """The most US dollars to spend, as execution time at `price`; required for a target on another machine."""
+    """The most US dollars to spend, checked twice a second: `price` times the greater of two times. One is the
+    execution time that the endpoint reported, with each job in flight at the mean of those that ended. The other is
+    the time that workers were running by `/health`, with or without a job, from the first answer of the run on. The
+    load ends there, jobs in flight are waited for. Starts of workers that `/health` does not list as running, disks,
+    and what runs on after the run are not counted."""
 
 
 class Scenario(StrictModel):
@@ -275,10 +287,16 @@ class Scenario(StrictModel):
         return draw_schedule(self.load, {flow: self.share(flow) for flow in self.flows}, self.seed)
 
     def resolved(self) -> dict[str, Any]:
-        """Return the scenario as plain values, in the form of its file."""
-        return self.model_dump(mode="json", by_alias=True)
+        """Return the scenario as plain values, in the form of its file, with the numbers of its inputs as written."""
+        resolved = self.model_dump(mode="json", by_alias=True)
+        for name, flow in self.flows.items():
+            resolved["flows"][name] |= flow.resolved_inputs()
+        resolved["endpoint"] = self.endpoint.resolved()
+        return resolved
 
     def hash(self) -> str:
         """Return a hexadecimal hash that must be equal for two runs to be compared."""
         compared = {key: value for key, value in self.resolved().items() if key not in HASH_EXCLUDED}
-        return hashlib.sha256(msgspec.json.encode(compared, order="deterministic")).hexdigest()[:16]
+        # What happens after the last measurement makes no other scenario of it.
+        compared["drain"].pop("cancel_within")
+        return hashlib.sha256(canonical_json(compared)).hexdigest()[:16]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from loadtest.scenario.flows import FLOWS_BY_OPERATION, SUBMIT_OPERATION, FlowNa
 from loadtest.scenario.loading.feasibility import find_issues
 from loadtest.scenario.model import Flow, Scenario
 from loadtest.traffic.arrivals import Schedule, max_in_window, peak_rates
+from loadtest.traffic.partition import max_users
 from loadtest.traffic.polling import POLICIES
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Ramp, RateStage
 from loadtest.units import seconds_text
@@ -53,7 +55,8 @@ class Preview:
     `jobs` is exact for an open load; for a closed one it is the most that its users can do without queueing, or that
     the limits allow, whichever is less. `service_s` is the mean time in the handler and `cost` US dollars of
     execution, both of the embedded endpoint. `longest_s` counts the load and all of the drain, `polls_at_most`
-    is what the limits allow in that time.
+    is what the limits allow in that time. `cancels_at_most` is how many jobs may be unfinished at once, and
+    `cancelling_s` how long their cancelling takes by its limit.
     """
 
     scenario: Scenario
@@ -64,6 +67,8 @@ class Preview:
     polls: int | None
     polls_at_most: int | None
     longest_s: float
+    cancels_at_most: int
+    cancelling_s: float
     service_s: float | None
     cost: float | None
     schedule: str | None
@@ -78,9 +83,13 @@ def preview(scenario: Scenario) -> Preview:
     """Return what a scenario would send, from the schedule that its seed gives."""
     load, price = scenario.load, scenario.price
     drawn = scenario.schedule()
-    longest_s = load.duration_s + scenario.drain.within + scenario.drain.cancel_within
     service_s = mean_service_s(scenario)
     jobs = len(drawn) if drawn is not None else _max_jobs(scenario, service_s)
+    unfinished, limit = _max_unfinished(load, jobs), scenario.limit(Op.CANCEL)
+    cancelling_s = 0.0 if limit is None else limit.shortest_s(unfinished)
+    cancel_within_s = scenario.drain.cancel_within
+    longest_s = load.duration_s + scenario.drain.within
+    longest_s += cancelling_s if cancel_within_s is None else cancel_within_s
     flows = tuple(_flow(scenario, flow, drawn, service_s) for flow in scenario.flows)
     submitting = {SUBMIT_OPERATION[flow] for flow in scenario.flows}
     return Preview(
@@ -92,10 +101,20 @@ def preview(scenario: Scenario) -> Preview:
         polls=_polls(flows),
         polls_at_most=_max_polls(scenario, longest_s),
         longest_s=longest_s,
+        cancels_at_most=unfinished,
+        cancelling_s=cancelling_s,
         service_s=service_s,
         cost=None if jobs is None or service_s is None or price is None else jobs * service_s * price,
         schedule=None if drawn is None else hashlib.sha256(drawn.at_s.tobytes()).hexdigest()[:12],
     )
+
+
+def max_connections(scenario: Scenario) -> int:
+    """Return the most connections to the endpoint at once, one for each job in flight, of all processes together."""
+    load, drawn = scenario.load, scenario.schedule()
+    if isinstance(load, ClosedLoad):
+        return max_users(load)
+    return load.max_in_flight if drawn is None else min(load.max_in_flight, len(drawn))
 
 
 def mean_service_s(scenario: Scenario) -> float | None:
@@ -169,6 +188,15 @@ def _max_jobs(scenario: Scenario, service_s: float | None) -> int | None:
             sum((s.users.start + s.users.end) / 2 * s.duration / cycle_s + s.users.end for s in load.stages)
         )
     return min((int(bound) for bound in bounds), default=None)
+
+
+def _max_unfinished(load: OpenLoad | ClosedLoad, jobs: int | None) -> int:
+    """Return the most jobs of a load that may be unfinished at once."""
+    if isinstance(load, ClosedLoad):
+        at_once = max(ceil(max(stage.users.start, stage.users.end)) for stage in load.stages)
+    else:
+        at_once = load.max_in_flight
+    return at_once if jobs is None else min(at_once, jobs)
 
 
 def _allowed(limit: Limit, for_s: float) -> float:

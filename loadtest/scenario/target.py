@@ -30,6 +30,8 @@ class RemoteTarget(StrictModel):
         None
     )
     """The environment variable that holds the key; the key itself is never in a scenario."""
+    allow_plain_http: bool = False
+    """Whether the key may go unencrypted to another machine, such as a host in your own cluster."""
 
     @field_validator("url")
     @classmethod

@@ -8,6 +8,7 @@ from math import ceil, log
 from loadtest.protocol.operations import Op
 from loadtest.scenario.gates import Gate, default_gates
 from loadtest.scenario.preview import Preview
+from loadtest.scenario.target import is_remote
 from loadtest.traffic.polling import POLICIES
 from loadtest.traffic.settings import OpenLoad
 from loadtest.units import seconds_text
@@ -38,6 +39,12 @@ def _of_stops(preview: Preview) -> Iterator[str]:
         yield f"ceilings.cost is {ceilings.cost:g} US dollars, but execution would cost about {preview.cost:.4g}"
     if preview.jobs is not None and scenario.abort is not None and scenario.abort.jobs > preview.jobs:
         yield f"abort.jobs is {scenario.abort.jobs}, so with {preview.jobs} jobs the abort rule never applies"
+    within_s = scenario.drain.cancel_within
+    if is_remote(scenario.target) and within_s is not None and within_s < preview.cancelling_s:
+        yield (
+            f"cancelling {preview.cancels_at_most} unfinished jobs takes {seconds_text(preview.cancelling_s)}, "
+            f"drain.cancel_within allows {seconds_text(within_s)}; the rest would stay on the endpoint, leave it out"
+        )
 
 
 def _of_gates(preview: Preview) -> Iterator[str]:

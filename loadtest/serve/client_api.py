@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.requests import ClientDisconnect, Request
@@ -36,7 +38,7 @@ class ClientApi:
     def __init__(self, live: LiveEndpoint, endpoint_id: str, key: str, settings: EndpointSettings) -> None:
         self._live = live
         self._prefix = f"/v2/{endpoint_id}/"
-        self._key = key.encode()
+        self._keys = _wire_forms(key)
         self._settings = settings
         self._operations: dict[Op, Callable[[Request, str], Awaitable[Response]]] = {
             Op.RUN: self._run,
@@ -82,8 +84,8 @@ class ClientApi:
         method = OPERATIONS[op].method
         if request.method != method:
             return responses.wrong_method(method)
-        presented = presented_key(request.headers.get("authorization", ""))
-        if not hmac.compare_digest(presented.encode("latin-1"), self._key):
+        presented = presented_key(request.headers.get("authorization", "")).encode("latin-1")
+        if not any(hmac.compare_digest(presented, key) for key in self._keys):
             return responses.BAD_KEY
         retry_after_s = self._live.endpoint.admit(op, at)
         return None if retry_after_s is None else responses.too_many(retry_after_s)
@@ -114,7 +116,7 @@ class ClientApi:
     async def _submit(self, op: Op, request: Request) -> Job | Response:
         payloads = self._settings.payloads
         limit_bytes = payloads.run if op is Op.RUN else payloads.runsync
-        body = await _body_within(request, limit_bytes)
+        body = await body_within(request, limit_bytes)
         if body is None:
             return responses.too_large(payloads.too_large_status, limit_bytes)
         try:
@@ -180,12 +182,21 @@ class ClientApi:
         return responses.json_response(JobResponse(job.id, JobState.IN_QUEUE))
 
 
+def _wire_forms(key: str) -> set[bytes]:
+    """Return a key without its line end, as clients may send it: as the environment has it, and in Latin-1."""
+    key = key.strip()
+    forms = {os.fsencode(key)}
+    with suppress(UnicodeEncodeError):
+        forms.add(key.encode("latin-1"))
+    return forms
+
+
 async def _send(response: Response, request: Request, send: Send) -> int:
     await response(request.scope, request.receive, send)
     return response.status_code
 
 
-async def _body_within(request: Request, limit_bytes: int) -> bytes | None:
+async def body_within(request: Request, limit_bytes: int) -> bytes | None:
     """Return the request's body, or None if it is longer than the limit; reading stops there."""
     declared = request.headers.get("content-length")
     if declared is not None and int(declared) > limit_bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from io import FileIO
 from pathlib import Path
 
@@ -103,7 +104,8 @@ class Journal:
             while rest:
                 rest = rest[self._file.write(rest) :]
         except OSError as error:
-            raise RecordingError(f"the journal {self._path} cannot be written: {error.strerror}; make room") from None
+            remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "name another file"
+            raise RecordingError(f"the journal {self._path} cannot be written: {error.strerror}; {remedy}") from None
 
     def close(self) -> None:
         """Write the remaining lines and close the file."""

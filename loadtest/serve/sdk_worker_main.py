@@ -6,10 +6,13 @@ server holds the other end of its standard input, which closes when the server e
 
 from __future__ import annotations
 
+import inspect
+import json
 import os
 import runpy
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,7 @@ def main() -> None:
         concurrency = int(os.environ.get(CONCURRENCY_VARIABLE, "1"))
         if concurrency > 1:
             config.setdefault("concurrency_modifier", lambda _: concurrency)
-        start(config)
+        start(config | {"handler": with_checked_results(config["handler"])} if "handler" in config else config)
 
     serverless.start = start_with_concurrency
     defined = runpy.run_path(str(path), run_name="__main__")
@@ -44,6 +47,45 @@ def main() -> None:
     if not callable(defined.get("handler")):
         sys.exit(f'{path.name} neither calls runpod.serverless.start nor defines "handler"; add one of them')
     start_with_concurrency({"handler": defined["handler"]})
+
+
+def with_checked_results(handler: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a handler of the same kind that raises TypeError for a result or a chunk that is not JSON.
+
+    The SDK only logs such a result, and its job would run until its timeout; of an exception it makes a failed job.
+    """
+    if inspect.isasyncgenfunction(handler):
+
+        async def checked_async_chunks(job: Any) -> AsyncIterator[Any]:
+            async for chunk in handler(job):
+                yield checked(chunk)
+
+        return checked_async_chunks
+    if inspect.isgeneratorfunction(handler):
+
+        def checked_chunks(job: Any) -> Iterator[Any]:
+            for chunk in handler(job):
+                yield checked(chunk)
+
+        return checked_chunks
+
+    async def awaited(result: Awaitable[Any]) -> Any:
+        return checked(await result)
+
+    def checked_result(job: Any) -> Any:
+        result = handler(job)
+        return awaited(result) if inspect.isawaitable(result) else checked(result)
+
+    return checked_result
+
+
+def checked(result: Any) -> Any:
+    """Return a result as it is; raises TypeError if it is not JSON."""
+    try:
+        json.dumps(result, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"the handler's result is not JSON: {error}") from None
+    return result
 
 
 def start_watchdog() -> None:

@@ -49,7 +49,7 @@ class ServeOptions:
     port: int = 8000
     endpoint_id: str = "local"
     config: Path | None = None
-    seed: int = 1
+    seed: int | None = None
     journal: Path | None = None
     active: int | None = None
     max_workers: int | None = None
@@ -80,13 +80,15 @@ def serve(options: ServeOptions) -> None:
         pool = (
             None if handler is None else SdkWorkerPool(0.0 if settings.revival is None else settings.revival.within)
         )
-        endpoint = Endpoint(settings, options.seed, clock.now(), pool)
+        # Started again while a run goes on, it must not give the ids of the first time to other jobs.
+        seed, own_ids = (1, True) if options.seed is None else (options.seed, False)
+        endpoint = Endpoint(settings, seed, clock.now(), pool, own_ids)
         notifier = Notifier(settings.webhooks, clock, journal)
         live = LiveEndpoint(endpoint, clock, journal, notifier)
         app: Asgi = ClientApi(live, name, os.environ.get(LOCAL_KEY_ENV) or LOCAL_KEY, settings)
         processes = None
         if handler is not None and pool is not None:
-            app = WorkerApi(app, live, pool, name)
+            app = WorkerApi(app, live, pool, name, settings.payloads, handler.logs)
             worker_url = _url(reachable_host(options.host), port, name)
             processes = WorkerProcesses(handler, worker_url, live, pool, settings.workers.active)
         server = _Server(app, _url(options.host, port, name), live, processes)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from loadtest.endpoint.scheduler import JobScheduler
 from loadtest.endpoint.sdk_worker_pool import SdkWorkerPool
+from loadtest.endpoint.settings import Payloads
 from loadtest.errors import InvalidResponse
 from loadtest.protocol.client_messages import Chunk, decode
+from loadtest.protocol.operations import CHUNK_LIMIT_BYTES, JobState, Op
 from loadtest.protocol.worker_messages import JobsToStop, Offer, Result, WorkerOp
 from loadtest.serve import responses
+from loadtest.serve.client_api import body_within
 from loadtest.serve.live import LiveEndpoint, Waiter, long_poll
+from loadtest.serve.worker_processes import worker_log
+from loadtest.units import byte_count_text
 
 LONG_POLL_S = 20.0
 """How long a take or the stop channel is held open; the SDK gives up after 90 s."""
@@ -22,6 +31,7 @@ UNKNOWN_WORKER_HOLD_S = 1.0
 """How long the answer to a worker that has left is delayed, since the SDK asks again at once."""
 
 _OPS = frozenset(WorkerOp)
+T = TypeVar("T")
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -31,8 +41,12 @@ class WorkerApi:
     Requests are accepted from this machine only, and only with the id of a worker.
     """
 
-    def __init__(self, clients: Asgi, live: LiveEndpoint, pool: SdkWorkerPool, endpoint_id: str) -> None:
+    def __init__(
+        self, clients: Asgi, live: LiveEndpoint, pool: SdkWorkerPool, endpoint_id: str, payloads: Payloads, logs: Path
+    ) -> None:
         self._clients = clients
+        self._payloads = payloads
+        self._logs = logs
         self._live = live
         self._pool = pool
         self._prefix = f"/v2/{endpoint_id}/"
@@ -67,26 +81,56 @@ class WorkerApi:
             async with long_poll(request) as waiter:
                 await waiter.wait(UNKNOWN_WORKER_HOLD_S)
             return responses.UNKNOWN_WORKER
-        try:
-            match op:
-                case WorkerOp.TAKE | WorkerOp.TAKE_BATCH:
-                    return await self._take(worker_id, op is WorkerOp.TAKE_BATCH, request)
-                case WorkerOp.STOP:
-                    return await self._jobs_to_stop(worker_id, request)
-                case WorkerOp.PING:
-                    running = request.query_params.get("job_id", "").split(",")
-                    self._pool.ping(worker_id, running, self._scheduler().now)
-                case WorkerOp.DONE:
-                    result = decode(Result, await request.body(), "result")
-                    self._pool.job_result(self._scheduler(), worker_id, job_id, result)
-                case WorkerOp.STREAM:
-                    chunk = decode(Chunk, await request.body(), "chunk")
-                    self._pool.add_chunk(self._scheduler(), worker_id, job_id, chunk)
-                    self._live.wake(job_id)
-        except InvalidResponse as error:
-            return responses.bad_request(str(error))
+        match op:
+            case WorkerOp.TAKE | WorkerOp.TAKE_BATCH:
+                return await self._take(worker_id, op is WorkerOp.TAKE_BATCH, request)
+            case WorkerOp.STOP:
+                return await self._jobs_to_stop(worker_id, request)
+            case WorkerOp.PING:
+                running = request.query_params.get("job_id", "").split(",")
+                self._pool.ping(worker_id, running, self._scheduler().now)
+                response = responses.json_response({})
+            case WorkerOp.DONE:
+                response = await self._done(worker_id, job_id, request)
+            case WorkerOp.STREAM:
+                response = await self._add_chunk(worker_id, job_id, request)
         self._live.process_due()
+        return response
+
+    async def _done(self, worker_id: str, job_id: str, request: Request) -> Response:
+        """Take a result; a job whose result the endpoint refuses fails with the reason."""
+        job = self._scheduler().jobs.get(job_id)
+        limit_bytes = self._payloads.run if job is None or job.op is Op.RUN else self._payloads.runsync
+        body = await body_within(request, limit_bytes)
+        try:
+            result = _message(Result, body, "result", limit_bytes)
+        except InvalidResponse as error:
+            refused = self._refused(worker_id, job_id, error)
+            if not _is_progress(body):
+                failed = Result(error=msgspec.Raw(msgspec.json.encode(str(error))))
+                self._pool.job_result(self._scheduler(), worker_id, job_id, failed)
+            return refused
+        self._pool.job_result(self._scheduler(), worker_id, job_id, result)
         return responses.json_response({})
+
+    async def _add_chunk(self, worker_id: str, job_id: str, request: Request) -> Response:
+        """Take a chunk; a job whose chunk the endpoint refuses fails with the reason, and its handler is stopped."""
+        body = await body_within(request, CHUNK_LIMIT_BYTES)
+        try:
+            chunk = _message(Chunk, body, "chunk", CHUNK_LIMIT_BYTES)
+        except InvalidResponse as error:
+            reason = msgspec.Raw(msgspec.json.encode(str(error)))
+            self._pool.fail_job(self._scheduler(), worker_id, job_id, reason)
+            return self._refused(worker_id, job_id, error)
+        self._pool.add_chunk(self._scheduler(), worker_id, job_id, chunk)
+        self._live.wake(job_id)
+        return responses.json_response({})
+
+    def _refused(self, worker_id: str, job_id: str, error: InvalidResponse) -> Response:
+        """Write the reason of a refusal to the worker's log, and return the answer: the SDK logs only its status."""
+        with worker_log(self._logs, worker_id).open("a", encoding="utf-8") as log:
+            log.write(f"loadtest: job {job_id}: refused: {error}\n")
+        return responses.bad_request(str(error))
 
     def _scheduler(self) -> JobScheduler:
         return self._live.endpoint.advanced_to(self._live.clock.now())
@@ -138,6 +182,22 @@ class WorkerApi:
             for worker_id, waiter in waiting.items():
                 if self._live.stopping or ready(worker_id):
                     waiter.notify()
+
+
+def _message(kind: type[T], body: bytes | None, name: str, limit_bytes: int) -> T:
+    """Return a worker's message; raises InvalidResponse if it is too large (None) or invalid."""
+    if body is None:
+        raise InvalidResponse(f"the {name}: exceeded max body size of {byte_count_text(limit_bytes)}")
+    return decode(kind, body, name)
+
+
+def _is_progress(body: bytes | None) -> bool:
+    """Return whether a message that was refused, such as one with NaN, is a job's progress and not its result."""
+    try:
+        message = json.loads(body or b"")
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(message, dict) and message.get("status") == JobState.IN_PROGRESS
 
 
 def _is_local(scope: Scope) -> bool:

@@ -40,6 +40,11 @@ class Handler:
     logs: Path
 
 
+def worker_log(logs: Path, worker_id: str) -> Path:
+    """Return the log of a worker."""
+    return logs / f"{worker_id}.log"
+
+
 class WorkerProcesses:
     """The workers' processes, each with its children in a session of its own.
 
@@ -127,7 +132,7 @@ class WorkerProcesses:
         self._live.process_due()
 
     async def _launch(self, worker_id: str) -> Process:
-        with self._log(worker_id).open("ab") as log:
+        with worker_log(self._handler.logs, worker_id).open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
                 PROGRAM,
@@ -151,7 +156,7 @@ class WorkerProcesses:
 
     def _report_loss(self, worker_id: str, what: str) -> None:
         """Print the end of a lost worker's log; if no worker was ever ready, give up."""
-        log = self._log(worker_id)
+        log = worker_log(self._handler.logs, worker_id)
         last = last_lines(log.read_text(encoding="utf-8", errors="replace") if log.is_file() else "", LOG_LINES)
         if self._pool.ever_ready:
             typer.echo(f"loadtest: worker {worker_id} {what}; its log ends: {last} (whole log: {log})", err=True)
@@ -159,9 +164,6 @@ class WorkerProcesses:
             file = self._handler.file
             self._error = ScenarioError(f"{file}: its first worker {what} before it asked for a job: {last}")
             self._give_up()
-
-    def _log(self, worker_id: str) -> Path:
-        return self._handler.logs / f"{worker_id}.log"
 
     def _end(self, process: Process) -> None:
         """Send SIGTERM at once: an SDK whose open take is answered first would ask for another job."""

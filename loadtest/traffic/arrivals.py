@@ -29,6 +29,10 @@ class Schedule:
     def __len__(self) -> int:
         return len(self.at_s)
 
+    def first(self, count: int | None) -> Schedule:
+        """Return the first arrivals, this many of them; all of them if it is None."""
+        return Schedule(self.at_s[:count], self.flow[:count], self.stage[:count], self.flows)
+
     def per_second(self, flow: str) -> list[int]:
         """Return how many jobs of a flow are meant to arrive in each second from the start."""
         seconds = self.at_s[self.flow == self.flows.index(flow)].astype(np.int64)

@@ -17,7 +17,8 @@ InputSource = Callable[[int], Any]
 UserInputFunction = Callable[[int, np.random.Generator], Any]
 """A function that makes the input of the job with this number, with this generator."""
 
-_PLACEHOLDER = re.compile(r"\$\{([^{}]*)\}")
+_PLACEHOLDER = re.compile(r"(?<!\$)\$\{([^{}]*)\}")
+_ESCAPED, _LITERAL = "$${", "${"
 _INTEGER = re.compile(r"integer\s+(-?\d+)\s+to\s+(-?\d+)")
 _TEXT_BLOCK = 2**20
 _LETTERS = np.frombuffer(b"etaoinshrdlucmfwypvbgkjqxz", np.uint8)
@@ -28,7 +29,7 @@ class Template(StrictModel):
 
     `${seq}` is the job's number, `${integer 1 to 512}` a whole number, `${one of a | b}` one of several texts, and
     `${text 2 kB}` words of that length in total. A text that consists of one placeholder for a number becomes a
-    number.
+    number. `$${` is a literal `${`.
     """
 
     template: Any
@@ -143,7 +144,7 @@ def _filled(template: Any, words: str) -> Fill:
     """Return a function that fills a template in; a part without placeholders stays the very same object."""
     if isinstance(template, str):
         return _filled_text(template, words)
-    if not any(_PLACEHOLDER.search(text) for text in _texts(template)):
+    if not any(_PLACEHOLDER.search(text) or _ESCAPED in text for text in _texts(template)):
         return lambda seq, rng: template
     if isinstance(template, dict):
         values = {key: _filled(each, words) for key, each in template.items()}
@@ -154,9 +155,10 @@ def _filled(template: Any, words: str) -> Fill:
 
 def _filled_text(text: str, words: str) -> Fill:
     parts = _PLACEHOLDER.split(text)
+    parts[::2] = [literal.replace(_ESCAPED, _LITERAL) for literal in parts[::2]]
     fills = [_filler(placeholder, words) for placeholder in parts[1::2]]
     if not fills:
-        return lambda seq, rng: text
+        return lambda seq, rng: parts[0]
     if parts[0] == "" and parts[2:] == [""]:
         return fills[0]
     return lambda seq, rng: (
@@ -173,7 +175,8 @@ def _filler(placeholder: str, words: str = "") -> Fill:
         low, high = int(match[1]), int(match[2])
         if low > high:
             raise ValueError(f'"${{{placeholder}}}" is an empty range; write the smaller number first')
-        return lambda seq, rng: int(rng.integers(low, high, endpoint=True))
+        kind = _integer_type(placeholder, low, high)
+        return lambda seq, rng: int(rng.integers(low, high, endpoint=True, dtype=kind))
     if what.startswith("one of "):
         choices = [choice.strip() for choice in what.removeprefix("one of ").split("|")]
         return lambda seq, rng: choices[int(rng.integers(len(choices)))]
@@ -181,7 +184,17 @@ def _filler(placeholder: str, words: str = "") -> Fill:
         size = byte_count(what.removeprefix("text ").strip())
         return lambda seq, rng: _text(words, size, rng)
     known = "${seq}, ${integer 1 to 9}, ${one of a | b} or ${text 2 kB}"
-    raise ValueError(f'"${{{placeholder}}}" is an unknown placeholder; write {known}')
+    raise ValueError(
+        f'"${{{placeholder}}}" is an unknown placeholder; write {known}, or {_ESCAPED} for a literal {_LITERAL}'
+    )
+
+
+def _integer_type(placeholder: str, low: int, high: int) -> type[np.int64] | type[np.uint64]:
+    """Return the type that holds both ends of a range; raises ValueError if none does."""
+    for kind in (np.int64, np.uint64):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return kind
+    raise ValueError(f'"${{{placeholder}}}" is too wide a range; write one within 64 bits, such as 0 to {2**64 - 1}')
 
 
 def _words(seed: int) -> str:

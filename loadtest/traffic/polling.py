@@ -89,6 +89,11 @@ class PollPacer:
         self.group = group
         self.long = (long or LongPolls()) if self._policy.long_polls else None
 
+    @property
+    def give_up_after_s(self) -> float:
+        """Return how long all polls of a job may fail before it is given up."""
+        return self._polling.give_up_after
+
     def interval_s(self, polls: int) -> float:
         """Return the time from one poll of a job to the next, after this many polls."""
         planned_s = self._policy.interval_s(self._polling, polls)

@@ -216,3 +216,5 @@ class Polling(StrictModel):
     """For `backoff`: the ratio of each gap to the one before."""
     max_interval: Annotated[Seconds, Field(ge=0.001)] = 5.0
     """For `backoff`: the longest gap."""
+    give_up_after: Annotated[Seconds, Field(gt=0)] = 30.0
+    """How long all polls of a job may fail before it is given up and cancelled; a 429 is not a failure."""

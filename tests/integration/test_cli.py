@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,52 @@ def test_reader_that_closes_the_pipe_gets_no_traceback() -> None:
         child.stdout.close()
         stderr = child.stderr.read()
     assert stderr == b""
+
+
+@pytest.mark.parametrize(
+    "shell",
+    [
+        "{gate} > /dev/full",
+        "{gate} > /dev/full 2> /dev/full",
+        "{gate} >&-",
+        "PYTHONIOENCODING=ascii {gate}",
+        "PYTHONIOENCODING=latin-1 {gate}",
+    ],
+)
+def test_verdict_is_the_exit_code_whatever_happens_to_the_terminal(shell: str, tmp_path: Path) -> None:
+    run = shutil.copytree(ROOT / "tests" / "data" / "recorded" / "a", tmp_path / "run")
+    (run / "gate.xml").unlink(missing_ok=True)
+    (run / "gate.xml").mkdir()  # so that it cannot be written
+    gate = f"{sys.executable} -m loadtest gate {run}"
+    done = subprocess.run(shell.format(gate=gate), shell=True, cwd=ROOT, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 4, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_printed_result_that_is_lost_is_not_success() -> None:
+    command = f"{sys.executable} -m loadtest schema > /dev/full"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "loadtest: standard output: cannot be written: No space left on device; free some space\n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (
+            "ZeroDivisionError('key')",
+            70,
+            "loadtest: internal error: ZeroDivisionError at <string>:1; please",
+        ),
+        ("OSError(28, 'full')", 70, "loadtest: internal error: OSError at <string>:1; please report it"),
+        ("KeyboardInterrupt()", 130, ""),
+    ],
+)
+def test_unexpected_exception_is_an_internal_error_and_never_a_failed_gate(raised: str, code: int, said: str) -> None:
+    command = f"@cli.app.command()\ndef broken():\n    raise {raised}\ncli.main()"
+    script = f"import sys; from loadtest import cli; sys.argv = ['loadtest', 'broken']; exec({command!r})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code
+    assert said in done.stderr.replace(":3;", ":1;")

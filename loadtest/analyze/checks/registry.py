@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from loadtest.analyze.accounting import jobs_text
 from loadtest.analyze.checks.inputs import CheckInputs, highest_supported
 from loadtest.analyze.stats.quantiles import PER_MILLE, min_samples
 from loadtest.analyze.summary import Arrivals, Check, CheckId, Validity
-from loadtest.record.run import Ending
+from loadtest.record.run import Ending, RunRecord
 from loadtest.record.sample import Outcome
 
 MIN_JOBS_AT_RAMP_END = 20
@@ -34,6 +35,20 @@ def run_complete(inputs: CheckInputs) -> Check:
     return Check(CheckId.RUN_COMPLETE, ok, None, None, detail)
 
 
+def enough_resources(inputs: CheckInputs) -> Check:
+    """Check that the machines that send had what each request needs: if not, it is they that failed."""
+    count = sum(inputs.run.shortages.values())
+    return Check(CheckId.LOCAL_RESOURCES, count == 0, count, 0, shortage(inputs.run))
+
+
+def shortage(run: RunRecord) -> str:
+    """Return the most frequent cause for which a machine that sends could not send; empty if there was none."""
+    if not run.shortages:
+        return ""
+    cause = max(run.shortages, key=lambda each: run.shortages[each])
+    return f"{sum(run.shortages.values())} requests could not be sent: {cause}."
+
+
 def no_process_lost(inputs: CheckInputs) -> Check:
     """Check that no generator process fell silent during the run."""
     lost = sorted(set(inputs.run.lost))
@@ -44,17 +59,23 @@ def no_process_lost(inputs: CheckInputs) -> Check:
 
 
 def samples_recorded(inputs: CheckInputs) -> Check:
-    """Check that every job that was sent has its row."""
+    """Check that every job that was sent has a row of its own; jobs with one id describe the same job.
+
+    Without a count of the jobs that were sent it is not known, and not valid.
+    """
     missing = {each.process: each.sent - each.recorded for each in inputs.run.audit if each.sent > each.recorded}
     sent = sum(each.sent for each in inputs.run.audit)
-    if not inputs.run.audit:
-        detail = "No process recorded how many jobs it sent."
-    elif missing:
+    if missing:
         per_process = ", ".join(f"{count} of process {process}" for process, count in missing.items())
         detail = f"Of {sent} jobs that were sent, these have no row: {per_process}."
+    elif inputs.repeated_ids:
+        detail = f"{jobs_text(inputs.repeated_ids)} got the id of another from the endpoint, so rows share a job."
+    elif not inputs.run.audit:
+        detail = "No process recorded how many jobs it sent."
     else:
         detail = f"Each of the {sent} jobs that were sent has its row."
-    return Check(CheckId.SAMPLES_RECORDED, not missing, sum(missing.values()), 0, detail)
+    wrong = sum(missing.values()) + inputs.repeated_ids
+    return Check(CheckId.SAMPLES_RECORDED, bool(inputs.run.audit) and wrong == 0, wrong, 0, detail)
 
 
 def stages_reached(inputs: CheckInputs) -> Check:
@@ -147,11 +168,18 @@ def cpu_headroom(inputs: CheckInputs) -> Check:
 def clocks_agree(inputs: CheckInputs) -> Check:
     """Check that the processes' clocks are known precisely compared with the measured times."""
     limit = inputs.tolerance_ms(inputs.limits.clock)
-    known = [each.clock_error_s for each in inputs.run.processes if each.clock_error_s is not None]
+    known = {
+        each.process: (each.clock_error_s, abs(each.clock_drift_s or 0.0))
+        for each in inputs.run.processes
+        if each.clock_error_s is not None
+    }
     if not known:
         return Check(CheckId.CLOCKS, True, None, limit, "The clock error of the generator processes is not known.")
-    value = 1000 * max(known)
-    detail = f"Clocks are known to {value:.2g} ms; the limit is {limit:.0f} ms."
+    worst = max(known, key=lambda process: sum(known[process]))
+    error_s, drift_s = known[worst]
+    value = 1000 * (error_s + drift_s)
+    moved = f", and the clock of process {worst} moved by {1000 * drift_s:.2g} ms during the run" if drift_s else ""
+    detail = f"Clocks are known to {1000 * error_s:.2g} ms{moved}; the limit is {limit:.0f} ms."
     return Check(CheckId.CLOCKS, value <= limit, value, limit, detail)
 
 
@@ -240,6 +268,7 @@ def no_cold_start_wave(inputs: CheckInputs) -> Check:
 
 CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
     run_complete,
+    enough_resources,
     no_process_lost,
     samples_recorded,
     jobs_completed,
@@ -261,6 +290,6 @@ CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
 
 
 def validity(inputs: CheckInputs) -> Validity:
-    """Run every check; the measurement is valid if all pass."""
-    checks = [check(inputs) for check in CHECKS]
+    """Run every check; the measurement is valid if all pass. That of the resources is listed only if it fails."""
+    checks = [check(inputs) for check in CHECKS if check is not enough_resources or inputs.run.shortages]
     return Validity(valid=all(check.ok for check in checks), checks=checks)

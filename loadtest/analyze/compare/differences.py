@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from loadtest.json_values import encode_json
 from loadtest.record.run import RunRecord
 
 _EXCLUDED_KEYS = ("seed", "target")
@@ -49,7 +50,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         for index, each in enumerate(value):
             yield from _leaves(each, f"{path}.{index}")
     else:
-        yield path, msgspec.json.encode(value).decode()
+        yield path, encode_json(value).decode()
 
 
 def _facts(run: RunRecord) -> dict[str, str]:

@@ -21,6 +21,7 @@ from loadtest.capacity.simulation.arrivals import Process, Profile, gap_variatio
 from loadtest.capacity.simulation.workload import Workload, constant, measured, occupied_s, revival
 from loadtest.endpoint.distributions import Distribution
 from loadtest.endpoint.settings import EndpointSettings, Revival, TakePause
+from loadtest.json_values import canonical_json
 from loadtest.record.sample import Outcome
 from loadtest.scenario.metrics import Metric
 from loadtest.scenario.model import Scenario
@@ -276,7 +277,7 @@ def _missing(runs: Sequence[MeasuredRun], measured: _Measurements) -> list[Missi
 def _notes(runs: Sequence[MeasuredRun], measured: _Measurements) -> list[str]:
     """Return the assumptions made, each as a sentence."""
     notes = []
-    if len({msgspec.json.encode(run.scenario.resolved()["flows"]) for run in runs}) > 1:
+    if len({canonical_json(run.scenario.resolved()["flows"]) for run in runs}) > 1:
         notes.append("The runs sent different jobs; their execution times are mixed in the same proportions.")
     if not all(run.scenario.starts_endpoint for run in runs) and len(measured.cold_ms) + len(measured.revival_ms):
         notes.append(

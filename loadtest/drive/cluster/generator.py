@@ -7,11 +7,11 @@ import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import gevent
 from gevent import Greenlet
-from gevent.pool import Pool
 
 from loadtest.clock import Clock, SleepingClock
 from loadtest.drive.cluster import messages
@@ -22,7 +22,7 @@ from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.limiter import OperationLimiter
 from loadtest.drive.stats.live import RATE_SPAN_S, CpuMonitor, cpu_demand_s
 from loadtest.errors import LoadtestError, RecordingError, internal_error
-from loadtest.protocol.operations import OPERATIONS, Op
+from loadtest.protocol.operations import Op
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.flows import SUBMIT_OPERATION
 from loadtest.scenario.model import Scenario
@@ -33,8 +33,8 @@ from loadtest.traffic.settings import ClosedLoad
 class GeneratorLease:
     """The grant of one generator. Times are in the master's clock.
 
-    What follows it is given as functions: `set_share` and `extend` are called at once and at every change, `reassign`
-    with each new part of the schedule and the time from which it holds.
+    What follows it is given as functions: `set_share` and `extend` are called at once and at every change, `allow`
+    with each lease, `reassign` with each new part of the schedule and the time from which it holds.
     """
 
     def __init__(
@@ -44,10 +44,12 @@ class GeneratorLease:
         set_share: Sequence[Callable[[Share], None]],
         extend: Sequence[Callable[[float], None]],
         reassign: Callable[[float, Share], None],
+        allow: Callable[[int | None, bool], None] = lambda jobs, load_ended: None,
     ) -> None:
         self._set_share = set_share
         self._extend = extend
         self._reassign = reassign
+        self._allow = allow
         self.apply(Assignment(share))
         self.apply(Lease(until))
 
@@ -57,6 +59,7 @@ class GeneratorLease:
             self.until = message.until
             for extend in self._extend:
                 extend(message.until)
+            self._allow(message.jobs, message.load_ended)
             return None
         if message.share is not None:
             self.share = message.share
@@ -70,9 +73,10 @@ class GeneratorLease:
         return f"<GeneratorLease: share {self.share.rank} of {self.share.of}, until {self.until:.3f}>"
 
 
-CANCEL_CONCURRENCY = 20
 GC_THRESHOLD = 20_000
 """A search for reference cycles begins after this many new objects; a job leaves no cycle."""
+CANCEL_STALL_S = 20.0
+"""If for this long, and a window of its limit, no cancel succeeds, the rest is left on the endpoint."""
 UPLOAD_TIMEOUT_S = 60.0
 """How long the master may take to confirm the last samples."""
 
@@ -82,7 +86,7 @@ class GeneratorRun:
     """One generator's part of a run: its jobs, its lease, its samples on disk.
 
     `uploader` is None if the master sees this process's shards. `flush_stats` is called at each heartbeat, `close` at
-    the end.
+    the end. `shortages` counts the requests that this machine could not send, by cause.
     """
 
     scenario: Scenario
@@ -94,6 +98,7 @@ class GeneratorRun:
     lease: GeneratorLease
     uploader: ShardUploader | None = None
     flush_stats: Callable[[], None] = lambda: None
+    shortages: Mapping[str, int] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
     _cpu: CpuMonitor = field(default_factory=CpuMonitor)
 
@@ -142,26 +147,18 @@ class GeneratorRun:
             ends_at=jobs.ends_at,
             needed_users=jobs.needed_users(),
             all_ended=jobs.all_done(),
-            winding_down=jobs.ceiling_reached,
+            execution_s=counters.execution_s,
             stop=jobs.stops.reason,
             cpu_share=self._cpu.peak_share,
         )
 
-    def cancel_unfinished(self) -> int:
-        """Cancel jobs accepted but not final; return how many the endpoint confirmed."""
-        ids = [sample.job_id for sample in self.jobs.unfinished if sample.job_id is not None]
-        cancelled: list[str] = []
+    def cancel_unfinished(self) -> None:
+        """Cancel the jobs that were given up, for as long as the scenario allows and the endpoint does as asked."""
+        within_s, limit = self.scenario.drain.cancel_within, self.scenario.limit(Op.CANCEL)
+        stall_s = CANCEL_STALL_S + (0.0 if limit is None else limit.per_s)
+        self.jobs.canceller.finish(inf if within_s is None else within_s, stall_s)
 
-        def cancel_one(job_id: str) -> None:
-            if self.executor.request(Op.CANCEL, OPERATIONS[Op.CANCEL].path.format(id=job_id)).status == 200:
-                cancelled.append(job_id)
-
-        pool = Pool(CANCEL_CONCURRENCY)
-        gevent.with_timeout(self.scenario.drain.cancel_within, pool.map, cancel_one, ids, timeout_value=None)
-        pool.kill()
-        return len(cancelled)
-
-    def finish(self, cancelled: int) -> None:
+    def finish(self) -> None:
         """Write the last samples, and report the end once the master has them."""
         self.jobs.publish()
         self.flush_stats()
@@ -174,8 +171,11 @@ class GeneratorRun:
         while self.uploader is not None and not self.uploader.is_complete() and self.clock.now() < by:
             self.uploader.send()
             self.clock.sleep(HEARTBEAT_S / 5)
-        left_over = len(self.jobs.unfinished) - cancelled
-        self.link.send(messages.RunFinished(self.recorder.tally.count, self.jobs.ends_at, cancelled, left_over))
+        canceller, sent = self.jobs.canceller, self.recorder.tally.count
+        left_over = canceller.pending + self.jobs.perhaps_accepted
+        self.link.send(
+            messages.RunFinished(sent, self.jobs.ends_at, canceller.confirmed, left_over, dict(self.shortages))
+        )
 
 
 def build_lease(
@@ -184,7 +184,7 @@ def build_lease(
     """Return the lease that jobs and limiters follow; cancelling goes on after it, since it only relieves others."""
     set_share = [jobs.set_share, *(limiter.set_share for limiter in limiters.values())]
     extend = [limiter.extend_lease for op, limiter in limiters.items() if op is not Op.CANCEL]
-    return GeneratorLease(start.until, start.share, set_share, extend, jobs.reassign)
+    return GeneratorLease(start.until, start.share, set_share, extend, jobs.reassign, jobs.allow)
 
 
 def build_limiters(scenario: Scenario, clock: SleepingClock) -> dict[Op, OperationLimiter]:
@@ -237,7 +237,7 @@ class Generator:
             return
         self._heartbeat = gevent.spawn(self._run.run)
         self._heartbeat.link_exception(
-            lambda failed: self._link.send(messages.RunFailed(internal_error(failed.exception)))
+            lambda failed: self._link.send(messages.RunFailed(str(internal_error(failed.exception)), internal=True))
         )
         self._begin(self._run)
 
@@ -249,9 +249,9 @@ class Generator:
     def finish(self) -> None:
         """Cancel unfinished jobs, write the last samples, and report the end; call it once all users have stopped."""
         if self._run is not None and self._heartbeat is not None:
-            cancelled = self._run.cancel_unfinished()
+            self._run.cancel_unfinished()
             self._heartbeat.kill()
-            self._run.finish(cancelled)
+            self._run.finish()
             self._run = None
 
 

@@ -1,6 +1,7 @@
 """The heartbeat of the master: it finds lost generators, admits late ones, and sends assignments and leases.
 
-Before, it finds how far each generator's clock is ahead of the master's, from pings and their pongs.
+Before, it finds how far each generator's clock is ahead of the master's, from pings and their pongs; then, with each
+heartbeat, how far it moves.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from socket import gethostname
 import psutil
 
 from loadtest.clock import SleepingClock
+from loadtest.drive.cluster.ceilings import RunCeilings
 from loadtest.drive.cluster.membership import GeneratorState, Membership
 from loadtest.drive.cluster.messages import Lease, MasterLink, Ping
 from loadtest.errors import RunAborted
@@ -29,12 +31,14 @@ class Heartbeat:
         self,
         link: MasterLink,
         membership: Membership,
+        ceilings: RunCeilings,
         clock: SleepingClock,
         start: Callable[[str, Share], None],
         on_lost: Callable[[str], None],
     ) -> None:
         self._link = link
         self._membership = membership
+        self._ceilings = ceilings
         self._clock = clock
         self._start = start
         self._on_lost = on_lost
@@ -62,16 +66,25 @@ class Heartbeat:
             self._link.send(Ping(self._clock.now()), name)
         return False
 
-    def tick(self, now: float) -> None:
+    def tick(self, now: float, load_ended: bool = False) -> None:
         """Find lost generators, admit late ones, and send what each is to do until the next heartbeat."""
         self.detect_losses(now)
-        for name, generator in self._membership.generators.items():
-            if not generator.started and self._clock_is_known(name):
+        for name, generator in list(self._membership.generators.items()):
+            if not load_ended and not generator.started and self._clock_is_known(name):
                 self._start(name, self._membership.start_late(name, now))
         for name, assignment in self._membership.pending_assignments(now).items():
             self._link.send(assignment, name)
-        for name in self._membership.running():
-            self._link.send(Lease(self._membership.lease_expires_at(name)), name)
+        self.send_leases(load_ended)
+        if not self._link.alone:
+            for name in self._membership.running():
+                self._link.send(Ping(self._clock.now()), name)
+
+    def send_leases(self, load_ended: bool) -> None:
+        """Send each generator that runs until when it may send, and how many jobs."""
+        running = self._membership.running()
+        for name in running:
+            jobs = self._ceilings.allowance(name, running)
+            self._link.send(Lease(self._membership.lease_expires_at(name), jobs, load_ended), name)
 
     def detect_losses(self, now: float) -> None:
         """Report each generator that is lost since the last call."""

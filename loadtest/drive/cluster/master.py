@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from socket import gethostname
 from typing import Any
@@ -14,6 +15,7 @@ from gevent import Greenlet
 
 from loadtest.clock import SleepingClock
 from loadtest.drive.cluster import messages
+from loadtest.drive.cluster.ceilings import RunCeilings
 from loadtest.drive.cluster.heartbeat import Heartbeat
 from loadtest.drive.cluster.membership import membership_for
 from loadtest.drive.cluster.messages import HEARTBEAT_S, LOCAL, MasterLink
@@ -21,10 +23,11 @@ from loadtest.drive.cluster.run_log import RunLog, final_fields, process_info
 from loadtest.drive.cluster.target import OpenTarget, Target, open_target
 from loadtest.drive.options import RunConfig
 from loadtest.drive.stats.live import ProgressAggregator
-from loadtest.errors import LoadtestError, RunAborted, internal_error
+from loadtest.errors import InternalError, LoadtestError, RunAborted, internal_error
+from loadtest.json_values import encode_json
 from loadtest.record.recorder import HealthWriter
 from loadtest.record.run import Ending, ProcessInfo
-from loadtest.scenario.abort import StopReason
+from loadtest.scenario.abort import StopKind, StopReason
 from loadtest.traffic.limit_shares import Share
 
 START_DELAY_S = 0.5
@@ -46,11 +49,15 @@ class Master:
         self._link = link
         self._open_target = open_target
         self._membership = membership_for(config.scenario, link.alone)
-        self._heartbeat = Heartbeat(link, self._membership, clock, self._send_start, self._on_lost)
+        self._ceilings = RunCeilings(config.scenario)
+        self._heartbeat = Heartbeat(link, self._membership, self._ceilings, clock, self._send_start, self._on_lost)
         self._progress = ProgressAggregator(config.scenario)
         self._greenlets: list[Greenlet[..., None]] = []
         self._target: Target | None = None
         self._starts_at = self._ends_at = inf
+        if config.progress_fd is not None:
+            os.set_blocking(config.progress_fd, False)
+        self._ceiling: StopReason | None = None
         self.error: LoadtestError | None = None
         self.stop_reason: StopReason | None = None
         self.ending: Ending | None = None
@@ -73,19 +80,21 @@ class Master:
             self._target = target = self._open_target(self._config.scenario, run_log.directory, self._clock)
             run_log.update(target=target.url)
             target.health.preflight()
-            self._start_generators(run_log)
-            self._spawn(self._heartbeat_loop)
-            self._spawn(target.health.watch, HealthWriter(run_log.directory), self._clock)
+            names = self._link.generators()
+            for name in names:
+                self._membership.add(name, self._clock.now())
+            if not self._link.alone:
+                self._heartbeat.sync_clocks(names)
+            if self._load_ended:
+                return
+            self._start_generators(run_log, names)
             self.begun = True
+            self._spawn(self._heartbeat_loop)
+            self._spawn(target.health.watch, HealthWriter(run_log.directory), self._clock, self._ceilings.health)
         except LoadtestError as error:
             self.abort(error)
 
-    def _start_generators(self, run_log: RunLog) -> None:
-        names = self._link.generators()
-        for name in names:
-            self._membership.add(name, self._clock.now())
-        if not self._link.alone:
-            self._heartbeat.sync_clocks(names)
+    def _start_generators(self, run_log: RunLog, names: list[str]) -> None:
         shares = self._membership.start_all(names, self._clock.now())
         self._starts_at = self._clock.now() + START_DELAY_S
         self._ends_at = self._starts_at + self._config.scenario.load.duration_s
@@ -99,8 +108,9 @@ class Master:
         generator = self._membership.generators[name]
         start = messages.StartRun(
             run_id=self.run_log.run.id,
+            token=self.run_log.run.token,
             directory=str(self.run_log.directory.path.resolve()),
-            scenario=self.run_log.run.scenario,
+            scenario=encode_json(self.run_log.run.scenario),
             url=self.run_log.run.target,
             process=generator.process,
             share=share,
@@ -118,7 +128,8 @@ class Master:
     def _heartbeat_loop(self) -> None:
         while True:
             now = self._clock.now()
-            self._heartbeat.tick(now)
+            self._enforce_ceilings(now)
+            self._heartbeat.tick(now, self._load_ended)
             self._write_progress(now)
             self._clock.sleep(HEARTBEAT_S)
 
@@ -128,20 +139,20 @@ class Master:
         self.run_log.record_lost_generator(self._membership.generators[name].process)
 
     def _write_progress(self, now: float) -> None:
-        """Write one line of progress for the process that started this one."""
+        """Write one line of progress for the process that started this one; drop it if that one does not read."""
         if self._config.progress_fd is None:
             return
         phase = "load" if now < self._ends_at else "drain"
         line = self._progress.progress(phase, self._starts_at, self._ends_at, now, self._membership.lost())
         try:
-            os.write(self._config.progress_fd, msgspec.json.encode(line) + b"\n")
+            with suppress(BlockingIOError):
+                os.write(self._config.progress_fd, msgspec.json.encode(line) + b"\n")
         except BrokenPipeError:
             self.abort(RunAborted("the command that started this run has died"))
 
     def on_generator_connected(self, name: str) -> None:
-        """Add a generator that connects while the run goes on; the heartbeat starts it."""
-        if self.begun:
-            self._membership.add(name, self._clock.now())
+        """Add a generator that connects once the run begins; the heartbeat starts it."""
+        self._membership.add(name, self._clock.now())
 
     def on_message(self, name: str, message: Any) -> None:
         """Follow a message of a generator."""
@@ -157,17 +168,20 @@ class Master:
                 self._on_shard_bytes(name, message, now)
             case messages.RunFinished():
                 membership.record_finished(name, message)
+                self._ceilings.finished(name, message.sent)
                 self._record_sent(name, message.sent)
             case messages.RunFailed():
                 generator = membership.generators[name]
                 place = "" if name == LOCAL else f"process {generator.process} on {generator.host}: "
-                self.abort(RunAborted(place + message.reason))
+                self.abort((InternalError if message.internal else RunAborted)(place + message.reason))
 
     def _on_report(self, name: str, report: messages.StatusReport, now: float) -> None:
         self._membership.record_report(name, report, now)
         generators = self._membership.generators.values()
         self._ends_at = max(each.report.ends_at for each in generators if each.report is not None)
         self._progress.update(name, report)
+        self._ceilings.report(name, report)
+        self._enforce_ceilings(max(now, report.ends_at) if report.all_ended else now)
         self._record_sent(name, report.sent)
         if report.stop is not None and self.error is None:
             self.stop_reason = report.stop
@@ -180,17 +194,42 @@ class Master:
 
     def _on_shard_bytes(self, name: str, copy: messages.ShardBytes, now: float) -> None:
         assert self.run_log is not None
+        if copy.token != self.run_log.run.token:
+            return  # of a run that this generator has not yet left
         generator = self._membership.generators[name]
         generator.heard_at = now
         self._link.send(messages.ShardAck(copy.shard, self.run_log.append_shard_bytes(generator.process, copy)), name)
 
+    def _enforce_ceilings(self, now: float) -> None:
+        """End the load once a ceiling is reached; the jobs that were sent are waited for."""
+        if self.error is not None or self.ending is not None:
+            return
+        reason = self._ceilings.reached(self._membership.running(), self._starts_at, now)
+        if reason is not None:
+            self._ceiling = self.stop_reason = reason
+            self.abort(RunAborted(reason.detail))
+
+    @property
+    def _load_ended(self) -> bool:
+        """Return whether no further job may begin; at a ceiling on jobs, those that are due in the open model may."""
+        ceiling = self._ceiling
+        drains = ceiling is not None and ceiling.kind is StopKind.JOBS_CEILING and self._ceilings.is_open
+        return self.ending is not None or (self.error is not None and not drains)
+
     def abort(self, error: LoadtestError) -> None:
         """End the run because of an error; the first one is reported."""
         self.error = self.error or error
+        self._end_load()
 
     def stop(self, ending: Ending) -> None:
         """End the run as asked; the first ending is recorded."""
         self.ending = self.ending or ending
+        self._end_load()
+
+    def _end_load(self) -> None:
+        """Let no generator begin another job, although it takes a while until Locust stops their users."""
+        if self.begun:
+            self._heartbeat.send_leases(self._load_ended)
 
     def needed_users(self) -> int:
         """Return how many users all processes together need, each as many as the one that needs most."""
@@ -205,7 +244,7 @@ class Master:
         if not self.begun:
             return self.error is not None
         reports = self._membership.reports()
-        if self.error is not None and not any(report is not None and report.winding_down for report in reports):
+        if self.error is not None and self._ceiling is None:
             return True
         if reports and all(report is not None and report.all_ended for report in reports):
             return True
@@ -235,7 +274,10 @@ class Master:
             self._heartbeat.detect_losses(self._clock.now())
 
     def _close(self, run_log: RunLog, ended_at: float) -> None:
-        final = final_fields(self._membership) | {"load_ended_at": min(self._ends_at, ended_at)} if self.begun else {}
+        final: dict[str, Any] = {}
+        if self.begun:
+            final = final_fields(self._membership)
+            final |= {"load_ended_at": min(self._ends_at, ended_at), "spent": self._ceilings.spent(ended_at)}
         ending = Ending.ABORTED if self.error is not None else self.ending or Ending.INTERRUPTED
         stop = None if self.stop_reason is None else self.stop_reason.kind
         run_log.close(ended_at=ended_at, ending=ending, reason=str(self.error or ""), stop=stop, **final)
@@ -243,4 +285,4 @@ class Master:
 
 def as_loadtest_error(exception: Any) -> LoadtestError:
     """Return the error that ended a part of the run; any other than a LoadtestError is an error of this program."""
-    return exception if isinstance(exception, LoadtestError) else LoadtestError(internal_error(exception))
+    return exception if isinstance(exception, LoadtestError) else internal_error(exception)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from math import inf
+from math import copysign, inf
 
 from loadtest.drive.cluster.messages import Assignment, Pong, RunFinished, StatusReport
 from loadtest.protocol.operations import Op
@@ -34,8 +34,9 @@ class State(Enum):
 
 @dataclass(repr=False)
 class GeneratorState:
-    """One generator. `round_trip_s` is the shortest of all pings, from which `clock_offset_s` is taken.
+    """One generator. `round_trip_s` is the shortest of all pings before its start; `clock_offset_s` is taken from it.
 
+    Its clock has moved by `clock_drift_s` since, the most that was seen at any ping beyond doubt.
     `reassigned_from`: the arrivals from this time on were assigned to others, and none to it since.
     """
 
@@ -44,6 +45,7 @@ class GeneratorState:
     state: State = State.CONNECTED
     clock_offset_s: float = 0.0
     round_trip_s: float = inf
+    clock_drift_s: float = 0.0
     pongs: int = 0
     pid: int = 0
     host: str = ""
@@ -84,14 +86,22 @@ class Membership:
         return self.generators.setdefault(name, GeneratorState(len(self.generators), now))
 
     def record_pong(self, name: str, pong: Pong, now: float) -> None:
-        """Take the clock offset from a pong: half way through the round trip, the generator's clock was at `at`."""
+        """Take the clock offset from a pong: half way through the round trip, the generator's clock was at `at`.
+
+        A generator that has started keeps its offset. What differs from it by more than both round trips explain is
+        drift.
+        """
         generator = self.add(name, now)
         generator.pongs += 1
         generator.pid, generator.host = pong.pid, pong.host
-        round_trip_s = now - pong.sent_at
-        if round_trip_s < generator.round_trip_s:
-            generator.round_trip_s = round_trip_s
-            generator.clock_offset_s = pong.at - (pong.sent_at + now) / 2
+        round_trip_s, offset_s = now - pong.sent_at, pong.at - (pong.sent_at + now) / 2
+        if generator.started:
+            moved_s = offset_s - generator.clock_offset_s
+            certain_s = abs(moved_s) - (round_trip_s + generator.round_trip_s) / 2
+            if certain_s > abs(generator.clock_drift_s):
+                generator.clock_drift_s = copysign(certain_s, moved_s)
+        elif round_trip_s < generator.round_trip_s:
+            generator.round_trip_s, generator.clock_offset_s = round_trip_s, offset_s
 
     def start_all(self, names: list[str], now: float) -> dict[str, Share]:
         """Start these generators together; return the share of each, of the limits and of the schedule alike."""

@@ -5,7 +5,7 @@ Times are in the master's clock, but for `Pong.at`.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -32,15 +32,18 @@ class Pong(msgspec.Struct, frozen=True):
 
 
 class StartRun(msgspec.Struct, frozen=True):
-    """Master to generator: a run starts. `process` numbers the generator.
+    """Master to generator: a run starts, with its scenario in JSON. `process` numbers the generator.
+
+    `token` is that of the run's directory.
 
     The generator's clock is ahead of the master's by `clock_offset_s`. It may send until `until`; infinite if master
     and generator are one process.
     """
 
     run_id: str
+    token: str
     directory: str
-    scenario: dict[str, Any]
+    scenario: bytes
     url: str
     process: int
     share: Share
@@ -69,10 +72,13 @@ class ShareConfirmed(msgspec.Struct, frozen=True):
 class Lease(msgspec.Struct, frozen=True):
     """Master to generator: the run goes on, and the generator may send until `until`.
 
-    A time, not a span: a lease that a broken link delivers half a minute late allows nothing.
+    A time, not a span: a lease that a broken link delivers half a minute late allows nothing. `jobs` is how many the
+    generator may have begun in all, None if any number. Once `load_ended`, it begins no further job.
     """
 
     until: float
+    jobs: int | None = None
+    load_ended: bool = False
 
 
 class StatusReport(msgspec.Struct, frozen=True):
@@ -80,7 +86,7 @@ class StatusReport(msgspec.Struct, frozen=True):
 
     `started` and `offered` are the jobs of the last 5 s; `requests_in_window` counts, for each operation, those of
     the last 10 s; `times` are (finished at, delay, execution; milliseconds) of jobs that ended since the last report,
-    or a sample of them if they are many.
+    or a sample of them if they are many. `execution_s` is the execution time of all jobs that ended.
     """
 
     sent: int
@@ -95,14 +101,15 @@ class StatusReport(msgspec.Struct, frozen=True):
     ends_at: float
     needed_users: int
     all_ended: bool
-    winding_down: bool
+    execution_s: float
     stop: StopReason | None
     cpu_share: float | None
 
 
 class ShardBytes(msgspec.Struct, frozen=True):
-    """Generator to master, if they share no disk: bytes of a shard, from `offset` on."""
+    """Generator to master, if they share no disk: bytes of a shard of the run with this token, from `offset` on."""
 
+    token: str
     shard: str
     offset: int
     content: bytes
@@ -120,18 +127,24 @@ class StopRun(msgspec.Struct, frozen=True):
 
 
 class RunFinished(msgspec.Struct, frozen=True):
-    """Generator to master: all samples are on disk, or sent."""
+    """Generator to master: all samples are on disk, or sent.
+
+    `cancelled` counts the jobs that were given up and have ended since, `left_over` those that the endpoint may have.
+    `shortages` counts the requests that this machine could not send, by cause.
+    """
 
     sent: int
     ends_at: float
     cancelled: int
     left_over: int
+    shortages: dict[str, int] = {}
 
 
 class RunFailed(msgspec.Struct, frozen=True):
-    """Generator to master: this run cannot go on, for this reason."""
+    """Generator to master: this run cannot go on, for this reason; `internal` if the program is at fault."""
 
     reason: str
+    internal: bool = False
 
 
 TO_GENERATOR = (Ping, StartRun, Assignment, Lease, ShardAck, StopRun)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from socket import gethostname
@@ -12,7 +13,7 @@ import msgspec
 
 from loadtest.drive.cluster.membership import GeneratorState, Membership
 from loadtest.drive.cluster.messages import ShardBytes
-from loadtest.errors import RecordingError
+from loadtest.errors import LoadtestError, RecordingError, RunDirectoryError
 from loadtest.record.audit import write_count
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import ProcessInfo
@@ -26,10 +27,10 @@ class RunLog:
     could not be written.
     """
 
-    def __init__(self, directory: RunDirectory, on_write_error: Callable[[RecordingError], None]) -> None:
+    def __init__(self, directory: RunDirectory, on_write_error: Callable[[LoadtestError], None]) -> None:
         self.directory = directory
         self.run = directory.read_run()
-        self.close_error: RecordingError | None = None
+        self.close_error: LoadtestError | None = None
         self._on_write_error = on_write_error
 
     def update(self, **changes: Any) -> None:
@@ -41,7 +42,7 @@ class RunLog:
     def _report_errors(self) -> Iterator[None]:
         try:
             yield
-        except RecordingError as error:
+        except (RecordingError, RunDirectoryError) as error:
             self._on_write_error(error)
 
     def record_lost_generator(self, process: int) -> None:
@@ -64,7 +65,7 @@ class RunLog:
         """Write how the run ended."""
         try:
             self.update(**changes)
-        except RecordingError as error:
+        except (RecordingError, RunDirectoryError) as error:
             self.close_error = error
 
 
@@ -76,6 +77,7 @@ def process_info(generator: GeneratorState) -> ProcessInfo:
         host=generator.host or gethostname(),
         clock_offset_s=generator.clock_offset_s,
         clock_error_s=generator.round_trip_s / 2 if generator.pongs else None,
+        clock_drift_s=generator.clock_drift_s if generator.pongs else None,
         cpu_share=generator.report.cpu_share if generator.report is not None else None,
     )
 
@@ -84,8 +86,10 @@ def final_fields(membership: Membership) -> dict[str, Any]:
     """Return the fields of `run.json` that the generators' last messages give."""
     generators = membership.generators.values()
     finished = [generator.finished for generator in generators if generator.finished is not None]
+    shortages: Counter[str] = sum((Counter(each.shortages) for each in finished), Counter())
     return {
         "processes": [process_info(generator) for generator in generators if generator.started],
         "cancelled": sum(each.cancelled for each in finished),
         "left_over": sum(each.left_over for each in finished),
+        "shortages": dict(shortages),
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
 
 from loadtest.drive.cluster.messages import Link, ShardAck, ShardBytes
 from loadtest.record.directory import SHARDS, RunDirectory
-from loadtest.record.shards import read_from
 
 CHUNK_BYTES = 256 * 1024
 RESEND_AFTER_CALLS = 6
@@ -18,6 +20,19 @@ class _Shard:
     sent: int = 0
     confirmed: int = 0
     calls_without_ack: int = 0
+    file: FileIO | None = None
+
+    def read(self, path: Path, offset: int, max_bytes: int) -> bytes:
+        """Return bytes of the shard from an offset on; none before its first row.
+
+        The file is kept open, since later the process may be short of file descriptors.
+        """
+        if self.file is None:
+            try:
+                self.file = path.open("rb", buffering=0)
+            except FileNotFoundError:
+                return b""
+        return os.pread(self.file.fileno(), max_bytes, offset)
 
 
 class ShardUploader:
@@ -25,6 +40,7 @@ class ShardUploader:
 
     def __init__(self, directory: RunDirectory, process: int, link: Link) -> None:
         self._link = link
+        self._token = directory.token
         self._paths = {path.name: path for path in (directory.shard_path(table, process) for table in SHARDS)}
         self._shards = {name: _Shard() for name in self._paths}
         self._refused = False
@@ -38,9 +54,9 @@ class ShardUploader:
                 shard.calls_without_ack += 1
             if shard.calls_without_ack > RESEND_AFTER_CALLS:
                 shard.sent, shard.calls_without_ack = shard.confirmed, 0
-            content = read_from(self._paths[name], shard.sent, CHUNK_BYTES)
+            content = shard.read(self._paths[name], shard.sent, CHUNK_BYTES)
             if content:
-                self._link.send(ShardBytes(name, shard.sent, content))
+                self._link.send(ShardBytes(self._token, name, shard.sent, content))
                 shard.sent += len(content)
 
     def on_ack(self, ack: ShardAck) -> None:
@@ -55,5 +71,5 @@ class ShardUploader:
     def is_complete(self) -> bool:
         """Return whether the master has all bytes, or all that its disk accepts."""
         return self._refused or all(
-            not read_from(self._paths[name], shard.confirmed, 1) for name, shard in self._shards.items()
+            not shard.read(self._paths[name], shard.confirmed, 1) for name, shard in self._shards.items()
         )

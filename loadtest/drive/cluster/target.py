@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import gevent
-import msgspec
 
 from loadtest.clock import SleepingClock
 from loadtest.drive.http.client import HttpClient
@@ -21,6 +20,7 @@ from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import RunAborted
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import SEND_AGAIN, Response
+from loadtest.json_values import encode_json
 from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.directory import RunDirectory
 from loadtest.scenario.environment import api_key
@@ -34,15 +34,20 @@ class EmbeddedEndpoint:
     """A running `loadtest serve`, which ends with this process, since it holds its standard input.
 
     With a handler, whose workers write their logs to `logs`, the constructor returns once all active workers have
-    asked for a job. Raises RunAborted if the server ends before.
+    asked for a job. Temporary files are in `scratch`. Raises RunAborted if the server ends before.
     """
 
     def __init__(
-        self, settings: EndpointSettings, seed: int, handler: HandlerTarget | None = None, logs: Path = Path("logs")
+        self,
+        settings: EndpointSettings,
+        seed: int,
+        handler: HandlerTarget | None = None,
+        logs: Path = Path("logs"),
+        scratch: Path | None = None,
     ) -> None:
         # A pipe that is not read would block the endpoint once it is full. The file stays open until `stop`.
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
-        with tempfile.TemporaryDirectory() as folder:
+        self._stderr = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
             config = Path(folder, "endpoint.yaml")
             config.write_text(_yaml(settings), encoding="utf-8")
             command = [sys.executable, "-P", "-m", "loadtest", "serve", "--port", "0", "--seed", str(seed)]
@@ -88,7 +93,7 @@ _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufffe\uffff]")
 
 
 def _yaml(settings: EndpointSettings) -> str:
-    text = msgspec.json.encode(settings.model_dump(mode="json", by_alias=True)).decode()
+    text = encode_json(settings.resolved()).decode()
     return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
@@ -111,7 +116,9 @@ def open_target(scenario: Scenario, directory: RunDirectory, clock: SleepingCloc
         url = scenario.target.url
     else:
         handler = None if scenario.target == "embedded" else scenario.target
-        embedded = EmbeddedEndpoint(scenario.endpoint, scenario.seed, handler, directory.workers)
+        embedded = EmbeddedEndpoint(
+            scenario.endpoint, scenario.seed, handler, directory.workers, directory.path.resolve()
+        )
         url = embedded.url
     client = HttpClient(url, api_key(scenario, os.environ), clock)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from urllib.parse import urlsplit
 
 from gevent import get_hub
@@ -10,7 +11,7 @@ from gevent import get_hub
 from loadtest.clock import SleepingClock
 from loadtest.drive.http.connection import MAX_IDLE_S, Connection, MaySend, StaleConnection
 from loadtest.drive.http.dialer import Dialer, header_lines
-from loadtest.drive.http.errors import ConnectError, ProxyError, RequestError
+from loadtest.drive.http.errors import ConnectError, LocalShortage, ProxyError, RequestError
 from loadtest.flows.steps import SEND_AGAIN, Response
 from loadtest.protocol.operations import authorization
 from loadtest.scenario.environment import proxy_for
@@ -27,7 +28,10 @@ CACHEABLE_BODY_BYTES = 64 * 1024
 
 
 class HttpClient:
-    """A client of one endpoint that sends each request over an idle connection, or over a new one."""
+    """A client of one endpoint that sends each request over an idle connection, or over a new one.
+
+    `shortages` counts the requests that this machine could not send, by cause.
+    """
 
     def __init__(self, url: str, key: str, clock: SleepingClock) -> None:
         parts = urlsplit(url)
@@ -46,6 +50,7 @@ class HttpClient:
         ).encode("latin-1")
         self._secret = key.encode("latin-1") if len(key) >= MIN_SECRET_LENGTH else None
         self._clock = clock
+        self.shortages: Counter[str] = Counter()
         self._idle: list[Connection] = []
         self._connections: set[Connection] = set()
         self._prepared: dict[tuple[str, str, bytes], bytes] = {}
@@ -85,6 +90,8 @@ class HttpClient:
                     self._connections.discard(connection)
                     connection = None
         except RequestError as error:
+            if isinstance(error, LocalShortage):
+                self.shortages[str(error)] += 1
             sent_at = connection.sent_at if connection is not None and not dialed_at else dialed_at
             if connection is not None and connection.is_stale(error):
                 # The others are most likely closed as well.
@@ -96,7 +103,9 @@ class HttpClient:
                 text += f", through the proxy {proxy}"
             return Response(0, b"", sent_at, self._clock.now(), error=text, error_kind=error.kind)
         finally:
-            if connection is not None:
+            if connection is not None and connection.alive and connection.exchanges > 1:
+                self._idle.append(connection)
+            elif connection is not None:
                 self._release(connection)
 
     def _response(self, connection: Connection, sent_at: float) -> Response:
@@ -116,6 +125,7 @@ class HttpClient:
         return f"<HttpClient {self._url}: {len(self._connections)} connections, {len(self._idle)} idle>"
 
     def _release(self, connection: Connection) -> None:
+        """Keep a connection after its first exchange, and its TLS session for others; forget one that is closed."""
         if not connection.alive:
             self._connections.discard(connection)
             return

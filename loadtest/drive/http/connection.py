@@ -28,7 +28,7 @@ GRACE_S = 1.0
 """How long after its deadline a response may come that is on its way."""
 MAX_IDLE_S = 20.0
 """A connection that has been idle for longer may have been forgotten on its way, and is not used again."""
-UNWATCHED_S = 0.005
+UNWATCHED_S = 0.02
 """A connection that has been idle for longer is looked at once more before a request goes out."""
 
 MaySend: TypeAlias = Callable[[float], bool]

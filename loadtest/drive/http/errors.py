@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 from typing import ClassVar
 
+from loadtest.errors import reason_and_remedy
 from loadtest.record.sample import ErrorKind
 
 
@@ -45,6 +47,12 @@ class TlsError(ConnectError):
     kind = ErrorKind.TLS_ERROR
 
 
+class LocalShortage(ConnectError):
+    """A connection for which this machine lacked a file descriptor, a port, memory, or a name server that answers."""
+
+    kind = ErrorKind.LOCAL_RESOURCES
+
+
 class ConnectionClosed(RequestError):
     """A connection that ended before the response was whole."""
 
@@ -63,6 +71,17 @@ class RemoteProtocolError(RequestError):
     kind = ErrorKind.REMOTE_PROTOCOL_ERROR
 
 
+_SHORT_OF = {
+    errno.EMFILE: "open files",
+    errno.ENFILE: "open files",
+    errno.EADDRNOTAVAIL: "local ports",
+    errno.ENOMEM: "memory",
+    errno.ENOBUFS: "memory",
+}
+_RESOLVER_FAILURES = (socket.EAI_AGAIN, socket.EAI_MEMORY, socket.EAI_SYSTEM)
+"""Failures of this machine's resolver or its name server, which say nothing about the name."""
+
+
 def connect_error(error: OSError) -> ConnectError:
     """Return the error of a connection that was not opened."""
     text = f"no connection: {error.strerror or error}"
@@ -71,6 +90,10 @@ def connect_error(error: OSError) -> ConnectError:
             return TlsError(f"certificate not trusted: {error.verify_message}")
         case ssl.SSLError():
             return TlsError(text)
+        case socket.gaierror() if error.errno in _RESOLVER_FAILURES:
+            return LocalShortage(f"this machine's name server did not answer: {error.strerror}; check its resolver")
         case socket.gaierror():
             return DnsError(text)
+    if error.errno in _SHORT_OF:
+        return LocalShortage(f"this machine is short of {_SHORT_OF[error.errno]}: {reason_and_remedy(error)}")
     return ConnectError(text)

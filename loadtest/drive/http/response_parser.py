@@ -33,7 +33,6 @@ class ResponseParser:
         self.on_header = self._headers.setdefault
         self.on_body = self._parts.append
         self._parser = HttpResponseParser(self)
-        self._in_body = False
         self.received_any = self.complete = False
         self.keep_alive = True
         self.status = 0
@@ -42,14 +41,15 @@ class ResponseParser:
         self.body_progress: list[tuple[int, float]] = []
         self._counted = (0, 0)
         self._received = 0
-        self._header_count = 0
-        """The headers of this response; trailers may follow."""
+        self._header_count: int | None = None
+        """How many headers this response has, once they are whole; trailers may follow."""
 
     def reset(self) -> None:
         """Expect the response to a request that goes out."""
         self._headers.clear()
         self._parts.clear()
-        self._in_body = self.received_any = self.complete = False
+        self._header_count = None
+        self.received_any = self.complete = False
         if self._received:
             self.body_progress, self._counted, self._received = [], (0, 0), 0
 
@@ -82,7 +82,7 @@ class ResponseParser:
         """End a response that has no other end than that of its connection. Raises ConnectionClosed if it has one."""
         self.keep_alive = False
         bounded = self._header(b"content-length") is not None or self._header(b"transfer-encoding") is not None
-        if not self._in_body or bounded:
+        if self._header_count is None or bounded:
             raise ConnectionClosed("connection closed before the response was whole")
         self.status, self._part_count = self._parser.get_status_code(), len(self._parts)
         self.complete = True
@@ -94,7 +94,6 @@ class ResponseParser:
 
     def on_headers_complete(self) -> None:
         """Note that the body follows; called by the parser."""
-        self._in_body = True
         if not self.complete:
             self._header_count = len(self._headers)
 
@@ -105,7 +104,7 @@ class ResponseParser:
         status = self._parser.get_status_code()
         if status < 200:
             self._headers.clear()
-            self._in_body = False
+            self._header_count = None
             return
         self.status, self._part_count = status, len(self._parts)
         self.complete = True

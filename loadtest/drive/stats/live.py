@@ -34,6 +34,7 @@ class LiveCounters:
         self._fresh: list[tuple[float, int, int]] = []
         self.in_flight = 0
         self.ended = 0
+        self.execution_s = 0.0
         self.not_completed = 0
         self.throttled = 0
 
@@ -49,6 +50,8 @@ class LiveCounters:
         for sample, _ in ended:
             self.not_completed += sample.outcome != completed
             self.throttled += sample.throttled
+            if sample.execution_ms is not None:
+                self.execution_s += sample.execution_ms / 1000
             if sample.finished_at is not None and sample.delay_ms is not None and sample.execution_ms is not None:
                 self._fresh.append((sample.finished_at, sample.delay_ms, sample.execution_ms))
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from loadtest.analyze.summary import GateResult, Summary, Verdict
-from loadtest.report.summary_text import limit_text, observed_text
-
-_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from loadtest.report.formatting import printable
+from loadtest.report.summary_text import cause_texts, limit_text, observed_text
 
 
 def junit(summary: Summary) -> bytes:
-    """Return one test case per gate and check; skipped are inconclusive gates, and passing ones in an invalid run."""
+    """Return one test case per gate and check; skipped are inconclusive gates, and passing ones in an invalid run.
+
+    The text of a failure ends with the most frequent causes of jobs that did not complete.
+    """
     name, valid = summary.run.scenario, summary.validity.valid
     checks = (
         _case(f"{name}.measurement", each.name, "system-out" if each.ok else "failure", each.detail)
@@ -24,17 +25,19 @@ def junit(summary: Summary) -> bytes:
         _suite(f"{name}: gates", (_gate(f"{name}.gates", each, valid) for each in summary.gates)),
         _suite(f"{name}: measurement", checks),
     ]
-    root = Element("testsuites", {"name": _text(f"loadtest {summary.run.id}")})
+    root = Element("testsuites", {"name": printable(f"loadtest {summary.run.id}")})
     _add_counts(root, suites)
     root.set("time", f"{summary.run.duration_s:.3f}")
     root.extend(suites)
+    for failure in root.iter("failure"):
+        failure.text = "\n".join([failure.text or "", *cause_texts(summary)])
     ElementTree.indent(root)
     content: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return content + b"\n"
 
 
 def _suite(name: str, cases: Iterable[Element]) -> Element:
-    suite = Element("testsuite", {"name": _text(name)})
+    suite = Element("testsuite", {"name": printable(name)})
     suite.extend(cases)
     _add_counts(suite, [suite])
     return suite
@@ -59,14 +62,9 @@ def _gate(classname: str, result: GateResult, valid: bool) -> Element:
 
 
 def _case(classname: str, name: str, kind: str, text: str) -> Element:
-    case = Element("testcase", {"classname": _text(classname), "name": _text(name), "time": "0"})
+    case = Element("testcase", {"classname": printable(classname), "name": printable(name), "time": "0"})
     note = ElementTree.SubElement(case, kind)
     if kind != "system-out":
-        note.set("message", _text(text))
-    note.text = _text(text)
+        note.set("message", printable(text))
+    note.text = printable(text)
     return case
-
-
-def _text(text: str) -> str:
-    """Return a text without the characters that XML forbids."""
-    return _NO_XML.sub("\ufffd", text)

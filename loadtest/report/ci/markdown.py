@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from loadtest.analyze.summary import FlowSummary, Summary
 from loadtest.report import formatting
-from loadtest.report.summary_text import observed_text
+from loadtest.report.summary_text import cause_texts, observed_text
 
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 
@@ -33,6 +33,9 @@ def _lines(summary: Summary) -> Iterator[str]:
         yield from _table(("not valid", "why"), invalid)
     if warned := [(check.name, check.detail) for check in checks if check.warning]:
         yield from _table(("warning", "why"), warned)
+    if summary.causes:
+        yield ""
+        yield from (f"- {_plain(text)}" for text in cause_texts(summary))
     if summary.flows:
         head = ("flow", "jobs", "completed", "per s", "delay p50", "delay p95", "execution p50", "execution p95")
         yield from _table(
@@ -64,4 +67,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """Return a text on one line, escaped so that nothing in it is Markdown or HTML."""
-    return html.escape(_SPECIAL.sub(r"\\\1", " ".join(text.split())), quote=False)
+    return html.escape(_SPECIAL.sub(r"\\\1", " ".join(formatting.printable(text).split())), quote=False)

@@ -50,6 +50,7 @@ def _environment(glossary: Glossary) -> Environment:
     environment = Environment(
         loader=PackageLoader("loadtest.report"),
         autoescape=True,
+        finalize=_finalized,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -68,6 +69,11 @@ def _environment(glossary: Glossary) -> Environment:
     }
     environment.filters |= dict(getmembers(formatting, isfunction))
     return environment
+
+
+def _finalized(value: object) -> object:
+    """Return a variable of a template; a text of others without the characters that HTML forbids."""
+    return formatting.printable(value) if type(value) is str else value
 
 
 def _specs_in_html(charts: Sequence[Chart]) -> Markup:

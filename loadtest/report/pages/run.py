@@ -8,10 +8,13 @@ from io import StringIO
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import BaseRepresenter
 
-from loadtest.analyze.run_data import MAX_GROUPS
+from loadtest.analyze.causes import MAX_CAUSES
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary
+from loadtest.json_values import WrittenNumber
 from loadtest.record.run import RunRecord
 from loadtest.report.charts.base import Chart, unchecked
 from loadtest.report.charts.distributions import histogram_chart, percentiles_chart
@@ -87,7 +90,7 @@ def report_html(run: RunRecord, summary: Summary, series: Series) -> str:
         contents=_contents(summary),
         workers_text=workers_text(summary.workers),
         max_workers=MAX_WORKERS,
-        max_error_groups=MAX_GROUPS,
+        max_causes=MAX_CAUSES,
         scenario_yaml=_yaml(_shortened(run.scenario)),
     )
 
@@ -110,11 +113,16 @@ def _first(inputs: dict[str, Any] | None) -> dict[str, Any] | None:
     return {**inputs, "lines": [*lines[:MAX_INPUTS], f"and {len(lines) - MAX_INPUTS} more"]}
 
 
+def _written(representer: BaseRepresenter, number: WrittenNumber) -> ScalarNode:
+    return representer.represent_scalar("tag:yaml.org,2002:float", number.text)
+
+
 def _yaml(value: dict[str, Any]) -> str:
     text = StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.representer.sort_base_mapping_type_on_output = False
+    yaml.representer.add_representer(WrittenNumber, _written)
     yaml.width = 100
     yaml.dump(value, text)
     return text.getvalue()

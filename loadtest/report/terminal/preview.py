@@ -7,11 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from loadtest.capacity.breakpoint.bisection import Bounds, usual_probes
 from loadtest.errors import UsageError
+from loadtest.open_files import OWN_FILES, UNLIMITED, too_few
+from loadtest.protocol.operations import Op
 from loadtest.report.formatting import DASH, count, dollars, duration, share, significant
 from loadtest.scenario.environment import api_key, default_key, key_variable
 from loadtest.scenario.gates import default_gates
 from loadtest.scenario.model import Scenario, Search
-from loadtest.scenario.preview import OperationPreview, Preview, blocking_reason, first_rate, scaled_to
+from loadtest.scenario.preview import (
+    OperationPreview,
+    Preview,
+    blocking_reason,
+    first_rate,
+    max_connections,
+    scaled_to,
+)
 from loadtest.scenario.target import HandlerTarget, RemoteTarget
 from loadtest.scenario.warnings import warnings
 from loadtest.traffic.settings import ClosedLoad, Gamma, Trace
@@ -20,8 +29,11 @@ WIDTH = 80
 _LABEL_WIDTH = 12
 
 
-def preview_lines(preview: Preview, environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield the preview line by line, warnings last; of the key, only whether the environment has it."""
+def preview_lines(preview: Preview, environment: Mapping[str, str], open_files: int = UNLIMITED) -> Iterator[str]:
+    """Yield the preview line by line, warnings last; of the key, only whether the environment has it.
+
+    `open_files` is how many a process may have open here.
+    """
     scenario = preview.scenario
     yield from textwrap.wrap(" - ".join(filter(None, [scenario.name, scenario.question])), WIDTH)
     yield ""
@@ -45,12 +57,15 @@ def preview_lines(preview: Preview, environment: Mapping[str, str]) -> Iterator[
     yield from _table(["submits by", "fullest", "limit"], [_operation(each) for each in preview.operations])
     yield ""
     yield from _labelled("requests", _requests(preview))
+    yield from _labelled("cancelling", _cancelling(preview))
+    yield from _labelled("open files", _open_files(scenario, open_files))
     yield from _labelled("cost", _cost(preview))
     yield from _labelled("ceilings", _ceilings(scenario))
     if scenario.gates:
         by_default = (f"{gate} (default)" for gate in default_gates(scenario.gates))
         yield from _labelled("gates", "; ".join([*map(str, scenario.gates), *by_default]))
-    for warning in (*_of_key(scenario, environment), *warnings(preview)):
+    problems = (*_of_key(scenario, environment), *warnings(preview), too_few(max_connections(scenario), open_files))
+    for warning in filter(None, problems):
         yield ""
         yield from textwrap.wrap(f"warning: {warning}", WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
@@ -122,10 +137,17 @@ def _seed(preview: Preview) -> str:
 
 def _time(preview: Preview) -> str:
     drain = preview.scenario.drain
+    cancelling_s = preview.cancelling_s if drain.cancel_within is None else drain.cancel_within
     return (
         f"{duration(preview.scenario.load.duration_s)} of load, then up to {duration(drain.within)} of drain and "
-        f"{duration(drain.cancel_within)} of cancelling: {duration(preview.longest_s)} at most"
+        f"{duration(cancelling_s)} of cancelling: {duration(preview.longest_s)} at most"
     )
+
+
+def _cancelling(preview: Preview) -> str:
+    limit = preview.scenario.limit(Op.CANCEL)
+    time = "" if limit is None else f": {duration(preview.cancelling_s)} at {limit}"
+    return f"at worst {preview.cancels_at_most:,} unfinished jobs{time}"
 
 
 def _search(scenario: Scenario, search: Search) -> str:
@@ -162,6 +184,11 @@ def _requests(preview: Preview) -> str:
         polls = ""
     max_polls = "" if preview.polls_at_most is None else f"; at most {preview.polls_at_most:,} polls by the limits"
     return f"{jobs}{polls}{max_polls}"
+
+
+def _open_files(scenario: Scenario, limit: int) -> str:
+    needed = max_connections(scenario) + OWN_FILES
+    return f"up to {needed:,}, one for each job in flight; a process may have {limit:,} here (ulimit -n)"
 
 
 def _cost(preview: Preview) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from loadtest.dropping_stream import DroppingStream
 from loadtest.record.run import Progress
 from loadtest.scenario.model import Scenario
 
@@ -17,9 +20,15 @@ PHASES = {"load": "sending", "drain": "waiting for the last jobs"}
 
 
 class ProgressDisplay:
-    """The display of a run's progress; a context manager, since a live display must be stopped."""
+    """The display of a run's progress; a context manager, since a live display must be stopped.
 
-    def __init__(self, scenario: Scenario, console: Console) -> None:
+    `waiting` is shown until there is progress. What a stopped reader does not take is dropped.
+    """
+
+    def __init__(self, scenario: Scenario, waiting: str = "") -> None:
+        stream: Any = DroppingStream(sys.stderr) if sys.stderr is not None else None  # None: standard error is closed
+        console = Console(file=stream, quiet=stream is None)
+        self._waiting = waiting
         self._name = scenario.name
         self._duration_s = scenario.load.duration_s
         self._console = console
@@ -30,7 +39,9 @@ class ProgressDisplay:
     def __enter__(self) -> ProgressDisplay:
         if self._live is not None:
             self._live.start()
-            self._live.update(Text(f"{self._name}: starting"), refresh=True)
+            self._live.update(Text(f"{self._name}: {self._waiting or 'starting'}"), refresh=True)
+        elif self._waiting:
+            self._console.print(f"{self._name}: {self._waiting}", highlight=False, soft_wrap=True)
         return self
 
     def __exit__(

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from loadtest.analyze.summary import FlowSummary, GateResult, Summary, Verdict
-from loadtest.report.formatting import milliseconds, significant
-from loadtest.report.summary_text import missing_percentiles, observed_text
+from loadtest.report.formatting import milliseconds, printable, significant
+from loadtest.report.summary_text import cause_texts, missing_percentiles, observed_text
 from loadtest.report.terminal.layout import colour, plain_table, print_page, status_text
 
 _TIME_WIDTH = 7
@@ -24,6 +24,11 @@ def print_result(summary: Summary, report: Path, console: Console) -> None:
         console.print(_table(summary.flows))
         if short := missing_percentiles(summary.flows.values(), ("p50", "p95")):
             console.print(Text(short, style="dim"))
+        if summary.faults.responses:
+            text = (
+                f"{summary.faults.responses:,} responses to {summary.faults.jobs:,} jobs were of no use, and repeated"
+            )
+            console.print(Text(text, style="dim"))
     _print_warnings(summary, console)
     print_page(report, console)
 
@@ -35,12 +40,20 @@ def print_gates(summary: Summary, console: Console) -> None:
 
 
 def print_verdict(summary: Summary, console: Console) -> None:
-    """Write the verdict, its reason, and a line for each gate."""
+    """Write the verdict, its reason, the most frequent causes of jobs that did not complete, and each gate."""
     title = Text(summary.verdict.value.upper(), style=f"bold {colour(summary.verdict)}")
-    console.print(Text.assemble(title, "  ", summary.reason))
+    console.print(Text.assemble(title, "  ", printable(summary.reason)))
+    _print_causes(summary, console)
     if summary.gates:
         console.print()
         console.print(_gates(summary.gates))
+
+
+def _print_causes(summary: Summary, console: Console) -> None:
+    if summary.causes:
+        console.print()
+    for text in cause_texts(summary):
+        console.print(Text(text))
 
 
 def _gates(gates: list[GateResult]) -> Table:

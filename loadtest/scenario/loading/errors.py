@@ -94,6 +94,10 @@ def _message(details: ErrorDetails, owner: type[BaseModel] | None, path: Path) -
         return f"{given} is given, but a mapping is needed"
     if kind == "tuple_type":
         return f'{given} is given, but a list is needed; begin each entry with "- "'
+    if path[-1:] == ("key_variable",):
+        return 'this is not the name of a variable; write it like "RUNPOD_API_KEY", and never the key itself'
+    if kind == "finite_number":
+        return f"{given} is not a finite number"
     if kind == "string_type":
         return f"{given} is not text; put it in quotes"
     if kind == "string_pattern_mismatch":
@@ -112,7 +116,7 @@ def _like(value: object, bound: float) -> str:
     try:
         seconds(value)
     except ValueError:
-        return f"{bound:.12g}"
+        return str(bound) if isinstance(bound, int) else f"{bound:.12g}"
     return seconds_text(float(bound))
 
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-import msgspec
-
 from loadtest.errors import ScenarioError
+from loadtest.json_values import encode_json
 from loadtest.protocol.operations import OPERATIONS, Limit, Op
 from loadtest.scenario.flows import FLOWS_BY_OPERATION, SUBMIT_OPERATION, FlowName
 from loadtest.scenario.gates import STEADY, Gate
@@ -18,7 +17,7 @@ from loadtest.scenario.loading.yaml_document import Path
 from loadtest.scenario.model import Flow, Scenario, Search
 from loadtest.scenario.target import is_remote
 from loadtest.traffic.arrivals import expected_jobs, peak_rates
-from loadtest.traffic.inputs import JsonLines, input_source
+from loadtest.traffic.inputs import Function, JsonLines, Template, input_source
 from loadtest.traffic.settings import OpenLoad, Trace
 
 MAX_JOBS = 20_000_000
@@ -26,6 +25,8 @@ MAX_JOBS = 20_000_000
 MAX_STAGES = 1_000
 """More than a report can name; a sample holds its stage in 16 bits."""
 
+_SUBMISSION = {"id", "input", "webhook", "policy", "s3Config"}
+"""The keys of a submission's body."""
 _TRIED = 3
 """The number of inputs that are made as a test."""
 
@@ -56,8 +57,10 @@ def _of_target(scenario: Scenario) -> Iterator[Issue]:
     target = scenario.target
     if not is_remote(target):
         return
-    if target.url.startswith("http://"):
-        yield Issue(("target",), "the key would go to another machine unencrypted; write https://")
+    if target.url.startswith("http://") and not target.allow_plain_http:
+        text = "the key would go to another machine unencrypted; write https://"
+        hint = 'or, for a host in your own cluster, target: {url: "http://…", allow_plain_http: true}'
+        yield Issue(("target",), f"{text}, {hint}")
     examples = {"jobs: 1000": scenario.ceilings.jobs, "cost: 5": scenario.ceilings.cost}
     ceilings = ", ".join(example for example, given in examples.items() if given is None)
     missing = ["price: 0.00031"] if scenario.price is None else []
@@ -80,7 +83,7 @@ def _of_flows(scenario: Scenario) -> Iterator[Issue]:
         most = OPERATIONS[op].body_limit_bytes
         key = "input" if flow.inputs is None else "inputs"
         try:
-            sent = max(len(msgspec.json.encode({"input": each})) for each in _first_inputs(flow, scenario.seed))
+            sent = max(len(encode_json({"input": each})) for each in _first_inputs(flow, scenario.seed))
         except (ScenarioError, TypeError) as error:
             yield Issue(("flows", name, key), str(error).removeprefix("inputs: "))
             continue
@@ -97,6 +100,25 @@ def _first_inputs(flow: Flow, seed: int) -> Sequence[Any]:
         return flow.inputs.lines
     input_of = input_source(flow.inputs, seed, load_input_function)
     return [input_of(seq) for seq in range(_TRIED)]
+
+
+def nested_inputs(scenario: Scenario) -> Iterator[Issue]:
+    """Yield the inputs that are whole submissions, which the endpoint would get as an input within an input."""
+    for name, flow in scenario.flows.items():
+        match flow.inputs:
+            case None:
+                key, found = "input", [flow.input]
+            case JsonLines():
+                key, found = "inputs", list(flow.inputs.lines)
+            case Template():
+                key, found = "inputs", [flow.inputs.template]
+            case Function():  # called only to be sent
+                continue
+        nested = sum(isinstance(each, dict) and "input" in each and each.keys() <= _SUBMISSION for each in found)
+        if nested:
+            count = f"{nested} of {len(found)} lines are" if isinstance(flow.inputs, JsonLines) else "it is"
+            text = f'{count} {{"input": …}}, so the handler gets an input within its input; write only what is inside'
+            yield Issue(("flows", name, key), text)
 
 
 def _of_gates(scenario: Scenario, path: Path, gates: Sequence[Gate]) -> Iterator[Issue]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from loadtest.errors import ScenarioError
+from loadtest.json_values import decode_json
 from loadtest.units import seconds
 
 _MAX_PARTS = 24 * 60
+BYTE_ORDER_MARK = "\ufeff"
+_SURROUNDING = " \t\r\n" + BYTE_ORDER_MARK
 LARGEST_BYTES = 32 * 10**6
 """Inputs become part of the scenario, and of every run's record."""
 
@@ -26,10 +30,12 @@ def read_json_lines(path: Path) -> list[Any]:
             f"make them with a template or a function"
         )
     values = []
-    for line, whole in enumerate(text.splitlines(), start=1):
-        if whole.strip():
+    # Only "\n" ends a line: JSON allows other line separators, such as U+2028, in its texts.
+    for line, whole in enumerate(text.split("\n"), start=1):
+        content = whole.removeprefix(BYTE_ORDER_MARK)  # of a file that was appended to another
+        if content.strip():
             try:
-                values.append(msgspec.json.decode(whole))
+                values.append(decode_json(content))
             except (msgspec.MsgspecError, RecursionError) as error:
                 raise ScenarioError(f"{path}:{line}: not JSON: {error}; write one value per line") from None
     if not values:
@@ -88,8 +94,8 @@ def read_times(path: Path) -> list[str]:
 def _lines(path: Path, what: str = "times") -> Iterator[tuple[int, str]]:
     """Yield each line with its number from 1, without comments and blank lines; ScenarioError if none is left."""
     empty = True
-    for line, whole in enumerate(read_text(path).splitlines(), start=1):
-        text = whole.partition("#")[0].strip()
+    for line, whole in enumerate(StringIO(read_text(path), newline=None), start=1):
+        text = whole.partition("#")[0].strip(_SURROUNDING)
         if text:
             empty = False
             yield line, text
@@ -100,11 +106,11 @@ def _lines(path: Path, what: str = "times") -> Iterator[tuple[int, str]]:
 def read_text(path: Path) -> str:
     """Return the whole text of a file; ScenarioError if it is missing, not readable, or not text."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise ScenarioError(f"{path}: no such file; check the path") from None
     except UnicodeDecodeError:
-        raise ScenarioError(f"{path}: not a text file in UTF-8") from None
+        raise ScenarioError(f"{path}: not a text file in UTF-8; save it in this encoding") from None
     except OSError as error:
         raise ScenarioError(f"{path}: cannot be read: {error.strerror}") from None
 

@@ -16,7 +16,7 @@ from loadtest.addresses import mask_secrets
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import ScenarioError
 from loadtest.scenario.loading.errors import URL_KEYS, Issue, issues
-from loadtest.scenario.loading.feasibility import find_issues
+from loadtest.scenario.loading.feasibility import find_issues, nested_inputs
 from loadtest.scenario.loading.files import read_field, read_text
 from loadtest.scenario.loading.yaml_document import Document, parse_yaml, rename_keys
 from loadtest.scenario.loading.yaml_document import Path as KeyPath
@@ -50,7 +50,7 @@ def load_scenario(
     """Return the scenario of a file, with `--set`, `--seed` and `--target` applied and its files read in.
 
     A target given here replaces the file's whole target, so that its key never goes to another host.
-    `warn` gets one line for each key of an earlier release, with its present name.
+    `warn` gets one line for each key of an earlier release, with its present name, and for inputs within inputs.
     Raises ScenarioError, one line with file, line or override, path, error and fix; also if it can never be sent.
     """
     document = _document(path, (), warn)
@@ -62,6 +62,8 @@ def load_scenario(
     scenario = _validated(Scenario, {"name": _name(path), **document.data}, document, changes, path)
     for issue in find_issues(scenario):
         raise ScenarioError(_line(issue, document, changes, path))
+    for issue in nested_inputs(scenario):
+        warn(_line(issue, document, changes, path))
     return scenario
 
 
@@ -85,6 +87,8 @@ def parse_override(text: str) -> Override:
     if not equals or not all(parts):
         raise ScenarioError(f'{label}: not KEY=VALUE; write it like "--set load.stages.0.rate=20/s"')
     path = tuple(int(part) if part.isascii() and part.isdigit() else part for part in parts)
+    if path[0] == "target" and len(path) > 1 and path[-1] not in ("url", "handler"):
+        label = f"--set {key.strip()}=…"  # the value may be a key
     return Override(label, path, parse_yaml(value, label).data if value.strip() else None)
 
 

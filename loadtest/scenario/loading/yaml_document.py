@@ -9,14 +9,29 @@ from math import isfinite
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from loadtest.errors import ScenarioError
+from loadtest.json_values import WrittenNumber, is_json_number, written_number
 from loadtest.units import quoted
 
 Path = tuple[str | int, ...]
 """The path of a value: keys of mappings and indices of lists, from the outside in."""
+
+
+class _Constructor(SafeConstructor):
+    """A constructor of plain values whose numbers are encoded to JSON as they are written, if they are JSON."""
+
+    def written_float(self, node: ScalarNode) -> float:
+        """Return the number of a node."""
+        text = str(node.value)
+        number: float = written_number(text) if is_json_number(text) else self.construct_yaml_float(node)
+        return number
+
+
+_Constructor.add_constructor("tag:yaml.org,2002:float", _Constructor.written_float)
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,7 @@ def parse_yaml(text: str, name: str) -> Document:
     ScenarioError names `name`, the line and the error: bad syntax, a key given twice, a foreign tag or value.
     """
     yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = _Constructor
     yaml.composer.warn_double_anchors = False  # YAML 1.2 allows them, and a warning would be lines of its own
     try:
         node = yaml.compose(text)
@@ -102,7 +118,6 @@ def rename_keys(
 
 
 _PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
-_LARGEST = 2**63
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -136,10 +151,8 @@ def _foreign_scalar(yaml: YAML, node: ScalarNode) -> Iterator[str]:
         kind = str(node.tag).rpartition(":")[2]
         yield f"{_shown(node)} cannot be read as {kind}; put it in quotes for text"
         return
-    if isinstance(value, float) and not isfinite(value):
+    if isinstance(value, float) and not (isfinite(value) or isinstance(value, WrittenNumber)):
         yield f"{_shown(node)} is not a finite number; put it in quotes for text"
-    if isinstance(value, int) and abs(value) >= _LARGEST:
-        yield f"{_shown(node)} is too large a number; put it in quotes for text"
     if isinstance(value, str) and _SURROGATE.search(value):
         yield "half of a surrogate pair is not a character; write the character itself"
 

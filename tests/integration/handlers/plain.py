@@ -28,6 +28,10 @@ def handler(job):
             return {"error": "out of memory", "detail": 1}
         case "refresh":
             return {"refresh_worker": True, "pid": os.getpid()}
+        case "object":
+            return {"image": object()}
+        case "large":
+            return "x" * asked["bytes"]
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
         case "die once" if first_time(asked):

@@ -33,9 +33,9 @@ def test_what_waits_and_what_runs_is_unfinished_and_the_key_is_shown(serve: Serv
         heads.append(read_request(connection))
         connection.sendall(HEALTH)
 
-    assert unfinished_jobs(serve(talk).url, "secret") == 5
+    assert unfinished_jobs(serve(talk).url, "clé") == 5
     assert heads[0].startswith(b"GET /v2/x/health HTTP/1.1\r\n")
-    assert b"\r\nauthorization: bearer secret\r\n" in heads[0].lower()
+    assert b"\r\nauthorization: bearer cl\xe9\r\n" in heads[0].lower()
 
 
 def test_this_machine_is_reached_directly_and_another_through_the_proxy(

@@ -38,6 +38,7 @@ class Faulty:
     for_s: float
     url: str = ""
     jobs: dict[str, float] = field(default_factory=dict)
+    cancelled: set[str] = field(default_factory=set)
     spells: list[Spell] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -67,9 +68,14 @@ class Talk(BaseHTTPRequestHandler):
         self.endpoint.job_comes()
         if misbehave := self.endpoint.misbehaviour():
             misbehave(self)
-            return
+        else:
+            self.serve_post()
+
+    def serve_post(self) -> None:
         if "/cancel/" in self.path:
-            self.answer({"id": self.path.rpartition("/")[2], "status": "CANCELLED"})
+            job_id = self.path.rpartition("/")[2]
+            self.endpoint.cancelled.add(job_id)
+            self.answer({"id": job_id, "status": "CANCELLED"})
             return
         job_id = f"job-{next(self.numbers)}"
         self.endpoint.jobs[job_id] = time.time()
@@ -122,8 +128,19 @@ def speaks_another_protocol(talk: Talk) -> None:
     talk.close_connection = True
 
 
+def answers_502(talk: Talk) -> None:
+    talk.answer(b"no healthy upstream", 502)
+
+
 def answers_503(talk: Talk) -> None:
-    talk.answer(b"no healthy upstream", 503)
+    talk.answer(b"settings are changing", 503)
+
+
+def answers_502_to_polls(talk: Talk) -> None:
+    if talk.command == "GET":
+        talk.answer(b"no healthy upstream", 502)
+    else:
+        talk.serve_post()
 
 
 class Listener(ThreadingHTTPServer):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -21,10 +23,16 @@ from tests.integration.run.conftest import (
     sending,
 )
 
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 143)]
 
-def test_jobs_unfinished_after_the_drain_are_censored_and_cancelled(run: Run, serve: Serve) -> None:
+
+@pytest.mark.parametrize(("flow", "drain_s"), [("run", 1), ("runsync", 3)])
+def test_jobs_unfinished_after_the_drain_are_censored_and_cancelled(
+    run: Run, serve: Serve, flow: str, drain_s: int
+) -> None:
     server = serve({"workers": {"active": 1, "max": 1}, "service": "1h"})
-    scenario = open_load("10/s", "1s", drain={"within": "1s", "cancel_within": "10s"})
+    drain = {"within": f"{drain_s}s", "cancel_within": "10s"}
+    scenario = open_load("10/s", "1s", flows={flow: {}}, drain=drain)
     finished = run(scenario, "--target", server.url)
     jobs = journal_of(server).jobs
     assert {row["outcome"] for row in finished.samples} == {"censored"}
@@ -36,7 +44,7 @@ def test_jobs_unfinished_after_the_drain_are_censored_and_cancelled(run: Run, se
     assert finished.is_complete()
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
 def test_signal_ends_the_run_at_once_and_leaves_it_complete(
     start: Start, serve: Serve, number: signal.Signals, status: int
 ) -> None:
@@ -54,6 +62,30 @@ def test_signal_ends_the_run_at_once_and_leaves_it_complete(
     assert finished.summary["verdict"] == "aborted"
     assert finished.summary["run"]["complete"] is False
     assert finished.summary["jobs"]["completed"] > 0
+
+
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_signal_while_workers_are_waited_for_ends_the_run_before_its_first_job(
+    start: Start, serve: Serve, free_port: int, number: signal.Signals, status: int
+) -> None:
+    server = serve(FAST)
+    options = ["--expect-workers", "2", "--bind", f"127.0.0.1:{free_port}"]
+    begun = start(open_load("40/s", "3s"), "--target", server.url, *options)
+    wait_for(lambda: is_open(free_port))
+    waiting = f"waiting up to 60 s for 2 workers; start each with: loadtest worker --master 127.0.0.1:{free_port}"
+    assert waiting in begun.process.stderr
+    begun.process.send_signal(number)
+    finished = begun.finish(40)
+    assert finished.status == status
+    assert finished.is_complete()
+    assert finished.run["ending"] == ("interrupted" if number is signal.SIGINT else "terminated")
+    assert finished.samples == []
+    assert journal_of(server).requests == []
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_embedded_endpoint_ends_with_the_run_and_results_are_built_again_from_the_directory_alone(
@@ -136,3 +168,27 @@ def test_abort_rule_stops_a_run_of_errors(run: Run, serve: Serve) -> None:
     assert finished.status == 5
     assert "abort.errors" in finished.summary["reason"]
     assert finished.summary["run"]["duration_s"] < 30
+
+
+def test_neither_the_settings_of_locust_nor_steps_of_the_wall_clock_reach_a_run(start: Start, tmp_path: Path) -> None:
+    """Steps of the wall clock made a run of 15 s take 35, or end after 5 of 20 s."""
+    (tmp_path / "sitecustomize.py").write_text(STEPPING_CLOCK)
+    (tmp_path / ".locust.conf").write_text("headless = false\nrun-time = 1s\nweb-port = 1\n")
+    settings = {"LOCUST_MODE_MASTER": "1", "LOCUST_RUN_TIME": "1s", "LOCUST_CSV": str(tmp_path / "csv" / "x")}
+    env = {**settings, "HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)}
+    scenario = open_load("40/s", "3s", endpoint=FAST, **LATE_IS_SOUND)
+    alone, several = start(scenario, env=env), start(scenario, "--processes", "2", env=env)
+    for begun in (alone, several):
+        finished = begun.finish(60)
+        assert finished.status == 0, finished.stdout + finished.stderr
+        assert finished.summary["jobs"]["completed"] == finished.summary["arrivals"]["offered"] > 80
+        assert finished.run["load_ended_at"] - finished.run["load_started_at"] == pytest.approx(3.0, abs=0.1)
+        assert all(abs(each["clock_drift_s"] or 0.0) < 0.1 for each in finished.run["processes"])
+    assert not (tmp_path / "csv").exists()
+
+
+STEPPING_CLOCK = """
+import time
+wall, monotonic = time.time, time.monotonic
+time.time = lambda: wall() + (0.0, 90.0, -25.0, 3600.0)[int(2 * monotonic()) % 4]
+"""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
-from tests.integration.conftest import Serve
+from tests.integration.conftest import Serve, wait_for
 from tests.integration.run import faulty
 from tests.integration.run.conftest import LATE_IS_SOUND, MIXED, Finished, Start, open_load, read_journal, sending
 from tests.integration.run.faulty import Faulty, Misbehave
@@ -36,7 +36,7 @@ CASES = [
     Case(faulty.resets, "unreachable", "Connection reset by peer", "unreachable", polled=("unreachable",)),
     Case(faulty.answers_with_a_page, "bad_answer", "not a job", "bad answer", polled=("bad_answer",)),
     Case(faulty.speaks_another_protocol, "unreachable", "not HTTP", "unreachable", polled=("unreachable",)),
-    Case(faulty.answers_503, "rejected", "no healthy upstream", "rejected", polled=("rejected",)),
+    Case(faulty.answers_502, "rejected", "no healthy upstream", "rejected", polled=("rejected",)),
     Case(faulty.hangs, "unreachable", "no whole response in time", "unreachable", polled=("censored",)),
 ]
 """In the order in which one run meets them; a job that hangs is still there in the next calm, so that comes last."""
@@ -91,6 +91,9 @@ def test_faults_of_the_target_cost_no_sample_and_are_shown_by_their_jobs_alone(s
     assert finished.status == 0
     for case in CASES:
         assert_shown_by_its_jobs_alone(finished, endpoint, case)
+    causes = finished.summary["causes"]
+    assert {case.outcome for case in CASES} <= {cause["outcome"] for cause in causes}
+    assert f"{causes[0]['jobs']} of {len(finished.samples)} jobs ended as" in finished.stdout
 
 
 def test_server_that_is_gone_for_a_while_costs_only_the_jobs_of_that_while(
@@ -117,3 +120,33 @@ def test_server_that_is_gone_for_a_while_costs_only_the_jobs_of_that_while(
     assert len(after) > 10
     assert {row["outcome"] for row in after} == {"completed"}
     assert f"{finished.summary['jobs']['unreachable']} unreachable" in finished.summary["reason"]
+
+
+def test_submissions_that_are_refused_for_a_while_are_repeated_and_each_job_accepted_once(start: Start) -> None:
+    with faulty.faulty([faulty.answers_503], 0.5, 1.0) as endpoint:
+        scenario = open_load("40/s", "2s", flows=MIXED, drain={"within": "6s"}, **LATE_IS_SOUND)
+        finished = start(scenario, "--target", endpoint.url).finish()
+    assert_complete(finished, set(endpoint.jobs))
+    assert {row["outcome"] for row in finished.samples} == {"completed"}
+    faults = sum(row["faults"] for row in finished.samples)
+    assert faults >= len([row for row in finished.samples if row["faults"]]) > 20
+    assert finished.summary["faults"]["responses"] == faults
+
+
+def test_jobs_whose_polls_fail_are_cancelled_when_they_are_given_up(start: Start) -> None:
+    with faulty.faulty([faulty.answers_502_to_polls], 0.3, 60.0) as endpoint:
+        polling = {"every": "100ms", "give_up_after": "500ms"}
+        scenario = open_load("20/s", "2s", flows={"run": {"polling": polling}}, **LATE_IS_SOUND)
+        begun = start(scenario, "--target", endpoint.url)
+        sending(begun)
+        wait_for(lambda: endpoint.cancelled)
+        finished = begun.finish()
+    given_up = {row["job_id"] for row in finished.samples if row["outcome"] == "rejected"}
+    assert len(given_up) > 20
+    assert endpoint.cancelled == given_up
+    assert {row["outcome"] for row in finished.samples} <= {"rejected", "completed"}
+    assert finished.run["cancelled"] == finished.summary["jobs"]["given_up"] == len(given_up)
+    assert finished.run["left_over"] == 0
+    assert finished.summary["left_on_endpoint"] == {"known_ids": 0, "unknown_ids": 0, "cancelled": len(given_up)}
+    cancels = pq.read_table(finished.out / "cancels.parquet").to_pylist()
+    assert len({(row["process"], row["seq"]) for row in cancels}) == len(given_up)

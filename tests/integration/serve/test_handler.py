@@ -30,8 +30,9 @@ Ended = dict[str, dict[str, Any]]
 class Client:
     """A client of a server that runs a handler."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, logs: Path) -> None:
         self.served = served
+        self._logs = logs
         self._http = httpx.Client(base_url=served.url, headers=HEADERS, timeout=20)
 
     def submit(self, policy: dict[str, int] | None = None, **job_input: Any) -> str:
@@ -52,6 +53,14 @@ class Client:
 
     def stream(self, job_id: str) -> dict[str, Any]:
         return dict(self._http.get(f"/stream/{job_id}").json())
+
+    def post_result(self, job: dict[str, Any], body: bytes) -> int:
+        """Post a result as the worker of a job, and return the status of the answer."""
+        return self._http.post(f"/job-done/{job['workerId']}/{job['id']}?isStream=false", content=body).status_code
+
+    def logged(self, job: dict[str, Any], text: str) -> None:
+        """Return when the log of the job's worker has the text."""
+        self.until((self._logs / f"{job['workerId']}.log").read_text, lambda log: text in log)
 
     def health(self) -> dict[str, dict[str, int]]:
         return dict(self._http.get("/health").json())
@@ -77,7 +86,7 @@ def opened(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory) -> Ope
             {"workers": {"active": active, "max": most}, **settings}, handler=str(HANDLERS / handler), logs=str(logs)
         )
         wait_for(lambda: f"ready: {active} active workers\n" in served.process.stdout)
-        return Client(served)
+        return Client(served, logs)
 
     return open_one
 
@@ -86,10 +95,10 @@ def opened(serve_module: Serve, tmp_path_factory: pytest.TempPathFactory) -> Ope
 def plain(opened: Open, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ended, Client]:
     """Return the final states of a sync handler's jobs, all sent at once to four workers, and the client."""
     marks = tmp_path_factory.mktemp("marks")
-    client = opened("plain.py", 4, 4, tries=2)
-    asked = ("hang", "freeze once", "die once", "die", "raise", "error", "refresh", "echo")
+    client = opened("plain.py", 4, 4, tries=2, payloads={"run": "20 kB"})
+    asked = ("hang", "freeze once", "die once", "die", "raise", "error", "object", "large", "refresh", "echo")
     policies = {"hang": {"executionTimeout": 5000}}
-    ids = {do: client.submit(policies.get(do), do=do, mark=str(marks / do)) for do in asked}
+    ids = {do: client.submit(policies.get(do), do=do, mark=str(marks / do), bytes=20_000) for do in asked}
     return {do: client.ended(job_id) for do, job_id in ids.items()}, client
 
 
@@ -105,6 +114,22 @@ def test_a_handler_that_raises_or_returns_an_error_has_failed(plain: tuple[Ended
     assert [raised["status"], returned["status"]] == ["FAILED", "FAILED"]
     assert "this input cannot be served" in raised["error"]
     assert returned["error"] == "out of memory"
+
+
+@pytest.mark.parametrize(
+    ("do", "reason"),
+    [
+        ("object", "the handler's result is not JSON: Object of type object is not JSON serializable"),
+        ("large", "the result: exceeded max body size of 20 kB"),
+    ],
+)
+def test_result_that_is_refused_fails_its_job_and_is_logged(
+    plain: tuple[Ended, Client], do: str, reason: str
+) -> None:
+    ended, client = plain
+    assert (ended[do]["status"], ended[do]["executionTime"] < 5000) == ("FAILED", True)
+    assert reason in ended[do]["error"]
+    client.logged(ended[do], reason)
 
 
 def test_job_that_kills_its_worker_is_retried_on_another_then_fails(plain: tuple[Ended, Client]) -> None:
@@ -184,6 +209,25 @@ def test_a_generator_that_fails_midway_has_failed(chunks: Client) -> None:
     said = chunks.ended(chunks.submit(count=3, fails_at=1, gap_s=0))
     assert said["status"] == "FAILED"
     assert "no more" in said["error"]
+
+
+def test_a_chunk_that_is_refused_fails_its_job_and_is_logged(chunks: Client) -> None:
+    said = chunks.ended(chunks.submit(count=3, large_at=1, gap_s=0))
+    assert (said["status"], said["error"]) == ("FAILED", "the chunk: exceeded max body size of 1 MB")
+    chunks.logged(said, said["error"])
+
+
+def test_a_result_that_is_not_json_fails_its_job_but_progress_does_not(chunks: Client) -> None:
+    job_id = chunks.submit(count=10_000)
+    chunks.in_progress(job_id)
+    job = chunks.status(job_id)
+    assert chunks.post_result(job, b'{"output": NaN, "status": "IN_PROGRESS"}') == 400
+    assert chunks.status(job_id)["status"] == "IN_PROGRESS"
+    assert chunks.post_result(job, b'{"output": NaN}') == 400
+    said = chunks.ended(job_id)
+    assert said["status"] == "FAILED"
+    assert said["error"].startswith("not a result: ")
+    chunks.logged(job, said["error"])
 
 
 def test_nothing_is_left_of_the_workers_of_a_server_that_was_killed(opened: Open) -> None:

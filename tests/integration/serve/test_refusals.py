@@ -137,3 +137,12 @@ def test_no_refused_request_has_made_a_job(serve: Serve) -> None:
         ("runsync", 400),
         ("health", 200),
     ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("key", ["clé", "à", " naïve-ÿ\n"])
+def test_a_key_beyond_ascii_is_compared_as_it_was_sent(serve: Serve, key: str, encoding: str) -> None:
+    served = serve(key=key)
+    for sent, status in ((key.strip(), 200), (key.strip() + "x", 401)):
+        header = {"Authorization": b"Bearer " + sent.encode(encoding)}
+        assert httpx.get(f"{served.url}/health", headers=header).status_code == status

@@ -7,12 +7,14 @@ from typing import Any
 import pyarrow as pa
 
 from loadtest.analyze.run_data import RunData, read_job_table
-from loadtest.record.run import Ending, ProcessInfo, RunRecord, StageSpan
-from loadtest.record.sample import CHUNKS, HEALTH, REQUESTS, SAMPLES
+from loadtest.record.run import Audit, Ending, ProcessInfo, RunRecord, StageSpan
+from loadtest.record.sample import CANCELS, CHUNKS, HEALTH, REQUESTS, SAMPLES
 from loadtest.scenario.model import Scenario
 
 START_AT = 1000.0
-NO_REQUESTS, NO_CHUNKS, NO_HEALTH = (schema.empty_table() for schema in (REQUESTS, CHUNKS, HEALTH))
+NO_REQUESTS, NO_CHUNKS, NO_HEALTH, NO_CANCELS = (
+    schema.empty_table() for schema in (REQUESTS, CHUNKS, HEALTH, CANCELS)
+)
 
 
 def scenario(**changes: Any) -> Scenario:
@@ -32,6 +34,7 @@ def run(asked: Scenario | None = None, **changes: Any) -> RunRecord:
         "versions": {},
         "started_at": START_AT - 2,
         "processes": [ProcessInfo(0, 1, "here")],
+        "audit": [Audit(0, 10, 10)],
         "stages": [StageSpan("stage 1", 10)],
         "offered": {"run": [1] * 10},
         "load_started_at": START_AT,
@@ -83,6 +86,7 @@ def run_data(
     requests: pa.Table = NO_REQUESTS,
     chunks: pa.Table = NO_CHUNKS,
     health: pa.Table = NO_HEALTH,
+    cancels: pa.Table = NO_CANCELS,
 ) -> RunData:
     table = read_job_table([samples], len(samples))
-    return RunData(run, Scenario.model_validate(run.scenario), table, requests, chunks, health)
+    return RunData(run, Scenario.model_validate(run.scenario), table, requests, chunks, health, cancels)

@@ -27,7 +27,7 @@ def whole(table: pa.Table) -> JobTable:
 
 def same(one: JobTable, other: JobTable) -> bool:
     columns = (field.name for field in fields(JobColumns))
-    return (one.worker_names, one.error_groups) == (other.worker_names, other.error_groups) and all(
+    return (one.worker_names, one.causes) == (other.worker_names, other.causes) and all(
         np.array_equal(getattr(one.jobs, name), getattr(other.jobs, name), equal_nan=name not in ("accepted",))
         for name in columns
     )
@@ -45,7 +45,7 @@ def test_row_groups_of_any_size_give_what_the_whole_table_gives(
 
 def test_a_table_may_have_no_rows_and_no_workers() -> None:
     for empty in (whole(SAMPLES.empty_table()), read_job_table([], 0)):
-        assert (len(empty.jobs), empty.worker_names, empty.error_groups) == (0, [], [])
+        assert (len(empty.jobs), empty.worker_names, empty.causes) == (0, [], [])
     assert whole(samples(job(0, 0.0, worker_id=None))).jobs.worker.tolist() == [-1]
 
 
@@ -55,9 +55,9 @@ def test_errors_of_all_pieces_are_counted_together_and_the_first_is_named() -> N
         samples(job(0, 0.0), job(1, 1.0, **failed, job_id=None)),
         samples(job(2, 2.0, outcome="censored", error=None), job(3, 3.0, **failed)),
     ]
-    assert read_job_table(pieces, 4).error_groups == whole(pa.concat_tables(pieces)).error_groups
-    first = read_job_table(pieces, 4).error_groups[0]
-    assert (first.jobs, first.seq, first.job_id) == (2, 1, "id-3")
+    assert read_job_table(pieces, 4).causes == whole(pa.concat_tables(pieces)).causes
+    first = read_job_table(pieces, 4).causes[0]
+    assert (first.jobs, first.seq, first.job_id) == (2, 1, None)
 
 
 @pytest.mark.parametrize("n", [1, 5, 40, 4000])

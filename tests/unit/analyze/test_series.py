@@ -100,21 +100,6 @@ def test_every_event_is_in_one_bin(at: list[float]) -> None:
     assert sum(np.array(rates) * bins.lengths_s) == pytest.approx(len(at), abs=0.2)
 
 
-def test_errors_are_grouped_with_the_commonest_first() -> None:
-    bad = {"outcome": "failed", "error": "out of memory"}
-    table = samples(
-        job(0, 0.0),
-        job(1, 1.0, outcome="rejected", http_status=413, job_id=None),
-        job(2, 2.0, **bad),
-        job(3, 3.0, **bad),
-    )
-    error_groups = series(run_data(run(), table)).error_groups
-    assert [(f.outcome, f.http_status, f.error, f.jobs, f.seq, f.job_id) for f in error_groups] == [
-        ("failed", 200, "out of memory", 2, 2, "id-2"),
-        ("rejected", 413, "", 1, 1, None),
-    ]
-
-
 def test_health_and_stages() -> None:
     health = HEALTH.empty_table().from_pylist([{"at": START_AT + 2, "in_queue": 3, "running": 1}], HEALTH)
     stages = [StageSpan("warm", 4), StageSpan("stage 2", 6)]
@@ -135,7 +120,7 @@ def test_starts_count_in_the_bin_of_their_jobs_intended_start() -> None:
 
 def test_nothing_recorded_can_still_be_written() -> None:
     drawn = series(run_data(run(), SAMPLES.empty_table(), health=HEALTH.empty_table()))
-    assert (drawn.outcomes, drawn.error_groups, drawn.health, drawn.throughput_per_s) == ({}, [], None, 0)
+    assert (drawn.outcomes, drawn.health, drawn.throughput_per_s) == ({}, None, 0)
     assert msgspec.json.decode(msgspec.json.encode(drawn), type=Series) == drawn
 
 

@@ -7,12 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
-from loadtest.commands.results import build_results
+from loadtest.commands.capacity import CapacityRequest, capacity
+from loadtest.commands.compare import CompareRequest, compare_runs
+from loadtest.commands.gate import GateRequest, gate
+from loadtest.commands.results import build_results, read_run
 from loadtest.errors import ExitCode, RunDirectoryError
-from loadtest.record.directory import RunDirectory
+from loadtest.record.directory import RunDirectory, create_run
+from loadtest.record.recorder import Recorder
+from loadtest.record.sample import Sample
 from tests.unit.analyze.rows import requests, run, scenario, ten_jobs
 
 
@@ -89,7 +96,7 @@ def torn(name: str) -> Callable[[Path], None]:
     [
         (lambda folder: (folder / "run.json").unlink(), "run.json is missing"),
         (torn("run.json"), "run.json: cannot be read"),
-        (edited(lambda said: said.update(schema=3)), "run.json: has schema 3, this version reads 1 and 2"),
+        (edited(lambda said: said.update(schema=4)), "run.json: has schema 4, this version reads 1 to 3"),
         (edited(lambda said: said["scenario"].update(later=1)), "run.json: scenario.later: Extra inputs are not"),
         (edited(lambda said: said.update(scenario={})), "run.json: scenario.name: Field required"),
         (lambda folder: (folder / "samples.parquet").unlink(), "samples.parquet: is missing"),
@@ -113,3 +120,70 @@ def test_damage_is_one_line_that_names_the_file(
     assert "\n" not in str(refused.value)
     assert refused.value.exit_code is ExitCode.USAGE
     assert not recorded.report.exists()
+
+
+def going_on(folder: Path) -> RunDirectory:
+    """Return a run with a job on record, whose lock this process holds."""
+    directory = create_run(scenario(), folder / "run", "")
+    directory.write_run(msgspec.structs.replace(directory.read_run(), processes=run().processes))
+    recorder = Recorder(directory)
+    recorder.tally.add()
+    recorder.sample(Sample(0, "run", 1.0, outcome="completed", sent_at=1.0), [])
+    recorder.flush(0.0)
+    return directory
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        build_results,
+        read_run,
+        lambda directory: gate(GateRequest(directory.path), {}, Console()),
+        lambda directory: compare_runs(CompareRequest([directory.path] * 2), Console()),
+        lambda directory: capacity(CapacityRequest([directory.path], "1/s", "delay p95 < 2s"), Console()),
+    ],
+)
+def test_run_that_goes_on_is_not_touched(tmp_path: Path, read: Callable[[RunDirectory], object]) -> None:
+    owner = going_on(tmp_path)
+    before = {path: path.read_bytes() for path in owner.path.rglob("*") if path.is_file()}
+    with pytest.raises(RunDirectoryError, match="its run still goes on"):
+        read(RunDirectory(owner.path))
+    assert {path: path.read_bytes() for path in owner.path.rglob("*") if path.is_file()} == before
+    owner.release()
+    assert len(read_run(RunDirectory(owner.path)).jobs) == 1
+
+
+def test_owner_of_a_run_merges_its_own_shards(tmp_path: Path) -> None:
+    assert len(read_run(going_on(tmp_path)).jobs) == 1
+
+
+def test_shard_of_another_run_is_refused_and_kept(tmp_path: Path) -> None:
+    owner, other = going_on(tmp_path / "a"), going_on(tmp_path / "b")
+    foreign = owner.shard_path("samples", 5)
+    foreign.write_bytes(other.shard_path("samples", 0).read_bytes())
+    owner.release()
+    with pytest.raises(RunDirectoryError, match=r"samples-5\.arrow: is of another run; move it away"):
+        build_results(RunDirectory(owner.path))
+    foreign.unlink()
+    assert build_results(RunDirectory(owner.path)).jobs["submitted"] == 1
+
+
+def test_run_without_an_audit_is_never_valid(recorded: RunDirectory) -> None:
+    recorded.write_run(run(audit=[]))
+    summary = build_results(recorded)
+    assert (summary.verdict, [each.name for each in summary.validity.checks if not each.ok]) == (
+        "invalid",
+        ["samples recorded"],
+    )
+
+
+def test_machine_that_was_short_of_something_makes_the_run_invalid_and_not_failed(tmp_path: Path) -> None:
+    directory = gated(tmp_path, "delay p50 < 1ms")
+    cause = "this machine is short of open files"
+    directory.write_run(msgspec.structs.replace(directory.read_run(), shortages={"rare": 1, cause: 60}))
+    summary = build_results(directory)
+    assert (summary.verdict, summary.verdict.exit_code) == ("invalid", 3)
+    assert summary.reason.startswith(f"The measurement is not valid: 61 requests could not be sent: {cause}.")
+    directory.write_run(msgspec.structs.replace(directory.read_run(), ending="aborted", reason="too many errors"))
+    summary = build_results(directory)
+    assert (summary.verdict, cause in summary.reason) == ("aborted", True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.commands.run import RunRequest, run, scenario_of
-from loadtest.errors import ExitCode, RunDirectoryError
+from loadtest.errors import ExitCode, RunDirectoryError, UsageError
 
 SMOKE = Path(__file__).parents[3] / "scenarios" / "smoke.yaml"
 
@@ -20,3 +20,34 @@ def test_a_directory_that_cannot_be_made_is_one_line_of_usage_error(tmp_path: Pa
         run(request, scenario_of(request))
     assert refused.value.exit_code is ExitCode.USAGE
     assert [each.name for each in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:abc", "127.0.0.1:0", "::1:x", "203.0.113.7", "[::1", "no such host"])
+def test_an_address_on_which_it_cannot_listen_is_one_line_of_usage_error(tmp_path: Path, bind: str) -> None:
+    request = RunRequest(SMOKE, out=tmp_path / "out", expect_workers=1, bind=bind)
+    with pytest.raises(UsageError, match=r"^--bind: [^\n]*$") as refused:
+        run(request, scenario_of(request))
+    assert refused.value.exit_code is ExitCode.USAGE
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:SECRET@one.invalid:1080", "https://me:SECRET@one.invalid:3128"])
+def test_proxy_that_is_not_spoken_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.setenv("RUNPOD_API_KEY", "key")
+    overrides = ["price=0.1", "ceilings.jobs=10", "ceilings.cost=1"]
+    request = RunRequest(SMOKE, target="https://api.example.invalid/v2/x", overrides=overrides)
+    with pytest.raises(UsageError, match="HTTPS_PROXY names no HTTP proxy") as refused:
+        scenario_of(request)
+    assert "SECRET" not in str(refused.value)
+
+
+def test_white_space_around_the_key_is_noted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LOADTEST_API_KEY", " SECRET\n")
+    scenario_of(RunRequest(SMOKE))
+    noted = capsys.readouterr().err
+    assert noted == "note: the key in LOADTEST_API_KEY has white space around it, which is left out\n"

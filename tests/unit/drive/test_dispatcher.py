@@ -23,7 +23,7 @@ from loadtest.protocol.operations import Op
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import Recorder
 from loadtest.record.sample import Outcome, Sample
-from loadtest.scenario.abort import StopKind, StopReason
+from loadtest.scenario.abort import StopKind
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import draw_schedule, max_in_window
 from loadtest.traffic.limit_shares import WHOLE, Share
@@ -47,6 +47,7 @@ class Process:
     service_s: Callable[[float], float] = lambda now: SERVICE_S
     keys: dict[str, Any] = field(default_factory=dict)
     sinks: tuple[JobSink, ...] = ()
+    starts_at: float = STARTS_AT
 
     def __post_init__(self) -> None:
         flows = self.keys.pop("flows", {"runsync": {}})
@@ -56,7 +57,7 @@ class Process:
         spaced = isinstance(load, ClosedLoad)
         self.limiters = {op: OperationLimiter(scenario.limit(op), self.clock, spaced, self.share) for op in Op}
         executor = FlowExecutor(self.clock, self._send, self.limiters, RequestCounts())
-        work = Workload(scenario, self.schedule, STARTS_AT, self.share)
+        work = Workload(scenario, self.schedule, self.starts_at, self.share)
         self._ended: list[Sample] = []
         sinks = (lambda ended: self._ended.extend(sample for sample, _ in ended), *self.sinks)
         self.jobs = JobDispatcher(work, executor, self.clock, sinks)
@@ -128,14 +129,45 @@ def test_open_model_needs_users_for_what_is_in_flight_and_soon_due(clock: Virtua
     assert process.jobs.recent_offered(5.0) == 50
 
 
+def test_users_begin_as_many_jobs_as_they_are_allowed_and_wait_for_more(clock: VirtualClock) -> None:
+    load = {"model": "closed", "stages": [{"users": 3, "for": "10s"}]}
+    process = Process(clock, load, keys={"ceilings": {"jobs": 9}})
+    process.start_users(3)
+    clock.run(until=STARTS_AT + 2.0)
+    assert process.samples == [], "nothing before the master has allowed it"
+    process.jobs.allow(4, load_ended=False)
+    clock.run(until=STARTS_AT + 4.0)
+    assert len(process.samples) == 4
+    process.jobs.allow(2, load_ended=False)
+    process.jobs.allow(5, load_ended=False)
+    clock.run()
+    assert len(process.samples) == 5
+
+
+@pytest.mark.parametrize("load", [TEN_PER_S, THREE_USERS])
+def test_no_job_begins_once_the_load_has_ended_and_those_that_were_sent_go_on(
+    clock: VirtualClock, load: dict[str, Any]
+) -> None:
+    process = Process(clock, load, service_s=lambda now: 5.0, keys={"limits": {"runsync": "2 per 1 s"}})
+    process.start_users(3)
+    clock.run(until=STARTS_AT + 1.0)
+    assert process.jobs.counters.in_flight > 0
+    process.jobs.allow(None, load_ended=True)
+    assert not process.jobs.all_done()
+    clock.run()
+    assert max(process.sent_s()) <= 1.0, "jobs that waited for the limit do not go out"
+    assert {sample.outcome for sample in process.samples} == {Outcome.COMPLETED}
+    assert process.jobs.all_done()
+
+
 def test_jobs_ceiling_ends_the_load(clock: VirtualClock) -> None:
     process = Process(clock, {**TEN_PER_S, "stages": [{"rate": "10/s", "for": "2s"}]}, keys={"ceilings": {"jobs": 7}})
     users = process.start_users(5)
     clock.run()
     assert len(process.samples) == 7
-    assert process.jobs.ceiling_reached
-    assert process.jobs.stops.reason == StopReason(StopKind.JOBS_CEILING, "ceilings.jobs: 7 jobs have been submitted")
-    assert process.jobs.ends_at < STARTS_AT + 1.0
+    assert process.schedule is not None
+    assert process.jobs.ends_at == STARTS_AT + process.schedule.at_s[7], "when the first arrival over it is due"
+    assert process.jobs.all_done()
     assert not any(user.ready() for user in users)
     process.jobs.finished.set()
     clock.settle()
@@ -248,7 +280,7 @@ def test_killed_user_leaves_its_job_unfinished_and_published(clock: VirtualClock
     process.jobs.finished.set()
     user.kill()
     assert [sample.outcome for sample in process.samples] == [Outcome.CENSORED]
-    assert process.jobs.unfinished == process.samples
+    assert (process.jobs.perhaps_accepted, process.jobs.canceller.pending) == (1, 0)
     assert repr(process.jobs) == "<JobDispatcher x: 0 in flight, 1 ended>"
 
 

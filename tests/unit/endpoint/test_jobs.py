@@ -208,3 +208,11 @@ def test_an_illegal_transition_is_refused() -> None:
     job = Job("a", Op.RUN, 0.0, 1.0)
     with pytest.raises(KeyError):
         job.transition(JobEvent.COMPLETED)
+
+
+def test_endpoint_that_is_started_again_gives_other_ids() -> None:
+    settings = EndpointSettings()
+    started = [Endpoint(settings, 1, EPOCH + at, own_ids=own) for at, own in ((0.0, True), (3.5, True), (0.0, True))]
+    ids = [{each.submit(Op.RUN, EPOCH + 5.0).id for _ in range(50)} for each in started]
+    assert ids[0] == ids[2]
+    assert not ids[0] & ids[1]

@@ -294,3 +294,17 @@ def test_a_suspended_worker_whose_process_ended_is_launched_again() -> None:
     endpoint.pool.exited(endpoint.at(9.0), worker)
     endpoint.model.submit(Op.RUN, 10.0)
     assert endpoint.actions(10.0) == [(worker, ProcessAction.LAUNCH)]
+
+
+def test_a_job_that_is_failed_while_it_runs_is_stopped_and_frees_its_worker() -> None:
+    endpoint = PoolEndpoint()
+    (worker,) = endpoint.launched(0.0)
+    first, second = (endpoint.model.submit(Op.RUN, 1.0) for _ in range(2))
+    assert endpoint.take(worker, 2.0) == [first]
+    for _ in range(2):  # the same chunk may be posted again
+        endpoint.pool.fail_job(endpoint.at(3.0), worker, first.id, msgspec.Raw(b'"too large"'))
+    assert (first.state, first.finished_at, bytes(first.error)) == (JobState.FAILED, 3.0, b'"too large"')
+    assert endpoint.pool.jobs_to_stop(worker) == [first.id]
+    endpoint.done(worker, first, 3.5)
+    assert first.state is JobState.FAILED
+    assert endpoint.take(worker, 4.0) == [second]

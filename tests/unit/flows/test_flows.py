@@ -5,7 +5,7 @@ import pytest
 
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.flows.job_flow import MAX_CONSECUTIVE_ERRORS, JobFlow, run_and_poll
+from loadtest.flows.job_flow import JobFlow, run_and_poll
 from loadtest.flows.steps import Response, Send
 from loadtest.flows.stream import run_and_stream
 from loadtest.flows.submissions import run_submission, runsync_submission
@@ -135,13 +135,9 @@ def test_job_that_only_gets_429_is_rate_limited() -> None:
         (500, b"oops", Outcome.REJECTED, None),
         (0, b"", Outcome.UNREACHABLE, ErrorKind.CONNECTION_CLOSED),
         (200, b"<html>", Outcome.BAD_ANSWER, ErrorKind.INVALID_RESPONSE),
-        (
-            200,
-            b'{"id":"a","status":"COMPLETED","delayTime":-5,"executionTime":1}',
-            Outcome.BAD_ANSWER,
-            ErrorKind.INVALID_RESPONSE,
-        ),
-        (200, b'{"id":"a","status":"DREAMING"}', Outcome.BAD_ANSWER, ErrorKind.INVALID_RESPONSE),
+        (200, b'{"error":"model not loaded"}', Outcome.BAD_ANSWER, ErrorKind.INVALID_RESPONSE),
+        (200, b'{"id":"","status":"IN_QUEUE"}', Outcome.BAD_ANSWER, ErrorKind.INVALID_RESPONSE),
+        (302, b"", Outcome.BAD_ANSWER, ErrorKind.INVALID_RESPONSE),
     ],
 )
 @pytest.mark.parametrize("flow", ["run", "runsync", "stream"])
@@ -155,37 +151,6 @@ def test_failed_submission_is_sent_once(
     assert len(target.requests) == 1
     assert sample.finished_at is not None
     assert sample.error
-
-
-def failing_polls(times: int, status: int) -> object:
-    left = [times]
-
-    def misbehave(step: Send, now: float) -> Response | None:
-        if step.op is Op.RUN or not left[0]:
-            return None
-        left[0] -= 1
-        return Response(status, b"gone", 0, 0)
-
-    return misbehave
-
-
-@pytest.mark.parametrize("status", [0, 503])
-def test_failed_poll_is_repeated_up_to_the_maximum(status: int) -> None:
-    target = wire()
-    target.misbehave = failing_polls(MAX_CONSECUTIVE_ERRORS - 1, status)  # type: ignore[assignment]
-    assert driven(target, job()).outcome == Outcome.COMPLETED
-    target = wire()
-    target.misbehave = failing_polls(MAX_CONSECUTIVE_ERRORS, status)  # type: ignore[assignment]
-    lost = driven(target, job())
-    assert lost.outcome == (Outcome.REJECTED if status else Outcome.UNREACHABLE)
-    assert lost.polls == MAX_CONSECUTIVE_ERRORS
-
-
-@pytest.mark.parametrize("flow", ["run", "stream"])
-def test_job_unknown_to_the_server_has_expired(flow: str) -> None:
-    target = wire()
-    target.misbehave = failing_polls(1, 404)  # type: ignore[assignment]
-    assert driven(target, job(flow=flow)).outcome == Outcome.EXPIRED
 
 
 def test_failed_job_has_its_error_and_times() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtest.errors import RunAborted
-from loadtest.flows.health import POLL_INTERVAL_S, EndpointHealth
+from loadtest.flows.health import POLL_INTERVAL_S, EndpointHealth, read_health
 from loadtest.flows.steps import Response
 from loadtest.protocol.client_messages import Health
 from loadtest.protocol.operations import Limit
@@ -79,3 +79,9 @@ def test_health_without_a_limit_is_asked_for_at_its_interval() -> None:
     asked = Asked()
     asked.watch(None, until_s=10.0)
     assert np.diff(asked.at[1:]) == pytest.approx(POLL_INTERVAL_S + 0.01)
+
+
+def test_the_development_server_of_the_sdk_is_refused_with_what_to_write_instead() -> None:
+    """It has /run and /status, and answers 404 to /health."""
+    with pytest.raises(RunAborted, match=r"\(--rp_serve_api\), its file: target: \{handler: handler.py\}"):
+        read_health("http://127.0.0.1:8000", Response(404, b'{"detail":"Not Found"}', 0.0, 0.1))

@@ -98,7 +98,8 @@ def test_failed_long_poll_is_paced_like_any_poll() -> None:
     target.drive(run_and_poll(one), one.sample)
     target.run()
     assert one.sample.outcome == Outcome.COMPLETED
-    assert one.sample.polls == 4, "some 200 ms apart until the error is over"
+    assert one.sample.faults == 2
+    assert one.sample.polls == 5, "200 ms apart until the error is over, every other one a plain poll"
 
 
 def test_webhook_notification_ends_the_job_without_a_request() -> None:

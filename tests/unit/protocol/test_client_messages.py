@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -11,6 +13,8 @@ from msgspec.json import encode
 from loadtest.errors import InvalidResponse
 from loadtest.protocol.client_messages import (
     ABSENT,
+    MAX_ID_LENGTH,
+    MAX_NUMBER,
     Chunk,
     Health,
     JobCounts,
@@ -21,18 +25,20 @@ from loadtest.protocol.client_messages import (
     Tokens,
     WorkerCounts,
     decode,
+    decode_accepted_job,
     decode_job,
     decode_stream,
     encode_submission,
     token_counts,
 )
 from loadtest.protocol.operations import JobState
+from loadtest.protocol.outer_json import outer_elements, outer_members
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
 )
-TIMES = st.none() | st.integers(0, 2**40)
+TIMES = st.none() | st.integers(0, MAX_NUMBER)
 
 
 @given(st.sampled_from(["IN_QUEUE", "IN_PROGRESS", "FAILED", "CANCELLED"]), TIMES, TIMES, JSON)
@@ -73,12 +79,15 @@ def test_running_is_an_alias_of_in_progress() -> None:
         b"",
         b"null",
         b"<html>",
-        b'{"status": "IN_QUEUE"}',
-        b'{"id": "a", "status": "LOST"}',
+        b"[]",
+        b'{"id": "a"}',
+        b'{"id": "a", "status": "COMPL',
         b'{"id": "a", "status": "COMPLETED"}',
         b'{"id": "a", "status": "COMPLETED", "delayTime": 5}',
         b'{"id": "a", "status": "COMPLETED", "delayTime": -1, "executionTime": 5}',
-        b'{"id": "a", "status": "COMPLETED", "delayTime": 1.5, "executionTime": 5}',
+        b'{"id": "a", "status": "COMPLETED", "delayTime": 9223372036854775808, "executionTime": 5}',
+        b'{"id": "a", "status": "COMPLETED", "delayTime": "soon", "executionTime": 5}',
+        b'{"id": "a", "status": "COMPLETED", "delayTime": NaN, "executionTime": 5}',
     ],
 )
 def test_a_response_that_the_protocol_does_not_allow_is_invalid(body: bytes) -> None:
@@ -96,7 +105,7 @@ def test_both_forms_of_a_stream_are_decoded() -> None:
     assert not decode_stream(b'{"status": "IN_PROGRESS", "stream": []}').ended
 
 
-@pytest.mark.parametrize("body", [b"", b"[", b"[1]", b'{"status": "LOST", "stream": []}', b'{"stream": []}', b"{}"])
+@pytest.mark.parametrize("body", [b"", b"[", b"null", b'{"stream": 5}', b"{}"])
 def test_an_invalid_stream_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidResponse):
         decode_stream(body)
@@ -130,3 +139,78 @@ def test_other_messages_are_encoded_as_documented() -> None:
 def test_missing_token_counts_are_none_and_not_zero() -> None:
     assert token_counts(msgspec.Raw(b'"text"')) == Tokens(None, None)
     assert token_counts(msgspec.Raw(b"{}")) == Tokens(None, None)
+
+
+COMPLETED = b'"id": "a", "status": "COMPLETED", "delayTime": 12, "executionTime": 34'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xef\xbb\xbf{" + COMPLETED + b"}",
+        b"{" + COMPLETED + b"}\n\0",
+        b'{"output": "caf\xe9", ' + COMPLETED + b"}",
+        b'{"output": {"x": NaN, "y": [-Infinity]}, ' + COMPLETED + b"}",
+        b'{"output": "\\ud800 \\x", ' + COMPLETED + b"}",
+        b'{"output": "a\x01\nb", ' + COMPLETED + b"}",
+        b'{"output": "}\\"{,:[", ' + COMPLETED + b"}",
+        b'{"output": ' + b"[" * 5000 + b"]" * 5000 + b", " + COMPLETED + b"}",
+        b'{"output": ' + b"9" * 10_000 + b", " + COMPLETED + b"}",
+        b'{"workerId": {"odd": 1}, ' + COMPLETED + b"}",
+        b'{"workerId": "' + b"w" * 10_000 + b'", ' + COMPLETED + b"}",
+        b'{"id": "a", "status": "COMPLETED", "delayTime": 12.0, "executionTime": "34"}',
+        b'{"id": "a", "status": "COMPLETED", "delayTime": "11.75", "executionTime": 34.4}',
+        b'{"id": 7, "status": "COMPLETED", "delayTime": 12, "executionTime": 34}',
+        b'{"status": "COMPLETED", "delayTime": 12, "executionTime": 34}',
+    ],
+    ids=range(15),
+)
+def test_job_is_read_whatever_is_odd_about_the_fields_that_are_not_needed(body: bytes) -> None:
+    job = decode_job(body)
+    assert (job.final, job.delay_ms, job.execution_ms) == (True, 12, 34)
+    assert len(job.worker_id or "") <= MAX_ID_LENGTH
+    assert token_counts(job.output) in (Tokens(), Tokens(None, None))
+
+
+@given(st.binary() | st.binary().map(lambda inner: b'{"id": "a", "status": "IN_QUEUE", "output": ' + inner + b"}"))
+def test_any_body_is_a_job_or_an_invalid_response(body: bytes) -> None:
+    for decode_any in (decode_job, decode_accepted_job, decode_stream):
+        with suppress(InvalidResponse):
+            decode_any(body)
+
+
+@given(st.text(), JSON)
+def test_outermost_layer_is_that_of_the_whole_document(key: str, value: object) -> None:
+    body = encode({"before": 1, key: value, "after": [value]})
+    members = outer_members(b"\xef\xbb\xbf \r\n" + body)
+    assert members is not None
+    assert [msgspec.json.decode(each) for each in members.values()] == list(msgspec.json.decode(body).values())
+    elements = outer_elements(encode([value, key, [value]]))
+    assert elements is not None
+    assert [msgspec.json.decode(each) for each in elements] == [value, key, [value]]
+    assert outer_members(body[:-1]) is outer_members(body + b"x") is outer_elements(body) is None
+
+
+def test_unknown_status_is_that_of_a_job_that_has_not_ended() -> None:
+    job = decode_job(b'{"id": "a", "status": "WARMING_UP"}')
+    assert (job.state, job.final) == (None, False)
+    assert not decode_stream(b'{"status": "WARMING_UP", "stream": []}').ended
+
+
+@pytest.mark.parametrize("job_id", ["", "a\r\nX-Injected: yes", "a\x00", "\u2028", ".", "..", "x" * 513, "a\x7f"])
+def test_id_that_no_request_can_name_is_refused(job_id: str) -> None:
+    with pytest.raises(InvalidResponse, match="no usable id"):
+        decode_accepted_job(encode({"id": job_id, "status": "IN_QUEUE"}))
+
+
+def test_chunk_of_another_form_is_an_output() -> None:
+    part = decode_stream(
+        b'{"status": "IN_PROGRESS", "stream": ["a", 5, {"output": "caf\xe9", "metrics": {}}, {"x": 1}]}'
+    )
+    assert [bytes(chunk.output) for chunk in part.stream] == [b'"a"', b"5", b'"caf\xe9"', b'{"x": 1}']
+
+
+@pytest.mark.parametrize("count", ["-1", "1e300", str(10**20), '"many"', "null"])
+def test_absurd_token_count_is_none(count: str) -> None:
+    raw = msgspec.Raw(f'{{"input_tokens": {count}, "output_tokens": 20.0}}'.encode())
+    assert token_counts(raw) == Tokens(None, 20)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.errors import RunDirectoryError
-from loadtest.record.directory import create_run, default_path
+from loadtest.record.directory import create_run
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
 
@@ -41,4 +41,28 @@ def test_a_directory_that_exists_is_refused_and_left_as_it_is(tmp_path: Path) ->
     with pytest.raises(RunDirectoryError, match="exists already; name another with --out"):
         create_run(scenario, tmp_path / "run", "")
     assert list((tmp_path / "run").iterdir()) == []
-    assert default_path(scenario).name.startswith(f"{scenario.name}-")
+
+
+def test_runs_of_one_scenario_that_start_at_once_have_directories_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scenario = load_scenario(SCENARIOS[0], warn=lambda text: None)
+    made = [create_run(scenario, None, "") for _ in range(3)]
+    assert len({each.path for each in made}) == 3
+    assert len({each.token for each in made}) == 3
+    assert all(each.path.name.startswith(f"{scenario.name}-") for each in made)
+    assert all(each.is_here() for each in made)
+
+
+def test_run_whose_place_another_has_taken_touches_nothing(tmp_path: Path) -> None:
+    scenario = load_scenario(SCENARIOS[0], warn=lambda text: None)
+    first = create_run(scenario, tmp_path / "run", "first")
+    record = first.read_run()
+    (tmp_path / "run").rename(tmp_path / "moved")
+    second = create_run(scenario, tmp_path / "run", "second")
+    for touch in (first.read_run, lambda: first.write_run(record)):
+        with pytest.raises(RunDirectoryError, match="another run has taken its place"):
+            touch()
+    assert not first.is_here()
+    assert second.read_run().command == "second"

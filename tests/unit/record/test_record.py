@@ -166,7 +166,7 @@ def test_rows_refused_by_a_full_disk_are_recorded_once_there_is_space(directory:
     with no_file_longer_than(size + space):
         recorder.record([(Sample(10, "run", 1.0), ())])
         recorder.record([(Sample(11, "run", 1.0), ())])
-        with pytest.raises(RecordingError, match="free some space"):
+        with pytest.raises(RecordingError, match="ulimit -f unlimited"):
             recorder.flush(0.0)
     assert shard.stat().st_size == size
     recorder.record([(Sample(12, "run", 1.0), ())])
@@ -203,3 +203,56 @@ def test_last_record_of_a_run_uses_the_reserved_space(directory: RunDirectory, s
     directory.write_run(steady.run)
     assert not (directory.path / "shards" / "reserve").exists()
     assert directory.read_run() == steady.run
+
+
+ODD_VALUES = {
+    "delay_ms": 2**63,
+    "execution_ms": -(2**63) - 1,
+    "output_tokens": 10**20,
+    "input_tokens": "many",
+    "chunks": 2**64,
+    "job_id": "a\ud800",
+    "worker_id": "\udfff",
+    "error": "no \ud83d",
+    "http_status": 40_000,
+}
+
+
+@pytest.mark.parametrize("process", [0, 2])
+@pytest.mark.parametrize("name", ODD_VALUES)
+def test_value_that_no_row_can_hold_costs_that_job_alone(directory: RunDirectory, name: str, process: int) -> None:
+    recorder = Recorder(directory, process)
+    good = [Sample(seq, "run", 1.0, outcome="completed", delay_ms=7, job_id=f"id-{seq}") for seq in range(20)]
+    recorder.record([(sample, ()) for sample in good])
+    odd = Sample(20, "run", 1.0, outcome="completed", sent_at=1.5, finished_at=2.0)
+    setattr(odd, name, ODD_VALUES[name])
+    recorder.record([(odd, ()), (Sample(21, "run", 1.0, outcome="completed"), ())])
+    recorder.close()
+    directory.merge()
+    rows = directory.table("samples").to_pylist()
+    assert [row["seq"] for row in rows] == list(range(22))
+    bad = [row for row in rows if row["outcome"] != "completed"]
+    assert [(row["seq"], row["outcome"], row["error_kind"]) for row in bad] == [
+        (20, "bad_answer", "invalid_response")
+    ]
+    assert bad[0]["error"] == f"{name}: the endpoint's value cannot be recorded"
+    assert (bad[0]["sent_at"], bad[0]["finished_at"]) == (1.5, 2.0)
+    assert (rows[0]["delay_ms"], rows[0]["job_id"]) == (7, "id-0")
+
+
+def test_odd_health_is_a_row_without_the_odd_count(directory: RunDirectory) -> None:
+    writer = HealthWriter(directory)
+    writer.answered(200, 5.0, 5.1, Health(JobCounts(in_queue=2**40, in_progress=2), WorkerCounts(idle=1)))
+    writer.close()
+    directory.merge()
+    [row] = directory.table("health").to_pylist()
+    assert (row["in_queue"], row["in_progress"], row["idle"]) == (None, 2, 1)
+
+
+def test_shard_never_replaces_another(directory: RunDirectory) -> None:
+    recorded(directory).close()
+    again = recorded(directory)
+    with pytest.raises(RecordingError, match=r"samples-2\.arrow: cannot record: File exists"):
+        again.close()
+    directory.merge()
+    assert directory.table("samples").num_rows == 10

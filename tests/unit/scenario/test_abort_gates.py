@@ -45,7 +45,8 @@ def job(at: float, **changes: Any) -> Sample:
 def reason_after(stops: StopRules, *jobs: Sample, evaluate_at: float) -> str | None:
     assert stops.watch is not None
     for each in jobs:
-        stops.watch.ended(each)
+        assert each.finished_at is not None
+        stops.watch.ended(each, each.finished_at)
     stops.evaluate(evaluate_at)
     assert stops.reason is None or stops.reason.kind is StopKind.ABORT_GATES
     return None if stops.reason is None else stops.reason.detail

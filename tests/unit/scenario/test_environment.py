@@ -192,3 +192,10 @@ def test_proxy_is_shown_without_its_credentials(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("ALL_PROXY", "http://me:SECRET@one.invalid:3128")
     proxy = proxy_for(PLAIN)
     assert (str(proxy), repr(proxy)) == ("one.invalid:3128", "Proxy(host='one.invalid', port=3128)")
+
+
+@pytest.mark.parametrize("key", ["rpa_A1b2C3d4E5f6", "sk_live_abcdef", "Secret1"])
+def test_a_key_in_the_place_of_its_variable_is_not_repeated(key: str) -> None:
+    with pytest.raises(UsageError, match="name a variable there, like RUNPOD_API_KEY") as refused:
+        api_key(scenario({"url": "https://api.runpod.ai/v2/x", "key_variable": key}), {})
+    assert key not in str(refused.value)

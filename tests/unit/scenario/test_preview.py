@@ -38,7 +38,8 @@ def test_constant_arrivals_are_counted_exactly() -> None:
     assert sum(flow.jobs or 0 for flow in previewed.flows) == 1200
     assert [stage.jobs for stage in previewed.stages] == [1200]
     assert previewed.peak_per_s == 20
-    assert previewed.longest_s == 60 + 30 + 20
+    assert (previewed.cancels_at_most, previewed.cancelling_s) == (1200, 110), "100 at once, then 100 each 10 s"
+    assert previewed.longest_s == 60 + 30 + 110
     assert previewed.service_s == 0.2
     assert previewed.cost == pytest.approx(1200 * 0.2 * 0.001)
     assert [(each.op, each.limit and each.limit.requests) for each in previewed.operations] == [

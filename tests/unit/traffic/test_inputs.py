@@ -177,3 +177,22 @@ def test_runs_with_other_inputs_have_another_hash_and_are_not_comparable() -> No
     assert ran([1, 2]).payloads != ran([1, 3]).payloads
     assert incomparable_reason(ran([1, 2]), ran([1, 2])) is None
     assert "its payloads are" in (incomparable_reason(ran([1, 2]), ran([1, 3])) or "")
+
+
+@pytest.mark.parametrize(
+    ("template", "sent"),
+    [
+        ("$${seq}", "${seq}"),
+        ("cost: $${seq} is ${seq}", "cost: ${seq} is 0"),
+        ("$$${seq}", "$${seq}"),
+        ("${one of $}${seq}", "$0"),
+        (["$${x.y}", "plain", "${ open", "$$"], ["${x.y}", "plain", "${ open", "$$"]),
+    ],
+)
+def test_a_literal_placeholder_is_written_with_two_dollars(template: object, sent: object) -> None:
+    assert made(1, template=template) == [sent]
+
+
+def test_an_unknown_placeholder_is_refused_with_its_escape() -> None:
+    with pytest.raises(ValueError, match=r"unknown placeholder; write .* or \$\$\{ for a literal \$\{"):
+        flow(template="`${user.name}`")

@@ -147,6 +147,12 @@ def test_clock_errors_must_be_small_compared_with_the_measured_times(error_s: fl
     assert failing(run(processes=processes), ten_jobs()) == ([] if valid else ["clocks"])
 
 
+@pytest.mark.parametrize(("drift_s", "valid"), [(0.001, True), (0.3, False), (-0.3, False)])
+def test_a_clock_that_moves_during_the_run_is_past_the_same_limit(drift_s: float, valid: bool) -> None:
+    processes = [ProcessInfo(0, 1, "here", clock_error_s=0.0), ProcessInfo(1, 2, "there", 0.0, 0.0, drift_s)]
+    assert failing(run(processes=processes), ten_jobs()) == ([] if valid else ["clocks"])
+
+
 def test_the_limits_of_validity_can_be_set() -> None:
     strict = scenario(validity={"send_lag": "5ms", "completed": 72})
     rows = [job(seq, float(seq), finished_at=START_AT + seq + 0.1) for seq in range(10)]

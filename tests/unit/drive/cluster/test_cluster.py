@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from loadtest.drive.cluster.membership import LEASE_S, LOST_AFTER_S
 from loadtest.record.audit import audit
-from loadtest.record.run import Ending
+from loadtest.record.run import Ending, Progress
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import max_in_window
 from tests.unit.drive.cluster.virtual_cluster import BEGINS_AT, Cluster, Host
@@ -20,7 +22,14 @@ LIMIT = {"runsync": "400 per 2 s"}
 """A short window, since it has to pass before the share of a lost generator is given to others."""
 
 
-def cluster(folder: Path, generators: int, rate: str = "30/s", duration: str = "20s", **keys: Any) -> Cluster:
+def cluster(
+    folder: Path,
+    generators: int,
+    rate: str = "30/s",
+    duration: str = "20s",
+    progress_fd: int | None = None,
+    **keys: Any,
+) -> Cluster:
     load = keys.pop("load", {"arrivals": "poisson", "stages": [{"rate": rate, "for": duration}]})
     limits = {
         **dict.fromkeys(("run", "status", "status-sync", "stream", "cancel", "purge-queue"), "400 per 2 s"),
@@ -34,7 +43,7 @@ def cluster(folder: Path, generators: int, rate: str = "30/s", duration: str = "
         "drain": {"within": "10s"},
         **keys,
     }
-    made = Cluster(folder, Scenario.model_validate(asked))
+    made = Cluster(folder, Scenario.model_validate(asked), progress_fd=progress_fd)
     for number in range(generators):
         made.add(f"g{number}")
     return made
@@ -161,3 +170,95 @@ def test_all_generators_together_stay_within_the_limit(tmp_path: Path) -> None:
     submitted_at = np.sort([at for at, _ in made.submissions])
     assert 300 * 3 / 3.15 <= max_in_window(submitted_at, 3.0) <= 300
     assert {name for _, name in made.submissions} >= {"g0", "g1"}
+
+
+CLOSED = {"model": "closed", "stages": [{"users": 12, "for": "30s"}]}
+
+
+@pytest.mark.parametrize("load", [None, CLOSED])
+@pytest.mark.parametrize("change", [None, "late", "killed", "away"])
+def test_generators_use_a_ceiling_on_jobs_together_whatever_becomes_of_one(
+    tmp_path: Path, load: dict[str, Any] | None, change: str | None
+) -> None:
+    made = cluster(tmp_path, 3, duration="30s", ceilings={"jobs": 300}, limits={"runsync": "60 per 2 s"})
+    if load is not None:
+        made = cluster(tmp_path / "closed", 3, load=load, ceilings={"jobs": 300}, limits={"runsync": "60 per 2 s"})
+    if change == "late":
+        made.at(4.0, lambda: made.join("late"))
+    elif change == "killed":
+        made.at(4.0, made.hosts["g1"].kill)
+    elif change == "away":
+        made.hosts["g1"].suspend(BEGINS_AT + 4.0, BEGINS_AT + 6.0)
+    made.run()
+    run = made.directory.read_run()
+    unused = 100 if change == "killed" else 0
+    assert 300 - unused <= len(made.submissions) <= 300
+    assert run.ending is Ending.ABORTED
+    assert run.reason.startswith("ceilings.jobs: 300 jobs have been submitted")
+    assert run.reason.endswith("by a process that was lost") is (change == "killed")
+    if change != "killed":
+        assert {row["outcome"] for row in made.rows()} == {"completed"}, "jobs that were sent are waited for"
+
+
+def test_the_cost_of_all_generators_together_ends_the_load(tmp_path: Path) -> None:
+    made = cluster(tmp_path, 2, duration="30s", price=1.0, ceilings={"cost": 10.0})
+    made.at(3.0, made.hosts["g1"].kill)
+    made.run()
+    run = made.directory.read_run()
+    assert 9.0 < 0.05 * len(made.submissions) <= 10.0 + 0.05 * 30
+    assert run.reason.startswith("ceilings.cost: 10.")
+    assert run.reason.endswith(" of 10 US dollars are spent")
+    assert {row["outcome"] for row in made.rows() if row["process"] == 0} == {"completed"}
+
+
+def test_a_generator_that_connects_while_the_run_begins_gets_a_part_of_the_schedule(tmp_path: Path) -> None:
+    made = cluster(tmp_path, 1, duration="30s")
+    made.at(0.1, lambda: made.master.on_generator_connected(made.add("late").name))
+    made.run()
+    assert Counter(row["process"] for row in assert_whole_schedule_sent_once(made)).keys() == {0, 1}
+
+
+@pytest.mark.parametrize("at_s", [0.1, 0.5, 7.3])
+def test_no_job_begins_once_the_run_has_been_asked_to_end(tmp_path: Path, at_s: float) -> None:
+    made = cluster(tmp_path, 2, limits={"runsync": "10 per 2 s"})
+    made.at(at_s, lambda: made.master.stop(Ending.TERMINATED))
+    made.run()
+    run = made.directory.read_run()
+    assert run.ending is Ending.TERMINATED
+    assert run.ended_at is not None
+    sent_after = [at for at, _ in made.submissions if at > BEGINS_AT + at_s + made.delay_s]
+    assert sent_after == [], "jobs that waited for the limit do not go out"
+    assert len(made.rows()) == len(made.submissions)
+    assert (len(made.submissions) > 0) is (at_s > 1)
+
+
+def test_a_reader_of_progress_that_has_stopped_stops_neither_the_load_nor_later_lines(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    full = b"x" * 4096
+    try:
+        while os.write(writer, full):
+            pass
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    made = cluster(tmp_path, 2, progress_fd=writer)
+    with os.fdopen(reader, "rb") as lines:
+        made.at(12.0, lambda: os.read(reader, 1 << 20))
+        made.run()
+        os.close(writer)
+        assert_whole_schedule_sent_once(made)
+        shown = [msgspec.json.decode(line, type=Progress) for line in lines]
+    assert made.directory.read_run().ending is Ending.COMPLETE
+    assert shown[0].elapsed_s > 10.0, "earlier lines are dropped, later ones are whole"
+    assert len(shown) > 10
+
+
+def test_the_drift_of_a_clock_is_noted_and_a_steady_one_has_none(tmp_path: Path) -> None:
+    made = cluster(tmp_path, 0)
+    for name in ("steady", "moving"):
+        made.add(name, offset_s=5.0)
+    made.at(9.0, lambda: made.hosts["moving"].clock.step(-0.5))
+    made.run()
+    drifts = {each.process: each.clock_drift_s for each in made.directory.read_run().processes}
+    assert drifts[0] == 0.0
+    assert drifts[1] == pytest.approx(-0.5, abs=2 * made.delay_s)

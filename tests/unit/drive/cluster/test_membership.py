@@ -8,7 +8,7 @@ from loadtest.traffic.limit_shares import NO_SHARE, Share
 from loadtest.traffic.rate_limit import MARGIN_S
 
 WINDOW_S, LOST_AFTER_S, LEASE_S = 10.0, 3.0, 4.0
-QUIET = StatusReport(0, 0, 0, 0, 0, 0, None, {}, [], 0.0, 0, False, False, None, None)
+QUIET = StatusReport(0, 0, 0, 0, 0, 0, None, {}, [], 0.0, 0, False, 0.0, None, None)
 
 
 def membership(*names: str) -> Membership:
@@ -32,6 +32,21 @@ def test_the_clock_is_read_from_the_shortest_round_trip() -> None:
     assert made.generators["a"].clock_offset_s == pytest.approx(100.5)
     made.record_pong("a", Pong(sent_at=30.0, at=131.9, pid=7, host="h"), now=33.0)
     assert made.generators["a"].clock_offset_s == pytest.approx(100.5)
+
+
+def test_the_drift_of_a_clock_is_what_both_round_trips_do_not_explain_and_its_offset_stays() -> None:
+    made = Membership(WINDOW_S, LOST_AFTER_S, LEASE_S)
+    made.record_pong("a", Pong(sent_at=10.0, at=110.05, pid=7, host="h"), now=10.1)
+    made.start_all(["a"], 11.0)
+    generator = made.generators["a"]
+    for at, sent_at, now in ((120.1, 20.0, 20.1), (130.4, 30.0, 31.0), (145.0, 40.0, 50.0)):
+        made.record_pong("a", Pong(sent_at, at, pid=7, host="h"), now)
+    assert generator.clock_drift_s == 0.0
+    made.record_pong("a", Pong(sent_at=60.0, at=159.85, pid=7, host="h"), now=60.1)
+    assert generator.clock_drift_s == pytest.approx(-0.1)
+    made.record_pong("a", Pong(sent_at=70.0, at=170.05, pid=7, host="h"), now=70.1)
+    assert generator.clock_drift_s == pytest.approx(-0.1), "the most that was seen"
+    assert generator.clock_offset_s == pytest.approx(100.0)
 
 
 def test_no_assignment_is_sent_while_nothing_changes() -> None:

@@ -6,7 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, nextafter
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from loadtest.drive.job_sources import Workload
 from loadtest.drive.options import RunConfig
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import SEND_AGAIN, Response
+from loadtest.json_values import decode_json
 from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.recorder import Recorder
 from loadtest.record.run import Ending
@@ -57,13 +58,24 @@ class HostClock:
         self.sleep_until(self.now() + seconds)
 
     def sleep_until(self, at: float) -> None:
-        self._clock.sleep_until(at - self._offset_s)
+        self._clock.sleep_until(self._virtual(at))
         self._stay_suspended()
 
     def wait(self, event: Event, until: float) -> bool:
-        is_set = self._clock.wait(event, until - self._offset_s)
+        is_set = self._clock.wait(event, self._virtual(until))
         self._stay_suspended()
         return is_set
+
+    def step(self, by_s: float) -> None:
+        """Put the clock forward by some seconds."""
+        self._offset_s += by_s
+
+    def _virtual(self, at: float) -> float:
+        """Return the first virtual time at which this clock shows `at`, in spite of rounding."""
+        virtual = at - self._offset_s
+        while virtual + self._offset_s < at:
+            virtual = nextafter(virtual, inf)
+        return virtual
 
     def _stay_suspended(self) -> None:
         begins_at, ends_at = self.suspended
@@ -131,11 +143,11 @@ class Host:
         self.suspend(self.cluster.clock.now(), inf)
 
     def _build(self, start: StartRun) -> GeneratorRun:
-        scenario = Scenario.model_validate(start.scenario)
+        scenario = Scenario.model_validate(decode_json(start.scenario))
         clock = HostClock(self.clock, -start.clock_offset_s)
-        directory = RunDirectory(Path(start.directory))
+        directory = RunDirectory(Path(start.directory), start.token)
         if self.own_disk is not None:
-            directory = RunDirectory(self.own_disk)
+            directory = RunDirectory(self.own_disk, start.token)
             directory.create_local()
         recorder = Recorder(directory, start.process, keep_sends=True)
         limiters = build_limiters(scenario, clock)
@@ -170,6 +182,7 @@ class Cluster:
     scenario: Scenario
     delay_s: float = 0.02
     alone: bool = False
+    progress_fd: int | None = None
 
     def __post_init__(self) -> None:
         self.clock = VirtualClock(BEGINS_AT)
@@ -177,7 +190,7 @@ class Cluster:
         self.submissions: list[tuple[float, str]] = []
         self._ids = itertools.count()
         directory = create_run(self.scenario, self.folder / "run", "")
-        config = RunConfig(self.scenario, lambda: directory)
+        config = RunConfig(self.scenario, lambda: directory, self.progress_fd)
         self.master = Master(config, self.clock, self, self._open_target)
         self.directory = directory
 
@@ -233,7 +246,7 @@ class Cluster:
             sent_at = clock.now()
             if not may_send(sent_at):
                 return SEND_AGAIN
-            if path == "/runsync":
+            if path.startswith("/runsync"):
                 self.submissions.append((self.clock.now(), name))
             clock.sleep(SERVICE_S)  # type: ignore[attr-defined]
             answer = {"id": f"{next(self._ids)}", "status": "COMPLETED", "delayTime": 0, "executionTime": 50}

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from loadtest.analyze.summarize import summarize
-from loadtest.analyze.summary import Check, GateResult, Summary, Validity, Verdict
+from loadtest.analyze.summary import Cause, Check, GateResult, Summary, Validity, Verdict
 from loadtest.report.ci.junit import junit
 from loadtest.report.ci.markdown import markdown
 from loadtest.report.summary_text import limit_text, observed_text
@@ -73,14 +73,33 @@ def test_run_without_gates_has_an_empty_suite() -> None:
 anything = st.text(st.characters(codec="utf-8") | st.sampled_from("\x00\x0b]]>|<&\"'\ufffe\n"))
 
 
-@given(anything, anything)
-def test_files_are_well_formed_for_any_text(name: str, detail: str) -> None:
+@given(anything, anything, anything)
+def test_files_are_well_formed_for_any_text(name: str, detail: str, error: str) -> None:
     assume(name != "send lag")  # the name of the other test case
     reported = summary([GateResult(name, None, 1.0, 3, Verdict.FAIL, detail, *TIME)])
+    reported = msgspec.structs.replace(reported, causes=[Cause("failed", 200, 3, error, 0, None)])
     assert len(cases(junit(reported))) == 2
     rows = [line for line in markdown(reported).splitlines() if line.startswith("| fail |")]
     assert len(rows) == 1
     assert rows[0].replace("\\|", "").count("|") == 6
+
+
+def test_every_failure_and_the_markdown_name_the_most_frequent_causes() -> None:
+    causes = [Cause("rejected", 403, 1200, "no <key>\nfor it", 0, None)]
+    causes += [Cause("bad_answer", 301, 5 - n, "moved", n, None) for n in range(4)]
+    reported = msgspec.structs.replace(summary(valid=False), causes=causes, jobs={"rejected": 1200, "bad_answer": 14})
+    lines = [
+        "1,200 of 1,214 jobs ended as rejected (HTTP 403): no <key> for it",
+        "5 of 1,214 jobs ended as bad answer (HTTP 301): moved",
+        "4 of 1,214 jobs ended as bad answer (HTTP 301): moved",
+        "2 more causes in the report",
+    ]
+    found = [note for case in cases(junit(reported)).values() for note in case if note.tag == "failure"]
+    assert len(found) == 2
+    assert all((note.text or "").splitlines()[1:] == lines for note in found)
+    assert next(line for line in markdown(reported).splitlines() if line.startswith("- ")) == (
+        "- 1,200 of 1,214 jobs ended as rejected (HTTP 403): no &lt;key&gt; for it"
+    )
 
 
 def test_markdown_has_verdict_gates_failed_checks_and_times() -> None:

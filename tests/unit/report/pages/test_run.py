@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import altair as alt
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from loadtest.analyze.series import Series, series
 from loadtest.analyze.summarize import summarize
-from loadtest.analyze.summary import Quantiles, Summary
+from loadtest.analyze.summary import Cause, Quantiles, Summary
 from loadtest.record.run import Ending
 from loadtest.record.sample import HEALTH, REQUESTS, SAMPLES
 from loadtest.report.pages.run import report_html
@@ -85,7 +88,7 @@ def test_operations_workers_outcomes_and_errors_are_those_of_the_summary(steady_
     assert [row[0] for row in page.rows["by-worker"] if row] == [str(worker.jobs) for worker in summary.workers]
     counts = [str(n) for by_outcome in drawn.outcomes.values() for n in by_outcome.values()]
     assert [row[0] for row in page.rows["outcomes"] if row][: len(counts)] == counts
-    assert [row[0] for row in page.rows["errors"] if row] == [str(error.jobs) for error in drawn.error_groups]
+    assert [row[0] for row in page.rows["errors"] if row] == [str(cause.jobs) for cause in summary.causes]
 
 
 def test_text_of_users_is_escaped(steady_page: SteadyPage) -> None:
@@ -93,6 +96,27 @@ def test_text_of_users_is_escaped(steady_page: SteadyPage) -> None:
     assert "is <b>that</b> stable?" in page.text
     assert "2.00 GiB </script>" in page.text
     assert "<b>" not in source.split("<script", 1)[0]
+
+
+FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+anything = st.text(
+    st.characters() | st.sampled_from("\x00\x0b\x1b\x85\ufffe\ud83d</script>&"), min_size=20, max_size=60
+)
+
+
+@settings(max_examples=5)
+@given(anything, anything)
+def test_no_text_of_others_brings_a_control_character_into_the_report(
+    steady: MadeUpRun, error: str, name: str
+) -> None:
+    stages = [msgspec.structs.replace(stage, name=name) for stage in steady.run.stages]
+    data = run_data(msgspec.structs.replace(steady.run, stages=stages, reason=error), steady.samples)
+    causes = [Cause("failed", 200, 1, error, 0, name)]
+    summary = msgspec.structs.replace(summarize(data), causes=causes, reason=error)
+    source = report_html(data.run, summary, series(data))
+    assert source.encode()
+    assert FORBIDDEN.search(source.split("<script", 1)[0]) is None
+    assert Page(source).outside == []
 
 
 def test_invalid_run_says_so_and_a_stage_name_cannot_end_the_charts_script(steady: MadeUpRun) -> None:

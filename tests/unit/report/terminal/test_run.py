@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from loadtest.analyze.summarize import summarize
-from loadtest.analyze.summary import Check, Summary, Validity
+from loadtest.analyze.summary import Cause, Check, Summary, Validity
 from loadtest.record.run import Ending
 from loadtest.record.sample import REQUESTS, SAMPLES
 from loadtest.report.formatting import milliseconds
@@ -35,6 +35,22 @@ def test_result_fits_80_columns_without_colour(steady: MadeUpRun) -> None:
     assert lines[-1] == "report  reports/a/report.html"
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in "".join(lines)
+
+
+def test_why_jobs_did_not_complete_is_below_the_verdict(steady: MadeUpRun) -> None:
+    summary = summarize(run_data(steady.run, steady.samples, steady.requests))
+    causes = [
+        Cause("rejected", 403, 7, "no \x1b[31maccess\x07\r\nhere \x9b2J", 3, None),
+        Cause("censored", None, 1, "", 4, None),
+    ]
+    failing = msgspec.structs.replace(summary, causes=causes, jobs={"completed": 2, "rejected": 7, "censored": 1})
+    lines = printed(failing)
+    start = lines.index("") + 1
+    assert lines[start : start + 3] == [
+        "7 of 10 jobs ended as rejected (HTTP 403): no \ufffd[31maccess\ufffd here \ufffd2J",
+        "1 of 10 jobs ended as censored: unfinished at the end of the run, or at the job ",
+        "timeout",
+    ]
 
 
 def test_unknown_figure_is_a_dash_and_failed_checks_are_listed(steady: MadeUpRun) -> None:

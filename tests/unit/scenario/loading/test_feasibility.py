@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.scenario.loading.feasibility import MAX_JOBS, find_issues
+from loadtest.scenario.loading.feasibility import MAX_JOBS, find_issues, nested_inputs
 from loadtest.scenario.loading.load import format_path
 from loadtest.scenario.model import Scenario
 
@@ -149,3 +149,33 @@ def test_a_load_has_no_more_stages_than_a_report_can_name(stages: int) -> None:
         assert found(asked) == []
     else:
         assert refusal(asked).startswith("load.stages: 1001 stages, but a load has at most 1000;")
+
+
+@pytest.mark.parametrize(
+    ("flow", "place", "count"),
+    [
+        ({"input": {"input": {"prompt": "x"}}}, "flows.run.input", "it is"),
+        ({"input": {"input": 1, "webhook": "http://x", "policy": {}}}, "flows.run.input", "it is"),
+        ({"inputs": {"template": {"input": "${seq}"}}}, "flows.run.inputs", "it is"),
+        ({"inputs": {"lines": [{"input": 1}, {"prompt": 1}, {"input": 2}]}}, "flows.run.inputs", "2 of 3 lines are"),
+    ],
+)
+def test_an_input_that_is_a_whole_submission_is_a_warning(flow: dict[str, object], place: str, count: str) -> None:
+    (issue,) = nested_inputs(scenario(flows={"run": flow}))
+    assert format_path(issue.path) == place
+    assert issue.text == (
+        f'{count} {{"input": …}}, so the handler gets an input within its input; write only what is inside'
+    )
+
+
+@pytest.mark.parametrize("job_input", [None, "input", ["input"], {"prompt": 1}, {"model": "m", "input": "text"}])
+def test_an_input_with_keys_of_its_own_is_no_warning(job_input: object) -> None:
+    assert list(nested_inputs(scenario(flows={"run": {"input": job_input}}))) == []
+
+
+def test_plain_http_to_another_machine_is_allowed_by_an_explicit_word() -> None:
+    target = {"url": "http://endpoint.internal/v2/x"}
+    stops = {"price": 1, "ceilings": {"jobs": 9, "cost": 2}}
+    (refused,) = found(scenario(target=target, **stops))
+    assert "allow_plain_http: true}" in refused
+    assert found(scenario(target=target | {"allow_plain_http": True}, **stops)) == []
