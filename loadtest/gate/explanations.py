@@ -41,7 +41,7 @@ def explain(gate: Gate, count: Count, share: float, verdict: Verdict, of: str = 
 
 
 def explain_default(gate: Gate, count: Count) -> str:
-    """Return what was counted for the default gate on errors, and how to replace it."""
+    """Return the count of the default gate on errors as text, and how to replace the gate."""
     unsure = _describe_undecided(gate.metric, count.undecided) if count.undecided else ""
     return (
         f"{_describe_count(gate, count, '')}{unsure}. The gates on times lack one on errors, so less than "
