@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 class WrittenNumber(float):
-    """A number that is encoded as it was written; as a float it is the nearest one."""
+    """A number encoded as it was written; as a float it is the nearest one."""
 
     __slots__ = ("text",)
     text: str
@@ -31,7 +31,7 @@ class WrittenNumber(float):
 
 
 def written_number(text: str) -> float:
-    """Return a float that is encoded to exactly this text, which is a number in JSON."""
+    """Return a float whose encoding is exactly this text, which is a number in JSON."""
     number = float(text)
     return number if msgspec.json.encode(number) == text.encode() else WrittenNumber(text)
 

@@ -30,7 +30,7 @@ class ForgivingStream:
         return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered, or drop it."""
+        """Write the buffer, or drop it."""
         if self.error is None:
             try:
                 self._stream.flush()

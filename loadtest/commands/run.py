@@ -290,7 +290,7 @@ def _forward_signals(drivers: Sequence[subprocess.Popen[bytes]]) -> list[signal.
 
 
 def on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
-    """Call this at each signal that ends a run, but not at a SIGHUP that is ignored, as under `nohup`."""
+    """Call this at each signal that ends a run, but not at an ignored SIGHUP, as under `nohup`."""
     for number in SIGNAL_ENDINGS:
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)

@@ -37,7 +37,7 @@ _NO_SUBMISSION = Send(Op.RUNSYNC, "")
 JobSink: TypeAlias = Callable[[Sequence[EndedJob]], object]
 """Called with jobs that were sent and are over, once with each."""
 BATCH = 500
-"""The jobs that are published at once, which takes about a millisecond; publishing all that ended since the last
+"""The jobs published at once, which takes about a millisecond; publishing all that ended since the last
 heartbeat could delay jobs that are due."""
 
 

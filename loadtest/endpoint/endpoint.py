@@ -28,7 +28,7 @@ _RUNSYNC = Op.RUNSYNC  # a module constant, since access through the enum is slo
 class Endpoint:
     """A model of one endpoint. Times are seconds since the epoch; a time before the last one counts as the last one.
 
-    The same settings, seed and calls give the same responses; with `own_ids`, an endpoint that is started at another
+    The same settings, seed and calls give the same responses; with `own_ids`, an endpoint started at another
     time gives other ids. Without a `backend` the work is simulated; other backends reach the scheduler by
     `advanced_to`.
     """

@@ -21,6 +21,7 @@ from loadtest.flows.responses import (
 from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
 from loadtest.flows.submissions import shorten_hold
 from loadtest.protocol.client_messages import decode_accepted_job, read_job
+from loadtest.protocol.error_text import error_text
 from loadtest.protocol.operations import (
     CONFLICT,
     STATUS_SYNC_WAIT,
@@ -96,7 +97,7 @@ def _accept(sample: Sample, response: Response) -> None:
     try:
         job = decode_accepted_job(response.body)
     except InvalidResponse as error:
-        end_sample(sample, Outcome.BAD_ANSWER, response, str(error))
+        end_sample(sample, Outcome.BAD_ANSWER, response, f"{error}: {error_text(response.body)}")
         return
     sample.job_id, sample.accepted_at = job.id, response.answered_at
     if job.final:

@@ -147,7 +147,7 @@ class Tokens(msgspec.Struct, frozen=True):
 
 
 _INVALID = (ValueError, RecursionError, OverflowError)
-"""JSON that is malformed, of another type, nested too deeply, or not UTF-8; or an absurd number."""
+"""Malformed JSON, or JSON of another type, nested too deeply, or not UTF-8; or an absurd number."""
 _decode_job = msgspec.json.Decoder(JobResponse).decode
 
 

@@ -192,7 +192,7 @@ def _message(kind: type[T], body: bytes | None, name: str, limit_bytes: int) -> 
 
 
 def _is_progress(body: bytes | None) -> bool:
-    """Return whether a message that was refused, such as one with NaN, is a job's progress and not its result."""
+    """Return whether a refused message, such as one with NaN, is a job's progress and not its result."""
     try:
         message = json.loads(body or b"")
     except (ValueError, RecursionError):

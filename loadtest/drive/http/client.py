@@ -125,7 +125,7 @@ class HttpClient:
         return f"<HttpClient {self._url}: {len(self._connections)} connections, {len(self._idle)} idle>"
 
     def _release(self, connection: Connection) -> None:
-        """Keep a connection after its first exchange, and its TLS session for others; forget one that is closed."""
+        """Keep a connection after its first exchange, and its TLS session for others; forget a closed one."""
         if not connection.alive:
             self._connections.discard(connection)
             return

@@ -81,7 +81,7 @@ class Dialer:
             raise connect_error(error) from None
 
     def _connect(self) -> Any:
-        """Return a socket that is connected to the server, or to the proxy, which is named in an error."""
+        """Return a socket connected to the server, or to the proxy, which is named in an error."""
         if self.proxy is None:
             return self._connect_to(self._host, self._port)
         try:

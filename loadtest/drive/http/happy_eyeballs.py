@@ -29,7 +29,7 @@ def alternate_families(addresses: Sequence[Address]) -> list[Address]:
 
 
 def connect(address: Address) -> Any:
-    """Return a socket that is connected to this address. Raises OSError if there is none."""
+    """Return a socket connected to this address. Raises OSError if there is none."""
     family, name = address
     connected = socket.socket(family, socket.SOCK_STREAM)
     try:

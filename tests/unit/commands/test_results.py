@@ -128,7 +128,7 @@ def going_on(folder: Path) -> RunDirectory:
     directory.write_run(msgspec.structs.replace(directory.read_run(), processes=run().processes))
     recorder = Recorder(directory)
     recorder.tally.add()
-    recorder.sample(Sample(0, "run", 1.0, outcome="completed", sent_at=1.0), [])
+    recorder.record([(Sample(0, "run", 1.0, outcome="completed", sent_at=1.0), ())])
     recorder.flush(0.0)
     return directory
 

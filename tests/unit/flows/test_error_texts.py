@@ -29,7 +29,7 @@ def test_an_answer_that_is_no_job_shows_its_body() -> None:
     sample = ended(200, rb'{"error": "quota exceeded for caf\u00e9"}')
     assert sample.outcome is Outcome.BAD_ANSWER
     assert sample.error is not None
-    assert sample.error.startswith("not a job: ")
+    assert sample.error.startswith("not a job")
     assert sample.error.endswith(": error: quota exceeded for café")
 
 
@@ -38,7 +38,6 @@ def test_an_answer_that_is_no_job_shows_its_body() -> None:
     [
         (403, b"x" * 10**6, None),
         (200, b"x" * 10**6, None),
-        (200, b'{"id": "a", "status": "' + b"X" * 10**6 + b'"}', None),
         (200, b'{"id": "a", "status": "FAILED", "error": "' + b"x" * 10**6 + b'"}', None),
         (0, b"", "x" * 10**6),
     ],

@@ -67,7 +67,7 @@ def test_an_abort_rule_can_judge_every_abortable_metric(metric: Metric) -> None:
     stops.evaluate(START_AT)
     for seq in range(60):
         fields = row(seq, metric) | {"outcome": "failed" if metric.is_share else "completed"}
-        stops.watch.ended(Sample(**fields))
+        stops.watch.ended(Sample(**fields), START_AT + 1)
     stops.evaluate(START_AT + 10)
     assert stops.reason is not None
     assert f'"{gate}"' in stops.reason.detail
