@@ -54,12 +54,12 @@ def read_run(directory: RunDirectory, tables: Sequence[str] = OTHER_TABLES) -> R
     if directory.has_shards():
         _merge_shards(directory)
         run, scenario = _record(directory)
-    with _readable(directory, "samples"):
+    with _readable(directory, "samples", run):
         pieces = directory.pieces("samples", COLUMNS)
         jobs = read_job_table(pieces, pieces.rows)
     others = {}
     for name in tables:
-        with _readable(directory, name):
+        with _readable(directory, name, run):
             others[name] = directory.table(name)
     return RunData(run, scenario, jobs, **others)
 
@@ -106,13 +106,15 @@ def _scenario_of(run: RunRecord, directory: RunDirectory) -> Scenario:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in ("scenario", *first["loc"]))
-        wrote = run.versions.get("loadtest", "not known")
-        text = f"{path}: {where}: {first['msg']}; use the version that wrote it: {wrote}"
-        raise RunDirectoryError(text) from None
+        raise RunDirectoryError(f"{path}: {where}: {first['msg']}; {_advice_of_version(run)}") from None
+
+
+def _advice_of_version(run: RunRecord) -> str:
+    return f"use the version that wrote it: {run.versions.get('loadtest', 'not known')}"
 
 
 @contextmanager
-def _readable(directory: RunDirectory, name: str) -> Iterator[None]:
+def _readable(directory: RunDirectory, name: str, run: RunRecord) -> Iterator[None]:
     """Raise RunDirectoryError, one line with the file and a remedy, if a table is missing or cannot be read."""
     path = directory.path / f"{name}.parquet"
     advice = "copy the run directory again, whole"
@@ -121,6 +123,6 @@ def _readable(directory: RunDirectory, name: str) -> Iterator[None]:
     try:
         yield
     except MissingColumnError as error:
-        raise RunDirectoryError(f"{path}: {error}; {advice}") from None
+        raise RunDirectoryError(f"{path}: {error}; {_advice_of_version(run)}") from None
     except (pa.ArrowException, OSError) as error:
         raise RunDirectoryError(f"{path}: cannot be read: {str(error).splitlines()[0]}; {advice}") from None
