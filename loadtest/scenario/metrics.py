@@ -105,6 +105,16 @@ class MetricSpec:
         start_at, end_at = getattr(job, self.start), getattr(job, self.end)
         return None if start_at is None or end_at is None else float(end_at - start_at - sum(values) / 1000)
 
+    def at_least_s(self, job: Any, at: float) -> float | None:
+        """Return the least that this time is of a job that did not complete until `at`; None if that is unknown."""
+        if self.less or job.flow not in self.flows:
+            return None
+        if not self.start:
+            reported_ms = getattr(job, self.column)
+            return None if reported_ms is None else float(reported_ms / 1000)
+        start_at = getattr(job, self.start)
+        return None if start_at is None else float(at - start_at)
+
 
 SPECS = {
     Metric.DELAY: MetricSpec(Kind.TIME, "delay_ms", simulated="delay_s"),
