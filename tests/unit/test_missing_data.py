@@ -107,7 +107,7 @@ def judged(data: RunData, asked: list[Gate]) -> Summary:
     return summarize_and_judge(data, asked)
 
 
-@settings(max_examples=120)
+@settings(max_examples=80)
 @given(runs=worst_changed(), asked=gates())
 def test_no_change_of_the_worst_jobs_makes_a_run_pass(runs: tuple[RunData, RunData], asked: list[Gate]) -> None:
     before, after = (judged(data, asked) for data in runs)
@@ -130,6 +130,14 @@ def test_a_verdict_on_times_that_the_client_sees_never_improves(
 ) -> None:
     before, after = (judged(data, [parse_gate(f"{metric} {percentile} < {limit_s}s")]) for data in runs)
     assert RANK[after.verdict] <= RANK[before.verdict]
+
+
+@settings(max_examples=60)
+@given(runs=worst_changed([anonymised, failed_at_once]), limit_s=st.floats(0.45, 0.8))
+def test_jobs_that_name_no_worker_make_no_worker_pass(runs: tuple[RunData, RunData], limit_s: float) -> None:
+    gates = [parse_gate(f"execution p50 < {limit_s:.2f}s per worker"), parse_gate("errors < 90 %")]
+    before, after = (judged(data, gates).gates[0].verdict for data in runs)
+    assert after is not Verdict.PASS or before is Verdict.PASS
 
 
 @settings(max_examples=25)
