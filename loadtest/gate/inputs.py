@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from loadtest.analyze.jobs import JobColumns, LoadWindow
 from loadtest.analyze.run_data import RunData
+from loadtest.analyze.throughput import completion_window
 from loadtest.arrays import Floats, Mask
 from loadtest.record.run import RunRecord
 from loadtest.scenario.gates import STEADY, Gate
@@ -102,6 +104,13 @@ def select(gate: Gate, inputs: GateInputs, within: tuple[Window, ...]) -> GateIn
     for window in within:
         mask |= (at_s >= window.start_s) & (at_s < window.end_s)
     return found.where(mask)
+
+
+def completion_windows(inputs: GateInputs, within: Sequence[Window]) -> list[Window]:
+    """Return the times in which the selected jobs of these windows could complete."""
+    start_at = inputs.load.start_at
+    spans = (LoadWindow(start_at + each.start_s, start_at + each.end_s) for each in within)
+    return [_relative(completion_window(inputs.jobs, inputs.mask, span), inputs.load) for span in spans]
 
 
 def of_flow(gate: Gate, inputs: GateInputs) -> GateInputs:

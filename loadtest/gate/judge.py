@@ -18,7 +18,7 @@ from loadtest.arrays import Mask
 from loadtest.gate.batch_means import MIN_JOBS, MIN_S, BatchMeans, mean_of, rate_of
 from loadtest.gate.early_stopping import holds, refutation, refuted
 from loadtest.gate.explanations import NO_JOBS, explain, explain_default, explain_workers, format_value, not_known
-from loadtest.gate.inputs import NO_WORKER, GateInputs, Window, of_flow, select, windows
+from loadtest.gate.inputs import NO_WORKER, GateInputs, Window, completion_windows, of_flow, select, windows
 from loadtest.gate.measures import Count, Times, share_count, times
 from loadtest.scenario.gates import DEFAULT_ERRORS, Gate, default_gates, limit_text
 from loadtest.scenario.metrics import Metric
@@ -136,7 +136,8 @@ def _mean(gate: Gate, measured: Times) -> GateResult:
 
 
 def _throughput(gate: Gate, inputs: GateInputs, within: Sequence[Window]) -> GateResult:
-    """Judge the rate of jobs that completed in the windows, whatever their intended start."""
+    """Judge the rate of jobs that completed while those of the windows could, whatever their intended start."""
+    within = completion_windows(inputs, within)
     length_s = sum(each.end_s - each.start_s for each in within)
     if len(inputs) == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)

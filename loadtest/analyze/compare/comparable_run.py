@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.analyze.jobs import JobColumns, LoadWindow
+from loadtest.analyze.throughput import completion_window
 from loadtest.arrays import Floats
 from loadtest.record.sample import Outcome
 from loadtest.scenario.flows import FLOWS
@@ -17,6 +18,9 @@ from loadtest.scenario.metrics import Metric
 COMPARED = (Metric.END_TO_END, Metric.RESPONSE, Metric.DELAY, Metric.EXECUTION, Metric.FIRST_CHUNK)
 NEVER_MS = 1e12
 """The time of a job that did not complete, or whose first chunk never came: longer than any other, and finite."""
+
+_ROUNDING_S = 1e-5
+"""The precision of epoch seconds: a span of 20 s must not have 19 whole seconds."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,9 @@ def run_series(jobs: JobColumns, window: LoadWindow) -> ComparableRun:
     for metric in COMPARED:
         column = _times_ms(jobs, metric)
         times.update({(flow, metric): column[at] for flow, at in by_flow.items() if flow in metric.spec.flows})
-    seconds = int(window.duration_s)
-    ended_s = jobs.finished_at[completed] - window.start_at
+    span = completion_window(jobs, completed, window)
+    seconds = int(span.duration_s + _ROUNDING_S)
+    ended_s = jobs.finished_at[completed] - span.start_at
     per_s, _ = np.histogram(ended_s, np.arange(seconds + 1)) if seconds else (np.zeros(0), None)
     counts = {flow: JobCount(len(at), int(np.count_nonzero(~completed[at]))) for flow, at in by_flow.items()}
     return ComparableRun(times, per_s.astype(np.float64), counts)
