@@ -163,12 +163,12 @@ def _decide(run: RunRecord, validity: Validity, gates: list[GateResult], jobs: d
         if missed:
             word = "failed" if bad is Verdict.FAIL else f"{'is' if len(missed) == 1 else 'are'} inconclusive"
             return bad, f"{_count(len(missed), 'gate')} of {len(gates)} {word}: {missed[0].gate}. {missed[0].detail}"
-    measured = (
-        "The"
-        if _not_completed(jobs)
-        else f"{jobs['completed']} of {_count(jobs['submitted'], 'job')} completed and the"
-    )
-    return Verdict.PASS, f"{measured} measurement is valid; {'every gate passed' if gates else 'no gate was set'}."
+    measured = "The"
+    if not _not_completed(jobs):
+        measured = f"{jobs['completed']} of {_count(jobs['submitted'], 'job')} completed and the"
+    passed = "every gate passed" if gates else "no gate was set"
+    by_default = "".join(f"; no gate on errors was set, so {gate.gate} applied" for gate in gates if gate.default)
+    return Verdict.PASS, f"{measured} measurement is valid; {passed}{by_default}."
 
 
 def _not_completed(jobs: dict[str, int]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
 from loadtest.analyze.stats.hypothesis_tests import rejected
 from loadtest.analyze.stats.quantiles import TAIL
@@ -57,12 +58,13 @@ def _default_errors(inputs: GateInputs) -> GateResult:
     gate, count = DEFAULT_ERRORS, share_count(Metric.ERRORS, inputs)
     assert count is not None
     if count.n == 0:
-        return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
+        return replace(result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS), default=True)
     if refuted(count.over, count.n, gate.limit):
         word = Verdict.FAIL
     else:
         word = Verdict.PASS if count.over + count.undecided < gate.limit * count.n else Verdict.INCONCLUSIVE
-    return result(gate, count.over / count.n, count.n, word, explain_default(gate, count), count.ci95())
+    judged = result(gate, count.over / count.n, count.n, word, explain_default(gate, count), count.ci95())
+    return replace(judged, default=True)
 
 
 def result(

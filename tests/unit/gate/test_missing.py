@@ -131,4 +131,4 @@ def test_errors_are_judged_by_default(completed: int, failed: int, unfinished: i
     table = jobs((completed, {}), (failed, {"outcome": "failed"}), (unfinished, UNFINISHED))
     *own, default = judge_all([parse_gate("delay p50 < 2s")], gate_inputs(run_data(run(), table)))
     assert [each.gate for each in own] == ["delay p50 < 2s"]
-    assert (default.gate, default.verdict, default.limit) == ("errors < 1 %", word, 0.01)
+    assert (default.gate, default.verdict, default.limit, default.default) == ("errors < 1 %", word, 0.01, True)

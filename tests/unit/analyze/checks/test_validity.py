@@ -268,6 +268,12 @@ def test_jobs_that_did_not_complete_are_counted_by_outcome() -> None:
     assert verdict(run(), VALID, [], JOBS)[1].startswith("9 of 10 jobs completed and the measurement is valid; ")
 
 
+def test_a_pass_says_that_a_gate_on_errors_applied_by_default() -> None:
+    default = msgspec.structs.replace(gate(Verdict.PASS), gate="errors < 1 %", default=True)
+    reason = verdict(run(), VALID, [gate(Verdict.PASS), default], JOBS)[1]
+    assert reason.endswith("every gate passed; no gate on errors was set, so errors < 1 % applied.")
+
+
 @pytest.mark.parametrize("checked", [VALID, INVALID])
 @pytest.mark.parametrize("ending", [Ending.COMPLETE, Ending.ABORTED])
 def test_every_verdict_begins_with_the_share_of_jobs_that_did_not_complete(checked: Validity, ending: Ending) -> None:
