@@ -86,7 +86,12 @@ def gates(draw: st.DrawFn) -> list[Gate]:
     """Return gates on times, one per worker, and often wide gates on errors and on cold starts."""
     texts = [f"{draw(st.sampled_from(TIMES))} {draw(STATISTICS)} < {draw(LIMITS)}s" for _ in range(2)]
     texts.append(f"execution p50 < {draw(LIMITS)}s per worker")
-    texts += draw(st.lists(st.sampled_from(["errors < 50 %", "cold starts < 5 %", "censored < 20 %"]), unique=True))
+    texts += draw(
+        st.lists(
+            st.sampled_from(["errors < 50 %", "cold starts < 5 %", "censored < 20 %", "throughput > 10/s"]),
+            unique=True,
+        )
+    )
     return [parse_gate(text) for text in texts]
 
 
