@@ -12,6 +12,7 @@ from loadtest.analyze.jobs import OUTCOMES, JobColumns, LoadWindow
 from loadtest.analyze.run_data import RunData
 from loadtest.analyze.stats.quantiles import PER_MILLE, is_supported, quantiles
 from loadtest.analyze.summary import Censored, FlowSummary, OutcomeSummary, Quantiles
+from loadtest.analyze.throughput import completion_window
 from loadtest.arrays import Floats, Mask
 from loadtest.record.sample import Outcome
 from loadtest.scenario.flows import FLOWS
@@ -51,9 +52,7 @@ def flow_summaries(data: RunData, window: LoadWindow, within: bool = False) -> d
         part.flow: FlowSummary(
             jobs=int(np.count_nonzero(part.mine)),
             completed=len(part.done),
-            throughput_per_s=window.per_second(
-                window.count(jobs.finished_at[jobs.of_flow(part.flow) & jobs.completed])
-            ),
+            throughput_per_s=_throughput_per_s(jobs, part.flow, window),
             **times[part.flow],
             lag_ms=quantiles(_NO_TIMES if part.flow == "runsync" else jobs.lag_ms[part.done]),
             chunk_gap_ms=quantiles(_chunk_gaps_ms(data, part.done)),
@@ -63,6 +62,12 @@ def flow_summaries(data: RunData, window: LoadWindow, within: bool = False) -> d
         )
         for part in parts
     }
+
+
+def _throughput_per_s(jobs: JobColumns, flow: str, window: LoadWindow) -> float:
+    mine = jobs.of_flow(flow)
+    span = completion_window(jobs, mine, window)
+    return span.per_second(span.count(jobs.finished_at[mine & jobs.completed]))
 
 
 def _select(jobs: JobColumns, flow: str, window: LoadWindow, within: bool) -> _FlowData:

@@ -16,6 +16,8 @@ from loadtest.scenario.flows import FLOWS
 from loadtest.scenario.metrics import Metric
 
 OUTCOMES: tuple[str, ...] = tuple(Outcome)
+IMPOSSIBLE_MS = 10.0
+"""A time below zero by more than this is impossible; up to this, rounding and clocks explain it."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,17 @@ class JobColumns:
         for name in spec.less:
             times_ms -= self._column(name)
         return times_ms
+
+    def known_times_ms(self, metric: Metric) -> Floats:
+        """Return a time of each job, NaN if it is not known: the job did not complete, or the time is impossible.
+
+        A time that ends before the job does, such as the delay, is known of a job that failed afterwards.
+        """
+        times_ms = self.times_ms(metric)
+        unknown = times_ms < -IMPOSSIBLE_MS
+        if metric.spec.until_completed:
+            unknown |= ~self.completed
+        return np.where(unknown, np.nan, times_ms)
 
     def _column(self, name: str) -> Floats:
         column: Floats = getattr(self, name)

@@ -70,7 +70,8 @@ def littles_law(jobs: JobColumns, health: pa.Table, load: LoadWindow) -> Littles
         return LittlesLaw("samples", from_samples, arrivals_per_s, mean_s, None, None, detail)
     missing, noise = _missing_jobs(np.sort(entered), np.sort(left), probed_at, reported)
     in_flight = float(reported.mean())
-    larger = max(in_flight, in_flight - missing)
+    # If neither side ever saw a job, any number of jobs will do as the whole: nothing is missing.
+    larger = max(in_flight, in_flight - missing) or MIN_IN_FLIGHT
     detail = (
         f"/health reported {in_flight:.3g} jobs in flight on average over {len(reported)} probes, "
         f"the samples show {in_flight - missing:.3g}."

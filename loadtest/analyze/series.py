@@ -22,6 +22,7 @@ from loadtest.analyze.stats.bins import (
     histogram_edges_ms,
     rounded,
 )
+from loadtest.analyze.throughput import completion_window
 from loadtest.arrays import Floats
 from loadtest.record.run import RunRecord
 from loadtest.record.sample import Outcome
@@ -127,12 +128,13 @@ def series(data: RunData) -> Series:
     """Return everything that the report draws of a run."""
     run, jobs, window = data.run, data.jobs, data.load
     done = jobs.where(jobs.completed)
+    span = completion_window(jobs, jobs.completed, window)
     moments = np.concatenate([[window.end_at], _ended_at(jobs), jobs.sent_at])
     end_s = float(np.nanmax(moments)) - window.start_at
     return Series(
         load_s=window.duration_s,
         end_s=end_s,
-        throughput_per_s=window.per_second(window.count(done.finished_at)),
+        throughput_per_s=span.per_second(span.count(done.finished_at)),
         stages=_stages(run),
         rates=_rates(data, end_s),
         latencies=_latencies(done, window),

@@ -9,6 +9,7 @@ from loadtest.analyze.arrivals import arrivals_by_stage, arrivals_in, ramp_ends
 from loadtest.analyze.checks.inputs import CheckInputs, concurrency_cap_reached
 from loadtest.analyze.checks.registry import shortage, validity
 from loadtest.analyze.flows import flow_summaries
+from loadtest.analyze.impossible_times import impossible_times
 from loadtest.analyze.jobs import OUTCOMES, JobColumns
 from loadtest.analyze.littles_law import littles_law
 from loadtest.analyze.operations import operation_summaries
@@ -79,6 +80,7 @@ def check_inputs(data: RunData) -> CheckInputs:
             data.requests, data.scenario, data.run.peak_requests, counts[Outcome.COMPLETED]
         ),
         steady=steady,
+        impossible_times=impossible_times(jobs),
         littles_law=littles_law(jobs, data.health, data.load),
         cold_start_wave=None if window is None else cold_start_wave(jobs, data.table.starts, window),
         repeated_ids=data.table.accounting.repeated_ids,
@@ -146,7 +148,7 @@ def verdict(
     The jobs that the endpoint may still have are named whatever the verdict is.
     """
     word, reason = _decide(run, validity, gates, jobs)
-    return word, f"{reason} {left_text(left)}".strip()
+    return word, " ".join(filter(None, (_not_completed(jobs), reason, left_text(left))))
 
 
 def _decide(run: RunRecord, validity: Validity, gates: list[GateResult], jobs: dict[str, int]) -> tuple[Verdict, str]:
@@ -161,20 +163,25 @@ def _decide(run: RunRecord, validity: Validity, gates: list[GateResult], jobs: d
         if missed:
             word = "failed" if bad is Verdict.FAIL else f"{'is' if len(missed) == 1 else 'are'} inconclusive"
             return bad, f"{_count(len(missed), 'gate')} of {len(gates)} {word}: {missed[0].gate}. {missed[0].detail}"
-    measured = f"{jobs['completed']} of {_count(jobs['submitted'], 'job')} completed{_others(jobs)}"
-    return (
-        Verdict.PASS,
-        f"{measured} and the measurement is valid; {'every gate passed' if gates else 'no gate was set'}.",
-    )
+    measured = "The"
+    if not _not_completed(jobs):
+        measured = f"{jobs['completed']} of {_count(jobs['submitted'], 'job')} completed and the"
+    passed = "every gate passed" if gates else "no gate was set"
+    by_default = "".join(f"; no gate on errors was set, so {gate.gate} applied" for gate in gates if gate.default)
+    return Verdict.PASS, f"{measured} measurement is valid; {passed}{by_default}."
 
 
-def _others(jobs: dict[str, int]) -> str:
-    """Return the other outcomes of the jobs, the most frequent first, in brackets."""
+def _not_completed(jobs: dict[str, int]) -> str:
+    """Return how many jobs did not complete, their share and their outcomes, the most frequent first; "" if none."""
     counts = [
         (jobs.get(outcome, 0), outcome.replace("_", " ")) for outcome in Outcome if outcome is not Outcome.COMPLETED
     ]
-    text = ", ".join(f"{count} {words}" for count, words in sorted(counts, reverse=True) if count)
-    return f" ({text})" if text else ""
+    others = sum(count for count, _ in counts)
+    if not others:
+        return ""
+    total = jobs["completed"] + others
+    named = ", ".join(f"{count} {words}" for count, words in sorted(counts, reverse=True) if count)
+    return f"{others} of {_count(total, 'job')} ({100 * others / total:.3g} %) did not complete: {named}."
 
 
 def _abort_reason(run: RunRecord) -> str:

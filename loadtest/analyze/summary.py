@@ -79,19 +79,24 @@ class CheckId(StrEnum):
     RATE_ACHIEVED = "rate achieved"
     SEND_LAG = "send lag"
     CENSORED_JOBS = "censored jobs"
+    POSSIBLE_TIMES = "possible times"
     LITTLES_LAW = "little's law"
     STEADY_STATE = "steady state"
     COLD_STARTS = "cold starts"
 
 
 class Check(msgspec.Struct, frozen=True):
-    """The result of one validity check."""
+    """The result of one validity check.
+
+    `warning` is true if it found something that you should look at, and that does not make the measurement invalid.
+    """
 
     name: CheckId
     ok: bool
     value: float | None
     limit: float | None
     detail: str
+    warning: bool = False
 
 
 class Validity(msgspec.Struct, frozen=True):
@@ -105,7 +110,8 @@ class GateResult(msgspec.Struct, frozen=True):
     """The result of one gate: a figure of the run and its limit.
 
     `unit` is that of `observed`, `limit` and `ci95`: "ms", "share" (0 to 1), "per_s", or "ratio" against a baseline.
-    `ci95` is the 95 % interval of the observed figure, if there is one.
+    `ci95` is the 95 % interval of the observed figure, if there is one. `default`: it applies because gates on times
+    came without one on errors.
     """
 
     gate: str
@@ -117,6 +123,7 @@ class GateResult(msgspec.Struct, frozen=True):
     metric: Metric
     unit: Unit
     ci95: tuple[float, float] | None = None
+    default: bool = False
 
 
 class Arrivals(msgspec.Struct, frozen=True):
@@ -212,12 +219,16 @@ class WorkerComparison(msgspec.Struct, frozen=True):
 
 
 class WorkerSummary(msgspec.Struct, frozen=True):
-    """One worker's completed jobs; `compared` is null if it, or all others, had too few to compare."""
+    """One worker's completed jobs, and the number of others that name it.
+
+    `compared` is null if it, or all other workers, had too few to compare.
+    """
 
     worker_id: str
     jobs: int
     execution_ms: Quantiles
     compared: WorkerComparison | None = None
+    not_completed: int = 0
 
 
 class LittlesLaw(msgspec.Struct, frozen=True):

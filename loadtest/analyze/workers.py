@@ -27,6 +27,8 @@ _HALF = 500
 def worker_summaries(jobs: JobColumns, names: list[str]) -> list[WorkerSummary]:
     """Return workers by their number of completed jobs, the busiest first; `names` are theirs by their numbers.
 
+    Workers without a completed job come before all others.
+
     A worker is compared with all others by the ratio of medians. Whether it differs is Mood's median test (1950),
     with signs in place of counts so that equal times count as neither, at levels by Holm over all workers. The
     interval at that level joins the binomial intervals of both medians by MOVER (Zou and Donner 2008, Statistics
@@ -34,6 +36,7 @@ def worker_summaries(jobs: JobColumns, names: list[str]) -> list[WorkerSummary]:
     """
     known = jobs.completed & (jobs.worker >= 0)
     counts = np.bincount(jobs.worker[known], minlength=len(names))
+    others = np.bincount(jobs.worker[~jobs.completed & (jobs.worker >= 0)], minlength=len(names))
     ordered_ms, positions = _by_worker(jobs.where(known & ~np.isnan(jobs.execution_ms)), len(names))
     some = [at for at in positions if 0 < len(at) < len(ordered_ms)]
     levels = iter(holm_levels([_p_value(ordered_ms, at) for at in some], ERROR_RATE))
@@ -41,11 +44,10 @@ def worker_summaries(jobs: JobColumns, names: list[str]) -> list[WorkerSummary]:
         _comparison(ordered_ms, at, next(levels)) if 0 < len(at) < len(ordered_ms) else None for at in positions
     ]
     workers = [
-        WorkerSummary(name, int(count), quantiles(ordered_ms[at]), comparison)
-        for name, count, at, comparison in zip(names, counts, positions, compared, strict=True)
-        if count
+        WorkerSummary(name, int(count), quantiles(ordered_ms[at]), comparison, int(other))
+        for name, count, other, at, comparison in zip(names, counts, others, positions, compared, strict=True)
     ]
-    return sorted(workers, key=lambda worker: (-worker.jobs, worker.worker_id))
+    return sorted(workers, key=lambda worker: (worker.jobs > 0, -worker.jobs, worker.worker_id))
 
 
 def _by_worker(jobs: JobColumns, workers: int) -> tuple[Floats, list[NDArray[np.int64]]]:

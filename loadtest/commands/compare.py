@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadtest.analyze.compare.comparison import ComparableRun, compare, run_series
+from loadtest.analyze.compare.comparable_run import ComparableRun, run_series
+from loadtest.analyze.compare.comparison import compare
 from loadtest.analyze.compare.differences import differences
 from loadtest.analyze.compare.margin import MIN_DIFFERENCE_MS
 from loadtest.analyze.series import series

@@ -10,8 +10,10 @@ from typing import Literal
 
 from rich.console import Console
 
-from loadtest.analyze.compare.comparison import compare, run_series
+from loadtest.analyze.compare.comparable_run import run_series
+from loadtest.analyze.compare.comparison import compare
 from loadtest.analyze.run_data import RunData
+from loadtest.analyze.summarize import failed_checks
 from loadtest.analyze.summary import GateResult
 from loadtest.commands.results import read_run, summarize_and_judge
 from loadtest.errors import RecordingError, UsageError
@@ -69,14 +71,20 @@ def gate(request: GateRequest, environment: Mapping[str, str], console: Console)
 
 
 def _compare(request: GateRequest, data: RunData) -> list[GateResult]:
-    """Compare the run with its baselines, reading only the record and the samples of each."""
+    """Compare the run with its baselines; of each, the record and the samples are enough."""
     tolerance, min_difference_ms = parse_differences(request.tolerance, request.min_difference)
-    baselines = [read_run(run_directory(named), ()) for named in request.baselines]
+    baselines = [_read_baseline(named) for named in request.baselines]
     for named, each in zip(request.baselines, baselines, strict=True):
-        require_comparable(str(named), each.run, data.run)
+        require_comparable(str(named), each.run, data.run, failed_checks(each))
     before, now = [run_series(each.jobs, each.load) for each in baselines], run_series(data.jobs, data.load)
     found = compare(before, now, metrics_of(before, now), tolerance, data.run.seed, min_difference_ms)
     return [as_gate_result(each) for each in found]
+
+
+def _read_baseline(named: Path) -> RunData:
+    """Return what a comparison reads of a baseline, and its requests if they were kept: validity checks read them."""
+    directory = run_directory(named)
+    return read_run(directory, [name for name in ("requests",) if (directory.path / f"{name}.parquet").exists()])
 
 
 def parse_differences(tolerance: str, min_difference: str) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from loadtest.analyze.summarize import summarize, verdict
 from loadtest.analyze.summary import GateResult, Summary
 from loadtest.errors import RunDirectoryError
 from loadtest.gate.inputs import gate_inputs
-from loadtest.gate.judge import judge
+from loadtest.gate.judge import judge_all
 from loadtest.record.atomic_file import readable_json, write_atomic
 from loadtest.record.audit import audit, peak_requests
 from loadtest.record.directory import TABLES, RunDirectory
@@ -54,12 +54,12 @@ def read_run(directory: RunDirectory, tables: Sequence[str] = OTHER_TABLES) -> R
     if directory.has_shards():
         _merge_shards(directory)
         run, scenario = _record(directory)
-    with _readable(directory, "samples"):
+    with _readable(directory, "samples", run):
         pieces = directory.pieces("samples", COLUMNS)
         jobs = read_job_table(pieces, pieces.rows)
     others = {}
     for name in tables:
-        with _readable(directory, name):
+        with _readable(directory, name, run):
             others[name] = directory.table(name)
     return RunData(run, scenario, jobs, **others)
 
@@ -88,7 +88,7 @@ def summarize_and_judge(data: RunData, gates: Sequence[Gate], compared: Sequence
     """Return every figure of a run, the results of these gates and comparisons, and the verdict of all together."""
     measured = summarize(data)
     inputs = gate_inputs(data) if gates else None
-    results = [*([] if inputs is None else [judge(gate, inputs) for gate in gates]), *compared]
+    results = [*([] if inputs is None else judge_all(gates, inputs)), *compared]
     word, reason = verdict(data.run, measured.validity, results, measured.jobs, measured.left_on_endpoint)
     return msgspec.structs.replace(measured, gates=results, verdict=word, reason=reason)
 
@@ -106,13 +106,15 @@ def _scenario_of(run: RunRecord, directory: RunDirectory) -> Scenario:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in ("scenario", *first["loc"]))
-        wrote = run.versions.get("loadtest", "not known")
-        text = f"{path}: {where}: {first['msg']}; use the version that wrote it: {wrote}"
-        raise RunDirectoryError(text) from None
+        raise RunDirectoryError(f"{path}: {where}: {first['msg']}; {_advice_of_version(run)}") from None
+
+
+def _advice_of_version(run: RunRecord) -> str:
+    return f"use the version that wrote it: {run.versions.get('loadtest', 'not known')}"
 
 
 @contextmanager
-def _readable(directory: RunDirectory, name: str) -> Iterator[None]:
+def _readable(directory: RunDirectory, name: str, run: RunRecord) -> Iterator[None]:
     """Raise RunDirectoryError, one line with the file and a remedy, if a table is missing or cannot be read."""
     path = directory.path / f"{name}.parquet"
     advice = "copy the run directory again, whole"
@@ -121,6 +123,6 @@ def _readable(directory: RunDirectory, name: str) -> Iterator[None]:
     try:
         yield
     except MissingColumnError as error:
-        raise RunDirectoryError(f"{path}: {error}; {advice}") from None
+        raise RunDirectoryError(f"{path}: {error}; {_advice_of_version(run)}") from None
     except (pa.ArrowException, OSError) as error:
         raise RunDirectoryError(f"{path}: cannot be read: {str(error).splitlines()[0]}; {advice}") from None

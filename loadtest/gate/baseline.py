@@ -6,19 +6,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
-from loadtest.analyze.compare.comparison import (
-    THROUGHPUT,
-    ComparableRun,
-    ComparisonVerdict,
-    MetricComparison,
-    MetricKey,
-)
-from loadtest.analyze.summary import GateResult, Verdict
+from loadtest.analyze.compare.comparable_run import ComparableRun
+from loadtest.analyze.compare.result import THROUGHPUT, ComparisonVerdict, MetricComparison, MetricKey
+from loadtest.analyze.summary import Check, GateResult, Verdict
 from loadtest.errors import UsageError
 from loadtest.json_values import canonical_json, encode_json
 from loadtest.record.run import Ending, RunRecord
+from loadtest.scenario.flows import FLOWS
 from loadtest.scenario.metrics import Metric, Unit
 from loadtest.scenario.model import HASH_EXCLUDED
 
@@ -33,10 +27,15 @@ COMPARED = (
 _DIGITS = 16
 
 
-def require_comparable(name: str, baseline: RunRecord, candidate: RunRecord) -> None:
-    """Raise UsageError, with both values, if payloads, scenario or seed differ, or the baseline was cut short."""
+def require_comparable(name: str, baseline: RunRecord, candidate: RunRecord, failed: Sequence[Check]) -> None:
+    """Raise UsageError, with both values, if payloads, scenario or seed differ, or if the baseline is no measure.
+
+    It is none if it was cut short, or if it `failed` validity checks.
+    """
     if (why := incomparable_reason(baseline, candidate)) is not None:
         raise UsageError(f"--baseline {name}: {why}")
+    if failed:
+        raise UsageError(f"--baseline {name}: its measurement is not valid: {failed[0].detail} Name a valid run")
 
 
 def incomparable_reason(baseline: RunRecord, candidate: RunRecord) -> str | None:
@@ -80,19 +79,20 @@ def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
 
 
 def metrics_of(baselines: Sequence[ComparableRun], candidate: ComparableRun) -> list[MetricKey]:
-    """Return throughput, and the percentiles of COMPARED of every flow, as far as all runs have them."""
+    """Return throughput, and of every flow errors and the percentiles of COMPARED, as far as any run has them.
+
+    A flow or a time that one run lacks is compared too, so that its loss shows.
+    """
     runs = [*baselines, candidate]
-    flows = dict.fromkeys(flow for flow, _ in candidate.times_ms)
-    return [THROUGHPUT] + [
-        MetricKey(flow, metric, percentile)
-        for flow in flows
-        for metric, percentile in COMPARED
-        if all(np.isfinite(run.times_ms.get((flow, metric), np.empty(0))).any() for run in runs)
-    ]
+    found = [THROUGHPUT]
+    for flow in [flow for flow in FLOWS if any(flow in run.counts for run in runs)]:
+        times = [key for key in COMPARED if any(run.has(flow, key[0]) for run in runs)]
+        found += [MetricKey(flow, Metric.ERRORS), *(MetricKey(flow, *key) for key in times)]
+    return found
 
 
 def as_gate_result(found: MetricComparison) -> GateResult:
-    """Return a comparison as the result of a gate: `observed` and `limit` are ratios to the baseline.
+    """Return a comparison as the result of a gate: `observed` and `limit` are ratios to the baseline, or shares.
 
     A worse metric fails. Any other passes if the bounds rule out that it is worse by more than the tolerance, and is
     inconclusive if they do not.
@@ -103,12 +103,12 @@ def as_gate_result(found: MetricComparison) -> GateResult:
         verdict = Verdict.PASS if found.non_inferior else Verdict.INCONCLUSIVE
     return GateResult(
         gate=f"{found.metric.name} against the baseline",
-        observed=found.ratio,
+        observed=found.candidate if found.metric.metric.is_share else found.ratio,
         limit=found.limit,
         n=round(found.effective_n or 0),
         verdict=verdict,
         detail=found.detail,
         metric=found.metric.metric,
-        unit=Unit.RATIO,
+        unit=Unit.SHARE if found.metric.metric.is_share else Unit.RATIO,
         ci95=found.ci95,
     )

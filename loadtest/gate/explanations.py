@@ -6,6 +6,7 @@ from loadtest.analyze.summary import Verdict
 from loadtest.gate.early_stopping import allowed_over, more_jobs
 from loadtest.gate.measures import Count
 from loadtest.scenario.gates import Gate, limit_text
+from loadtest.scenario.metrics import Metric
 
 NO_JOBS = "No job to judge by was found."
 
@@ -25,7 +26,7 @@ def explain(gate: Gate, count: Count, share: float, verdict: Verdict, of: str = 
     text, may, are = _describe_count(gate, count, of), "may", "do"
     if gate.metric.is_time:
         may, are = "may be", "are"
-    unsure = f", and {count.undecided:,} unfinished {may}" if count.undecided else ""
+    unsure = _describe_undecided(gate.metric, count.undecided) if count.undecided else ""
     if verdict is Verdict.PASS:
         return f"{text}{unsure}; up to {allowed_over(count.n, share):,} {may}."
     if verdict is Verdict.FAIL:
@@ -37,6 +38,41 @@ def explain(gate: Gate, count: Count, share: float, verdict: Verdict, of: str = 
         needed = f"While {share_text(worst / count.n)} {are}, no number of jobs would be enough: "
         return f"{text}{unsure}. {needed}less than {share_text(share)} {may}."
     return f"{text}{unsure}. About {more:,} more jobs{of} would decide it, if the share stays the same."
+
+
+def explain_default(gate: Gate, count: Count) -> str:
+    """Return the count of the default gate on errors as text, and how to replace the gate."""
+    unsure = _describe_undecided(gate.metric, count.undecided) if count.undecided else ""
+    return (
+        f"{_describe_count(gate, count, '')}{unsure}. The gates on times lack one on errors, so less than "
+        f'{share_text(gate.limit)} may; write a gate such as "errors < 5 %" to allow more.'
+    )
+
+
+def explain_workers(word: Verdict, failing: int, workers: int, unnamed: int) -> str:
+    """Return how many of the workers fail or are inconclusive, and how many jobs name no worker."""
+    if word is Verdict.PASS:
+        detail = f"Each of {workers} workers passes it."
+    elif word is Verdict.INCONCLUSIVE:
+        detail = f"{failing} of {workers} workers {'is' if failing == 1 else 'are'} inconclusive."
+    elif failing:
+        detail = f"{failing} of {workers} workers {'fails' if failing == 1 else 'fail'} it."
+    else:
+        detail = "All jobs together fail it, so one worker must."
+    return f"{detail} {unnamed:,} jobs name no worker and may be of any." if unnamed else detail
+
+
+def not_known(gate: Gate, unknown: int, n: int) -> str:
+    """Return for how many of n jobs the time of a gate is not known."""
+    metric = gate.metric.value
+    return f"{metric[0].upper()}{metric[1:]} is not known for {unknown:,} of {n:,} jobs."
+
+
+def _describe_undecided(metric: Metric, undecided: int) -> str:
+    """Return how many jobs may be over the limit, or may be those that a share counts, as text."""
+    if metric.is_time:
+        return f", and is not known for {undecided:,}"
+    return f", and {undecided:,} {'whose start is not known' if metric is Metric.COLD_STARTS else 'unfinished'} may"
 
 
 def _describe_count(gate: Gate, count: Count, of: str) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.analyze.jobs import JobColumns, LoadWindow
-from loadtest.analyze.run_data import JobTable, RunData
-from loadtest.analyze.start_kinds import CLASSES, UNKNOWN
+from loadtest.analyze.run_data import RunData
+from loadtest.analyze.throughput import completion_window
 from loadtest.arrays import Floats, Mask
 from loadtest.record.run import RunRecord
 from loadtest.scenario.gates import STEADY, Gate
@@ -30,8 +31,8 @@ class GateInputs:
     """The jobs of a run, in columns of one length; a gate judges those for which `mask` is true.
 
     No column is copied to select jobs. `followed_until_at` is when the client stopped following a job that did not
-    end, in epoch seconds. `worker` is an index of `worker_ids`, or −1. `cold` is the mask of jobs with a cold start,
-    `steady` the steady window; each is None if it is not known.
+    end, in epoch seconds. `worker` is an index of `worker_ids`, or −1. `start_kind` is an index of the kinds of start
+    (`analyze.start_kinds.CLASSES`), or −1. `steady` is the steady window, None if there is none.
     """
 
     jobs: JobColumns
@@ -41,8 +42,8 @@ class GateInputs:
     worker_ids: tuple[str, ...]
     load: LoadWindow
     stages: tuple[tuple[str, Window], ...]
+    start_kind: NDArray[np.int8]
     steady: Window | None = None
-    cold: Mask | None = None
 
     def where(self, mask: Mask) -> GateInputs:
         """Return the inputs with only those of their jobs for which the mask is true."""
@@ -63,20 +64,13 @@ def gate_inputs(data: RunData) -> GateInputs:
         worker_ids=tuple(data.table.worker_names),
         load=data.load,
         stages=_stages(data.run),
+        start_kind=data.table.starts.kind,
         steady=None if steady is None else _relative(steady, data.load),
-        cold=_cold(data.table),
     )
 
 
 def _relative(window: LoadWindow, load: LoadWindow) -> Window:
     return Window(window.start_at - load.start_at, window.end_at - load.start_at)
-
-
-def _cold(table: JobTable) -> Mask | None:
-    """Return the mask of jobs with a cold start; None if no job's kind of start is known."""
-    kind = table.starts.kind
-    mask: Mask = kind == CLASSES.index("cold")
-    return mask if np.any(kind != UNKNOWN) else None
 
 
 def _stages(run: RunRecord) -> tuple[tuple[str, Window], ...]:
@@ -110,6 +104,13 @@ def select(gate: Gate, inputs: GateInputs, within: tuple[Window, ...]) -> GateIn
     for window in within:
         mask |= (at_s >= window.start_s) & (at_s < window.end_s)
     return found.where(mask)
+
+
+def completion_windows(inputs: GateInputs, within: Sequence[Window]) -> list[Window]:
+    """Return the times in which the selected jobs of these windows could complete."""
+    start_at = inputs.load.start_at
+    spans = (LoadWindow(start_at + each.start_s, start_at + each.end_s) for each in within)
+    return [_relative(completion_window(inputs.jobs, inputs.mask, span), inputs.load) for span in spans]
 
 
 def of_flow(gate: Gate, inputs: GateInputs) -> GateInputs:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec.structs import replace
 
 from loadtest.analyze.stats.hypothesis_tests import rejected
 from loadtest.analyze.stats.quantiles import TAIL
@@ -17,10 +18,10 @@ from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.arrays import Mask
 from loadtest.gate.batch_means import MIN_JOBS, MIN_S, BatchMeans, mean_of, rate_of
 from loadtest.gate.early_stopping import holds, refutation, refuted
-from loadtest.gate.explanations import NO_JOBS, explain, format_value
-from loadtest.gate.inputs import NO_WORKER, GateInputs, Window, of_flow, select, windows
+from loadtest.gate.explanations import NO_JOBS, explain, explain_default, explain_workers, format_value, not_known
+from loadtest.gate.inputs import NO_WORKER, GateInputs, Window, completion_windows, of_flow, select, windows
 from loadtest.gate.measures import Count, Times, share_count, times
-from loadtest.scenario.gates import Gate, limit_text
+from loadtest.scenario.gates import DEFAULT_ERRORS, Gate, default_gates, limit_text
 from loadtest.scenario.metrics import Metric
 
 
@@ -42,6 +43,28 @@ def judge(gate: Gate, inputs: GateInputs) -> GateResult:
     if gate.per_mille is not None:
         return _percentile(gate, measured, gate.per_mille)
     return _longest(gate, measured) if gate.statistic == "max" else _mean(gate, measured)
+
+
+def judge_all(gates: Sequence[Gate], inputs: GateInputs) -> list[GateResult]:
+    """Return the results of the gates, with that of the default gate on errors if they lack one."""
+    return [*(judge(gate, inputs) for gate in gates), *(_default_errors(inputs) for _ in default_gates(gates))]
+
+
+def _default_errors(inputs: GateInputs) -> GateResult:
+    """Judge the default gate on errors by the share in this run, so that it asks for no more jobs than other gates.
+
+    Unfinished jobs count against it. It fails as any gate does, if chance does not explain the errors.
+    """
+    gate, count = DEFAULT_ERRORS, share_count(Metric.ERRORS, inputs)
+    assert count is not None
+    if count.n == 0:
+        return replace(result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS), default=True)
+    if refuted(count.over, count.n, gate.limit):
+        word = Verdict.FAIL
+    else:
+        word = Verdict.PASS if count.over + count.undecided < gate.limit * count.n else Verdict.INCONCLUSIVE
+    judged = result(gate, count.over / count.n, count.n, word, explain_default(gate, count), count.ci95())
+    return replace(judged, default=True)
 
 
 def result(
@@ -92,7 +115,7 @@ def _longest(gate: Gate, measured: Times) -> GateResult:
         detail = f"{count.over:,} of {count.n:,} jobs took {limit_text(gate)} or more."
     elif count.undecided:
         word = Verdict.INCONCLUSIVE
-        detail = f"{count.undecided:,} of {count.n:,} jobs were unfinished; how long they took is not known."
+        detail = not_known(gate, count.undecided, count.n)
     else:
         word, detail = Verdict.PASS, f"Each of {count.n:,} jobs took less."
     return result(gate, observed, count.n, word, detail)
@@ -107,16 +130,16 @@ def _mean(gate: Gate, measured: Times) -> GateResult:
     low, high = (format_value(gate, edge / 1000) for edge in found.interval())
     text = f"The 95 % interval of the mean is {low} to {high}, by batch means."
     if unknown:
-        text = f"{text} For {unknown:,} unfinished jobs it takes the time that they had waited."
+        text = f"{text} For {unknown:,} jobs that did not complete it takes the least that is known."
     judged = _by_batch_means(gate, found, n, text, n, "more jobs")
     if unknown and judged.verdict is not Verdict.FAIL:
-        detail = f"{unknown:,} of {n:,} jobs were unfinished; how long they took is not known."
-        return result(gate, None, n, Verdict.INCONCLUSIVE, detail)
+        return result(gate, None, n, Verdict.INCONCLUSIVE, not_known(gate, unknown, n))
     return judged
 
 
 def _throughput(gate: Gate, inputs: GateInputs, within: Sequence[Window]) -> GateResult:
-    """Judge the rate of jobs that completed in the windows, whatever their intended start."""
+    """Judge the rate of jobs that completed while those of the windows could, whatever their intended start."""
+    within = completion_windows(inputs, within)
     length_s = sum(each.end_s - each.start_s for each in within)
     if len(inputs) == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
@@ -161,34 +184,35 @@ class _Worker:
 def _by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str], per_mille: int) -> GateResult:
     """Return one result for all workers, which names the worst: one slow host must not hide among many.
 
-    It passes if every worker passes: that is one claim, whose error is at most that of a single test. It fails
-    if one worker fails after Holm's correction, since one of many workers is always unlucky.
+    It passes if every worker passes, even with all the jobs of unknown worker that are not under the limit: that is
+    one claim, whose error is at most that of a single test. It fails if one worker fails after Holm's correction,
+    since one of many workers is always unlucky; or if all jobs together do, for then one worker must.
     """
-    share = (1000 - per_mille) / 1000
+    share, limit_ms, unnamed = (1000 - per_mille) / 1000, gate.limit * 1000, measured.worker == NO_WORKER
     workers = [
-        _worker(gate, worker_ids[index], own, own.worker == index, per_mille)
-        for index, own in measured.by_worker(NO_WORKER)
+        _worker(worker_ids[index], own, own.worker == index, per_mille, limit_ms)
+        for index, own in measured.by_worker(NO_WORKER, limit_ms)
     ]
-    failing = rejected([each.p_value for each in workers], TAIL)
+    together = [_worker("", measured, np.ones(len(measured), bool), per_mille, limit_ms)] if unnamed.any() else []
+    judged = [*workers, *together]
+    failing = [judged[index] for index in rejected([each.p_value for each in judged], TAIL)]
     open_ = [each for each in workers if not holds(each.count.over + each.count.undecided, each.count.n, share)]
-    if not workers:
-        return result(gate, None, len(measured), Verdict.INCONCLUSIVE, "No job names its worker.")
     if failing:
-        word, worst = Verdict.FAIL, min(workers, key=lambda each: each.p_value)
-        detail = f"{len(failing)} of {len(workers)} workers {'fails' if len(failing) == 1 else 'fail'} it."
+        word, worst = Verdict.FAIL, min(failing, key=lambda each: each.p_value)
+    elif not workers:
+        return result(gate, None, len(measured), Verdict.INCONCLUSIVE, "No job names its worker.")
     elif open_:
         word, worst = Verdict.INCONCLUSIVE, max(open_, key=lambda each: (_worst_share(each), -each.count.n))
-        detail = f"{len(open_)} of {len(workers)} workers {'is' if len(open_) == 1 else 'are'} inconclusive."
     else:
         word, worst = Verdict.PASS, max(workers, key=lambda each: each.observed_ms or 0.0)
-        detail = f"Each of {len(workers)} workers passes it."
-    text = explain(gate, worst.count, share, word, of=f" on {worst.worker_id}")
+    named = sum(each in workers for each in failing or open_)
+    detail = explain_workers(word, named, len(workers), int(np.count_nonzero(unnamed)))
+    text = explain(gate, worst.count, share, word, of=f" on {worst.worker_id}" if worst.worker_id else "")
     return result(gate, worst.observed_ms, len(measured), word, f"{detail} {text}")
 
 
-def _worker(gate: Gate, worker_id: str, own: Times, known: Mask, per_mille: int) -> _Worker:
+def _worker(worker_id: str, own: Times, known: Mask, per_mille: int, limit_ms: float) -> _Worker:
     """Return the jobs of a worker; only those `known` to be its own can refute the gate."""
-    limit_ms = gate.limit * 1000
     count = own.count(limit_ms)
     surely_over = own.take(np.flatnonzero(known)).count(limit_ms).over
     p_value = refutation(surely_over, count.n, (1000 - per_mille) / 1000)

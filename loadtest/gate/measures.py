@@ -9,18 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from loadtest.analyze.start_kinds import CLASSES, UNKNOWN
 from loadtest.analyze.stats.quantiles import TAIL, interval_ranks
 from loadtest.arrays import Floats, Mask
 from loadtest.gate.inputs import GateInputs
 from loadtest.record.sample import Outcome
 from loadtest.scenario.flows import FLOWS
-from loadtest.scenario.metrics import Metric, MetricSpec
+from loadtest.scenario.metrics import Metric
 from loadtest.units import nearest_rank
 
 
 @dataclass(frozen=True)
 class Count:
-    """The number of jobs: all, over a limit, and undecided because they did not finish."""
+    """The number of jobs: all, over a limit, and undecided because it is not known."""
 
     n: int
     over: int
@@ -57,9 +58,10 @@ class Times:
         """Return the times of the jobs at these indices."""
         return Times(self.value_ms[indices], self.lower_bound_ms[indices], self.worker[indices])
 
-    def by_worker(self, none: int) -> Iterator[tuple[int, Times]]:
-        """Yield the jobs of each worker, with those of unknown worker and time, which may be its own."""
-        unattributed = np.flatnonzero((self.worker == none) & self.unknown)
+    def by_worker(self, none: int, limit_ms: float) -> Iterator[tuple[int, Times]]:
+        """Yield the jobs of each worker, with those of unknown worker not under the limit, which may be its own."""
+        under = self.value_ms < limit_ms
+        unattributed = np.flatnonzero((self.worker == none) & ~under)
         order = np.argsort(self.worker, kind="stable")
         workers, first = np.unique(self.worker[order], return_index=True)
         for worker, indices in zip(workers.tolist(), np.split(order, first[1:]), strict=True):
@@ -86,43 +88,54 @@ class Times:
 def times(metric: Metric, inputs: GateInputs, in_order: bool = False) -> Times:
     """Return a time of the selected jobs, on request in the order of their intended start.
 
-    It includes jobs that completed and, with an unknown time, jobs unfinished at the end; send lag includes
-    every job that was sent. Failed jobs count only for the gate on errors.
+    It includes every job that was sent or due. The time of a job that did not complete is unknown, unless it ended
+    before the job did (`JobColumns.known_times_ms`).
     """
     jobs, spec = inputs.jobs, metric.spec
-    relevant = jobs.sent if spec.of_all_sent else jobs.completed | jobs.ended(Outcome.CENSORED)
+    relevant = _relevant(inputs)
     for flow in set(FLOWS) - set(spec.flows):
         relevant &= ~jobs.of_flow(flow)
-    measured = Times(jobs.times_ms(metric), np.nan_to_num(_min_ms(spec, inputs)), inputs.worker)
-    indices = np.flatnonzero(relevant & inputs.mask)
+    measured = Times(jobs.known_times_ms(metric), np.nan_to_num(_min_ms(metric, inputs)), inputs.worker)
+    indices = np.flatnonzero(relevant)
     if in_order:
         indices = indices[np.argsort(jobs.intended_at[indices], kind="stable")]
     return measured.take(indices)
 
 
-def _min_ms(spec: MetricSpec, inputs: GateInputs) -> Floats:
-    """Return how long the client had waited for each job; 0 for times that it knows only from the finished job."""
-    jobs = inputs.jobs
-    if not spec.waits_since:
+def _relevant(inputs: GateInputs) -> Mask:
+    """Return the mask of the selected jobs that were sent, or due and unfinished at the end."""
+    return (inputs.jobs.sent | inputs.jobs.ended(Outcome.CENSORED)) & inputs.mask
+
+
+def _min_ms(metric: Metric, inputs: GateInputs) -> Floats:
+    """Return the least that the time of each job can be: as long as it lasted, or as the server reported."""
+    jobs, spec = inputs.jobs, metric.spec
+    if spec.less:
         return np.zeros(len(jobs))
-    waited_ms: Floats = np.maximum(0.0, (inputs.followed_until_at - getattr(jobs, spec.waits_since)) * 1000)
-    # A completed job without such a time, a stream without a chunk, was not waited for until the run ended.
-    return np.where(jobs.completed, 0.0, waited_ms)
+    if not spec.start:
+        return np.maximum(0.0, jobs.times_ms(metric))
+    until_at = np.where(np.isnan(jobs.finished_at), inputs.followed_until_at, jobs.finished_at)
+    waited_ms: Floats = np.maximum(0.0, (until_at - getattr(jobs, spec.start)) * 1000)
+    return waited_ms
 
 
 def share_count(metric: Metric, inputs: GateInputs) -> Count | None:
     """Return the jobs that a share counts; None if unknown. Unfinished jobs may fail, or have met a cold start."""
     jobs = inputs.jobs
-    sent, completed = jobs.sent & inputs.mask, jobs.completed & inputs.mask
+    sent = jobs.sent & inputs.mask
     censored = jobs.ended(Outcome.CENSORED) & sent
-    if metric is Metric.CENSORED:
-        return Count(int(np.count_nonzero(sent)), int(np.count_nonzero(censored)))
-    if metric is Metric.ERRORS:
-        failed = sent & ~completed & ~censored
-        return Count(*(int(np.count_nonzero(mask)) for mask in (sent, failed, censored)))
-    if metric is not Metric.COLD_STARTS:
-        raise ValueError(f"{metric} is not a share that can be counted")
-    if inputs.cold is None:
-        return None
-    relevant, cold = completed | censored, inputs.cold & completed
-    return Count(*(int(np.count_nonzero(mask)) for mask in (relevant, cold, censored)))
+    match metric:
+        case Metric.CENSORED:
+            return _count(sent, censored)
+        case Metric.ERRORS:
+            return _count(sent, sent & ~jobs.completed & ~censored, censored)
+        case Metric.COLD_STARTS:
+            relevant = _relevant(inputs)
+            unknown = relevant & (inputs.start_kind == UNKNOWN)
+            known = _count(relevant, relevant & (inputs.start_kind == CLASSES.index("cold")), unknown)
+            return None if known.n and known.undecided == known.n else known
+    raise ValueError(f"{metric} is not a share that can be counted")
+
+
+def _count(*masks: Mask) -> Count:
+    return Count(*(int(np.count_nonzero(mask)) for mask in masks))

@@ -37,10 +37,10 @@ class RowGroups:
 
     def __init__(self, path: Path, schema: pa.Schema, columns: Sequence[str]) -> None:
         found = pq.read_schema(path)
-        require_columns(found, schema)
+        self._schema = pa.schema([_encoded(schema.field(name)) for name in columns])
+        require_columns(found, self._schema)
         encoded = [name for name in columns if name in DICTIONARY_COLUMNS and name in found.names]
         self._file = pq.ParquetFile(path, read_dictionary=encoded)
-        self._schema = pa.schema([_encoded(schema.field(name)) for name in columns])
         self.rows: int = self._file.metadata.num_rows
 
     def __iter__(self) -> Iterator[pa.Table]:

@@ -195,6 +195,12 @@ HEALTH = pa.schema(
 )
 """The columns of `health.parquet`: one row per response of `/health`."""
 
+UNREAD_COLUMNS = (
+    "latency_ms_mean", "latency_ms_p50", "latency_ms_p95", "latency_ms_max",
+    "completed", "failed", "retried", "ready", "throttled", "unhealthy",
+)  # fmt: skip
+"""The columns of `requests.parquet` and `health.parquet` that no command reads, so that none needs them."""
+
 Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
 
 
@@ -203,8 +209,8 @@ class MissingColumnError(Exception):
 
 
 def require_columns(found: pa.Schema, schema: pa.Schema) -> None:
-    """Raise MissingColumnError if a column is missing that runs of every schema have."""
-    missing = [name for name in schema.names if name not in (*found.names, *ADDED_COLUMNS)]
+    """Raise MissingColumnError if a column is missing that runs of every schema have, and that is read."""
+    missing = [name for name in schema.names if name not in (*found.names, *ADDED_COLUMNS, *UNREAD_COLUMNS)]
     if missing:
         raise MissingColumnError(f'lacks the column "{missing[0]}"')
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from loadtest.analyze.compare.comparison import MetricComparison, MetricKey
 from loadtest.analyze.compare.differences import Difference
+from loadtest.analyze.compare.result import MetricComparison, MetricKey
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary
 from loadtest.record.run import RunRecord
@@ -63,6 +63,8 @@ def metric_text(key: MetricKey) -> str:
 
 def value_text(found: MetricComparison, value: float | None) -> str:
     """Return the value of a metric in its unit."""
+    if found.metric.metric.is_share:
+        return formatting.share(value)
     return formatting.milliseconds(value) if found.metric.metric.is_time else formatting.rate(value)
 
 
@@ -73,6 +75,6 @@ def interval_text(found: MetricComparison) -> str:
 
 def standing_text(candidate: ComparedRun, found: MetricComparison) -> str:
     """Return better, worse or inconclusive; "no verdict" if the runs cannot be compared, whatever the figures."""
-    if found.ratio is None:
+    if found.baseline is None:
         return "n too small"
     return "no verdict" if candidate.no_verdict is not None else formatting.verdict(found.standing)

@@ -38,6 +38,18 @@ class StopReason(msgspec.Struct, frozen=True):
     detail: str
 
 
+def _time_s(gate: Gate, job: Any, at: float, completed: bool) -> float | None:
+    """Return the time of a job by which a gate judges it; None if it has none that decides.
+
+    A job that did not complete lasted at least until it ended or was given up, which decides if it is over the limit.
+    """
+    spec = gate.metric.spec
+    if completed:
+        return spec.time_s(job)
+    least_s = spec.at_least_s(job, at) if spec.until_completed else None
+    return least_s if least_s is not None and least_s >= gate.limit else None
+
+
 class GateMonitor:
     """The gates of an abort rule, over the jobs that ended recently; its memory does not grow with their number."""
 
@@ -60,10 +72,11 @@ class GateMonitor:
                 continue
             if gate.metric is Metric.ERRORS:
                 recent.add(at, not completed, 0.0)
-            elif completed:
-                value_s = 0.0 if gate.metric is Metric.THROUGHPUT else gate.metric.spec.time_s(job)
-                if value_s is not None:
-                    recent.add(at, value_s >= gate.limit, value_s)
+            elif gate.metric is Metric.THROUGHPUT:
+                if completed:
+                    recent.add(at, False, 0.0)
+            elif (value_s := _time_s(gate, job, at, completed)) is not None:
+                recent.add(at, value_s >= gate.limit, value_s)
 
     def failing(self, now: float) -> str | None:
         """Return the first gate that fails, with its figure; None while none is known to fail."""
@@ -86,20 +99,20 @@ class GateMonitor:
             text = text if self._processes == 1 else f"{text} if each of {self._processes} processes does as this one"
             return text if slow else None
         if gate.statistic == "max":
-            return f"{over} of the {n} jobs that completed {last} took {limit_text(gate)} or more" if over else None
+            return f"{over} of the {n} jobs that ended {last} took {limit_text(gate)} or more" if over else None
         if n < self._min_jobs:
             return None
         if gate.statistic == "mean":
             mean_s = recent.total_s / n
             mean = limit_text(gate, float(f"{max(mean_s, 0.0):.3g}"))
-            return f"the mean of the {n} jobs that completed {last} is {mean}" if mean_s >= gate.limit else None
+            return f"the mean of the {n} jobs that ended {last} is {mean}" if mean_s >= gate.limit else None
         per_mille = gate.per_mille
         share = gate.limit if per_mille is None else (1000 - per_mille) / 1000
         if chernoff_bound(over, n, share) < MIN_SURPRISE_NATS:
             return None
         if per_mille is None:
             return f"{over} of the {n} jobs that ended {last} failed"
-        return f"{over} of the {n} jobs that completed {last} took {limit_text(gate)} or more"
+        return f"{over} of the {n} jobs that ended {last} took {limit_text(gate)} or more"
 
 
 class _Recent:

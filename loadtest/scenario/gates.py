@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from math import isfinite
 from typing import Annotated, NamedTuple, get_args
@@ -60,6 +60,21 @@ class Gate(StrictModel):
             ascii_only = not self.during.isprintable()
             words.append(f"during {self.during if bare else json.dumps(self.during, ensure_ascii=ascii_only)}")
         return " ".join(filter(None, words))
+
+
+DEFAULT_ERRORS = Gate(metric=Metric.ERRORS, limit=0.01)
+"""The gate on errors of all jobs if there are gates on times and no gate on errors covers them."""
+
+
+def default_gates(gates: Sequence[Gate]) -> tuple[Gate, ...]:
+    """Return the default gate on errors if a gate on times has none next to it that counts its jobs, else nothing."""
+    errors = [gate for gate in gates if gate.metric is Metric.ERRORS]
+    lacking = any(
+        not any(each.flow in (None, gate.flow) and each.during in (None, gate.during) for each in errors)
+        for gate in gates
+        if gate.metric.is_time
+    )
+    return (DEFAULT_ERRORS,) if lacking else ()
 
 
 _PERCENTILE = re.compile(r"p([0-9]{2})(?:\.([0-9]))?")

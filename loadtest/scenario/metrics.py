@@ -73,7 +73,7 @@ class MetricSpec:
 
     Of a time: `column` is its column in `analyze.jobs.JobColumns`, in milliseconds. It lies between the columns
     `start` and `end` of the samples, less the columns in `less`; without them the server reported it as `column`.
-    `flows` have it. `of_all_sent`: every job that was sent has it, not only jobs that completed.
+    `flows` have it. `until_completed`: it ends with the job, so that a job that did not complete has none.
 
     `abortable`: an abort rule can judge it while the run goes on. `simulated`: the attribute of a simulated
     replication that gives it, empty if the simulation has no such figure. `clause`: the verb phrase for its jobs.
@@ -85,7 +85,7 @@ class MetricSpec:
     end: str = ""
     less: tuple[str, ...] = ()
     flows: tuple[FlowName, ...] = FLOWS
-    of_all_sent: bool = False
+    until_completed: bool = False
     abortable: bool = True
     simulated: str = ""
     clause: str = ""
@@ -94,11 +94,6 @@ class MetricSpec:
     def unit(self) -> Unit:
         """Return the unit of its figures in `summary.json`."""
         return {Kind.TIME: Unit.MILLISECONDS, Kind.SHARE: Unit.SHARE, Kind.RATE: Unit.PER_SECOND}[self.kind]
-
-    @property
-    def waits_since(self) -> str:
-        """Return the column of times from which an unfinished job has waited; empty if the client cannot know."""
-        return "" if self.less else self.start
 
     def time_s(self, job: Any) -> float | None:
         """Return the time of an ended job (a `record.sample.Sample`) in seconds; None if it has none."""
@@ -110,16 +105,32 @@ class MetricSpec:
         start_at, end_at = getattr(job, self.start), getattr(job, self.end)
         return None if start_at is None or end_at is None else float(end_at - start_at - sum(values) / 1000)
 
+    def at_least_s(self, job: Any, at: float) -> float | None:
+        """Return the least that this time is of a job that did not complete until `at`; None if that is unknown."""
+        if self.less or job.flow not in self.flows:
+            return None
+        if not self.start:
+            reported_ms = getattr(job, self.column)
+            return None if reported_ms is None else float(reported_ms / 1000)
+        start_at = getattr(job, self.start)
+        return None if start_at is None else float(at - start_at)
+
 
 SPECS = {
     Metric.DELAY: MetricSpec(Kind.TIME, "delay_ms", simulated="delay_s"),
-    Metric.EXECUTION: MetricSpec(Kind.TIME, "execution_ms"),
-    Metric.END_TO_END: MetricSpec(Kind.TIME, "end_to_end_ms", "intended_at", "finished_at", simulated="end_to_end_s"),
-    Metric.RESPONSE: MetricSpec(Kind.TIME, "response_ms", "sent_at", "finished_at", simulated="end_to_end_s"),
-    Metric.OVERHEAD: MetricSpec(Kind.TIME, "overhead_ms", "sent_at", "finished_at", ("delay_ms", "execution_ms")),
+    Metric.EXECUTION: MetricSpec(Kind.TIME, "execution_ms", until_completed=True),
+    Metric.END_TO_END: MetricSpec(
+        Kind.TIME, "end_to_end_ms", "intended_at", "finished_at", until_completed=True, simulated="end_to_end_s"
+    ),
+    Metric.RESPONSE: MetricSpec(
+        Kind.TIME, "response_ms", "sent_at", "finished_at", until_completed=True, simulated="end_to_end_s"
+    ),
+    Metric.OVERHEAD: MetricSpec(
+        Kind.TIME, "overhead_ms", "sent_at", "finished_at", ("delay_ms", "execution_ms"), until_completed=True
+    ),
     Metric.SUBMIT: MetricSpec(Kind.TIME, "submit_ms", "sent_at", "accepted_at", flows=("run", "stream", "webhook")),
     Metric.FIRST_CHUNK: MetricSpec(Kind.TIME, "first_chunk_ms", "intended_at", "first_chunk_at", flows=("stream",)),
-    Metric.SEND_LAG: MetricSpec(Kind.TIME, "send_lag_ms", "intended_at", "sent_at", of_all_sent=True),
+    Metric.SEND_LAG: MetricSpec(Kind.TIME, "send_lag_ms", "intended_at", "sent_at"),
     Metric.ERRORS: MetricSpec(Kind.SHARE, clause="failed"),
     Metric.COLD_STARTS: MetricSpec(Kind.SHARE, abortable=False, simulated="cold", clause="met a cold start"),
     Metric.CENSORED: MetricSpec(Kind.SHARE, abortable=False, clause="were unfinished at the end"),

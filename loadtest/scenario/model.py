@@ -163,7 +163,7 @@ class ValidityLimits(StrictModel):
     cold_start_wave: Fraction = 0.2
     """By how much the share of jobs that waited for a worker to start may rise in any tenth of the steady window."""
     littles_law: Fraction = 0.05
-    """By how much the jobs in flight of `/health` and of the samples may differ."""
+    """By how much the jobs in flight of `/health` and of the samples may differ without a warning."""
 
 
 class Search(StrictModel):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import ceil, log
 
 from loadtest.protocol.operations import Op
-from loadtest.scenario.gates import Gate
+from loadtest.scenario.gates import Gate, default_gates
 from loadtest.scenario.preview import Preview
 from loadtest.scenario.target import is_remote
 from loadtest.traffic.polling import POLICIES
@@ -48,7 +48,9 @@ def _of_stops(preview: Preview) -> Iterator[str]:
 
 
 def _of_gates(preview: Preview) -> Iterator[str]:
-    """Yield gates that cannot pass: too low a rate, or so few jobs that pⁿ is above 1 % even with none over."""
+    """Yield gates that cannot pass, too low a rate or so few jobs that pⁿ is above 1 %; and the default gate."""
+    for default in default_gates(preview.scenario.gates):
+        yield f'gates on times lack one on errors, so "{default}" applies; write it, or one that allows more'
     for gate in preview.scenario.gates:
         if gate.metric.is_rate and preview.peak_per_s is not None:
             offered_per_s = preview.peak_per_s * (1.0 if gate.flow is None else preview.scenario.share(gate.flow))

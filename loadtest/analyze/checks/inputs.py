@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loadtest.analyze.impossible_times import ImpossibleTimes
 from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.summary import Arrivals, FlowSummary, LittlesLaw, OperationSummary, Quantiles, Steady
 from loadtest.protocol.operations import Op
@@ -39,6 +40,7 @@ class CheckInputs:
     flows: dict[str, FlowSummary]
     operations: dict[str, OperationSummary]
     steady: Steady
+    impossible_times: ImpossibleTimes
     littles_law: LittlesLaw
     cold_start_wave: float | None
     repeated_ids: int = 0

@@ -16,6 +16,8 @@ from loadtest.record.sample import Outcome
 
 MIN_JOBS_AT_RAMP_END = 20
 """With fewer jobs due at its end, it cannot be decided whether a ramp reached its rate."""
+MAX_IMPOSSIBLE = 0.01
+"""The share of jobs with impossible times above which there is a warning."""
 MIN_JOBS_PER_PART = 100
 """In a part of the load with fewer jobs, a single late job is more than 1 %; the whole load counts it."""
 
@@ -223,14 +225,27 @@ def few_throttled(inputs: CheckInputs) -> Check:
     return Check(CheckId.RATE_LIMITED, share <= limit, share, limit, detail)
 
 
+def times_possible(inputs: CheckInputs) -> Check:
+    """Warn if too many jobs have times that cannot be; gates take such a time as not known."""
+    found, limit = inputs.impossible_times, MAX_IMPOSSIBLE
+    named = ", ".join(f"{count} {kind}" for kind, count in found.by_kind.items() if count)
+    detail = f"{found.impossible} of {found.jobs} jobs have impossible times: {named or 'none'}."
+    return Check(CheckId.POSSIBLE_TIMES, True, found.share, limit, detail, warning=found.share > limit)
+
+
 def littles_law_holds(inputs: CheckInputs) -> Check:
-    """Check that the endpoint and the samples agree on the jobs in flight, as far as chance allows."""
+    """Warn if the endpoint and the samples differ in the jobs in flight by more than chance allows.
+
+    `/health` is the endpoint's word about itself: it can be wrong, and the measurement right.
+    """
     law, limit = inputs.littles_law, inputs.limits.littles_law
     if law.residual is None or law.noise is None:
         return Check(CheckId.LITTLES_LAW, True, None, limit, law.detail)
-    ok = abs(law.residual) - law.noise <= limit
-    detail = f"{law.detail} They may differ by {100 * limit:g} %."
-    return Check(CheckId.LITTLES_LAW, ok, law.residual, limit, detail)
+    detail, differs = f"{law.detail} They may differ by {100 * limit:g} %.", abs(law.residual) - law.noise > limit
+    if differs:
+        more, fewer = "another client may be using the endpoint", "its count may be stale, cached or wrong"
+        detail = f"{detail} The endpoint has {f'more: {more}' if law.residual > 0 else f'fewer: {fewer}'}."
+    return Check(CheckId.LITTLES_LAW, True, law.residual, limit, detail, warning=differs)
 
 
 def steady_state(inputs: CheckInputs) -> Check:
@@ -266,6 +281,7 @@ CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
     rate_achieved,
     sent_on_time,
     few_censored,
+    times_possible,
     littles_law_holds,
     steady_state,
     no_cold_start_wave,

@@ -9,30 +9,28 @@ is the interval of order statistics that `stats.quantiles` gives, and nothing is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 
+from loadtest.analyze.compare.comparable_run import NEVER_MS, ComparableRun
+from loadtest.analyze.compare.error_shares import compare_errors
 from loadtest.analyze.compare.margin import MIN_DIFFERENCE_MS, TOLERANCE, NonInferiorityMargin
-from loadtest.analyze.jobs import JobColumns, LoadWindow
+from loadtest.analyze.compare.result import ComparisonVerdict, MetricComparison, MetricKey
 from loadtest.analyze.stats.block_bootstrap import below_rank, bootstrap_p_value, bootstrap_sums, serial_dependence
 from loadtest.analyze.stats.hypothesis_tests import holm_levels
 from loadtest.analyze.stats.quantiles import PER_MILLE, TAIL, is_supported, min_samples
 from loadtest.arrays import Floats
-from loadtest.scenario.flows import FLOWS
 from loadtest.scenario.metrics import Metric
 from loadtest.units import nearest_rank
 
 ERROR_RATE = 0.01
-"""The highest probability that any metric of a run that is only just within the tolerance is called worse."""
+"""The highest probability that any time or rate of a run that is only just within the tolerance is called worse."""
 POWER = 0.8
 """The probability that a run that is worse by the minimum detectable effect is called worse."""
-COMPARED = (Metric.END_TO_END, Metric.RESPONSE, Metric.DELAY, Metric.EXECUTION, Metric.FIRST_CHUNK)
 MIN_S = 10
 """The fewest seconds of load that give a throughput an interval."""
 RESOLUTION_MS = 1.0
@@ -41,67 +39,9 @@ _MIN_DRAWS = 4000
 _DRAWS_EACH = 500
 """Draws per metric: Holm's first level is ERROR_RATE over their number, and some draws must lie beyond it."""
 _MAX_LOG_RATIO = 20.0
-"""Ratios are cut off at e²⁰: two runs that differ this widely give no useful bounds."""
-
-
-class ComparisonVerdict(StrEnum):
-    """The result of a comparison of the candidate with the baseline in one metric."""
-
-    BETTER = "better"
-    WORSE = "worse"
-    CANNOT_TELL = "cannot tell"
-
-
-@dataclass(frozen=True)
-class MetricKey:
-    """A compared figure: a percentile (such as "p95") of one metric's times in one flow, or throughput."""
-
-    flow: str
-    metric: Metric
-    percentile: str = ""
-
-    @property
-    def name(self) -> str:
-        """Return the key as text, such as "run end_to_end_ms p95"."""
-        parts = (self.flow, self.metric.spec.column or self.metric, self.percentile.replace("_", "."))
-        return " ".join(filter(None, parts))
-
-
-THROUGHPUT = MetricKey("", Metric.THROUGHPUT)
-
-
-@dataclass(frozen=True)
-class ComparableRun:
-    """A run: times of completed jobs by flow and metric, in order of intended start, and completions per second."""
-
-    times_ms: Mapping[tuple[str, Metric], Floats]
-    completed_per_s: Floats
-
-
-class MetricComparison(msgspec.Struct, frozen=True):
-    """One metric of the candidate and the baseline; figures are None if n is too small.
-
-    `ratio` is candidate over baseline and `ci95` its 95 % interval. `bounds` decide: each is exceeded by chance in
-    at most 1 % of comparisons, all metrics of the comparison together (Holm). A time is WORSE if the lower bound is
-    above 1 + tolerance, and that of the difference above the minimum difference; throughput if the upper bound is
-    below 1 / (1 + tolerance). BETTER is the same with the runs exchanged. `limit` is the ratio beyond which the
-    candidate would be worse if both values were known exactly; `non_inferior` if the bounds rule that out.
-    `detectable` is the ratio that would have been found worse 8 times in 10. `effective_n` is the number of
-    independent jobs (for throughput, seconds) with as much information as those of the smaller side.
-    """
-
-    metric: MetricKey
-    baseline: float | None
-    candidate: float | None
-    ratio: float | None
-    ci95: tuple[float, float] | None
-    bounds: tuple[float, float] | None
-    detectable: float | None
-    effective_n: float | None
-    standing: ComparisonVerdict
-    detail: str
-    limit: float
-    non_inferior: bool = False
+"""Ratios are cut off at e²⁰, which no two times reach unless one of them is NEVER_MS."""
+UNBOUNDED = 1e6
+"""A ratio from here on says that jobs may never complete."""
 
 
 @dataclass(frozen=True)
@@ -134,21 +74,6 @@ class _Ratio:
     limit: float
 
 
-def run_series(jobs: JobColumns, window: LoadWindow) -> ComparableRun:
-    """Return the times of each flow's completed jobs with an intended start in the window, and the completions."""
-    done = np.flatnonzero(jobs.completed & window.contains(jobs.intended_at))
-    done = done[np.argsort(jobs.intended_at[done], kind="stable")]
-    by_flow: dict[str, NDArray[np.int64]] = {
-        flow: indices for flow in FLOWS if len(indices := done[jobs.of_flow(flow)[done]])
-    }
-    columns = {metric: jobs.times_ms(metric) for metric in COMPARED}
-    times = {(flow, metric): columns[metric][at] for flow, at in by_flow.items() for metric in COMPARED}
-    ended_s = jobs.finished_at[jobs.completed] - window.start_at
-    seconds = int(window.duration_s)
-    counts, _ = np.histogram(ended_s, np.arange(seconds + 1)) if seconds else (np.zeros(0), None)
-    return ComparableRun(times, counts.astype(np.float64))
-
-
 def compare(
     baseline: Sequence[ComparableRun],
     candidate: ComparableRun,
@@ -160,10 +85,45 @@ def compare(
     """Return the comparison of the candidate with the baseline's runs, metric by metric; reproducible by its seed.
 
     Several runs of the baseline count as one value each. Their spread beyond each run's own noise widens the
-    interval: the candidate may differ by as much. Raises ValueError without a baseline run.
+    interval: the candidate may differ by as much. A time that the candidate's server did not report counts as over
+    if it would make the candidate good, and not at all if it would make it worse. Raises ValueError without a
+    baseline run.
     """
     if not baseline:
         raise ValueError("there is no baseline run to compare with")
+    errors = [each for each in metrics if each.metric is Metric.ERRORS]
+    level = ERROR_RATE / max(1, len(errors))
+    found = {each: compare_errors(baseline, candidate, each, level) for each in errors}
+    others = [each for each in metrics if each not in found]
+    options = (tolerance, seed, min_difference_ms)
+    found |= zip(others, _compare_ratios(baseline, _never_if_unknown(candidate), others, *options), strict=True)
+    worse = [each for each in others if found[each].standing is ComparisonVerdict.WORSE]
+    if worse and any(np.isnan(times_ms).any() for times_ms in candidate.times_ms.values()):
+        known = _compare_ratios(baseline, candidate, worse, *options)
+        found |= {each.metric: _undecided(each) for each in known if each.standing is not ComparisonVerdict.WORSE}
+    return [found[each] for each in metrics]
+
+
+def _undecided(found: MetricComparison) -> MetricComparison:
+    """Return the comparison of a metric that is worse only if the times that were not reported are long."""
+    detail = f"{found.detail} Too many jobs do not report it to tell."
+    standing = ComparisonVerdict.CANNOT_TELL
+    return msgspec.structs.replace(found, standing=standing, non_inferior=False, detail=detail)
+
+
+def _never_if_unknown(run: ComparableRun) -> ComparableRun:
+    return replace(run, times_ms={key: np.nan_to_num(times, nan=NEVER_MS) for key, times in run.times_ms.items()})
+
+
+def _compare_ratios(
+    baseline: Sequence[ComparableRun],
+    candidate: ComparableRun,
+    metrics: Sequence[MetricKey],
+    tolerance: float,
+    seed: int,
+    min_difference_ms: float,
+) -> list[MetricComparison]:
+    """Return the comparison of times and rates."""
     noise = _Resampler(np.random.default_rng(seed), max(_MIN_DRAWS, _DRAWS_EACH * len(metrics)))
     for_times, for_rates = (NonInferiorityMargin(tolerance, least) for least in (min_difference_ms, 0.0))
     ratios = [
@@ -193,6 +153,8 @@ def _ratio(
         estimate = _estimate(each, metric, noise)
         if isinstance(estimate, str):
             return f"n too small: {estimate}."
+        if each is not candidate and estimate.value >= NEVER_MS:
+            return f"The baseline has no {metric.name}: too many of its jobs did not complete."
         runs.append(estimate)
     *before, after = runs
     middle = math.exp(math.fsum(math.log(each.value) for each in before) / len(before))
@@ -269,18 +231,21 @@ def _compare_metric(metric: MetricKey, ratio: _Ratio, lower: float, upper: float
     standing = (
         ComparisonVerdict.WORSE if worse else ComparisonVerdict.BETTER if better else ComparisonVerdict.CANNOT_TELL
     )
+    never, unbounded = ratio.candidate >= NEVER_MS, ci95[1] >= UNBOUNDED
     times = ratio.candidate / ratio.baseline
-    detectable = _detectable(ratio, math.log(high if falling else low))
-    detail = (
-        f"{times:.3g} times the baseline ({ci95[0]:.3g} to {ci95[1]:.3g}); "
-        f"{standing.value}, {detectable:.3g} times would have been found."
-    )
+    detectable = None if never else _detectable(ratio, math.log(high if falling else low))
+    if detectable is None:
+        detail = f"It has no {metric.name}: too many of its jobs did not complete; {standing.value}."
+    else:
+        to = "and more" if unbounded else f"to {ci95[1]:.3g}"
+        detail = f"{times:.3g} times the baseline ({ci95[0]:.3g} {to}); "
+        detail += f"{standing.value}, {detectable:.3g} times would have been found."
     return MetricComparison(
         metric=metric,
         baseline=ratio.baseline,
-        candidate=ratio.candidate,
-        ratio=times,
-        ci95=(ci95[0], ci95[1]),
+        candidate=None if never else ratio.candidate,
+        ratio=None if never else times,
+        ci95=None if never or unbounded else (ci95[0], ci95[1]),
         bounds=(low, high),
         detectable=detectable,
         effective_n=ratio.effective_n,

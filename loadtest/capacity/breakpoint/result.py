@@ -8,6 +8,7 @@ import msgspec
 
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.capacity.breakpoint.bisection import EndReason, ProbeOutcome, ProbeRecord, SearchEnd, bracket
+from loadtest.scenario.gates import default_gates
 from loadtest.scenario.model import Scenario
 
 SCHEMA = 1
@@ -73,7 +74,7 @@ def measured_search(
         scenario=scenario.name,
         question=scenario.question,
         target=scenario.target_name,
-        slo=tuple(map(str, scenario.gates)),
+        slo=tuple(map(str, (*scenario.gates, *default_gates(scenario.gates)))),
         within=scenario.search.within,
         max_rate_per_s=scenario.search.max_rate,
         ended=found.ended,

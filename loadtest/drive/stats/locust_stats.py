@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from locust.env import Environment
 from locust.runners import Runner
-from locust.stats import RequestStats, StatsEntry
+from locust.stats import RequestStats, StatsEntry, StatsError
 from numpy.typing import NDArray
 
 from loadtest.flows.steps import Response
@@ -82,14 +82,24 @@ class BatchedLocustStats:
         sizes.append(content_length)
 
     def log_error(self, method: str, name: str, error: Exception | str | None) -> None:
-        """Count a failed request or job; after MAX_ERRORS different errors, new ones are listed as one."""
+        """Count a failed request; after MAX_ERRORS different errors, new ones are listed as one."""
+        RequestStats.log_error(self._stats, method, name, self._listed(error))
+
+    def _log_job_error(self, name: str, error: Exception) -> None:
+        """Count a failed job, without adding it to the failed requests."""
+        listed = self._listed(error)
+        self._stats.entries[name, JOB].log_error(listed)
+        key = StatsError.create_key(JOB, name, listed)
+        self._stats.errors.setdefault(key, StatsError(JOB, name, listed)).occurred()
+
+    def _listed(self, error: Exception | str | None) -> Exception | str | None:
+        """Return the error under which an error is listed."""
         text = str(error)
         if text not in self._errors:
             if len(self._errors) >= MAX_ERRORS:
-                error = RequestFailed("other errors")
-            else:
-                self._errors.add(text)
-        RequestStats.log_error(self._stats, method, name, error)
+                return RequestFailed("other errors")
+            self._errors.add(text)
+        return error
 
     def add_jobs(self, ended: Sequence[EndedJob]) -> None:
         """Add jobs that are over: end-to-end time, delay, execution, first chunk, and the gaps between chunks."""
@@ -99,7 +109,7 @@ class BatchedLocustStats:
         completed = Outcome.COMPLETED
         for job, chunk_seen_at in ended:
             if job.finished_at is not None and job.outcome != completed:
-                self.log_error(JOB, f"{job.flow} end-to-end", RequestFailed(f"{job.outcome}: {job.error or ''}"))
+                self._log_job_error(f"{job.flow} end-to-end", RequestFailed(f"{job.outcome}: {job.error or ''}"))
             if chunk_seen_at:
                 self._add(f"{job.flow} chunk gap", [(after - at) * 1000 for at, after in pairwise(chunk_seen_at)])
 
@@ -118,13 +128,17 @@ class BatchedLocustStats:
             self._pending[name, JOB][0].extend(times_ms)
 
     def flush(self) -> None:
-        """Add the batch, each name and method as one entry, which Locust adds up like a worker's report."""
+        """Add the batch, each name and method as one entry, which Locust adds up like a worker's report.
+
+        Locust shows the total as requests, and their rate, so jobs do not enter it.
+        """
         pending, self._pending = self._pending, defaultdict(_columns)
         now = time.time()
         for (name, method), (times, sizes) in pending.items():
             batch = _entry(self._stats, name, method, times, sizes, now)
             self._stats.entries[name, method].extend(batch)
-            self._stats.total.extend(batch)
+            if method != JOB:
+                self._stats.total.extend(batch)
 
 
 def _columns() -> tuple[array[float], array[int]]:

@@ -28,9 +28,11 @@ def _lines(summary: Summary) -> Iterator[str]:
             for each in summary.gates
         ]
         yield from _table(("verdict", "gate", "observed", "n", "why"), rows)
-    invalid = [(check.name, check.detail) for check in summary.validity.checks if not check.ok]
-    if invalid:
+    checks = summary.validity.checks
+    if invalid := [(check.name, check.detail) for check in checks if not check.ok]:
         yield from _table(("not valid", "why"), invalid)
+    if warned := [(check.name, check.detail) for check in checks if check.warning]:
+        yield from _table(("warning", "why"), warned)
     if summary.causes:
         yield ""
         yield from (f"- {_plain(text)}" for text in cause_texts(summary))

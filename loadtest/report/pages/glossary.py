@@ -37,8 +37,8 @@ TERMS: dict[str, tuple[str, str]] = {
     "completed": ("Completed", "The endpoint ended the job with COMPLETED, and the client has seen the answer."),
     "throughput": (
         "Throughput",
-        "Jobs that completed while load was offered, per second of that time. The drain is left out: neither its "
-        "jobs nor its seconds count.",
+        "Jobs that completed per second, over a span as long as the load. It begins later than the load by the mean "
+        "execution, since no job can complete before, and ends later by as much. The rest of the drain is left out.",
     ),
     "drain": (
         "Drain",

@@ -11,6 +11,7 @@ from loadtest.open_files import OWN_FILES, UNLIMITED, too_few
 from loadtest.protocol.operations import Op
 from loadtest.report.formatting import DASH, count, dollars, duration, share, significant
 from loadtest.scenario.environment import api_key, default_key, key_variable
+from loadtest.scenario.gates import default_gates
 from loadtest.scenario.model import Scenario, Search
 from loadtest.scenario.preview import (
     OperationPreview,
@@ -61,7 +62,8 @@ def preview_lines(preview: Preview, environment: Mapping[str, str], open_files: 
     yield from _labelled("cost", _cost(preview))
     yield from _labelled("ceilings", _ceilings(scenario))
     if scenario.gates:
-        yield from _labelled("gates", "; ".join(map(str, scenario.gates)))
+        by_default = (f"{gate} (default)" for gate in default_gates(scenario.gates))
+        yield from _labelled("gates", "; ".join([*map(str, scenario.gates), *by_default]))
     problems = (*_of_key(scenario, environment), *warnings(preview), too_few(max_connections(scenario), open_files))
     for warning in filter(None, problems):
         yield ""

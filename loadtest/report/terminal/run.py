@@ -65,18 +65,21 @@ def _gates(gates: list[GateResult]) -> Table:
 
 
 def _print_warnings(summary: Summary, console: Console) -> None:
-    """Write the failed and inconclusive gates and the failed checks that the reason does not name."""
+    """Write the failed and inconclusive gates and the failed checks that the reason does not name, and warnings."""
     decisive = summary.decisive  # the reason describes it already
     open_ = [gate for gate in summary.gates if gate.verdict is not Verdict.PASS and gate is not decisive]
     if open_:
         console.print()
         for gate in open_:
             console.print(Text.assemble(status_text(gate.verdict), ": ", f"{gate.gate}. {gate.detail}"))
-    failing = [check for check in summary.validity.checks if not check.ok and check is not decisive]
-    if failing:
+    doubtful = [
+        check for check in summary.validity.checks if check.warning or (not check.ok and check is not decisive)
+    ]
+    if doubtful:
         console.print()
-        for check in failing:
-            console.print(Text.assemble(("not valid: ", "yellow"), check.detail))
+        for check in doubtful:
+            word = "warning: " if check.ok else "not valid: "
+            console.print(Text.assemble((word, "yellow"), check.detail))
 
 
 def _table(flows: dict[str, FlowSummary]) -> Table:

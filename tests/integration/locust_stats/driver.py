@@ -124,7 +124,7 @@ def different_errors_are_listed_up_to_a_number_and_all_counted() -> None:
     assert len(occurrences) == MAX_ERRORS + 1
     assert occurrences["failed: job 0"] == 2
     assert occurrences["other errors"] == 2 * MAX_ERRORS
-    assert reported.total.num_failures == 4 * MAX_ERRORS
+    assert reported.entries["run end-to-end", JOB].num_failures == 4 * MAX_ERRORS
 
 
 def each_run_lists_errors_of_its_own_and_counts_them_once() -> None:
@@ -138,8 +138,9 @@ def each_run_lists_errors_of_its_own_and_counts_them_once() -> None:
     assert {error.occurrences for error in errors} == {1}
 
 
-def jobs_have_entries_of_their_own() -> None:
+def jobs_have_entries_of_their_own_and_the_total_is_of_requests() -> None:
     ours, reported = statistics()
+    ours.log_request(METHOD, NAME, 7.0, 1)
     done = Sample(0, "run", 10.0, sent_at=10.0, finished_at=10.3, delay_ms=100, execution_ms=150)
     done.outcome = Outcome.COMPLETED
     streamed = Sample(2, "stream", 10.0)
@@ -154,6 +155,9 @@ def jobs_have_entries_of_their_own() -> None:
     }
     assert round(reported.entries["run end-to-end", JOB].max_response_time) == 300
     assert [str(error.error) for error in reported.errors.values()] == ["failed: boom"]
+    total = reported.total
+    assert (total.num_requests, total.num_failures, total.max_response_time) == (1, 0, 7.0)
+    assert sum(total.num_reqs_per_sec.values()) == 1
 
 
 if __name__ == "__main__":
@@ -162,4 +166,4 @@ if __name__ == "__main__":
     a_listener_that_leaves_and_one_that_fails_change_no_count()
     different_errors_are_listed_up_to_a_number_and_all_counted()
     each_run_lists_errors_of_its_own_and_counts_them_once()
-    jobs_have_entries_of_their_own()
+    jobs_have_entries_of_their_own_and_the_total_is_of_requests()

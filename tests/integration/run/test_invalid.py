@@ -59,7 +59,7 @@ def test_rate_that_was_not_achieved_is_invalid_and_named_next_to_the_rate_offere
     arrivals = finished.summary["arrivals"]
     assert arrivals["offered_per_s"] == 200
     assert 40 < arrivals["achieved_per_s"] < 130  # 12 each 100 ms at most, and 12 more at once at the start
-    assert [gate["verdict"] for gate in finished.summary["gates"]] == ["pass"], "a gate that holds does not help"
+    assert finished.summary["gates"][0]["verdict"] == "pass", "a gate that holds does not help"
 
 
 def test_ramp_that_never_reaches_its_rate_is_invalid_whatever_its_gates_say(run: Run, serve: Serve) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pytest
 from loadtest.analyze.jobs import LoadWindow, jobs_of
 from loadtest.analyze.littles_law import arrival_times, littles_law
 from loadtest.analyze.summarize import summarize
+from loadtest.analyze.summary import Check
 from loadtest.record.sample import HEALTH, REQUESTS
 from tests.unit.analyze.rows import START_AT, job, run, run_data, samples
 
@@ -71,16 +73,48 @@ def test_health_that_is_some_seconds_old_is_no_disagreement_even_in_a_growing_qu
     assert law.residual == pytest.approx(0, abs=0.02)
 
 
-def test_both_sides_are_in_the_summary_and_decide() -> None:
+def check_of(table: pa.Table, health: pa.Table) -> Check:
     of = run(load_ended_at=START_AT + LENGTH_S, ended_at=START_AT + LENGTH_S + 5, offered={})
+    checks = summarize(run_data(of, table, REQUESTS.empty_table(), health=health)).validity.checks
+    return next(check for check in checks if check.name == "little's law")
 
-    def holds(others: int) -> bool:
-        table, health = queue(4, 25, others=others)
-        checks = summarize(run_data(of, table, REQUESTS.empty_table(), health=health)).validity.checks
-        return next(check.ok for check in checks if check.name == "little's law")
 
-    assert holds(0)
-    assert not holds(3)
+def gauge(health: pa.Table, jobs_at: Callable[[int], int]) -> pa.Table:
+    """Return health with a count of waiting jobs that is a function of the probe's number."""
+    rows = enumerate(health.to_pylist())
+    return pa.Table.from_pylist([row | {"in_queue": jobs_at(n), "in_progress": 0} for n, row in rows], HEALTH)
+
+
+def test_agreement_is_neither_invalid_nor_a_warning() -> None:
+    check = check_of(*queue(4, 25))
+    assert (check.ok, check.warning) == (True, False)
+
+
+def test_jobs_of_another_client_are_a_warning_by_name_and_leave_the_run_valid() -> None:
+    check = check_of(*queue(4, 25, others=3))
+    assert (check.ok, check.warning) == (True, True)
+    assert "The endpoint has more: another client may be using the endpoint." in check.detail
+
+
+@pytest.mark.parametrize("jobs_at", [lambda n: 0, lambda n: n % 2], ids=["always 0", "0 and 1 in turn"])
+def test_a_gauge_that_is_wrong_is_a_warning_and_leaves_the_run_valid(jobs_at: Callable[[int], int]) -> None:
+    table, health = queue(4, 25)
+    check = check_of(table, gauge(health, jobs_at))
+    assert (check.ok, check.warning) == (True, True)
+    assert "The endpoint has fewer: its count may be stale, cached or wrong." in check.detail
+
+
+def test_probes_at_which_nobody_sees_a_job_agree() -> None:
+    rows = [
+        job(seq, seq + 0.1, sent_at=START_AT + seq + 0.1, accepted_at=None, execution_ms=50, delay_ms=0,
+            finished_at=START_AT + seq + 0.2)
+        for seq in range(LENGTH_S) for _ in range(30)
+    ]  # fmt: skip
+    probes = [{"at": START_AT + second, "in_queue": 0, "in_progress": 0} for second in range(LENGTH_S)]
+    law = littles_law(
+        jobs_of(samples(*rows)), pa.Table.from_pylist(probes, HEALTH), LoadWindow(START_AT, START_AT + LENGTH_S)
+    )
+    assert (law.evidence, law.residual, law.noise) == ("health", 0, 0)
 
 
 def test_job_enters_halfway_through_its_submission_or_at_the_send_for_runsync() -> None:

@@ -101,3 +101,11 @@ def test_the_others_median_is_that_of_all_jobs_but_the_worker_s() -> None:
         others = np.sort(np.delete(drawn, worker, axis=0).ravel())
         assert compared is not None
         assert compared.ratio == pytest.approx(np.median(drawn[worker]) / others[50])
+
+
+def test_a_worker_whose_jobs_all_failed_is_listed_with_their_number() -> None:
+    failed = [job(seq, 0.0, worker_id="bad", outcome="failed", execution_ms=None) for seq in range(5)]
+    table = samples(*failed, job(5, 0.0, worker_id="good"), job(6, 0.0, worker_id=None, outcome="failed"))
+    found = worker_summaries(jobs_of(table), worker_names(table))
+    assert [(each.worker_id, each.jobs, each.not_completed) for each in found] == [("bad", 0, 5), ("good", 1, 0)]
+    assert found[0].compared is None

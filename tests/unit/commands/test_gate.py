@@ -17,7 +17,7 @@ from loadtest.commands.gate import GateRequest, gate
 from loadtest.errors import ExitCode, LoadtestError, RunDirectoryError, UsageError
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import Ending
-from tests.unit.analyze.rows import job, requests, run, samples, scenario
+from tests.unit.analyze.rows import START_AT, job, requests, run, samples, scenario
 
 QUICK = {"delay_ms": 7}
 SLOW = {"delay_ms": 5000}
@@ -106,7 +106,7 @@ def test_a_gate_given_twice_is_judged_once(tmp_path: Path) -> None:
     folder = recorded(tmp_path, hundred(), ("delay p90 < 2s",))
     judged(folder, "delay p90<2000ms", "delay p50 < 2s", "delay p50 < 2s")
     root = ElementTree.fromstring((folder / "gate.xml").read_bytes())
-    assert [case.get("name") for case in root[0]] == ["delay p90 < 2s", "delay p50 < 2s"]
+    assert [case.get("name") for case in root[0]] == ["delay p90 < 2s", "delay p50 < 2s", "errors < 1 %"]
 
 
 def test_a_baseline_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +123,23 @@ def test_a_run_with_old_keys_is_a_baseline_for_the_same_scenario_with_new_ones(t
     (baseline / "run.json").write_text(json.dumps(record | {"scenario_hash": "of the old keys"}))
     judged(folder, baselines=[baseline])
     assert "against the baseline" in (folder / "gate.xml").read_text()
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["with requests", "without requests"])
+def test_a_baseline_that_was_sent_late_is_refused_whichever_tables_were_kept(tmp_path: Path, kept: bool) -> None:
+    late = samples(*(job(seq, seq / 10, sent_at=START_AT + seq / 10 + 0.3) for seq in range(100)))
+    folder, baseline = recorded(tmp_path / "run", hundred()), recorded(tmp_path / "v1", late)
+    if not kept:
+        (baseline / "requests.parquet").unlink()
+    with pytest.raises(UsageError, match="not valid: Jobs were sent within 300"):
+        judged(folder, baselines=[baseline])
+
+
+def test_a_baseline_that_was_throttled_is_refused(tmp_path: Path) -> None:
+    folder, baseline = recorded(tmp_path / "run", hundred()), recorded(tmp_path / "v1", hundred())
+    pq.write_table(requests((1000, 0, "run", 429, 10, 10)), baseline / "requests.parquet")
+    with pytest.raises(UsageError, match="its measurement is not valid: 10 of 10 requests were answered 429"):
+        judged(folder, baselines=[baseline])
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from loadtest.analyze.start_kinds import CLASSES, UNKNOWN
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.gate.batch_means import mean_of, rate_of
 from loadtest.gate.inputs import GateInputs, Window, gate_inputs
@@ -17,6 +18,7 @@ from loadtest.record.run import StageSpan
 from loadtest.scenario.gates import parse_gate
 from tests.unit.analyze.rows import START_AT, job, run, run_data, samples, scenario
 
+COLD, WARM = CLASSES.index("cold"), CLASSES.index("warm")
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
 
@@ -98,7 +100,7 @@ def test_twenty_jobs_have_no_p99() -> None:
     ],
 )
 def test_no_data_never_passes(gate: str) -> None:
-    result = judged(gate, samples(), cold=np.zeros(0, dtype=bool), steady=Window(0, 50))
+    result = judged(gate, samples(), start_kind=np.zeros(0, np.int8), steady=Window(0, 50))
     assert (result.verdict, result.n, result.observed) == (INCONCLUSIVE, 0, None)
 
 
@@ -122,7 +124,7 @@ def test_an_unfinished_job_that_waited_less_than_the_limit_counts_as_undecided()
     for gate in ("end-to-end p95 < 60s", "delay p95 < 2s", "execution p95 < 2s"):
         result = judged(gate, table)
         assert (result.verdict, result.n, result.observed) == (INCONCLUSIVE, 1000, None)
-        assert "and 100 unfinished may be" in result.detail
+        assert "and is not known for 100." in result.detail
     few = jobs((995, {}), (5, UNFINISHED))
     assert judged("delay p95 < 2s", few).verdict is PASS
     assert judged("errors < 5 %", few).verdict is PASS
@@ -134,14 +136,6 @@ def test_the_job_timeout_ends_the_wait_of_an_unfinished_job() -> None:
     assert judged("end-to-end p95 < 15s", table, job_timeout="15s").verdict is FAIL
 
 
-def test_a_failed_job_counts_among_errors_and_not_among_times() -> None:
-    table = jobs((900, {}), (100, {"outcome": "failed", "delay_ms": None, "execution_ms": None}))
-    errors = judged("errors < 5 %", table)
-    assert (errors.verdict, errors.observed, errors.n) == (FAIL, 0.1, 1000)
-    delay = judged("delay p95 < 2s", table)
-    assert (delay.verdict, delay.n) == (PASS, 900)
-
-
 def test_censored_jobs_are_a_share_of_their_own() -> None:
     result = judged("censored < 1 %", jobs((990, {}), (10, UNFINISHED)))
     assert (result.observed, result.verdict) == (0.01, INCONCLUSIVE)
@@ -150,11 +144,12 @@ def test_censored_jobs_are_a_share_of_their_own() -> None:
 
 def test_cold_starts_are_judged_if_they_are_known() -> None:
     table = jobs((1000, {}))
-    assert judged("cold starts < 5 %", table, cold=None).detail == "The share of cold starts is not known."
-    cold = np.arange(1000) < 30
-    result = judged("cold starts < 5 %", table, cold=cold)
+    nothing = np.full(1000, UNKNOWN, np.int8)
+    assert judged("cold starts < 5 %", table, start_kind=nothing).detail == "The share of cold starts is not known."
+    kinds = np.where(np.arange(1000) < 30, COLD, WARM)
+    result = judged("cold starts < 5 %", table, start_kind=kinds)
     assert (result.verdict, result.observed) == (PASS, 0.03)
-    assert judged("cold starts < 1 %", table, cold=cold).verdict is FAIL
+    assert judged("cold starts < 1 %", table, start_kind=kinds).verdict is FAIL
 
 
 def test_a_share_has_its_own_wording() -> None:

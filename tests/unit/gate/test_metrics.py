@@ -42,7 +42,7 @@ def test_a_gate_on_a_metric_reads_back_and_is_judged(metric: Metric) -> None:
     assert parse_gate(str(gate)) == gate
     table = samples(*(row(seq, metric) for seq in range(100)))
     inputs = gate_inputs(run_data(run(scenario(flows={FLOW[metric]: {}})), table))
-    result = judge(gate, replace(inputs, cold=np.arange(100) < 3))
+    result = judge(gate, replace(inputs, start_kind=np.where(np.arange(100) < 3, 2, 0)))
     assert result.observed is not None
     assert result.detail.endswith(".")
 

@@ -56,12 +56,27 @@ def test_without_gates_no_job_is_counted() -> None:
     assert StopRules(scenario()).watch is None
 
 
+@pytest.mark.parametrize("outcome", ["timed_out", "unreachable", "censored"])
+@pytest.mark.parametrize("gate", ["end-to-end p95 < 500ms", "response p95 < 500ms", "execution p95 < 500ms"])
+def test_jobs_that_lasted_past_the_limit_without_completing_end_the_run(outcome: str, gate: str) -> None:
+    lasted = [job(100 + n / 10, outcome=outcome) for n in range(40)]
+    assert reason_after(StopRules(scenario(gate)), *lasted, evaluate_at=105) is not None
+
+
+@pytest.mark.parametrize(
+    "gate", ["end-to-end p95 < 2s", "execution p95 < 2s", "overhead max < 1ms", "delay p95 < 2s"]
+)
+def test_jobs_that_failed_early_do_not_end_the_run_by_their_times(gate: str) -> None:
+    unknown = {"delay_ms": None, "execution_ms": None, "outcome": "failed"}
+    early = [job(100 + n / 10, **unknown) for n in range(40)]
+    assert reason_after(StopRules(scenario(gate)), *early, evaluate_at=105) is None
+
+
 def test_a_percentile_that_clearly_fails_ends_the_run_with_its_figure() -> None:
     stops = StopRules(scenario("delay p95 < 2s"))
     jobs = [job(100 + n / 10, delay_ms=2000 if n % 3 == 0 else 7) for n in range(60)]
     assert reason_after(stops, *jobs, evaluate_at=106) == (
-        'abort.gates: "delay p95 < 2s" does not hold: '
-        "20 of the 60 jobs that completed in the last 10 s took 2s or more"
+        'abort.gates: "delay p95 < 2s" does not hold: 20 of the 60 jobs that ended in the last 10 s took 2s or more'
     )
 
 
@@ -87,8 +102,8 @@ def test_jobs_before_the_window_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("gate", "changes", "figure"),
     [
-        ("delay mean < 1s", {"delay_ms": 1500}, "the mean of the 40 jobs that completed in the last 10 s is 1.5s"),
-        ("delay max < 1s", {"delay_ms": 1000}, "40 of the 40 jobs that completed in the last 10 s took 1s or more"),
+        ("delay mean < 1s", {"delay_ms": 1500}, "the mean of the 40 jobs that ended in the last 10 s is 1.5s"),
+        ("delay max < 1s", {"delay_ms": 1000}, "40 of the 40 jobs that ended in the last 10 s took 1s or more"),
         ("execution p50 < 500ms", {}, "40 of the 40 jobs"),
         ("end-to-end p50 < 1s", {"intended_at": 0.0}, "40 of the 40 jobs"),
         ("response p50 < 800ms", {}, "40 of the 40 jobs"),

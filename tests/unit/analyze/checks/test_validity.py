@@ -264,5 +264,19 @@ def test_the_reason_names_the_first_failed_check_and_counts_the_rest() -> None:
 
 def test_jobs_that_did_not_complete_are_counted_by_outcome() -> None:
     reported = verdict(run(), VALID, [], {**JOBS, "submitted": 14, "unreachable": 4, "bad_answer": 1})[1]
-    assert reported.startswith("9 of 14 jobs completed (4 unreachable, 1 bad answer) and the measurement is valid")
-    assert verdict(run(), VALID, [], JOBS)[1].startswith("9 of 10 jobs completed and the measurement is valid")
+    assert reported.startswith("5 of 14 jobs (35.7 %) did not complete: 4 unreachable, 1 bad answer. The measurement")
+    assert verdict(run(), VALID, [], JOBS)[1].startswith("9 of 10 jobs completed and the measurement is valid; ")
+
+
+def test_a_pass_says_that_a_gate_on_errors_applied_by_default() -> None:
+    default = msgspec.structs.replace(gate(Verdict.PASS), gate="errors < 1 %", default=True)
+    reason = verdict(run(), VALID, [gate(Verdict.PASS), default], JOBS)[1]
+    assert reason.endswith("every gate passed; no gate on errors was set, so errors < 1 % applied.")
+
+
+@pytest.mark.parametrize("checked", [VALID, INVALID])
+@pytest.mark.parametrize("ending", [Ending.COMPLETE, Ending.ABORTED])
+def test_every_verdict_begins_with_the_share_of_jobs_that_did_not_complete(checked: Validity, ending: Ending) -> None:
+    for gates in ([], [gate(Verdict.FAIL)], [gate(Verdict.INCONCLUSIVE)]):
+        reason = verdict(run(ending=ending), checked, gates, {**JOBS, "completed": 935, "failed": 267})[1]
+        assert reason.startswith("267 of 1202 jobs (22.2 %) did not complete: 267 failed. ")

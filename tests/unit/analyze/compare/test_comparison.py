@@ -6,16 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from loadtest.analyze.compare.comparison import (
-    ERROR_RATE,
-    THROUGHPUT,
-    ComparableRun,
-    ComparisonVerdict,
-    MetricComparison,
-    MetricKey,
-    compare,
-    run_series,
-)
+from loadtest.analyze.compare.comparable_run import NEVER_MS, ComparableRun, JobCount, run_series
+from loadtest.analyze.compare.comparison import ERROR_RATE, compare
+from loadtest.analyze.compare.result import THROUGHPUT, ComparisonVerdict, MetricComparison, MetricKey
 from loadtest.analyze.jobs import LoadWindow, jobs_of
 from loadtest.analyze.stats.block_bootstrap import bootstrap_sums, serial_dependence
 from loadtest.analyze.stats.hypothesis_tests import holm_levels
@@ -252,7 +245,9 @@ def test_without_a_baseline_run_it_raises() -> None:
 def test_times_are_compared_in_the_order_of_their_intended_starts_and_within_the_window() -> None:
     table = samples(job(1, 5.0, delay_ms=2), job(0, 1.0, delay_ms=1), job(2, 11.0), job(3, 6.0, outcome="failed"))
     found = run_series(jobs_of(table), LoadWindow(START_AT, START_AT + 10))
-    assert found.times_ms["run", Metric.DELAY].tolist() == [1, 2]
+    assert found.times_ms["run", Metric.DELAY].tolist() == [1, 2, 100]
+    assert found.times_ms["run", Metric.END_TO_END].tolist() == pytest.approx([360, 360, NEVER_MS])
+    assert found.counts == {"run": JobCount(3, 1)}
     assert found.completed_per_s.tolist() == [0, 1, 0, 0, 0, 1, 0, 0, 0, 0]
 
 

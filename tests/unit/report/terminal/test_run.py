@@ -7,11 +7,14 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize
-from loadtest.analyze.summary import Cause, Check, Summary, Validity
+from loadtest.analyze.summary import Cause, Check, CheckId, Summary, Validity
 from loadtest.record.run import Ending
 from loadtest.record.sample import REQUESTS, SAMPLES
+from loadtest.report.ci.markdown import markdown
 from loadtest.report.formatting import milliseconds
+from loadtest.report.pages.run import report_html
 from loadtest.report.terminal.run import print_result
 from tests.conftest import MadeUpRun
 from tests.unit.analyze.rows import run_data
@@ -80,3 +83,19 @@ def test_path_is_never_broken(steady: MadeUpRun) -> None:
     summary = summarize(run_data(steady.run, steady.samples, steady.requests))
     path = "reports/" + "long/" * 30 + "report.html"
     assert printed(summary, path)[-1] == f"report  {path}"
+
+
+def test_warnings_are_listed_and_leave_the_verdict(steady: MadeUpRun) -> None:
+    summary = summarize(run_data(steady.run, steady.samples, steady.requests))
+    doubt = Check(CheckId.LITTLES_LAW, True, 0.3, 0.05, "The endpoint has more.", warning=True)
+    checks = [*summary.validity.checks, doubt]
+    warned = msgspec.structs.replace(summary, validity=Validity(valid=True, checks=checks))
+    lines = printed(warned)
+    assert lines[0].startswith("PASS  ")
+    assert [line for line in lines if line.startswith(("warning: ", "not valid: "))] == [
+        "warning: The endpoint has more."
+    ]
+    assert "| little's law | The endpoint has more. |" in markdown(warned)
+    assert 'warning</span></td><th scope="row">little&#39;s law' in report_html(
+        steady.run, warned, series(run_data(steady.run, steady.samples, steady.requests))
+    )

@@ -1,0 +1,75 @@
+"""A run as it is compared: the times of its jobs, how many did not complete, and its completions per second."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtest.analyze.jobs import JobColumns, LoadWindow
+from loadtest.analyze.throughput import completion_window
+from loadtest.arrays import Floats
+from loadtest.record.sample import Outcome
+from loadtest.scenario.flows import FLOWS
+from loadtest.scenario.metrics import Metric
+
+COMPARED = (Metric.END_TO_END, Metric.RESPONSE, Metric.DELAY, Metric.EXECUTION, Metric.FIRST_CHUNK)
+NEVER_MS = 1e12
+"""The time of a job that did not complete, or whose first chunk never came: longer than any other, and finite."""
+
+_ROUNDING_S = 1e-5
+"""The precision of epoch seconds: a span of 20 s must not have 19 whole seconds."""
+
+
+@dataclass(frozen=True)
+class JobCount:
+    """A number of jobs, and how many of them did not complete."""
+
+    jobs: int
+    not_completed: int
+
+
+@dataclass(frozen=True)
+class ComparableRun:
+    """A run: times by flow and metric, in order of intended start, completions per second, and jobs by flow.
+
+    A time is NEVER_MS if the job did not have it, and NaN if the server did not report it or it is impossible.
+    """
+
+    times_ms: Mapping[tuple[str, Metric], Floats]
+    completed_per_s: Floats
+    counts: Mapping[str, JobCount] = field(default_factory=dict)
+
+    def has(self, flow: str, metric: Metric) -> bool:
+        """Return whether any job of the flow has this time."""
+        times_ms = self.times_ms.get((flow, metric), np.empty(0))
+        return bool(np.any(times_ms < NEVER_MS))
+
+
+def run_series(jobs: JobColumns, window: LoadWindow) -> ComparableRun:
+    """Return the times of each flow's jobs with an intended start in the window, and the completions in it."""
+    due = np.flatnonzero((jobs.sent | jobs.ended(Outcome.CENSORED)) & window.contains(jobs.intended_at))
+    due = due[np.argsort(jobs.intended_at[due], kind="stable")]
+    of_flow: dict[str, NDArray[np.int64]] = {flow: due[jobs.of_flow(flow)[due]] for flow in FLOWS}
+    by_flow = {flow: indices for flow, indices in of_flow.items() if len(indices)}
+    completed = jobs.completed
+    times: dict[tuple[str, Metric], Floats] = {}
+    for metric in COMPARED:
+        column = _times_ms(jobs, metric)
+        times.update({(flow, metric): column[at] for flow, at in by_flow.items() if flow in metric.spec.flows})
+    span = completion_window(jobs, completed, window)
+    seconds = int(span.duration_s + _ROUNDING_S)
+    ended_s = jobs.finished_at[completed] - span.start_at
+    per_s, _ = np.histogram(ended_s, np.arange(seconds + 1)) if seconds else (np.zeros(0), None)
+    counts = {flow: JobCount(len(at), int(np.count_nonzero(~completed[at]))) for flow, at in by_flow.items()}
+    return ComparableRun(times, per_s.astype(np.float64), counts)
+
+
+def _times_ms(jobs: JobColumns, metric: Metric) -> Floats:
+    """Return a time of each job: NEVER_MS if the client saw that the job did not have it, NaN if it is not known."""
+    known_ms, recorded_ms = jobs.known_times_ms(metric), jobs.times_ms(metric)
+    seen_by_client = bool(metric.spec.start)
+    never = np.isnan(known_ms) & (~jobs.completed | (np.isnan(recorded_ms) & seen_by_client))
+    return np.where(never, NEVER_MS, known_ms)
