@@ -116,7 +116,7 @@ def test_the_fullest_10_s_of_many_processes_is_that_of_all_their_requests() -> N
     assert summarize(run_data(known, ten_jobs(), table)).operations["run"].most_in_10_s == 11
 
 
-def test_workers_come_with_the_busiest_first() -> None:
+def test_workers_that_completed_nothing_come_first_and_then_the_busiest() -> None:
     table = samples(
         job(0, 0.0, worker_id="b", execution_ms=10),
         job(1, 1.0, worker_id="a", execution_ms=20),
@@ -125,7 +125,8 @@ def test_workers_come_with_the_busiest_first() -> None:
         job(4, 4.0, worker_id="c", outcome="failed"),
     )
     workers = summarize(run_data(run(), table)).workers
-    assert [(w.worker_id, w.jobs, w.execution_ms.mean) for w in workers] == [("b", 2, 20.0), ("a", 1, 20.0)]
+    found = [(worker.worker_id, worker.jobs, worker.execution_ms.mean) for worker in workers]
+    assert found == [("c", 0, None), ("b", 2, 20.0), ("a", 1, 20.0)]
 
 
 @pytest.mark.parametrize("outcome", ["failed", "timed_out", "cancelled"])
