@@ -112,7 +112,7 @@ def judged(data: RunData, asked: list[Gate]) -> Summary:
     return summarize_and_judge(data, asked)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(runs=worst_changed(), asked=gates())
 def test_no_change_of_the_worst_jobs_makes_a_run_pass(runs: tuple[RunData, RunData], asked: list[Gate]) -> None:
     before, after = (judged(data, asked) for data in runs)
@@ -123,7 +123,7 @@ def test_no_change_of_the_worst_jobs_makes_a_run_pass(runs: tuple[RunData, RunDa
             assert other.verdict is not Verdict.PASS, (one, other)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     runs=worst_changed([deleted, failed, censored, anonymised]),
     metric=st.sampled_from(SEEN_BY_CLIENT),
@@ -137,7 +137,7 @@ def test_a_verdict_on_times_that_the_client_sees_never_improves(
     assert RANK[after.verdict] <= RANK[before.verdict]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(runs=worst_changed([anonymised, failed_at_once]), limit_s=st.floats(0.45, 0.8))
 def test_jobs_that_name_no_worker_make_no_worker_pass(runs: tuple[RunData, RunData], limit_s: float) -> None:
     gates = [parse_gate(f"execution p50 < {limit_s:.2f}s per worker"), parse_gate("errors < 90 %")]

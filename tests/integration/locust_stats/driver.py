@@ -37,6 +37,7 @@ def figures_of(stats: RequestStats, name: str, method: str) -> dict[str, Any]:
     return {figure: getattr(entry, figure) for figure in figures}
 
 
+@settings(max_examples=30, deadline=None)
 @given(TIMES_MS)
 def a_batch_adds_up_to_what_locust_counts_one_by_one(times_ms: list[float]) -> None:
     ours, reported = statistics()

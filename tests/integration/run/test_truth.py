@@ -63,7 +63,7 @@ def test_every_job_is_sent_when_it_is_due_and_is_a_row_with_the_times_of_the_ser
     chunks = {"count": 4, "first": "30ms", "gap": "20ms", "tokens": 2}
     server = serve({"workers": {"active": 40, "max": 40}, "chunks": chunks, "failure_rate": "10 %"})
     flows = {"run": {}, "runsync": {}, "stream": {"polling": {"every": "10ms"}}, "webhook": {}}
-    finished = run(open_load("60/s", "6s", flows=flows), "--target", server.url, "--seed", "5")
+    finished = run(open_load("60/s", "4.5s", flows=flows), "--target", server.url, "--seed", "5")
     journal, summary = journal_of(server), finished.summary
     agree(finished, journal)
     assert summary["jobs"]["accepted"] == len(journal.jobs) > 180
