@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from loadtest.errors import ExitCode, LoadtestError, internal_error, reason_and_remedy
-from loadtest.standard_streams import ForgivingStream, forgive
+from loadtest.process import ForgivingStream, forgive
 
 app = typer.Typer(
     add_completion=False,
@@ -220,7 +220,7 @@ def check(scenario: ScenarioFile, overrides: Changes = None, seed: Seed = None, 
     """Show what a scenario would send, and send nothing."""
     import os
 
-    from loadtest.open_files import raise_limit
+    from loadtest.process import raise_limit
     from loadtest.report.terminal.preview import preview_lines
     from loadtest.scenario.loading.load import load_scenario
     from loadtest.scenario.preview import preview

@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from loadtest.redaction import without_secrets
+from loadtest.errors import without_secrets
 
 Scales = Mapping[str, Decimal | int]
 _SECONDS: Scales = {

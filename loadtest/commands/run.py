@@ -32,7 +32,7 @@ from loadtest.errors import (
     UsageError,
     reason_and_remedy,
 )
-from loadtest.open_files import raise_limit, too_few
+from loadtest.process import raise_limit, too_few
 from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay

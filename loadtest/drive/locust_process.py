@@ -24,7 +24,7 @@ from loadtest.drive.job_sources import Workload
 from loadtest.drive.stats.locust_stats import BatchedLocustStats
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.webhook_receiver import WebhookReceiver
-from loadtest.json_values import decode_json
+from loadtest.protocol.json_values import decode_json
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.environment import api_key

@@ -26,9 +26,8 @@ from loadtest.drive.options import RunConfig, add_options, read_config
 from loadtest.drive.shape import StagesShape
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.users import JobUser, MixedUser, RunsyncUser, RunUser, StreamUser, user_class
-from loadtest.dropping_stream import DroppingStream
 from loadtest.errors import ExitCode, InternalError, LoadtestError, internal_error
-from loadtest.open_files import raise_limit
+from loadtest.process import DroppingStream, raise_limit
 from loadtest.record.run import Ending
 
 __all__ = ["MixedUser", "RunUser", "RunsyncUser", "StreamUser"]

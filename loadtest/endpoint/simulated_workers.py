@@ -16,8 +16,8 @@ from loadtest.endpoint.fleet import StartKind, Worker
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.scheduler import JobScheduler
 from loadtest.endpoint.settings import Chunks, EndpointSettings
-from loadtest.json_values import encode_json
 from loadtest.protocol.client_messages import Chunk, Submission
+from loadtest.protocol.json_values import encode_json
 
 _HYPHEN, _VERSION = b"-4"
 _VARIANTS = np.frombuffer(b"89ab", dtype=np.uint8)

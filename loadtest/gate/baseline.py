@@ -10,7 +10,7 @@ from loadtest.analyze.compare.comparable_run import ComparableRun
 from loadtest.analyze.compare.result import THROUGHPUT, ComparisonVerdict, MetricComparison, MetricKey
 from loadtest.analyze.summary import Check, GateResult, Verdict
 from loadtest.errors import UsageError
-from loadtest.json_values import canonical_json, encode_json
+from loadtest.protocol.json_values import canonical_json, encode_json
 from loadtest.record.run import Ending, RunRecord
 from loadtest.scenario.flows import FLOWS
 from loadtest.scenario.metrics import Metric, Unit

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from loadtest.errors import InvalidResponse
-from loadtest.json_values import encode_json
+from loadtest.protocol.json_values import encode_json
 from loadtest.protocol.operations import ALIASES, EXECUTION_TIMEOUT, FINAL, JOB_TTL, JobState
 from loadtest.protocol.outer_json import BOM, outer_elements, outer_members
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from loadtest.errors import recording_error
-from loadtest.json_values import encode_json
+from loadtest.protocol.json_values import encode_json
 
 RESERVE_BYTES = 16 * 1024
 

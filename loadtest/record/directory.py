@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from loadtest.errors import RecordingError, RunDirectoryError, reason_and_remedy
-from loadtest.json_values import written_number
+from loadtest.protocol.json_values import written_number
 from loadtest.record.atomic_file import atomic_replace, readable_json, reserve_space, write_atomic
 from loadtest.record.claim import DirectoryExists, lock, make_directory
 from loadtest.record.row_groups import RowGroups, row_groups

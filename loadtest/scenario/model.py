@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator,
 
 from loadtest.addresses import mask_secrets
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.json_values import canonical_json
 from loadtest.protocol.client_messages import Policy
+from loadtest.protocol.json_values import canonical_json
 from loadtest.protocol.operations import (
     EXECUTION_TIMEOUT,
     JOB_TTL,

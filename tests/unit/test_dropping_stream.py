@@ -10,7 +10,7 @@ from typing import TextIO
 
 import pytest
 
-from loadtest.dropping_stream import PIPE_BYTES, DroppingStream
+from loadtest.process import PIPE_BYTES, DroppingStream
 
 
 @pytest.fixture

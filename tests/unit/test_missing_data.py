@@ -67,6 +67,9 @@ def failed_at_once(row: Row, outcome: str) -> Row:
 
 
 def censored(row: Row, _outcome: str) -> Row:
+    """Return the job unfinished, if it completed: of one that failed it would no longer be known that it did."""
+    if row["outcome"] != "completed":
+        return row
     return failed(row, "censored") | {"finished_at": None}
 
 

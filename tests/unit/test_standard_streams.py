@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.standard_streams import ForgivingStream
+from loadtest.process import ForgivingStream
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from loadtest.json_values import encode_json
+from loadtest.protocol.json_values import encode_json
 from loadtest.record.run import RunRecord
 
 _EXCLUDED_KEYS = ("seed", "target")

@@ -21,7 +21,7 @@ from loadtest.capacity.simulation.arrivals import Process, Profile, gap_variatio
 from loadtest.capacity.simulation.workload import Workload, constant, measured, occupied_s, revival
 from loadtest.endpoint.distributions import Distribution
 from loadtest.endpoint.settings import EndpointSettings, Revival, TakePause
-from loadtest.json_values import canonical_json
+from loadtest.protocol.json_values import canonical_json
 from loadtest.record.sample import Outcome
 from loadtest.scenario.metrics import Metric
 from loadtest.scenario.model import Scenario

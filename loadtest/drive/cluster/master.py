@@ -24,7 +24,7 @@ from loadtest.drive.cluster.target import OpenTarget, Target, open_target
 from loadtest.drive.options import RunConfig
 from loadtest.drive.stats.live import ProgressAggregator
 from loadtest.errors import InternalError, LoadtestError, RunAborted, internal_error
-from loadtest.json_values import encode_json
+from loadtest.protocol.json_values import encode_json
 from loadtest.record.recorder import HealthWriter
 from loadtest.record.run import Ending, ProcessInfo
 from loadtest.scenario.abort import StopKind, StopReason

@@ -20,7 +20,7 @@ from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import RunAborted
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import SEND_AGAIN, Response
-from loadtest.json_values import encode_json
+from loadtest.protocol.json_values import encode_json
 from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.directory import RunDirectory
 from loadtest.scenario.environment import api_key

@@ -14,7 +14,7 @@ from ruamel.yaml.representer import BaseRepresenter
 from loadtest.analyze.causes import MAX_CAUSES
 from loadtest.analyze.series import Series
 from loadtest.analyze.summary import Summary
-from loadtest.json_values import WrittenNumber
+from loadtest.protocol.json_values import WrittenNumber
 from loadtest.record.run import RunRecord
 from loadtest.report.charts.base import Chart, unchecked
 from loadtest.report.charts.distributions import histogram_chart, percentiles_chart

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from loadtest.capacity.breakpoint.bisection import Bounds, usual_probes
 from loadtest.errors import UsageError
-from loadtest.open_files import OWN_FILES, UNLIMITED, too_few
+from loadtest.process import OWN_FILES, UNLIMITED, too_few
 from loadtest.protocol.operations import Op
 from loadtest.report.formatting import DASH, count, dollars, duration, share, significant
 from loadtest.scenario.environment import api_key, default_key, key_variable

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from loadtest.dropping_stream import DroppingStream
+from loadtest.process import DroppingStream
 from loadtest.record.run import Progress
 from loadtest.scenario.model import Scenario
 

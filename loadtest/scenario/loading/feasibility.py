@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from loadtest.errors import ScenarioError
-from loadtest.json_values import encode_json
+from loadtest.protocol.json_values import encode_json
 from loadtest.protocol.operations import OPERATIONS, Limit, Op
 from loadtest.scenario.flows import FLOWS_BY_OPERATION, SUBMIT_OPERATION, FlowName
 from loadtest.scenario.gates import STEADY, Gate

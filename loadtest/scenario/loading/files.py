@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from loadtest.errors import ScenarioError
-from loadtest.json_values import decode_json
+from loadtest.protocol.json_values import decode_json
 from loadtest.units import seconds
 
 _MAX_PARTS = 24 * 60

@@ -14,7 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from loadtest.errors import ScenarioError
-from loadtest.json_values import WrittenNumber, is_json_number, written_number
+from loadtest.protocol.json_values import WrittenNumber, is_json_number, written_number
 from loadtest.units import quoted
 
 Path = tuple[str | int, ...]

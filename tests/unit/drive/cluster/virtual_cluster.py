@@ -27,7 +27,7 @@ from loadtest.drive.job_sources import Workload
 from loadtest.drive.options import RunConfig
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import SEND_AGAIN, Response
-from loadtest.json_values import decode_json
+from loadtest.protocol.json_values import decode_json
 from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.recorder import Recorder
 from loadtest.record.run import Ending

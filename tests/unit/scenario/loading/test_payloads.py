@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from loadtest.errors import ScenarioError
 from loadtest.flows.submissions import submission_factory
-from loadtest.json_values import decode_json, encode_json
+from loadtest.protocol.json_values import decode_json, encode_json
 from loadtest.record.directory import create_run
 from loadtest.report.pages.run import _yaml
 from loadtest.scenario.loading.files import read_json_lines, read_trace

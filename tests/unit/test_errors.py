@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.errors import ScenarioError, UsageError
-from loadtest.redaction import without_secrets
+from loadtest.errors import ScenarioError, UsageError, without_secrets
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.units import quoted
 

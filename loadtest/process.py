@@ -1,0 +1,127 @@
+"""What a process has of its system: its open files, and streams that neither stop nor end it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+OWN_FILES = 64
+"""The open files of a process that are not connections to the endpoint: libraries, shards, links to the others."""
+UNLIMITED = 2**31
+
+
+def raise_limit() -> int:
+    """Raise the limit of open files of this process and its children as far as the system allows; return it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS has a lower limit than it reports
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return UNLIMITED if soft == resource.RLIM_INFINITY else soft
+
+
+def too_few(connections: int, limit: int) -> str:
+    """Return why a process may lack open files for this many connections at once; empty if it has enough."""
+    needed = connections + OWN_FILES
+    if needed <= limit:
+        return ""
+    return (
+        f"{connections:,} connections at once would need {needed:,} open files, the limit is {limit:,}; "
+        f"raise it with: ulimit -n {needed}"
+    )
+
+
+PIPE_BYTES = 4096
+"""A pipe or terminal that is writable takes this many bytes at once."""
+
+
+class DroppingStream:
+    """A stream to a terminal, pipe or file whose reader may be stopped or gone: `write` returns at once."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._file = stream.fileno()
+        self.encoding = stream.encoding
+
+    def write(self, text: str) -> int:
+        """Write the text, or as much of it as fits; return its length."""
+        write_what_fits(self._file, text.encode(self.encoding, "replace"))
+        return len(text)
+
+    def flush(self) -> None:
+        """Return at once, since nothing is held back."""
+
+    def fileno(self) -> int:
+        """Return the file descriptor."""
+        return self._file
+
+    def isatty(self) -> bool:
+        """Return whether it is a terminal."""
+        return os.isatty(self._file)
+
+
+def write_what_fits(file: int, content: bytes) -> None:
+    """Write the bytes that fit without waiting, in pieces of PIPE_BYTES; a reader that is gone takes none."""
+    try:
+        for start in range(0, len(content), PIPE_BYTES):
+            if not select.select([], [file], [], 0)[1]:
+                return
+            os.write(file, content[start : start + PIPE_BYTES])
+    except OSError:
+        return
+
+
+class ForgivingStream:
+    """A standard stream whose reader may have gone, or whose disk may be full: `error` is the first failed write.
+
+    What it cannot write, or has no character for, is dropped or replaced.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+    def write(self, text: str) -> int:
+        """Write a text, or drop it; return its length."""
+        if self.error is None:
+            try:
+                self._stream.write(text)
+            except OSError as error:
+                self._give_up(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write the buffer, or drop it."""
+        if self.error is None:
+            try:
+                self._stream.flush()
+            except OSError as error:
+                self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        self.error = error
+        # What is still buffered is written when the process ends, which must not fail again.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self._stream.fileno())
+        os.close(null)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def forgive() -> tuple[ForgivingStream, ForgivingStream]:
+    """Replace standard output and standard error, also if they are closed; return both."""
+    # The descriptor of a closed stream would be that of the next file or pipe, which children could not inherit.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    null = Path(os.devnull)
+    out = ForgivingStream(sys.stdout or null.open("w"))
+    err = ForgivingStream(sys.stderr or null.open("w"))
+    sys.stdout, sys.stderr = out, err
+    return out, err
