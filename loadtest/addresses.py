@@ -40,7 +40,7 @@ def host_name(url: SplitResult) -> str:
     return host
 
 
-def without_secrets(url: str) -> str:
+def bare_url(url: str) -> str:
     """Return a URL without its user, password, query and fragment. Raises ValueError if it cannot be parsed."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

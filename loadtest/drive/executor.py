@@ -104,15 +104,11 @@ class FlowExecutor:
         """Give back an acquired request that was not sent."""
         self._limiters[op].release()
 
-    def request(self, op: Op, path: str) -> Response:
-        """Send a request that belongs to no job's row, such as a cancel; within its limit, and counted."""
-        return self._send(Send(op, path), None, None)
-
-    def _send(self, step: Send, sample: Sample | None, acquired_at: float | None) -> Response:
+    def _send(self, step: Send, sample: Sample, acquired_at: float | None) -> Response:
         """Send a request within its limit; return SEND_AGAIN only if it was acquired before, at `acquired_at`."""
         route = self._routes[step.op]
         limiter = route.limiter
-        submitted = sample if sample is not None and sample.sent_at is None else None
+        submitted = sample if sample.sent_at is None else None
         at = limiter.acquire() if acquired_at is None else acquired_at
         while True:
             may_send = partial(route.may_send, at, submitted)

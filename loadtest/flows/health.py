@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from loadtest.clock import SleepingClock
 from loadtest.errors import InvalidResponse, RunAborted
+from loadtest.flows.responses import redirect_text
 from loadtest.flows.steps import Response
 from loadtest.protocol.client_messages import Health, decode
 from loadtest.protocol.operations import Limit
@@ -33,7 +34,7 @@ def read_health(url: str, answer: Response) -> Health:
                 "handler that the vendor's SDK serves (--rp_serve_api), its file: target: {handler: handler.py}"
             )
         case status if answer.location is not None:
-            raise RunAborted(f"target: {url} redirects ({status}) to {answer.location}; write that URL as target")
+            raise RunAborted(f"target: {url} answers /health with HTTP {status}: {redirect_text(answer)}")
         case status if not 200 <= status < 300:
             raise RunAborted(f"target: {url} answers /health with HTTP {status}; is it an endpoint?")
     try:

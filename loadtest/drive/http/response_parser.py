@@ -10,7 +10,7 @@ from itertools import islice
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from loadtest.addresses import without_secrets
+from loadtest.addresses import bare_url
 from loadtest.drive.http.errors import ConnectionClosed, RemoteProtocolError
 
 MAX_RESPONSE_BYTES = 64 * 10**6
@@ -143,7 +143,7 @@ class ResponseParser:
         """Return where a redirect leads, without what may be secret: user, password and query; None if nowhere."""
         value = self._header(b"location")
         try:
-            return None if value is None else without_secrets(value.decode("latin-1").strip())
+            return None if value is None else bare_url(value.decode("latin-1").strip())
         except ValueError:
             return None
 

@@ -174,7 +174,8 @@ def test_read_that_is_to_be_sent_again_acquires_again() -> None:
     acquired = wire.limiter.acquire
     places: list[float] = []
     wire.executor._limiters[Op.CANCEL].acquire = lambda: places.append(acquired()) or places[-1]  # type: ignore[method-assign, func-returns-value]
-    assert wire.executor.request(Op.CANCEL, "/cancel/a").status == 200
+    sent = Sample(0, "run", 1000.0, sent_at=1000.0)
+    assert wire.executor._send(Send(Op.CANCEL, "/cancel/a"), sent, None).status == 200
     assert len(places) == 2
 
 
