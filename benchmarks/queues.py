@@ -22,8 +22,8 @@ class System:
     """A queue with Poisson arrivals, or times without a queue.
 
     `workers` serve first come, first served; 0 means times that are drawn, exponential, and with an
-    autocorrelation of about `load` between neighbours if `correlated`. `service_cv` is the coefficient of variation of
-    a gamma distribution; 1 is exponential.
+    autocorrelation of about `load` between neighbours if `correlated`. `service_cv` is the coefficient of variation
+    of a gamma distribution; 1 is exponential.
     """
 
     name: str
