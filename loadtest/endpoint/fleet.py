@@ -35,8 +35,7 @@ class UpInterval(msgspec.Struct):
 class Worker(msgspec.Struct, eq=False):
     """A worker; active ones never stop. `shifts` are its intervals in order, more than one if it was revived.
 
-    `jobs` are those that it has now. `due` numbers what a simulated worker does next by itself; until `pauses_until`
-    such a worker takes no job, and counts as idle if it has none.
+    `jobs` are those that it has now. `due` numbers the end of a simulated worker's next job.
     """
 
     id: str
@@ -46,7 +45,6 @@ class Worker(msgspec.Struct, eq=False):
     idle_since: float = math.inf
     starting: bool = False
     due: int = -1
-    pauses_until: float = -math.inf
 
     def __repr__(self) -> str:
         state = "starting" if self.starting else f"{len(self.jobs)} jobs" if self.jobs else "idle"
@@ -59,11 +57,7 @@ class Worker(msgspec.Struct, eq=False):
 
 
 class Fleet:
-    """All workers of an endpoint. Active ones are warm and idle from the start.
-
-    The next job goes to an idle active worker if there is one, otherwise to the worker that became idle last, so that
-    flex workers that are not needed can stop.
-    """
+    """All workers of an endpoint. Active ones are warm and idle from the start."""
 
     def __init__(self, settings: EndpointSettings, ids: np.random.Generator) -> None:
         self._workers = settings.workers
@@ -97,20 +91,6 @@ class Fleet:
     def counts(self) -> WorkerCounts:
         """Return the workers by state; `ready` counts those past their start, idle and running."""
         return WorkerCounts(self.idle, self.running, self.starting, self.idle + self.running)
-
-    def first_idle(self) -> Worker | None:
-        """Return the idle worker to which the next job goes; None if no worker is idle."""
-        if self._idle_active:
-            return self._idle_active[-1]
-        return self._idle_flex[-1] if self._idle_flex else None
-
-    def first_polling(self, now: float) -> Worker | None:
-        """Return the idle worker to which the next job goes and that is in no pause; None if there is none."""
-        for idle in (self._idle_active, self._idle_flex):
-            for worker in reversed(idle):
-                if worker.pauses_until <= now:
-                    return worker
-        return None
 
     def assign(self, worker: Worker, job: Job) -> None:
         """Add a job to the worker."""
