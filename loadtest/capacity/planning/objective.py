@@ -10,7 +10,8 @@ import numpy as np
 
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.predict import Prediction, percentile
-from loadtest.capacity.simulation.simulate import WARM, Replication
+from loadtest.capacity.simulation.simulate import Replication
+from loadtest.capacity.simulation.simulated_run import WARM
 from loadtest.capacity.simulation.workload import Workload
 from loadtest.endpoint.distributions import sample
 from loadtest.scenario.gates import Gate

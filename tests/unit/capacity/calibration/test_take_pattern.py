@@ -155,6 +155,6 @@ def test_a_plan_includes_workers_for_the_pauses() -> None:
 
 def test_flex_workers_that_would_stop_in_their_pause_are_refused() -> None:
     work = Workload("poisson", constant(0.05), cold_start=constant(3.0), take_pause=SECOND)
-    with pytest.raises(ValueError, match=r"idle timeout of 500ms stops workers in the pause of 1\.00 s"):
+    with pytest.raises(ValueError, match=r"idle timeout of 500ms stops workers in their pause of 1\.00 s"):
         endpoint_settings(work, WorkerConfig(0, 2, QueueDelay(), 0.5))
     assert endpoint_settings(work, WorkerConfig(0, 2)).take_pause == SECOND
