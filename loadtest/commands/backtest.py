@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from loadtest.analyze.run_data import RunData
 from loadtest.analyze.summarize import failed_checks
-from loadtest.analyze.workers import worker_uptime
+from loadtest.analyze.workers import UP, UP_BEFORE_SCHEMA_3, worker_uptime
 from loadtest.capacity.backtest.backtest import HeldOut
 from loadtest.capacity.calibration.calibrate import MeasuredRun
 from loadtest.capacity.simulation.workload import WorkerConfig, setting_of
@@ -35,9 +35,13 @@ def load_held_out_run(
         jobs=data.jobs,
         window=data.load,
         complete=data.run.ending is Ending.COMPLETE,
-        workers=worker_uptime(data.health, data.load),
+        workers=worker_uptime(data.health, data.load, _up_states(data)),
         warnings=_warnings(data, calibrated),
     )
+
+
+def _up_states(data: RunData) -> tuple[str, ...]:
+    return UP_BEFORE_SCHEMA_3 if data.run.schema < 3 and data.scenario.starts_endpoint else UP
 
 
 def _warnings(data: RunData, calibrated: Sequence[MeasuredRun]) -> tuple[str, ...]:

@@ -72,38 +72,40 @@ class Fleet:
         self.up = 0
         """The number of workers that are starting, idle or running."""
         self.starting = 0
-        self.running = 0
 
     def __repr__(self) -> str:
-        workers = f"{self.starting} starting, {self.idle} idle, {self.running} running"
+        workers = f"{self.starting} starting, {self.running} running"
         return f"<Fleet {workers} of at most {self._workers.max}>"
 
     @property
-    def idle(self) -> int:
-        """Return how many workers wait for a job."""
-        return len(self._idle_active) + len(self._idle_flex)
+    def running(self) -> int:
+        """Return how many workers are past their start and not stopped, with or without a job."""
+        return self.up - self.starting
 
     @property
     def full(self) -> bool:
         """Return whether the fleet has its maximum of workers."""
         return self.up >= self._workers.max
 
-    def counts(self) -> WorkerCounts:
-        """Return the workers by state; `ready` counts those past their start, idle and running."""
-        return WorkerCounts(self.idle, self.running, self.starting, self.idle + self.running)
+    def counts(self, now: float) -> WorkerCounts:
+        """Return the workers by state as the live service does: idle ones have stopped and are kept for a revival."""
+        kept = sum(self._can_revive(worker, now) for worker in self._stopped)
+        return WorkerCounts(idle=kept, running=self.running, initializing=self.starting, ready=kept)
+
+    def _can_revive(self, worker: Worker, now: float) -> bool:
+        stopped_at = worker.shifts[-1].stopped_at
+        return stopped_at is not None and now <= stopped_at + self._revived_within_s
 
     def assign(self, worker: Worker, job: Job) -> None:
         """Add a job to the worker."""
         if not worker.jobs:
             self._unmark_idle(worker)
-            self.running += 1
         worker.jobs.append(job)
 
     def release(self, worker: Worker, job: Job, now: float) -> None:
         """Remove a job from the worker, which is idle if it has no other."""
         worker.jobs.remove(job)
         if not worker.jobs:
-            self.running -= 1
             self._mark_idle(worker, now)
 
     def add_worker(self, now: float, active: bool) -> Worker:
@@ -120,8 +122,7 @@ class Fleet:
         """Start one flex worker; one that stopped recently is revived."""
         if self._stopped:
             worker = self._stopped.pop()
-            stopped_at = worker.shifts[-1].stopped_at
-            if stopped_at is not None and now <= stopped_at + self._revived_within_s:
+            if self._can_revive(worker, now):
                 worker.shifts.append(UpInterval(now))
                 worker.starting = True
                 self.up += 1
@@ -155,7 +156,6 @@ class Fleet:
             self.starting -= 1
         elif worker.jobs:
             worker.jobs.clear()
-            self.running -= 1
         else:
             self._unmark_idle(worker)
         self.up -= 1

@@ -98,7 +98,7 @@ class JobScheduler:
     def health(self) -> Health:
         """Return the jobs since the start by state and outcome, and the workers by state."""
         counts = JobCounts(self._completed, self._failed, self._in_progress, self.waiting, self._retried)
-        return Health(counts, self.fleet.counts())
+        return Health(counts, self.fleet.counts(self.now))
 
     def enqueue(self, job: Job) -> None:
         """Put a job in the queue that is new, or is retried by a client."""
