@@ -8,7 +8,7 @@ from loadtest.analyze.run_data import RunData
 from loadtest.analyze.summarize import failed_checks
 from loadtest.analyze.workers import UP, UP_BEFORE_SCHEMA_3, worker_uptime
 from loadtest.capacity.backtest.backtest import HeldOut
-from loadtest.capacity.calibration.calibrate import MeasuredRun
+from loadtest.capacity.calibration.measurements import MeasuredRun
 from loadtest.capacity.simulation.workload import WorkerConfig, setting_of
 from loadtest.commands.results import read_run
 from loadtest.errors import UsageError

@@ -16,7 +16,8 @@ import msgspec
 from rich.console import Console
 
 from loadtest.capacity.backtest.backtest import MAX_REPLICAS, BacktestResult, backtest
-from loadtest.capacity.calibration.calibrate import Calibration, MeasuredRun, calibrate, endpoint_of
+from loadtest.capacity.calibration.calibrate import Calibration, calibrate
+from loadtest.capacity.calibration.measurements import MeasuredRun, endpoint_of
 from loadtest.capacity.estimates import MapFn
 from loadtest.capacity.planning.objective import ObjectiveStatus
 from loadtest.capacity.planning.optimizer import COARSE, FINE, Alternatives, Problem

@@ -14,7 +14,8 @@ import msgspec
 
 from loadtest.arrays import Floats
 from loadtest.capacity.backtest.replica import RunModel
-from loadtest.capacity.calibration.calibrate import MeasuredRun, workload_of
+from loadtest.capacity.calibration.calibrate import workload_of
+from loadtest.capacity.calibration.measurements import MeasuredRun
 from loadtest.capacity.calibration.take_pattern import Source
 from loadtest.capacity.simulation.workload import Workload
 from loadtest.endpoint.distributions import Constant, Distribution

@@ -18,7 +18,7 @@ from loadtest.analyze.workers import WorkerUptime
 from loadtest.arrays import Floats
 from loadtest.capacity.backtest.attribution import Cause, main_cause, substitutions
 from loadtest.capacity.backtest.replica import FIGURES, Replica, RunModel, simulate_replica, with_endpoint_settings
-from loadtest.capacity.calibration.calibrate import MeasuredRun
+from loadtest.capacity.calibration.measurements import MeasuredRun
 from loadtest.capacity.estimates import Estimate, MapFn
 from loadtest.capacity.simulation.predict import percentile
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload

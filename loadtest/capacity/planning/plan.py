@@ -114,7 +114,7 @@ NO_ALTERNATIVES = Alternatives()
 _LEAVES_OUT = (
     "The interval of a prediction is that of the simulation; execution times of another day are not in it.",
     "Execution times are drawn independently of each other and of how many workers are at work.",
-    "All workers are alike, take one job at a time, and are there when the scaler asks for them.",
+    "All workers are alike, and are there when the scaler asks for them.",
     "Active and flex workers cost the same per second.",
 )
 
@@ -182,6 +182,7 @@ def _analytic(problem: Problem, setting: WorkerConfig, rate_per_s: float) -> Ana
         work.occupancy.mean_s(),
         gap_variation(work.arrivals),
         variation(work.occupancy),
+        work.concurrency,
     )
     return analytic_estimate(queue, rate_per_s, work.service.mean_s(), highest)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from loadtest.analyze.jobs import LoadWindow, jobs_of
 from loadtest.analyze.workers import WorkerUptime
 from loadtest.capacity.backtest.backtest import HeldOut
-from loadtest.capacity.calibration.calibrate import MeasuredRun
+from loadtest.capacity.calibration.measurements import MeasuredRun
 from loadtest.capacity.simulation.simulated_run import up_intervals
 from loadtest.capacity.simulation.workload import setting_of
 from loadtest.endpoint.endpoint import Endpoint

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from loadtest.analyze.jobs import JobColumns, jobs_of
-from loadtest.capacity.calibration.calibrate import MeasuredRun, calibrate
+from loadtest.capacity.calibration.calibrate import calibrate
+from loadtest.capacity.calibration.measurements import MeasuredRun
 from loadtest.capacity.calibration.take_pattern import NONE_SEEN, Source, estimate_pattern
 from loadtest.capacity.planning.objective import ObjectiveStatus
 from loadtest.capacity.planning.optimizer import Problem
