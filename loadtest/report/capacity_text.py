@@ -184,6 +184,24 @@ def calibration_texts(calibration: Calibration) -> Sequence[str]:
     return jobs, *workers_texts, *unknown, *calibration.notes
 
 
+def backtest_texts(plan: Plan) -> Sequence[str]:
+    """Return a warning for each run of the calibration that the plan predicts wrongly, or that it cannot predict."""
+    wrong = [
+        f"Warning: the plan does not predict its own calibration run {each.run}: "
+        f"{', '.join(_wrong_text(figure) for figure in each.figures if figure.missed)}. {' '.join(cause_texts(each))}"
+        for each in plan.backtests
+        if each.missed
+    ]
+    return *wrong, *(f"Not compared with a run of the calibration: {reason}." for reason in plan.not_backtested)
+
+
+def _wrong_text(figure: FigureCheck) -> str:
+    name, text = FIGURES[figure.name]
+    measured = DASH if figure.measured is None else text(figure.measured)
+    low, high = text(figure.predicted.low), text(figure.predicted.high)
+    return f"{name} predicted {text(figure.predicted.value)} ({low} to {high}), measured {measured}"
+
+
 def error_text(figure: FigureCheck) -> str:
     """Return the error of a prediction: a share of the measured value, or the difference if that value is 0."""
     if figure.error is not None:

@@ -66,8 +66,8 @@ class Plan(msgspec.Struct, frozen=True, rename={"analytic": "quick", "one_fewer"
     the same with one worker less; null if you named workers. `options` holds the fewest workers that meet the
     objective for each scaler and idle timeout that you asked for, in ascending order of billed workers; `left_out`
     holds those that do not meet it. `highest_rate_per_s` is the highest rate at which the answer's workers meet the
-    objective; null if there is none. `checks` are the backtests of the same calibration, `curves` the settings around
-    the answer.
+    objective; null if there is none. `backtests` are the runs of the calibration as predicted by it, and
+    `not_backtested` says why others are not; `checks` are other runs. `curves` are the settings around the answer.
     """
 
     rate_per_s: float
@@ -85,6 +85,8 @@ class Plan(msgspec.Struct, frozen=True, rename={"analytic": "quick", "one_fewer"
     left_out: tuple[RejectedOption, ...] = ()
     leaves_out: tuple[str, ...] = ()
     checks: tuple[BacktestResult, ...] = ()
+    backtests: tuple[BacktestResult, ...] = ()
+    not_backtested: tuple[str, ...] = ()
     schema: int = SCHEMA
 
 
