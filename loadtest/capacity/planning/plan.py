@@ -63,7 +63,7 @@ class Plan(msgspec.Struct, frozen=True, rename={"analytic": "quick", "one_fewer"
     """The whole of `capacity.json`. Limits and observed figures of the objective are in seconds, or shares.
 
     `answer` is for the workers that you named, or the fewest that always run and meet the objective. `one_fewer` is
-    the same with one worker less; null if you named workers. `options` holds the fewest workers that meet the
+    the same with one worker less; null if you named workers. `options` holds the cheapest workers that meet the
     objective for each scaler and idle timeout that you asked for, in ascending order of billed workers; `left_out`
     holds those that do not meet it. `highest_rate_per_s` is the highest rate at which the answer's workers meet the
     objective; null if there is none. `backtests` are the runs of the calibration as predicted by it, and

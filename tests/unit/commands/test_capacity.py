@@ -314,8 +314,8 @@ def test_a_plan_predicts_the_run_that_it_is_calibrated_from(warm: Path) -> None:
 
 def test_a_plan_that_does_not_predict_its_own_calibration_warns_and_ends_with_4(tmp_path: Path) -> None:
     """The delays are those of half of the workers that the scenario names."""
-    true, told = (scenario(endpoint={"workers": {"active": n, "max": n}, "service": "1800ms"}) for n in (2, 4))
-    folder = recorded(tmp_path / "told", told, table_of(true, STEADY))
+    true, named = (scenario(endpoint={"workers": {"active": n, "max": n}, "service": "1800ms"}) for n in (2, 4))
+    folder = recorded(tmp_path / "named", named, table_of(true, STEADY))
     status, output = reported(folder)
     text = " ".join(output.split())
     assert status == ExitCode.INCONCLUSIVE
