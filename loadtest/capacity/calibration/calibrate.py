@@ -39,6 +39,8 @@ from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad
 
 MIN_JOBS = 100  # the number of completed jobs below which a calibration is refused
+LEAST_EXECUTION_MS = 0.25
+"""What 0 ms stand for: the endpoint reports whole milliseconds, and no work takes no time."""
 _MAX_VALUES = 20_000
 _NORMAL_QUANTILE = 1.96
 
@@ -117,7 +119,7 @@ def _workload(
 ) -> Workload:
     return Workload(
         arrivals=arrivals,
-        service=_subsample(measured.alone_ms),
+        service=_subsample(np.maximum(measured.alone_ms, LEAST_EXECUTION_MS)),
         concurrency=concurrency.most,
         slowdown=concurrency.factors,
         cold_start=_subsample(measured.cold_ms) if len(measured.cold_ms) else None,

@@ -332,3 +332,12 @@ def test_a_plan_says_why_it_cannot_predict_a_run_of_its_calibration(tmp_path: Pa
     assert "Not compared with a run of the calibration: remote: its workers start on demand" in " ".join(
         output.split()
     )
+
+
+def test_executions_of_0_ms_take_some_time(tmp_path: Path) -> None:
+    quick = scenario(endpoint={"workers": {"active": 2, "max": 2}, "service": "0s"})
+    folder = recorded(tmp_path / "quick", quick, table_of(quick, STEADY))
+    status, output = reported(folder, slo="delay p95 < 100ms")
+    assert status == ExitCode.PASS
+    assert "1 active worker meets delay p95 < 100ms" in output
+    assert written(folder / "capacity.json").highest_rate_per_s == pytest.approx(1 / 0.00025, rel=0.1)
