@@ -211,6 +211,6 @@ def test_a_served_endpoint_is_the_model_in_real_time(serve: Serve) -> None:
         said = client.post("/runsync", json={"input": 1}).json()
         assert 0.4 <= time.monotonic() - began < 0.9
         assert (said["delayTime"], said["executionTime"]) == (300, 100)
-        assert client.get("/health").json()["workers"]["idle"] == 1
+        assert client.get("/health").json()["workers"]["running"] == 1
         time.sleep(0.65)
-        assert client.get("/health").json()["workers"]["idle"] == 0
+        assert client.get("/health").json()["workers"]["running"] == 0
