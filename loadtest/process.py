@@ -5,10 +5,42 @@ from __future__ import annotations
 import os
 import resource
 import select
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
+
+from loadtest.errors import ExitCode
+
+SIGNAL_EXIT_CODES = {
+    signal.SIGINT: ExitCode.SIGINT,
+    signal.SIGTERM: ExitCode.SIGTERM,
+    signal.SIGHUP: ExitCode.SIGTERM,
+    signal.SIGQUIT: ExitCode.SIGTERM,
+}
+"""The signals that end a run, and its exit code then."""
+
+
+def exit_at_signals() -> None:
+    """End at once, with the exit code of a run, at each signal that the process was not started to ignore.
+
+    For a process that has nothing to clean up yet: an exception could be lost in what is imported meanwhile.
+    """
+
+    def end(number: int, _frame: object) -> None:
+        os._exit(SIGNAL_EXIT_CODES[signal.Signals(number)])
+
+    for number in SIGNAL_EXIT_CODES:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
+
+
+def ignore_signals() -> None:
+    """Let no signal end this process before it has returned the exit code of what it has done."""
+    for number in SIGNAL_EXIT_CODES:
+        signal.signal(number, signal.SIG_IGN)
+
 
 OWN_FILES = 64
 """The open files of a process that are not connections to the endpoint: libraries, shards, links to the others."""

@@ -30,9 +30,8 @@ from loadtest.errors import (
     RecordingError,
     RunAborted,
     UsageError,
-    reason_and_remedy,
 )
-from loadtest.process import raise_limit, too_few
+from loadtest.process import SIGNAL_EXIT_CODES, raise_limit, too_few
 from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay
@@ -45,11 +44,6 @@ from loadtest.units import last_lines
 
 LOCUSTFILE = Path(__file__).parents[1] / "drive" / "locustfile.py"
 LOCUST = [sys.executable, "-P", "-m", "loadtest.drive", "-f", str(LOCUSTFILE), "--loglevel", "WARNING"]
-SIGNAL_ENDINGS = {
-    signal.SIGINT: ExitCode.SIGINT,
-    signal.SIGTERM: ExitCode.SIGTERM,
-    signal.SIGHUP: ExitCode.SIGTERM,
-}
 LOG_LINES = 15
 MASTER_PORT = 5557
 GENERATOR_STOP_TIMEOUT_S = 30.0
@@ -109,7 +103,7 @@ def run(request: RunRequest, scenario: Scenario) -> int:
 
     print_result(ended.summary, ended.directory.report, Console())
     if ended.stopped_by is not None:
-        return SIGNAL_ENDINGS[ended.stopped_by]
+        return SIGNAL_EXIT_CODES[ended.stopped_by]
     if ended.error is not None:
         raise ended.error
     return ended.summary.verdict.exit_code
@@ -161,7 +155,7 @@ def _drive(
     if not record.processes and not caught:  # the master names itself first of all
         directory.remove()
         raise kind(f"the driving process ended ({status}) before the run began: {output}")
-    if not record.processes:
+    if caught and record.ending is None:  # it had no time to write that, or was killed at the second signal
         ending = Ending.INTERRUPTED if caught[0] is signal.SIGINT else Ending.TERMINATED
         directory.write_run(msgspec.structs.replace(record, ending=ending, ended_at=time.time()))
     try:
@@ -215,8 +209,7 @@ def _address(request: RunRequest) -> tuple[str, int]:
                 probe.bind(address)
         except OSError as error:
             raise UsageError(
-                f"--bind: cannot listen on {url_host(host)}:{port}: {reason_and_remedy(error)}; "
-                "name another address or port"
+                f"--bind: cannot listen on {url_host(host)}:{port}: {error.strerror}; name another address or port"
             ) from None
         return host, port
     with socket.socket() as probe:
@@ -245,9 +238,24 @@ def generator_command(master: tuple[str, int]) -> list[str]:
 
 
 def run_worker(master: str, keep: Path | None) -> NoReturn:
-    """Become a process that sends for the master at `HOST[:PORT]`, and keeps what it records in `keep`."""
-    command = generator_command(split_address(master, MASTER_PORT, "--master"))
-    command += [] if keep is None else ["--keep", str(keep.resolve())]
+    """Become a process that sends for the master at `HOST[:PORT]`, and keeps what it records in `keep`.
+
+    Raises UsageError if there is no such host, or nothing can be kept there.
+    """
+    host, port = split_address(master, MASTER_PORT, "--master")
+    try:
+        socket.getaddrinfo(host, port)
+    except (OSError, UnicodeError):
+        raise UsageError(f"--master: {host} is not found; name the machine of `loadtest run`") from None
+    command = generator_command((host, port))
+    if keep is not None:
+        try:
+            keep.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--keep {keep}: cannot be made: {error.strerror}; name another directory") from None
+        command += ["--keep", str(keep.resolve())]
+    sys.stderr.write(f"waiting for the run at {url_host(host)}:{port}\n")
+    sys.stderr.flush()
     os.execv(command[0], command)
 
 
@@ -291,7 +299,7 @@ def _forward_signals(drivers: Sequence[subprocess.Popen[bytes]]) -> list[signal.
 
 def on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
     """Call this at each signal that ends a run, but not at an ignored SIGHUP, as under `nohup`."""
-    for number in SIGNAL_ENDINGS:
+    for number in SIGNAL_EXIT_CODES:
         if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 
