@@ -104,7 +104,7 @@ def worker(
     keep: Annotated[Path | None, folder(help="Keep this worker's records here, and send copies.")] = None,
 ) -> None:
     """Send load for a `loadtest run` on another machine."""
-    from loadtest.commands.run import run_worker
+    from loadtest.commands.worker import run_worker
 
     run_worker(master, keep)
 

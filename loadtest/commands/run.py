@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from types import FrameType
-from typing import IO, NoReturn
+from typing import IO
 
 import msgspec
 from rich.console import Console
@@ -31,7 +31,7 @@ from loadtest.errors import (
     RunAborted,
     UsageError,
 )
-from loadtest.process import SIGNAL_EXIT_CODES, raise_limit, too_few
+from loadtest.process import SIGNAL_EXIT_CODES, exit_at_signals, raise_limit, too_few
 from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay
@@ -99,6 +99,7 @@ def run(request: RunRequest, scenario: Scenario) -> int:
     Raises RunDirectoryError before anything is sent or made, RunAborted if the driving process failed.
     """
     ended = drive(request, scenario, request.out)
+    exit_at_signals()  # there may be nobody who reads what is printed now
     from loadtest.report.terminal.run import print_result
 
     print_result(ended.summary, ended.directory.report, Console())
@@ -235,28 +236,6 @@ def generator_command(master: tuple[str, int]) -> list[str]:
     """Return the command of a process that sends for the master at this address."""
     host, port = master
     return [*LOCUST, "--worker", "--master-host", host, "--master-port", str(port)]
-
-
-def run_worker(master: str, keep: Path | None) -> NoReturn:
-    """Become a process that sends for the master at `HOST[:PORT]`, and keeps what it records in `keep`.
-
-    Raises UsageError if there is no such host, or nothing can be kept there.
-    """
-    host, port = split_address(master, MASTER_PORT, "--master")
-    try:
-        socket.getaddrinfo(host, port)
-    except (OSError, UnicodeError):
-        raise UsageError(f"--master: {host} is not found; name the machine of `loadtest run`") from None
-    command = generator_command((host, port))
-    if keep is not None:
-        try:
-            keep.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"--keep {keep}: cannot be made: {error.strerror}; name another directory") from None
-        command += ["--keep", str(keep.resolve())]
-    sys.stderr.write(f"waiting for the run at {url_host(host)}:{port}\n")
-    sys.stderr.flush()
-    os.execv(command[0], command)
 
 
 def _start(command: list[str], log: IO[bytes], pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:

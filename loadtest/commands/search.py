@@ -18,7 +18,7 @@ from loadtest.commands.run import RunRequest, drive, on_signals
 from loadtest.errors import InternalError, RecordingError, RunAborted, UsageError
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import NO_RESPONSE, Response
-from loadtest.process import SIGNAL_EXIT_CODES
+from loadtest.process import SIGNAL_EXIT_CODES, exit_at_signals
 from loadtest.protocol.operations import OPERATIONS, Op, authorization
 from loadtest.record.atomic_file import readable_json, reserve_space, write_atomic
 from loadtest.record.directory import make_results_directory
@@ -127,6 +127,7 @@ class BreakpointSearch:
         try:
             write_atomic(self._path / FILE, readable_json(found))
             write_atomic(self._path / PAGE, search_html(found).encode())
+            exit_at_signals()  # there may be nobody who reads what is printed now
         except RecordingError:
             print_search(found, self._path / FILE, Console())
             raise

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.commands.run import RunRequest, run, run_worker, scenario_of
+from loadtest.commands.run import RunRequest, run, scenario_of
 from loadtest.errors import ExitCode, RunDirectoryError, UsageError
 
 SMOKE = Path(__file__).parents[3] / "scenarios" / "smoke.yaml"
@@ -51,16 +51,3 @@ def test_white_space_around_the_key_is_noted(
     scenario_of(RunRequest(SMOKE))
     noted = capsys.readouterr().err
     assert noted == "note: the key in LOADTEST_API_KEY has white space around it, which is left out\n"
-
-
-@pytest.mark.parametrize("master", ["no such host", "a..b:5557", "x" * 70, "127.0.0.1:0", "127.0.0.1:65536", ":5557"])
-def test_worker_of_a_master_that_cannot_be_is_one_line_of_usage_error(master: str) -> None:
-    with pytest.raises(UsageError, match=r"^--master: [^\n]*$"):
-        run_worker(master, None)
-
-
-@pytest.mark.parametrize("keep", ["taken", "taken/inside", "x" * 300])
-def test_worker_that_can_keep_nothing_is_one_line_of_usage_error(tmp_path: Path, keep: str) -> None:
-    (tmp_path / "taken").write_text("")
-    with pytest.raises(UsageError, match=r"^--keep [^\n]*; name another directory$"):
-        run_worker("127.0.0.1", tmp_path / keep)
