@@ -156,11 +156,12 @@ def set_up_master(
     def finish() -> None:
         master = shape.master
         if master is not None:
+            ended_at = clock.now()
             try:
                 if generator is not None:
                     generator.finish()
             finally:
-                master.finish()
+                master.finish(ended_at)
             environment.process_exit_code = build_results(master, config)
             shape.attach(None)
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.conftest import Serve, wait_for
@@ -38,6 +39,8 @@ def test_jobs_unfinished_after_the_drain_are_censored_and_cancelled(
     assert {row["outcome"] for row in finished.samples} == {"censored"}
     assert {row["job_id"] for row in finished.samples} == jobs.keys()
     assert {job["status"] for job in jobs.values()} == {"CANCELLED"}
+    cancelled_at = pq.read_table(finished.out / "cancels.parquet")["at"].to_pylist()
+    assert finished.run["ended_at"] < min(cancelled_at), "the time until which jobs were followed"
     assert finished.run["cancelled"] == len(jobs)
     assert finished.summary["verdict"] == "invalid"
     assert finished.status == 3
