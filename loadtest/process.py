@@ -106,6 +106,11 @@ def write_what_fits(file: int, content: bytes) -> None:
         return
 
 
+def tell(text: str) -> None:
+    """Write a line on standard error, or drop it if its reader has stopped."""
+    DroppingStream(sys.stderr).write(f"{text}\n")
+
+
 class ForgivingStream:
     """A standard stream whose reader may have gone, or whose disk may be full: `error` is the first failed write.
 

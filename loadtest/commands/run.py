@@ -31,7 +31,7 @@ from loadtest.errors import (
     RunAborted,
     UsageError,
 )
-from loadtest.process import SIGNAL_EXIT_CODES, exit_at_signals, raise_limit, too_few
+from loadtest.process import SIGNAL_EXIT_CODES, exit_at_signals, raise_limit, tell, too_few
 from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay
@@ -86,7 +86,7 @@ def scenario_of(request: RunRequest) -> Scenario:
     """Return the scenario to run. Raises ScenarioError or UsageError if it is not valid or its key is not set."""
     scenario = load_scenario(request.scenario, request.overrides, seed=request.seed, target=request.target)
     if (note := key_note(scenario, os.environ)) is not None:
-        sys.stderr.write(f"note: {note}\n")
+        tell(f"note: {note}")
     api_key(scenario, os.environ)
     if is_remote(scenario.target):
         proxy_for(scenario.target.url)
@@ -118,7 +118,7 @@ def drive(request: RunRequest, scenario: Scenario, path: Path | None) -> RunOutc
     """
     address = _address(request)
     if warning := too_few(ceil(max_connections(scenario) / max(1, request.generators)), raise_limit()):
-        sys.stderr.write(f"warning: {warning}\n")
+        tell(f"warning: {warning}")
     drivers: list[subprocess.Popen[bytes]] = []
     caught = _forward_signals(drivers)
     directory = create_run(scenario, path, shlex.join(["loadtest", *sys.argv[1:]]))

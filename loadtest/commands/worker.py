@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +11,7 @@ from typing import Any, NoReturn
 from loadtest.addresses import split_address, url_host
 from loadtest.commands.run import MASTER_PORT, generator_command
 from loadtest.errors import RunAborted, UsageError
+from loadtest.process import tell
 
 RUN_TIMEOUT_S = 300.0
 """How long a run is waited for."""
@@ -49,7 +49,7 @@ def _address_of_run(host: str, port: int) -> str:
             if answers(family, address):
                 return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
         if not told:
-            sys.stderr.write(f"waiting up to {RUN_TIMEOUT_S:g} s for a run at {url_host(host)}:{port}\n")
+            tell(f"waiting up to {RUN_TIMEOUT_S:g} s for a run at {url_host(host)}:{port}")
             told = True
         time.sleep(RETRY_S)
     raise RunAborted(

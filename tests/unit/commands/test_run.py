@@ -45,9 +45,9 @@ def test_proxy_that_is_not_spoken_is_refused_before_anything_starts(
 
 
 def test_white_space_around_the_key_is_noted(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LOADTEST_API_KEY", " SECRET\n")
     scenario_of(RunRequest(SMOKE))
-    noted = capsys.readouterr().err
+    noted = capfd.readouterr().err
     assert noted == "note: the key in LOADTEST_API_KEY has white space around it, which is left out\n"

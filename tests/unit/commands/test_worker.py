@@ -34,7 +34,7 @@ def test_worker_takes_the_address_that_answers(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_worker_without_a_run_says_so_and_ends(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     times = itertools.count(0.0, 100.0)
     monkeypatch.setattr(worker, "answers", lambda *_: False)
@@ -42,7 +42,7 @@ def test_worker_without_a_run_says_so_and_ends(
     monkeypatch.setattr(time, "sleep", lambda _: None)
     with pytest.raises(RunAborted, match=r"no run listens at 127\.0\.0\.1:5557"):
         worker.run_worker("127.0.0.1", None)
-    assert capsys.readouterr().err == "waiting up to 300 s for a run at 127.0.0.1:5557\n"
+    assert capfd.readouterr().err == "waiting up to 300 s for a run at 127.0.0.1:5557\n"
 
 
 @pytest.mark.parametrize("keep", ["taken", "taken/inside", "x" * 300])
