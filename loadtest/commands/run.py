@@ -199,10 +199,12 @@ def _driver(
 def _address(request: RunRequest) -> tuple[str, int]:
     """Return where the master listens: as asked for generators elsewhere, else on a free port of this machine.
 
-    Raises UsageError if it cannot listen there.
+    Raises UsageError if it cannot listen there, or if both kinds of generators are asked for.
     """
+    host, port = split_address(request.bind, MASTER_PORT, "--bind")
+    if request.expect_workers and request.processes > 1:
+        raise UsageError("--processes: with --expect-workers the workers send; start more of them instead")
     if request.expect_workers:
-        host, port = split_address(request.bind, MASTER_PORT, "--bind")
         try:
             family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             with socket.socket(family, kind) as probe:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,14 @@ def test_an_address_on_which_it_cannot_listen_is_one_line_of_usage_error(tmp_pat
     with pytest.raises(UsageError, match=r"^--bind: [^\n]*$") as refused:
         run(request, scenario_of(request))
     assert refused.value.exit_code is ExitCode.USAGE
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("options", [{"bind": "127.0.0.1:abc"}, {"processes": 2, "expect_workers": 1}])
+def test_options_that_would_have_no_effect_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    request = RunRequest(SMOKE, out=tmp_path / "out", **options)
+    with pytest.raises(UsageError, match=r"^--(bind|processes): [^\n]*$"):
+        run(request, scenario_of(request))
     assert not any(tmp_path.iterdir())
 
 
