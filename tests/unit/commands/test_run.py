@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
+from loadtest.commands import run as runs
 from loadtest.commands.run import RunRequest, run, scenario_of
 from loadtest.errors import ExitCode, RunDirectoryError, UsageError
+from loadtest.record.directory import create_run
+from loadtest.record.run import Ending, ProcessInfo
 
 SMOKE = Path(__file__).parents[3] / "scenarios" / "smoke.yaml"
 
@@ -38,6 +46,27 @@ def test_options_that_would_have_no_effect_are_refused(tmp_path: Path, options: 
     with pytest.raises(UsageError, match=r"^--(bind|processes): [^\n]*$"):
         run(request, scenario_of(request))
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "ending"), [(signal.SIGINT, Ending.INTERRUPTED), (signal.SIGQUIT, Ending.TERMINATED)]
+)
+def test_run_whose_master_was_killed_at_a_second_signal_says_how_it_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, ending: Ending
+) -> None:
+    request = RunRequest(SMOKE, out=tmp_path / "out")
+    scenario = scenario_of(request)
+    directory = create_run(scenario, request.out, "loadtest run")
+    directory.write_run(msgspec.structs.replace(directory.read_run(), processes=[ProcessInfo(0, 1, "here")]))
+
+    @contextmanager
+    def killed(*_: object) -> Iterator[tuple[Any, list[bytes]]]:
+        yield SimpleNamespace(send_signal=lambda number: None, wait=lambda: -signal.SIGKILL), []
+
+    monkeypatch.setattr(runs, "_driver", killed)
+    ended = runs._drive(request, scenario, directory, ("127.0.0.1", 1), [], [number])
+    assert (ended.stopped_by, directory.read_run().ending) == (number, ending)
+    assert ended.summary.reason == f"The run was {ending} before its load had ended."
 
 
 @pytest.mark.parametrize("proxy", ["socks5://me:SECRET@one.invalid:1080", "https://me:SECRET@one.invalid:3128"])
