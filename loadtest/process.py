@@ -22,8 +22,17 @@ SIGNAL_EXIT_CODES = {
 """The signals that end a run, and its exit code then."""
 
 
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that end a run; SIGHUP is not one if the process was started to ignore it, as by `nohup`.
+
+    A shell lets jobs in the background ignore SIGINT and SIGQUIT: only who means the run sends it those.
+    """
+    hang_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [number for number in SIGNAL_EXIT_CODES if number is not signal.SIGHUP or hang_up]
+
+
 def exit_at_signals() -> None:
-    """End at once, with the exit code of a run, at each signal that the process was not started to ignore.
+    """End at once at a signal, with the exit code of a run.
 
     For a process that has nothing to clean up yet: an exception could be lost in what is imported meanwhile.
     """
@@ -31,9 +40,8 @@ def exit_at_signals() -> None:
     def end(number: int, _frame: object) -> None:
         os._exit(SIGNAL_EXIT_CODES[signal.Signals(number)])
 
-    for number in SIGNAL_EXIT_CODES:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, end)
+    for number in ending_signals():
+        signal.signal(number, end)
 
 
 def ignore_signals() -> None:

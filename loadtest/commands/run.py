@@ -31,7 +31,7 @@ from loadtest.errors import (
     RunAborted,
     UsageError,
 )
-from loadtest.process import SIGNAL_EXIT_CODES, exit_at_signals, raise_limit, tell, too_few
+from loadtest.process import SIGNAL_EXIT_CODES, ending_signals, exit_at_signals, raise_limit, tell, too_few
 from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay
@@ -279,10 +279,9 @@ def _forward_signals(drivers: Sequence[subprocess.Popen[bytes]]) -> list[signal.
 
 
 def on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
-    """Call this at each signal that ends a run, but not at an ignored SIGHUP, as under `nohup`."""
-    for number in SIGNAL_EXIT_CODES:
-        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handler)
+    """Call this at each signal that ends a run."""
+    for number in ending_signals():
+        signal.signal(number, handler)
 
 
 def _waiting(request: RunRequest, address: tuple[str, int]) -> str:

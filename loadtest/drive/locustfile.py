@@ -28,7 +28,7 @@ from loadtest.drive.shape import StagesShape
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.users import JobUser, MixedUser, RunsyncUser, RunUser, StreamUser, user_class
 from loadtest.errors import ExitCode, InternalError, LoadtestError, internal_error
-from loadtest.process import SIGNAL_EXIT_CODES, DroppingStream, raise_limit
+from loadtest.process import SIGNAL_EXIT_CODES, DroppingStream, ending_signals, raise_limit
 from loadtest.record.run import Ending
 
 __all__ = ["MixedUser", "RunUser", "RunsyncUser", "StreamUser"]
@@ -123,14 +123,8 @@ def set_up_worker(environment: Environment, runner: WorkerRunner, generator: Gen
     environment.process_exit_code = 0
     at_test_stop(environment, generator.finish)
     environment.events.quit.add_listener(close_link)
-    for number in SIGNAL_EXIT_CODES:
-        on_signal(number, runner.quit)
-
-
-def on_signal(number: signal.Signals, work: Callable[..., object], *args: Any) -> None:
-    """Do this at a signal, unless the process was started to ignore it, as `nohup` does."""
-    if signal.getsignal(number) is not signal.SIG_IGN:
-        gevent.signal_handler(number, work, *args)
+    for number in ending_signals():
+        gevent.signal_handler(number, runner.quit)
 
 
 def set_up_master(
@@ -203,9 +197,9 @@ def handle_signals(environment: Environment, shape: StagesShape) -> None:
             assert main is not None
             gevent.kill(main, SystemExit(SIGNAL_EXIT_CODES[number]))
 
-    for number in SIGNAL_EXIT_CODES:
+    for number in ending_signals():
         if options.headless or number is not signal.SIGINT:
-            on_signal(number, end, number)
+            gevent.signal_handler(number, end, number)
 
 
 def at_test_stop(environment: Environment, work: Callable[[], None]) -> None:

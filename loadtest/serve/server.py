@@ -7,7 +7,6 @@ import gc
 import importlib.util
 import os
 import re
-import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.sdk_worker_pool import SdkWorkerPool
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import UsageError
-from loadtest.process import SIGNAL_EXIT_CODES
+from loadtest.process import ending_signals
 from loadtest.scenario.environment import LOCAL_KEY, LOCAL_KEY_ENV
 from loadtest.scenario.loading.load import Override, load_settings
 from loadtest.serve.client_api import ClientApi
@@ -129,9 +128,8 @@ class _Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         # uvicorn's own handlers raise the signal again once it has stopped, which ends in a traceback
-        for number in SIGNAL_EXIT_CODES:
-            if number is signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
-                asyncio.get_running_loop().add_signal_handler(number, self.stop)
+        for number in ending_signals():
+            asyncio.get_running_loop().add_signal_handler(number, self.stop)
         typer.echo(f"listening on {self._url}")
         if self._processes is not None:
             self._processes.begin(give_up=self.stop)

@@ -63,10 +63,12 @@ def test_run_whose_master_was_killed_at_a_second_signal_says_how_it_ended(
     def killed(*_: object) -> Iterator[tuple[Any, list[bytes]]]:
         yield SimpleNamespace(send_signal=lambda number: None, wait=lambda: -signal.SIGKILL), []
 
+    (directory.scratch / "temporary").mkdir()
     monkeypatch.setattr(runs, "_driver", killed)
     ended = runs._drive(request, scenario, directory, ("127.0.0.1", 1), [], [number])
     assert (ended.stopped_by, directory.read_run().ending) == (number, ending)
     assert ended.summary.reason == f"The run was {ending} before its load had ended."
+    assert not (tmp_path / "out" / "shards").exists()
 
 
 @pytest.mark.parametrize("proxy", ["socks5://me:SECRET@one.invalid:1080", "https://me:SECRET@one.invalid:3128"])
