@@ -14,10 +14,11 @@ from rich.console import Console
 
 from loadtest.capacity.breakpoint.bisection import Bounds, Probe, ProbeOutcome, SearchEnd, next_step, outcome_of
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped
-from loadtest.commands.run import SIGNAL_ENDINGS, RunRequest, drive, on_signals
+from loadtest.commands.run import RunRequest, drive, on_signals
 from loadtest.errors import InternalError, RecordingError, RunAborted, UsageError
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import NO_RESPONSE, Response
+from loadtest.process import SIGNAL_EXIT_CODES, exit_at_signals
 from loadtest.protocol.operations import OPERATIONS, Op, authorization
 from loadtest.record.atomic_file import readable_json, reserve_space, write_atomic
 from loadtest.record.directory import make_results_directory
@@ -100,7 +101,7 @@ class BreakpointSearch:
         end = step if isinstance(step, SearchEnd) else stopped(self._probes)
         found = measured_search(self._scenario, end, self._probes, write_error)
         self._write_result(found)
-        return SIGNAL_ENDINGS[self._caught[0]] if self._caught else found.verdict.exit_code
+        return SIGNAL_EXIT_CODES[self._caught[0]] if self._caught else found.verdict.exit_code
 
     def _begin(self) -> None:
         self._note_signals()
@@ -126,6 +127,7 @@ class BreakpointSearch:
         try:
             write_atomic(self._path / FILE, readable_json(found))
             write_atomic(self._path / PAGE, search_html(found).encode())
+            exit_at_signals()  # there may be nobody who reads what is printed now
         except RecordingError:
             print_search(found, self._path / FILE, Console())
             raise

@@ -1,4 +1,4 @@
-"""The faults of the hostile endpoint by name, in groups: closes, 1xx responses, refusals, redirects, odd answers."""
+"""The faults of the hostile endpoint by name, in groups: closes, 1xx, refusals, redirects, odd answers, keys."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
+from html import escape
 from time import asctime, gmtime
 from typing import Any
+from urllib.parse import quote
 
 from tests.hostile.replies import Exchange, Headers, Learns, Reply, answer, chunked, head, whole
 
@@ -118,6 +120,33 @@ _add(
     status_502=_refused(502, body=b"<html><h1>502 Bad Gateway</h1></html>"),
     key_in_500=lambda exchange: answer(json.dumps({"error": exchange.key, "headers": [exchange.key]}).encode(), 500),
     huge_error=lambda exchange: answer(f"error at {exchange.now}: ".encode() + b"x" * 300_000, 500),
+)
+
+
+def _escaped(key: str) -> bytes:
+    """Return a text as JSON writes it if it escapes every character."""
+    return "".join(f"\\u{ord(character):04X}" for character in key).encode()
+
+
+_add(
+    "key",
+    Learns.REFUSED,
+    key_escaped=lambda exchange: answer(b'{"error": "%s", "more": [1]}' % _escaped(exchange.key), 422),
+    key_in_json_in_json=lambda exchange: answer(json.dumps({"error": json.dumps([exchange.key])}).encode(), 400),
+    key_at_the_end=lambda exchange: answer(b"x" * 490 + exchange.key.encode(), 403),
+    key_in_html=lambda exchange: answer(
+        f"<p>{escape(exchange.key)} {quote(exchange.key, safe='')}</p>".encode(), 403
+    ),
+    key_in_location=lambda exchange: answer(
+        b"", 307, (("Location", f"https://elsewhere.invalid/{quote(exchange.key)}/v2/x/run?key={exchange.key}"),)
+    ),
+)
+_add(
+    "key",
+    Learns.ID,
+    key_as_worker_id=lambda exchange: answer(exchange.body[:-1] + b', "workerId": "%s"}' % _escaped(exchange.key)),
+    key_in_job_error=lambda exchange: answer(exchange.body[:-1] + b', "error": "for %s"}' % _escaped(exchange.key)),
+    key_in_header=lambda exchange: answer(exchange.body, headers=(("X-Key", exchange.key),)),
 )
 
 

@@ -136,7 +136,7 @@ def test_the_journal_is_on_disk_while_the_server_runs(serve: Serve) -> None:
     assert (len(served.requests()), len(served.jobs())) == (1, 1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_answers_what_is_held_and_ends_quickly_with_the_journal_whole(
     serve: Serve, number: signal.Signals
 ) -> None:
