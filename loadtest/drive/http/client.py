@@ -98,7 +98,7 @@ class HttpClient:
                 self._close_idle()
                 if method == "GET":
                     return SEND_AGAIN
-            text, proxy = str(error), self._dialer.proxy
+            text, proxy = self._without_key(str(error)), self._dialer.proxy
             if proxy is not None and not isinstance(error, ConnectError):
                 text += f", through the proxy {proxy}"
             return Response(0, b"", sent_at, self._clock.now(), error=text, error_kind=error.kind)
@@ -116,10 +116,15 @@ class HttpClient:
             if status == PROXY_AUTHENTICATION_REQUIRED and self._dialer.proxy is not None:
                 raise ProxyError(f"the proxy {self._dialer.proxy} refuses the credentials, or asks for them (407)")
             retry_after_s, location = reader.retry_after_s(answered_at), reader.location()
+            location = None if location is None else self._without_key(location)
         if self._secret is not None and self._secret in body:
             body = body.replace(self._secret, b"*" * len(self._secret))
         # In the order of the fields: naming them would take longer than all the rest.
         return Response(status, body, sent_at, answered_at, retry_after_s, None, None, reader.body_progress, location)
+
+    def _without_key(self, text: str) -> str:
+        """Return a text made of a response's headers, with the key in it replaced as in bodies."""
+        return text if self._secret is None else text.replace(self._secret.decode("latin-1"), "*" * len(self._secret))
 
     def __repr__(self) -> str:
         return f"<HttpClient {self._url}: {len(self._connections)} connections, {len(self._idle)} idle>"
