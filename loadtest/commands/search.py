@@ -31,6 +31,8 @@ from loadtest.scenario.preview import blocking_reason, first_rate, scaled_to
 from loadtest.scenario.target import RemoteTarget
 from loadtest.traffic.rate_limit import MARGIN_S
 
+MAX_HEALTH_BYTES = 10**6
+
 
 def unfinished_jobs(url: str, key: str) -> int:
     """Return the number of jobs that wait or run at an endpoint. Raises RunAborted if it does not report them.
@@ -44,15 +46,21 @@ def unfinished_jobs(url: str, key: str) -> int:
     named = None if proxy is None else httpx.Proxy(f"http://{proxy}", headers=proxy.headers)
 
     def send(timeout_s: float) -> Response:
-        tls = ssl.create_default_context()
+        tls, until = ssl.create_default_context(), time.monotonic() + timeout_s
         try:
             with httpx.Client(proxy=named, verify=tls, trust_env=False, timeout=timeout_s) as client:
                 headers = {b"Authorization": authorization(key).encode("latin-1")}
-                answer = client.request(operation.method, url + operation.path, headers=headers)
+                with client.stream(operation.method, url + operation.path, headers=headers) as answer:
+                    body = b""
+                    for part in answer.iter_bytes():
+                        body += part
+                        if len(body) > MAX_HEALTH_BYTES or time.monotonic() > until:
+                            error = "the health answer is endless: too large, or too slow"
+                            return msgspec.structs.replace(NO_RESPONSE, error=error)
         except httpx.HTTPError as error:
             through = "" if proxy is None else f" (through the proxy {proxy})"
             return msgspec.structs.replace(NO_RESPONSE, error=f"{error}{through}")
-        return msgspec.structs.replace(NO_RESPONSE, status=answer.status_code, body=answer.content)
+        return msgspec.structs.replace(NO_RESPONSE, status=answer.status_code, body=body)
 
     return EndpointHealth(url, send).unfinished_jobs()
 

@@ -83,7 +83,9 @@ def invented(evidence: Evidence) -> Iterator[str]:
         if row["job_id"] is not None and tag not in taken:
             yield f"the row of job {tag} names {row['job_id']!r}, and the endpoint took no such job"
         refused = submissions and submissions[-1].learns is Learns.REFUSED and submissions[-1].delivered
-        if refused and row["job_id"] is None and not _unheard(row) and perhaps_accepted(row):
+        # After a refusal it is sent again, and that may be lost on a connection that closes before it is read.
+        lost = row["error_kind"] == "connection_closed"
+        if refused and row["job_id"] is None and not (lost or _unheard(row)) and perhaps_accepted(row):
             yield f"job {tag} was refused, and counts as perhaps accepted: {_short(row)}"
 
 
@@ -152,9 +154,9 @@ def ceilings(evidence: Evidence) -> Iterator[str]:
 
 def left_over(evidence: Evidence) -> Iterator[str]:
     """Find jobs that were left running at the endpoint, and are not reported as left."""
-    ids = Counter(job.job_id for job in evidence.ledger.jobs)
+    ids = Counter(str(job.job_id) for job in evidence.ledger.jobs)
     # Of jobs with one id, no client can know which has ended.
-    left = [job for job in evidence.ledger.jobs if ids[job.job_id] == 1 and not job.is_over(evidence.ended_at)]
+    left = [job for job in evidence.ledger.jobs if ids[str(job.job_id)] == 1 and not job.is_over(evidence.ended_at)]
     known = [job for job in left if (row := evidence.rows.get(job.tag)) is not None and row["job_id"] is not None]
     counted = evidence.summary["left_on_endpoint"]["known_ids"]
     if len(known) > counted:

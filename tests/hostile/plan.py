@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tests.hostile.endpoint import POLLS, SUBMISSIONS, Behaviour, Spell
-from tests.hostile.faults import FAULTS, IDS
+from tests.hostile.faults import FAULTS
+from tests.hostile.ids import IDS
 
 Kind = Literal["kill", "join", "cut", "suspend", "signal", "step"]
 SPELL_FAULTS = (
