@@ -109,6 +109,15 @@ def usual_probes(bounds: Bounds) -> int:
     return raising + math.ceil(math.log2(math.log(_RAISE, 1 + bounds.within))) + 2 * (_AGREE - 1)
 
 
+def longest_load_s(bounds: Bounds, load_s: float) -> float:
+    """Return how long the load of the usual probes lasts at most, if that of a short one lasts `load_s`.
+
+    The probes that confirm both edges are the long ones.
+    """
+    long = 2 * (_AGREE - 1)
+    return load_s * (usual_probes(bounds) - long + long * MAX_STRETCH)
+
+
 def next_step(bounds: Bounds, tried: Sequence[ProbeRecord]) -> Probe | SearchEnd:
     """Return the next probe, or the end; from the outcomes alone, in their order.
 
