@@ -209,8 +209,9 @@ def _capacity_per_s(tried: Sequence[ProbeRecord]) -> float:
 
 
 def _needed(rate_per_s: float, tried: Sequence[ProbeRecord]) -> int:
-    """Return the stretch of the long probes of a rate, by the first probe of it: estimates of later ones differ."""
-    return next(each.needed for each in tried if each.rate_per_s == rate_per_s)
+    """Return the stretch of the long probes of a rate, by the first that counts: later estimates differ."""
+    counted = (each.needed for each in tried if each.rate_per_s == rate_per_s and _says(each) is not None)
+    return next(counted, 1)
 
 
 def _confirmed(ended: EndReason, tried: Sequence[ProbeRecord], *rates: float | None) -> Probe | SearchEnd:
