@@ -12,8 +12,10 @@ from types import FrameType
 import msgspec
 from rich.console import Console
 
+from loadtest.capacity.breakpoint.backlog import backlog_of
 from loadtest.capacity.breakpoint.bisection import Bounds, Probe, ProbeOutcome, SearchEnd, next_step, outcome_of
-from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped
+from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped, with_backlog
+from loadtest.commands.results import read_run
 from loadtest.commands.run import RunRequest, drive, on_signals
 from loadtest.errors import InternalError, RecordingError, RunAborted, UsageError
 from loadtest.flows.health import EndpointHealth
@@ -169,16 +171,18 @@ class BreakpointSearch:
         summary = ended.summary
         run = ended.directory.read_run()
         self._left = _remaining_ceilings(self._left, summary.jobs["submitted"], run.spent or 0.0)
-        stopped = bool(self._caught) or ended.error is not None
-        return msgspec.structs.replace(
+        bare = msgspec.structs.replace(
             bare,
-            outcome=ProbeOutcome.STOPPED if stopped else outcome_of(summary, run.stop),
-            reason=" ".join([summary.reason, *cause_texts(summary)[:1]]) if ended.error is None else str(ended.error),
             run=path.name,
             jobs=summary.jobs["submitted"],
             achieved_per_s=summary.arrivals.achieved_per_s,
             gates=summary.gates,
         )
+        if self._caught or ended.error is not None:
+            return msgspec.structs.replace(bare, reason=str(ended.error or summary.reason))
+        reason = " ".join([summary.reason, *cause_texts(summary)[:1]])
+        judged = msgspec.structs.replace(bare, outcome=outcome_of(summary, run.stop), reason=reason)
+        return with_backlog(judged, backlog_of(read_run(ended.directory, ())), self._bounds.within)
 
     def _wait_until_empty(self) -> None:
         """Wait until an endpoint that outlives its probes has no unfinished jobs. Raises RunAborted on timeout."""

@@ -118,7 +118,10 @@ def test_users_of_all_processes_together_use_the_limits_and_stay_within_them(run
     server = serve({"workers": {"active": 60, "max": 60}, "service": "10ms", "limits": limits})
     load = {"model": "closed", "stages": [{"users": 60, "for": "5s"}]}
     flows = {"run": {"weight": 2}, "runsync": {"weight": 1}}
-    run({"load": load, "flows": flows, "limits": limits}, "--target", server.url, "--processes", "2")
+    finished = run({"load": load, "flows": flows, "limits": limits}, "--target", server.url, "--processes", "2")
+    [held] = [each for each in finished.summary["validity"]["checks"] if each["name"] == "users at work"]
+    assert not held["ok"]
+    assert "of 60 users were at work" in held["detail"]
     journal = journal_of(server)
     assert not [each for each in journal.requests if each["status"] == 429]
     for op, limit in (("run", 100), ("runsync", 200)):
