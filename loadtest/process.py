@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import select
@@ -116,7 +117,11 @@ def write_what_fits(file: int, content: bytes) -> None:
 
 def tell(text: str) -> None:
     """Write a line on standard error, or drop it if its reader has stopped."""
-    DroppingStream(sys.stderr).write(f"{text}\n")
+    try:
+        stream: TextIO | DroppingStream = DroppingStream(sys.stderr)
+    except io.UnsupportedOperation:  # a stream in memory always takes it
+        stream = sys.stderr
+    stream.write(f"{text}\n")
 
 
 class ForgivingStream:

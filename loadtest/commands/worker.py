@@ -39,7 +39,7 @@ def _address_of_run(host: str, port: int) -> str:
 
     Locust tries the first address alone, and says nothing while it waits.
     """
-    by, told = time.monotonic() + RUN_TIMEOUT_S, False
+    by, noted = time.monotonic() + RUN_TIMEOUT_S, False
     while time.monotonic() < by:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -48,9 +48,9 @@ def _address_of_run(host: str, port: int) -> str:
         for family, _, _, _, address in found:
             if answers(family, address):
                 return socket.getnameinfo(address, socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
-        if not told:
+        if not noted:
             tell(f"waiting up to {RUN_TIMEOUT_S:g} s for a run at {url_host(host)}:{port}")
-            told = True
+            noted = True
         time.sleep(RETRY_S)
     raise RunAborted(
         f"--master: no run listens at {url_host(host)}:{port}; start `loadtest run --expect-workers` there"

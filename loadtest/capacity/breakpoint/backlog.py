@@ -3,7 +3,7 @@
 Above the capacity the backlog grows by the difference between arrivals and completions. Below, it wanders: after n
 jobs by about σ√n, where σ² is the sum of the squared coefficients of variation of the gaps between arrivals and of
 the service (the diffusion of a queue in heavy traffic: Whitt, Stochastic-Process Limits, 2002, chapter 9). So n jobs
-tell a growth by the share s from chance if s·n is a few times σ√n.
+show a growth by the share s beyond chance if s·n is a few times σ√n.
 """
 
 from __future__ import annotations

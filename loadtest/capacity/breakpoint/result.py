@@ -52,7 +52,7 @@ class ProbeResult(msgspec.Struct, frozen=True):
 def with_backlog(judged: ProbeResult, backlog: Backlog, step: float) -> ProbeResult:
     """Return a probe with its backlog: it fails if that grows, whatever its gates say.
 
-    A probe that was not valid, or was stopped, tells nothing of its rate, and keeps its outcome.
+    A probe that was not valid, or was stopped, shows nothing about its rate, and keeps its outcome.
     """
     if judged.outcome not in (ProbeOutcome.PASSES, ProbeOutcome.FAILS, ProbeOutcome.INCONCLUSIVE):
         return judged

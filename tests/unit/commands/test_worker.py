@@ -20,7 +20,7 @@ def test_worker_of_a_master_that_cannot_be_is_one_line_of_usage_error(master: st
         worker.run_worker(master, None)
 
 
-def test_worker_takes_the_address_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_uses_the_address_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name may have an address on which nothing listens, or that never answers, before the one of the run."""
     kind = socket.AF_INET, socket.SOCK_STREAM, 0, ""
     found = [(*kind, ("127.0.0.2", 5557)), (*kind, ("127.0.0.3", 5557)), (*kind, ("127.0.0.4", 5557))]
