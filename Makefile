@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 SEED ?= 1
+# Python takes an empty value as unset: some container images set it, and then each process compiles every module again.
+export PYTHONDONTWRITEBYTECODE :=
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: run handler capacity serve check test hostile bench docs lint format clean

@@ -21,9 +21,9 @@ SERVICE_MS = 100.0
 class System:
     """A queue with Poisson arrivals, or times without a queue.
 
-    `workers` serve first come, first served; 0 stands for times that are drawn, exponential, and with an
-    autocorrelation of about `load` between neighbours if `correlated`. `service_cv` is the coefficient of variation of
-    a gamma distribution; 1 is exponential.
+    `workers` serve first come, first served; 0 means times that are drawn, exponential, and with an
+    autocorrelation of about `load` between neighbours if `correlated`. `service_cv` is the coefficient of variation
+    of a gamma distribution; 1 is exponential.
     """
 
     name: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import signal
 import sys
 import traceback
 from functools import partial
@@ -13,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from loadtest.errors import ExitCode, LoadtestError, internal_error, reason_and_remedy
-from loadtest.process import ForgivingStream, forgive
+from loadtest.process import ForgivingStream, exit_at_signals, forgive, ignore_signals
 
 app = typer.Typer(
     add_completion=False,
@@ -105,7 +104,7 @@ def worker(
     keep: Annotated[Path | None, folder(help="Keep this worker's records here, and send copies.")] = None,
 ) -> None:
     """Send load for a `loadtest run` on another machine."""
-    from loadtest.commands.run import run_worker
+    from loadtest.commands.worker import run_worker
 
     run_worker(master, keep)
 
@@ -272,13 +271,6 @@ def serve(
     serve(ServeOptions(**given))
 
 
-def _exit_at_signals() -> None:
-    """End with the documented exit code at a signal, until a run begins and handles it."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda caught, _: sys.exit(130 if caught == signal.SIGINT else 143))
-
-
 RESULT_IN_FILES = {"run", "report", "recover", "gate", "compare", "capacity"}
 """The commands whose result is in files: what they print may be lost, and the exit code is still the result's."""
 
@@ -294,6 +286,8 @@ def main() -> None:
         if code == ExitCode.PASS and not RESULT_IN_FILES.intersection(sys.argv[1:2]):
             code = ExitCode.USAGE
     err.flush()
+    if sys.argv[1:2] == ["run"]:
+        ignore_signals()
     sys.exit(code)
 
 
@@ -302,8 +296,8 @@ def _run_command(err: ForgivingStream) -> int:
     try:
         if sys.platform == "win32":
             raise LoadtestError("Windows is not supported; use Linux or macOS, or run it inside WSL")
-        if sys.argv[1:2] == ["run"]:
-            _exit_at_signals()
+        if sys.argv[1:2] in (["run"], ["worker"]):
+            exit_at_signals()
         app(prog_name="loadtest")
     except SystemExit as end:
         return int(end.code or 0)

@@ -2,13 +2,54 @@
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import select
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
+
+from loadtest.errors import ExitCode
+
+SIGNAL_EXIT_CODES = {
+    signal.SIGINT: ExitCode.SIGINT,
+    signal.SIGTERM: ExitCode.SIGTERM,
+    signal.SIGHUP: ExitCode.SIGTERM,
+    signal.SIGQUIT: ExitCode.SIGTERM,
+}
+"""The signals that end a run, and its exit code then."""
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that end a run; SIGHUP is not one if the process was started to ignore it, as by `nohup`.
+
+    A shell lets jobs in the background ignore SIGINT and SIGQUIT: only who means the run sends it those.
+    """
+    hang_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [number for number in SIGNAL_EXIT_CODES if number is not signal.SIGHUP or hang_up]
+
+
+def exit_at_signals() -> None:
+    """End at once at a signal, with the exit code of a run.
+
+    For a process that has nothing to clean up yet: an exception could be lost in what is imported meanwhile.
+    """
+
+    def end(number: int, _frame: object) -> None:
+        os._exit(SIGNAL_EXIT_CODES[signal.Signals(number)])
+
+    for number in ending_signals():
+        signal.signal(number, end)
+
+
+def ignore_signals() -> None:
+    """Let no signal end this process before it has returned the exit code of what it has done."""
+    for number in SIGNAL_EXIT_CODES:
+        signal.signal(number, signal.SIG_IGN)
+
 
 OWN_FILES = 64
 """The open files of a process that are not connections to the endpoint: libraries, shards, links to the others."""
@@ -72,6 +113,15 @@ def write_what_fits(file: int, content: bytes) -> None:
             os.write(file, content[start : start + PIPE_BYTES])
     except OSError:
         return
+
+
+def tell(text: str) -> None:
+    """Write a line on standard error, or drop it if its reader has stopped."""
+    try:
+        stream: TextIO | DroppingStream = DroppingStream(sys.stderr)
+    except io.UnsupportedOperation:  # a stream in memory always takes it
+        stream = sys.stderr
+    stream.write(f"{text}\n")
 
 
 class ForgivingStream:

@@ -27,7 +27,7 @@ def arrivals_by_stage(data: RunData) -> dict[str, Arrivals]:
     end_at = data.load.end_at
     return {
         name: arrivals_in(data, LoadWindow(span.start_at, min(span.end_at, end_at)))
-        for name, span in _stages(data)
+        for name, span in stage_spans(data)
         if span.start_at < end_at
     }
 
@@ -38,7 +38,7 @@ def ramp_ends(data: RunData) -> dict[str, Arrivals]:
     if not isinstance(load, OpenLoad) or isinstance(load.arrivals, Trace):
         return {}
     found = {}
-    for (name, span), stage in zip(_stages(data), load.stages, strict=False):
+    for (name, span), stage in zip(stage_spans(data), load.stages, strict=False):
         if stage.rate.end > stage.rate.start and span.end_at <= data.load.end_at + LATE_S:
             last_s = max(1.0, RAMP_END_SHARE * span.duration_s)
             end = LoadWindow(max(span.start_at, span.end_at - last_s), span.end_at)
@@ -46,7 +46,7 @@ def ramp_ends(data: RunData) -> dict[str, Arrivals]:
     return found
 
 
-def _stages(data: RunData) -> Iterator[tuple[str, LoadWindow]]:
+def stage_spans(data: RunData) -> Iterator[tuple[str, LoadWindow]]:
     """Yield each stage's name and its planned span."""
     start_at = data.load.start_at
     for number, stage in enumerate(data.run.stages, 1):

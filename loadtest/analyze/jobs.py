@@ -24,7 +24,7 @@ IMPOSSIBLE_MS = 10.0
 class JobColumns:
     """Columns of `samples.parquet`: times in epoch seconds, NaN for null; flow and outcome as indices, or −1.
 
-    `worker` numbers the workers that the samples name, in arbitrary order; −1 for none.
+    `worker` numbers the workers that the samples name, in arbitrary order; −1 for none, as for `user`.
     """
 
     seq: NDArray[np.int64]
@@ -41,6 +41,8 @@ class JobColumns:
     delay_ms: Floats
     execution_ms: Floats
     polls: Floats
+    user: NDArray[np.int32]
+    ready_at: Floats
 
     def __len__(self) -> int:
         return len(self.seq)
@@ -143,7 +145,7 @@ def _encoded_workers(samples: pa.Table) -> pa.DictionaryArray:
 
 def jobs_of(samples: pa.Table) -> JobColumns:
     """Return the columns that the analysis reads, of a table in the schema of `samples.parquet`."""
-    times = ("intended_at", "sent_at", "accepted_at", "first_chunk_at", "finished_at")
+    times = ("intended_at", "sent_at", "accepted_at", "first_chunk_at", "finished_at", "ready_at")
     numbers = ("delay_ms", "execution_ms", "polls")
     return JobColumns(
         seq=integers(samples, "seq"),
@@ -151,6 +153,7 @@ def jobs_of(samples: pa.Table) -> JobColumns:
         flow=_indices(samples, "flow", FLOWS),
         outcome=_indices(samples, "outcome", OUTCOMES),
         worker=pc.fill_null(_encoded_workers(samples).indices, -1).to_numpy(),
+        user=pc.fill_null(samples.column("user"), -1).to_numpy(),
         accepted=pc.is_valid(samples.column("job_id")).to_numpy(),
         **{name: floats(samples, name) for name in times + numbers},
     )

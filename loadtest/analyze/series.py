@@ -23,6 +23,7 @@ from loadtest.analyze.stats.bins import (
     rounded,
 )
 from loadtest.analyze.throughput import completion_window
+from loadtest.analyze.users import users_over_time
 from loadtest.arrays import Floats
 from loadtest.record.run import RunRecord
 from loadtest.record.sample import Outcome
@@ -104,6 +105,16 @@ class StartSeries(msgspec.Struct, frozen=True):
     cold: list[int]
 
 
+class UserSeries(msgspec.Struct, frozen=True):
+    """Users of a closed load, as means over each bin."""
+
+    bin_s: float
+    at_s: list[float]
+    wanted: list[float]
+    at_work: list[float]
+    held_back: list[float]
+
+
 class Series(msgspec.Struct, frozen=True):
     """Everything that the charts of a report draw."""
 
@@ -122,6 +133,8 @@ class Series(msgspec.Struct, frozen=True):
     health: HealthSeries | None = None
     starts: StartSeries | None = None
     """None if no job names its worker."""
+    users: UserSeries | None = None
+    """None if the load is open, or the samples name no users."""
 
 
 def series(data: RunData) -> Series:
@@ -143,6 +156,23 @@ def series(data: RunData) -> Series:
         outcomes=_outcomes(jobs),
         health=_health(data.health, window),
         starts=_starts(data.table, window),
+        users=_users(data),
+    )
+
+
+def _users(data: RunData) -> UserSeries | None:
+    users = users_over_time(data)
+    if users is None:
+        return None
+    bins = bins_over(data.load.start_at, data.load.duration_s, MAX_BINS)
+    edges_s = np.minimum(np.append(bins.starts_s, bins.count * bins.width_s), data.load.duration_s)
+    wanted, at_work = users.means(edges_s)
+    return UserSeries(
+        bin_s=bins.width_s,
+        at_s=bins.starts_s.tolist(),
+        wanted=rounded(wanted),
+        at_work=rounded(at_work),
+        held_back=rounded(wanted - at_work),
     )
 
 

@@ -25,6 +25,7 @@ from loadtest.analyze.summary import (
     Validity,
     Verdict,
 )
+from loadtest.analyze.users import users_by_part
 from loadtest.analyze.workers import worker_summaries
 from loadtest.record.run import Ending, RunRecord
 from loadtest.record.sample import Outcome
@@ -53,6 +54,7 @@ def summarize(data: RunData) -> Summary:
         starts=start_summary(data.jobs, data.table.starts, data.scenario.price),
         left_on_endpoint=left,
         faults=Faults(accounting.faults, accounting.met_faults),
+        users=inputs.users,
     )
 
 
@@ -83,6 +85,7 @@ def check_inputs(data: RunData) -> CheckInputs:
         impossible_times=impossible_times(jobs),
         littles_law=littles_law(jobs, data.health, data.load),
         cold_start_wave=None if window is None else cold_start_wave(jobs, data.table.starts, window),
+        users=users_by_part(data),
         repeated_ids=data.table.accounting.repeated_ids,
     )
 

@@ -79,6 +79,7 @@ class CheckId(StrEnum):
     STAGES_REACHED = "stages reached"
     LOAD_DELIVERED = "load delivered"
     RATE_ACHIEVED = "rate achieved"
+    USERS_AT_WORK = "users at work"
     SEND_LAG = "send lag"
     CENSORED_JOBS = "censored jobs"
     POSSIBLE_TIMES = "possible times"
@@ -140,6 +141,24 @@ class Arrivals(msgspec.Struct, frozen=True):
     achieved_per_s: float
     send_lag_ms: Quantiles
     delivered: int = 0
+
+
+class Users(msgspec.Struct, frozen=True):
+    """Means over a part of a closed load: the users that it wanted, those at work, and those held back.
+
+    `held_back` counts users that waited for a limit of the scenario, and any other that should have been at work and
+    was not.
+    """
+
+    wanted: float
+    at_work: float
+    held_back: float
+    duration_s: float
+
+    @property
+    def share(self) -> float:
+        """Return the share of the wanted users that were at work; 1 if none was wanted."""
+        return self.at_work / self.wanted if self.wanted > 0 else 1.0
 
 
 class OutcomeSummary(msgspec.Struct, frozen=True):
@@ -322,6 +341,8 @@ class Summary(msgspec.Struct, frozen=True):
     starts: Starts | None = None
     left_on_endpoint: LeftOnEndpoint = NONE_LEFT
     faults: Faults = Faults()
+    users: dict[str, Users] = {}
+    """Of a closed load, by stage, and at the end of each ramp to more users; empty if the samples name no users."""
     schema: int = SCHEMA
 
     @property

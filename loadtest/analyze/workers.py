@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,14 +119,17 @@ def _rank_of_others(index: int, at: NDArray[np.int64]) -> int:
 
 MIN_HEALTH_PROBES = 10
 """With fewer probes, most of the figure would be interpolation."""
-_UP = ("initializing", "idle", "running")
+UP = ("initializing", "running")
+"""The states of a worker that is up, as /health counts them; idle ones have stopped and are not billed."""
+UP_BEFORE_SCHEMA_3 = (*UP, "idle")
+"""The same for the embedded endpoint in runs of an older schema: its running workers without a job were idle."""
 
 
 @dataclass(frozen=True)
 class WorkerUptime:
-    """Workers that were starting, idle or running at each probe, in seconds from the load's start.
+    """Workers that were starting or running at each probe, in seconds from the load's start.
 
-    No job reports this, the billed time.
+    No job reports this time. The vendor bills it, but says both that starts are billed and that they are not.
     """
 
     at_s: Floats
@@ -143,14 +147,14 @@ class WorkerUptime:
         return float(np.trapezoid(np.interp(at_s, self.at_s, self.up), at_s))
 
 
-def worker_uptime(health: pa.Table, window: LoadWindow) -> WorkerUptime | None:
-    """Return the workers that were up while load was offered, from the health probes.
+def worker_uptime(health: pa.Table, window: LoadWindow, states: Sequence[str] = UP) -> WorkerUptime | None:
+    """Return the workers that were up, in one of these states, while load was offered, from the health probes.
 
     None if there were too few probes or none for a tenth of the time, or if the endpoint does not report workers that
     are starting.
     """
     at = floats(health, "at")
-    up = sum((floats(health, name) for name in _UP), np.zeros(len(at)))
+    up = sum((floats(health, name) for name in states), np.zeros(len(at)))
     known = ~np.isnan(up) & window.contains(at)
     found = WorkerUptime(at[known] - window.start_at, up[known], window.duration_s)
     if len(found.at_s) < MIN_HEALTH_PROBES:

@@ -42,6 +42,9 @@ class AnalyticEstimate(msgspec.Struct, frozen=True, rename={"wait_probability": 
 class QueueModel(msgspec.Struct, frozen=True):
     """A GI/G/c queue: workers, jobs per second, seconds for which a job occupies a worker.
 
+    A worker with several `slots` serves as many jobs at once, each for as many times as long; the formulas then take
+    all slots to be full.
+
     `ca` and `cs` are the coefficients of variation of the gaps between jobs and of the occupied times. With both at 1
     the formulas are exact (M/M/c), otherwise they are the approximation of Allen and Cunneen. (Allen, Probability,
     Statistics and Queueing Theory, 2nd ed. 1990, section 5.3.)
@@ -52,6 +55,7 @@ class QueueModel(msgspec.Struct, frozen=True):
     service_s: float
     ca: float = 1.0
     cs: float = 1.0
+    slots: int = 1
 
     @property
     def load(self) -> float:
@@ -66,13 +70,18 @@ class QueueModel(msgspec.Struct, frozen=True):
     @property
     def mean_wait_s(self) -> float:
         """Return the mean wait: C(c, a) / (cμ − λ) · (Ca² + Cs²) / 2; infinite if the queue never settles."""
-        return erlang_c(self.workers, self.load) * self._mean_wait_of_waiting_s()
+        return self.wait_probability * self._mean_wait_of_waiting_s()
+
+    @property
+    def wait_probability(self) -> float:
+        """Return the share of jobs that wait, Erlang C of all slots; 1 if the queue never settles."""
+        return erlang_c(self.workers * self.slots, self.load * self.slots)
 
     def wait_percentile_s(self, p: float) -> float:
         """Return the wait not exceeded by a share `p` of jobs, exponential for those that wait: exact for M/M/c."""
         if not self.settles:
             return math.inf
-        waiting = erlang_c(self.workers, self.load)
+        waiting = self.wait_probability
         return max(0.0, math.log(waiting / (1 - p))) * self._mean_wait_of_waiting_s() if waiting > 0 else 0.0
 
     def _mean_wait_of_waiting_s(self) -> float:
@@ -117,7 +126,7 @@ def analytic_estimate(
         workers=queue.workers,
         offered_load=queue.load,
         utilisation=queue.load / queue.workers,
-        wait_probability=erlang_c(queue.workers, queue.load),
+        wait_probability=queue.wait_probability,
         mean_delay_ms=queue.mean_wait_s * 1000 if queue.settles else None,
         p95_delay_ms=queue.wait_percentile_s(0.95) * 1000 if queue.settles else None,
         vendor_workers=vendor_workers(mean_per_s, execution_s),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.run_data import RunData
+from loadtest.analyze.start_kinds import start_kinds
 from loadtest.analyze.summarize import failed_checks
-from loadtest.analyze.workers import worker_uptime
+from loadtest.analyze.workers import UP, UP_BEFORE_SCHEMA_3, worker_uptime
 from loadtest.capacity.backtest.backtest import HeldOut
-from loadtest.capacity.calibration.calibrate import MeasuredRun
-from loadtest.capacity.simulation.workload import WorkerConfig, setting_of
+from loadtest.capacity.calibration.measurements import MeasuredRun
+from loadtest.capacity.simulation.workload import WorkerConfig, fixed, setting_of
 from loadtest.commands.results import read_run
 from loadtest.errors import UsageError
 from loadtest.record.directory import RunDirectory
@@ -35,9 +39,32 @@ def load_held_out_run(
         jobs=data.jobs,
         window=data.load,
         complete=data.run.ending is Ending.COMPLETE,
-        workers=worker_uptime(data.health, data.load),
+        workers=worker_uptime(data.health, data.load, _up_states(data)),
         warnings=_warnings(data, calibrated),
     )
+
+
+def load_calibration_run(directory: RunDirectory, calibrated: Sequence[MeasuredRun]) -> HeldOut:
+    """Return a run to calibrate from as measured; raises ValueError if its workers are not known.
+
+    Workers of a remote endpoint are those that the samples name, if none of them started during the run.
+    """
+    data = read_run(directory)
+    setting = None if data.scenario.starts_endpoint else _seen_workers(data.jobs)
+    return load_held_out_run(directory, calibrated, setting)
+
+
+def _seen_workers(jobs: JobColumns) -> WorkerConfig:
+    if np.any(start_kinds(jobs).kind > 0):
+        raise ValueError("its workers start on demand, and a remote endpoint does not say by what rule")
+    workers = len(np.unique(jobs.worker[jobs.worker >= 0]))
+    if workers == 0:
+        raise ValueError("its jobs do not name their workers")
+    return fixed(workers)
+
+
+def _up_states(data: RunData) -> tuple[str, ...]:
+    return UP_BEFORE_SCHEMA_3 if data.run.schema < 3 and data.scenario.starts_endpoint else UP
 
 
 def _warnings(data: RunData, calibrated: Sequence[MeasuredRun]) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ import msgspec
 from rich.console import Console
 
 from loadtest.capacity.backtest.backtest import MAX_REPLICAS, BacktestResult, backtest
-from loadtest.capacity.calibration.calibrate import Calibration, MeasuredRun, calibrate, endpoint_of
+from loadtest.capacity.calibration.calibrate import Calibration, calibrate
+from loadtest.capacity.calibration.measurements import MeasuredRun, endpoint_of
 from loadtest.capacity.estimates import MapFn
 from loadtest.capacity.planning.objective import ObjectiveStatus
 from loadtest.capacity.planning.optimizer import COARSE, FINE, Alternatives, Problem
@@ -24,7 +25,7 @@ from loadtest.capacity.planning.plan import NO_ALTERNATIVES, BacktestReport, Pla
 from loadtest.capacity.simulation.arrivals import Process, profile
 from loadtest.capacity.simulation.predict import SimulationBudget
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, fixed
-from loadtest.commands.backtest import load_held_out_run
+from loadtest.commands.backtest import load_calibration_run, load_held_out_run
 from loadtest.commands.gate import write_output
 from loadtest.commands.results import read_run
 from loadtest.endpoint.settings import QueueDelay, parse_scaler
@@ -42,6 +43,8 @@ from loadtest.units import per_second, seconds, seconds_text
 
 T = TypeVar("T")
 FILE = "capacity.json"
+CALIBRATION_REPLICAS = 79
+"""Fewer than for a run of --check: each plan waits for these."""
 
 
 @dataclass(frozen=True)
@@ -93,16 +96,37 @@ def capacity(request: CapacityRequest, console: Console) -> int:
             print_page(page, console)
             return ExitCode.PASS
         price = scenario.price if request.price is None else request.price
+        backtests, not_backtested = _calibration_backtests(request, workload, directories, measured, map_fn)
         budgets = (request.look, request.confirm)
         look, confirm = (msgspec.structs.replace(budget, seed=request.seed) for budget in budgets)
         problem = Problem(slo, workload, price, look, confirm)
         found = _planned(problem, calibration, rate_per_s, named, alternatives, map_fn)
-    found = msgspec.structs.replace(found, checks=checks)
+    found = msgspec.structs.replace(found, checks=checks, backtests=backtests, not_backtested=not_backtested)
     page = _write(request, directories[-1], found)
     print_plan(found, console)
     print_backtests(checks, console)
     print_page(page, console)
-    return ExitCode.INCONCLUSIVE if found.answer.standing is ObjectiveStatus.CANNOT_TELL else ExitCode.PASS
+    doubtful = found.answer.standing is ObjectiveStatus.CANNOT_TELL or any(each.missed for each in backtests)
+    return ExitCode.INCONCLUSIVE if doubtful else ExitCode.PASS
+
+
+def _calibration_backtests(
+    request: CapacityRequest,
+    workload: Workload,
+    directories: Sequence[RunDirectory],
+    measured: Sequence[MeasuredRun],
+    map_fn: MapFn,
+) -> tuple[tuple[BacktestResult, ...], tuple[str, ...]]:
+    """Return the runs of the calibration as it predicts them, and why some are not predicted."""
+    found, reasons = [], []
+    for directory in directories:
+        try:
+            run = load_calibration_run(directory, measured)
+            replicas = min(request.replicas, CALIBRATION_REPLICAS)
+            found.append(backtest(workload, run, request.seed, replicas, map_fn, own_arrivals=True))
+        except ValueError as error:
+            reasons.append(f"{directory.path.name}: {error}")
+    return tuple(found), tuple(reasons)
 
 
 def _objective(request: CapacityRequest) -> tuple[float, Gate | None]:

@@ -22,7 +22,6 @@ from loadtest.record.directory import TABLES, RunDirectory
 from loadtest.record.run import READABLE_SCHEMAS, SCHEMA, RunRecord
 from loadtest.record.sample import MissingColumnError
 from loadtest.report.ci.junit import junit
-from loadtest.report.pages.run import report_html
 from loadtest.scenario.gates import Gate
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.renamed_keys import with_new_keys
@@ -37,6 +36,9 @@ def build_results(directory: RunDirectory) -> Summary:
 
     Raises RunDirectoryError if the directory holds no run, or a damaged one.
     """
+    # Slow to import, and the commands that only read a run draw no charts.
+    from loadtest.report.pages.run import report_html
+
     data = read_run(directory)
     summary = summarize_and_judge(data, data.scenario.gates)
     write_atomic(directory.summary, readable_json(summary))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from types import FrameType
-from typing import IO, NoReturn
+from typing import IO
 
 import msgspec
 from rich.console import Console
@@ -30,9 +30,8 @@ from loadtest.errors import (
     RecordingError,
     RunAborted,
     UsageError,
-    reason_and_remedy,
 )
-from loadtest.process import raise_limit, too_few
+from loadtest.process import SIGNAL_EXIT_CODES, ending_signals, exit_at_signals, raise_limit, tell, too_few
 from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay
@@ -45,11 +44,6 @@ from loadtest.units import last_lines
 
 LOCUSTFILE = Path(__file__).parents[1] / "drive" / "locustfile.py"
 LOCUST = [sys.executable, "-P", "-m", "loadtest.drive", "-f", str(LOCUSTFILE), "--loglevel", "WARNING"]
-SIGNAL_ENDINGS = {
-    signal.SIGINT: ExitCode.SIGINT,
-    signal.SIGTERM: ExitCode.SIGTERM,
-    signal.SIGHUP: ExitCode.SIGTERM,
-}
 LOG_LINES = 15
 MASTER_PORT = 5557
 GENERATOR_STOP_TIMEOUT_S = 30.0
@@ -92,7 +86,7 @@ def scenario_of(request: RunRequest) -> Scenario:
     """Return the scenario to run. Raises ScenarioError or UsageError if it is not valid or its key is not set."""
     scenario = load_scenario(request.scenario, request.overrides, seed=request.seed, target=request.target)
     if (note := key_note(scenario, os.environ)) is not None:
-        sys.stderr.write(f"note: {note}\n")
+        tell(f"note: {note}")
     api_key(scenario, os.environ)
     if is_remote(scenario.target):
         proxy_for(scenario.target.url)
@@ -105,11 +99,12 @@ def run(request: RunRequest, scenario: Scenario) -> int:
     Raises RunDirectoryError before anything is sent or made, RunAborted if the driving process failed.
     """
     ended = drive(request, scenario, request.out)
+    exit_at_signals()  # there may be nobody who reads what is printed now
     from loadtest.report.terminal.run import print_result
 
     print_result(ended.summary, ended.directory.report, Console())
     if ended.stopped_by is not None:
-        return SIGNAL_ENDINGS[ended.stopped_by]
+        return SIGNAL_EXIT_CODES[ended.stopped_by]
     if ended.error is not None:
         raise ended.error
     return ended.summary.verdict.exit_code
@@ -123,7 +118,7 @@ def drive(request: RunRequest, scenario: Scenario, path: Path | None) -> RunOutc
     """
     address = _address(request)
     if warning := too_few(ceil(max_connections(scenario) / max(1, request.generators)), raise_limit()):
-        sys.stderr.write(f"warning: {warning}\n")
+        tell(f"warning: {warning}")
     drivers: list[subprocess.Popen[bytes]] = []
     caught = _forward_signals(drivers)
     directory = create_run(scenario, path, shlex.join(["loadtest", *sys.argv[1:]]))
@@ -161,7 +156,7 @@ def _drive(
     if not record.processes and not caught:  # the master names itself first of all
         directory.remove()
         raise kind(f"the driving process ended ({status}) before the run began: {output}")
-    if not record.processes:
+    if caught and record.ending is None:  # it had no time to write that, or was killed at the second signal
         ending = Ending.INTERRUPTED if caught[0] is signal.SIGINT else Ending.TERMINATED
         directory.write_run(msgspec.structs.replace(record, ending=ending, ended_at=time.time()))
     try:
@@ -204,10 +199,12 @@ def _driver(
 def _address(request: RunRequest) -> tuple[str, int]:
     """Return where the master listens: as asked for generators elsewhere, else on a free port of this machine.
 
-    Raises UsageError if it cannot listen there.
+    Raises UsageError if it cannot listen there, or if both kinds of generators are asked for.
     """
+    host, port = split_address(request.bind, MASTER_PORT, "--bind")
+    if request.expect_workers and request.processes > 1:
+        raise UsageError("--processes: with --expect-workers the workers send; start more of them instead")
     if request.expect_workers:
-        host, port = split_address(request.bind, MASTER_PORT, "--bind")
         try:
             family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
             with socket.socket(family, kind) as probe:
@@ -215,8 +212,7 @@ def _address(request: RunRequest) -> tuple[str, int]:
                 probe.bind(address)
         except OSError as error:
             raise UsageError(
-                f"--bind: cannot listen on {url_host(host)}:{port}: {reason_and_remedy(error)}; "
-                "name another address or port"
+                f"--bind: cannot listen on {url_host(host)}:{port}: {error.strerror}; name another address or port"
             ) from None
         return host, port
     with socket.socket() as probe:
@@ -242,13 +238,6 @@ def generator_command(master: tuple[str, int]) -> list[str]:
     """Return the command of a process that sends for the master at this address."""
     host, port = master
     return [*LOCUST, "--worker", "--master-host", host, "--master-port", str(port)]
-
-
-def run_worker(master: str, keep: Path | None) -> NoReturn:
-    """Become a process that sends for the master at `HOST[:PORT]`, and keeps what it records in `keep`."""
-    command = generator_command(split_address(master, MASTER_PORT, "--master"))
-    command += [] if keep is None else ["--keep", str(keep.resolve())]
-    os.execv(command[0], command)
 
 
 def _start(command: list[str], log: IO[bytes], pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
@@ -290,10 +279,9 @@ def _forward_signals(drivers: Sequence[subprocess.Popen[bytes]]) -> list[signal.
 
 
 def on_signals(handler: Callable[[int, FrameType | None], object]) -> None:
-    """Call this at each signal that ends a run, but not at an ignored SIGHUP, as under `nohup`."""
-    for number in SIGNAL_ENDINGS:
-        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, handler)
+    """Call this at each signal that ends a run."""
+    for number in ending_signals():
+        signal.signal(number, handler)
 
 
 def _waiting(request: RunRequest, address: tuple[str, int]) -> str:

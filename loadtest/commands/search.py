@@ -12,12 +12,15 @@ from types import FrameType
 import msgspec
 from rich.console import Console
 
+from loadtest.capacity.breakpoint.backlog import backlog_of
 from loadtest.capacity.breakpoint.bisection import Bounds, Probe, ProbeOutcome, SearchEnd, next_step, outcome_of
-from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped
-from loadtest.commands.run import SIGNAL_ENDINGS, RunRequest, drive, on_signals
+from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped, with_backlog
+from loadtest.commands.results import read_run
+from loadtest.commands.run import RunRequest, drive, on_signals
 from loadtest.errors import InternalError, RecordingError, RunAborted, UsageError
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import NO_RESPONSE, Response
+from loadtest.process import SIGNAL_EXIT_CODES, exit_at_signals
 from loadtest.protocol.operations import OPERATIONS, Op, authorization
 from loadtest.record.atomic_file import readable_json, reserve_space, write_atomic
 from loadtest.record.directory import make_results_directory
@@ -29,6 +32,8 @@ from loadtest.scenario.model import Ceilings, Scenario
 from loadtest.scenario.preview import blocking_reason, first_rate, scaled_to
 from loadtest.scenario.target import RemoteTarget
 from loadtest.traffic.rate_limit import MARGIN_S
+
+MAX_HEALTH_BYTES = 10**6
 
 
 def unfinished_jobs(url: str, key: str) -> int:
@@ -43,15 +48,21 @@ def unfinished_jobs(url: str, key: str) -> int:
     named = None if proxy is None else httpx.Proxy(f"http://{proxy}", headers=proxy.headers)
 
     def send(timeout_s: float) -> Response:
-        tls = ssl.create_default_context()
+        tls, until = ssl.create_default_context(), time.monotonic() + timeout_s
         try:
             with httpx.Client(proxy=named, verify=tls, trust_env=False, timeout=timeout_s) as client:
                 headers = {b"Authorization": authorization(key).encode("latin-1")}
-                answer = client.request(operation.method, url + operation.path, headers=headers)
+                with client.stream(operation.method, url + operation.path, headers=headers) as answer:
+                    body = b""
+                    for part in answer.iter_bytes():
+                        body += part
+                        if len(body) > MAX_HEALTH_BYTES or time.monotonic() > until:
+                            error = "the health answer is endless: too large, or too slow"
+                            return msgspec.structs.replace(NO_RESPONSE, error=error)
         except httpx.HTTPError as error:
             through = "" if proxy is None else f" (through the proxy {proxy})"
             return msgspec.structs.replace(NO_RESPONSE, error=f"{error}{through}")
-        return msgspec.structs.replace(NO_RESPONSE, status=answer.status_code, body=answer.content)
+        return msgspec.structs.replace(NO_RESPONSE, status=answer.status_code, body=body)
 
     return EndpointHealth(url, send).unfinished_jobs()
 
@@ -100,7 +111,7 @@ class BreakpointSearch:
         end = step if isinstance(step, SearchEnd) else stopped(self._probes)
         found = measured_search(self._scenario, end, self._probes, write_error)
         self._write_result(found)
-        return SIGNAL_ENDINGS[self._caught[0]] if self._caught else found.verdict.exit_code
+        return SIGNAL_EXIT_CODES[self._caught[0]] if self._caught else found.verdict.exit_code
 
     def _begin(self) -> None:
         self._note_signals()
@@ -126,6 +137,7 @@ class BreakpointSearch:
         try:
             write_atomic(self._path / FILE, readable_json(found))
             write_atomic(self._path / PAGE, search_html(found).encode())
+            exit_at_signals()  # there may be nobody who reads what is printed now
         except RecordingError:
             print_search(found, self._path / FILE, Console())
             raise
@@ -159,16 +171,18 @@ class BreakpointSearch:
         summary = ended.summary
         run = ended.directory.read_run()
         self._left = _remaining_ceilings(self._left, summary.jobs["submitted"], run.spent or 0.0)
-        stopped = bool(self._caught) or ended.error is not None
-        return msgspec.structs.replace(
+        bare = msgspec.structs.replace(
             bare,
-            outcome=ProbeOutcome.STOPPED if stopped else outcome_of(summary, run.stop),
-            reason=" ".join([summary.reason, *cause_texts(summary)[:1]]) if ended.error is None else str(ended.error),
             run=path.name,
             jobs=summary.jobs["submitted"],
             achieved_per_s=summary.arrivals.achieved_per_s,
             gates=summary.gates,
         )
+        if self._caught or ended.error is not None:
+            return msgspec.structs.replace(bare, reason=str(ended.error or summary.reason))
+        reason = " ".join([summary.reason, *cause_texts(summary)[:1]])
+        judged = msgspec.structs.replace(bare, outcome=outcome_of(summary, run.stop), reason=reason)
+        return with_backlog(judged, backlog_of(read_run(ended.directory, ())), self._bounds.within)
 
     def _wait_until_empty(self) -> None:
         """Wait until an endpoint that outlives its probes has no unfinished jobs. Raises RunAborted on timeout."""

@@ -157,8 +157,10 @@ class ClosedSource:
         submission = source if isinstance(source, Send) else source(seq)
         if submission is None:
             return None
+        ready_at = self._clock.now()
         now = self._acquire(submission.op)
-        return Job(Sample(seq, assignment.flow, now, stage=assignment.stage), submission, now)
+        sample = Sample(seq, assignment.flow, now, stage=assignment.stage, user=user, ready_at=ready_at)
+        return Job(sample, submission, now)
 
     def _next_assignment(self, user: int) -> UserAssignment | None:
         """Return what a user does from now on, until a stage ends through which it does not work; None if nothing."""

@@ -80,14 +80,16 @@ def build_generator(
     clock = own_clock.shifted(-start.clock_offset_s)
     directory, shared = _directory(start, environment.parsed_options.keep if environment.parsed_options else "")
     client = HttpClient(start.url, api_key(scenario, os.environ), clock)
-    receiver = WebhookReceiver(scenario.webhooks, start.process, clock) if "webhook" in scenario.flows else None
+    receiver = None
+    if "webhook" in scenario.flows:
+        receiver = WebhookReceiver(scenario.webhooks, start.process, clock, client.mask)
     webhook, wait_for_webhook = (None, None) if receiver is None else (receiver.url, receiver.wait_for)
     recorder = Recorder(directory, start.process, start.until < inf)
     stats = BatchedLocustStats(environment)
     limiters = build_limiters(scenario, clock)
     executor = FlowExecutor(clock, client.send, limiters, recorder, stats.request_done, wait_for_webhook)
     work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process, webhook)
-    sinks = (recorder.record, stats.add_jobs)
+    sinks = (client.mask.samples, recorder.record, stats.add_jobs)
     jobs = JobDispatcher(work, executor, clock, sinks, run_on_loop, recorder.cancelled)
 
     def close() -> None:

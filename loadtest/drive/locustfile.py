@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -27,24 +28,31 @@ from loadtest.drive.shape import StagesShape
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.users import JobUser, MixedUser, RunsyncUser, RunUser, StreamUser, user_class
 from loadtest.errors import ExitCode, InternalError, LoadtestError, internal_error
-from loadtest.process import DroppingStream, raise_limit
+from loadtest.process import SIGNAL_EXIT_CODES, DroppingStream, ending_signals, raise_limit
 from loadtest.record.run import Ending
 
 __all__ = ["MixedUser", "RunUser", "RunsyncUser", "StreamUser"]
 
 LINGER_MS = 1000
-ENDINGS = {
-    signal.SIGINT: Ending.INTERRUPTED,
-    signal.SIGTERM: Ending.TERMINATED,
-    signal.SIGHUP: Ending.TERMINATED,
-}
 
 events.init_command_line_parser.add_listener(add_options)
 
 
 @events.init.add_listener
 def prepare(environment: Environment, **_: Any) -> None:
-    """Make this process the master, a generator, or both if it has no others."""
+    """Make this process the master, a generator, or both if it has no others; end it if that cannot be done."""
+    try:
+        set_up(environment)
+    except Exception as error:  # noqa: BLE001, since Locust would log it, and go on without users
+        if not isinstance(error, LoadtestError):
+            sys.stderr.write("".join(traceback.format_exception(error)))
+        error = as_loadtest_error(error)
+        sys.stderr.write(f"loadtest: {error}\n")
+        raise SystemExit(error.exit_code) from None
+
+
+def set_up(environment: Environment) -> None:
+    """Tie this process to Locust. Raises LoadtestError if the options describe no run."""
     assert environment.runner is not None
     assert environment.parsed_options is not None
     logging.getLogger("locust.runners").setLevel(logging.ERROR)
@@ -61,11 +69,7 @@ def prepare(environment: Environment, **_: Any) -> None:
         assert generator is not None
         set_up_worker(environment, environment.runner, generator)
         return
-    try:
-        config = read_config(environment.parsed_options)
-    except LoadtestError as error:
-        sys.stderr.write(f"loadtest: {error}\n")
-        raise SystemExit(error.exit_code) from None
+    config = read_config(environment.parsed_options)
     environment.user_classes = [user_class(config.scenario)]
     shape = StagesShape(config)
     shape.runner = environment.runner
@@ -119,14 +123,8 @@ def set_up_worker(environment: Environment, runner: WorkerRunner, generator: Gen
     environment.process_exit_code = 0
     at_test_stop(environment, generator.finish)
     environment.events.quit.add_listener(close_link)
-    for number in ENDINGS:
-        on_signal(number, runner.quit)
-
-
-def on_signal(number: signal.Signals, work: Callable[..., object], *args: Any) -> None:
-    """Do this at a signal, unless the process was started to ignore it, as `nohup` does."""
-    if signal.getsignal(number) is not signal.SIG_IGN:
-        gevent.signal_handler(number, work, *args)
+    for number in ending_signals():
+        gevent.signal_handler(number, runner.quit)
 
 
 def set_up_master(
@@ -152,11 +150,12 @@ def set_up_master(
     def finish() -> None:
         master = shape.master
         if master is not None:
+            ended_at = clock.now()
             try:
                 if generator is not None:
                     generator.finish()
             finally:
-                master.finish()
+                master.finish(ended_at)
             environment.process_exit_code = build_results(master, config)
             shape.attach(None)
 
@@ -191,16 +190,16 @@ def handle_signals(environment: Environment, shape: StagesShape) -> None:
 
     def end(number: signal.Signals) -> None:
         if shape.master is not None:
-            shape.master.stop(ENDINGS[number])
+            shape.master.stop(Ending.INTERRUPTED if number is signal.SIGINT else Ending.TERMINATED)
         elif options.headless and not began:
             runner.quit()
             main = gevent.get_hub().parent
             assert main is not None
-            gevent.kill(main, SystemExit(128 + number))
+            gevent.kill(main, SystemExit(SIGNAL_EXIT_CODES[number]))
 
-    for number in ENDINGS:
+    for number in ending_signals():
         if options.headless or number is not signal.SIGINT:
-            on_signal(number, end, number)
+            gevent.signal_handler(number, end, number)
 
 
 def at_test_stop(environment: Environment, work: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from gevent.pywsgi import WSGIServer
 
 from loadtest.addresses import reachable_host, url_host
 from loadtest.clock import SleepingClock
+from loadtest.drive.masking import SecretMask
 from loadtest.errors import UsageError
 from loadtest.flows.steps import NO_RESPONSE, Response
 from loadtest.scenario.model import WebhookReceiverSettings
@@ -93,8 +94,11 @@ class Notifications:
 class WebhookReceiver:
     """A receiver at `url`, whose path cannot be guessed. Raises UsageError if it cannot listen or be reached."""
 
-    def __init__(self, settings: WebhookReceiverSettings, process: int, clock: SleepingClock) -> None:
+    def __init__(
+        self, settings: WebhookReceiverSettings, process: int, clock: SleepingClock, mask: SecretMask
+    ) -> None:
         port = settings.port + process if settings.port else 0
+        self._mask = mask
         self._clock = clock
         self._path = f"/{secrets.token_urlsafe(12)}"
         notifications = Notifications(clock)
@@ -135,6 +139,6 @@ class WebhookReceiver:
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             start("400 Bad Request", [])
             return [b""]
-        self._deliver(job_id, Response(200, body, at, at))
+        self._deliver(job_id, Response(200, self._mask.body(body), at, at))
         start("200 OK", [("Content-Length", "0")])
         return [b""]

@@ -11,18 +11,37 @@ import math
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from loadtest.endpoint.distributions import Distribution, sample_stream
 from loadtest.endpoint.fleet import Worker
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.rate_limit import RateLimiter
 from loadtest.endpoint.scheduler import JobScheduler, WorkerBackend
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.endpoint.simulated_workers import SimulatedWorkers, uuids
+from loadtest.endpoint.simulated_workers import SimulatedWorkers, failures, uuids
 from loadtest.protocol.client_messages import Chunk, Health, Submission
 from loadtest.protocol.operations import JobEvent, Op
 
 EMPTY_SUBMISSION = Submission(msgspec.Raw(b"null"))
 _RUNSYNC = Op.RUNSYNC  # a module constant, since access through the enum is slow
+
+
+def _seeds(seed: int) -> tuple[list[np.random.SeedSequence], list[np.random.SeedSequence]]:
+    """Return the seeds of all that is drawn for jobs, and for workers."""
+    jobs, workers = np.random.SeedSequence(seed).spawn(2)
+    return jobs.spawn(5), workers.spawn(3)
+
+
+def drawn_service_s(service: Distribution, seed: int, jobs: int) -> NDArray[np.float64]:
+    """Return the times that an endpoint with this seed draws for its first jobs, each alone, in seconds."""
+    blocks = sample_stream(service, np.random.default_rng(_seeds(seed)[0][1]))
+    return np.fromiter(blocks, float, jobs)
+
+
+def drawn_failures(rate: float, seed: int, jobs: int) -> NDArray[np.bool_]:
+    """Return which of its first jobs an endpoint with this seed lets fail, at a failure rate of 0 to 1."""
+    return np.fromiter(failures(rate, np.random.default_rng(_seeds(seed)[0][2])), bool, jobs)
 
 
 class Endpoint:
@@ -41,9 +60,7 @@ class Endpoint:
         backend: WorkerBackend | None = None,
         own_ids: bool = False,
     ) -> None:
-        jobs, workers = np.random.SeedSequence(seed).spawn(2)
-        job_ids, times, failures, crashes, retries = jobs.spawn(5)
-        worker_ids, cold, revivals = workers.spawn(3)
+        (job_ids, times, failures, crashes, retries), (worker_ids, cold, revivals) = _seeds(seed)
         self._policy = settings.policy
         self._backend = backend or SimulatedWorkers(settings, (times, failures, crashes, retries, cold, revivals))
         self._scheduler = JobScheduler(settings, self._backend, np.random.default_rng(worker_ids), start_at)

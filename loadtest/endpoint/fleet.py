@@ -35,8 +35,7 @@ class UpInterval(msgspec.Struct):
 class Worker(msgspec.Struct, eq=False):
     """A worker; active ones never stop. `shifts` are its intervals in order, more than one if it was revived.
 
-    `jobs` are those that it has now. `due` numbers what a simulated worker does next by itself; until `pauses_until`
-    such a worker takes no job, and counts as idle if it has none.
+    `jobs` are those that it has now. `due` numbers the end of a simulated worker's next job.
     """
 
     id: str
@@ -46,7 +45,6 @@ class Worker(msgspec.Struct, eq=False):
     idle_since: float = math.inf
     starting: bool = False
     due: int = -1
-    pauses_until: float = -math.inf
 
     def __repr__(self) -> str:
         state = "starting" if self.starting else f"{len(self.jobs)} jobs" if self.jobs else "idle"
@@ -59,11 +57,7 @@ class Worker(msgspec.Struct, eq=False):
 
 
 class Fleet:
-    """All workers of an endpoint. Active ones are warm and idle from the start.
-
-    The next job goes to an idle active worker if there is one, otherwise to the worker that became idle last, so that
-    flex workers that are not needed can stop.
-    """
+    """All workers of an endpoint. Active ones are warm and idle from the start."""
 
     def __init__(self, settings: EndpointSettings, ids: np.random.Generator) -> None:
         self._workers = settings.workers
@@ -78,52 +72,40 @@ class Fleet:
         self.up = 0
         """The number of workers that are starting, idle or running."""
         self.starting = 0
-        self.running = 0
 
     def __repr__(self) -> str:
-        workers = f"{self.starting} starting, {self.idle} idle, {self.running} running"
+        workers = f"{self.starting} starting, {self.running} running"
         return f"<Fleet {workers} of at most {self._workers.max}>"
 
     @property
-    def idle(self) -> int:
-        """Return how many workers wait for a job."""
-        return len(self._idle_active) + len(self._idle_flex)
+    def running(self) -> int:
+        """Return how many workers are past their start and not stopped, with or without a job."""
+        return self.up - self.starting
 
     @property
     def full(self) -> bool:
         """Return whether the fleet has its maximum of workers."""
         return self.up >= self._workers.max
 
-    def counts(self) -> WorkerCounts:
-        """Return the workers by state; `ready` counts those past their start, idle and running."""
-        return WorkerCounts(self.idle, self.running, self.starting, self.idle + self.running)
+    def counts(self, now: float) -> WorkerCounts:
+        """Return the workers by state as the live service does: idle ones have stopped and are kept for a revival."""
+        kept = sum(self._can_revive(worker, now) for worker in self._stopped)
+        return WorkerCounts(idle=kept, running=self.running, initializing=self.starting, ready=kept)
 
-    def first_idle(self) -> Worker | None:
-        """Return the idle worker to which the next job goes; None if no worker is idle."""
-        if self._idle_active:
-            return self._idle_active[-1]
-        return self._idle_flex[-1] if self._idle_flex else None
-
-    def first_polling(self, now: float) -> Worker | None:
-        """Return the idle worker to which the next job goes and that is in no pause; None if there is none."""
-        for idle in (self._idle_active, self._idle_flex):
-            for worker in reversed(idle):
-                if worker.pauses_until <= now:
-                    return worker
-        return None
+    def _can_revive(self, worker: Worker, now: float) -> bool:
+        stopped_at = worker.shifts[-1].stopped_at
+        return stopped_at is not None and now <= stopped_at + self._revived_within_s
 
     def assign(self, worker: Worker, job: Job) -> None:
         """Add a job to the worker."""
         if not worker.jobs:
             self._unmark_idle(worker)
-            self.running += 1
         worker.jobs.append(job)
 
     def release(self, worker: Worker, job: Job, now: float) -> None:
         """Remove a job from the worker, which is idle if it has no other."""
         worker.jobs.remove(job)
         if not worker.jobs:
-            self.running -= 1
             self._mark_idle(worker, now)
 
     def add_worker(self, now: float, active: bool) -> Worker:
@@ -140,8 +122,7 @@ class Fleet:
         """Start one flex worker; one that stopped recently is revived."""
         if self._stopped:
             worker = self._stopped.pop()
-            stopped_at = worker.shifts[-1].stopped_at
-            if stopped_at is not None and now <= stopped_at + self._revived_within_s:
+            if self._can_revive(worker, now):
                 worker.shifts.append(UpInterval(now))
                 worker.starting = True
                 self.up += 1
@@ -175,7 +156,6 @@ class Fleet:
             self.starting -= 1
         elif worker.jobs:
             worker.jobs.clear()
-            self.running -= 1
         else:
             self._unmark_idle(worker)
         self.up -= 1

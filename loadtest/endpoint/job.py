@@ -23,7 +23,7 @@ class Job(msgspec.Struct, eq=False, gc=False):
     Drawn at submission: `service_s`, the time in the handler (infinite if not known in advance), `crashes_after_s`,
     after which its worker dies, and `chunk_offsets_s`, when its chunks come. `chunk_at` holds the chunks' times once
     a worker has the job; `posted` holds the chunks that a real worker has posted, with their times. `times_out_at` is
-    infinite if no worker has the job, or if it ends before its execution timeout.
+    infinite if no worker has the job, or if it certainly ends before its execution timeout.
     """
 
     id: str

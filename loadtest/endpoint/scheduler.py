@@ -83,6 +83,7 @@ class JobScheduler:
         self._backend = backend
         self._timeout_event = JobEvent[settings.policy.timeout_outcome]
         self._tries = settings.tries
+        self._slowest = max(settings.slowdowns())
         self._queue: deque[Job] = deque()
         self._scaling = 0  # unfinished jobs that make workers start
         self._in_progress = 0
@@ -97,7 +98,7 @@ class JobScheduler:
     def health(self) -> Health:
         """Return the jobs since the start by state and outcome, and the workers by state."""
         counts = JobCounts(self._completed, self._failed, self._in_progress, self.waiting, self._retried)
-        return Health(counts, self.fleet.counts())
+        return Health(counts, self.fleet.counts(self.now))
 
     def enqueue(self, job: Job) -> None:
         """Put a job in the queue that is new, or is retried by a client."""
@@ -149,10 +150,11 @@ class JobScheduler:
         job.transition(_TAKEN)
         job.taken_at = self.now
         job.worker_id = worker.id
-        if job.service_s > job.execution_timeout_s:
+        longest_s = job.service_s * self._slowest
+        if longest_s > job.execution_timeout_s:
             job.times_out_at = self.now + job.execution_timeout_s
             self._put_deadline(job, job.times_out_at)
-        if self.now + job.service_s > job.expires_at:
+        if self.now + longest_s > job.expires_at:
             self._put_deadline(job, job.expires_at)
         return job
 

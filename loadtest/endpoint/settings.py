@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+import numpy as np
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from loadtest.endpoint.distributions import Constant, Distribution
 from loadtest.protocol.operations import (
@@ -35,6 +36,8 @@ class Workers(StrictModel):
     """Workers that always run."""
     max: Annotated[int, Field(ge=1, le=10_000)] = 3
     """The maximum number of workers, active and flex together."""
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
+    """How many jobs a simulated worker takes at once."""
 
     @model_validator(mode="after")
     def _active_within_max(self) -> Workers:
@@ -131,14 +134,21 @@ class TakePause(StrictModel):
     """From a take until the worker looks for the next job; 0 for at once."""
     blocking_handler: bool = False
     """Whether a worker still at work when a pause ends looks one pause after the job, not at the next multiple."""
+    after_job: Seconds = 0.0
+    """From a job's end until its worker can look again: it sends the result and asks for the next job."""
+
+    @property
+    def pauses(self) -> bool:
+        """Return whether a worker ever waits before it looks for the next job."""
+        return self.duration > 0 or self.after_job > 0
 
     def occupancy_s(self, execution_s: float) -> float:
         """Return how many seconds after a take the worker looks for the next job, if the job takes `execution_s`."""
-        pause_s = self.duration
+        pause_s, busy_s = self.duration, execution_s + self.after_job
         if pause_s <= 0:
-            return execution_s
-        pauses = max(1, math.ceil(execution_s / pause_s - _FLOAT_TOLERANCE))
-        return execution_s + pause_s if self.blocking_handler and pauses > 1 else pauses * pause_s
+            return busy_s
+        pauses = max(1, math.ceil(busy_s / pause_s - _FLOAT_TOLERANCE))
+        return busy_s + pause_s if self.blocking_handler and pauses > 1 else pauses * pause_s
 
 
 NO_PAUSE = TakePause()
@@ -150,6 +160,21 @@ def _take_pause(value: object) -> object:
 
 TakePauseText = Annotated[TakePause, BeforeValidator(_take_pause, json_schema_input_type=Seconds | TakePause)]
 """A pause as a time, "1s", or as its mapping."""
+
+
+def _increasing_from_one(points: dict[int, float]) -> dict[int, float]:
+    if points.get(1, 1.0) != 1.0:
+        raise ValueError(
+            f"a job alone takes 1 time as long as it takes, not {points[1]:g}; divide all factors by that"
+        )
+    return dict(sorted(points.items()))
+
+
+Slowdown = Annotated[
+    dict[Annotated[int, Field(ge=1, le=1000)], Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]],
+    AfterValidator(_increasing_from_one),
+]
+"""How many times as long a job takes by the number of jobs that its worker has; straight lines between the points."""
 
 
 class Revival(StrictModel):
@@ -238,6 +263,8 @@ class EndpointSettings(StrictModel):
     """How long a flex worker stays up without a job."""
     take_pause: TakePauseText = NO_PAUSE
     """How long after a take a simulated worker looks for its next job: `1s` like the vendor's SDK; 0 for at once."""
+    slowdown: Slowdown = {}
+    """How many times as long a job takes while its worker has 1, 2 … jobs, such as `{1: 1, 8: 1.14}`."""
     cold_start: Distribution = Constant(constant="10s")
     """From a worker's start until it can take a job."""
     revival: Revival | None = Revival()
@@ -280,12 +307,33 @@ class EndpointSettings(StrictModel):
     @model_validator(mode="after")
     def _check_idle_timeout(self) -> EndpointSettings:
         starts = self.workers.active < self.workers.max
-        if starts and 0 < self.take_pause.duration >= self.idle_timeout:
+        pause_s = max(self.take_pause.duration, self.take_pause.after_job)
+        if starts and 0 < pause_s >= self.idle_timeout:
             raise ValueError(
                 f"idle_timeout {seconds_text(self.idle_timeout)} stops workers in their take_pause of "
-                f"{seconds_text(self.take_pause.duration)}, although jobs wait; write a longer idle_timeout"
+                f"{seconds_text(pause_s)}, although jobs wait; write a longer idle_timeout"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_concurrency(self) -> EndpointSettings:
+        concurrency = self.workers.concurrency
+        if concurrency > 1 and self.take_pause.duration > 0:
+            raise ValueError(
+                f"take_pause {seconds_text(self.take_pause.duration)} is of workers that take one job at a time, but "
+                f"workers.concurrency is {concurrency}; remove one of them, or write take_pause: {{after_job: …}}"
+            )
+        if self.slowdown and max(self.slowdown) < concurrency:
+            raise ValueError(
+                f"slowdown ends at {max(self.slowdown)} jobs, but a worker takes {concurrency}; add its factor there"
+            )
+        return self
+
+    def slowdowns(self) -> list[float]:
+        """Return how many times as long a job takes while its worker has 0, 1, 2 … `concurrency` jobs."""
+        counts = range(self.workers.concurrency + 1)
+        points = {1: 1.0, **self.slowdown}
+        return [float(np.interp(each, list(points), list(points.values()))) for each in counts]
 
     @property
     def service_time(self) -> Distribution:

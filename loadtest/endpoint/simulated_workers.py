@@ -1,10 +1,11 @@
-"""Simulated workers: an idle one takes a job at once, or after its pause, and works on it for a drawn time."""
+"""Simulated workers: one with a free slot takes a job, at once or after its pause, and works for a drawn time."""
 
 from __future__ import annotations
 
 import heapq
 import math
 from collections.abc import Iterator, Sequence
+from enum import Enum
 from itertools import count
 
 import msgspec
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 
 from loadtest.endpoint.distributions import BLOCK, sample, sample_stream
 from loadtest.endpoint.fleet import StartKind, Worker
+from loadtest.endpoint.free_slots import FreeSlots
 from loadtest.endpoint.job import Job
+from loadtest.endpoint.processor_sharing import ProcessorSharing
 from loadtest.endpoint.scheduler import JobScheduler
 from loadtest.endpoint.settings import Chunks, EndpointSettings
 from loadtest.protocol.client_messages import Chunk, Submission
@@ -122,8 +125,22 @@ class ChunkBodies:
 _FAILURE = msgspec.Raw(b'"the simulated handler failed, as failure_rate asks"')
 
 
+class Event(Enum):
+    """What a simulated worker does next by itself."""
+
+    READY = "ready"
+    JOB_ENDS = "job ends"
+    SLOT_FREE = "slot free"
+
+
+# Module constants, since access through the enum is slow.
+_READY, _JOB_ENDS, _SLOT_FREE = Event
+
+
 class SimulatedWorkers:
-    """The backend of a purely simulated endpoint: the end of each start and of each job is known when it begins."""
+    """The backend of a purely simulated endpoint: the end of each start is known when it begins, and that of a job
+    as long as its worker's jobs stay the same.
+    """
 
     def __init__(self, settings: EndpointSettings, seeds: Sequence[np.random.SeedSequence]) -> None:
         times, outcomes, crashes, retries, cold, revivals = seeds
@@ -135,8 +152,10 @@ class SimulatedWorkers:
         self._chunks = None if settings.chunks is None else ChunkBodies(settings.chunks)
         self._output = msgspec.Raw(encode_json(settings.output)) if self._chunks is None else self._chunks.all
         self._take_pause = settings.take_pause
-        self._pauses = settings.take_pause.duration > 0
-        self._due: list[tuple[float, int, Worker, Job | None]] = []
+        self._slowdowns = settings.slowdowns()
+        self._free = FreeSlots(settings.workers.concurrency)
+        self._shared: dict[Worker, ProcessorSharing] = {}
+        self._due: list[tuple[float, int, Worker, Event]] = []
         self._order = count()
 
     def prepare(self, job: Job, submission: Submission) -> None:
@@ -149,20 +168,22 @@ class SimulatedWorkers:
 
     def on_start(self, scheduler: JobScheduler, worker: Worker, how: StartKind) -> None:
         """Make a warm worker ready at once, others when their drawn start is over."""
-        worker.pauses_until = -math.inf
+        self._shared[worker] = ProcessorSharing(self._slowdowns)
         if how is StartKind.WARM:
-            scheduler.ready(worker)
+            self._make_ready(scheduler, worker)
             return
         duration_s = next(self._revival_s if how is StartKind.REVIVED else self._cold_start_s)
-        self._schedule(worker, None, scheduler.now + duration_s)
+        self._schedule(scheduler.now + duration_s, worker, _READY)
 
     def on_stop(self, worker: Worker) -> None:
-        """Do nothing: a worker that stops was idle."""
+        """Forget a worker that stops; it was idle."""
+        self._free.remove(worker)
+        del self._shared[worker]
 
     def on_work_available(self, scheduler: JobScheduler) -> None:
-        """Assign waiting jobs to idle workers that are in no pause, until either run out."""
+        """Assign waiting jobs to workers with a free slot, until either run out."""
         while scheduler.waiting:
-            worker = scheduler.fleet.first_polling(scheduler.now) if self._pauses else scheduler.fleet.first_idle()
+            worker = self._free.first()
             job = None if worker is None else scheduler.assign_next(worker)
             if worker is None or job is None:
                 return
@@ -170,8 +191,8 @@ class SimulatedWorkers:
 
     def on_job_revoked(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
         """Stop the job at once and free the worker, as if the job were done."""
-        worker.due = -1
-        self._on_free(scheduler, worker, job)
+        self._shared[worker].remove(job, scheduler.now)
+        self._after(scheduler, worker, job)
 
     def chunks(self, job: Job, now: float) -> list[Chunk]:
         """Return the chunks whose time has come."""
@@ -184,39 +205,70 @@ class SimulatedWorkers:
     def next_due_at(self) -> float:
         """Return when the next start, job or pause is over."""
         due = self._due
-        while due and due[0][2].due != due[0][1]:
+        while due and self._outdated(*due[0]):
             heapq.heappop(due)
         return due[0][0] if due else math.inf
 
     def step(self, scheduler: JobScheduler) -> None:
-        """Make a worker ready, end its job, let it die of its job, or end its pause."""
-        _, _, worker, job = heapq.heappop(self._due)
-        if job is None:
-            scheduler.ready(worker) if worker.starting else self.on_work_available(scheduler)
-        elif job.crashes_after_s < job.service_s:
-            scheduler.worker_lost(worker)
+        """Make a worker ready, end its next job, let it die of that, or end a pause after a job."""
+        _, _, worker, event = heapq.heappop(self._due)
+        if event is _JOB_ENDS:
+            self._end_job(scheduler, worker)
+        elif event is _READY:
+            self._make_ready(scheduler, worker)
         else:
-            scheduler.fail(job, _FAILURE) if job.fails else scheduler.complete(job, self._output)
-            self._on_free(scheduler, worker, job)
+            self._free.release(worker)
+            self.on_work_available(scheduler)
 
-    def _on_free(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
-        """Let a worker without a job look for the next one when its pause is over."""
-        if self._pauses and job.taken_at is not None:
-            worker.pauses_until = job.taken_at + self._take_pause.occupancy_s(scheduler.now - job.taken_at)
-            if worker.pauses_until > scheduler.now:
-                self._schedule(worker, None, worker.pauses_until)
-        self.on_work_available(scheduler)
+    def _outdated(self, _: float, order: int, worker: Worker, event: Event) -> bool:
+        return worker.due != order if event is _JOB_ENDS else worker not in self._shared
+
+    def _make_ready(self, scheduler: JobScheduler, worker: Worker) -> None:
+        self._free.add(worker)
+        scheduler.ready(worker)
 
     def _begin(self, worker: Worker, job: Job, now: float) -> None:
-        ends_at = now + job.service_s
+        self._free.occupy(worker)
         if job.chunk_offsets_s is not None:
             job.chunk_at = now + job.chunk_offsets_s
-            job.chunk_offsets_s = None
-            ends_at = float(job.chunk_at[-1])
-        if job.crashes_after_s < job.service_s:
-            ends_at = now + job.crashes_after_s
-        self._schedule(worker, job, ends_at)
+        shared = self._shared[worker]
+        shared.add(job, min(job.service_s, job.crashes_after_s), now)
+        self._schedule_next_end(worker, shared)
 
-    def _schedule(self, worker: Worker, job: Job | None, at: float) -> None:
-        worker.due = next(self._order)
-        heapq.heappush(self._due, (at, worker.due, worker, job))
+    def _end_job(self, scheduler: JobScheduler, worker: Worker) -> None:
+        job = self._shared[worker].pop(scheduler.now)
+        if job.crashes_after_s < job.service_s:
+            self.on_stop(worker)
+            scheduler.worker_lost(worker)
+            return
+        if job.chunk_at is not None:
+            np.minimum(job.chunk_at, scheduler.now, out=job.chunk_at)  # a sum of speeds may be off by its last digit
+        scheduler.fail(job, _FAILURE) if job.fails else scheduler.complete(job, self._output)
+        self._after(scheduler, worker, job)
+
+    def _after(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
+        """Free the slot of a job that left its worker, at once or after a pause; the others may now be faster."""
+        now, shared = scheduler.now, self._shared[worker]
+        job.chunk_offsets_s = None
+        if shared:
+            self._schedule_next_end(worker, shared)
+        else:
+            worker.due = -1
+        free_at = now
+        if self._take_pause.pauses and job.taken_at is not None:
+            free_at = job.taken_at + self._take_pause.occupancy_s(now - job.taken_at)
+        if free_at > now:
+            self._schedule(free_at, worker, _SLOT_FREE)
+        else:
+            self._free.release(worker)
+        self.on_work_available(scheduler)
+
+    def _schedule_next_end(self, worker: Worker, shared: ProcessorSharing) -> None:
+        if self._chunks is not None and len(self._slowdowns) > 2:
+            shared.update_chunks()
+        worker.due = self._schedule(shared.next_end_at(), worker, _JOB_ENDS)
+
+    def _schedule(self, at: float, worker: Worker, event: Event) -> int:
+        order = next(self._order)
+        heapq.heappush(self._due, (at, order, worker, event))
+        return order

@@ -19,7 +19,7 @@ RETRY_S = 1.0
 MAX_RETRY_S = 16.0
 """The shortest wait after a temporary refusal, and the longest that no response asks for."""
 UNKNOWN_JOB_GRACE_S = 5.0
-"""For this long after it was accepted, a job may be unknown to a part of the endpoint."""
+"""For this long a job may be unknown to a part of the endpoint, or its polls may be misled on their way."""
 LOCATION_LENGTH = 200
 
 _OUTCOMES: dict[str, Outcome] = {
@@ -32,11 +32,15 @@ _OPERATION_PATH = re.compile(f"/(?:{'|'.join(Op)})(?:/[^/]*)?$")
 
 
 class PollHistory(msgspec.Struct, gc=False):
-    """The polls of one job since the last response of use: since when they fail, and how many in a row got a 429."""
+    """The polls of one job since the last response of use: since when they fail, and since when it is unknown.
+
+    `throttled` is how many in a row got a 429.
+    """
 
     sample: Sample
     give_up_after_s: float
     failing_since: float | None = None
+    unknown_since: float | None = None
     throttled: int = 0
 
 
@@ -60,7 +64,7 @@ def is_success(polls: PollHistory, response: Response) -> bool:
     """Count a poll's response, and return whether its body is to be read.
 
     Any other response than a 2xx or a 429 is a fault of this poll, and the job is polled again, since a poll changes
-    nothing. A job that the endpoint does not know has expired, unless it was accepted a moment ago.
+    nothing. A job has expired once the endpoint has not known it for UNKNOWN_JOB_GRACE_S.
     """
     sample, status = polls.sample, response.status
     count_response(sample, response)
@@ -69,16 +73,23 @@ def is_success(polls: PollHistory, response: Response) -> bool:
         return True
     if status == TOO_MANY_REQUESTS:
         polls.throttled += 1
-    elif status in GONE and response.sent_at > (sample.accepted_at or 0.0) + UNKNOWN_JOB_GRACE_S:
+    elif status in GONE and _has_expired(polls, response):
         end_sample(sample, Outcome.EXPIRED, response, failure_text(response))
     else:
         record_failure(polls, response, failure_text(response))
     return False
 
 
+def _has_expired(polls: PollHistory, response: Response) -> bool:
+    if polls.unknown_since is None:
+        polls.unknown_since = response.answered_at
+    grace_s = min(UNKNOWN_JOB_GRACE_S, polls.give_up_after_s)
+    return response.answered_at - polls.unknown_since >= grace_s
+
+
 def record_success(polls: PollHistory) -> None:
     """Note a response of use: whatever failed before is got over."""
-    polls.failing_since = polls.sample.error = None
+    polls.failing_since = polls.unknown_since = polls.sample.error = None
 
 
 def record_failure(polls: PollHistory, response: Response, text: str) -> None:

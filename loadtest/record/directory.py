@@ -55,7 +55,7 @@ class RunDirectory:
         self.gate = path / "gate.xml"
         self.workers = path / "workers"
         """The logs of SDK workers, if the run started any."""
-        self._shards = path / "shards"
+        self._shards = self.scratch = path / "shards"  # what a killed process leaves there is dropped with them
         self._run = path / "run.json"
         self._reserve = self._shards / "reserve"
         self._lock: FileIO | None = None

@@ -11,7 +11,8 @@ from loadtest.scenario.abort import StopKind
 
 SCHEMA = 3
 READABLE_SCHEMAS = (1, 2, 3)
-"""Schema 2 added `error_kind` to the samples, and `stop` to the record; schema 3 `faults`, and cancels."""
+"""Schema 2 added `error_kind` to the samples, and `stop` to the record; schema 3 `faults`, `user` and `ready_at`,
+and cancels."""
 
 
 class Ending(StrEnum):

@@ -78,7 +78,11 @@ def certainly_refused(error_kind: str | None, http_status: int | None) -> bool:
 
 
 class Sample(msgspec.Struct, gc=False):
-    """A job's row while the job runs; times in epoch seconds, None if it did not happen."""
+    """A job's row while the job runs; times in epoch seconds, None if it did not happen.
+
+    In the closed model, `user` numbers the users of a process, and this one was ready for the job at `ready_at`: from
+    then until `intended_at` a limit held it back.
+    """
 
     seq: int
     flow: FlowName
@@ -105,6 +109,8 @@ class Sample(msgspec.Struct, gc=False):
     chunks: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    user: int | None = None
+    ready_at: float | None = None
 
     @property
     def perhaps_accepted(self) -> bool:
@@ -145,11 +151,13 @@ SAMPLES = pa.schema(
         ("chunks", pa.int64()),
         ("input_tokens", pa.int64()),
         ("output_tokens", pa.int64()),
+        ("user", pa.int32()),
+        ("ready_at", pa.float64()),
     ]
 )
 """The columns of `samples.parquet`."""
-ADDED_COLUMNS = ("error_kind", "faults")
-"""The columns that runs of schema 1 do not have, nor those of schema 2 the last; they are read as null."""
+ADDED_COLUMNS = ("error_kind", "faults", "user", "ready_at")
+"""The columns that runs of schema 1 do not have, nor those of schema 2 the last three; they are read as null."""
 
 CHUNKS = pa.schema([("seq", pa.int64()), ("process", pa.int16()), ("at", pa.float64())])
 """The columns of `chunks.parquet`: when each chunk of a streamed job was seen, one row per chunk."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from loadtest.capacity.backtest.backtest import BacktestResult, FigureCheck
 from loadtest.capacity.calibration.calibrate import Calibration
+from loadtest.capacity.calibration.concurrency import Concurrency
 from loadtest.capacity.calibration.scalability import Scalability
 from loadtest.capacity.calibration.take_pattern import Source, TakePattern
 from loadtest.capacity.planning.objective import ObjectiveStatus
@@ -140,6 +141,9 @@ def pattern_text(pattern: TakePattern) -> str:
         Source.SEEN: f"observed in {count(pattern.waited_for)} takes for which jobs waited",
         Source.ASSUMED: "assumed, because too few jobs waited: the vendor's SDK does so at a concurrency of 1",
     }[pattern.evidence]
+    if pattern.pause_s <= 0 and pattern.after_job_s > 0:
+        after = milliseconds(pattern.after_job_s * 1000)
+        return f"Workers take the next job {after} after the end of one ({evidence})."
     if pattern.pause_s <= 0:
         return f"Workers take the next job immediately, {evidence}."
     longer = ""
@@ -152,6 +156,21 @@ def pattern_text(pattern: TakePattern) -> str:
     )
 
 
+def concurrency_text(found: Concurrency) -> str:
+    """Return how many jobs a worker has at once, how much they slow each other down, and what was not reached."""
+    if found.most == 1:
+        return "Workers take one job at a time."
+    limit = f"Workers have up to {found.most} jobs at once" + ("" if found.known else " as far as the run reached")
+    if not found.slowdown:
+        return f"{limit}; how much these slow each other down is not known, because the run had one at a time."
+    points = ", ".join(
+        f"{each.factor.value:.2f} ({each.factor.low:.2f} to {each.factor.high:.2f}) times with {each.jobs}"
+        for each in found.slowdown[1:]
+    )
+    alone = "alone" if found.fewest == 1 else f"with {found.fewest}, the fewest seen"
+    return f"{limit}; a job takes {points} as long as {alone}."
+
+
 def calibration_texts(calibration: Calibration) -> Sequence[str]:
     """Return the calibration in sentences: the jobs, the takes, what is unknown and how to measure it, the notes."""
     mean = calibration.execution_mean_ms
@@ -161,7 +180,26 @@ def calibration_texts(calibration: Calibration) -> Sequence[str]:
         f"autocorrelation {calibration.execution_autocorrelation:.2f}; arrivals {calibration.arrivals}."
     )
     unknown = [f"Not known: {each.what}. To measure it: {each.measure}." for each in calibration.missing]
-    return jobs, pattern_text(calibration.pattern), *unknown, *calibration.notes
+    workers_texts = pattern_text(calibration.pattern), concurrency_text(calibration.concurrency)
+    return jobs, *workers_texts, *unknown, *calibration.notes
+
+
+def backtest_texts(plan: Plan) -> Sequence[str]:
+    """Return a warning for each run of the calibration that the plan predicts wrongly, or that it cannot predict."""
+    wrong = [
+        f"Warning: the plan does not predict its own calibration run {each.run}: "
+        f"{', '.join(_wrong_text(figure) for figure in each.figures if figure.missed)}. {' '.join(cause_texts(each))}"
+        for each in plan.backtests
+        if each.missed
+    ]
+    return *wrong, *(f"Not compared with a run of the calibration: {reason}." for reason in plan.not_backtested)
+
+
+def _wrong_text(figure: FigureCheck) -> str:
+    name, text = FIGURES[figure.name]
+    measured = DASH if figure.measured is None else text(figure.measured)
+    low, high = text(figure.predicted.low), text(figure.predicted.high)
+    return f"{name} predicted {text(figure.predicted.value)} ({low} to {high}), measured {measured}"
 
 
 def error_text(figure: FigureCheck) -> str:

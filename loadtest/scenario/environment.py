@@ -65,11 +65,12 @@ def key_note(scenario: Scenario, environment: Mapping[str, str]) -> str | None:
 
 @dataclass(frozen=True)
 class Proxy:
-    """An HTTP proxy: its host and port, and the header lines with its credentials, if any."""
+    """An HTTP proxy: its host and port, the headers with its credentials, if any, and what is secret in them."""
 
     host: str
     port: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         return f"{url_host(self.host)}:{self.port}"
@@ -96,8 +97,8 @@ def proxy_for(url: str) -> Proxy | None:
             f"target: {variable.upper()}_PROXY names no HTTP proxy, the only kind that is spoken; "
             'write it like "http://HOST:PORT", or put the host of the target into NO_PROXY'
         )
-    headers = {}
-    if proxy.username is not None:
-        pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
-        headers["Proxy-Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
-    return Proxy(host, port, headers)
+    if proxy.username is None:
+        return Proxy(host, port)
+    password = unquote(proxy.password or "")
+    pair = base64.b64encode(f"{unquote(proxy.username)}:{password}".encode()).decode()
+    return Proxy(host, port, {"Proxy-Authorization": f"Basic {pair}"}, (pair, password))

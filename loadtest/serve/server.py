@@ -7,7 +7,6 @@ import gc
 import importlib.util
 import os
 import re
-import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.sdk_worker_pool import SdkWorkerPool
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import UsageError
+from loadtest.process import ending_signals
 from loadtest.scenario.environment import LOCAL_KEY, LOCAL_KEY_ENV
 from loadtest.scenario.loading.load import Override, load_settings
 from loadtest.serve.client_api import ClientApi
@@ -62,7 +62,7 @@ class ServeOptions:
 
 
 def serve(options: ServeOptions) -> None:
-    """Serve an endpoint until SIGINT, SIGTERM, or optionally the end of standard input; port 0 picks a free port.
+    """Serve an endpoint until a signal or, optionally, the end of standard input; port 0 picks a free port.
 
     Raises UsageError if the endpoint's id cannot be part of a URL, the port is taken, the journal cannot be opened or
     the handler cannot be run, ScenarioError if the config cannot be read or the handler's first worker ends before it
@@ -128,7 +128,7 @@ class _Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         # uvicorn's own handlers raise the signal again once it has stopped, which ends in a traceback
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             asyncio.get_running_loop().add_signal_handler(number, self.stop)
         typer.echo(f"listening on {self._url}")
         if self._processes is not None:

@@ -102,7 +102,7 @@ class WorkerProcesses:
                     self._terminate(order.worker.id, order.why or ExitReason.IDLE)
 
     def _print_once_ready(self) -> None:
-        if not self._complete and self._live.endpoint.health(self._live.clock.now()).workers.ready >= self._active:
+        if not self._complete and self._live.endpoint.health(self._live.clock.now()).workers.running >= self._active:
             self._complete = True
             typer.echo(f"ready: {self._active} active workers")
 

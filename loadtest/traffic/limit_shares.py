@@ -31,6 +31,15 @@ def share_of(whole: int, share: Share) -> int:
     return quotient + 1 if share.rank < remainder else quotient
 
 
+def cancel_share(share: Share, started: int) -> Share:
+    """Return the share of the limit of cancels, of `started` processes that have sent, lost ones included.
+
+    A process that is out of reach sends nothing else, but cancels the jobs that it gives up: no other gets its
+    part.
+    """
+    return share if share.of == 0 or started <= share.of else Share(started - 1, started)
+
+
 class ShareAllocator:
     """The share of all limits that each process holds, and from when. Times are seconds in one clock.
 

@@ -15,7 +15,8 @@ from urllib.parse import parse_qs, unquote
 import gevent
 
 from loadtest.clock import SleepingClock
-from tests.hostile.faults import FAULTS, IDS, Misbehaviour
+from tests.hostile.faults import FAULTS, Misbehaviour
+from tests.hostile.ids import IDS
 from tests.hostile.ledger import Ledger, Submission, TakenJob
 from tests.hostile.notifications import notify
 from tests.hostile.replies import Exchange, Learns, Reply, answer

@@ -1,4 +1,4 @@
-"""The faults of the hostile endpoint by name, in groups: closes, 1xx responses, refusals, redirects, odd answers."""
+"""The faults of the hostile endpoint by name, in groups: closes, 1xx, refusals, redirects, odd answers, keys."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
+from html import escape
 from time import asctime, gmtime
 from typing import Any
+from urllib.parse import quote
 
 from tests.hostile.replies import Exchange, Headers, Learns, Reply, answer, chunked, head, whole
 
@@ -99,6 +101,8 @@ _add(
     status_400=_refused(400),
     status_401=_refused(401),
     status_403=_refused(403, body=b"<html>Forbidden</html>"),
+    status_404=_refused(404),
+    status_410=_refused(410, body=b""),
     status_413=_refused(413),
     status_422=_refused(422, body=b""),
     key_in_error=lambda exchange: answer(f"denied: Authorization: Bearer {exchange.key}".encode(), 403),
@@ -118,6 +122,33 @@ _add(
     status_502=_refused(502, body=b"<html><h1>502 Bad Gateway</h1></html>"),
     key_in_500=lambda exchange: answer(json.dumps({"error": exchange.key, "headers": [exchange.key]}).encode(), 500),
     huge_error=lambda exchange: answer(f"error at {exchange.now}: ".encode() + b"x" * 300_000, 500),
+)
+
+
+def _escaped(key: str) -> bytes:
+    """Return a text as JSON writes it if it escapes every character."""
+    return "".join(f"\\u{ord(character):04X}" for character in key).encode()
+
+
+_add(
+    "key",
+    Learns.REFUSED,
+    key_escaped=lambda exchange: answer(b'{"error": "%s", "more": [1]}' % _escaped(exchange.key), 422),
+    key_in_json_in_json=lambda exchange: answer(json.dumps({"error": json.dumps([exchange.key])}).encode(), 400),
+    key_at_the_end=lambda exchange: answer(b"x" * 490 + exchange.key.encode(), 403),
+    key_in_html=lambda exchange: answer(
+        f"<p>{escape(exchange.key)} {quote(exchange.key, safe='')}</p>".encode(), 403
+    ),
+    key_in_location=lambda exchange: answer(
+        b"", 307, (("Location", f"https://elsewhere.invalid/{quote(exchange.key)}/v2/x/run?key={exchange.key}"),)
+    ),
+)
+_add(
+    "key",
+    Learns.ID,
+    key_as_worker_id=lambda exchange: answer(exchange.body[:-1] + b', "workerId": "%s"}' % _escaped(exchange.key)),
+    key_in_job_error=lambda exchange: answer(exchange.body[:-1] + b', "error": "for %s"}' % _escaped(exchange.key)),
+    key_in_header=lambda exchange: answer(exchange.body, headers=(("X-Key", exchange.key),)),
 )
 
 
@@ -154,6 +185,9 @@ _add(
     redirect_302=_redirect(302),
     redirect_307=_redirect(307),
     redirect_308=_redirect(308),
+    redirect_to_the_key=lambda exchange: answer(b"", 302, (("Location", f"https://a.invalid/{exchange.key}/run"),)),
+    redirect_nowhere=_refused(307, (("Location", "http://[::1/\x1b"),), b""),
+    status_300=_refused(300),
 )
 
 
@@ -194,6 +228,18 @@ _add(
     gzip_cut_off=lambda exchange: answer(gzip.compress(exchange.body)[:-9], headers=(("Content-Encoding", "gzip"),)),
     brotli=_says(b"\x1b\x03\x00\x00", (("Content-Encoding", "br"),)),
     status_line_without_number=lambda exchange: Reply((whole(exchange.body, "OK"),), "closed"),
+    key_as_encoding=lambda exchange: answer(b"x", headers=(("Content-Encoding", exchange.key[:40]),)),
+    length_and_chunks=lambda exchange: Reply((chunked(exchange.body, (("Content-Length", "3"),)),), "closed"),
+    length_beyond_64_bits=lambda exchange: Reply((head(200, (("Content-Length", "9" * 30),)),), "closed"),
+    chunk_beyond_64_bits=lambda exchange: Reply(
+        (head(200, (("Transfer-Encoding", "chunked"),)) + b"F" * 20 + b"\r\n{",), "closed"
+    ),
+    headers_without_an_end=lambda exchange: Reply((head(200)[:-2], *((b"X-Many: x\r\n" * 9000,) * 12)), "closed"),
+    gzip_of_many_members=lambda exchange: answer(
+        gzip.compress(b"") * 20_000 + gzip.compress(exchange.body), headers=(("Content-Encoding", "gzip"),)
+    ),
+    encoding_utf_7=lambda exchange: answer(exchange.body.decode().encode("utf-7").replace(b"{", b"+AHs-")),
+    status_zero=lambda exchange: Reply((whole(exchange.body, 0),), "closed"),
     two_lengths=lambda exchange: Reply((head(200, (("Content-Length", "5"), ("Content-Length", "9"))),), "closed"),
 )
 _add(
@@ -218,6 +264,15 @@ _add(
     worker_not_utf8=_replaced("workerId", b'"\xff"'),
     output_lone_surrogate=_replaced("output", b'"\\ud800"'),
     worker_control_characters=_with(workerId="a\x00\x1b[31m"),
+    delay_true=_with(delayTime=True),
+    delay_list=_with(delayTime=[1], executionTime={"ms": 1}),
+    delay_not_ascii=_with(delayTime="\u0661\u0662"),
+    delay_digits=_replaced("delayTime", b"9" * 5000),
+    delay_infinity=_replaced("executionTime", b"-Infinity"),
+    status_null_twice=_replaced("status", b"null"),
+    status_long=_with(status="X" * 100_000),
+    error_list=_with(error=[{"a": "\\"}] * 500),
+    nul_bytes_after=lambda exchange: answer(exchange.body + bytes(40)),
     duplicate_fields=lambda exchange: answer(exchange.body[:-1] + b", " + exchange.body[1:]),
     head_not_utf8=lambda exchange: answer(exchange.body, headers=(("X-Server", "\xff\xfe"),)),
     a_thousand_headers=lambda exchange: answer(exchange.body, headers=(("X-Trace", "0" * 30),) * 1000),
@@ -249,6 +304,13 @@ _add(
     gzip_and_identity=lambda exchange: answer(
         gzip.compress(exchange.body), headers=(("Content-Encoding", "gzip, identity"),)
     ),
+    deflate_without_header=lambda exchange: answer(
+        zlib.compress(exchange.body)[2:-4], headers=(("Content-Encoding", "deflate"),)
+    ),
+    status_201=lambda exchange: answer(exchange.body, 201),
+    status_without_reason=lambda exchange: Reply((whole(exchange.body).replace(b"200 X", b"200", 1),)),
+    line_ends_before=lambda exchange: Reply((b"\r\n\r\n" + whole(exchange.body),)),
+    another_version=lambda exchange: Reply((whole(exchange.body).replace(b"/1.1", b"/2.0", 1),), "closed"),
     deflate=lambda exchange: answer(zlib.compress(exchange.body), headers=(("Content-Encoding", "deflate"),)),
     encoding_in_a_trailer=lambda exchange: Reply(
         (
@@ -262,21 +324,3 @@ _add(
     late=lambda exchange: Reply((0.8, whole(exchange.body))),
     with_pauses=lambda exchange: Reply((whole(exchange.body)[:20], 0.2, whole(exchange.body)[20:])),
 )
-
-IDS: dict[str, tuple[Learns, Callable[[int], Any]]] = {
-    "id_with_space": (Learns.ID, lambda number: f"a b{number}"),
-    "id_with_question_mark": (Learns.ID, lambda number: f"a?b={number}"),
-    "id_with_slash": (Learns.ID, lambda number: f"../health/{number}"),
-    "id_with_percent": (Learns.ID, lambda number: f"a%2Fb#{number}"),
-    "id_not_ascii": (Learns.ID, lambda number: f"jöb→{number}"),
-    "id_long": (Learns.EITHER, lambda number: f"{number}-" + "x" * 3000),
-    "id_with_line_end": (Learns.EITHER, lambda number: f"a{number}\r\nX-Injected: yes"),
-    "id_with_control_character": (Learns.EITHER, lambda number: f"a{number}\x00\x1b[2J"),
-    "id_lone_surrogate": (Learns.EITHER, lambda number: f"a{number}\ud800"),
-    "id_dots": (Learns.EITHER, lambda number: ".."),
-    "id_empty": (Learns.EITHER, lambda number: ""),
-    "id_number": (Learns.EITHER, lambda number: number),
-    "id_null": (Learns.EITHER, lambda number: None),
-    "id_colliding": (Learns.EITHER, lambda number: "the-same"),
-}
-"""Ids by name: what a client may make of one, and the id of a job with a number."""

@@ -28,6 +28,15 @@ NOTIFICATIONS: dict[str, tuple[Body, ...]] = {
     "notification_empty": (lambda job, now: b"", _document),
     "notification_null": (lambda job, now: b"null", _document),
     "notification_of_another": (lambda job, now: b'{"id": "another", "status": "COMPLETED"}', _document),
+    "notification_array": (lambda job, now: b"[1]",),
+    "notification_number": (lambda job, now: b'{"id": 7, "status": "COMPLETED"}',),
+    "notification_nan": (lambda job, now: _document(job, now)[:-1] + b', "later": NaN}',),
+    "notification_truncated": (lambda job, now: _document(job, now)[:-5],),
+    "notification_without_status": (lambda job, now: json.dumps({"id": job.job_id}).encode(), _document),
+    "notification_unknown_status": (
+        lambda job, now: json.dumps({"id": job.job_id, "status": "WARMING_UP"}).encode(),
+        _document,
+    ),
     "notification_deep": (lambda job, now: b"[" * 5000 + b"]" * 5000, _document),
     "notification_not_utf8": (lambda job, now: b'{"id": "\xff"}', _document),
 }

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tests.hostile.endpoint import POLLS, SUBMISSIONS, Behaviour, Spell
-from tests.hostile.faults import FAULTS, IDS
+from tests.hostile.faults import FAULTS
+from tests.hostile.ids import IDS
 
 Kind = Literal["kill", "join", "cut", "suspend", "signal", "step"]
 SPELL_FAULTS = (
@@ -27,8 +28,12 @@ SPELL_FAULTS = (
     "unknown_status",
     "empty",
 )
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
 INPUTS = {"template": ["${seq}", "${integer 0 to 1000000000000}"]}
 """Each job has another input, also if processes number their jobs themselves."""
+
+KEYS = ("sk-{:020x}", "sk-{:020x}", 'sk-"{:020x}\\', "sk&<'{:020x}%2f", "{:020x}.*+?[(|)]{{3}}^$")
+"""Forms of keys: some are written otherwise in JSON, in HTML or in a URL."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def draw_plan(seed: int, number: int, real: bool) -> Plan:
         _behaviour(rng, number, load_s),
         generators,
         incidents,
-        key=f"sk-{rng.getrandbits(80):020x}",
+        key=KEYS[number % len(KEYS)].format(rng.getrandbits(80)),
         tls=real and rng.random() < 0.3,
         offsets_s=tuple(rng.choice((0.0, rng.uniform(-100, 100))) for _ in range(generators)),
     )
@@ -190,18 +195,20 @@ def _virtual_incidents(rng: random.Random, within_s: float, generators: int) -> 
 
 
 def _real_incidents(rng: random.Random, load_s: float) -> tuple[Incident, ...]:
-    kind = rng.choice(("signal", "signal", "kill", "join", "step", "none"))
+    kind = rng.choice(("signal", "signal", "kill", "join", "step", "suspend", "none"))
     at_s = rng.uniform(0, load_s + 1.0)
     match kind:
         case "signal":
             # Until the load begins, and from then on.
-            return (
-                Incident("signal", at_s - rng.choice((0.0, 5.0)), by=rng.choice(("SIGINT", "SIGTERM", "SIGHUP"))),
-            )
+            by, at_s = rng.choice(SIGNALS), at_s - rng.choice((0.0, 5.0))
+            again = Incident("signal", at_s + rng.uniform(0.0, 0.5), by=rng.choice(SIGNALS))
+            return (Incident("signal", at_s, by=by), again)[: rng.choice((1, 1, 2))]
         case "kill":
             return (Incident("kill", at_s),)
         case "join":
             return (Incident("join", at_s),)
+        case "suspend":
+            return (Incident("suspend", at_s, rng.choice((0.5, 2.0, 6.0))),)
         case "step":
             return (Incident("step", at_s * 0.5, by=rng.choice(("-25", "90", "3600"))),)
     return ()

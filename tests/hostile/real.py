@@ -200,21 +200,26 @@ class RealRun:
         match incident.kind:
             case "signal":
                 self.processes[0].send_signal(signal.Signals[incident.by])
-                self.signalled_at = self.listener.clock.now()
+                self.signalled_at = min(self.signalled_at, self.listener.clock.now())
             case "kill":
-                self._kill()
+                for sender in self._senders():
+                    sender.kill()
+            case "suspend":
+                for sender in self._senders():
+                    sender.suspend()
+                    threading.Timer(incident.for_s, _resume, (sender,)).start()
             case "join":
                 self._start_worker("late")
             case "step":
                 self.step.touch()
 
-    def _kill(self) -> None:
-        """Kill a generator; the only process that sends, if there is but one."""
+    def _senders(self) -> list[psutil.Process]:
+        """Return a generator that is there; the only process that sends, if there is but one."""
         with suppress(psutil.Error):
             children = psutil.Process(self.processes[0].pid).children()
             generators = [child for child in children if "--worker" in child.cmdline()]
-            for victim in (generators or children)[:1]:
-                victim.kill()
+            return (generators or children)[:1]
+        return []
 
     def end(self) -> None:
         """End every process of this run that is still there."""
@@ -228,6 +233,11 @@ class RealRun:
             for child in children:
                 if child.is_running():
                     child.kill()
+
+
+def _resume(suspended: psutil.Process) -> None:
+    with suppress(psutil.Error):  # it may have been killed meanwhile
+        suspended.resume()
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from gevent import socket as gevent_socket
 from loadtest.clock import SleepingClock
 from loadtest.commands.results import build_results, read_run, summarize_and_judge
 from loadtest.drive.cluster.target import Target
-from loadtest.drive.dispatcher import JobDispatcher
+from loadtest.drive.dispatcher import JobDispatcher, JobSink
 from loadtest.drive.http.client import HttpClient
 from loadtest.drive.http.connection import READ_BYTES, Connection, IoBatcher
 from loadtest.drive.http.errors import ConnectTimeout
@@ -82,6 +82,9 @@ class HostileHost(Host):
     """A generator whose users report their crashes, as Locust's do."""
 
     cluster: HostileCluster
+
+    def first_sinks(self) -> tuple[JobSink, ...]:
+        return (self.cluster.clients[self.name].mask.samples,)
 
     def _use(self, jobs: JobDispatcher) -> None:
         try:

@@ -93,6 +93,9 @@ def _main(stdin: Connection, out: Path, err: Path, environment: dict[str, str], 
     from loadtest import commands
     from loadtest.cli import main
 
+    # As from a terminal, even if the tests were started under nohup or in the background of a script.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
     os.dup2(stdin.fileno(), 0)

@@ -10,7 +10,7 @@ from typing import TextIO
 
 import pytest
 
-from loadtest.process import PIPE_BYTES, DroppingStream
+from loadtest.process import PIPE_BYTES, DroppingStream, ForgivingStream, tell
 
 
 @pytest.fixture
@@ -46,6 +46,16 @@ def test_a_reader_that_is_gone_is_no_error(pipe: tuple[int, TextIO]) -> None:
     reader, stream = pipe
     os.close(reader)
     DroppingStream(stream).write("lost\n")
+
+
+def test_a_note_waits_for_no_reader(pipe: tuple[int, TextIO], monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, stream = pipe
+    monkeypatch.setattr(sys, "stderr", ForgivingStream(stream))
+    for _ in range(1000):
+        tell("x" * PIPE_BYTES)
+    assert len(os.read(reader, 1 << 24)) >= PIPE_BYTES
+    os.close(reader)
+    tell("lost")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a stopped terminal")

@@ -16,7 +16,8 @@ from loadtest.record.sample import Sample
 from loadtest.traffic.arrivals import Schedule
 from loadtest.traffic.rate_limit import SlidingWindowLimiter
 from tests.hostile.endpoint import Behaviour
-from tests.hostile.faults import FAULTS, IDS
+from tests.hostile.faults import FAULTS
+from tests.hostile.ids import IDS
 from tests.hostile.invariants import violations
 from tests.hostile.plan import INPUTS, Plan, draw_plan
 from tests.hostile.virtual import run_virtual

@@ -7,13 +7,15 @@ import sys
 
 IMPORT_EVERY_COMMAND = """
 import sys
-for name in ("cli", "commands.results", "commands.run", "commands.gate", "commands.capacity", "commands.search",
-             "serve.server"):
+for name in ("cli", "serve.server", "commands.results", "commands.run", "commands.gate", "commands.capacity",
+             "commands.search"):
     __import__(f"loadtest.{name}")
     if {"gevent", "locust"} & set(sys.modules):
         sys.exit(f"loadtest.{name} imports gevent or locust")
     if "scipy.stats" in sys.modules:
         sys.exit(f"loadtest.{name} imports scipy.stats, which delays every command; use scipy.special")
+    if name == "commands.gate" and "altair" in sys.modules:
+        sys.exit("loadtest gate imports altair, which only pages need")
 """
 
 RUN_A_MISSING_SCENARIO = """
@@ -33,7 +35,7 @@ def ended(program: str) -> tuple[int, str]:
     return ran.returncode, ran.stderr
 
 
-def test_only_drive_imports_gevent_or_locust_and_nothing_imports_scipy_stats() -> None:
+def test_only_drive_imports_gevent_or_locust_nothing_scipy_stats_and_gate_no_altair() -> None:
     assert ended(IMPORT_EVERY_COMMAND) == (0, "")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from loadtest.analyze.impossible_times import ImpossibleTimes
 from loadtest.analyze.jobs import JobColumns
-from loadtest.analyze.summary import Arrivals, FlowSummary, LittlesLaw, OperationSummary, Quantiles, Steady
+from loadtest.analyze.summary import Arrivals, FlowSummary, LittlesLaw, OperationSummary, Quantiles, Steady, Users
 from loadtest.protocol.operations import Op
 from loadtest.record.run import RunRecord
 from loadtest.scenario.model import Scenario, ValidityLimits
@@ -25,8 +25,8 @@ class CheckInputs:
     `load_s` is how long load was offered. `parts` holds the arrivals of each stage and of the steady window by
     name, `ramp_ends` those of the last part of each ramp to a higher rate. `concurrency_cap` names the bound on
     unfinished jobs that the load reached, if any. `cold_start_wave` is by how much more jobs waited for a worker's
-    start in the worst tenth of the steady window than in the middle one, None if too few did. `repeated_ids` counts
-    the jobs with the id of another.
+    start in the worst tenth of the steady window than in the middle one, None if too few did. `users` holds the users
+    of a closed load by parts of it. `repeated_ids` counts the jobs with the id of another.
     """
 
     run: RunRecord
@@ -43,6 +43,7 @@ class CheckInputs:
     impossible_times: ImpossibleTimes
     littles_law: LittlesLaw
     cold_start_wave: float | None
+    users: dict[str, Users]
     repeated_ids: int = 0
 
     @property

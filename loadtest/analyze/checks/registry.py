@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from loadtest.analyze.accounting import jobs_text
 from loadtest.analyze.checks.inputs import CheckInputs, highest_supported
+from loadtest.analyze.checks.users import users_at_work
 from loadtest.analyze.stats.quantiles import PER_MILLE, min_samples
 from loadtest.analyze.summary import Arrivals, Check, CheckId, Validity
 from loadtest.record.run import Ending, RunRecord
@@ -279,6 +280,7 @@ CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
     stages_reached,
     load_delivered,
     rate_achieved,
+    users_at_work,
     sent_on_time,
     few_censored,
     times_possible,
@@ -290,6 +292,13 @@ CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
 
 
 def validity(inputs: CheckInputs) -> Validity:
-    """Run every check; the measurement is valid if all pass. That of the resources is listed only if it fails."""
-    checks = [check(inputs) for check in CHECKS if check is not enough_resources or inputs.run.shortages]
+    """Run every check that applies; the measurement is valid if all pass. That of resources does if it fails,
+    that of users if the samples name them: those of an open load do not, nor those of an older version.
+    """
+    others = set()
+    if not inputs.run.shortages:
+        others.add(enough_resources)
+    if not inputs.users:
+        others.add(users_at_work)
+    checks = [check(inputs) for check in CHECKS if check not in others]
     return Validity(valid=all(check.ok for check in checks), checks=checks)

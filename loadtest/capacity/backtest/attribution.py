@@ -14,7 +14,8 @@ import msgspec
 
 from loadtest.arrays import Floats
 from loadtest.capacity.backtest.replica import RunModel
-from loadtest.capacity.calibration.calibrate import MeasuredRun, workload_of
+from loadtest.capacity.calibration.calibrate import workload_of
+from loadtest.capacity.calibration.measurements import MeasuredRun
 from loadtest.capacity.calibration.take_pattern import Source
 from loadtest.capacity.simulation.workload import Workload
 from loadtest.endpoint.distributions import Constant, Distribution
@@ -82,11 +83,12 @@ def main_cause(
 
 def substitutions(model: RunModel, run: MeasuredRun, at_s: Floats, expected: float) -> Iterator[Substitution]:
     """Yield the run's own inputs that differ from the model's; its arrivals are `at_s` in seconds, not `expected`."""
-    yield Substitution(
-        "arrivals",
-        f"when its jobs arrived, {len(at_s)} of them where {expected:.0f} were expected",
-        lambda known: replace(known, at_s=at_s),
-    )
+    if model.at_s is None:
+        yield Substitution(
+            "arrivals",
+            f"when its jobs arrived, {len(at_s)} of them where {expected:.0f} were expected",
+            lambda known: replace(known, at_s=at_s),
+        )
     own, pattern = workload_of(run)
     work = model.workload
 

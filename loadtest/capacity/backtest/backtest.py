@@ -18,7 +18,7 @@ from loadtest.analyze.workers import WorkerUptime
 from loadtest.arrays import Floats
 from loadtest.capacity.backtest.attribution import Cause, main_cause, substitutions
 from loadtest.capacity.backtest.replica import FIGURES, Replica, RunModel, simulate_replica, with_endpoint_settings
-from loadtest.capacity.calibration.calibrate import MeasuredRun
+from loadtest.capacity.calibration.measurements import MeasuredRun
 from loadtest.capacity.estimates import Estimate, MapFn
 from loadtest.capacity.simulation.predict import percentile
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload
@@ -32,6 +32,7 @@ _REPLICAS_PER_TAIL = 40
 _MAX_SIMULATED_JOBS = 1_000_000
 _MAX_LATE_SHARE = 0.01
 _MAX_ERROR = 0.05  # no cause is sought for a smaller error
+_MISSED_SHARE, _MISSED_MS = 0.1, 20.0
 
 
 class FigureCheck(msgspec.Struct, frozen=True, rename={"in_interval": "inside"}):
@@ -47,9 +48,17 @@ class FigureCheck(msgspec.Struct, frozen=True, rename={"in_interval": "inside"})
     error: float | None
     in_interval: bool | None
 
+    @property
+    def missed(self) -> bool:
+        """Return whether the measured figure is outside, and by more than a tenth, and 20 ms if it is a time."""
+        if self.measured is None or self.in_interval:
+            return False
+        difference = abs(self.predicted.value - self.measured)
+        return difference > max(_MISSED_SHARE * self.measured, _MISSED_MS if self.name.endswith("_ms") else 0.0)
+
 
 class BacktestResult(msgspec.Struct, frozen=True):
-    """A run that was not calibrated from, and its predictions.
+    """A run and its predictions.
 
     `figures` are `delay_p50_ms` and `delay_p95_ms` of the jobs that completed, `throughput_per_s` (completed while
     load was offered) and `worker_s`, worker-seconds from start to stop in that time, by the health checks. `cause`
@@ -65,6 +74,11 @@ class BacktestResult(msgspec.Struct, frozen=True):
     figures: tuple[FigureCheck, ...]
     notes: tuple[str, ...] = ()
     cause: Cause | None = None
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """Return the names of the figures that were predicted wrongly."""
+        return tuple(figure.name for figure in self.figures if figure.missed)
 
 
 @dataclass(frozen=True)
@@ -86,9 +100,14 @@ class HeldOut:
 
 
 def backtest(
-    workload: Workload, run: HeldOut, seed: int = 1, replicas: int = MAX_REPLICAS, map_fn: MapFn = map
+    workload: Workload,
+    run: HeldOut,
+    seed: int = 1,
+    replicas: int = MAX_REPLICAS,
+    map_fn: MapFn = map,
+    own_arrivals: bool = False,
 ) -> BacktestResult:
-    """Return the predicted figures of a run next to the measured ones.
+    """Return the predicted figures of a run next to the measured ones; `own_arrivals` are the times of its own jobs.
 
     Simulates at most `replicas` replicas, fewer if they hold many jobs, but 39 at least; `map_fn` maps over them. The
     interval is that in which one more of R draws lies with 95 % probability: order statistics k and R + 1 − k with
@@ -103,6 +122,7 @@ def backtest(
         job_timeout_s=run.scenario.job_timeout,
         drain_s=run.scenario.drain.within,
         asked_at_s=None if run.workers is None else run.workers.at_s,
+        at_s=_arrived_s(run) if own_arrivals else None,
     )
     drawn: list[Replica] = list(
         map_fn(partial(simulate_replica, model, seed), range(_replicas(len(run.jobs), replicas)))
@@ -180,10 +200,15 @@ def _cause(
     own = substitutions(
         model,
         MeasuredRun(run.name, run.scenario, run.jobs),
-        np.sort(run.jobs.intended_at) - run.window.start_at,
+        _arrived_s(run),
         float(np.mean([one.jobs for one in drawn])),
     )
     return main_cause(worst.name, worst.predicted.value, worst.measured or 0.0, model, list(own), predict_again)
+
+
+def _arrived_s(run: HeldOut) -> Floats:
+    at_s: Floats = np.sort(run.jobs.intended_at) - run.window.start_at
+    return at_s
 
 
 def _replicas(jobs: int, at_most: int) -> int:

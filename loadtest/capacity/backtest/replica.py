@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +10,9 @@ import numpy as np
 from loadtest.analyze.workers import WorkerUptime
 from loadtest.arrays import Floats
 from loadtest.capacity.simulation.predict import percentile
-from loadtest.capacity.simulation.simulate import simulate_jobs, uptime_and_billed_s, workers_up_at
-from loadtest.capacity.simulation.workload import WorkerConfig, Workload, endpoint_settings, measured, revival
+from loadtest.capacity.simulation.simulated_run import UpIntervals, simulate_run
+from loadtest.capacity.simulation.workload import WorkerConfig, Workload, measured, revival
 from loadtest.endpoint.distributions import Distribution, Empirical, sample
-from loadtest.endpoint.fleet import Worker
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import OpenLoad
@@ -66,13 +63,11 @@ def simulate_replica(run: RunModel, seed: int, number: int) -> Replica:
     at_s = draw_schedule(load, {"run": 1.0}, arrivals).at_s if run.at_s is None else run.at_s
     if len(at_s) == 0:
         return Replica(_figures(0.0, 0.0, 0.0, run.setting.active * load.duration_s), 0.0, 0)
-    jobs, workers = simulate_jobs(endpoint_settings(workload, run.setting), at_s, model, load.duration_s)
-    n = len(jobs)
-    delay_s = np.fromiter((math.nan if job.taken_at is None else job.taken_at for job in jobs), float, n) - at_s
-    delay_s += sample(workload.dispatch, n, rng)
-    execution_s = np.fromiter((job.service_s for job in jobs), float, n)
-    ended_s = at_s + delay_s + execution_s + sample(workload.overhead, n, rng)
-    completes = ~np.fromiter((job.fails for job in jobs), bool, n)
+    simulated = simulate_run(workload, run.setting, at_s, model, load.duration_s)
+    n = len(at_s)
+    delay_s = simulated.taken_at - at_s + sample(workload.dispatch, n, rng)
+    ended_s = at_s + delay_s + simulated.execution_s + sample(workload.overhead, n, rng)
+    completes = simulated.completed
     in_time = ended_s <= np.minimum(at_s + run.job_timeout_s, load.duration_s + run.drain_s)
     observed = completes & in_time
     delay_ms = np.round((delay_s[observed] if observed.any() else delay_s) * 1000)
@@ -81,7 +76,7 @@ def simulate_replica(run: RunModel, seed: int, number: int) -> Replica:
             percentile(delay_ms, 500),
             percentile(delay_ms, 950),
             float(np.count_nonzero(completes & (ended_s <= load.duration_s))) / load.duration_s,
-            _worker_s(run, workers),
+            _worker_s(run, simulated.up),
         ),
         late=float(1 - np.mean(in_time)),
         jobs=n,
@@ -92,11 +87,11 @@ def _figures(*values: float) -> dict[str, float]:
     return dict(zip(FIGURES, values, strict=True))
 
 
-def _worker_s(run: RunModel, workers: Sequence[Worker]) -> float:
+def _worker_s(run: RunModel, up: UpIntervals) -> float:
     """Return worker-seconds as the run's health checks would have measured them, so that their error is included."""
     if run.asked_at_s is None:
-        return uptime_and_billed_s(workers, 0.0, run.load.duration_s)[0]
-    return WorkerUptime(run.asked_at_s, workers_up_at(workers, run.asked_at_s), run.load.duration_s).worker_s
+        return up.up_and_billed_s(0.0, run.load.duration_s)[0]
+    return WorkerUptime(run.asked_at_s, up.count_at(run.asked_at_s), run.load.duration_s).worker_s
 
 
 def _resampled(workload: Workload, rng: np.random.Generator) -> Workload:

@@ -2,7 +2,9 @@
 
 Steps double until a rate fails, then the gap between the highest passing and the lowest failing rate is halved, in
 ratios, until it is small enough. Then both edges are confirmed twice, since a run near the edge goes either way by
-chance. If most probes of a rate disagree with the first, the edge moves, and the search goes on from there.
+chance, with stages so long that a backlog that grows by half a step shows. These decide; if they disagree with the
+probe that found the edge, it moves, and the search goes on from there. No rate passes that is above what the endpoint
+completed while its backlog grew: that is its capacity.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from loadtest.scenario.abort import StopKind
 
 REPEAT_FACTOR = 2  # an inconclusive probe is repeated with stages this many times as long
 MIN_SHARE = 1 / 32  # if the first rate fails, lower ones are tried down to this share of it
+MAX_STRETCH = 40  # the longest stages of a probe, as a multiple of the scenario's
 _RAISE = 2.0
 _AGREE = 3  # how many probes of an edge must agree: the one that finds it, and two that confirm it
 _ENDPOINT_CHECKS = {CheckId.JOBS_COMPLETED, CheckId.CENSORED_JOBS}
@@ -48,11 +51,17 @@ class EndReason(StrEnum):
 
 
 class ProbeRecord(msgspec.Struct, frozen=True):
-    """The outcome of a probe of a rate; its stages were `stretch` times as long as in the scenario."""
+    """The outcome of a probe of a rate; its stages were `stretch` times as long as in the scenario.
+
+    `needed` is the stretch at which a growing backlog shows, 1 if not known. `capacity_per_s` is the rate of
+    completions if the backlog grew.
+    """
 
     rate_per_s: float
     outcome: ProbeOutcome
     stretch: int = 1
+    needed: int = 1
+    capacity_per_s: float | None = None
 
 
 class Probe(msgspec.Struct, frozen=True):
@@ -100,6 +109,15 @@ def usual_probes(bounds: Bounds) -> int:
     return raising + math.ceil(math.log2(math.log(_RAISE, 1 + bounds.within))) + 2 * (_AGREE - 1)
 
 
+def longest_load_s(bounds: Bounds, load_s: float) -> float:
+    """Return how long the load of the usual probes lasts at most, if that of a short one lasts `load_s`.
+
+    The probes that confirm both edges are the long ones.
+    """
+    long = 2 * (_AGREE - 1)
+    return load_s * (usual_probes(bounds) - long + long * MAX_STRETCH)
+
+
 def next_step(bounds: Bounds, tried: Sequence[ProbeRecord]) -> Probe | SearchEnd:
     """Return the next probe, or the end; from the outcomes alone, in their order.
 
@@ -119,7 +137,7 @@ def next_step(bounds: Bounds, tried: Sequence[ProbeRecord]) -> Probe | SearchEnd
     if last.outcome is ProbeOutcome.REFUSED and any(each.rate_per_s == last.rate_per_s for each in tried[:-1]):
         return _found(EndReason.LIMIT, tried)
     if last.outcome is ProbeOutcome.INCONCLUSIVE and last.stretch == 1:
-        return Probe(last.rate_per_s, REPEAT_FACTOR)
+        return Probe(last.rate_per_s, max(REPEAT_FACTOR, last.needed))
     votes = _votes(tried).items()
     split = next((rate for rate, each in votes if each and sum(each) * 2 == len(each)), None)
     return _again(split, tried) if split is not None else _beyond_or_between(bounds, tried)
@@ -155,28 +173,63 @@ def bracket(tried: Sequence[ProbeRecord]) -> tuple[float | None, float | None]:
 
 
 def _votes(tried: Sequence[ProbeRecord]) -> dict[float, list[bool]]:
-    """Return for each rate which of its probes pass; a short one that is inconclusive does not count."""
-    votes: dict[float, list[bool]] = {}
+    """Return for each rate which of its probes pass; only the long ones count once there are any.
+
+    A short probe that is inconclusive does not count. A rate above the capacity does not pass.
+    """
+    capacity_per_s = _capacity_per_s(tried)
+    by_rate: dict[float, list[ProbeRecord]] = {}
     for each in tried:
-        said = votes.setdefault(each.rate_per_s, [])
-        if each.outcome is ProbeOutcome.PASSES:
-            said.append(True)
-        elif each.outcome is ProbeOutcome.FAILS or (each.outcome is ProbeOutcome.INCONCLUSIVE and each.stretch > 1):
-            said.append(False)
+        by_rate.setdefault(each.rate_per_s, []).append(each)
+    votes = {}
+    for rate, probes in by_rate.items():
+        needed = _needed(rate, tried)
+        said = [(each.stretch >= needed, passes) for each in probes if (passes := _says(each)) is not None]
+        some_are_long = any(long for long, _ in said)
+        votes[rate] = [passes and rate <= capacity_per_s for long, passes in said if long or not some_are_long]
     return votes
 
 
+def _says(probe: ProbeRecord) -> bool | None:
+    """Return whether a probe passes; None if it does not count."""
+    if probe.outcome is ProbeOutcome.PASSES:
+        return True
+    longer = probe.outcome is ProbeOutcome.INCONCLUSIVE and probe.stretch > 1
+    return False if longer or probe.outcome is ProbeOutcome.FAILS else None
+
+
+def _capacity_per_s(tried: Sequence[ProbeRecord]) -> float:
+    """Return what the endpoint completed in the long probes whose backlog grew, on average; infinite if none did."""
+    known = [
+        each.capacity_per_s
+        for each in tried
+        if each.capacity_per_s is not None and each.stretch >= _needed(each.rate_per_s, tried)
+    ]
+    return sum(known) / len(known) if known else math.inf
+
+
+def _needed(rate_per_s: float, tried: Sequence[ProbeRecord]) -> int:
+    """Return the stretch of the long probes of a rate, by the first that counts: later estimates differ."""
+    counted = (each.needed for each in tried if each.rate_per_s == rate_per_s and _says(each) is not None)
+    return next(counted, 1)
+
+
 def _confirmed(ended: EndReason, tried: Sequence[ProbeRecord], *rates: float | None) -> Probe | SearchEnd:
-    """Return the end once _AGREE probes of each of these rates agree; until then one more probe of them."""
+    """Return the end once _AGREE probes of each of these rates agree, the first a short one; else one more probe."""
     votes = _votes(tried)
     for rate in rates:
-        if rate is not None and max(votes[rate].count(True), votes[rate].count(False)) < _AGREE:
+        if rate is None:
+            continue
+        long = [each for each in tried if each.rate_per_s == rate and each.stretch >= _needed(rate, tried)]
+        agree = _AGREE if _needed(rate, tried) == 1 else _AGREE - 1
+        if not long or max(votes[rate].count(True), votes[rate].count(False)) < agree:
             return _again(rate, tried)
     return _found(ended, tried)
 
 
 def _again(rate_per_s: float, tried: Sequence[ProbeRecord]) -> Probe:
-    return Probe(rate_per_s, max(each.stretch for each in tried if each.rate_per_s == rate_per_s))
+    stretches = (each.stretch for each in tried if each.rate_per_s == rate_per_s)
+    return Probe(rate_per_s, max(_needed(rate_per_s, tried), *stretches))
 
 
 def _found(ended: EndReason, tried: Sequence[ProbeRecord]) -> SearchEnd:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
 
 from loadtest.analyze.summary import GateResult, Verdict
-from loadtest.capacity.breakpoint.bisection import EndReason, ProbeOutcome, ProbeRecord, SearchEnd, bracket
+from loadtest.capacity.breakpoint.backlog import Backlog
+from loadtest.capacity.breakpoint.bisection import (
+    MAX_STRETCH,
+    EndReason,
+    ProbeOutcome,
+    ProbeRecord,
+    SearchEnd,
+    bracket,
+)
 from loadtest.scenario.gates import default_gates
 from loadtest.scenario.model import Scenario
 
@@ -17,7 +26,8 @@ SCHEMA = 1
 class ProbeResult(msgspec.Struct, frozen=True):
     """The result of a probe; `run` names its run directory, null if that holds no results.
 
-    `achieved_per_s` and `gates` are the run's own; `reason` is its verdict's, or why nothing was sent.
+    `achieved_per_s` and `gates` are the run's own; `reason` is its verdict's, or why nothing was sent. `needed` is
+    the stretch at which a growing backlog shows, and the probe was `overloaded` if it grew.
     """
 
     rate_per_s: float
@@ -28,11 +38,35 @@ class ProbeResult(msgspec.Struct, frozen=True):
     jobs: int = 0
     achieved_per_s: float | None = None
     gates: list[GateResult] = []
+    backlog: Backlog | None = None
+    needed: int = 1
+    overloaded: bool = False
 
     @property
     def tried(self) -> ProbeRecord:
         """Return the rate and outcome, from which the next step follows."""
-        return ProbeRecord(self.rate_per_s, self.outcome, self.stretch)
+        capacity_per_s = self.backlog.sustained_per_s if self.backlog is not None and self.overloaded else None
+        return ProbeRecord(self.rate_per_s, self.outcome, self.stretch, self.needed, capacity_per_s)
+
+
+def with_backlog(judged: ProbeResult, backlog: Backlog, step: float) -> ProbeResult:
+    """Return a probe with its backlog: it fails if that grows, whatever its gates say.
+
+    A probe that was not valid, or was stopped, shows nothing about its rate, and keeps its outcome.
+    """
+    if judged.outcome not in (ProbeOutcome.PASSES, ProbeOutcome.FAILS, ProbeOutcome.INCONCLUSIVE):
+        return judged
+    overloaded = backlog.grows(step)
+    times = backlog.needed_jobs(step) * judged.stretch / max(1, backlog.arrived)
+    fails = overloaded and judged.outcome is not ProbeOutcome.FAILS
+    return msgspec.structs.replace(
+        judged,
+        backlog=backlog,
+        overloaded=overloaded,
+        needed=min(MAX_STRETCH, max(1, math.ceil(times))),
+        outcome=ProbeOutcome.FAILS if fails else judged.outcome,
+        reason=f"{backlog.text()} {judged.reason}" if fails else judged.reason,
+    )
 
 
 class BreakpointResult(msgspec.Struct, frozen=True, rename={"max_rate_per_s": "at_most_per_s"}):
@@ -99,11 +133,20 @@ def _verdict(found: SearchEnd, failing: Sequence[ProbeResult]) -> Verdict:
     return Verdict.FAIL if fails else Verdict.INCONCLUSIVE
 
 
+def _without_gates(failing: Sequence[ProbeResult]) -> str:
+    """Return why a rate does not pass although each gate holds."""
+    if any(each.overloaded for each in failing):
+        return "the backlog grows"
+    stopped_early = any(each.outcome is ProbeOutcome.FAILS for each in failing)
+    return "the abort rule stopped it" if stopped_early else "the endpoint completes fewer when its backlog grows"
+
+
 def _reason(found: SearchEnd, broken: Sequence[str], probes: Sequence[ProbeResult], stopped_by: str) -> str:
     last = probes[-1]
     low, high = found.highest_passing_per_s, found.lowest_failing_per_s
     holds = "No rate was found at which the gates hold" if low is None else f"The gates hold up to {low:.4g}/s"
-    breaks = ", ".join(broken) or "the abort rule stopped it"
+    failing = [each for each in probes if each.rate_per_s == high]
+    breaks = ", ".join(broken) or _without_gates(failing)
     match found.ended:
         case EndReason.ENDPOINT:
             return f"{holds} and no longer at {high:.4g}/s: {breaks}. Both were confirmed twice."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -10,7 +11,8 @@ import numpy as np
 
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.predict import Prediction, percentile
-from loadtest.capacity.simulation.simulate import WARM, Replication
+from loadtest.capacity.simulation.simulate import Replication
+from loadtest.capacity.simulation.simulated_run import WARM
 from loadtest.capacity.simulation.workload import Workload
 from loadtest.endpoint.distributions import sample
 from loadtest.scenario.gates import Gate
@@ -73,7 +75,10 @@ def standing(slo: Gate, observed: Estimate) -> ObjectiveStatus:
 
 def cheapest_first(options: Sequence[EvaluatedSetting]) -> list[EvaluatedSetting]:
     """Return the options that meet the objective, in ascending order of billed workers."""
-    met = [each for each in options if each.standing is ObjectiveStatus.MET]
-    return sorted(
-        met, key=lambda each: each.prediction.billed_workers.value if each.prediction.billed_workers else 0.0
-    )
+    return sorted((each for each in options if each.standing is ObjectiveStatus.MET), key=billed_workers)
+
+
+def billed_workers(evaluated: EvaluatedSetting) -> float:
+    """Return the worker-seconds that are billed per second."""
+    billed = evaluated.prediction.billed_workers
+    return math.inf if billed is None else billed.value

@@ -1,4 +1,4 @@
-"""The fewest workers for an objective, the highest rate for workers, the cheapest of scalers and idle timeouts.
+"""The fewest workers for an objective, the highest rate for workers, the cheapest for scalers and idle timeouts.
 
 All compared settings meet the same jobs at the same times (common random numbers), so that they differ by
 their settings and not by luck. More workers that always run then never make a job wait longer, and bisection is
@@ -15,7 +15,13 @@ from itertools import chain, product
 import msgspec
 
 from loadtest.capacity.estimates import MapFn, estimate, min_upper_bound
-from loadtest.capacity.planning.objective import EvaluatedSetting, ObjectiveStatus, objective_value, standing
+from loadtest.capacity.planning.objective import (
+    EvaluatedSetting,
+    ObjectiveStatus,
+    billed_workers,
+    objective_value,
+    standing,
+)
 from loadtest.capacity.queueing_formulas import offered_load
 from loadtest.capacity.simulation.arrivals import peak
 from loadtest.capacity.simulation.predict import ReplicationCache, SimulationBudget, predict, replications
@@ -115,20 +121,29 @@ def min_active_workers(problem: Problem, rate_per_s: float) -> int | None:
     return smallest_true(lambda workers: problem.meets(fixed(workers), rate_per_s), stable, MAX_WORKERS)
 
 
-def min_flex_workers(
+def flex_workers(
     problem: Problem, rate_per_s: float, scaler: ScalerSettings, idle_timeout_s: float, max_workers: int
-) -> WorkerConfig | None:
-    """Return the fewest active workers with up to `max_workers`, then the lowest maximum; None if none meet it."""
+) -> Iterator[WorkerConfig]:
+    """Yield workers that meet the objective: from the fewest active ones up, each with the lowest maximum.
 
-    def setting(active: int, at_most: int) -> WorkerConfig:
-        return WorkerConfig(active, at_most, scaler, idle_timeout_s)
+    Yields none if `max_workers` do not meet it.
+    """
 
-    active = smallest_true(lambda n: problem.meets(setting(n, max_workers), rate_per_s), 0, max_workers)
-    if active is None:
-        return None
-    stable = max(active, 1, problem.min_stable_workers(rate_per_s))
-    at_most = smallest_true(lambda n: problem.meets(setting(active, n), rate_per_s), stable, max_workers)
-    return setting(active, max_workers if at_most is None else at_most)
+    def meets(active: int, at_most: int) -> bool:
+        return problem.meets(WorkerConfig(active, at_most, scaler, idle_timeout_s), rate_per_s)
+
+    least = smallest_true(lambda active: meets(active, max_workers), 0, max_workers)
+    if least is None:
+        return
+    stable = max(1, problem.min_stable_workers(rate_per_s))
+    at_most = smallest_true(lambda most: meets(least, most), max(least, stable), max_workers) or max_workers
+    for active in range(least, max_workers + 1):
+        at_most = max(at_most, active)
+        while at_most > max(active, stable) and meets(active, at_most - 1):
+            at_most -= 1
+        yield WorkerConfig(active, at_most, scaler, idle_timeout_s)
+        if at_most == active:
+            return
 
 
 class Alternatives(msgspec.Struct, frozen=True):
@@ -146,7 +161,7 @@ class Alternatives(msgspec.Struct, frozen=True):
 def flexible_options(
     problem: Problem, rate_per_s: float, alternatives: Alternatives, map_fn: MapFn = map
 ) -> Iterable[EvaluatedSetting | None]:
-    """Return the fewest workers for each scaler and idle timeout, by the search budget; None if none meet it."""
+    """Return the cheapest workers for each scaler and idle timeout, by the search budget; None if none meet it."""
     groups = _groups(problem, rate_per_s, alternatives)
     # Start all groups before the first result is awaited: the processes of a pool begin at this call.
     found = map_fn(partial(_options_of, problem.shared_with(map_fn), rate_per_s, alternatives.max_workers), groups)
@@ -183,10 +198,24 @@ def _options_of(
 def flexible_option(
     problem: Problem, rate_per_s: float, max_workers: int, pair: tuple[ScalerSettings, float]
 ) -> EvaluatedSetting | None:
-    """Return the fewest workers for one scaler and idle timeout, by the search budget; None if none meet it."""
-    setting = min_flex_workers(problem, rate_per_s, *pair, max_workers)
+    """Return the workers with the lowest bill for a scaler and idle timeout, by the search budget; None if none meet.
+
+    More active workers are tried as long as that lowers the bill, and those that always run.
+    """
     quick = msgspec.structs.replace(problem, confirm=problem.look)
-    return None if setting is None else quick.evaluate(setting, rate_per_s)
+    always = min_active_workers(problem, rate_per_s)
+    cheapest: EvaluatedSetting | None = None
+    if always is not None and always <= max_workers:
+        cheapest = quick.evaluate(WorkerConfig(always, always, *pair), rate_per_s)
+    previous = math.inf
+    for setting in flex_workers(problem, rate_per_s, *pair, max_workers):
+        found = quick.evaluate(setting, rate_per_s)
+        if cheapest is None or billed_workers(found) < billed_workers(cheapest):
+            cheapest = found
+        if billed_workers(found) >= previous:
+            break
+        previous = billed_workers(found)
+    return cheapest
 
 
 def highest_rate(problem: Problem, setting: WorkerConfig) -> float | None:

@@ -63,11 +63,11 @@ class Plan(msgspec.Struct, frozen=True, rename={"analytic": "quick", "one_fewer"
     """The whole of `capacity.json`. Limits and observed figures of the objective are in seconds, or shares.
 
     `answer` is for the workers that you named, or the fewest that always run and meet the objective. `one_fewer` is
-    the same with one worker less; null if you named workers. `options` holds the fewest workers that meet the
+    the same with one worker less; null if you named workers. `options` holds the cheapest workers that meet the
     objective for each scaler and idle timeout that you asked for, in ascending order of billed workers; `left_out`
     holds those that do not meet it. `highest_rate_per_s` is the highest rate at which the answer's workers meet the
-    objective; null if there is none. `checks` are the backtests of the same calibration, `curves` the settings around
-    the answer.
+    objective; null if there is none. `backtests` are the runs of the calibration as predicted by it, and
+    `not_backtested` says why others are not; `checks` are other runs. `curves` are the settings around the answer.
     """
 
     rate_per_s: float
@@ -85,6 +85,8 @@ class Plan(msgspec.Struct, frozen=True, rename={"analytic": "quick", "one_fewer"
     left_out: tuple[RejectedOption, ...] = ()
     leaves_out: tuple[str, ...] = ()
     checks: tuple[BacktestResult, ...] = ()
+    backtests: tuple[BacktestResult, ...] = ()
+    not_backtested: tuple[str, ...] = ()
     schema: int = SCHEMA
 
 
@@ -114,7 +116,7 @@ NO_ALTERNATIVES = Alternatives()
 _LEAVES_OUT = (
     "The interval of a prediction is that of the simulation; execution times of another day are not in it.",
     "Execution times are drawn independently of each other and of how many workers are at work.",
-    "All workers are alike, take one job at a time, and are there when the scaler asks for them.",
+    "All workers are alike, and are there when the scaler asks for them.",
     "Active and flex workers cost the same per second.",
 )
 
@@ -182,6 +184,7 @@ def _analytic(problem: Problem, setting: WorkerConfig, rate_per_s: float) -> Ana
         work.occupancy.mean_s(),
         gap_variation(work.arrivals),
         variation(work.occupancy),
+        work.concurrency,
     )
     return analytic_estimate(queue, rate_per_s, work.service.mean_s(), highest)
 

@@ -11,7 +11,8 @@ from loadtest.arrays import Floats
 from loadtest.capacity.estimates import Estimate, estimate
 from loadtest.capacity.queueing_formulas import offered_load
 from loadtest.capacity.simulation.arrivals import peak
-from loadtest.capacity.simulation.simulate import COLD, REVIVED, Replication, jobs_for_steady_state, replication
+from loadtest.capacity.simulation.simulate import Replication, jobs_for_steady_state, replication
+from loadtest.capacity.simulation.simulated_run import COLD, REVIVED
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload
 from loadtest.units import nearest_rank
 

@@ -1,14 +1,8 @@
-"""The endpoint's own model under a virtual clock: the waits of jobs and the work of workers under a workload.
-
-It is the object that `serve` runs in real time, so that a prediction and the embedded endpoint cannot disagree. Jobs
-wait in one queue and workers take one at a time. A job's execution time is drawn with the job, whichever worker takes
-it.
-"""
+"""Replications: long simulated intervals of one setting at one rate, without the time in which the queue settles."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,23 +11,16 @@ from numpy.typing import NDArray
 
 from loadtest.arrays import Floats, Mask
 from loadtest.capacity.simulation.arrivals import Profile, arrivals_at, gap_variation, parts_of
+from loadtest.capacity.simulation.simulated_run import COLD, simulate_run
 from loadtest.capacity.simulation.workload import (
     WorkerConfig,
     Workload,
-    endpoint_settings,
     longest_s,
     occupied_s,
     variation,
 )
 from loadtest.endpoint.distributions import sample
-from loadtest.endpoint.endpoint import Endpoint
-from loadtest.endpoint.fleet import Worker
-from loadtest.endpoint.job import Job
-from loadtest.endpoint.settings import EndpointSettings
-from loadtest.protocol.operations import Op
 
-WARM, REVIVED, COLD = 0, 1, 2
-"""The state of the worker that a job met; as in `analyze.start_kinds`, but known and not inferred."""
 WARM_UP = 0.25
 """The first part of each replication's time, which is left out: it begins with an empty queue and no flex worker."""
 _SETTLING = 4
@@ -50,8 +37,9 @@ _SEED_OF_MODEL, _SEED_OF_OVERHEAD = 1 << 40, 1 << 41
 class Replication:
     """One simulated interval after its warm-up. Columns: its jobs in the order of arrival, times in seconds.
 
-    `busy_s`, `up_s` and `billed_s` are worker-seconds within `window_s`: occupied by a job or by the pause after a
-    take, from start to stop, and billed. `stops` is whether any worker stopped, in the warm-up or later.
+    `busy_s`, `up_s` and `billed_s` are worker-seconds within `window_s`: occupied by a job or by a pause, from start
+    to stop, and billed. Each of several jobs at once counts for its share of the worker. `stops` is whether any
+    worker stopped, in the warm-up or later.
     """
 
     wait_s: Floats
@@ -127,28 +115,26 @@ def _simulate_interval(
     workload: Workload, setting: WorkerConfig, at_s: Floats, end_at: float, seed: int
 ) -> Replication:
     """Simulate jobs that arrive at these times, none later than `end_at`, the end of the window."""
-    done, workers = simulate_jobs(endpoint_settings(workload, setting), at_s, _SEED_OF_MODEL + seed, end_at)
-    n = len(done)
-    taken_at = np.array([math.nan if job.taken_at is None else job.taken_at for job in done])
-    service_s = np.array([job.service_s for job in done])
     start_at = WARM_UP * end_at
-    occupied = occupied_s(workload.take_pause, service_s)
+    run = simulate_run(workload, setting, at_s, _SEED_OF_MODEL + seed, end_at)
+    occupied = occupied_s(workload.take_pause, run.execution_s)
+    up_s, billed_s = run.up.up_and_billed_s(start_at, end_at)
+    taken_at, n = run.taken_at, len(at_s)
     busy_s = np.clip(taken_at + occupied, start_at, end_at) - np.clip(taken_at, start_at, end_at)
-    up_s, billed_s = uptime_and_billed_s(workers, start_at, end_at)
     inside = at_s >= start_at
     extra = np.random.default_rng(_SEED_OF_OVERHEAD + seed)
     dispatch_s, overhead_s = sample(workload.dispatch, n, extra), sample(workload.overhead, n, extra)
     return Replication(
         wait_s=(taken_at - at_s)[inside],
         dispatch_s=dispatch_s[inside],
-        service_s=service_s[inside],
+        service_s=run.execution_s[inside],
         overhead_s=overhead_s[inside],
-        start=starts(done, workers)[inside],
+        start=run.start[inside],
         window_s=end_at - start_at,
-        busy_s=float(busy_s.sum()),
+        busy_s=float(busy_s.sum()) / workload.concurrency,
         up_s=up_s,
         billed_s=billed_s,
-        stops=any(shift.stopped_at is not None for worker in workers for shift in worker.shifts),
+        stops=run.up.any_stop,
     )
 
 
@@ -188,67 +174,3 @@ def _relaxation_jobs(workload: Workload, setting: WorkerConfig, rate_per_s: floa
         longest = max(longest, mean_busy / (1 - math.sqrt(mean_busy * share)) ** 2 / weight)
     spread = (gap_variation(workload.arrivals) ** 2 + variation(workload.occupancy) ** 2) / 2
     return longest * max(0.5, spread)
-
-
-def simulate_jobs(
-    settings: EndpointSettings, at_s: Floats, seed: int, until_s: float = 0.0
-) -> tuple[list[Job], list[Worker]]:
-    """Submit jobs at these times; return them, all taken, and all workers there have been, at `until_s` or later."""
-    model = Endpoint(settings, seed, 0.0)
-    submit, op = model.submit, Op.RUN
-    jobs = [submit(op, at) for at in at_s.tolist()]
-    while jobs and jobs[-1].taken_at is None:  # first come, first served: then all are taken
-        next_at = model.next_due_at()
-        if next_at == math.inf:
-            raise AssertionError("a job waits and nothing will ever happen")
-        model.advance(next_at)
-    model.advance(until_s)
-    return jobs, model.workers
-
-
-def uptime_and_billed_s(workers: Sequence[Worker], start_at: float, end_at: float) -> tuple[float, float]:
-    """Return worker-seconds within these times, and the same with each stop within them rounded up to a second."""
-    shifts = [
-        (shift.started_at, math.inf if shift.stopped_at is None else shift.stopped_at)
-        for worker in workers
-        for shift in worker.shifts
-    ]
-    started_at, stopped_at = np.array(shifts, dtype=float).reshape(-1, 2).T
-    up_s = float(np.maximum(0, np.minimum(stopped_at, end_at) - np.maximum(started_at, start_at)).sum())
-    stops = (stopped_at >= start_at) & (stopped_at <= end_at)
-    length_s = stopped_at[stops] - started_at[stops]
-    # A length is a difference of floats: this much over a whole number is rounding error.
-    return up_s, up_s + float((np.maximum(np.ceil(length_s - 1e-6), length_s) - length_s).sum())
-
-
-def workers_up_at(workers: Sequence[Worker], at_s: Floats) -> Floats:
-    """Return how many workers are up, from start to stop, at each of these times."""
-    shifts = [shift for worker in workers for shift in worker.shifts]
-    started_at = np.sort([shift.started_at for shift in shifts])
-    stopped_at = np.sort([shift.stopped_at for shift in shifts if shift.stopped_at is not None])
-    up = np.searchsorted(started_at, at_s, side="right") - np.searchsorted(stopped_at, at_s, side="right")
-    return up.astype(np.float64)
-
-
-def starts(jobs: Sequence[Job], workers: Sequence[Worker]) -> NDArray[np.int8]:
-    """Return for each job whether it waited for a worker to start: the first job of an interval did, if it waited.
-
-    A worker that becomes ready takes a waiting job at once, so the first job of an interval that did not wait came
-    later.
-    """
-    kinds = np.zeros(len(jobs), dtype=np.int8)
-    flex: dict[str | None, list[int]] = {worker.id: [] for worker in workers if not worker.active}
-    if not flex:
-        return kinds
-    for index, job in enumerate(jobs):
-        if job.worker_id in flex:
-            flex[job.worker_id].append(index)
-    for worker in workers:
-        indices = flex.get(worker.id, [])
-        taken_at = [jobs[index].taken_at or 0.0 for index in indices]
-        began = np.searchsorted(taken_at, [shift.started_at for shift in worker.shifts])
-        for shift, first in enumerate(began.tolist()):
-            last = began[shift + 1] if shift + 1 < len(began) else len(indices)
-            if first < last and taken_at[first] > jobs[indices[first]].submitted_at:
-                kinds[indices[first]] = COLD if shift == 0 else REVIVED
-    return kinds

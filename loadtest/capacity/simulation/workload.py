@@ -50,8 +50,9 @@ class Workload:
     """The jobs, and the time that starts take. `arrivals` is how the gaps vary; the rate is given separately.
 
     `dispatch` is the delay of a job that meets an idle worker, `overhead` is transport and polling; both are added to
-    the times of the model. `take_pause` is how workers pace their takes. Without `cold_start` flex workers cannot be
-    simulated.
+    the times of the model. `take_pause` is how workers pace their takes; each has up to `concurrency` jobs at once,
+    and `slowdown` holds, for numbers of jobs, how many times as long each then takes as one alone. `service` is the
+    time of a job alone. Without `cold_start` flex workers cannot be simulated.
     """
 
     arrivals: Process
@@ -62,13 +63,21 @@ class Workload:
     overhead: Distribution = _NO_TIME
     failure_rate: float = 0.0
     take_pause: TakePause = NO_PAUSE
+    concurrency: int = 1
+    slowdown: tuple[tuple[int, float], ...] = ()
 
     @cached_property
     def occupancy(self) -> Distribution:
-        """Return the time from a worker's take until it looks for the next job: execution, and rest of the pause."""
-        if self.take_pause.duration <= 0:
+        """Return the time for which a job occupies a worker that always has work: execution, and rest of the pause.
+
+        A worker with several jobs at once is occupied by each for its share of the time.
+        """
+        if self.concurrency == 1 and not self.take_pause.pauses:
             return self.service
-        return measured(occupied_s(self.take_pause, _values(self.service)))
+        slowest = EndpointSettings.model_construct(
+            workers=Workers.model_construct(concurrency=self.concurrency), slowdown=dict(self.slowdown)
+        ).slowdowns()[-1]
+        return measured(occupied_s(self.take_pause, _values(self.service) * slowest) / self.concurrency)
 
 
 def fixed(workers: int) -> WorkerConfig:
@@ -105,7 +114,7 @@ def variation(times: Distribution) -> float:
 
 def occupied_s(pause: TakePause, execution_s: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return for how many seconds workers are occupied by jobs with these execution times."""
-    if pause.duration <= 0:
+    if not pause.pauses:
         return execution_s
     return np.fromiter(map(pause.occupancy_s, execution_s.tolist()), float, len(execution_s))
 
@@ -142,15 +151,18 @@ def endpoint_settings(workload: Workload, setting: WorkerConfig) -> EndpointSett
     """Return the endpoint's settings; raises ValueError if flex workers have no cold start or stop in their pause."""
     if workload.cold_start is None and not setting.fixed:
         raise ValueError("the time of a cold start is unknown, so flex workers cannot be simulated")
-    pause_s = workload.take_pause.duration
+    pause_s = max(workload.take_pause.duration, workload.take_pause.after_job)
     if not setting.fixed and 0 < pause_s >= setting.idle_timeout_s:
         idle_s = seconds_text(setting.idle_timeout_s)
         raise ValueError(
-            f"an idle timeout of {idle_s} stops workers in the pause of {pause_s:.2f} s after a take, although "
+            f"an idle timeout of {idle_s} stops workers in their pause of {pause_s:.2f} s, although "
             "jobs wait; give a longer one"
         )
     return EndpointSettings.model_construct(
-        workers=Workers.model_construct(active=setting.active, max=setting.max_workers),
+        workers=Workers.model_construct(
+            active=setting.active, max=setting.max_workers, concurrency=workload.concurrency
+        ),
+        slowdown=dict(workload.slowdown),
         scaler=cast("Any", setting.scaler),
         idle_timeout=setting.idle_timeout_s,
         take_pause=workload.take_pause,

@@ -26,15 +26,16 @@ from loadtest.protocol.operations import Op
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.flows import SUBMIT_OPERATION
 from loadtest.scenario.model import Scenario
-from loadtest.traffic.limit_shares import Share
+from loadtest.traffic.limit_shares import Share, cancel_share
 from loadtest.traffic.settings import ClosedLoad
 
 
 class GeneratorLease:
     """The grant of one generator. Times are in the master's clock.
 
-    What follows it is given as functions: `set_share` and `extend` are called at once and at every change, `allow`
-    with each lease, `reassign` with each new part of the schedule and the time from which it holds.
+    What follows it is given as functions: `set_share`, `extend` and `set_cancel_share`, that of the limit of cancels,
+    are called at once and at every change, `allow` with each lease, `reassign` with each new part of the schedule and
+    the time from which it holds.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class GeneratorLease:
         extend: Sequence[Callable[[float], None]],
         reassign: Callable[[float, Share], None],
         allow: Callable[[int | None, bool], None] = lambda jobs, load_ended: None,
+        set_cancel_share: Callable[[Share], None] = lambda share: None,
     ) -> None:
         self._set_share = set_share
+        self._set_cancel_share = set_cancel_share
         self._extend = extend
         self._reassign = reassign
         self._allow = allow
@@ -65,6 +68,7 @@ class GeneratorLease:
             self.share = message.share
             for set_share in self._set_share:
                 set_share(message.share)
+            self._set_cancel_share(cancel_share(message.share, message.started))
         if message.part is not None:
             self._reassign(message.from_at, message.part)
         return ShareConfirmed(self.share)
@@ -182,9 +186,11 @@ def build_lease(
     start: messages.StartRun, jobs: JobDispatcher, limiters: Mapping[Op, OperationLimiter]
 ) -> GeneratorLease:
     """Return the lease that jobs and limiters follow; cancelling goes on after it, since it only relieves others."""
-    set_share = [jobs.set_share, *(limiter.set_share for limiter in limiters.values())]
-    extend = [limiter.extend_lease for op, limiter in limiters.items() if op is not Op.CANCEL]
-    return GeneratorLease(start.until, start.share, set_share, extend, jobs.reassign, jobs.allow)
+    sending = [limiter for op, limiter in limiters.items() if op is not Op.CANCEL]
+    set_share = [jobs.set_share, *(limiter.set_share for limiter in sending)]
+    extend = [limiter.extend_lease for limiter in sending]
+    set_cancel_share = limiters[Op.CANCEL].set_share
+    return GeneratorLease(start.until, start.share, set_share, extend, jobs.reassign, jobs.allow, set_cancel_share)
 
 
 def build_limiters(scenario: Scenario, clock: SleepingClock) -> dict[Op, OperationLimiter]:

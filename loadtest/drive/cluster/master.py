@@ -252,9 +252,11 @@ class Master:
         drained_at = self._ends_at + self._config.scenario.drain.within
         return now >= drained_at or not self._membership.expected(now)
 
-    def finish(self) -> None:
-        """Wait until every generator has finished, close the target, and write how the run ended."""
-        ended_at = self._clock.now()
+    def finish(self, ended_at: float) -> None:
+        """Wait until every generator has finished, close the target, and write how the run ended.
+
+        `ended_at` is when its users were stopped: jobs that are cancelled after that were not followed any longer.
+        """
         if not self._link.alone:
             self._stop_generators()
         gevent.killall(self._greenlets)

@@ -160,14 +160,17 @@ class Membership:
         """Return the assignments to send now: new shares, and new parts when other generators are to send them."""
         assignments = {name: Assignment(NO_SHARE, *self._revoked(name)) for name in self._returned}
         self._returned.clear()
-        assignments |= {name: Assignment(share=share) for name, share in self._shares.pending_changes(now).items()}
+        started = sum(generator.started for generator in self.generators.values())
+        changes = self._shares.pending_changes(now).items()
+        assignments |= {name: Assignment(share=share, started=started) for name, share in changes}
         able = [name for name in self.running() if self._shares.allocated[name] != NO_SHARE]
         if able != self._assigned and able:
             self._assigned = able
             from_at = now + REASSIGN_DELAY_S
             for rank, name in enumerate(able):
                 share = assignments[name].share if name in assignments else None
-                assignments[name] = Assignment(share, Share(rank, len(able)), from_at)
+                known = 0 if share is None else started
+                assignments[name] = Assignment(share, Share(rank, len(able)), from_at, known)
                 self.generators[name].reassigned_from = inf
             for name in self.generators.keys() - set(able):
                 self.generators[name].reassigned_from = min(self.generators[name].reassigned_from, from_at)

@@ -55,12 +55,14 @@ class StartRun(msgspec.Struct, frozen=True):
 class Assignment(msgspec.Struct, frozen=True):
     """Master to generator: a new share of the limits at once, or a new part of the schedule from `from_at` on.
 
-    `from_at` may have passed: arrivals since then that the generator has not sent belong to others.
+    `from_at` may have passed: arrivals since then that the generator has not sent belong to others. A share comes
+    with how many generators have `started`, lost ones included.
     """
 
     share: Share | None = None
     part: Share | None = None
     from_at: float = 0.0
+    started: int = 0
 
 
 class ShareConfirmed(msgspec.Struct, frozen=True):

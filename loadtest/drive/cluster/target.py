@@ -117,7 +117,7 @@ def open_target(scenario: Scenario, directory: RunDirectory, clock: SleepingCloc
     else:
         handler = None if scenario.target == "embedded" else scenario.target
         embedded = EmbeddedEndpoint(
-            scenario.endpoint, scenario.seed, handler, directory.workers, directory.path.resolve()
+            scenario.endpoint, scenario.seed, handler, directory.workers, directory.scratch.resolve()
         )
         url = embedded.url
     client = HttpClient(url, api_key(scenario, os.environ), clock)

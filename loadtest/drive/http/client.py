@@ -12,13 +12,12 @@ from loadtest.clock import SleepingClock
 from loadtest.drive.http.connection import MAX_IDLE_S, Connection, MaySend, StaleConnection
 from loadtest.drive.http.dialer import Dialer, header_lines
 from loadtest.drive.http.errors import ConnectError, LocalShortage, ProxyError, RequestError
+from loadtest.drive.masking import SecretMask
 from loadtest.flows.steps import SEND_AGAIN, Response
 from loadtest.protocol.operations import authorization
 from loadtest.scenario.environment import proxy_for
 
 PROXY_AUTHENTICATION_REQUIRED = 407
-MIN_SECRET_LENGTH = 8
-"""A key of at least this length is replaced in responses; a shorter one may be a part of any word."""
 DEADLINE_CHECK_INTERVAL_S = 0.25
 """How often the deadlines of all exchanges are checked: one timer for all, since hardly any passes."""
 REQUEST_CACHE_SIZE = 64
@@ -30,7 +29,8 @@ CACHEABLE_BODY_BYTES = 64 * 1024
 class HttpClient:
     """A client of one endpoint that sends each request over an idle connection, or over a new one.
 
-    `shortages` counts the requests that this machine could not send, by cause.
+    `shortages` counts the requests that this machine could not send, by cause. `mask` knows
+    the secrets that it sends.
     """
 
     def __init__(self, url: str, key: str, clock: SleepingClock) -> None:
@@ -48,7 +48,7 @@ class HttpClient:
             f" HTTP/1.1\r\nHost: {host}\r\nAccept: application/json\r\n"
             f"User-Agent: loadtest\r\nAuthorization: {authorization(key)}\r\n{credentials}"
         ).encode("latin-1")
-        self._secret = key.encode("latin-1") if len(key) >= MIN_SECRET_LENGTH else None
+        self.mask = SecretMask([key, *(() if proxy is None else proxy.secrets)])
         self._clock = clock
         self.shortages: Counter[str] = Counter()
         self._idle: list[Connection] = []
@@ -101,7 +101,7 @@ class HttpClient:
             text, proxy = str(error), self._dialer.proxy
             if proxy is not None and not isinstance(error, ConnectError):
                 text += f", through the proxy {proxy}"
-            return Response(0, b"", sent_at, self._clock.now(), error=text, error_kind=error.kind)
+            return Response(0, b"", sent_at, self._clock.now(), error=self.mask.text(text), error_kind=error.kind)
         finally:
             if connection is not None and connection.alive and connection.exchanges > 1:
                 self._idle.append(connection)
@@ -116,8 +116,8 @@ class HttpClient:
             if status == PROXY_AUTHENTICATION_REQUIRED and self._dialer.proxy is not None:
                 raise ProxyError(f"the proxy {self._dialer.proxy} refuses the credentials, or asks for them (407)")
             retry_after_s, location = reader.retry_after_s(answered_at), reader.location()
-        if self._secret is not None and self._secret in body:
-            body = body.replace(self._secret, b"*" * len(self._secret))
+            location = None if location is None else self.mask.text(location)
+        body = self.mask.body(body)
         # In the order of the fields: naming them would take longer than all the rest.
         return Response(status, body, sent_at, answered_at, retry_after_s, None, None, reader.body_progress, location)
 

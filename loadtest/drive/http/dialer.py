@@ -60,7 +60,8 @@ class Dialer:
     def __init__(self, target: SplitResult, proxy: Proxy | None, clock: SleepingClock) -> None:
         secure = target.scheme == "https"
         self.proxy = proxy
-        self._host = target.hostname or ""
+        # A URL escapes the percent sign before the zone of an IPv6 address (RFC 6874).
+        self._host = (target.hostname or "").replace("%25", "%")
         self._port = target.port or (443 if secure else 80)
         self._clock = clock
         self._context = ssl.create_default_context() if secure else None
@@ -107,7 +108,8 @@ class Dialer:
             if self._context is not None:
                 if self.proxy is not None:
                     open_tunnel(self.proxy, connected, self._host, self._port)
-                tls = Tls(self._context, self._host, self.session)
+                # A certificate knows neither the zone nor the dot of an absolute name.
+                tls = Tls(self._context, self._host.partition("%")[0].rstrip("."), self.session)
                 tls.do_handshake(connected)
             # From here on the loop reads: a plain socket takes over, which switches no greenlet.
             plain = get_original("socket", "socket")(

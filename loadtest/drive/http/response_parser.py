@@ -15,7 +15,13 @@ from loadtest.drive.http.errors import ConnectionClosed, RemoteProtocolError
 
 MAX_RESPONSE_BYTES = 64 * 10**6
 """The largest response, and the largest body after decompression; the endpoint's own results have 20 MB at most."""
+MAX_HEADER_BYTES = 10**6
+"""The most that the headers of a response may take, with those of the 1xx responses before it."""
 GZIP_MAGIC = b"\x1f\x8b"
+MAX_GZIP_MEMBERS = 10_000
+"""The most members of a gzip body: each takes 20 us, however little is in it."""
+_DECOMPRESSED_AT_ONCE = 64 * 1024
+"""How much is decompressed at once: what is left after the end of a gzip member is copied."""
 
 
 class ResponseParser:
@@ -56,9 +62,12 @@ class ResponseParser:
     def mark_progress(self, received: int, at: float) -> None:
         """Note how much of the body is there at this time, after so many more bytes, while more is to come.
 
-        Raises RemoteProtocolError if the response is larger than MAX_RESPONSE_BYTES.
+        Raises RemoteProtocolError if the response is larger than MAX_RESPONSE_BYTES, or its headers than
+        MAX_HEADER_BYTES.
         """
         self._received += received
+        if self._header_count is None and self._received > MAX_HEADER_BYTES:
+            raise RemoteProtocolError(f"headers are larger than {MAX_HEADER_BYTES / 1e6:g} MB")
         if self._received > MAX_RESPONSE_BYTES:
             raise RemoteProtocolError(f"response is larger than {MAX_RESPONSE_BYTES / 1e6:g} MB")
         counted, size = self._counted
@@ -167,17 +176,22 @@ def _decompress(content: bytes, coding: str) -> bytes:
         raise RemoteProtocolError(f"response compressed as {coding[:40]}, which was not accepted")
     framed = coding != "deflate" or content[0] & 0x0F == zlib.DEFLATED
     plain: list[bytes] = []
-    left = MAX_RESPONSE_BYTES
-    while not plain or content.startswith(GZIP_MAGIC):
+    left, at, members = MAX_RESPONSE_BYTES, 0, 0
+    while not members or content.startswith(GZIP_MAGIC, at):
+        members += 1
+        if members > MAX_GZIP_MEMBERS:
+            raise RemoteProtocolError(f"response cannot be decompressed: more than {MAX_GZIP_MEMBERS} gzip members")
         decompressor = zlib.decompressobj(zlib.MAX_WBITS | 32 if framed else -zlib.MAX_WBITS)
-        try:
-            plain.append(decompressor.decompress(content, left + 1))
-        except zlib.error as error:
-            raise RemoteProtocolError(f"response cannot be decompressed: {error}") from None
-        left -= len(plain[-1])
-        if left < 0:
-            raise RemoteProtocolError(f"response is larger than {MAX_RESPONSE_BYTES / 1e6:g} MB")
-        if not decompressor.eof:
-            raise RemoteProtocolError("response cannot be decompressed: it is cut off")
-        content = decompressor.unused_data
+        while not decompressor.eof:
+            if at == len(content):
+                raise RemoteProtocolError("response cannot be decompressed: it is cut off")
+            part = content[at : at + _DECOMPRESSED_AT_ONCE]
+            try:
+                plain.append(decompressor.decompress(part, left + 1))
+            except zlib.error as error:
+                raise RemoteProtocolError(f"response cannot be decompressed: {error}") from None
+            at += len(part) - len(decompressor.unused_data)
+            left -= len(plain[-1])
+            if left < 0:
+                raise RemoteProtocolError(f"response is larger than {MAX_RESPONSE_BYTES / 1e6:g} MB")
     return b"".join(plain)

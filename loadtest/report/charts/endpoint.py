@@ -41,7 +41,11 @@ _WORKER_HEIGHT = 17
 _COUNTS = alt.Axis(tickCount=4, tickMinStep=1)
 _MAX_DRAWN_WORKERS = 30
 _MAX_NAMED_WORKERS = 5
-_STATES = {"running": ("running", ACCENT), "idle": ("idle", PALE), "initializing": ("initializing", INK)}
+_STATES = {
+    "running": ("running", ACCENT),
+    "idle": ("idle", PALE),
+    "initializing": ("initializing", INK),
+}
 _STARTS = {"warm": ("warm", PALE), "revived": ("revived", INK), "cold": ("cold", ACCENT)}
 
 

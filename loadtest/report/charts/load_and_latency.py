@@ -24,6 +24,7 @@ from loadtest.report.charts.timeline import (
     Bins,
     LineStyle,
     bin_rows,
+    count_y,
     filled_bins,
     line,
     rate_y,
@@ -69,6 +70,39 @@ def load_chart(summary: Summary, series: Series) -> Chart:
         keys=[*keys.values(), *steady],
         spec=timeline.spec(layers, bins),
         term="throughput",
+        table=bins.table(),
+    )
+
+
+def users_chart(summary: Summary, series: Series) -> Chart | None:
+    """Return the users of a closed load that were wanted, at work and held back; None if the load is open."""
+    users = series.users
+    if users is None:
+        return None
+    columns = {"wanted": users.wanted, "at_work": users.at_work, "held_back": users.held_back}
+    rows = bin_rows(users.at_s, users.bin_s, **columns)
+    keys = {
+        "wanted": LegendEntry("wanted", PALE, "box"),
+        "at_work": LegendEntry("at work", ACCENT),
+        "held_back": LegendEntry("held back", BAD),
+    }
+    layers = [
+        filled_bins(rows, "wanted", PALE, 0.55),
+        line(rows, count_y("at_work"), LineStyle(ACCENT, 1.8, step=True)),
+        line(rows, count_y("held_back"), LineStyle(BAD, 1.2, step=True)),
+    ]
+    bins = Bins(rows, {name: key.label for name, key in keys.items()}, ",.1f")
+    stages = "; ".join(
+        f"{name}: {part.wanted:.3g} wanted, {part.at_work:.3g} at work" for name, part in summary.users.items()
+    )
+    return Chart(
+        name="users",
+        title="Users",
+        unit=f"of the closed load, on average over bins of {duration(users.bin_s)}",
+        alt_text=f"Users on average: {stages}.",
+        keys=list(keys.values()),
+        spec=timeline_of(summary, series).spec(layers, bins),
+        term="users",
         table=bins.table(),
     )
 

@@ -44,7 +44,7 @@ def capacity_html(plan: Plan) -> str:
         tiles=_tiles(plan, slo),
         settings=_settings(plan),
         figures=partial(_figures, slo),
-        **_shared(plan.calibration, plan.checks),
+        **_shared(plan.calibration, (*plan.backtests, *plan.checks)),
     )
 
 

@@ -40,6 +40,11 @@ TERMS: dict[str, tuple[str, str]] = {
         "Jobs that completed per second, over a span as long as the load. It begins later than the load by the mean "
         "execution, since no job can complete before, and ends later by as much. The rest of the drain is left out.",
     ),
+    "users": (
+        "Users",
+        "Of the closed model: wanted by the stages, at work (with an unfinished job, or thinking), and held back: "
+        "ready for the next job, which a limit of the scenario, or the generator, did not let begin.",
+    ),
     "drain": (
         "Drain",
         "The time after the load, in which no new jobs arrive and those in flight are waited for. No rate counts it.",

@@ -27,7 +27,7 @@ from loadtest.report.charts.endpoint import (
     workers_chart,
     workers_text,
 )
-from loadtest.report.charts.load_and_latency import latency_chart, load_chart, parts_chart
+from loadtest.report.charts.load_and_latency import latency_chart, load_chart, parts_chart, users_chart
 from loadtest.report.pages.glossary import Glossary
 from loadtest.report.pages.page import page_html
 from loadtest.report.summary_text import CHARTED
@@ -38,6 +38,7 @@ MAX_INPUTS = 5
 CHARTS: Mapping[str, Sequence[Callable[[Summary, Series], Chart | None]]] = {
     "over-time": (
         load_chart,
+        users_chart,
         *(partial(latency_chart, quantity=quantity) for quantity in CHARTED),
         parts_chart,
         in_flight_chart,

@@ -16,6 +16,7 @@ from loadtest.report.capacity_text import (
     FIGURES,
     analytic_text,
     answer_text,
+    backtest_texts,
     calibration_texts,
     cause_texts,
     error_text,
@@ -31,7 +32,7 @@ from loadtest.scenario.gates import parse_gate
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Write the plan in 80 columns; with colours only if the console is a terminal."""
-    _print_lines([answer_text(plan), ""], console)
+    _print_lines([answer_text(plan), *backtest_texts(plan), ""], console)
     rows = (plan.one_fewer, plan.answer, plan.cliff.less, plan.cliff.more)
     console.print(_settings([row for row in rows if row is not None]))
     console.print()
@@ -42,6 +43,9 @@ def print_plan(plan: Plan, console: Console) -> None:
     lines += [sensitivity_text(plan), analytic_text(plan, parse_gate(plan.slo))]
     lines += [scalability_text(plan.calibration.scalability), *calibration_texts(plan.calibration)]
     _print_lines(lines, console)
+    if plan.backtests:
+        _print_lines(["", "The runs that the plan is calibrated from, as it predicts them:"], console)
+        print_backtests(plan.backtests, console)
 
 
 def print_backtest_report(checked: BacktestReport, console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from loadtest.capacity.breakpoint.bisection import Bounds, usual_probes
+from loadtest.capacity.breakpoint.bisection import Bounds, longest_load_s, usual_probes
 from loadtest.errors import UsageError
 from loadtest.process import OWN_FILES, UNLIMITED, too_few
 from loadtest.protocol.operations import Op
@@ -153,10 +153,12 @@ def _cancelling(preview: Preview) -> str:
 def _search(scenario: Scenario, search: Search) -> str:
     """Return the range of a search; the rest of the preview describes its first probe."""
     first_per_s, max_per_s = first_rate(scenario), search.max_rate
-    probes = usual_probes(Bounds(first_per_s, max_per_s, search.within))
+    bounds = Bounds(first_per_s, max_per_s, search.within)
+    probes, longest_s = usual_probes(bounds), longest_load_s(bounds, scenario.load.duration_s)
     text = (
         f"this load, the first probe, then others up to {max_per_s:.4g}/s until a gate fails, to within "
-        f"{share(search.within)}: about {probes} probes, more if two disagree"
+        f"{share(search.within)}: about {probes} probes, more if two disagree, with "
+        f"{duration(longest_s)} of load at most"
     )
     why = blocking_reason(scaled_to(scenario, max_per_s, 1, scenario.seed))
     return text if why is None else f"{text}; it does not reach {max_per_s:.4g}/s: {why}"

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from loadtest.analyze.summary import Verdict
 from loadtest.capacity.breakpoint.bisection import ProbeOutcome
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult
 from loadtest.report.formatting import DASH, count, rate
@@ -53,6 +54,8 @@ def _probes(probes: Sequence[ProbeResult]) -> Table:
 
 def _describe(probe: ProbeResult) -> str:
     """Return the observed figures, or the reason if the probe shows nothing of the endpoint."""
+    if probe.overloaded and not any(gate.verdict is Verdict.FAIL for gate in probe.gates):
+        return f": {probe.reason}"
     if probe.outcome in (ProbeOutcome.PASSES, ProbeOutcome.FAILS, ProbeOutcome.INCONCLUSIVE) and probe.gates:
         return f"; {', '.join(f'{gate.gate}: {observed_text(gate)}' for gate in probe.gates)}"
     return f": {probe.reason}"

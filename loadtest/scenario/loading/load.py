@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from loadtest.addresses import mask_secrets
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import ScenarioError
+from loadtest.process import tell
 from loadtest.scenario.loading.errors import URL_KEYS, Issue, issues
 from loadtest.scenario.loading.feasibility import find_issues, nested_inputs
 from loadtest.scenario.loading.files import read_field, read_text
@@ -37,7 +37,7 @@ class Override:
 
 
 def _print_warning(text: str) -> None:
-    sys.stderr.write(f"warning: {text}\n")
+    tell(f"warning: {text}")
 
 
 def load_scenario(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from loadtest.commands.search import unfinished_jobs
+from loadtest.commands.search import MAX_HEALTH_BYTES, unfinished_jobs
 from loadtest.errors import RunAborted
 from tests.integration.http.conftest import PROXIES, Serve, answering, read_request
 from tests.integration.http.test_connections import certificate, tls
@@ -73,12 +74,14 @@ def test_the_certificates_of_the_system_are_trusted_and_no_others(
         (b"HTTP/1.1 302 Found\r\nLocation: http://other.invalid/\r\nContent-Length: 0\r\n\r\n", "HTTP 302"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "health"),
         (b"", "disconnected"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 2 * MAX_HEALTH_BYTES, "too large"),
     ],
 )
 def test_what_is_no_health_is_one_line(serve: Serve, answer: bytes, why: str) -> None:
     def talk(connection: socket.socket, _: int) -> None:
         read_request(connection)
-        connection.sendall(answer)
+        with suppress(ConnectionError):
+            connection.sendall(answer)
 
     with pytest.raises(RunAborted) as raised:
         unfinished_jobs(serve(talk).url, "k")

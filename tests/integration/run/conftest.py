@@ -19,7 +19,7 @@ import pytest
 from tests.integration.conftest import Served, wait_for
 from tests.integration.processes import LoadtestProcess
 
-WITHIN_S = 100.0
+WITHIN_S = 150.0
 FAST = {"workers": {"active": 60, "max": 60}, "service": "50ms"}
 MIXED: dict[str, Any] = {"run": {"polling": {"every": "100ms"}}, "runsync": {}}
 LATE_IS_SOUND: dict[str, Any] = {"validity": {"send_lag": "30s", "cpu": "100 %", "started": "80 %"}}

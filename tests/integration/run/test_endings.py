@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.conftest import Serve, wait_for
@@ -38,6 +39,8 @@ def test_jobs_unfinished_after_the_drain_are_censored_and_cancelled(
     assert {row["outcome"] for row in finished.samples} == {"censored"}
     assert {row["job_id"] for row in finished.samples} == jobs.keys()
     assert {job["status"] for job in jobs.values()} == {"CANCELLED"}
+    cancelled_at = pq.read_table(finished.out / "cancels.parquet")["at"].to_pylist()
+    assert finished.run["ended_at"] < min(cancelled_at), "the time until which jobs were followed"
     assert finished.run["cancelled"] == len(jobs)
     assert finished.summary["verdict"] == "invalid"
     assert finished.status == 3
@@ -64,7 +67,7 @@ def test_signal_ends_the_run_at_once_and_leaves_it_complete(
     assert finished.summary["jobs"]["completed"] > 0
 
 
-@pytest.mark.parametrize(("number", "status"), SIGNALS)
+@pytest.mark.parametrize(("number", "status"), [*SIGNALS, (signal.SIGQUIT, 143)])
 def test_signal_while_workers_are_waited_for_ends_the_run_before_its_first_job(
     start: Start, serve: Serve, free_port: int, number: signal.Signals, status: int
 ) -> None:
@@ -174,6 +177,7 @@ def test_neither_the_settings_of_locust_nor_steps_of_the_wall_clock_reach_a_run(
     """Steps of the wall clock made a run of 15 s take 35, or end after 5 of 20 s."""
     (tmp_path / "sitecustomize.py").write_text(STEPPING_CLOCK)
     (tmp_path / ".locust.conf").write_text("headless = false\nrun-time = 1s\nweb-port = 1\n")
+    (tmp_path / "pyproject.toml").write_text('[tool.locust]\nheadless = false\nrun-time = "1s"\n')
     settings = {"LOCUST_MODE_MASTER": "1", "LOCUST_RUN_TIME": "1s", "LOCUST_CSV": str(tmp_path / "csv" / "x")}
     env = {**settings, "HOME": str(tmp_path), "PYTHONPATH": str(tmp_path)}
     scenario = open_load("40/s", "3s", endpoint=FAST, **LATE_IS_SOUND)

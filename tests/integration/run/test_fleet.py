@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -89,16 +90,26 @@ def test_generators_stop_without_their_master_and_leave_their_samples(start: Sta
 def test_workers_with_a_disk_of_their_own_send_copies(
     start: Start, serve: Serve, free_port: int, tmp_path: Path
 ) -> None:
+    """Neither what an earlier run has left on that disk nor settings of Locust for other tests reach the run."""
     server = serve(FAST)
+    earlier = tmp_path / "own" / "run0-0123456789abcdef" / "shards" / "samples-0.arrow"
+    earlier.parent.mkdir(parents=True)
+    earlier.write_bytes(b"of an earlier run")
+    settings = {"headless": "false", "run-time": "1s", "master": "true", "locustfile": "none.py", "csv": "x"}
+    (tmp_path / "locust.conf").write_text("".join(f"{key} = {value}\n" for key, value in settings.items()))
+    (tmp_path / "pyproject.toml").write_text('[tool.locust]\nheadless = false\nrun-time = "1s"\ncsv = "x"\n')
+    environment = {**os.environ, "HOME": str(tmp_path), "LOCUST_RUN_TIME": "1s", "LOCUST_MODE_MASTER": "1"}
     address = f"127.0.0.1:{free_port}"
     scenario = open_load("80/s", "2s", flows=MIXED, **LATE_IS_SOUND)
     begun = start(scenario, "--target", server.url, "--expect-workers", "2", "--bind", address)
     worker = [sys.executable, "-m", "loadtest", "worker", "--master", address, "--keep", str(tmp_path / "own")]
-    workers = [subprocess.Popen(worker, stdin=subprocess.DEVNULL) for _ in range(2)]
+    workers = [subprocess.Popen(worker, stdin=subprocess.DEVNULL, cwd=tmp_path, env=environment) for _ in range(2)]
     finished = begun.finish()
     assert [process.wait(20) for process in workers] == [0, 0]
     agree(finished, journal_of(server))
-    assert len(list((tmp_path / "own").rglob("samples-*.arrow"))) == 2
+    assert len(list((tmp_path / "own").rglob("samples-*.arrow"))) == 2 + 1
+    assert earlier.read_bytes() == b"of an earlier run"
+    assert not list(tmp_path.glob("x*"))
     assert finished.missing() == [0, 0]
 
 
@@ -107,7 +118,10 @@ def test_users_of_all_processes_together_use_the_limits_and_stay_within_them(run
     server = serve({"workers": {"active": 60, "max": 60}, "service": "10ms", "limits": limits})
     load = {"model": "closed", "stages": [{"users": 60, "for": "5s"}]}
     flows = {"run": {"weight": 2}, "runsync": {"weight": 1}}
-    run({"load": load, "flows": flows, "limits": limits}, "--target", server.url, "--processes", "2")
+    finished = run({"load": load, "flows": flows, "limits": limits}, "--target", server.url, "--processes", "2")
+    [held] = [each for each in finished.summary["validity"]["checks"] if each["name"] == "users at work"]
+    assert not held["ok"]
+    assert "of 60 users were at work" in held["detail"]
     journal = journal_of(server)
     assert not [each for each in journal.requests if each["status"] == 429]
     for op, limit in (("run", 100), ("runsync", 200)):

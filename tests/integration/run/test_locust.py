@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,7 +91,7 @@ def web(scenario: Path, tmp_path: Path, free_port: int) -> Iterator[tuple[str, P
     url = f"http://127.0.0.1:{free_port}"
     wait_for(lambda: answers(url))
     yield url, out, process
-    process.send_signal(signal.SIGINT)
+    process.terminate()
     ended(process)
 
 

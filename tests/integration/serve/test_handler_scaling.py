@@ -45,7 +45,7 @@ class Watched:
             said = client.get("/health").json()
             if said["jobs"]["completed"] == 7 and self.jobs_done_s != self.jobs_done_s:
                 self.jobs_done_s = now_s
-            up = sum(said["workers"][state] for state in ("idle", "running", "initializing")) or not self.started_s
+            up = sum(said["workers"][state] for state in ("running", "initializing")) or not self.started_s
             time.sleep(0.02)
         self.workers_gone_s = time.monotonic() - began
 

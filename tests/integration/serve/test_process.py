@@ -136,7 +136,7 @@ def test_the_journal_is_on_disk_while_the_server_runs(serve: Serve) -> None:
     assert (len(served.requests()), len(served.jobs())) == (1, 1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_answers_what_is_held_and_ends_quickly_with_the_journal_whole(
     serve: Serve, number: signal.Signals
 ) -> None:
@@ -211,6 +211,6 @@ def test_a_served_endpoint_is_the_model_in_real_time(serve: Serve) -> None:
         said = client.post("/runsync", json={"input": 1}).json()
         assert 0.4 <= time.monotonic() - began < 0.9
         assert (said["delayTime"], said["executionTime"]) == (300, 100)
-        assert client.get("/health").json()["workers"]["idle"] == 1
+        assert client.get("/health").json()["workers"]["running"] == 1
         time.sleep(0.65)
-        assert client.get("/health").json()["workers"]["idle"] == 0
+        assert client.get("/health").json()["workers"]["running"] == 0

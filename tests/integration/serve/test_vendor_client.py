@@ -101,7 +101,7 @@ def test_every_call_of_the_vendor_s_client_works_unchanged(answers: dict[str, An
     assert said["output"] == said["waited for"] == said.get("run_sync", CHUNKS) == CHUNKS
     done = {"sync": 3, "asyncio": 6}[form]
     assert said["health"]["jobs"] == {"completed": done, "failed": 0, "inProgress": 0, "inQueue": 0, "retried": 0}
-    assert said["health"]["workers"]["idle"] == 1
+    assert said["health"]["workers"]["running"] == 1
     assert said["purged"] == {"removed": 2, "status": "completed"}
     assert said["after purge"] == ["CANCELLED", "CANCELLED"]
     assert said["cancelled"]["status"] == said["after cancel"] == "CANCELLED"

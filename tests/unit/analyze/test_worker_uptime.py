@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from loadtest.analyze.jobs import LoadWindow
-from loadtest.analyze.workers import worker_uptime
+from loadtest.analyze.workers import UP_BEFORE_SCHEMA_3, worker_uptime
 from loadtest.record.sample import HEALTH
 
 WINDOW = LoadWindow(100.0, 120.0)
@@ -28,9 +28,22 @@ def worker_s(known: pa.Table) -> float:
     return found.worker_s
 
 
-def test_workers_that_start_idle_and_run_count_and_others_do_not() -> None:
+def test_workers_that_start_or_run_count_and_stopped_ones_do_not() -> None:
     known = health(*((100.0 + each, 1, 2, 3) for each in range(21)))
-    assert worker_s(known) == pytest.approx(6 * 20)
+    assert worker_s(known) == pytest.approx(4 * 20)
+
+
+def test_workers_scaled_down_on_the_live_service_count_for_nothing() -> None:
+    """Two workers pinned up for half of the time; then the service reports both as idle and bills nothing."""
+    known = health(*((100.0 + each, 0, 0 if each < 10 else 2, 2 if each < 10 else 0) for each in range(21)))
+    assert worker_s(known) == pytest.approx(2 * 9.5)
+
+
+def test_idle_workers_of_the_embedded_endpoint_count_in_runs_of_an_older_schema() -> None:
+    known = health(*((100.0 + each, 1, 2, 3) for each in range(21)))
+    found = worker_uptime(known, WINDOW, UP_BEFORE_SCHEMA_3)
+    assert found is not None
+    assert found.worker_s == pytest.approx(6 * 20)
 
 
 def test_a_change_between_two_askings_counts_for_half_of_that_time() -> None:

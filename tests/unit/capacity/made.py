@@ -10,8 +10,8 @@ import pyarrow as pa
 from loadtest.analyze.jobs import LoadWindow, jobs_of
 from loadtest.analyze.workers import WorkerUptime
 from loadtest.capacity.backtest.backtest import HeldOut
-from loadtest.capacity.calibration.calibrate import MeasuredRun
-from loadtest.capacity.simulation.simulate import workers_up_at
+from loadtest.capacity.calibration.measurements import MeasuredRun
+from loadtest.capacity.simulation.simulated_run import up_intervals
 from loadtest.capacity.simulation.workload import setting_of
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.fleet import Worker
@@ -85,7 +85,7 @@ def held_out(asked: Scenario, seed: int, **changes: Any) -> HeldOut:
         "jobs": jobs_of(_observed(at_s, jobs)),
         "window": LoadWindow(START_AT, end_at),
         "complete": True,
-        "workers": WorkerUptime(asked_at_s, workers_up_at(workers, START_AT + asked_at_s), end_at - START_AT),
+        "workers": WorkerUptime(asked_at_s, up_intervals(workers).count_at(START_AT + asked_at_s), end_at - START_AT),
     }
     return HeldOut(**plain | changes)
 

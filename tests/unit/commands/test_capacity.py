@@ -302,3 +302,42 @@ def test_an_idle_timeout_that_stops_workers_in_their_pause_is_refused(tmp_path: 
     paced = recorded(tmp_path, asked, table_of(asked, bursts(80)))
     with pytest.raises(UsageError, match=r"--idle-timeout 800ms: stops workers in the pause of 1\.00 s"):
         reported(paced, idle_timeouts=["5s", "800ms"])
+
+
+def test_a_plan_predicts_the_run_that_it_is_calibrated_from(warm: Path) -> None:
+    status, output = reported(warm)
+    [own] = written(warm / "capacity.json").backtests
+    assert (status, own.missed) == (ExitCode.PASS, ())
+    assert "The runs that the plan is calibrated from, as it predicts them" in output
+    assert "Warning" not in output
+
+
+def test_a_plan_that_does_not_predict_its_own_calibration_warns_and_ends_with_4(tmp_path: Path) -> None:
+    """The delays are those of half of the workers that the scenario names."""
+    true, named = (scenario(endpoint={"workers": {"active": n, "max": n}, "service": "1800ms"}) for n in (2, 4))
+    folder = recorded(tmp_path / "named", named, table_of(true, STEADY))
+    status, output = reported(folder)
+    text = " ".join(output.split())
+    assert status == ExitCode.INCONCLUSIVE
+    assert "Warning: the plan does not predict its own calibration run made-1: delay p50 predicted" in text
+    assert "Main cause" in text or "The cause of the error" in text
+    assert "does not predict its own calibration" in (folder / "capacity.html").read_text()
+
+
+def test_a_plan_says_why_it_cannot_predict_a_run_of_its_calibration(tmp_path: Path) -> None:
+    elsewhere = scenario(target="https://api.runpod.ai/v2/x", ceilings={"jobs": 1000})
+    folder = recorded(tmp_path / "remote", elsewhere, table_of(flexible(), bursts(80)))
+    status, output = reported(folder)
+    assert status == ExitCode.PASS
+    assert "Not compared with a run of the calibration: remote: its workers start on demand" in " ".join(
+        output.split()
+    )
+
+
+def test_executions_of_0_ms_take_some_time(tmp_path: Path) -> None:
+    quick = scenario(endpoint={"workers": {"active": 2, "max": 2}, "service": "0s"})
+    folder = recorded(tmp_path / "quick", quick, table_of(quick, STEADY))
+    status, output = reported(folder, slo="delay p95 < 100ms")
+    assert status == ExitCode.PASS
+    assert "1 active worker meets delay p95 < 100ms" in output
+    assert written(folder / "capacity.json").highest_rate_per_s == pytest.approx(1 / 0.00025, rel=0.1)

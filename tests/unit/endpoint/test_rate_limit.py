@@ -80,11 +80,13 @@ def test_health_has_no_limit_and_settings_replace_one() -> None:
 
 def test_running_workers_raise_a_limit_and_never_lower_it() -> None:
     limits = {"limits": {"status": "2 per 10 s"}, "requests_per_worker": {"status": 3}}
-    busy = {"workers": {"active": 4, "max": 4}, "service": "5s", **limits}
-    model = Endpoint(EndpointSettings.model_validate(busy), 1, 0.0)
+    flex = {"workers": {"active": 0, "max": 4}, "scaler": {"request_count": 1}, "service": "5s", **limits}
+    settings = EndpointSettings.model_validate(flex | {"cold_start": "0s", "idle_timeout": "0s"})
+    model = Endpoint(settings, 1, 0.0)
     assert [model.admit(Op.STATUS, 0.0) for _ in range(3)] == [None, None, 10.0]
     model.submit(Op.RUN, 1.0)
     model.submit(Op.RUN, 1.0)
+    model.advance(1.0)
     assert [model.admit(Op.STATUS, 1.0) for _ in range(5)] == [None, None, None, None, 9.0]
     model.advance(6.0)
     assert model.admit(Op.STATUS, 6.0) == 5.0, "of the six, four must leave the window"

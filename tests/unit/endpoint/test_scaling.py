@@ -78,10 +78,10 @@ def test_a_flex_worker_stops_after_the_idle_timeout_and_an_active_one_never() ->
     model = endpoint(workers={"active": 1, "max": 2}, scaler={"request_count": 1}, idle_timeout="5s")
     for _ in range(2):
         model.submit(Op.RUN, 0.0)
-    assert up(model, 10.0) == (0, 2, 0)
-    assert up(model, 14.9) == (0, 2, 0)
-    assert up(model, 15.0) == (0, 1, 0)
-    assert up(model, 10_000.0) == (0, 1, 0)
+    assert up(model, 10.0) == (0, 0, 2)
+    assert up(model, 14.9) == (0, 0, 2)
+    assert up(model, 15.0) == (0, 1, 1), "scaled down, and kept for a revival"
+    assert up(model, 10_000.0) == (0, 0, 1)
     active, flex = model.workers
     assert [(shift.started_at, shift.stopped_at) for shift in active.shifts] == [(0.0, None)]
     assert [(shift.started_at, shift.stopped_at) for shift in flex.shifts] == [(0.0, 15.0)]
@@ -127,9 +127,9 @@ def test_measured_cold_starts_are_drawn_from_the_values() -> None:
     assert waits == {40.0, 46.0}
 
 
-def test_active_workers_without_jobs_are_idle() -> None:
+def test_active_workers_run_without_jobs() -> None:
     model = endpoint(workers={"active": 2, "max": 3})
-    assert model.health(5.0).workers == WorkerCounts(idle=2, ready=2)
+    assert model.health(5.0).workers == WorkerCounts(running=2)
     assert model.next_due_at() == math.inf
 
 

@@ -138,13 +138,16 @@ def test_job_with_an_unknown_status_has_not_ended() -> None:
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_unknown_job_has_expired_unless_it_was_accepted_a_moment_ago(status: int) -> None:
-    target = wire(service="10s")
-    target.misbehave = during(0.0, 2.0, Response(status, b"", 0, 0))
-    assert drive(target, job()).outcome == Outcome.COMPLETED
-    target = wire(service="60s")
-    target.misbehave = during(UNKNOWN_JOB_GRACE_S + 1.0, 7.0, Response(status, b"", 0, 0))
-    sample = drive(target, job())
+@pytest.mark.parametrize("begins", [0.0, 8.0, 20.0])
+@pytest.mark.parametrize("flow", ["run", "stream", "webhook"])
+def test_job_has_expired_once_it_is_unknown_for_a_while(flow: str, begins: float, status: int) -> None:
+    gone = Response(status, b"", 0, 0)
+    target = chunked() if flow == "stream" else wire(service="30s")
+    target.misbehave = during(begins, begins + UNKNOWN_JOB_GRACE_S - 1.0, gone)
+    assert drive(target, flow_job(flow)).outcome == Outcome.COMPLETED
+    target = wire(service="600s")
+    target.misbehave = during(begins, 1e9, gone)
+    sample = drive(target, flow_job(flow))
     assert (sample.outcome, sample.given_up) == (Outcome.EXPIRED, False)
 
 

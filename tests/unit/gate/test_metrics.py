@@ -11,7 +11,8 @@ import pytest
 from loadtest.analyze.jobs import jobs_of
 from loadtest.analyze.summary import FlowSummary
 from loadtest.capacity.planning.objective import objective_value
-from loadtest.capacity.simulation.simulate import COLD, WARM, Replication
+from loadtest.capacity.simulation.simulate import Replication
+from loadtest.capacity.simulation.simulated_run import COLD, WARM
 from loadtest.gate.inputs import gate_inputs
 from loadtest.gate.judge import judge
 from loadtest.record.sample import Sample

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from hypothesis import given
@@ -157,7 +159,15 @@ def test_no_proxy_targets_are_reached_directly(monkeypatch: pytest.MonkeyPatch, 
 )
 def test_proxy_url_may_omit_scheme_port_or_password(monkeypatch: pytest.MonkeyPatch, url: str, proxy: Proxy) -> None:
     monkeypatch.setenv("HTTP_PROXY", url)
-    assert proxy_for(PLAIN) == proxy
+    assert proxy_for(PLAIN) == replace(proxy, secrets=ANY)
+
+
+def test_password_of_a_proxy_is_secret_as_it_is_and_as_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://me:pass%20word@one.invalid:1")
+    proxy = proxy_for(PLAIN)
+    assert proxy is not None
+    assert set(proxy.secrets) == {"pass word", "bWU6cGFzcyB3b3Jk"}
+    assert "pass" not in repr(proxy)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from loadtest.protocol.operations import Limit
 from loadtest.traffic.arrivals import max_in_window
-from loadtest.traffic.limit_shares import NO_SHARE, Share, ShareAllocator, share_of
+from loadtest.traffic.limit_shares import NO_SHARE, Share, ShareAllocator, cancel_share, share_of
 from loadtest.traffic.rate_limit import MARGIN_S, SlidingWindowLimiter
 
 LIMIT = Limit(100, 10)
@@ -19,6 +19,18 @@ def test_shares_add_up_to_the_whole(whole: int, processes: int) -> None:
     assert sum(parts) == whole
     assert max(parts) - min(parts) <= 1
     assert share_of(whole, NO_SHARE) == 0
+
+
+@given(st.integers(1, 5000), st.integers(1, 20), st.integers(0, 19))
+def test_shares_of_cancels_leave_that_of_a_lost_process_to_itself(whole: int, started: int, lost: int) -> None:
+    lost = min(lost, started - 1)
+    before = [share_of(whole, cancel_share(Share(rank, started), started)) for rank in range(started)]
+    assert sum(before) == whole
+    left = started - lost
+    after = [share_of(whole, cancel_share(Share(rank, left), started)) for rank in range(left)]
+    assert sum(after) + sum(sorted(before)[left:]) <= whole
+    assert min(after) >= whole // started
+    assert share_of(whole, cancel_share(NO_SHARE, started)) == 0
 
 
 def joined(*processes: str) -> ShareAllocator:

@@ -196,3 +196,15 @@ def test_the_outcome_of_a_probe_follows_from_its_run(
     gate = GateResult("delay p95 < 2s", 5000.0, 2000.0, 100, Verdict.FAIL, "", Metric.DELAY, Unit.MILLISECONDS)
     judged = msgspec.structs.replace(summary, gates=[gate], verdict=verdict, validity=checked(*failing))
     assert outcome_of(judged, stop) is outcome
+
+
+def test_edges_are_confirmed_by_long_probes_also_if_the_first_of_a_rate_was_not_valid() -> None:
+    seen: set[float] = set()
+    tried: list[ProbeRecord] = []
+    while isinstance(step := next_step(Bounds(4.0, 1000.0), tried), Probe):
+        outcome = breaks_at(40.0)(step) if step.rate_per_s in seen else ProbeOutcome.INVALID
+        seen.add(step.rate_per_s)
+        needed = 1 if outcome is ProbeOutcome.INVALID else 3
+        tried.append(ProbeRecord(step.rate_per_s, outcome, step.stretch, needed))
+    for rate in (step.highest_passing_per_s, step.lowest_failing_per_s):
+        assert [each.stretch for each in tried if each.rate_per_s == rate].count(3) == 2

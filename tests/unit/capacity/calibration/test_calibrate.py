@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from loadtest.analyze.jobs import jobs_of
-from loadtest.capacity.calibration.calibrate import MeasuredRun, calibrate
+from loadtest.capacity.calibration.calibrate import calibrate
+from loadtest.capacity.calibration.measurements import MeasuredRun
 from loadtest.traffic.settings import Gamma
 from tests.unit.analyze.rows import START_AT, job, samples, scenario
 from tests.unit.capacity.made import bursts, flexible, measured_run

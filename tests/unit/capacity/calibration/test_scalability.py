@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from loadtest.analyze.jobs import jobs_of
-from loadtest.capacity.calibration.calibrate import MeasuredRun, calibrate
+from loadtest.capacity.calibration.calibrate import calibrate
+from loadtest.capacity.calibration.measurements import MeasuredRun
 from loadtest.capacity.calibration.scalability import Point, point, scalability, throughput
 from tests.unit.analyze.rows import START_AT, job, samples, scenario
 

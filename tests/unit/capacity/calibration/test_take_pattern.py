@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from loadtest.analyze.jobs import JobColumns, jobs_of
-from loadtest.capacity.calibration.calibrate import MeasuredRun, calibrate
+from loadtest.capacity.calibration.calibrate import calibrate
+from loadtest.capacity.calibration.measurements import MeasuredRun
 from loadtest.capacity.calibration.take_pattern import NONE_SEEN, Source, estimate_pattern
 from loadtest.capacity.planning.objective import ObjectiveStatus
 from loadtest.capacity.planning.optimizer import Problem
@@ -155,6 +156,6 @@ def test_a_plan_includes_workers_for_the_pauses() -> None:
 
 def test_flex_workers_that_would_stop_in_their_pause_are_refused() -> None:
     work = Workload("poisson", constant(0.05), cold_start=constant(3.0), take_pause=SECOND)
-    with pytest.raises(ValueError, match=r"idle timeout of 500ms stops workers in the pause of 1\.00 s"):
+    with pytest.raises(ValueError, match=r"idle timeout of 500ms stops workers in their pause of 1\.00 s"):
         endpoint_settings(work, WorkerConfig(0, 2, QueueDelay(), 0.5))
     assert endpoint_settings(work, WorkerConfig(0, 2)).take_pause == SECOND

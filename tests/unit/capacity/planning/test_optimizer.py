@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from loadtest.capacity.estimates import estimate, min_upper_bound
-from loadtest.capacity.planning.objective import ObjectiveStatus, cheapest_first, validate_objective
+from loadtest.capacity.planning.objective import ObjectiveStatus, billed_workers, cheapest_first, validate_objective
 from loadtest.capacity.planning.optimizer import (
     Alternatives,
     Problem,
+    flex_workers,
+    flexible_option,
     flexible_options,
     highest_rate,
     min_active_workers,
-    min_flex_workers,
     smallest_true,
 )
 from loadtest.capacity.queueing_formulas import QueueModel
@@ -69,8 +70,7 @@ def test_the_lowest_upper_bound_is_that_found_by_trying_all_rests(seen: list[flo
 
 def test_flex_workers_replace_active_ones_if_a_start_is_quick() -> None:
     problem = problem_for("delay p95 < 5s")
-    found = min_flex_workers(problem, 3.0, RequestCount(request_count=1), 5.0, 16)
-    assert found is not None
+    found = next(flex_workers(problem, 3.0, RequestCount(request_count=1), 5.0, 16))
     assert found.active < 4 <= found.max_workers
     assert problem.meets(found, 3.0)
 
@@ -78,9 +78,16 @@ def test_flex_workers_replace_active_ones_if_a_start_is_quick() -> None:
 def test_active_workers_are_needed_if_flex_ones_start_too_slowly() -> None:
     slow = Workload("poisson", EXPONENTIAL, constant(60.0))
     problem = problem_for("delay p99 < 1s", slow)
-    found = min_flex_workers(problem, 0.02, QueueDelay(), 1.0, 8)
-    assert found is not None
+    found = next(flex_workers(problem, 0.02, QueueDelay(), 1.0, 8))
     assert found.active >= 1
+
+
+def test_a_worker_that_always_runs_is_offered_where_flex_workers_cost_more() -> None:
+    """At 0.3 Erlangs flex workers that idle for a minute after each job bill more than the one that is enough."""
+    option = flexible_option(problem_for("delay p95 < 5s"), 0.3, 8, (RequestCount(request_count=1), 60.0))
+    assert option is not None
+    assert option.prediction.setting.fixed
+    assert billed_workers(option) == 1.0
 
 
 def test_options_are_ordered_by_billed_workers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import ciw
@@ -12,27 +13,18 @@ from loadtest.capacity.estimates import estimate
 from loadtest.capacity.queueing_formulas import erlang_c
 from loadtest.capacity.simulation.arrivals import arrivals_at, gap_variation
 from loadtest.capacity.simulation.predict import Prediction, SimulationBudget, predict, replications
-from loadtest.capacity.simulation.simulate import (
-    COLD,
-    REVIVED,
-    WARM,
-    replication,
-    simulate_jobs,
-    starts,
-    uptime_and_billed_s,
-    workers_up_at,
-)
+from loadtest.capacity.simulation.simulate import replication
+from loadtest.capacity.simulation.simulated_run import COLD, REVIVED, WARM, simulate_run
 from loadtest.capacity.simulation.workload import (
     WorkerConfig,
     Workload,
     constant,
-    endpoint_settings,
     fixed,
     measured,
     revival,
 )
 from loadtest.endpoint.distributions import LogNormal
-from loadtest.endpoint.settings import RequestCount
+from loadtest.endpoint.settings import NO_PAUSE, RequestCount, TakePause
 from loadtest.traffic.settings import Gamma, Trace
 
 EXPONENTIAL = measured(-np.log1p(-(np.arange(20_000) + 0.5) / 20_000))
@@ -42,29 +34,29 @@ STORY = Workload("poisson", constant(2.0), constant(10.0), revival(constant(0.5)
 
 
 def test_a_worker_is_billed_from_its_start_to_its_stop_rounded_up() -> None:
-    jobs, workers = simulate_jobs(endpoint_settings(STORY, ON_DEMAND), np.array([0.0, 77.0, 200.0]), 1)
-    assert [job.taken_at for job in jobs] == [10.0, 77.5, 210.0]
-    assert starts(jobs, workers).tolist() == [COLD, REVIVED, COLD]
+    run = simulate_run(STORY, ON_DEMAND, np.array([0.0, 77.0, 200.0]), 1)
+    assert run.taken_at.tolist() == [10.0, 77.5, 210.0]
+    assert run.start.tolist() == [COLD, REVIVED, COLD]
     # 0 → 17 and 77 → 84.5, then 200 on without a stop.
-    assert uptime_and_billed_s(workers, 0.0, 205.0) == (17 + 7.5 + 5, 17 + 8 + 5)
+    assert run.up.up_and_billed_s(0.0, 205.0) == (17 + 7.5 + 5, 17 + 8 + 5)
 
 
 def test_workers_are_up_from_their_start_to_their_stop() -> None:
-    _, workers = simulate_jobs(endpoint_settings(STORY, ON_DEMAND), np.array([0.0, 77.0, 78.0]), 1, until_s=100.0)
+    run = simulate_run(STORY, ON_DEMAND, np.array([0.0, 77.0, 78.0]), 1, until_s=100.0)
     # The first is up 0 → 17 and 77 → 86.5 or so, the second, begun cold at 78, until it has idled.
-    assert workers_up_at(workers, np.array([0.0, 16.9, 17.1, 77.0, 78.5, 99.0])).tolist() == [1, 1, 0, 1, 2, 0]
+    assert run.up.count_at(np.array([0.0, 16.9, 17.1, 77.0, 78.5, 99.0])).tolist() == [1, 1, 0, 1, 2, 0]
 
 
 def test_time_outside_the_window_is_not_billed_in_it() -> None:
-    _, workers = simulate_jobs(endpoint_settings(STORY, ON_DEMAND), np.array([0.0, 77.0, 200.0]), 1)
-    assert uptime_and_billed_s(workers, 10.0, 80.0) == (7 + 3, 7 + 3)
-    assert uptime_and_billed_s(workers, 20.0, 70.0) == (0, 0)
+    up = simulate_run(STORY, ON_DEMAND, np.array([0.0, 77.0, 200.0]), 1).up
+    assert up.up_and_billed_s(10.0, 80.0) == (7 + 3, 7 + 3)
+    assert up.up_and_billed_s(20.0, 70.0) == (0, 0)
 
 
 def test_only_the_job_that_waited_for_the_start_is_cold() -> None:
-    jobs, workers = simulate_jobs(endpoint_settings(STORY, ON_DEMAND), np.array([0.0, 3.0, 4.0, 14.5]), 1)
-    assert [job.taken_at for job in jobs] == [10.0, 12.0, 13.0, 14.5]
-    assert starts(jobs, workers).tolist() == [COLD, WARM, COLD, WARM]
+    run = simulate_run(STORY, ON_DEMAND, np.array([0.0, 3.0, 4.0, 14.5]), 1)
+    assert run.taken_at.tolist() == [10.0, 12.0, 13.0, 14.5]
+    assert run.start.tolist() == [COLD, WARM, COLD, WARM]
 
 
 def test_workers_that_always_run_are_never_cold_and_always_billed() -> None:
@@ -167,15 +159,44 @@ def test_each_wait_is_that_of_an_independent_simulator_with_the_same_draws(kind:
     """Sharper than 2 % of a mean: the same gaps and times in `ciw`, and the same wait for each job, to 1 µs."""
     work, workers, rate_per_s = WORK[kind]
     at_s = arrivals_at(work.arrivals, rate_per_s, 3000, 7)
-    jobs, _ = simulate_jobs(endpoint_settings(work, fixed(workers)), at_s, 7)
+    run = simulate_run(work, fixed(workers), at_s, 7)
     network = ciw.create_network(
         arrival_distributions=[ciw.dists.Sequential([*np.diff(at_s, prepend=0.0).tolist(), 1e9])],
-        service_distributions=[ciw.dists.Sequential([*(job.service_s for job in jobs), 1.0])],
+        service_distributions=[ciw.dists.Sequential([*run.execution_s.tolist(), 1.0])],
         number_of_servers=[workers],
     )
     simulation = ciw.Simulation(network)
     simulation.simulate_until_max_time(1e6)
     records = sorted(simulation.get_all_records(), key=lambda record: record.arrival_date)
-    ours = [(job.taken_at or 0.0) - job.submitted_at for job in jobs]
+    ours = run.taken_at - at_s
     assert np.mean(ours) > 0.05
     assert [record.waiting_time for record in records] == pytest.approx(ours, abs=1e-6)
+
+
+@pytest.mark.parametrize("pause", [NO_PAUSE, TakePause(duration="700ms"), TakePause(after_job="300ms")], ids=str)
+def test_workers_that_always_run_give_the_times_of_the_whole_model(pause: TakePause) -> None:
+    work = Workload("poisson", EXPONENTIAL, failure_rate=0.2, take_pause=pause)
+    at_s = arrivals_at("poisson", 2.0, 2000, 3)
+    quick = simulate_run(work, fixed(4), at_s, 9)
+    # A slowdown by nothing is no slowdown, but needs the whole model.
+    whole = simulate_run(dataclasses.replace(work, slowdown=((1, 1.0),)), fixed(4), at_s, 9)
+    assert quick.taken_at == pytest.approx(whole.taken_at, abs=1e-6)
+    assert quick.execution_s == pytest.approx(whole.execution_s, abs=1e-6)
+    assert quick.completed.tolist() == whole.completed.tolist()
+    assert quick.completed.mean() == pytest.approx(0.8, abs=0.05)
+
+
+def test_workers_with_several_jobs_at_once_are_as_many_workers_if_jobs_do_not_slow_each_other_down() -> None:
+    at_s = arrivals_at("poisson", 3.0, 2000, 3)
+    one_of_four = simulate_run(Workload("poisson", EXPONENTIAL, concurrency=4), fixed(1), at_s, 9)
+    four_of_one = simulate_run(Workload("poisson", EXPONENTIAL), fixed(4), at_s, 9)
+    assert one_of_four.taken_at.tolist() == four_of_one.taken_at.tolist()
+
+
+def test_jobs_that_slow_each_other_down_have_the_mean_time_of_processor_sharing() -> None:
+    """M/M/1-PS with room for all: E[T] = E[S] / (1 − ρ)."""
+    work = Workload("poisson", EXPONENTIAL, concurrency=60, slowdown=((1, 1.0), (60, 60.0)))
+    found = predicted(work, fixed(1), 0.6, SimulationBudget(5, 20_000))
+    assert found.end_to_end_ms is not None
+    assert found.end_to_end_ms.mean.value == pytest.approx(1000 / 0.4, rel=0.05)
+    assert found.offered_load == pytest.approx(0.6, rel=1e-4)

@@ -69,8 +69,8 @@ def test_the_others_get_the_schedule_of_a_lost_generator_at_once_and_its_share_a
     report(made, free_at, "a", "c")
     assert made.pending_assignments(free_at - 0.1) == {}
     assert made.pending_assignments(free_at) == {
-        "a": Assignment(share=Share(0, 2)),
-        "c": Assignment(share=Share(1, 2)),
+        "a": Assignment(share=Share(0, 2), started=3),
+        "c": Assignment(share=Share(1, 2), started=3),
     }
     assert made.lost() == 1
     assert made.running() == ["a", "c"]
@@ -80,13 +80,13 @@ def test_a_late_generator_gets_its_part_of_the_schedule_with_its_share() -> None
     made = membership("a")
     made.add("b", 4.0)
     assert made.start_late("b", 4.0) == NO_SHARE
-    assert made.pending_assignments(4.0) == {"a": Assignment(share=Share(0, 2))}
+    assert made.pending_assignments(4.0) == {"a": Assignment(share=Share(0, 2), started=2)}
     made.confirm("a", Share(0, 2), 4.5)
     later = 4.5 + WINDOW_S + MARGIN_S
     assert made.pending_assignments(later - 0.1) == {}
     assert made.pending_assignments(later) == {
         "a": Assignment(None, Share(0, 2), later + REASSIGN_DELAY_S),
-        "b": Assignment(Share(1, 2), Share(1, 2), later + REASSIGN_DELAY_S),
+        "b": Assignment(Share(1, 2), Share(1, 2), later + REASSIGN_DELAY_S, started=2),
     }
 
 
@@ -100,7 +100,7 @@ def test_a_generator_that_returns_is_treated_as_a_late_one() -> None:
     assert made.lost() == 0
     assert made.running() == ["a", "b"]
     assert made.pending_assignments(30.0) == {
-        "a": Assignment(share=Share(0, 2)),
+        "a": Assignment(share=Share(0, 2), started=2),
         "b": Assignment(NO_SHARE, NO_SHARE, 6.0 + REASSIGN_DELAY_S),
     }
     made.confirm("a", Share(0, 2), 30.5)
@@ -109,7 +109,7 @@ def test_a_generator_that_returns_is_treated_as_a_late_one() -> None:
     later = 60.0 + WINDOW_S + MARGIN_S
     assert made.pending_assignments(later) == {
         "a": Assignment(None, Share(0, 2), later + REASSIGN_DELAY_S),
-        "b": Assignment(Share(1, 2), Share(1, 2), later + REASSIGN_DELAY_S),
+        "b": Assignment(Share(1, 2), Share(1, 2), later + REASSIGN_DELAY_S, started=2),
     }
 
 
@@ -136,7 +136,8 @@ def test_when_all_were_lost_the_first_to_return_keeps_its_part_until_it_has_all(
     made.confirm("a", NO_SHARE, 20.5)
     later = 20.5 + WINDOW_S + MARGIN_S
     report(made, later, "a")
-    assert made.pending_assignments(later) == {"a": Assignment(Share(0, 1), Share(0, 1), later + REASSIGN_DELAY_S)}
+    whole = Assignment(Share(0, 1), Share(0, 1), later + REASSIGN_DELAY_S, started=2)
+    assert made.pending_assignments(later) == {"a": whole}
     report(made, later + 1, "a", "b")
     assert made.pending_assignments(later + 1)["b"] == Assignment(NO_SHARE, NO_SHARE, later + REASSIGN_DELAY_S)
 

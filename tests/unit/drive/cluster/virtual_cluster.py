@@ -20,7 +20,7 @@ from loadtest.drive.cluster.master import Master
 from loadtest.drive.cluster.messages import StartRun
 from loadtest.drive.cluster.shard_upload import ShardUploader
 from loadtest.drive.cluster.target import Target
-from loadtest.drive.dispatcher import JobDispatcher
+from loadtest.drive.dispatcher import JobDispatcher, JobSink
 from loadtest.drive.executor import FlowExecutor, SendRequest
 from loadtest.drive.http.connection import MaySend
 from loadtest.drive.job_sources import Workload
@@ -153,10 +153,15 @@ class Host:
         limiters = build_limiters(scenario, clock)
         executor = FlowExecutor(clock, self.cluster.endpoint(self.name, clock), limiters, recorder)
         work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process)
-        jobs = JobDispatcher(work, executor, clock, (recorder.record,), on_cancelled=recorder.cancelled)
+        sinks = (*self.first_sinks(), recorder.record)
+        jobs = JobDispatcher(work, executor, clock, sinks, on_cancelled=recorder.cancelled)
         lease = build_lease(start, jobs, limiters)
         uploader = None if self.own_disk is None else ShardUploader(directory, start.process, self)
         return GeneratorRun(scenario, clock, self, jobs, executor, recorder, lease, uploader)
+
+    def first_sinks(self) -> tuple[JobSink, ...]:
+        """Return what is called with jobs that are over before they are recorded."""
+        return ()
 
     def _begin(self, run: GeneratorRun) -> None:
         self.run = run
@@ -224,7 +229,7 @@ class Cluster:
         while not self.master.is_over():
             self.clock.sleep(0.1)
         self.master.stop(Ending.COMPLETE)
-        self.master.finish()
+        self.master.finish(self.clock.now())
 
     def generators(self) -> list[str]:
         return list(self.hosts)

@@ -229,6 +229,13 @@ def test_key_in_a_response_is_masked(pairs: Pairs) -> None:
         assert answer.body == b'{"error": "no such key: **************"}'
 
 
+def test_key_in_the_headers_of_a_response_is_masked(pairs: Pairs) -> None:
+    redirect = b"HTTP/1.1 302 x\r\nContent-Length: 0\r\nLocation: https://host.invalid/secret-of-ours/run\r\n\r\n"
+    assert pairs.exchange(answer=redirect).location == "https://host.invalid/****/run"
+    coded = b"HTTP/1.1 200 x\r\nContent-Length: 1\r\nContent-Encoding: secret-of-ours\r\n\r\nx"
+    assert "compressed as ****" in str(pairs.exchange(answer=coded).error)
+
+
 def test_redirect_names_where_it_leads_without_secrets(pairs: Pairs) -> None:
     head = b"HTTP/1.1 301 x\r\nContent-Length: 0\r\nLocation: https://me:pw@host.invalid/v2/x?token=1#a\r\n\r\n"
     assert pairs.exchange(answer=head).location == "https://host.invalid/v2/x"

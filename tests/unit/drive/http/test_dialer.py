@@ -1,11 +1,16 @@
-"""The tunnel through a proxy."""
+"""The name that is looked up, and the tunnel through a proxy."""
 
 from __future__ import annotations
 
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
 import pytest
 
-from loadtest.drive.http.dialer import MAX_RESPONSE_BYTES, open_tunnel
-from loadtest.drive.http.errors import ProxyError
+from loadtest.drive.http import dialer
+from loadtest.drive.http.dialer import MAX_RESPONSE_BYTES, Dialer, open_tunnel
+from loadtest.drive.http.errors import DnsError, ProxyError
+from loadtest.drive.timer import GeventClock
 from loadtest.scenario.environment import Proxy
 
 
@@ -44,3 +49,24 @@ def test_tunnel_is_requested_by_host_name_with_credentials(host: str, name: str)
 def test_refused_tunnel_is_a_proxy_error(parts: list[bytes], error: str) -> None:
     with pytest.raises(ProxyError, match=error):
         open_tunnel(Proxy("one.invalid", 1), FakeSocket(*parts), "target.invalid", 443)
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("http://[fe80::1%25eth0]:8000/v2/x", ("fe80::1%eth0", 8000)),
+        ("https://target.invalid./v2/x", ("target.invalid.", 443)),
+        ("http://under_score.invalid/v2/x", ("under_score.invalid", 80)),
+    ],
+)
+def test_host_of_the_url_is_looked_up(monkeypatch: pytest.MonkeyPatch, url: str, asked: tuple[str, int]) -> None:
+    looked_up: list[tuple[str, int]] = []
+
+    def getaddrinfo(host: str, port: int, **_: Any) -> NoReturn:
+        looked_up.append((host, port))
+        raise dialer.socket.gaierror(dialer.socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(dialer.socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(DnsError):
+        Dialer(urlsplit(url), None, GeventClock()).dial()
+    assert looked_up == [asked]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from loadtest.drive.http import response_parser
 from loadtest.drive.http.errors import ConnectionClosed, RemoteProtocolError
-from loadtest.drive.http.response_parser import ResponseParser
+from loadtest.drive.http.response_parser import MAX_GZIP_MEMBERS, MAX_HEADER_BYTES, ResponseParser
 
 
 def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
@@ -93,6 +93,7 @@ def test_bytes_that_are_not_a_response_are_a_protocol_error(data: bytes) -> None
         (gzip.compress(JSON * 40, mtime=0)[:-9], b"gzip", "cut off"),
         (gzip.compress(JSON, mtime=0) + gzip.compress(JSON, mtime=0)[:-3], b"gzip", "cut off"),
         (b"\x00x", b"br", "compressed as br"),
+        (gzip.compress(b"", mtime=0) * (MAX_GZIP_MEMBERS + 1), b"gzip", "gzip members"),
         (b"\x00x", b"gzip, \xe9", "compressed as \xe9"),
     ],
 )
@@ -189,8 +190,8 @@ def _small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(response_parser, "MAX_RESPONSE_BYTES", LIMIT_BYTES)
 
 
-def feed_endlessly(parser: ResponseParser, piece: bytes) -> None:
-    for count in range(1, 2 + LIMIT_BYTES // len(piece)):
+def feed_endlessly(parser: ResponseParser, piece: bytes, limit_bytes: int = LIMIT_BYTES) -> None:
+    for count in range(1, 2 + limit_bytes // len(piece)):
         parser.feed(piece)
         parser.mark_progress(len(piece), 0.0)
         assert len(parser._parts) <= count
@@ -206,10 +207,19 @@ def test_response_that_is_too_large_is_refused_before_it_is_whole(piece: bytes) 
         feed_endlessly(parser, piece)
 
 
-@pytest.mark.usefixtures("_small_limit")
-def test_headers_without_an_end_are_refused() -> None:
-    with pytest.raises(RemoteProtocolError, match="larger than 1 MB"):
-        feed_endlessly(fed(b"HTTP/1.1 200 OK\r\n"), b"X-Many: x\r\n" * 1000)
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"X-Many: x\r\n" * 1000),
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x" * 10_000),
+        (b"HTTP/1.1 200 OK\r\n", b"x" * 10_000),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 500),
+    ],
+    ids=["many", "long value", "long name", "1xx"],
+)
+def test_headers_without_an_end_are_refused(begin: bytes, piece: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match="headers are larger than 1 MB"):
+        feed_endlessly(fed(begin), piece, MAX_HEADER_BYTES)
 
 
 @pytest.mark.usefixtures("_small_limit")

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from loadtest.capacity.backtest.backtest import BacktestResult, FigureCheck
-from loadtest.capacity.calibration.calibrate import MissingMeasurement, calibrate
+from loadtest.capacity.calibration.calibrate import calibrate
+from loadtest.capacity.calibration.measurements import MissingMeasurement
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.planning.objective import ObjectiveStatus
 from loadtest.capacity.planning.optimizer import Alternatives, Problem

@@ -110,14 +110,14 @@ def test_an_old_key_next_to_its_new_one_is_refused_with_its_line(tmp_path: Path,
 
 @pytest.mark.parametrize("old", [old for old in RENAMED if old.startswith("endpoint.")])
 def test_the_config_file_of_serve_may_have_old_keys(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], old: str
 ) -> None:
     path = path_of(old)
     data = scenario_with(path, VALUES[old])["endpoint"]
     file = written(tmp_path, data)
     settings = endpoint_settings(ServeOptions(config=file))
     warning = f'warning: {file}:{line_of(file, path[-1])}: "{path[-1]}" is now called "{RENAMED[old]}"; '
-    assert capsys.readouterr().err.startswith(warning)
+    assert capfd.readouterr().err.startswith(warning)
     new = scenario_with((*path[:-1], RENAMED[old]), VALUES[old])["endpoint"]
     assert settings == load_settings(written(tmp_path, new))
 

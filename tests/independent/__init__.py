@@ -1,0 +1,1 @@
+"""Systems to judge loadtest by that share no code with it."""
