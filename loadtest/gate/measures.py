@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from scipy import special
 
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN
-from loadtest.analyze.stats.effective_number import Effective, effective, effective_times, independent
+from loadtest.analyze.stats.effective_number import (
+    Effective,
+    average_ranks,
+    effective,
+    effective_times,
+    independent,
+)
 from loadtest.analyze.stats.percentile_bounds import lower_rank, upper_bound
 from loadtest.analyze.stats.quantiles import TAIL, is_supported
 from loadtest.arrays import Floats, Mask
@@ -52,12 +58,14 @@ class Count:
 class Times:
     """A time of each job in milliseconds, NaN if it is not known; `lower_bound_ms` bounds it from below then.
 
-    The jobs are in the order of their intended start.
+    The jobs are in the order of their intended start. `alike` is what more jobs of the same kind are worth, if that
+    is known.
     """
 
     value_ms: Floats
     lower_bound_ms: Floats
     worker: NDArray[np.int32]
+    alike: Effective | None = None
 
     def __len__(self) -> int:
         return len(self.value_ms)
@@ -69,52 +77,73 @@ class Times:
 
     def take(self, indices: NDArray[np.int64]) -> Times:
         """Return the times of the jobs at these indices."""
-        return Times(self.value_ms[indices], self.lower_bound_ms[indices], self.worker[indices])
+        return Times(self.value_ms[indices], self.lower_bound_ms[indices], self.worker[indices], self.alike)
 
     def by_worker(self, none: int, limit_ms: float) -> Iterator[tuple[int, Times]]:
-        """Yield the jobs of each worker, with those of unknown worker not under the limit, which may be its own."""
+        """Yield the jobs of each worker, with those of unknown worker not under the limit, which may be its own.
+
+        How far a worker's jobs resemble its next ones is estimated from all workers together: one has too few jobs.
+        """
+        alike = self._within_workers(none)
         under = self.value_ms < limit_ms
         unattributed = np.flatnonzero((self.worker == none) & ~under)
         order = np.argsort(self.worker, kind="stable")
         workers, first = np.unique(self.worker[order], return_index=True)
         for worker, indices in zip(workers.tolist(), np.split(order, first[1:]), strict=True):
             if worker != none:
-                yield worker, self.take(np.sort(np.concatenate([indices, unattributed])))
+                yield worker, replace(self.take(np.sort(np.concatenate([indices, unattributed]))), alike=alike)
+
+    def _within_workers(self, none: int) -> Effective:
+        """Return what the jobs of named workers are worth, by their ranks among those of the same worker."""
+        shares = [
+            (average_ranks(self.worst_ms[own]) + 0.5) / np.count_nonzero(own)
+            for own in (self.worker == worker for worker in np.unique(self.worker[self.worker != none]))
+        ]
+        return effective(np.concatenate(shares)) if shares else independent(0)
 
     def count(self, limit_ms: float) -> Count:
         """Count the jobs that are not under the limit: that took as long, or were unfinished after that time."""
         over = np.where(self.unknown, self.lower_bound_ms, self.value_ms) >= limit_ms
         undecided = self.unknown & ~over
-        return Count(len(self), int(np.count_nonzero(over)), int(np.count_nonzero(undecided)), self.worth)
+        return Count(len(self), int(np.count_nonzero(over)), int(np.count_nonzero(undecided)), self.worth(limit_ms))
 
     @cached_property
     def worst_ms(self) -> Floats:
         """Return the times, the unknown ones infinite."""
         return np.where(self.unknown, np.inf, self.value_ms)
 
-    @cached_property
-    def worth(self) -> Effective:
-        """Return what the jobs are worth in independent ones; unknown times are the longest."""
-        return effective_times(self.worst_ms)
+    def worth(self, limit_ms: float = np.inf) -> Effective:
+        """Return what the jobs are worth in independent ones; unknown times are the longest.
+
+        It is the lesser of two: of the times themselves, and with all beyond a limit as one. The second does not
+        change if jobs over the limit fail or are lost.
+        """
+        if self.alike is not None:
+            return Effective(len(self), self.alike.tau, self.alike.degrees)
+        found = effective_times(self.worst_ms)
+        if limit_ms == np.inf:
+            return found
+        clipped = effective_times(np.minimum(self.worst_ms, limit_ms))
+        return min(found, clipped, key=Effective.for_upper)
 
     def percentile_ms(self, per_mille: int) -> tuple[float | None, tuple[float, float] | None]:
         """Return the nearest rank and its 95 % interval, unknown times last; None if not supported or unknown."""
-        n = len(self)
-        rank = lower_rank(n, per_mille, self.worth, TAIL)
+        n, worth = len(self), self.worth()
+        rank = lower_rank(n, per_mille, worth, TAIL)
         if not is_supported(n, per_mille):
             return None, None
         at = nearest_rank(n, per_mille) - 1
         values = np.partition(self.worst_ms, [at] if rank is None else [at, rank - 1])
-        value, high = float(values[at]), upper_bound(self.worst_ms, per_mille, self.worth, TAIL)
+        value, high = float(values[at]), upper_bound(self.worst_ms, per_mille, worth, TAIL)
         interval = None if rank is None or not np.isfinite(high) else (float(values[rank - 1]), high)
         return value if np.isfinite(value) else None, interval
 
     def holds(self, limit_ms: float, per_mille: int) -> bool:
         """Return whether the percentile is below the limit with 99 % confidence, all unknown times being over."""
-        count = self.count(limit_ms)
-        if holds(count.over + count.undecided, count.n, (1000 - per_mille) / 1000, self.worth):
+        count, worth = self.count(limit_ms), self.worth(limit_ms)
+        if holds(count.over + count.undecided, count.n, (1000 - per_mille) / 1000, worth):
             return True
-        return upper_bound(self.worst_ms, per_mille, self.worth, ALPHA) < limit_ms
+        return upper_bound(self.worst_ms, per_mille, worth, ALPHA) < limit_ms
 
 
 def times(metric: Metric, inputs: GateInputs) -> Times:

@@ -19,6 +19,8 @@ _LONGEST = 4
 """Autocorrelations are summed up to at most n divided by this."""
 _DECIMALS = 2
 """Of a time in milliseconds; epoch seconds in floats resolve 0.0002 ms."""
+_CHANCE = 1.5
+"""Standard errors of log τ up to which chance explains a dependence of values that have none."""
 _CAUTION, _CANDOUR = 2.5, 0.5
 """Standard errors of log τ added for an upper end and for a lower one, by simulation (`benchmarks/truth.py`)."""
 
@@ -82,9 +84,9 @@ def effective(values: Floats) -> Effective:
     used = values[spare : n - spare]
     scores = -np.log1p(-(average_ranks(used) + 0.5) / len(used))
     total, reach = _initial_monotone_sum(autocorrelations(scores, len(used) // _LONGEST))
-    if total <= 1:
-        return independent(n)
     degrees = len(used) / (2 * reach + 1)
+    if total <= exp(_CHANCE * sqrt(2 / degrees)):
+        return independent(n)
     return Effective(n, min(float(n), total / (1 - 1 / degrees)), degrees * n / len(used))
 
 
