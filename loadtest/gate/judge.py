@@ -128,7 +128,9 @@ def _mean(gate: Gate, measured: Times) -> GateResult:
         short = f"{n:,} jobs are too few for the interval of a mean; {MIN_JOBS - n} more are needed."
         return result(gate, None, n, Verdict.INCONCLUSIVE, short)
     low, high = (format_value(gate, edge / 1000) for edge in found.interval())
-    text = f"The 95 % interval of the mean is {low} to {high}, by batch means."
+    text = f"The 95 % interval of the mean is {low} to {high}, by the effective number of jobs."
+    if found.too_skewed:
+        text = f"{text} A few long times decide it, so it cannot be shown to be below a limit; gate a percentile."
     if unknown:
         text = f"{text} For {unknown:,} jobs that did not complete it takes the least that is known."
     judged = _by_batch_means(gate, found, n, text, n, "more jobs")

@@ -77,17 +77,28 @@ def effective(values: Floats) -> Effective:
     τ = (1 + 2 Σ ρ) / (1 − (2m + 1)/n). The estimate varies as one of a variance with n / (2m + 1) degrees of freedom
     (Madras and Sokal 1988, Journal of Statistical Physics 50, p. 109).
     """
-    n = len(values)
+    spare = max(0, len(values) - _MAX_VALUES) // 2
+    used = values[spare : len(values) - spare]
+    return _effective(len(values), -np.log1p(-(average_ranks(used) + 0.5) / max(1, len(used))))
+
+
+def effective_for_mean(values: Floats) -> Effective:
+    """Return what values are worth for their mean, by the autocorrelations of the values themselves.
+
+    A mean varies with the slow part of its values however small that is, so none of it is taken for chance.
+    """
+    spare = max(0, len(values) - _MAX_VALUES) // 2
+    return _effective(len(values), values[spare : len(values) - spare], 0.0)
+
+
+def _effective(n: int, scores: Floats, chance: float = _CHANCE) -> Effective:
     if n < 2:
         return independent(n)
-    spare = max(0, n - _MAX_VALUES) // 2
-    used = values[spare : n - spare]
-    scores = -np.log1p(-(average_ranks(used) + 0.5) / len(used))
-    total, reach = _initial_monotone_sum(autocorrelations(scores, len(used) // _LONGEST))
-    degrees = len(used) / (2 * reach + 1)
-    if total <= exp(_CHANCE * sqrt(2 / degrees)):
+    total, reach = _initial_monotone_sum(autocorrelations(scores, len(scores) // _LONGEST))
+    degrees = len(scores) / (2 * reach + 1)
+    if total <= exp(chance * sqrt(2 / degrees)):
         return independent(n)
-    return Effective(n, min(float(n), total / (1 - 1 / degrees)), degrees * n / len(used))
+    return Effective(n, min(float(n), total / (1 - 1 / degrees)), degrees * n / len(scores))
 
 
 def effective_times(values_ms: Floats) -> Effective:
