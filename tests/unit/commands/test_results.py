@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,7 +23,7 @@ from loadtest.errors import ExitCode, RunDirectoryError
 from loadtest.record.directory import TABLES, RunDirectory, create_run
 from loadtest.record.recorder import Recorder
 from loadtest.record.sample import ADDED_COLUMNS, HEALTH, SAMPLES, UNREAD_COLUMNS, Sample
-from tests.unit.analyze.rows import START_AT, requests, run, scenario, ten_jobs
+from tests.unit.analyze.rows import START_AT, job, requests, run, samples, scenario, ten_jobs
 
 
 @pytest.fixture
@@ -130,6 +131,14 @@ def torn(name: str) -> Callable[[Path], None]:
         (
             lambda folder: pq.write_table(requests(), folder / "samples.parquet"),
             'samples.parquet: lacks the column "seq"',
+        ),
+        (
+            lambda folder: pq.write_table(samples(job(0, 0.0, flow=None)), folder / "samples.parquet"),
+            'samples.parquet: cannot be read: lacks a value in the column "flow"; copy',
+        ),
+        (
+            lambda folder: pq.write_table(samples(job(0, np.nan)), folder / "samples.parquet"),
+            'samples.parquet: cannot be read: lacks a value in the column "intended_at"; copy',
         ),
     ],
 )
