@@ -119,7 +119,12 @@ def torn(name: str) -> Callable[[Path], None]:
     ("damage", "said"),
     [
         (lambda folder: (folder / "run.json").unlink(), "run.json is missing"),
-        (torn("run.json"), "run.json: cannot be read"),
+        (torn("run.json"), "run.json: cannot be read: Input data was truncated; copy the run directory again, whole"),
+        (lambda folder: (folder / "run.json").write_bytes(b"\xff"), "run.json: cannot be read: "),
+        (
+            lambda folder: (folder / "run.json").write_bytes(b'{"scenario":' + b"[" * 9999),
+            "run.json: cannot be read: ",
+        ),
         (edited(lambda said: said.update(schema=4)), "run.json: has schema 4, this version reads 1 to 3"),
         (edited(lambda said: said["scenario"].update(later=1)), "run.json: scenario.later: Extra inputs are not"),
         (edited(lambda said: said.update(scenario={})), "run.json: scenario.name: Field required"),
