@@ -17,7 +17,7 @@ from loadtest.analyze.steady import SteadyWindow, steady_window
 from loadtest.analyze.summary import Cause
 from loadtest.arrays import Floats
 from loadtest.record.run import RunRecord
-from loadtest.record.sample import CANCELS, CHUNKS, HEALTH, REQUESTS, SAMPLES
+from loadtest.record.sample import CANCELS, CHUNKS, HEALTH, REQUESTS, SAMPLES, MissingValueError
 from loadtest.scenario.model import Scenario
 
 COLUMNS = (
@@ -44,7 +44,10 @@ class JobTable:
 
 
 def read_job_table(pieces: Iterable[pa.Table], rows: int) -> JobTable:
-    """Return the jobs of `rows` rows that arrive a piece at a time, each piece with at least COLUMNS."""
+    """Return the jobs of `rows` rows that arrive a piece at a time, each piece with at least COLUMNS.
+
+    Raises MissingValueError for a job without a flow or an intended start: gates would leave it out in silence.
+    """
     none = jobs_of(SAMPLES.empty_table())
     whole = {field.name: np.empty(rows, getattr(none, field.name).dtype) for field in fields(JobColumns)}
     numbers: dict[str, int] = {}
@@ -52,10 +55,13 @@ def read_job_table(pieces: Iterable[pa.Table], rows: int) -> JobTable:
     done = 0
     for piece in pieces:
         part, upto = jobs_of(piece), done + len(piece)
+        for name, missing in (("flow", part.flow < 0), ("intended_at", np.isnan(part.intended_at))):
+            if missing.any():
+                raise MissingValueError(f'lacks a value in the column "{name}"')
         for name, column in whole.items():
             column[done:upto] = getattr(part, name)
-        # Each piece numbers its workers from 0; the last number stands for none.
-        own = [numbers.setdefault(name, len(numbers)) for name in worker_names(piece)]
+        # Each piece numbers its workers from 0; the last number stands for none. An empty name names none.
+        own = [numbers.setdefault(name, len(numbers)) if name else -1 for name in worker_names(piece)]
         whole["worker"][done:upto] = np.array([*own, -1], np.int32)[part.worker]
         counts.append(cause_counts(piece))
         hashes.append(id_hashes(piece))

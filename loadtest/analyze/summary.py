@@ -31,7 +31,7 @@ class Verdict(StrEnum):
 class Quantiles(msgspec.Struct, frozen=True):
     """A distribution: nearest-rank percentiles of all n samples; null if n cannot support one.
 
-    `effective_n` is the number of independent samples that tell as much. `ci95` holds the 95 % interval of each
+    `effective_n` is the number of independent samples that show as much. `ci95` holds the 95 % interval of each
     percentile that has one.
     """
 

@@ -20,7 +20,7 @@ from loadtest.record.atomic_file import readable_json, write_atomic
 from loadtest.record.audit import audit, peak_requests
 from loadtest.record.directory import TABLES, RunDirectory
 from loadtest.record.run import READABLE_SCHEMAS, SCHEMA, RunRecord
-from loadtest.record.sample import MissingColumnError
+from loadtest.record.sample import MissingColumnError, MissingValueError
 from loadtest.report.ci.junit import junit
 from loadtest.scenario.gates import Gate
 from loadtest.scenario.model import Scenario
@@ -126,5 +126,5 @@ def _readable(directory: RunDirectory, name: str, run: RunRecord) -> Iterator[No
         yield
     except MissingColumnError as error:
         raise RunDirectoryError(f"{path}: {error}; {_advice_of_version(run)}") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, MissingValueError) as error:
         raise RunDirectoryError(f"{path}: cannot be read: {str(error).splitlines()[0]}; {advice}") from None

@@ -13,6 +13,7 @@ from loadtest.flows.responses import (
     count_response,
     end_sample,
     failure_text,
+    invalid_text,
     next_poll_at,
     process_poll,
     record_result,
@@ -84,7 +85,9 @@ def submit(job: JobFlow) -> Flow:
     if 200 <= response.status < 300:
         _accept(sample, response)
     elif response.status == TOO_MANY_REQUESTS:
-        end_sample(sample, Outcome.RATE_LIMITED, response, "429 until the job timeout was over")
+        said = error_text(response.body)
+        refusal = f"429 until the job timeout was over{f': {said}' if said else ''}"
+        end_sample(sample, Outcome.RATE_LIMITED, response, refusal)
     elif response.status == 0:
         end_sample(sample, Outcome.UNREACHABLE, response, failure_text(response))
     else:
@@ -97,7 +100,7 @@ def _accept(sample: Sample, response: Response) -> None:
     try:
         job = decode_accepted_job(response.body)
     except InvalidResponse as error:
-        end_sample(sample, Outcome.BAD_ANSWER, response, f"{error}: {error_text(response.body)}")
+        end_sample(sample, Outcome.BAD_ANSWER, response, invalid_text(error, response))
         return
     sample.job_id, sample.accepted_at = job.id, response.answered_at
     if job.final:

@@ -51,7 +51,7 @@ def process_poll(polls: PollHistory, response: Response) -> None:
     try:
         job = decode_job(response.body)
     except InvalidResponse as error:
-        record_failure(polls, response, f"{error}: {error_text(response.body)}")
+        record_failure(polls, response, invalid_text(error, response))
         return
     record_success(polls)
     if job.final:
@@ -155,6 +155,11 @@ def failure_text(response: Response) -> str:
     if 300 <= response.status < 400:
         return redirect_text(response)
     return error_text(response.body) or f"HTTP {response.status}"
+
+
+def invalid_text(error: InvalidResponse, response: Response) -> str:
+    """Return why a 2xx is of no use, and how its body begins."""
+    return f"{error}: {error_text(response.body) or 'the body is empty'}"
 
 
 def redirect_text(response: Response) -> str:

@@ -7,7 +7,14 @@ from collections.abc import Generator
 
 from loadtest.errors import InvalidResponse
 from loadtest.flows.job_flow import JobFlow, poll_status, poll_until_final, submit
-from loadtest.flows.responses import PollHistory, is_success, next_poll_at, record_failure, record_success
+from loadtest.flows.responses import (
+    PollHistory,
+    invalid_text,
+    is_success,
+    next_poll_at,
+    record_failure,
+    record_success,
+)
 from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
 from loadtest.protocol.client_messages import Chunk, StreamResponse, decode_job, decode_stream, token_counts
 from loadtest.protocol.operations import Op, job_path
@@ -67,7 +74,7 @@ def _part(polls: PollHistory, response: Response) -> StreamResponse | None:
     try:
         part = decode_stream(response.body)
     except InvalidResponse as error:
-        record_failure(polls, response, str(error))
+        record_failure(polls, response, invalid_text(error, response))
         return None
     record_success(polls)
     return part
@@ -81,7 +88,7 @@ def _is_final(job: JobFlow, polls: PollHistory) -> Generator[Step, Response, boo
     try:
         return decode_job(response.body).final
     except InvalidResponse as error:
-        record_failure(polls, response, str(error))
+        record_failure(polls, response, invalid_text(error, response))
         return False
 
 

@@ -149,11 +149,11 @@ class Times:
 def times(metric: Metric, inputs: GateInputs) -> Times:
     """Return a time of the selected jobs, in the order of their intended start.
 
-    It includes every job that was sent or due. The time of a job that did not complete is unknown, unless it ended
+    It includes every job that was due. The time of a job that did not complete is unknown, unless it ended
     before the job did (`JobColumns.known_times_ms`).
     """
     jobs, spec = inputs.jobs, metric.spec
-    relevant = _relevant(inputs)
+    relevant = inputs.mask.copy()
     for flow in set(FLOWS) - set(spec.flows):
         relevant &= ~jobs.of_flow(flow)
     measured = Times(jobs.known_times_ms(metric), np.nan_to_num(_min_ms(metric, inputs)), inputs.worker)
@@ -164,11 +164,6 @@ def _in_order(inputs: GateInputs, relevant: Mask) -> NDArray[np.int64]:
     """Return the indices of the relevant jobs in the order of their intended start."""
     indices = np.flatnonzero(relevant)
     return indices[np.argsort(inputs.jobs.intended_at[indices], kind="stable")]
-
-
-def _relevant(inputs: GateInputs) -> Mask:
-    """Return the mask of the selected jobs that were sent, or due and unfinished at the end."""
-    return (inputs.jobs.sent | inputs.jobs.ended(Outcome.CENSORED)) & inputs.mask
 
 
 def _min_ms(metric: Metric, inputs: GateInputs) -> Floats:
@@ -184,19 +179,20 @@ def _min_ms(metric: Metric, inputs: GateInputs) -> Floats:
 
 
 def share_count(metric: Metric, inputs: GateInputs) -> Count | None:
-    """Return the jobs that a share counts; None if unknown. Unfinished jobs may fail, or have met a cold start."""
-    jobs = inputs.jobs
-    sent = jobs.sent & inputs.mask
-    censored = jobs.ended(Outcome.CENSORED) & sent
+    """Return the jobs that a share counts, of all that were due; None if unknown.
+
+    Unfinished jobs may fail, or have met a cold start.
+    """
+    jobs, mask = inputs.jobs, inputs.mask
+    censored = mask & jobs.ended(Outcome.CENSORED)
     match metric:
         case Metric.CENSORED:
-            return _count(inputs, sent, censored)
+            return _count(inputs, mask, censored)
         case Metric.ERRORS:
-            return _count(inputs, sent, sent & ~jobs.completed & ~censored, censored)
+            return _count(inputs, mask, mask & ~jobs.completed & ~censored, censored)
         case Metric.COLD_STARTS:
-            relevant = _relevant(inputs)
-            unknown = relevant & (inputs.start_kind == UNKNOWN)
-            known = _count(inputs, relevant, relevant & (inputs.start_kind == CLASSES.index("cold")), unknown)
+            unknown = mask & (inputs.start_kind == UNKNOWN)
+            known = _count(inputs, mask, mask & (inputs.start_kind == CLASSES.index("cold")), unknown)
             return None if known.n and known.undecided == known.n else known
     raise ValueError(f"{metric} is not a share that can be counted")
 

@@ -142,8 +142,10 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path}: not a run directory: run.json is missing") from None
         except OSError as error:
             raise RunDirectoryError(f"{self._run}: cannot be read: {reason_and_remedy(error)}") from None
-        except msgspec.MsgspecError as error:
-            raise RunDirectoryError(f"{self._run}: cannot be read: {error}") from None
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise RunDirectoryError(
+                f"{self._run}: cannot be read: {error}; copy the run directory again, whole"
+            ) from None
         if self.token not in ("", run.token):
             raise RunDirectoryError(f"{self.path}: another run has taken its place; leave a run its directory")
         return run

@@ -216,6 +216,10 @@ class MissingColumnError(Exception):
     """A table without one of its columns; the text names it."""
 
 
+class MissingValueError(Exception):
+    """A row without a value that each row has; the text names it."""
+
+
 def require_columns(found: pa.Schema, schema: pa.Schema) -> None:
     """Raise MissingColumnError if a column is missing that runs of every schema have, and that is read."""
     missing = [name for name in schema.names if name not in (*found.names, *ADDED_COLUMNS, *UNREAD_COLUMNS)]

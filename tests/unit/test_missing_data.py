@@ -19,6 +19,8 @@ from loadtest.analyze.run_data import RunData, read_job_table
 from loadtest.analyze.summary import Summary, Verdict
 from loadtest.commands.results import summarize_and_judge
 from loadtest.gate.baseline import as_gate_result, metrics_of
+from loadtest.gate.inputs import gate_inputs
+from loadtest.gate.judge import judge
 from loadtest.record.run import Audit
 from loadtest.record.sample import SAMPLES, Outcome
 from loadtest.scenario.gates import Gate, parse_gate
@@ -67,17 +69,20 @@ def failed_at_once(row: Row, outcome: str) -> Row:
 
 
 def censored(row: Row, _outcome: str) -> Row:
-    """Return the job unfinished, if it completed: of one that failed it would no longer be known that it did."""
-    if row["outcome"] != "completed":
-        return row
     return failed(row, "censored") | {"finished_at": None}
 
 
-def anonymised(row: Row, _outcome: str) -> Row:
-    return row | {"worker_id": None}
+def never_sent(row: Row, outcome: str) -> Row:
+    nothing = ("job_id", "worker_id", "sent_at", "accepted_at", "finished_at")
+    return failed(row, outcome) | dict.fromkeys(nothing)
 
 
-CHANGES: list[Callable[[Row, str], Row | None]] = [deleted, failed, failed_at_once, censored, anonymised]
+def anonymised(row: Row, outcome: str) -> Row:
+    return row | {"worker_id": None if outcome == "failed" else ""}
+
+
+NOT_KNOWN = [failed, failed_at_once, censored, never_sent, anonymised]
+CHANGES: list[Callable[[Row, str], Row | None]] = [deleted, *NOT_KNOWN]
 LIMITS = st.sampled_from([0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.5, 5.0])
 STATISTICS = st.sampled_from(["p50", "p90", "p95", "p99", "mean", "max"])
 TIMES = ("delay", "execution", "end-to-end", "response", "overhead")
@@ -141,6 +146,17 @@ def test_a_verdict_on_times_that_the_client_sees_never_improves(
 
 
 @settings(max_examples=30)
+@given(runs=worst_changed(NOT_KNOWN), limit=st.sampled_from([1, 2, 5, 10, 30, 60]))
+def test_errors_that_are_not_known_leave_a_gate_on_errors_inconclusive_at_best(
+    runs: tuple[RunData, RunData], limit: int
+) -> None:
+    before, after = (judge(parse_gate(f"errors < {limit} %"), gate_inputs(data)) for data in runs)
+    unfinished = bool(runs[1].jobs.ended(Outcome.CENSORED).any())
+    assert after.n == before.n
+    assert RANK[after.verdict] <= max(RANK[before.verdict], RANK[Verdict.INCONCLUSIVE] if unfinished else 0)
+
+
+@settings(max_examples=30)
 @given(runs=worst_changed([anonymised, failed_at_once]), limit_s=st.floats(0.45, 0.8))
 def test_jobs_that_name_no_worker_make_no_worker_pass(runs: tuple[RunData, RunData], limit_s: float) -> None:
     gates = [parse_gate(f"execution p50 < {limit_s:.2f}s per worker"), parse_gate("errors < 90 %")]
@@ -149,7 +165,7 @@ def test_jobs_that_name_no_worker_make_no_worker_pass(runs: tuple[RunData, RunDa
 
 
 @settings(max_examples=25)
-@given(runs=worst_changed([failed, failed_at_once, censored, anonymised]))
+@given(runs=worst_changed(NOT_KNOWN))
 def test_no_change_of_the_worst_jobs_makes_a_candidate_better(runs: tuple[RunData, RunData]) -> None:
     baseline, candidate = (run_series(data.jobs, data.load) for data in runs)
     for each in compare([baseline], candidate, metrics_of([baseline], candidate)):

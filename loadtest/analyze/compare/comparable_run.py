@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from loadtest.analyze.jobs import JobColumns, LoadWindow
 from loadtest.analyze.throughput import completion_window
 from loadtest.arrays import Floats
-from loadtest.record.sample import Outcome
 from loadtest.scenario.flows import FLOWS
 from loadtest.scenario.metrics import Metric
 
@@ -50,7 +49,7 @@ class ComparableRun:
 
 def run_series(jobs: JobColumns, window: LoadWindow) -> ComparableRun:
     """Return the times of each flow's jobs with an intended start in the window, and the completions in it."""
-    due = np.flatnonzero((jobs.sent | jobs.ended(Outcome.CENSORED)) & window.contains(jobs.intended_at))
+    due = np.flatnonzero(window.contains(jobs.intended_at))
     due = due[np.argsort(jobs.intended_at[due], kind="stable")]
     of_flow: dict[str, NDArray[np.int64]] = {flow: due[jobs.of_flow(flow)[due]] for flow in FLOWS}
     by_flow = {flow: indices for flow, indices in of_flow.items() if len(indices)}

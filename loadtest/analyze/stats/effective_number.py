@@ -1,4 +1,4 @@
-"""The effective number of jobs: how many independent jobs would tell as much as these, which resemble each other.
+"""The effective number of jobs: how many independent jobs would show as much as these, which resemble each other.
 
 All values are in the order of time. Only their ranks count, so that a heavy tail does not hide the dependence.
 """
@@ -43,7 +43,7 @@ class Effective:
         return self.size / self.tau
 
     def for_upper(self, size: int | None = None) -> float:
-        """Return the number for an upper end; of `size` values, if there were so many of the same kind."""
+        """Return the number for an upper end; of `size` values of the same kind, if given."""
         return self._reduced(_CAUTION, size)
 
     def for_lower(self) -> float:
@@ -63,7 +63,7 @@ def independent(n: int) -> Effective:
 
 
 def effective_number(values: Floats) -> float:
-    """Return the number of independent values that tell as much as these, at most their number."""
+    """Return the number of independent values that show as much as these, at most their number."""
     return effective(values).n
 
 

@@ -2,7 +2,7 @@
 
 Steps double until a rate fails, then the gap between the highest passing and the lowest failing rate is halved, in
 ratios, until it is small enough. Then both edges are confirmed twice, since a run near the edge goes either way by
-chance, with stages so long that a backlog that grows by half a step shows. These decide; if they disagree with the
+chance, with stages in which a backlog that grows by half a step shows. These decide; if they disagree with the
 probe that found the edge, it moves, and the search goes on from there. No rate passes that is above what the endpoint
 completed while its backlog grew: that is its capacity.
 """

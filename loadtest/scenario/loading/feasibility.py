@@ -102,8 +102,8 @@ def _first_inputs(flow: Flow, seed: int) -> Sequence[Any]:
     return [input_of(seq) for seq in range(_TRIED)]
 
 
-def nested_inputs(scenario: Scenario) -> Iterator[Issue]:
-    """Yield the inputs that are whole submissions, which the endpoint would get as an input within an input."""
+def doubtful_inputs(scenario: Scenario) -> Iterator[Issue]:
+    """Yield the inputs that are whole submissions, or all inputs in one array: each would be sent as one input."""
     for name, flow in scenario.flows.items():
         match flow.inputs:
             case None:
@@ -118,6 +118,16 @@ def nested_inputs(scenario: Scenario) -> Iterator[Issue]:
         if nested:
             count = f"{nested} of {len(found)} lines are" if isinstance(flow.inputs, JsonLines) else "it is"
             text = f'{count} {{"input": …}}, so the handler gets an input within its input; write only what is inside'
+            yield Issue(("flows", name, key), text)
+        if (
+            isinstance(flow.inputs, JsonLines)
+            and len(found) == 1
+            and isinstance(found[0], list)
+            and len(found[0]) > 1
+        ):
+            text = (
+                f"the only line is an array of {len(found[0])} values, which is one input; write one value per line"
+            )
             yield Issue(("flows", name, key), text)
 
 

@@ -16,7 +16,7 @@ from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import ScenarioError
 from loadtest.process import tell
 from loadtest.scenario.loading.errors import URL_KEYS, Issue, issues
-from loadtest.scenario.loading.feasibility import find_issues, nested_inputs
+from loadtest.scenario.loading.feasibility import doubtful_inputs, find_issues
 from loadtest.scenario.loading.files import read_field, read_text
 from loadtest.scenario.loading.yaml_document import Document, parse_yaml, rename_keys
 from loadtest.scenario.loading.yaml_document import Path as KeyPath
@@ -50,7 +50,7 @@ def load_scenario(
     """Return the scenario of a file, with `--set`, `--seed` and `--target` applied and its files read in.
 
     A target given here replaces the file's whole target, so that its key never goes to another host.
-    `warn` gets one line for each key of an earlier release, with its present name, and for inputs within inputs.
+    `warn` gets one line for each key of an earlier release, with its present name, and for inputs that look doubtful.
     Raises ScenarioError, one line with file, line or override, path, error and fix; also if it can never be sent.
     """
     document = _document(path, (), warn)
@@ -62,7 +62,7 @@ def load_scenario(
     scenario = _validated(Scenario, {"name": _name(path), **document.data}, document, changes, path)
     for issue in find_issues(scenario):
         raise ScenarioError(_line(issue, document, changes, path))
-    for issue in nested_inputs(scenario):
+    for issue in doubtful_inputs(scenario):
         warn(_line(issue, document, changes, path))
     return scenario
 

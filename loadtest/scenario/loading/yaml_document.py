@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from loadtest.errors import ScenarioError
 from loadtest.protocol.json_values import WrittenNumber, is_json_number, written_number
@@ -71,18 +72,36 @@ def parse_yaml(text: str, name: str) -> Document:
         raise ScenarioError(f"{name}: nested too deeply to be read") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise ScenarioError(f"{name}:{mark.line + 1}: {_message(error)}") from None
+        lines = ["", *text.split("\n"), ""][mark.line : mark.line + 2]
+        raise ScenarioError(f"{name}:{mark.line + 1}: {_message(error, *lines)}") from None
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ScenarioError(
+            f"{name}:{line}: not YAML: it holds the control character U+{error.character:04X}; delete it, or "
+            f'write it in double quotes as "\\u{error.character:04x}"'
+        ) from None
     except YAMLError as error:
         raise ScenarioError(f"{name}: {' '.join(str(error).split())}") from None
 
 
-def _message(error: MarkedYAMLError) -> str:
+def _message(error: MarkedYAMLError, before: str, line: str) -> str:
+    """Return what is wrong in a line, or began in the one before, and what to write instead if that is known."""
     problem = " ".join(str(error.problem).split())
     if problem.startswith("found duplicate key"):
         key = problem.split('"')[1]
         return f'"{key}" is given twice; keep one of them'
+    if "found another document" in problem:
+        return 'a second document begins with "---"; keep one in each file'
+    if "\u00a0" in before + line:
+        return "not YAML: a no-break space is not white space there; write a plain one"
+    if line.lstrip(" ").startswith("\t"):
+        return "not YAML: a tab at the beginning of a line; indent with spaces"
     if "mapping values are not allowed" in problem:
-        return "not YAML: a second colon on one line; put the value in quotes"
+        if line.count(":") > 1:
+            return "not YAML: a second colon on one line; put the value in quotes"
+        return "not YAML: a key is indented under a value; align it with the one above, with a space after colons"
+    if "cannot start any token" in problem:
+        return f"not YAML: {problem.removeprefix('found ')}; put the value in quotes"
     return f"not YAML: {problem}"
 
 
@@ -131,13 +150,16 @@ def _unsupported_nodes(yaml: YAML, node: Node, seen: set[int], within: tuple[int
     seen.add(id(node))
     if node.tag not in _PLAIN:
         kind = str(node.tag).rpartition(":")[2].lstrip("!")
-        yield line, f"{_shown(node)} reads as a {kind}, which is not allowed here; put it in quotes for text"
+        if isinstance(node, ScalarNode):
+            yield line, f"{_shown(node)} reads as a {kind}, which is not allowed here; put it in quotes for text"
+        else:
+            yield line, f"{_shown(node)} has the tag {quoted(kind)}, which is not allowed here; remove the tag"
     elif isinstance(node, ScalarNode):
         yield from ((line, error) for error in _foreign_scalar(yaml, node))
     elif isinstance(node, MappingNode):
         for key, value in node.value:
             if not (isinstance(key, ScalarNode) and str(key.tag).endswith((":str", ":merge"))):
-                yield key.start_mark.line + 1, f"the key {_shown(key)} is not text; put it in quotes"
+                yield key.start_mark.line + 1, f"{_shown(key)} is a key and not text; put it in quotes"
             yield from _unsupported_nodes(yaml, value, seen, (*within, id(node)))
     elif isinstance(node, SequenceNode):
         for item in node.value:
@@ -158,4 +180,4 @@ def _foreign_scalar(yaml: YAML, node: ScalarNode) -> Iterator[str]:
 
 
 def _shown(node: Node) -> str:
-    return quoted(node.value) if isinstance(node, ScalarNode) else "that is a list or a mapping"
+    return quoted(node.value) if isinstance(node, ScalarNode) else "a list or a mapping"

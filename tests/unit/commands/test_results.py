@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,7 +23,7 @@ from loadtest.errors import ExitCode, RunDirectoryError
 from loadtest.record.directory import TABLES, RunDirectory, create_run
 from loadtest.record.recorder import Recorder
 from loadtest.record.sample import ADDED_COLUMNS, HEALTH, SAMPLES, UNREAD_COLUMNS, Sample
-from tests.unit.analyze.rows import START_AT, requests, run, scenario, ten_jobs
+from tests.unit.analyze.rows import START_AT, job, requests, run, samples, scenario, ten_jobs
 
 
 @pytest.fixture
@@ -118,7 +119,12 @@ def torn(name: str) -> Callable[[Path], None]:
     ("damage", "said"),
     [
         (lambda folder: (folder / "run.json").unlink(), "run.json is missing"),
-        (torn("run.json"), "run.json: cannot be read"),
+        (torn("run.json"), "run.json: cannot be read: Input data was truncated; copy the run directory again, whole"),
+        (lambda folder: (folder / "run.json").write_bytes(b"\xff"), "run.json: cannot be read: "),
+        (
+            lambda folder: (folder / "run.json").write_bytes(b'{"scenario":' + b"[" * 9999),
+            "run.json: cannot be read: ",
+        ),
         (edited(lambda said: said.update(schema=4)), "run.json: has schema 4, this version reads 1 to 3"),
         (edited(lambda said: said["scenario"].update(later=1)), "run.json: scenario.later: Extra inputs are not"),
         (edited(lambda said: said.update(scenario={})), "run.json: scenario.name: Field required"),
@@ -130,6 +136,14 @@ def torn(name: str) -> Callable[[Path], None]:
         (
             lambda folder: pq.write_table(requests(), folder / "samples.parquet"),
             'samples.parquet: lacks the column "seq"',
+        ),
+        (
+            lambda folder: pq.write_table(samples(job(0, 0.0, flow=None)), folder / "samples.parquet"),
+            'samples.parquet: cannot be read: lacks a value in the column "flow"; copy',
+        ),
+        (
+            lambda folder: pq.write_table(samples(job(0, np.nan)), folder / "samples.parquet"),
+            'samples.parquet: cannot be read: lacks a value in the column "intended_at"; copy',
         ),
     ],
 )

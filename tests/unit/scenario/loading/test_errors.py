@@ -111,12 +111,24 @@ def refusal(folder: Path, text: str, *overrides: str, **given: object) -> str:
         ("seed: !!int x\n", 'x.yaml:1: "x" cannot be read as int; put it in quotes for text'),
         ("seed: !!bool x\n", 'x.yaml:1: "x" cannot be read as bool'),
         ("price: ._\n", 'x.yaml:1: "._" cannot be read as float'),
-        ("1: 2\n", 'x.yaml:1: the key "1" is not text; put it in quotes'),
+        ("1: 2\n", 'x.yaml:1: "1" is a key and not text; put it in quotes'),
+        ("? [a]\n: 2\n", "x.yaml:1: a list or a mapping is a key and not text; put it in quotes"),
         ("a: &x [*x]\n", "x.yaml:1: an anchor contains itself"),
         ("a: !python/object:os.system ls\n", 'x.yaml:1: "ls" reads as a '),
-        ("a: \x01\n", "x.yaml: unacceptable character"),
+        ("a: !foo {b: 1}\n", 'x.yaml:1: a list or a mapping has the tag "foo", which is not allowed here; remove'),
+        (
+            "seed: 1\na: \x01\n",
+            "x.yaml:2: not YAML: it holds the control character U+0001; delete it, or write it in",
+        ),
+        ("load:\n\tstages: 1\n", "x.yaml:2: not YAML: a tab at the beginning of a line; indent with spaces"),
+        ("seed:\u00a01\nprice: 1\n", "x.yaml:2: not YAML: a no-break space is not white space there"),
+        ("seed: 1\n  price: 1\n", "x.yaml:2: not YAML: a key is indented under a value; align it"),
+        (
+            "question: @you\n",
+            "x.yaml:1: not YAML: character '@' that cannot start any token; put the value in quotes",
+        ),
         ("[" * 500, "x.yaml: nested too deeply"),
-        ("--- {a: 1}\n--- {b: 2}\n", "x.yaml:2: not YAML: but found another document"),
+        ("--- {a: 1}\n--- {b: 2}\n", 'x.yaml:2: a second document begins with "---"; keep one in each file'),
     ],
 )
 def test_an_error_is_one_line_with_its_place_and_a_remedy(tmp_path: Path, text: str, line: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from loadtest.scenario.loading.feasibility import MAX_JOBS, find_issues, nested_inputs
+from loadtest.scenario.loading.feasibility import MAX_JOBS, doubtful_inputs, find_issues
 from loadtest.scenario.loading.load import format_path
 from loadtest.scenario.model import Scenario
 
@@ -161,7 +161,7 @@ def test_a_load_has_no_more_stages_than_a_report_can_name(stages: int) -> None:
     ],
 )
 def test_an_input_that_is_a_whole_submission_is_a_warning(flow: dict[str, object], place: str, count: str) -> None:
-    (issue,) = nested_inputs(scenario(flows={"run": flow}))
+    (issue,) = doubtful_inputs(scenario(flows={"run": flow}))
     assert format_path(issue.path) == place
     assert issue.text == (
         f'{count} {{"input": …}}, so the handler gets an input within its input; write only what is inside'
@@ -170,7 +170,7 @@ def test_an_input_that_is_a_whole_submission_is_a_warning(flow: dict[str, object
 
 @pytest.mark.parametrize("job_input", [None, "input", ["input"], {"prompt": 1}, {"model": "m", "input": "text"}])
 def test_an_input_with_keys_of_its_own_is_no_warning(job_input: object) -> None:
-    assert list(nested_inputs(scenario(flows={"run": {"input": job_input}}))) == []
+    assert list(doubtful_inputs(scenario(flows={"run": {"input": job_input}}))) == []
 
 
 def test_plain_http_to_another_machine_is_allowed_by_an_explicit_word() -> None:
@@ -179,3 +179,11 @@ def test_plain_http_to_another_machine_is_allowed_by_an_explicit_word() -> None:
     (refused,) = found(scenario(target=target, **stops))
     assert "allow_plain_http: true}" in refused
     assert found(scenario(target=target | {"allow_plain_http": True}, **stops)) == []
+
+
+def test_a_file_whose_only_line_is_an_array_is_doubtful() -> None:
+    (issue,) = doubtful_inputs(scenario(flows={"run": {"inputs": {"lines": [[{"a": 1}, {"a": 2}]]}}}))
+    assert issue.path == ("flows", "run", "inputs")
+    assert issue.text == "the only line is an array of 2 values, which is one input; write one value per line"
+    for lines in ([[1, 2], [3]], [[1]], [{"a": [1, 2]}]):
+        assert list(doubtful_inputs(scenario(flows={"run": {"inputs": {"lines": lines}}}))) == []
