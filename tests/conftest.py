@@ -28,11 +28,13 @@ class MadeUpRun:
     health: pa.Table
 
 
-def made_up_run(jobs: int = 2400, rate: float = 20.0, seed: int = 1, workers: int = 14) -> MadeUpRun:
+def made_up_run(
+    jobs: int = 2400, rate: float = 20.0, seed: int = 1, workers: int = 14, first_worker_at: float = 8.0
+) -> MadeUpRun:
     rng = np.random.default_rng(seed)
     intended = np.cumsum(rng.exponential(1 / rate, jobs))
     duration = float(np.ceil(intended[-1]))
-    free = [8.0 + 1.5 * w if w else 0.5 for w in range(workers)]
+    free = [first_worker_at * (1 + 0.1875 * w) if w else first_worker_at / 16 for w in range(workers)]
     heap = [(at, w) for w, at in enumerate(free)]
     heapq.heapify(heap)
     rows = []

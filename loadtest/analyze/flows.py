@@ -25,7 +25,7 @@ _METRICS = [metric for metric in Metric if metric.is_time and metric is not Metr
 
 @dataclass(frozen=True)
 class _FlowData:
-    """The jobs of one flow that count, as a mask, and the indices of those that completed."""
+    """The jobs of one flow that count, as a mask, and the indices of those that completed, in time."""
 
     flow: str
     mine: Mask
@@ -74,7 +74,8 @@ def _select(jobs: JobColumns, flow: str, window: LoadWindow, within: bool) -> _F
     mine = jobs.of_flow(flow)
     if within:
         mine &= window.contains(jobs.intended_at)
-    return _FlowData(flow, mine, np.flatnonzero(mine & jobs.completed))
+    done = np.flatnonzero(mine & jobs.completed)
+    return _FlowData(flow, mine, done[np.argsort(jobs.intended_at[done], kind="stable")])
 
 
 def _mean(values: Floats) -> float | None:

@@ -31,10 +31,12 @@ class Verdict(StrEnum):
 class Quantiles(msgspec.Struct, frozen=True):
     """A distribution: nearest-rank percentiles of all n samples; null if n cannot support one.
 
-    `ci95` holds for each supported percentile its distribution-free 95 % interval from order statistics.
+    `effective_n` is the number of independent samples that show as much. `ci95` holds the 95 % interval of each
+    percentile that has one.
     """
 
     n: int
+    effective_n: float | None = None
     min: float | None = None
     mean: float | None = None
     p50: float | None = None

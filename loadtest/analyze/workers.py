@@ -13,7 +13,8 @@ from scipy import special
 
 from loadtest.analyze.jobs import JobColumns, LoadWindow, floats
 from loadtest.analyze.stats.hypothesis_tests import holm_levels
-from loadtest.analyze.stats.quantiles import binomial_quantile, quantiles
+from loadtest.analyze.stats.percentile_bounds import binomial_quantile
+from loadtest.analyze.stats.quantiles import quantiles
 from loadtest.analyze.summary import WorkerComparison, WorkerSummary
 from loadtest.arrays import Floats
 from loadtest.units import nearest_rank
@@ -38,17 +39,26 @@ def worker_summaries(jobs: JobColumns, names: list[str]) -> list[WorkerSummary]:
     known = jobs.completed & (jobs.worker >= 0)
     counts = np.bincount(jobs.worker[known], minlength=len(names))
     others = np.bincount(jobs.worker[~jobs.completed & (jobs.worker >= 0)], minlength=len(names))
-    ordered_ms, positions = _by_worker(jobs.where(known & ~np.isnan(jobs.execution_ms)), len(names))
+    timed = jobs.where(known & ~np.isnan(jobs.execution_ms))
+    ordered_ms, positions = _by_worker(timed, len(names))
+    in_time = _in_time(timed, len(names))
     some = [at for at in positions if 0 < len(at) < len(ordered_ms)]
     levels = iter(holm_levels([_p_value(ordered_ms, at) for at in some], ERROR_RATE))
     compared = [
         _comparison(ordered_ms, at, next(levels)) if 0 < len(at) < len(ordered_ms) else None for at in positions
     ]
     workers = [
-        WorkerSummary(name, int(count), quantiles(ordered_ms[at]), comparison, int(other))
-        for name, count, other, at, comparison in zip(names, counts, others, positions, compared, strict=True)
+        WorkerSummary(name, int(count), quantiles(times_ms), comparison, int(other))
+        for name, count, other, times_ms, comparison in zip(names, counts, others, in_time, compared, strict=True)
     ]
     return sorted(workers, key=lambda worker: (worker.jobs > 0, -worker.jobs, worker.worker_id))
+
+
+def _in_time(jobs: JobColumns, workers: int) -> list[Floats]:
+    """Return each worker's execution times, by the intended start of the jobs."""
+    order = np.lexsort((jobs.intended_at, jobs.worker))
+    starts = np.searchsorted(jobs.worker[order], np.arange(1, workers))
+    return np.split(jobs.execution_ms[order], starts) if workers else []
 
 
 def _by_worker(jobs: JobColumns, workers: int) -> tuple[Floats, list[NDArray[np.int64]]]:

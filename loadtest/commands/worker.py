@@ -21,7 +21,7 @@ ANSWER_TIMEOUT_S, RETRY_S = 1.0, 0.25
 def run_worker(master: str, keep: Path | None) -> NoReturn:
     """Become a process that sends for the master at `HOST[:PORT]`, and keeps what it records in `keep`.
 
-    Raises UsageError if there is no such host, or nothing can be kept there, RunAborted if no run listens in time.
+    Raises UsageError if the host is not found, or nothing can be kept there, RunAborted if no run listens in time.
     """
     host, port = split_address(master, MASTER_PORT, "--master")
     if keep is not None:

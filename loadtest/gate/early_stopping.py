@@ -2,7 +2,8 @@
 
 The rule is MLPerf's early stopping. With t of n jobs over the limit, a percentile p is under it with
 confidence c when P(B ≤ t) ≤ 1 − c, where B ~ Binomial(n, 1 − p): if just 1 − p of all jobs were over, t or fewer of n
-would hardly ever be. It assumes no distribution of the times, but independent jobs.
+would hardly ever be. It assumes no distribution of the times. Jobs that resemble their neighbours count as fewer:
+`worth` scales t and n to the effective number of independent jobs; without it, jobs are independent.
 A share, such as that of errors, is judged in the same way: the share that may be over takes the place of 1 − p.
 """
 
@@ -14,6 +15,8 @@ from collections.abc import Callable
 
 from scipy import special
 
+from loadtest.analyze.stats.effective_number import Effective, independent
+from loadtest.analyze.stats.percentile_bounds import share_at_most
 from loadtest.analyze.stats.quantiles import TAIL
 
 ALPHA = 0.01
@@ -22,24 +25,32 @@ MAX_JOBS = 100_000_000
 """If not even this many jobs would decide, no number is given."""
 
 
-def holds(over: int, n: int, share: float) -> bool:
+def holds(over: int, n: int, share: float, worth: Effective | None = None) -> bool:
     """Return whether `over` of n jobs show that less than `share` (0 to 1) of all jobs are over; no jobs never do."""
-    return n > 0 and over < n and float(special.bdtr(over, n, share)) <= ALPHA
+    if n == 0 or over >= n:
+        return False
+    m = (worth or independent(n)).for_upper(n)
+    return (float(special.bdtr(over, n, share)) if m == n else share_at_most(over * m / n, m, share)) <= ALPHA
 
 
-def refutation(over: int, n: int, share: float) -> float:
+def refutation(over: int, n: int, share: float, worth: Effective | None = None) -> float:
     """Return P(B ≥ over), the probability of this many over if only `share` of all jobs are; 1 with none over."""
-    return 1.0 if over == 0 else float(special.bdtrc(over - 1, n, share))
+    if over == 0:
+        return 1.0
+    m = (worth or independent(n)).for_lower()
+    if m == n:
+        return float(special.bdtrc(over - 1, n, share))
+    return float(special.betainc(over * m / n, m - over * m / n + 1, share))
 
 
-def refuted(over: int, n: int, share: float) -> bool:
+def refuted(over: int, n: int, share: float, worth: Effective | None = None) -> bool:
     """Return whether `over` of n jobs show that more than `share` are over: the 95 % interval is beyond the limit."""
-    return refutation(over, n, share) <= TAIL
+    return refutation(over, n, share, worth) <= TAIL
 
 
-def allowed_over(n: int, share: float) -> int | None:
+def allowed_over(n: int, share: float, worth: Effective | None = None) -> int | None:
     """Return the most of n jobs that may be over for `holds`; None if n is too small even with none over."""
-    first_refused = bisect_left(range(n), True, key=lambda over: not holds(over, n, share))
+    first_refused = bisect_left(range(n), True, key=lambda over: not holds(over, n, share, worth))
     return first_refused - 1 if first_refused else None
 
 
@@ -48,13 +59,15 @@ def min_jobs(over: int, share: float) -> int:
     return _least(over, lambda n: holds(over, n, share))
 
 
-def more_jobs(over: int, n: int, share: float) -> int | None:
+def more_jobs(over: int, n: int, share: float, worth: Effective | None = None) -> int | None:
     """Return how many more jobs would hold if the share over stays the same; None if no number would."""
-    if over == 0:
+    if over == 0 and worth is None:
         return max(0, min_jobs(0, share) - n)
-    if over >= share * n or not holds(math.ceil(over * MAX_JOBS / n), MAX_JOBS, share):
-        return None
-    return _least(n, lambda jobs: holds(math.ceil(over * jobs / n), jobs, share)) - n
+
+    def enough(jobs: int) -> bool:
+        return holds(math.ceil(over * jobs / n), jobs, share, worth)
+
+    return _least(n, enough) - n if over < share * n and enough(MAX_JOBS) else None
 
 
 def _least(low: int, enough: Callable[[int], bool]) -> int:

@@ -8,6 +8,7 @@ from loadtest.gate.measures import Count
 from loadtest.scenario.gates import Gate, limit_text
 from loadtest.scenario.metrics import Metric
 
+_NEARLY_ALL = 0.9
 NO_JOBS = "No job to judge by was found."
 
 
@@ -27,17 +28,21 @@ def explain(gate: Gate, count: Count, share: float, verdict: Verdict, of: str = 
     if gate.metric.is_time:
         may, are = "may be", "are"
     unsure = _describe_undecided(gate.metric, count.undecided) if count.undecided else ""
+    alike = _describe_worth(count)
     if verdict is Verdict.PASS:
-        return f"{text}{unsure}; up to {allowed_over(count.n, share):,} {may}."
+        most = allowed_over(count.n, share, count.worth)
+        if most is None or most < count.over + count.undecided:
+            return f"{text}{unsure}.{alike} The times that this run saw show that it stays below the limit."
+        return f"{text}{unsure}; up to {most:,} {may}.{alike}"
     if verdict is Verdict.FAIL:
-        return f"{text}{unsure}; at most {share_text(share)} {may}."
+        return f"{text}{unsure}; at most {share_text(share)} {may}.{alike}"
     # Undecided jobs count against the gate.
     worst = count.over + count.undecided
-    more = more_jobs(worst, count.n, share)
+    more = more_jobs(worst, count.n, share, count.worth)
     if more is None:
         needed = f"While {share_text(worst / count.n)} {are}, no number of jobs would be enough: "
-        return f"{text}{unsure}. {needed}less than {share_text(share)} {may}."
-    return f"{text}{unsure}. About {more:,} more jobs{of} would decide it, if the share stays the same."
+        return f"{text}{unsure}. {needed}less than {share_text(share)} {may}.{alike}"
+    return f"{text}{unsure}.{alike} About {more:,} more jobs{of} would decide it, if the share stays the same."
 
 
 def explain_default(gate: Gate, count: Count) -> str:
@@ -66,6 +71,13 @@ def not_known(gate: Gate, unknown: int, n: int) -> str:
     """Return for how many of n jobs the time of a gate is not known."""
     metric = gate.metric.value
     return f"{metric[0].upper()}{metric[1:]} is not known for {unknown:,} of {n:,} jobs."
+
+
+def _describe_worth(count: Count) -> str:
+    """Return how many independent jobs these count as, if clearly fewer, as text that follows a sentence."""
+    if count.worth is None or count.worth.n > count.n * _NEARLY_ALL:
+        return ""
+    return f" They resemble their neighbours and count as {count.worth.n:,.0f} independent jobs."
 
 
 def _describe_undecided(metric: Metric, undecided: int) -> str:

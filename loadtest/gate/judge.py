@@ -35,7 +35,7 @@ def judge(gate: Gate, inputs: GateInputs) -> GateResult:
     some = select(gate, inputs, within)
     if gate.metric.is_share:
         return _share(gate, some)
-    measured = times(gate.metric, some, in_order=gate.statistic == "mean")
+    measured = times(gate.metric, some)
     if len(measured) == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
     if gate.per_mille is not None and gate.per_worker:
@@ -59,7 +59,7 @@ def _default_errors(inputs: GateInputs) -> GateResult:
     assert count is not None
     if count.n == 0:
         return replace(result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS), default=True)
-    if refuted(count.over, count.n, gate.limit):
+    if refuted(count.over, count.n, gate.limit, count.worth):
         word = Verdict.FAIL
     else:
         word = Verdict.PASS if count.over + count.undecided < gate.limit * count.n else Verdict.INCONCLUSIVE
@@ -82,15 +82,15 @@ def result(
 
 def verdict_of(count: Count, share: float) -> Verdict:
     """Return the verdict by early stopping, if `share` of all jobs may be over; undecided jobs never make it fail."""
-    if holds(count.over + count.undecided, count.n, share):
+    if holds(count.over + count.undecided, count.n, share, count.worth):
         return Verdict.PASS
-    return Verdict.FAIL if refuted(count.over, count.n, share) else Verdict.INCONCLUSIVE
+    return Verdict.FAIL if refuted(count.over, count.n, share, count.worth) else Verdict.INCONCLUSIVE
 
 
 def _percentile(gate: Gate, measured: Times, per_mille: int) -> GateResult:
     share = (1000 - per_mille) / 1000
     count = measured.count(gate.limit * 1000)
-    word = verdict_of(count, share)
+    word = Verdict.PASS if measured.holds(gate.limit * 1000, per_mille) else verdict_of(count, share)
     observed_ms, ci95_ms = measured.percentile_ms(per_mille)
     return result(gate, observed_ms, count.n, word, explain(gate, count, share, word), ci95_ms)
 
@@ -128,7 +128,9 @@ def _mean(gate: Gate, measured: Times) -> GateResult:
         short = f"{n:,} jobs are too few for the interval of a mean; {MIN_JOBS - n} more are needed."
         return result(gate, None, n, Verdict.INCONCLUSIVE, short)
     low, high = (format_value(gate, edge / 1000) for edge in found.interval())
-    text = f"The 95 % interval of the mean is {low} to {high}, by batch means."
+    text = f"The 95 % interval of the mean is {low} to {high}, by the effective number of jobs."
+    if found.too_skewed:
+        text = f"{text} A few long times decide it, so it cannot be shown to be below a limit; gate a percentile."
     if unknown:
         text = f"{text} For {unknown:,} jobs that did not complete it takes the least that is known."
     judged = _by_batch_means(gate, found, n, text, n, "more jobs")
@@ -179,6 +181,7 @@ class _Worker:
     count: Count
     observed_ms: float | None
     p_value: float
+    holds: bool
 
 
 def _by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str], per_mille: int) -> GateResult:
@@ -196,7 +199,7 @@ def _by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str], per_mille
     together = [_worker("", measured, np.ones(len(measured), bool), per_mille, limit_ms)] if unnamed.any() else []
     judged = [*workers, *together]
     failing = [judged[index] for index in rejected([each.p_value for each in judged], TAIL)]
-    open_ = [each for each in workers if not holds(each.count.over + each.count.undecided, each.count.n, share)]
+    open_ = [each for each in workers if not each.holds]
     if failing:
         word, worst = Verdict.FAIL, min(failing, key=lambda each: each.p_value)
     elif not workers:
@@ -215,8 +218,8 @@ def _worker(worker_id: str, own: Times, known: Mask, per_mille: int, limit_ms: f
     """Return the jobs of a worker; only those `known` to be its own can refute the gate."""
     count = own.count(limit_ms)
     surely_over = own.take(np.flatnonzero(known)).count(limit_ms).over
-    p_value = refutation(surely_over, count.n, (1000 - per_mille) / 1000)
-    return _Worker(worker_id, count, own.percentile_ms(per_mille)[0], p_value)
+    p_value = refutation(surely_over, count.n, (1000 - per_mille) / 1000, count.worth)
+    return _Worker(worker_id, count, own.percentile_ms(per_mille)[0], p_value, own.holds(limit_ms, per_mille))
 
 
 def _worst_share(worker: _Worker) -> float:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN
-from loadtest.analyze.stats.quantiles import TAIL, interval_ranks
+from loadtest.analyze.stats.effective_number import (
+    Effective,
+    average_ranks,
+    effective,
+    effective_times,
+    independent,
+)
+from loadtest.analyze.stats.percentile_bounds import lower_rank, upper_bound
+from loadtest.analyze.stats.quantiles import TAIL, is_supported
 from loadtest.arrays import Floats, Mask
+from loadtest.gate.early_stopping import ALPHA, holds
 from loadtest.gate.inputs import GateInputs
 from loadtest.record.sample import Outcome
 from loadtest.scenario.flows import FLOWS
@@ -26,25 +36,36 @@ class Count:
     n: int
     over: int
     undecided: int = 0
+    worth: Effective | None = None
 
     def ci95(self) -> tuple[float, float]:
         """Return the 95 % interval of the share that is over, widened by the undecided.
 
+        Counts are scaled to the effective number of jobs.
+
         Clopper and Pearson (1934, Biometrika 26, p. 404), whose bounds are quantiles of beta distributions.
         """
-        most = self.over + self.undecided
-        low = float(special.betaincinv(self.over, self.n - self.over + 1, TAIL)) if self.over else 0.0
-        high = float(special.betaincinv(most + 1, self.n - most, 1 - TAIL)) if most < self.n else 1.0
+        worth = self.worth or independent(self.n)
+        at_low, at_high = worth.for_lower() / self.n, worth.for_upper() / self.n
+        over, n = self.over * at_low, self.n * at_low
+        low = float(special.betaincinv(over, n - over + 1, TAIL)) if over else 0.0
+        most, n = (self.over + self.undecided) * at_high, self.n * at_high
+        high = float(special.betaincinv(most + 1, n - most, 1 - TAIL)) if most < n else 1.0
         return low, high
 
 
 @dataclass(frozen=True)
 class Times:
-    """A time of each job in milliseconds, NaN if it is not known; `lower_bound_ms` bounds it from below then."""
+    """A time of each job in milliseconds, NaN if it is not known; `lower_bound_ms` bounds it from below then.
+
+    The jobs are in the order of their intended start. `alike` is what more jobs of the same kind are worth, if that
+    is known.
+    """
 
     value_ms: Floats
     lower_bound_ms: Floats
     worker: NDArray[np.int32]
+    alike: Effective | None = None
 
     def __len__(self) -> int:
         return len(self.value_ms)
@@ -56,37 +77,77 @@ class Times:
 
     def take(self, indices: NDArray[np.int64]) -> Times:
         """Return the times of the jobs at these indices."""
-        return Times(self.value_ms[indices], self.lower_bound_ms[indices], self.worker[indices])
+        return Times(self.value_ms[indices], self.lower_bound_ms[indices], self.worker[indices], self.alike)
 
     def by_worker(self, none: int, limit_ms: float) -> Iterator[tuple[int, Times]]:
-        """Yield the jobs of each worker, with those of unknown worker not under the limit, which may be its own."""
+        """Yield the jobs of each worker, with those of unknown worker not under the limit, which may be its own.
+
+        How far a worker's jobs resemble its next ones is estimated from all workers together: one has too few jobs.
+        """
+        alike = self._within_workers(none)
         under = self.value_ms < limit_ms
         unattributed = np.flatnonzero((self.worker == none) & ~under)
         order = np.argsort(self.worker, kind="stable")
         workers, first = np.unique(self.worker[order], return_index=True)
         for worker, indices in zip(workers.tolist(), np.split(order, first[1:]), strict=True):
             if worker != none:
-                yield worker, self.take(np.concatenate([indices, unattributed]))
+                yield worker, replace(self.take(np.sort(np.concatenate([indices, unattributed]))), alike=alike)
+
+    def _within_workers(self, none: int) -> Effective:
+        """Return what the jobs of named workers are worth, by their ranks among those of the same worker."""
+        shares = [
+            (average_ranks(self.worst_ms[own]) + 0.5) / np.count_nonzero(own)
+            for own in (self.worker == worker for worker in np.unique(self.worker[self.worker != none]))
+        ]
+        return effective(np.concatenate(shares)) if shares else independent(0)
 
     def count(self, limit_ms: float) -> Count:
         """Count the jobs that are not under the limit: that took as long, or were unfinished after that time."""
         over = np.where(self.unknown, self.lower_bound_ms, self.value_ms) >= limit_ms
         undecided = self.unknown & ~over
-        return Count(len(self), int(np.count_nonzero(over)), int(np.count_nonzero(undecided)))
+        return Count(len(self), int(np.count_nonzero(over)), int(np.count_nonzero(undecided)), self.worth(limit_ms))
+
+    @cached_property
+    def worst_ms(self) -> Floats:
+        """Return the times, the unknown ones infinite."""
+        return np.where(self.unknown, np.inf, self.value_ms)
+
+    def worth(self, limit_ms: float = np.inf) -> Effective:
+        """Return what the jobs are worth in independent ones; unknown times are the longest.
+
+        It is the lesser of two: of the times themselves, and with all beyond a limit as one. The second does not
+        change if jobs over the limit fail or are lost.
+        """
+        if self.alike is not None:
+            return Effective(len(self), self.alike.tau, self.alike.degrees)
+        found = effective_times(self.worst_ms)
+        if limit_ms == np.inf:
+            return found
+        clipped = effective_times(np.minimum(self.worst_ms, limit_ms))
+        return min(found, clipped, key=Effective.for_upper)
 
     def percentile_ms(self, per_mille: int) -> tuple[float | None, tuple[float, float] | None]:
         """Return the nearest rank and its 95 % interval, unknown times last; None if not supported or unknown."""
-        ranks = interval_ranks(len(self), per_mille)
-        if ranks is None:
+        n, worth = len(self), self.worth()
+        rank = lower_rank(n, per_mille, worth, TAIL)
+        if not is_supported(n, per_mille):
             return None, None
-        indices = [nearest_rank(len(self), per_mille) - 1, ranks[0] - 1, ranks[1] - 1]
-        values = np.partition(np.where(self.unknown, np.inf, self.value_ms), indices)
-        value, low, high = (float(values[index]) for index in indices)
-        return value if np.isfinite(value) else None, (low, high) if np.isfinite(high) else None
+        at = nearest_rank(n, per_mille) - 1
+        values = np.partition(self.worst_ms, [at] if rank is None else [at, rank - 1])
+        value, high = float(values[at]), upper_bound(self.worst_ms, per_mille, worth, TAIL)
+        interval = None if rank is None or not np.isfinite(high) else (float(values[rank - 1]), high)
+        return value if np.isfinite(value) else None, interval
+
+    def holds(self, limit_ms: float, per_mille: int) -> bool:
+        """Return whether the percentile is below the limit with 99 % confidence, all unknown times being over."""
+        count, worth = self.count(limit_ms), self.worth(limit_ms)
+        if holds(count.over + count.undecided, count.n, (1000 - per_mille) / 1000, worth):
+            return True
+        return upper_bound(self.worst_ms, per_mille, worth, ALPHA) < limit_ms
 
 
-def times(metric: Metric, inputs: GateInputs, in_order: bool = False) -> Times:
-    """Return a time of the selected jobs, on request in the order of their intended start.
+def times(metric: Metric, inputs: GateInputs) -> Times:
+    """Return a time of the selected jobs, in the order of their intended start.
 
     It includes every job that was due. The time of a job that did not complete is unknown, unless it ended
     before the job did (`JobColumns.known_times_ms`).
@@ -96,10 +157,13 @@ def times(metric: Metric, inputs: GateInputs, in_order: bool = False) -> Times:
     for flow in set(FLOWS) - set(spec.flows):
         relevant &= ~jobs.of_flow(flow)
     measured = Times(jobs.known_times_ms(metric), np.nan_to_num(_min_ms(metric, inputs)), inputs.worker)
+    return measured.take(_in_order(inputs, relevant))
+
+
+def _in_order(inputs: GateInputs, relevant: Mask) -> NDArray[np.int64]:
+    """Return the indices of the relevant jobs in the order of their intended start."""
     indices = np.flatnonzero(relevant)
-    if in_order:
-        indices = indices[np.argsort(jobs.intended_at[indices], kind="stable")]
-    return measured.take(indices)
+    return indices[np.argsort(inputs.jobs.intended_at[indices], kind="stable")]
 
 
 def _min_ms(metric: Metric, inputs: GateInputs) -> Floats:
@@ -123,15 +187,19 @@ def share_count(metric: Metric, inputs: GateInputs) -> Count | None:
     censored = mask & jobs.ended(Outcome.CENSORED)
     match metric:
         case Metric.CENSORED:
-            return _count(mask, censored)
+            return _count(inputs, mask, censored)
         case Metric.ERRORS:
-            return _count(mask, mask & ~jobs.completed & ~censored, censored)
+            return _count(inputs, mask, mask & ~jobs.completed & ~censored, censored)
         case Metric.COLD_STARTS:
             unknown = mask & (inputs.start_kind == UNKNOWN)
-            known = _count(mask, mask & (inputs.start_kind == CLASSES.index("cold")), unknown)
+            known = _count(inputs, mask, mask & (inputs.start_kind == CLASSES.index("cold")), unknown)
             return None if known.n and known.undecided == known.n else known
     raise ValueError(f"{metric} is not a share that can be counted")
 
 
-def _count(*masks: Mask) -> Count:
-    return Count(*(int(np.count_nonzero(mask)) for mask in masks))
+def _count(inputs: GateInputs, relevant: Mask, over: Mask, undecided: Mask | None = None) -> Count:
+    """Return the counts, with what the jobs are worth if those that are undecided are over."""
+    most = over if undecided is None else over | undecided
+    worth = effective(most[_in_order(inputs, relevant)].astype(np.float64))
+    unsure = 0 if undecided is None else int(np.count_nonzero(undecided))
+    return Count(int(np.count_nonzero(relevant)), int(np.count_nonzero(over)), unsure, worth)

@@ -36,7 +36,7 @@ NOT_COMPLETED = [each.value for each in Outcome if each not in (Outcome.COMPLETE
 @lru_cache
 def recorded(seed: int) -> tuple[RunData, list[Row]]:
     """Return a valid run whose jobs name their workers and completed but for a few, and its rows, the worst first."""
-    made = made_up_run(jobs=JOBS, rate=12.0, seed=seed, workers=14)
+    made = made_up_run(jobs=JOBS, rate=12.0, seed=seed, workers=14, first_worker_at=0.0)
     record = msgspec.structs.replace(made.run, audit=[Audit(0, JOBS, JOBS)])
     rows = made.samples.to_pylist()
     scenario = Scenario.model_validate(record.scenario)

@@ -1,15 +1,15 @@
-"""Exact percentiles: the nearest rank of all samples, with intervals that assume no distribution."""
+"""Exact percentiles: the nearest rank of all samples, with intervals by order statistics."""
 
 from __future__ import annotations
 
-import math
-from functools import lru_cache
+from math import ceil, inf, log
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import special
 
+from loadtest.analyze.stats.effective_number import effective_times, independent
+from loadtest.analyze.stats.percentile_bounds import lower_rank, ranks_needed, upper_end, upper_ranks
 from loadtest.analyze.summary import Quantiles
+from loadtest.arrays import Floats
 from loadtest.units import nearest_rank
 
 PER_MILLE = {"p50": 500, "p70": 700, "p90": 900, "p95": 950, "p98": 980, "p99": 990, "p99_9": 999}
@@ -20,17 +20,15 @@ TAIL = 0.025
 
 
 def interval_ranks(n: int, per_mille: int) -> tuple[int, int] | None:
-    """Return ranks (from 1) that hold the true percentile with 95 % confidence; None if n is too small.
+    """Return ranks (from 1) that hold the true percentile of independent values with 95 %; None if n is too small.
 
     Order statistics: with B ~ Binomial(n, p), the l-th value is above the percentile with probability
     P(B < l) and the u-th below it with P(B ≥ u); l is the largest and u the smallest for which that is at
     most 2.5 %. Both exist when pⁿ ≤ 0.025 and (1−p)ⁿ ≤ 0.025: from n = 36, 72, 368, 3688 for p90, p95, p99, p99.9.
     """
-    if n == 0:
-        return None
-    p = per_mille / 1000
-    low, high = binomial_quantile(TAIL, n, p), binomial_quantile(1 - TAIL, n, p) + 1
-    return (low, high) if low >= 1 and high <= n else None
+    worth = independent(n)
+    low, high = lower_rank(n, per_mille, worth, TAIL), upper_ranks(n, per_mille, worth, TAIL).ordered
+    return None if low is None or high is None or low < 1 else (low, high)
 
 
 def is_supported(n: int, per_mille: int) -> bool:
@@ -41,39 +39,37 @@ def is_supported(n: int, per_mille: int) -> bool:
 def min_samples(per_mille: int) -> int:
     """Return the fewest values that support a percentile: both pⁿ and (1−p)ⁿ are at most 2.5 %."""
     p = per_mille / 1000
-    return math.ceil(math.log(TAIL) / math.log(max(p, 1 - p)))
+    return ceil(log(TAIL) / log(max(p, 1 - p)))
 
 
-def binomial_quantile(q: float, n: int, p: float) -> int:
-    """Return the least k with P(B ≤ k) ≥ q, for B ~ Binomial(n, p)."""
-    k = math.ceil(special.bdtrik(q, n, p))
-    # bdtrik is exact only to its last digits, which a value at an integer's edge would turn into a whole rank.
-    return k - 1 if k > 0 and special.bdtr(k - 1, n, p) >= q * (1 - 1e-12) else k
+def quantiles(values: Floats) -> Quantiles:
+    """Return the distribution of values in the order of time, NaNs left out.
 
-
-@lru_cache(maxsize=4096)
-def _ranks(n: int) -> tuple[tuple[str, int, int, int], ...]:
-    """Return the name, the rank and the interval's ranks of each percentile that n supports."""
-    ranks = ((name, nearest_rank(n, pm), interval_ranks(n, pm)) for name, pm in PER_MILLE.items())
-    return tuple((name, rank, *interval) for name, rank, interval in ranks if interval is not None)
-
-
-def quantiles(values: NDArray[np.float64]) -> Quantiles:
-    """Return the distribution of values, NaNs left out; None for percentiles that their number cannot support."""
+    A percentile that their number cannot support is None. Its interval is left out if they resemble each other so
+    much that nothing can be said (`stats.percentile_bounds`).
+    """
     unknown = np.isnan(values)
     known = values[~unknown] if unknown.any() else values.copy()
     n = len(known)
     if n == 0:
         return Quantiles(n=0)
-    ranks = _ranks(n)
+    worth = effective_times(known)
     least, mean, most = float(known.min()), float(known.mean()), float(known.max())
+    supported = [(name, per_mille) for name, per_mille in PER_MILLE.items() if is_supported(n, per_mille)]
+    lower = {name: lower_rank(n, per_mille, worth, TAIL) for name, per_mille in supported}
+    upper = {name: upper_ranks(n, per_mille, worth, TAIL) for name, per_mille in supported}
+    read = {nearest_rank(n, per_mille) for _, per_mille in supported} | {rank for rank in lower.values() if rank}
+    for name, per_mille in supported:
+        read.update(ranks_needed(n, per_mille, upper[name]))
     # The values at these ranks are those of a full sort, which takes five times as long.
-    known.partition(sorted({rank - 1 for _, *three in ranks for rank in three} or {0}))
+    known.partition(sorted(rank - 1 for rank in read) or [0])
+    ends = {name: (lower[name], upper_end(known, per_mille, upper[name])) for name, per_mille in supported}
     return Quantiles(
         n=n,
+        effective_n=worth.n,
         min=least,
         mean=mean,
         max=most,
-        ci95={name: (float(known[low - 1]), float(known[high - 1])) for name, _, low, high in ranks},
-        **{name: float(known[rank - 1]) for name, rank, _, _ in ranks},
+        ci95={name: (float(known[low - 1]), high) for name, (low, high) in ends.items() if low and high < inf},
+        **{name: float(known[nearest_rank(n, per_mille) - 1]) for name, per_mille in supported},
     )

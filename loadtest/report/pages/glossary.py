@@ -86,11 +86,16 @@ TERMS: dict[str, tuple[str, str]] = {
         "Nearest rank on all samples: of n sorted values the one at ⌈p·n⌉. Nothing is interpolated or put into "
         "buckets.",
     ),
+    "effective-number": (
+        "Effective number",
+        "How many independent jobs would tell as much as these, which resemble their neighbours because they wait in "
+        "one queue. Intervals and gates count on it.",
+    ),
     "interval": (
         "95 % interval",
-        "From order statistics, for any distribution. It needs at least 36, 72, 368 and 3688 samples for p90, p95, "
-        "p99 and p99.9; with fewer there is no figure. It takes jobs as independent; jobs in one queue resemble each "
-        "other, so the true interval is somewhat wider.",
+        "From order statistics of the effective number of jobs. A percentile needs at least 36, 72, 368 and 3688 "
+        "samples for p90, p95, p99 and p99.9; with fewer there is no figure. If jobs resemble each other so much "
+        "that the longest time may be below the percentile, the upper end is extrapolated, or there is no interval.",
     ),
     "bin": (
         "Percentile in a bin",

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from loadtest.analyze.stats.effective_number import effective_number
+from loadtest.analyze.stats.percentile_bounds import binomial_quantile
 from loadtest.analyze.stats.quantiles import (
     PER_MILLE,
-    binomial_quantile,
     interval_ranks,
     is_supported,
     min_samples,
@@ -50,7 +51,8 @@ def test_the_interval_of_a_thousand_samples(per_mille: int, ranks: tuple[int, in
 
 
 def test_an_interval_holds_the_values_at_its_ranks() -> None:
-    q = quantiles(np.arange(1.0, 1001.0)[::-1])
+    shuffled = (np.random.default_rng(seed).permutation(np.arange(1.0, 1001.0)) for seed in range(50))
+    q = quantiles(next(values for values in shuffled if effective_number(values) == 1000))
     assert (q.p99, q.ci95["p99"]) == (990.0, (983.0, 997.0))
     assert (q.n, q.min, q.mean, q.max) == (1000, 1.0, 500.5, 1000.0)
 
@@ -91,12 +93,12 @@ def test_an_interval_covers_the_truth_95_times_in_100(name: str, p: float, n: in
     rng = np.random.default_rng(7)
     truth = -math.log(1 - p)
     trials = 2000
-    held = 0
-    for _ in range(trials):
-        low, high = quantiles(rng.exponential(size=n)).ci95[name]
-        held += low <= truth <= high
-    # Whole ranks make it a little wider than it need be, and 2000 trials have a standard error of half a percent.
-    assert 0.94 <= held / trials <= 0.98
+    found = [quantiles(rng.exponential(size=n)).ci95.get(name) for _ in range(trials)]
+    printed = [ends for ends in found if ends is not None]
+    held = sum(low <= truth <= high for low, high in printed)
+    assert len(printed) >= 0.85 * trials
+    # Whole ranks and the allowance for chance resemblance make it wider than it need be.
+    assert 0.94 <= held / len(printed) <= 0.995
 
 
 @pytest.mark.parametrize("share", [0.0005, 0.01, 0.025])

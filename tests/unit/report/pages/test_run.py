@@ -57,7 +57,10 @@ def test_key_figures_are_those_of_the_summary(steady_page: SteadyPage) -> None:
 
 
 def cells(q: Quantiles) -> list[str]:
-    values: list[float | None] = [q.n, q.mean]
+    values: list[float | None] = [q.n]
+    if q.effective_n is not None and q.effective_n < 0.9 * q.n:
+        values.append(q.effective_n)
+    values.append(q.mean)
     for name in PERCENTILES:
         values += [getattr(q, name), *q.ci95.get(name, ())]
     return ["" if value is None else str(value) for value in [*values, q.max]]
