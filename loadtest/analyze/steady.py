@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from loadtest.analyze.backlog import backlog_in
 from loadtest.analyze.jobs import JobColumns, LoadWindow
+from loadtest.analyze.stats.effective_number import effective
 from loadtest.analyze.stats.hypothesis_tests import Trend, trend
 from loadtest.arrays import Floats
 from loadtest.scenario.metrics import Metric
@@ -31,6 +33,8 @@ RELEVANT = 0.05
 _BATCH = 5
 _MAX_BATCHES = 400
 _TREND_BATCHES = 25
+_FILLED = 0.95
+"""The share of the first jobs that have ended before the backlog is watched."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,31 @@ def steady_window(scenario: Scenario, jobs: JobColumns, load: LoadWindow) -> Ste
     at, logs = at[known], np.log(np.maximum(times_ms[known], 1.0))
     if len(at) < MIN_JOBS:
         return SteadyWindow(None, f"n too small: {len(at)} jobs completed in the stage, {MIN_JOBS} are needed.")
-    return _settled(stage, at, logs)
+    found = _settled(stage, at, logs)
+    if isinstance(scenario.load, OpenLoad) and found.window is not None:
+        return _without_growth(found, found.window, jobs)
+    return found
+
+
+def _without_growth(found: SteadyWindow, window: LoadWindow, jobs: JobColumns) -> SteadyWindow:
+    """Return what was found, unless more jobs arrived in the window than ended in it (see `backlog_in`).
+
+    The window may start with an idle endpoint. So counting starts once nearly all of the first jobs have ended, and
+    nothing is said if that takes more than half of the window.
+    """
+    due = window.contains(jobs.intended_at) & ~np.isnan(jobs.finished_at)
+    order = np.argsort(jobs.intended_at[due], kind="stable")
+    first = order[: max(1, len(order) // 10)]
+    took_s = float(np.quantile((jobs.finished_at - jobs.intended_at)[due][first], _FILLED)) if len(order) else 0.0
+    if took_s > window.duration_s / 2:
+        return found
+    counted = LoadWindow(window.start_at + took_s, window.end_at)
+    backlog = backlog_in(jobs.intended_at, jobs.finished_at, counted)
+    if not backlog.grows:
+        return found
+    return SteadyWindow(
+        None, f"The backlog grew: {backlog.arrived} jobs arrived, and {backlog.ended} ended in the same time."
+    )
 
 
 def _settled(stage: LoadWindow, at: Floats, logs: Floats) -> SteadyWindow:
@@ -123,7 +151,27 @@ def batch_means(values: Floats, batches: int) -> Floats:
 
 
 def _trend_after(cut: int, logs: Floats) -> Trend:
-    return trend(batch_means(logs[cut:], _TREND_BATCHES))
+    values = logs[cut:]
+    means = batch_means(values, _TREND_BATCHES)
+    return trend(means, _dependence(values, means))
+
+
+def _dependence(values: Floats, means: Floats) -> float:
+    """Return by how much the variance of the overall mean is above that of as many independent batch means.
+
+    Both without a straight line, so that a trend does not hide itself.
+    """
+    left, left_means = _without_line(values), _without_line(means)
+    spread = float(np.var(left_means, ddof=2))
+    if spread == 0:
+        return 1.0
+    return max(1.0, float(np.var(left)) / effective(left).n * len(means) / spread)
+
+
+def _without_line(values: Floats) -> Floats:
+    at = np.arange(len(values)) - (len(values) - 1) / 2
+    left: Floats = values - values.mean() - at * (at @ values) / (at @ at)
+    return left
 
 
 def _vetoes(found: Trend, level: float) -> bool:
