@@ -12,7 +12,7 @@ import numpy as np
 
 from loadtest.analyze.backlog import backlog_in
 from loadtest.analyze.jobs import JobColumns, LoadWindow
-from loadtest.analyze.stats.effective_number import effective
+from loadtest.analyze.stats.effective_number import effective_number
 from loadtest.analyze.stats.hypothesis_tests import Trend, trend
 from loadtest.arrays import Floats
 from loadtest.scenario.metrics import Metric
@@ -165,7 +165,7 @@ def _dependence(values: Floats, means: Floats) -> float:
     spread = float(np.var(left_means, ddof=2))
     if spread == 0:
         return 1.0
-    return max(1.0, float(np.var(left)) / effective(left).n * len(means) / spread)
+    return max(1.0, float(np.var(left)) / effective_number(left) * len(means) / spread)
 
 
 def _without_line(values: Floats) -> Floats:
