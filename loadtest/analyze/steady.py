@@ -23,13 +23,16 @@ MIN_JOBS = 200
 """The fewest completed jobs of a stage from which a steady window is determined."""
 SIGNIFICANT = 0.01
 """The probability of taking chance for a trend."""
-STRICT_LEVEL = 0.1
+STRICT_LEVEL = 0.05
 """The same after a trend was found before: it must be clearly over."""
 LARGE = 0.25
-LARGE_LEVEL = 0.05
+LARGE_LEVEL = 0.02
 """A trend this large needs less evidence: a window with a change of level is not steady."""
 RELEVANT = 0.05
 """The change over the window from which a trend matters: among millions of jobs any trend is significant."""
+MIN_EFFECTIVE = 12
+"""The fewest independent jobs in the window, by their effective number, that tell a slow fluctuation from a trend."""
+_SHORTEST = 0.1
 _BATCH = 5
 _MAX_BATCHES = 400
 _TREND_BATCHES = 25
@@ -39,10 +42,14 @@ _FILLED = 0.95
 
 @dataclass(frozen=True)
 class SteadyWindow:
-    """The window, or None without a steady state, and a sentence that explains it."""
+    """The window, or None without a steady state, and a sentence that explains it.
+
+    `too_short` says that jobs were too few, or resembled each other too much, to tell whether there is one.
+    """
 
     window: LoadWindow | None
     detail: str
+    too_short: bool = False
 
 
 def steady_window(scenario: Scenario, jobs: JobColumns, load: LoadWindow) -> SteadyWindow:
@@ -50,10 +57,15 @@ def steady_window(scenario: Scenario, jobs: JobColumns, load: LoadWindow) -> Ste
 
     The warm-up is cut by MSER (White 1997, Simulation 69, p. 323) over means of at least 5 jobs (MSER-5: White, Cobb
     and Spratt 2000, Winter Simulation Conference, p. 755) of the logarithm of end-to-end times, in which a few long
-    times do not outweigh all others; a cut later than half of the stage is not accepted. A Mann–Kendall test over 25
-    batch means, corrected for the remaining dependence between batches (see `trend`), can reject the rest: at 1 % if
-    times change by more than 5 %, at 5 % if by more than 25 %. If it finds the end of a warm-up, twice as much is cut
-    and the test repeated at a stricter level: times that moved before must now be clearly steady.
+    times do not outweigh all others. A Mann–Kendall test over 25 batch means, which allows for the dependence between
+    jobs (see `trend`), can reject the rest: at 1 % if times change by more than 5 %, at 2 % if by more than 25 %. If
+    it finds the end of a warm-up, twice as much is cut and the test repeated at a stricter level: times that moved
+    before must now be clearly steady.
+
+    A queue that grows looks for a while like one that fluctuates slowly, and the test then finds nothing. But a
+    stationary queue keeps coming back to its shortest times, and one that grows does not. So a stage is also rejected
+    if none of its shortest tenth of times lies in its later half. If the window is worth fewer than `MIN_EFFECTIVE`
+    independent jobs, or the cut lies in the later half without a trend, the stage is too short to tell.
     """
     stage = _constant_stage(scenario, load)
     if stage is None:
@@ -64,7 +76,7 @@ def steady_window(scenario: Scenario, jobs: JobColumns, load: LoadWindow) -> Ste
     known = ~np.isnan(times_ms)
     at, logs = at[known], np.log(np.maximum(times_ms[known], 1.0))
     if len(at) < MIN_JOBS:
-        return SteadyWindow(None, f"n too small: {len(at)} jobs completed in the stage, {MIN_JOBS} are needed.")
+        return SteadyWindow(None, f"n too small: {len(at)} jobs completed in the stage, {MIN_JOBS} are needed.", True)
     found = _settled(stage, at, logs)
     if isinstance(scenario.load, OpenLoad) and found.window is not None:
         return _without_growth(found, found.window, jobs)
@@ -94,13 +106,19 @@ def _without_growth(found: SteadyWindow, window: LoadWindow, jobs: JobColumns) -
 
 def _settled(stage: LoadWindow, at: Floats, logs: Floats) -> SteadyWindow:
     """Return the stage from its cut on; times are in the order of `at`."""
+    if not _shortest_return(logs):
+        return SteadyWindow(None, "End-to-end times rose: the shortest tenth of them lie in the stage's first half.")
     cut, half = warm_up_length(logs), len(logs) // 2
     if cut > half:
-        return SteadyWindow(None, "End-to-end times became steady, if at all, only in the later half of the stage.")
+        if _vetoes(_trend_after(0, logs), SIGNIFICANT):
+            return SteadyWindow(None, "End-to-end times became steady, if at all, only in the later half of the stage.")
+        return _too_short(logs)
     left, level = _trend_after(cut, logs), SIGNIFICANT
     if cut and _vetoes(left, level):
         cut = min(2 * cut, half)
         left, level = _trend_after(cut, logs), STRICT_LEVEL
+    if effective_number(_without_line(logs[cut:])) < MIN_EFFECTIVE:
+        return _too_short(logs[cut:])
     if _vetoes(left, level):
         word = "rose" if left.change > 0 else "fell"
         return SteadyWindow(None, f"End-to-end times {word} by {abs(left.change):.0%} after the warm-up.")
@@ -110,6 +128,21 @@ def _settled(stage: LoadWindow, at: Floats, logs: Floats) -> SteadyWindow:
     return SteadyWindow(
         window, f"The longest stage of constant load is steady {warm}, for {window.duration_s:.1f} s."
     )
+
+
+def _too_short(logs: Floats) -> SteadyWindow:
+    worth = effective_number(_without_line(logs))
+    return SteadyWindow(
+        None,
+        f"The stage is too short to tell a trend from slow fluctuations: {len(logs)} jobs that resemble their "
+        f"neighbours are worth {worth:.0f} independent ones.",
+        True,
+    )
+
+
+def _shortest_return(logs: Floats) -> bool:
+    """Return whether any of the shortest tenth of times lies in the later half."""
+    return bool(logs[len(logs) // 2 :].min() <= np.quantile(logs, _SHORTEST))
 
 
 def _constant_stage(scenario: Scenario, load: LoadWindow) -> LoadWindow | None:

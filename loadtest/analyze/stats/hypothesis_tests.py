@@ -28,17 +28,18 @@ def trend(logs: Floats, dependence: float = 1.0) -> Trend:
 
     Mann–Kendall with the variance of Hamed and Rao (1998, Journal of Hydrology 204, p. 182), which allows for
     significant autocorrelation of the ranks at lags 1 to 3, and is never less than that of independent
-    values, nor less than `dependence` times it, if more is known of the values than their ranks tell. The change is
-    along the Theil–Sen slope.
+    values, nor less than `dependence` times it, if more is known of the values than their ranks tell. Dependent
+    values also show their own spread badly, so the score is compared with Student's t, with as many degrees of
+    freedom as n values of that `dependence` are worth, less two. The change is along the Theil–Sen slope.
     """
     n = len(logs)
     earlier, later = np.triu_indices(n, 1)
     rises = logs[later] - logs[earlier]
     score = float(np.sign(rises).sum())
     slope = float(np.median(rises / (later - earlier)))
-    variance = n * (n - 1) * (2 * n + 5) / 18 * max(dependence, _inflation(logs - slope * np.arange(n)))
-    z = (score - np.sign(score)) / math.sqrt(variance)
-    return Trend(float(2 * special.ndtr(-abs(z))), math.expm1(slope * (n - 1)))
+    inflation = max(dependence, _inflation(logs - slope * np.arange(n)))
+    z = (score - np.sign(score)) / math.sqrt(n * (n - 1) * (2 * n + 5) / 18 * inflation)
+    return Trend(float(2 * special.stdtr(max(1.0, n / dependence - 2), -abs(z))), math.expm1(slope * (n - 1)))
 
 
 def _inflation(detrended: Floats) -> float:
