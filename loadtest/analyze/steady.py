@@ -111,7 +111,9 @@ def _settled(stage: LoadWindow, at: Floats, logs: Floats) -> SteadyWindow:
     cut, half = warm_up_length(logs), len(logs) // 2
     if cut > half:
         if _vetoes(_trend_after(0, logs), SIGNIFICANT):
-            return SteadyWindow(None, "End-to-end times became steady, if at all, only in the later half of the stage.")
+            return SteadyWindow(
+                None, "End-to-end times became steady, if at all, only in the later half of the stage."
+            )
         return _too_short(logs)
     left, level = _trend_after(cut, logs), SIGNIFICANT
     if cut and _vetoes(left, level):
