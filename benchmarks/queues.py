@@ -22,8 +22,8 @@ class System:
     """A queue with Poisson arrivals, or times without a queue.
 
     `workers` serve first come, first served; 0 stands for times that are drawn, exponential, and with an
-    autocorrelation of about `load` between neighbours if `correlated`. `service_cv` is the coefficient of variation of
-    a gamma distribution; 1 is exponential.
+    autocorrelation of about `load` between neighbours if `correlated`. `service_cv` is the coefficient of variation
+    of a gamma distribution; 1 is exponential.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Runs:
 
 
 def simulate(system: System, load: float, runs: int, jobs: int, seed: int, *, empty: bool = False) -> Runs:
-    """Return `runs` runs of `jobs` jobs at a utilisation of `load`; queues that start `empty` can have one above 1."""
+    """Return `runs` runs of `jobs` jobs at a utilisation of `load`, above 1 only if queues start `empty`."""
     rng = np.random.default_rng([seed, SYSTEMS.index(system), round(load * 1000)])
     if system.workers == 0:
         return _without_queue(system, load, runs, jobs, rng)

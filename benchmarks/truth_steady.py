@@ -1,4 +1,4 @@
-"""How often a steady window is found where the truth is known: `python -m benchmarks.truth_steady`, in a minute or two.
+"""How often a steady window is found where the truth is known: `python -m benchmarks.truth_steady`, two minutes.
 
 Queues are stationary, start empty, or are overloaded; times without a queue change their level, or rise all the time.
 """
@@ -33,7 +33,7 @@ def jobs_of_run(arrival_ms: Array, end_to_end_ms: Array) -> JobColumns:
 
 
 def answers(arrival_ms: Array, end_to_end_ms: Array, duration_s: float | None = None) -> Iterator[SteadyWindow]:
-    """Yield what the analysis says of each run, for arrays of runs x jobs; by default a run ends with its last job."""
+    """Yield what the analysis says of each run, of arrays of runs x jobs; a run ends with its last job by default."""
     for arrivals, times in zip(arrival_ms, end_to_end_ms, strict=True):
         load = LoadWindow(0.0, duration_s or float(arrivals[-1]) / 1000 + 1e-6)
         scenario = Scenario.model_validate(

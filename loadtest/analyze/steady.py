@@ -186,21 +186,16 @@ def batch_means(values: Floats, batches: int) -> Floats:
 
 
 def _trend_after(cut: int, logs: Floats) -> Trend:
-    values = logs[cut:]
-    means = batch_means(values, _TREND_BATCHES)
-    return trend(means, _dependence(values, means))
-
-
-def _dependence(values: Floats, means: Floats) -> float:
-    """Return by how much the variance of the overall mean is above that of as many independent batch means.
+    """Return the trend of batch means, whose variance is what their jobs are worth.
 
     Both without a straight line, so that a trend does not hide itself.
     """
+    values = logs[cut:]
+    means = batch_means(values, _TREND_BATCHES)
     left, left_means = _without_line(values), _without_line(means)
-    spread = float(np.var(left_means, ddof=2))
-    if spread == 0:
-        return 1.0
-    return max(1.0, float(np.var(left)) / effective_number(left) * len(means) / spread)
+    worth, spread = effective_number(left), float(np.var(left_means, ddof=2))
+    dependence = float(np.var(left)) / worth * len(means) / spread if spread else 1.0
+    return trend(means, max(1.0, dependence), max(1.0, worth - 2))
 
 
 def _without_line(values: Floats) -> Floats:

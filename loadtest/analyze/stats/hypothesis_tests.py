@@ -23,14 +23,14 @@ class Trend:
     change: float
 
 
-def trend(logs: Floats, dependence: float = 1.0) -> Trend:
+def trend(logs: Floats, dependence: float = 1.0, degrees: float = math.inf) -> Trend:
     """Return the trend of logarithms in the order of time; at most some hundred of them.
 
     Mann–Kendall with the variance of Hamed and Rao (1998, Journal of Hydrology 204, p. 182), which allows for
     significant autocorrelation of the ranks at lags 1 to 3, and is never less than that of independent
-    values, nor less than `dependence` times it, if more is known of the values than their ranks tell. Dependent
-    values also show their own spread badly, so the score is compared with Student's t, with as many degrees of
-    freedom as n values of that `dependence` are worth, less two. The change is along the Theil–Sen slope.
+    values, nor less than `dependence` times it, if more is known of the values than their ranks tell. The score is
+    compared with Student's t, with the `degrees` of freedom with which that is known. The change is along the
+    Theil–Sen slope.
     """
     n = len(logs)
     earlier, later = np.triu_indices(n, 1)
@@ -39,7 +39,8 @@ def trend(logs: Floats, dependence: float = 1.0) -> Trend:
     slope = float(np.median(rises / (later - earlier)))
     inflation = max(dependence, _inflation(logs - slope * np.arange(n)))
     z = (score - np.sign(score)) / math.sqrt(n * (n - 1) * (2 * n + 5) / 18 * inflation)
-    return Trend(float(2 * special.stdtr(max(1.0, n / dependence - 2), -abs(z))), math.expm1(slope * (n - 1)))
+    p_value = 2 * (special.ndtr(-abs(z)) if math.isinf(degrees) else special.stdtr(degrees, -abs(z)))
+    return Trend(float(p_value), math.expm1(slope * (n - 1)))
 
 
 def _inflation(detrended: Floats) -> float:

@@ -47,8 +47,8 @@ TERMS: dict[str, tuple[str, str]] = {
     "steady": (
         "Steady window",
         "The part of the longest stage of constant load in which times depend on the endpoint alone. The warm-up is "
-        "cut off; a trend, or a backlog that grows, means that there is no such window. It contains the jobs that were "
-        "meant to start in it, and its rates are over its own time.",
+        "cut off; a trend, or a backlog that grows, means that there is no such window. It contains the jobs that "
+        "were meant to start in it, and its rates are over its own time.",
     ),
     "send-lag": ("Send lag", "From the intended start to the actual send. It is the generator’s lateness."),
     "delay": (
