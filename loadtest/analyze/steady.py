@@ -33,6 +33,8 @@ RELEVANT = 0.05
 MIN_EFFECTIVE = 12
 """The fewest independent jobs in the window, by their effective number, that tell a slow fluctuation from a trend."""
 _SHORTEST = 0.1
+_DECIMALS = 2
+"""Of a time in milliseconds: epoch seconds in floats resolve no more, and their rounding is no trend."""
 _BATCH = 5
 _MAX_BATCHES = 400
 _TREND_BATCHES = 25
@@ -74,7 +76,7 @@ def steady_window(scenario: Scenario, jobs: JobColumns, load: LoadWindow) -> Ste
     order = np.argsort(jobs.intended_at[due], kind="stable")
     at, times_ms = jobs.intended_at[due][order], jobs.times_ms(Metric.END_TO_END)[due][order]
     known = ~np.isnan(times_ms)
-    at, logs = at[known], np.log(np.maximum(times_ms[known], 1.0))
+    at, logs = at[known], np.log(np.maximum(np.round(times_ms[known], _DECIMALS), 1.0))
     if len(at) < MIN_JOBS:
         return SteadyWindow(None, f"n too small: {len(at)} jobs completed in the stage, {MIN_JOBS} are needed.", True)
     found = _settled(stage, at, logs)
@@ -201,7 +203,7 @@ def _trend_after(cut: int, logs: Floats) -> Trend:
 def _without_line(values: Floats) -> Floats:
     at = np.arange(len(values)) - (len(values) - 1) / 2
     left: Floats = values - values.mean() - at * (at @ values) / (at @ at)
-    return left
+    return np.round(left, 9)
 
 
 def _vetoes(found: Trend, level: float) -> bool:
