@@ -43,7 +43,7 @@ SYSTEMS = (
 
 @dataclass(frozen=True)
 class Runs:
-    """Arrays of runs x jobs, each run stationary from its first job on and independent of the others."""
+    """Arrays of runs x jobs; runs are independent, and stationary from their first job on unless they start empty."""
 
     arrival_ms: Array
     delay_ms: Array
@@ -55,12 +55,12 @@ class Runs:
         return self.delay_ms + self.execution_ms
 
 
-def simulate(system: System, load: float, runs: int, jobs: int, seed: int) -> Runs:
-    """Return `runs` runs of `jobs` jobs at a utilisation of `load`."""
+def simulate(system: System, load: float, runs: int, jobs: int, seed: int, *, empty: bool = False) -> Runs:
+    """Return `runs` runs of `jobs` jobs at a utilisation of `load`, above 1 only if queues start `empty`."""
     rng = np.random.default_rng([seed, SYSTEMS.index(system), round(load * 1000)])
     if system.workers == 0:
         return _without_queue(system, load, runs, jobs, rng)
-    warm_up = min(30_000, ceil(20 / (1 - load) ** 2))
+    warm_up = 0 if empty else min(30_000, ceil(20 / (1 - load) ** 2))
     total = warm_up + jobs
     gap_ms = rng.exponential(SERVICE_MS / (system.workers * load), (total, runs))
     shape = 1 / system.service_cv**2

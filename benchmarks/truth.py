@@ -21,7 +21,7 @@ PARTS: dict[str, Callable[[], list[str]]] = {"percentiles": percentiles}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print the tables of the parts that are named, or of all."""
+    """Print the tables of the named parts, or of all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="what to check; all if none is named")
     for name in parser.parse_args(argv).parts or PARTS:

@@ -35,7 +35,7 @@ def ending_signals() -> list[signal.Signals]:
 def exit_at_signals() -> None:
     """End at once at a signal, with the exit code of a run.
 
-    For a process that has nothing to clean up yet: an exception could be lost in what is imported meanwhile.
+    For a process that has nothing to clean up yet: an exception could be lost in an import meanwhile.
     """
 
     def end(number: int, _frame: object) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from loadtest.analyze.jobs import JobColumns, LoadWindow, floats
+from loadtest.analyze.stats.effective_number import effective
 from loadtest.analyze.stats.hypothesis_tests import holm_levels
 from loadtest.analyze.stats.percentile_bounds import binomial_quantile
 from loadtest.analyze.stats.quantiles import quantiles
@@ -34,7 +35,8 @@ def worker_summaries(jobs: JobColumns, names: list[str]) -> list[WorkerSummary]:
     A worker is compared with all others by the ratio of medians. Whether it differs is Mood's median test (1950),
     with signs in place of counts so that equal times count as neither, at levels by Holm over all workers. The
     interval at that level joins the binomial intervals of both medians by MOVER (Zou and Donner 2008, Statistics
-    in Medicine 27, p. 1693) on logarithms. Jobs of one worker count as independent of each other.
+    in Medicine 27, p. 1693) on logarithms. Jobs of one worker count for as many as
+    they are worth in independent ones (see `effective`); workers count as independent.
     """
     known = jobs.completed & (jobs.worker >= 0)
     counts = np.bincount(jobs.worker[known], minlength=len(names))
@@ -42,10 +44,15 @@ def worker_summaries(jobs: JobColumns, names: list[str]) -> list[WorkerSummary]:
     timed = jobs.where(known & ~np.isnan(jobs.execution_ms))
     ordered_ms, positions = _by_worker(timed, len(names))
     in_time = _in_time(timed, len(names))
-    some = [at for at in positions if 0 < len(at) < len(ordered_ms)]
-    levels = iter(holm_levels([_p_value(ordered_ms, at) for at in some], ERROR_RATE))
+    worth = _worth(timed, len(names))
+    all_worth = float(worth.sum())
+    numbers = [(float(each), all_worth - float(each)) for each in worth]
+    some = [index for index, at in enumerate(positions) if 0 < len(at) < len(ordered_ms)]
+    p_values = [_p_value(ordered_ms, positions[index], numbers[index]) for index in some]
+    levels = dict(zip(some, holm_levels(p_values, ERROR_RATE), strict=True))
     compared = [
-        _comparison(ordered_ms, at, next(levels)) if 0 < len(at) < len(ordered_ms) else None for at in positions
+        _comparison(ordered_ms, at, numbers[index], levels[index]) if index in levels else None
+        for index, at in enumerate(positions)
     ]
     workers = [
         WorkerSummary(name, int(count), quantiles(times_ms), comparison, int(other))
@@ -69,8 +76,18 @@ def _by_worker(jobs: JobColumns, workers: int) -> tuple[Floats, list[NDArray[np.
     return jobs.execution_ms[order], np.split(by_worker, starts) if workers else []
 
 
-def _p_value(ordered_ms: Floats, at: NDArray[np.int64]) -> float:
-    """Return the two-sided p-value of no difference between the values at these positions and all others."""
+def _worth(jobs: JobColumns, workers: int) -> Floats:
+    """Return the effective number of jobs of each worker, from its execution times in the order of their ends."""
+    order = np.lexsort((jobs.finished_at, jobs.worker))
+    starts = np.searchsorted(jobs.worker[order], np.arange(1, workers))
+    return np.array([effective(times_ms).for_upper() for times_ms in np.split(jobs.execution_ms[order], starts)])
+
+
+def _p_value(ordered_ms: Floats, at: NDArray[np.int64], worth: tuple[float, float]) -> float:
+    """Return the two-sided p-value of no difference between the values at these positions and all others.
+
+    `worth` is the effective number of the ones and of the others.
+    """
     n, m = len(ordered_ms), len(at)
     median = ordered_ms[nearest_rank(n, _HALF) - 1]
     below, upto = np.searchsorted(ordered_ms, median, side="left"), np.searchsorted(ordered_ms, median, side="right")
@@ -81,13 +98,15 @@ def _p_value(ordered_ms: Floats, at: NDArray[np.int64]) -> float:
     if variance == 0:
         return 1.0
     difference = mine / m - (total - mine) / (n - m)
-    return float(2 * special.ndtr(-abs(difference) / math.sqrt(variance * (1 / m + 1 / (n - m)))))
+    return float(2 * special.ndtr(-abs(difference) / math.sqrt(variance * (1 / worth[0] + 1 / worth[1]))))
 
 
-def _comparison(ordered_ms: Floats, at: NDArray[np.int64], level: float) -> WorkerComparison | None:
+def _comparison(
+    ordered_ms: Floats, at: NDArray[np.int64], worth: tuple[float, float], level: float
+) -> WorkerComparison | None:
     """Return the ratio of the medians and its interval at a level; None if either has too few jobs for one."""
-    mine = _median_ranks(len(at), level)
-    others = _median_ranks(len(ordered_ms) - len(at), level)
+    mine = _median_ranks(len(at), worth[0], level)
+    others = _median_ranks(len(ordered_ms) - len(at), worth[1], level)
     if mine is None or others is None:
         return None
     w, w_low, w_high = (_log_ms(ordered_ms[at[rank - 1]]) for rank in mine)
@@ -104,12 +123,17 @@ def _log_ms(value_ms: float) -> float:
     return math.log(max(value_ms, 1.0))
 
 
-def _median_ranks(n: int, level: float) -> tuple[int, int, int] | None:
-    """Return ranks (from 1) of the median of n values and of its interval at a two-sided level; None for too few."""
-    if n == 0 or 2 * 0.5**n > level:
+def _median_ranks(n: int, worth: float, level: float) -> tuple[int, int, int] | None:
+    """Return ranks (from 1) of the median of n values and of its interval at a two-sided level.
+
+    The interval is that of `worth` independent values at the same shares of n; None for too few.
+    """
+    independent = math.floor(worth)
+    if independent == 0 or 2 * 0.5**independent > level:
         return None
-    low = binomial_quantile(level / 2, n, 0.5)
-    return (nearest_rank(n, _HALF), low, n + 1 - low) if low >= 1 else None
+    rank = binomial_quantile(level / 2, independent, 0.5)
+    low = max(1, rank * n // independent)
+    return (nearest_rank(n, _HALF), low, n + 1 - low) if rank >= 1 else None
 
 
 def _rank_of_others(index: int, at: NDArray[np.int64]) -> int:

@@ -198,7 +198,7 @@ def share_count(metric: Metric, inputs: GateInputs) -> Count | None:
 
 
 def _count(inputs: GateInputs, relevant: Mask, over: Mask, undecided: Mask | None = None) -> Count:
-    """Return the counts, with what the jobs are worth if those that are undecided are over."""
+    """Return the counts, with what the jobs are worth if the undecided ones are over."""
     most = over if undecided is None else over | undecided
     worth = effective(most[_in_order(inputs, relevant)].astype(np.float64))
     unsure = 0 if undecided is None else int(np.count_nonzero(undecided))

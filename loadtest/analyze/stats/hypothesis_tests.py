@@ -23,21 +23,24 @@ class Trend:
     change: float
 
 
-def trend(logs: Floats) -> Trend:
+def trend(logs: Floats, dependence: float = 1.0, degrees: float = math.inf) -> Trend:
     """Return the trend of logarithms in the order of time; at most some hundred of them.
 
     Mann–Kendall with the variance of Hamed and Rao (1998, Journal of Hydrology 204, p. 182), which allows for
     significant autocorrelation of the ranks at lags 1 to 3, and is never less than that of independent
-    values. The change is along the Theil–Sen slope.
+    values, nor less than `dependence` times it, if more is known of the values than their ranks do. The score is
+    compared with Student's t, with the `degrees` of freedom with which that is known. The change is along the
+    Theil–Sen slope.
     """
     n = len(logs)
     earlier, later = np.triu_indices(n, 1)
     rises = logs[later] - logs[earlier]
     score = float(np.sign(rises).sum())
     slope = float(np.median(rises / (later - earlier)))
-    variance = n * (n - 1) * (2 * n + 5) / 18 * _inflation(logs - slope * np.arange(n))
-    z = (score - np.sign(score)) / math.sqrt(variance)
-    return Trend(float(2 * special.ndtr(-abs(z))), math.expm1(slope * (n - 1)))
+    inflation = max(dependence, _inflation(logs - slope * np.arange(n)))
+    z = (score - np.sign(score)) / math.sqrt(n * (n - 1) * (2 * n + 5) / 18 * inflation)
+    p_value = 2 * (special.ndtr(-abs(z)) if math.isinf(degrees) else special.stdtr(degrees, -abs(z)))
+    return Trend(float(p_value), math.expm1(slope * (n - 1)))
 
 
 def _inflation(detrended: Floats) -> float:

@@ -77,7 +77,7 @@ class BacktestResult(msgspec.Struct, frozen=True):
 
     @property
     def missed(self) -> tuple[str, ...]:
-        """Return the names of the figures that were predicted wrongly."""
+        """Return the names of the wrongly predicted figures."""
         return tuple(figure.name for figure in self.figures if figure.missed)
 
 

@@ -79,6 +79,6 @@ def cheapest_first(options: Sequence[EvaluatedSetting]) -> list[EvaluatedSetting
 
 
 def billed_workers(evaluated: EvaluatedSetting) -> float:
-    """Return the worker-seconds that are billed per second."""
+    """Return the billed worker-seconds per second."""
     billed = evaluated.prediction.billed_workers
     return math.inf if billed is None else billed.value

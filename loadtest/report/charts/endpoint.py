@@ -178,6 +178,9 @@ def starts_chart(summary: Summary, series: Series) -> Chart | None:
     )
 
 
+_CORRECTED = "This allows for the number of workers, and for jobs of a worker that resemble their neighbours."
+
+
 def workers_text(workers: Sequence[WorkerSummary]) -> str:
     """Return which workers differ from the others in a sentence, the largest difference first."""
     compared = [(each.worker_id, each.compared) for each in workers if each.compared]
@@ -185,7 +188,7 @@ def workers_text(workers: Sequence[WorkerSummary]) -> str:
         return "No worker had enough jobs to be compared with the others."
     found = [(worker, each) for worker, each in compared if each.differs]
     if not found:
-        return f"None of {len(compared)} workers differs from the others in its median execution time."
+        return f"None of {len(compared)} workers differs from the others in its median execution time. {_CORRECTED}"
     found.sort(key=lambda pair: max(pair[1].ratio, 1 / pair[1].ratio), reverse=True)
     named = [
         f"{worker} takes {each.ratio:.2f} times that of the others ({each.interval[0]:.2f} to {each.interval[1]:.2f})"
@@ -194,7 +197,9 @@ def workers_text(workers: Sequence[WorkerSummary]) -> str:
     if len(found) > _MAX_NAMED_WORKERS:
         named.append(f"and {len(found) - _MAX_NAMED_WORKERS} more")
     verb = "differs" if len(found) == 1 else "differ"
-    return f"{len(found)} of {len(compared)} workers {verb} in median execution time: {'; '.join(named)}."
+    return (
+        f"{len(found)} of {len(compared)} workers {verb} in median execution time: {'; '.join(named)}. {_CORRECTED}"
+    )
 
 
 def execution_by_worker_chart(summary: Summary, _: Series) -> Chart | None:

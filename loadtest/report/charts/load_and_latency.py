@@ -75,7 +75,7 @@ def load_chart(summary: Summary, series: Series) -> Chart:
 
 
 def users_chart(summary: Summary, series: Series) -> Chart | None:
-    """Return the users of a closed load that were wanted, at work and held back; None if the load is open."""
+    """Return the users of a closed load: wanted, at work and held back; None if the load is open."""
     users = series.users
     if users is None:
         return None

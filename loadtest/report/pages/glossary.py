@@ -52,8 +52,8 @@ TERMS: dict[str, tuple[str, str]] = {
     "steady": (
         "Steady window",
         "The part of the longest stage of constant load in which times depend on the endpoint alone. The warm-up is "
-        "cut off; a trend over the whole stage means that there is no such window. It contains the jobs that were "
-        "meant to start in it, and its rates are over its own time.",
+        "cut off; a trend, or a backlog that grows, means that there is no such window. It contains the jobs that "
+        "were meant to start in it, and its rates are over its own time.",
     ),
     "send-lag": ("Send lag", "From the intended start to the actual send. It is the generator’s lateness."),
     "delay": (
@@ -149,7 +149,8 @@ TERMS: dict[str, tuple[str, str]] = {
         "Worker",
         "A process of the endpoint that takes a job from the queue and runs it. One differs if its median execution "
         "time is at least 1.1 times that of all others together, or at most 1/1.1, and chance would mark any of "
-        "equal workers in less than 5 % of runs. The interval of the ratio has the level that this requires.",
+        "equal workers in less than 5 % of runs. The interval of the ratio has the level that this requires. Jobs of "
+        "a worker that resemble their neighbours count for fewer; workers count as independent of each other.",
     ),
     "start": (
         "Warm, revived, cold",

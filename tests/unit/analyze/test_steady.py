@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,41 @@ def test_a_queue_that_grows_names_its_growth() -> None:
     assert answer.detail.startswith("End-to-end times ")
 
 
+def queued(seed: int, load: float, n: int) -> NDArray[np.float64]:
+    """Times in a queue that starts empty and has one worker (Lindley 1952), in milliseconds; `n` jobs in 100 s."""
+    rng = np.random.default_rng(seed)
+    gap_ms = LENGTH_S * 1000 / n
+    each_ms = rng.exponential(load * gap_ms, n)
+    steps = np.concatenate([[0.0], np.cumsum(each_ms[:-1] - rng.exponential(gap_ms, n - 1))])
+    times: NDArray[np.float64] = steps - np.minimum.accumulate(steps) + each_ms
+    return times
+
+
+def test_a_queue_that_keeps_up_is_steady_in_nearly_every_run() -> None:
+    answers = [found(queued(seed, 0.8, 5000)) for seed in range(SEEDS)]
+    assert sum(answer.window is not None for answer in answers) / SEEDS >= 0.95
+
+
+def test_a_queue_with_a_twentieth_too_much_is_hardly_ever_steady() -> None:
+    answers = [found(queued(seed, 1.05, 5000)) for seed in range(SEEDS)]
+    assert sum(answer.window is not None for answer in answers) / SEEDS <= 0.1
+
+
+def test_times_that_hardly_change_within_a_run_are_too_short_to_judge_rather_than_a_trend() -> None:
+    answers = [found(noisy(seed, 0.99, 300.0)) for seed in range(SEEDS)]
+    assert sum(answer.too_short for answer in answers) / SEEDS >= 0.2
+    assert sum(answer.window is None and not answer.too_short for answer in answers) / SEEDS <= 0.05
+    assert all("independent" in answer.detail for answer in answers if answer.too_short)
+
+
+def test_jobs_that_never_end_are_no_steady_state() -> None:
+    jobs = jobs_with(noisy(1, 0.0, 300.0))
+    never = jobs.seq % 10 == 0
+    jobs = replace(jobs, outcome=np.where(never, -1, 0), finished_at=np.where(never, np.nan, jobs.finished_at))
+    answer = steady_window(STEADY, jobs, LoadWindow(START_AT, START_AT + LENGTH_S))
+    assert (answer.window, answer.detail[:17]) == (None, "The backlog grew:")
+
+
 def test_the_window_lies_in_the_longest_stage_of_constant_load() -> None:
     stages = [{"rate": "5/s", "for": "20s"}, {"rate": "5/s to 20/s", "for": "40s"}, {"rate": "20/s", "for": "40s"}]
     window = found(noisy(1, 0.0, 300.0), scenario(load={"stages": stages})).window
@@ -116,8 +152,8 @@ def test_a_closed_load_and_a_trace_can_be_steady() -> None:
 
 def test_a_few_jobs_tell_nothing() -> None:
     answer = found(noisy(1, 0.0, 300.0, 199))
-    assert (answer.window, answer.detail) == (
-        None, "n too small: 199 jobs completed in the stage, 200 are needed.",
+    assert (answer.window, answer.detail, answer.too_short) == (
+        None, "n too small: 199 jobs completed in the stage, 200 are needed.", True,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from loadtest.analyze.jobs import jobs_of, worker_names
 from loadtest.analyze.summary import WorkerSummary
 from loadtest.analyze.workers import worker_summaries
+from tests.unit.analyze.noise import autoregressive
 from tests.unit.analyze.rows import job, samples
 
 SEEDS = 200
@@ -109,3 +110,11 @@ def test_a_worker_whose_jobs_all_failed_is_listed_with_their_number() -> None:
     found = worker_summaries(jobs_of(table), worker_names(table))
     assert [(each.worker_id, each.jobs, each.not_completed) for each in found] == [("bad", 0, 5), ("good", 1, 0)]
     assert found[0].compared is None
+
+
+@pytest.mark.parametrize("rho", [0.8, 0.95])
+def test_of_equal_workers_that_drift_slowly_hardly_ever_is_one_named(rho: float) -> None:
+    rng = np.random.default_rng(6)
+    runs = [np.array([autoregressive(rng, EACH, rho) for _ in range(WORKERS)]) for _ in range(40)]
+    share = sum(bool(named(400 * np.exp(0.35 * noise))) for noise in runs) / len(runs)
+    assert share <= 0.05
