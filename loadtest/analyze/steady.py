@@ -34,7 +34,7 @@ MIN_EFFECTIVE = 12
 """The fewest independent jobs in the window, by their effective number, that show a slow fluctuation from a trend."""
 _SHORTEST = 0.1
 _DECIMALS = 2
-"""Of a time in milliseconds: epoch seconds in floats resolve no more, and their rounding must not look like a trend."""
+"""Of a time in milliseconds: epoch seconds in floats resolve no more, and rounding must not look like a trend."""
 _BATCH = 5
 _MAX_BATCHES = 400
 _TREND_BATCHES = 25
