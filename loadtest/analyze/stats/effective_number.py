@@ -1,0 +1,124 @@
+"""The effective number of jobs: how many independent jobs would tell as much as these, which resemble each other.
+
+All values are in the order of time. Only their ranks count, so that a heavy tail does not hide the dependence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, sqrt
+
+import numpy as np
+from scipy import fft
+
+from loadtest.arrays import Floats
+
+_MAX_VALUES = 2**18
+"""Of more values only as many from the middle are used, which is quick and still far longer than any dependence."""
+_LONGEST = 4
+"""Autocorrelations are summed up to at most n divided by this."""
+_DECIMALS = 2
+"""Of a time in milliseconds; epoch seconds in floats resolve 0.0002 ms."""
+_CAUTION, _CANDOUR = 2.5, 0.5
+"""Standard errors of log τ added for an upper end and for a lower one, by simulation (`benchmarks/truth.py`)."""
+
+
+@dataclass(frozen=True)
+class Effective:
+    """What n values are worth in independent ones: n / `tau`, known with some `degrees` of freedom.
+
+    A run that is too short to show how slowly its queue changes also looks better than it is. So an upper end of an
+    interval, which lets a gate pass, counts on fewer jobs than a lower end, which lets it fail.
+    """
+
+    size: int
+    tau: float
+    degrees: float
+
+    @property
+    def n(self) -> float:
+        """Return the best estimate."""
+        return self.size / self.tau
+
+    def for_upper(self, size: int | None = None) -> float:
+        """Return the number for an upper end; of `size` values, if there were so many of the same kind."""
+        return self._reduced(_CAUTION, size)
+
+    def for_lower(self) -> float:
+        """Return the number for a lower end."""
+        return self._reduced(_CANDOUR, None)
+
+    def _reduced(self, errors: float, size: int | None) -> float:
+        n = self.size if size is None else size
+        if self.tau == 1 or n == 0:
+            return float(n)
+        return n / self.tau * exp(-errors * sqrt(2 * self.size / (self.degrees * n)))
+
+
+def independent(n: int) -> Effective:
+    """Return the worth of n values that do not depend on each other."""
+    return Effective(n, 1.0, float(max(1, n)))
+
+
+def effective_number(values: Floats) -> float:
+    """Return the number of independent values that tell as much as these, at most their number."""
+    return effective(values).n
+
+
+def effective(values: Floats) -> Effective:
+    """Return what values are worth, with τ = 1 + 2 Σ ρ for autocorrelations ρ of their exponential scores.
+
+    A score is −log(1 − rank/n) (Savage 1956, Annals of Mathematical Statistics 27, p. 590). It weighs the long times,
+    which stay together longer than the short ones in a queue, and hardly depends on single values as an indicator of
+    a percentile does. The sum ends at lag m by Geyer's initial monotone sequence (1992, Statistical Science 7,
+    section 3.3). Each sample autocorrelation is too low by about τ/n, because the mean is estimated as well, so
+    τ = (1 + 2 Σ ρ) / (1 − (2m + 1)/n). The estimate varies as one of a variance with n / (2m + 1) degrees of freedom
+    (Madras and Sokal 1988, Journal of Statistical Physics 50, p. 109).
+    """
+    n = len(values)
+    if n < 2:
+        return independent(n)
+    spare = max(0, n - _MAX_VALUES) // 2
+    used = values[spare : n - spare]
+    scores = -np.log1p(-(average_ranks(used) + 0.5) / len(used))
+    total, reach = _initial_monotone_sum(autocorrelations(scores, len(used) // _LONGEST))
+    if total <= 1:
+        return independent(n)
+    degrees = len(used) / (2 * reach + 1)
+    return Effective(n, min(float(n), total / (1 - 1 / degrees)), degrees * n / len(used))
+
+
+def effective_times(values_ms: Floats) -> Effective:
+    """Return what times in milliseconds are worth; those that differ by less than a clock resolves count as equal."""
+    return effective(np.round(values_ms, _DECIMALS))
+
+
+def average_ranks(values: Floats) -> Floats:
+    """Return the rank of each value, from 0; equal values share the middle of their ranks."""
+    order = np.argsort(values)
+    ordered = values[order]
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    counts = np.diff(np.append(first, len(values)))
+    ranks = np.empty(len(values))
+    ranks[order] = np.repeat(first + (counts - 1) / 2, counts)
+    return ranks
+
+
+def autocorrelations(values: Floats, most: int) -> Floats:
+    """Return the autocorrelations at lags 0 to `most`; zeros but for the first if the values do not vary."""
+    if np.ptp(values) == 0:
+        return np.concatenate([[1.0], np.zeros(most)])
+    size = fft.next_fast_len(len(values) + most, real=True)
+    spectrum = fft.rfft(values - values.mean(), size)
+    covariances = fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[: most + 1]
+    rho: Floats = covariances / covariances[0]
+    return rho
+
+
+def _initial_monotone_sum(rho: Floats) -> tuple[float, int]:
+    """Return 1 + 2 Σ ρ over the pairs of lags before the first whose sum is not positive, and the last lag summed."""
+    pairs = rho[: len(rho) // 2 * 2].reshape(-1, 2).sum(axis=1)
+    ended = np.flatnonzero(pairs <= 0)
+    kept = int(ended[0]) if len(ended) else len(pairs)
+    falling = np.minimum.accumulate(pairs[:kept])
+    return 2 * float(falling.sum()) - 1, max(0, 2 * kept - 1)
