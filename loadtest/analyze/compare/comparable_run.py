@@ -31,6 +31,10 @@ class JobCount:
     jobs: int
     not_completed: int
 
+    def and_missing(self, jobs: int) -> JobCount:
+        """Return the number with jobs that are missing, which did not complete."""
+        return JobCount(self.jobs + jobs, self.not_completed + jobs)
+
 
 @dataclass(frozen=True)
 class ComparableRun:
@@ -86,13 +90,19 @@ def share_a_schedule(runs: Sequence[ComparableRun]) -> bool:
 def paired(baseline: Sequence[ComparableRun], candidate: ComparableRun) -> list[ComparableRun]:
     """Return the runs with their jobs in the same places, by their numbers; the candidate is the last.
 
-    A job that the candidate lacks never had its times; of one that a baseline lacks they are not known. So neither
-    makes the candidate look good.
+    A job that the candidate lacks did not complete; of one that a baseline lacks nothing is known. So neither makes
+    the candidate look good.
     """
     runs = [*baseline, candidate]
     common = [flow for flow in candidate.seq if all(flow in each.seq for each in baseline)]
     union = {flow: np.unique(np.concatenate([each.seq[flow] for each in runs])) for flow in common}
-    return [_placed(each, union, NEVER_MS if each is candidate else np.nan) for each in runs]
+    lacking = {flow: len(at) - len(candidate.seq[flow]) for flow, at in union.items()}
+    counts = {flow: each.and_missing(lacking.get(flow, 0)) for flow, each in candidate.counts.items()}
+    *before, after = runs
+    return [
+        *(_placed(each, union, np.nan) for each in before),
+        replace(_placed(after, union, NEVER_MS), counts=counts),
+    ]
 
 
 def _placed(run: ComparableRun, union: Mapping[str, NDArray[np.int64]], missing_ms: float) -> ComparableRun:

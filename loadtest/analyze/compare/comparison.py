@@ -41,12 +41,12 @@ def compare(
     """
     if not baseline:
         raise ValueError("there is no baseline run to compare with")
-    errors = [each for each in metrics if each.metric is Metric.ERRORS]
-    level = ERROR_RATE / max(1, len(errors))
-    found = {each: compare_errors(baseline, candidate, each, level) for each in errors}
-    others = [each for each in metrics if each not in found]
     pairs = share_a_schedule([*baseline, candidate])
     *before, after = paired(baseline, candidate) if pairs else [*baseline, candidate]
+    errors = [each for each in metrics if each.metric is Metric.ERRORS]
+    level = ERROR_RATE / max(1, len(errors))
+    found = {each: compare_errors(before, after, each, level) for each in errors}
+    others = [each for each in metrics if each not in found]
     options = (pairs, tolerance, min_difference_ms)
     found |= zip(others, _compare_ratios(before, _never_if_unknown(after), others, *options), strict=True)
     worse = [each for each in others if found[each].standing is ComparisonVerdict.WORSE]

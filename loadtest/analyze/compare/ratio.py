@@ -161,10 +161,12 @@ def ratio(baseline: Sequence[ComparableRun], candidate: ComparableRun, metric: M
         same = all(np.array_equal(each.values, after.values, equal_nan=True) for each in before)
         half = 0.0 if same else math.hypot(whole.error, after.resolution) / 2
         return Ratio(before, after, (half, half), whole.degrees, _between_runs(before))
-    there = math.hypot(*(each.error.error for each in before)) / len(before)
-    both = math.hypot(after.error.error, there)
-    errors = (after.error.error**2 / both, there**2 / both) if both else (0.0, 0.0)
-    return Ratio(before, after, errors, min(each.error.degrees for each in found), _between_runs(before))
+    *errors, last = (each.error for each in found)
+    there = math.hypot(*(each.error for each in errors)) / len(errors)
+    both = math.hypot(last.error, there)
+    parts = (last.error**2 / both, there**2 / both) if both else (0.0, 0.0)
+    degrees = min(each.degrees for each in (*errors, last))
+    return Ratio(before, after, parts, degrees, _between_runs(before))
 
 
 def _percentile(run: ComparableRun, metric: MetricKey) -> Estimate | str:

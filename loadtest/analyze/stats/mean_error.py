@@ -10,7 +10,7 @@ import numpy as np
 from loadtest.analyze.stats.effective_number import Effective, autocorrelations
 from loadtest.arrays import Floats
 
-_MIN_DEGREES = 20
+_MIN_DEGREES = 30
 """Fewer degrees of freedom, and the values' own autocorrelations are too uncertain to be summed."""
 _LEAST = 1 / 3
 """The least of the effective number's variance that a sum of autocorrelations is taken for, by simulation
