@@ -116,7 +116,7 @@ class Ratio:
             return ends
         within = math.log(ends.high / ends.low) / 2
         between = _student(z, len(self.before) - 1) * self.between
-        wider = math.exp(math.hypot(within, between) - within)
+        wider = math.exp(min(math.hypot(within, between) - within, _MAX_LOG))
         return ends._replace(there_low=ends.there_low / wider, there_high=ends.there_high * wider)
 
     def jobs_needed(self, z: float) -> int | None:

@@ -124,6 +124,17 @@ def test_a_difference_between_runs_of_the_baseline_is_not_a_regression() -> None
     assert share(together, ComparisonVerdict.WORSE) <= 0.03
 
 
+def test_two_baselines_that_differ_give_finite_bounds_whatever_the_ratio() -> None:
+    """One degree of freedom between two runs has an interval of any width."""
+    rng = np.random.default_rng(9)
+    baseline = [one_run(log_normal(rng, 0.0) * by) for by in (1.0, 1.5)]
+    [found] = compare(baseline, one_run(log_normal(rng, 0.0) * 1e6), [P95])
+    assert found.ratio is not None
+    assert found.ratio > 1e5
+    assert found.bounds is not None
+    assert np.isfinite(found.bounds).all()
+
+
 def test_within_the_tolerance_is_not_worse_and_far_beyond_it_is() -> None:
     rng = np.random.default_rng(1)
     first, second = log_normal(rng, 0.5), log_normal(rng, 0.5)

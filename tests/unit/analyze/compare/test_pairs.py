@@ -53,7 +53,8 @@ def compared(baseline: ComparableRun, candidate: ComparableRun, tolerance: float
 
 
 def queueing(seed: int = 1, jobs: int = 1000, load: float = 0.9) -> NDArray[np.float64]:
-    return waits(np.random.default_rng(seed), 1, jobs, load)[0, 0]
+    wait_ms: NDArray[np.float64] = waits(np.random.default_rng(seed), 1, jobs, load)[0, 0]
+    return wait_ms
 
 
 @pytest.mark.parametrize(
