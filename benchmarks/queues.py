@@ -57,18 +57,32 @@ class Runs:
 
 def simulate(system: System, load: float, runs: int, jobs: int, seed: int, *, empty: bool = False) -> Runs:
     """Return `runs` runs of `jobs` jobs at a utilisation of `load`, above 1 only if queues start `empty`."""
+    return _simulated(system, load, runs, jobs, seed, times=1, empty=empty)[0]
+
+
+def simulate_pair(system: System, load: float, runs: int, jobs: int, seed: int) -> tuple[Runs, Runs]:
+    """Return the runs twice, with the same arrivals; execution times, and times without a queue, are drawn again."""
+    first, second = _simulated(system, load, runs, jobs, seed, times=2, empty=False)
+    return first, second
+
+
+def _simulated(system: System, load: float, runs: int, jobs: int, seed: int, times: int, empty: bool) -> list[Runs]:
     rng = np.random.default_rng([seed, SYSTEMS.index(system), round(load * 1000)])
     if system.workers == 0:
-        return _without_queue(system, load, runs, jobs, rng)
+        return [_without_queue(system, load, runs, jobs, rng) for _ in range(times)]
     warm_up = 0 if empty else min(30_000, ceil(20 / (1 - load) ** 2))
     total = warm_up + jobs
     gap_ms = rng.exponential(SERVICE_MS / (system.workers * load), (total, runs))
     shape = 1 / system.service_cv**2
-    execution_ms = rng.gamma(shape, SERVICE_MS / shape, (total, runs))
-    delay_ms = _wait(gap_ms, execution_ms, system.workers)
     kept = slice(warm_up, None)
     arrival_ms = np.cumsum(gap_ms[kept], axis=0)
-    return Runs(*(np.ascontiguousarray(each.T) for each in (arrival_ms, delay_ms[kept], execution_ms[kept])))
+    found = []
+    for _ in range(times):
+        execution_ms = rng.gamma(shape, SERVICE_MS / shape, (total, runs))
+        delay_ms = _wait(gap_ms, execution_ms, system.workers)
+        columns = (arrival_ms, delay_ms[kept], execution_ms[kept])
+        found.append(Runs(*(np.ascontiguousarray(each.T) for each in columns)))
+    return found
 
 
 def _wait(gap_ms: Array, execution_ms: Array, workers: int) -> Array:

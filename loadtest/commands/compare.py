@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadtest.analyze.compare.comparable_run import ComparableRun, run_series
+from loadtest.analyze.compare.comparable_run import ComparableRun, run_series, schedule_of
 from loadtest.analyze.compare.comparison import compare
 from loadtest.analyze.compare.differences import differences
 from loadtest.analyze.compare.margin import MIN_DIFFERENCE_MS
@@ -61,7 +61,7 @@ def comparison_of(
             baseline = times
         else:
             metrics = metrics_of([baseline], times)
-            compared = compare([baseline], times, metrics, tolerance, run.run.seed, min_difference_ms)
+            compared = compare([baseline], times, metrics, tolerance, min_difference_ms)
             run = replace(run, compared=compared, no_verdict=_incomparable_reason(runs[0], run))
         runs.append(run)
     return Comparison(runs, differences([each.run for each in runs]), tolerance, min_difference_ms)
@@ -70,7 +70,9 @@ def comparison_of(
 def _read(path: Path, label: str) -> tuple[ComparedRun, ComparableRun]:
     data = read_run(run_directory(path))
     summary = summarize_and_judge(data, data.scenario.gates)
-    return ComparedRun(label, data.run, summary, series(data)), run_series(data.jobs, data.load)
+    return ComparedRun(label, data.run, summary, series(data)), run_series(
+        data.jobs, data.load, schedule_of(data.run)
+    )
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:

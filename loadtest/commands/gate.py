@@ -10,7 +10,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from loadtest.analyze.compare.comparable_run import run_series
+from loadtest.analyze.compare.comparable_run import run_series, schedule_of
 from loadtest.analyze.compare.comparison import compare
 from loadtest.analyze.run_data import RunData
 from loadtest.analyze.summarize import failed_checks
@@ -76,8 +76,8 @@ def _compare(request: GateRequest, data: RunData) -> list[GateResult]:
     baselines = [_read_baseline(named) for named in request.baselines]
     for named, each in zip(request.baselines, baselines, strict=True):
         require_comparable(str(named), each.run, data.run, failed_checks(each))
-    before, now = [run_series(each.jobs, each.load) for each in baselines], run_series(data.jobs, data.load)
-    found = compare(before, now, metrics_of(before, now), tolerance, data.run.seed, min_difference_ms)
+    *before, now = [run_series(each.jobs, each.load, schedule_of(each.run)) for each in (*baselines, data)]
+    found = compare(before, now, metrics_of(before, now), tolerance, min_difference_ms)
     return [as_gate_result(each) for each in found]
 
 

@@ -84,7 +84,7 @@ def verdict_of(count: Count, share: float) -> Verdict:
     """Return the verdict by early stopping, if `share` of all jobs may be over; undecided jobs never make it fail."""
     if holds(count.over + count.undecided, count.n, share, count.worth):
         return Verdict.PASS
-    return Verdict.FAIL if refuted(count.over, count.n, share, count.worth) else Verdict.INCONCLUSIVE
+    return Verdict.FAIL if refuted(count.over, count.n, share, count.worth_to_refute) else Verdict.INCONCLUSIVE
 
 
 def _percentile(gate: Gate, measured: Times, per_mille: int) -> GateResult:
@@ -218,7 +218,7 @@ def _worker(worker_id: str, own: Times, known: Mask, per_mille: int, limit_ms: f
     """Return the jobs of a worker; only those `known` to be its own can refute the gate."""
     count = own.count(limit_ms)
     surely_over = own.take(np.flatnonzero(known)).count(limit_ms).over
-    p_value = refutation(surely_over, count.n, (1000 - per_mille) / 1000, count.worth)
+    p_value = refutation(surely_over, count.n, (1000 - per_mille) / 1000, count.worth_to_refute)
     return _Worker(worker_id, count, own.percentile_ms(per_mille)[0], p_value, own.holds(limit_ms, per_mille))
 
 

@@ -37,6 +37,12 @@ class Count:
     over: int
     undecided: int = 0
     worth: Effective | None = None
+    over_as_one: Effective | None = None
+
+    @property
+    def worth_to_refute(self) -> Effective | None:
+        """Return what the jobs are worth against a gate: with those over the limit as one, if that is known."""
+        return self.worth if self.over_as_one is None else self.over_as_one
 
     def ci95(self) -> tuple[float, float]:
         """Return the 95 % interval of the share that is over, widened by the undecided.
@@ -105,7 +111,8 @@ class Times:
         """Count the jobs that are not under the limit: that took as long, or were unfinished after that time."""
         over = np.where(self.unknown, self.lower_bound_ms, self.value_ms) >= limit_ms
         undecided = self.unknown & ~over
-        return Count(len(self), int(np.count_nonzero(over)), int(np.count_nonzero(undecided)), self.worth(limit_ms))
+        counts = len(self), int(np.count_nonzero(over)), int(np.count_nonzero(undecided))
+        return Count(*counts, self.worth(limit_ms), self._over_as_one(limit_ms))
 
     @cached_property
     def worst_ms(self) -> Floats:
@@ -121,10 +128,12 @@ class Times:
         if self.alike is not None:
             return Effective(len(self), self.alike.tau, self.alike.degrees)
         found = effective_times(self.worst_ms)
-        if limit_ms == np.inf:
-            return found
-        clipped = effective_times(np.minimum(self.worst_ms, limit_ms))
-        return min(found, clipped, key=Effective.for_upper)
+        return found if limit_ms == np.inf else min(found, self._over_as_one(limit_ms), key=Effective.for_upper)
+
+    def _over_as_one(self, limit_ms: float) -> Effective:
+        if self.alike is not None:
+            return Effective(len(self), self.alike.tau, self.alike.degrees)
+        return effective_times(np.minimum(self.worst_ms, limit_ms))
 
     def percentile_ms(self, per_mille: int) -> tuple[float | None, tuple[float, float] | None]:
         """Return the nearest rank and its 95 % interval, unknown times last; None if not supported or unknown."""

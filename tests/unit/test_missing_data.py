@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.analyze.compare.comparable_run import run_series
+from loadtest.analyze.compare.comparable_run import run_series, schedule_of
 from loadtest.analyze.compare.comparison import compare
 from loadtest.analyze.run_data import RunData, read_job_table
 from loadtest.analyze.summary import Summary, Verdict
@@ -141,7 +141,8 @@ def test_no_change_of_the_worst_jobs_makes_a_run_pass(runs: tuple[RunData, RunDa
 def test_a_verdict_on_times_that_the_client_sees_never_improves(
     runs: tuple[RunData, RunData], metric: str, percentile: str, limit_s: float
 ) -> None:
-    before, after = (judged(data, [parse_gate(f"{metric} {percentile} < {limit_s}s")]) for data in runs)
+    asked = [parse_gate(f"{metric} {percentile} < {limit_s}s"), parse_gate("errors < 99 %")]
+    before, after = (judged(data, asked) for data in runs)
     assert RANK[after.verdict] <= RANK[before.verdict]
 
 
@@ -165,9 +166,12 @@ def test_jobs_that_name_no_worker_make_no_worker_pass(runs: tuple[RunData, RunDa
 
 
 @settings(max_examples=25)
-@given(runs=worst_changed(NOT_KNOWN))
-def test_no_change_of_the_worst_jobs_makes_a_candidate_better(runs: tuple[RunData, RunData]) -> None:
-    baseline, candidate = (run_series(data.jobs, data.load) for data in runs)
+@given(
+    compared=worst_changed(NOT_KNOWN).map(lambda runs: (runs, False)) | worst_changed().map(lambda runs: (runs, True))
+)
+def test_no_change_of_the_worst_jobs_makes_a_candidate_better(compared: tuple[tuple[RunData, RunData], bool]) -> None:
+    runs, pairs = compared
+    baseline, candidate = (run_series(each.jobs, each.load, schedule_of(each.run) if pairs else "") for each in runs)
     for each in compare([baseline], candidate, metrics_of([baseline], candidate)):
         assert each.standing.value != "better"
         assert (

@@ -4,7 +4,7 @@ Runs a and b are of `mixed.yaml` with one seed, b against an endpoint whose chun
 `closed.yaml`. They were recorded at 3e6cf29, with the YAML keys of that version in their `run.json`. What `report`
 has to find is each `summary.json`, all else is in `expected.json`. An object of JSON may gain keys; a
 list or a table may not gain rows. No figure depends on the clock or on the number of cores: simulations draw from
-`--seed`, bootstraps from the run's seed. Without figures: pages (HTML), sentences, and versions.
+`--seed`. Without figures: pages (HTML), sentences, and versions.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from loadtest.analyze.jobs import JobColumns, LoadWindow
 from loadtest.analyze.throughput import completion_window
 from loadtest.arrays import Floats
+from loadtest.record.run import RunRecord
 from loadtest.scenario.flows import FLOWS
 from loadtest.scenario.metrics import Metric
 
@@ -29,17 +30,25 @@ class JobCount:
     jobs: int
     not_completed: int
 
+    def and_missing(self, jobs: int) -> JobCount:
+        """Return the number with jobs that are missing, which did not complete."""
+        return JobCount(self.jobs + jobs, self.not_completed + jobs)
+
 
 @dataclass(frozen=True)
 class ComparableRun:
     """A run: times by flow and metric, in order of intended start, completions per second, and jobs by flow.
 
     A time is NEVER_MS if the job did not have it, and NaN if the server did not report it or it is impossible.
+    `seq` holds the number of each job by flow. Runs with the same `schedule`, if it is not empty, sent the same jobs
+    under the same numbers at the same times from the start of the load.
     """
 
     times_ms: Mapping[tuple[str, Metric], Floats]
     completed_per_s: Floats
     counts: Mapping[str, JobCount] = field(default_factory=dict)
+    seq: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    schedule: str = ""
 
     def has(self, flow: str, metric: Metric) -> bool:
         """Return whether any job of the flow has this time."""
@@ -47,7 +56,12 @@ class ComparableRun:
         return bool(np.any(times_ms < NEVER_MS))
 
 
-def run_series(jobs: JobColumns, window: LoadWindow) -> ComparableRun:
+def schedule_of(run: RunRecord) -> str:
+    """Return what decides when a run sends which job, its scenario and its seed; empty if the load is closed."""
+    return f"{run.scenario_hash} {run.seed}" if run.offered else ""
+
+
+def run_series(jobs: JobColumns, window: LoadWindow, schedule: str = "") -> ComparableRun:
     """Return the times of each flow's jobs with an intended start in the window, and the completions in it."""
     due = np.flatnonzero(window.contains(jobs.intended_at))
     due = due[np.argsort(jobs.intended_at[due], kind="stable")]
@@ -63,7 +77,41 @@ def run_series(jobs: JobColumns, window: LoadWindow) -> ComparableRun:
     ended_s = jobs.finished_at[completed] - span.start_at
     per_s, _ = np.histogram(ended_s, np.arange(seconds + 1)) if seconds else (np.zeros(0), None)
     counts = {flow: JobCount(len(at), int(np.count_nonzero(~completed[at]))) for flow, at in by_flow.items()}
-    return ComparableRun(times, per_s.astype(np.float64), counts)
+    seq = {flow: jobs.seq[at] for flow, at in by_flow.items()}
+    return ComparableRun(times, per_s.astype(np.float64), counts, seq, schedule)
+
+
+def share_a_schedule(runs: Sequence[ComparableRun]) -> bool:
+    """Return whether all runs sent the same jobs at the same times."""
+    return runs[0].schedule != "" and all(each.schedule == runs[0].schedule for each in runs)
+
+
+def paired(baseline: Sequence[ComparableRun], candidate: ComparableRun) -> list[ComparableRun]:
+    """Return the runs with their jobs in the same places, by their numbers; the candidate is the last.
+
+    A job that the candidate lacks did not complete; of one that a baseline lacks nothing is known. So neither makes
+    the candidate look good.
+    """
+    runs = [*baseline, candidate]
+    common = [flow for flow in candidate.seq if all(flow in each.seq for each in baseline)]
+    union = {flow: np.unique(np.concatenate([each.seq[flow] for each in runs])) for flow in common}
+    lacking = {flow: len(at) - len(candidate.seq[flow]) for flow, at in union.items()}
+    counts = {flow: each.and_missing(lacking.get(flow, 0)) for flow, each in candidate.counts.items()}
+    *before, after = runs
+    return [
+        *(_placed(each, union, np.nan) for each in before),
+        replace(_placed(after, union, NEVER_MS), counts=counts),
+    ]
+
+
+def _placed(run: ComparableRun, union: Mapping[str, NDArray[np.int64]], missing_ms: float) -> ComparableRun:
+    times = dict(run.times_ms)
+    for (flow, metric), known_ms in run.times_ms.items():
+        if flow in union:
+            placed = np.full(len(union[flow]), missing_ms)
+            placed[np.searchsorted(union[flow], run.seq[flow])] = known_ms
+            times[flow, metric] = placed
+    return replace(run, times_ms=times, seq={**run.seq, **union})
 
 
 def _times_ms(jobs: JobColumns, metric: Metric) -> Floats:

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from loadtest.arrays import Floats
-
 TOLERANCE = 0.05
 """The share by which a run may be worse without being called worse: 1.05 times the time, 1/1.05 of the throughput."""
 MIN_DIFFERENCE_MS = 2.0
 """The difference up to which a longer time is not called worse, whatever the ratio.
 
 A server's times are whole milliseconds. Each is off by up to one from the truth, and so is the difference of two: of
-1 ms and 3 ms all that is known is that they differ by more than 1 ms. If all jobs fall on one millisecond, no
-bootstrap shows that.
+1 ms and 3 ms all that is known is that they differ by more than 1 ms. If all jobs fall on one millisecond, their
+spread does not show that.
 """
 _ROUNDING = 1e-9
-"""The rounding error of logarithms of whole milliseconds, or 7 ms and 9 ms would differ by more than 2 ms."""
+"""The rounding error of a mean of whole milliseconds, or 7 ms and 9 ms would differ by more than 2 ms."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +31,6 @@ class NonInferiorityMargin:
         """Return the margin as a multiple of a value that is known exactly."""
         return max(1 + self.share, 1 + self.absolute / value)
 
-    def excess(self, log_ratios: Floats, values: Floats) -> Floats:
-        """Return log(one / max(other × (1 + share), other + absolute)) for draws of log(one / other) and other.
-
-        An excess over both the share and the absolute margin is above 0, so that one bound decides on both together.
-        """
-        excess: Floats = log_ratios - np.log(np.maximum(1 + self.share, 1 + self.absolute / values)) - _ROUNDING
-        return excess
+    def exceeded(self, value: float, by: float) -> bool:
+        """Return whether the second value is higher than the first by more than the margin allows."""
+        return by > max(value * (1 + self.share), value + self.absolute) * (1 + _ROUNDING)

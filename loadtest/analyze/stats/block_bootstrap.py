@@ -1,4 +1,4 @@
-"""The dependence of neighbouring jobs: its length, the effective number of jobs, and how sums of them vary.
+"""The dependence of neighbouring jobs: the length of blocks to resample, and the effective number of jobs.
 
 All values are in the order of time.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from loadtest.arrays import Floats, Mask
+from loadtest.arrays import Floats
 
 _MAX_VALUES = 2**20
 _SIGNIFICANT = 2.0
@@ -77,36 +77,3 @@ def _reach(rho: Floats, n: int) -> int:
     if len(quiet):
         return int(quiet[0])
     return int(np.flatnonzero(large)[-1]) + 1
-
-
-def bootstrap_sums(values: Floats, length: int, times: int, rng: np.random.Generator) -> Floats:
-    """Return `times` draws of the sum of all values in other runs like this one, by a circular block bootstrap.
-
-    Politis and Romano (1992): blocks of `length` neighbours, the first following the last, drawn with replacement
-    until there are as many values as before. Blocks with the same sum are interchangeable, so drawing is a
-    multinomial over the distinct sums, which are few for counts whatever n is.
-    """
-    n = len(values)
-    whole = np.concatenate([[0.0], np.cumsum(np.concatenate([values, values[: length - 1]]))])
-    sums, counts = np.unique(whole[length:] - whole[:-length], return_counts=True)
-    blocks = max(1, round(n / length))
-    drawn = rng.multinomial(blocks, counts / counts.sum(), size=times) @ sums
-    total = float(values.sum())
-    # Blocks seldom divide n evenly, and one of `blocks` degrees of freedom goes into the mean.
-    scale = math.sqrt(n / (blocks * length) / (1 - min(length / n, 0.5)))
-    spread: Floats = total + (drawn - total * blocks * length / n) * scale
-    return spread
-
-
-def below_rank(values: Floats, ordered: Floats, rank: int, rng: np.random.Generator) -> Floats:
-    """Return 1 for each of the `rank` lowest values, else 0; ties are broken at random."""
-    edge = ordered[rank - 1]
-    below: Floats = (values < edge).astype(np.float64)
-    equal = np.flatnonzero(values == edge)
-    below[rng.permutation(equal)[: rank - int(below.sum())]] = 1.0
-    return below
-
-
-def bootstrap_p_value(hits: Mask) -> float:
-    """Return the share of the draws that are hits; never 0, which a finite number of draws cannot show."""
-    return (int(np.count_nonzero(hits)) + 1) / (len(hits) + 1)

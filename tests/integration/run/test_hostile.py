@@ -10,7 +10,7 @@ from tests.hostile.real import run_real
 
 
 def test_run_of_three_processes_that_two_signals_end_breaks_no_promise(tmp_path: Path) -> None:
-    plan = draw_plan(3, 65, real=True)
+    plan = draw_plan(3, 322, real=True)
     assert plan.generators == 3
     assert plan.tls
     assert [each.kind for each in plan.incidents] == ["signal", "signal"]

@@ -30,7 +30,7 @@ def found(out: Path) -> dict[str, Any]:
 
 
 def test_both_edges_are_confirmed_and_every_probe_is_a_run_of_its_own(run: Run) -> None:
-    finished = run(searching("42/s", "62/s", "2500ms"), "--seed", "3")
+    finished = run(searching("42/s", "62/s", "4s"), "--seed", "3")
     result = found(finished.out)
     assert (finished.status, result["verdict"], result["ended"]) == (0, "pass", "endpoint")
     assert (result["highest_passing_per_s"], result["lowest_failing_per_s"]) == (42, 62)

@@ -10,7 +10,7 @@ from loadtest.analyze.compare.comparable_run import NEVER_MS, ComparableRun, Job
 from loadtest.analyze.compare.comparison import ERROR_RATE, compare
 from loadtest.analyze.compare.result import THROUGHPUT, ComparisonVerdict, MetricComparison, MetricKey
 from loadtest.analyze.jobs import LoadWindow, jobs_of
-from loadtest.analyze.stats.block_bootstrap import bootstrap_sums, serial_dependence
+from loadtest.analyze.stats.block_bootstrap import serial_dependence
 from loadtest.analyze.stats.hypothesis_tests import holm_levels
 from loadtest.scenario.metrics import Metric
 from tests.unit.analyze.noise import autoregressive
@@ -36,9 +36,9 @@ def pairs(request: pytest.FixtureRequest) -> list[MetricComparison]:
     """Return 500 comparisons of two runs of the same endpoint, without tolerance."""
     rng = np.random.default_rng(11)
     found = []
-    for seed in range(PAIRS):
+    for _ in range(PAIRS):
         first, second = (one_run(log_normal(rng, request.param)) for _ in "ab")
-        found += compare([first], second, [P95], 0.0, seed, 0.0)
+        found += compare([first], second, [P95], 0.0, 0.0)
     return found
 
 
@@ -79,8 +79,8 @@ def test_a_detectable_difference_is_found_eight_times_in_ten() -> None:
     detectable = compare([first], second, [P95])[0].detectable
     assert detectable is not None
     found = [
-        compare([one_run(log_normal(rng, 0.0))], one_run(log_normal(rng, 0.0) * detectable), [P95], seed=seed)[0]
-        for seed in range(200)
+        compare([one_run(log_normal(rng, 0.0))], one_run(log_normal(rng, 0.0) * detectable), [P95])[0]
+        for _ in range(200)
     ]
     assert 0.7 <= share(found, ComparisonVerdict.WORSE) <= 0.9
 
@@ -89,12 +89,12 @@ def test_many_metrics_at_once_are_not_many_chances_to_fail() -> None:
     rng = np.random.default_rng(5)
     metrics = [MetricKey(f"t{i}", Metric.DELAY, "p90") for i in range(8)]
     wrong = 0
-    for seed in range(100):
+    for _ in range(100):
         first, second = (
             ComparableRun({(m.flow, m.metric): rng.exponential(100, 1000) for m in metrics}, np.zeros(0))
             for _ in "ab"
         )
-        found = compare([first], second, metrics, 0.0, seed, 0.0)
+        found = compare([first], second, metrics, 0.0, 0.0)
         wrong += any(each.standing is ComparisonVerdict.WORSE for each in found)
     assert wrong <= 3
 
@@ -116,12 +116,23 @@ def test_a_difference_between_runs_of_the_baseline_is_not_a_regression() -> None
         return one_run(log_normal(rng, 0.0) * np.exp(rng.normal(0, 0.05)))
 
     alone, together = [], []
-    for seed in range(100):
+    for _ in range(100):
         candidate, *baseline = (drifting() for _ in range(5))
-        alone += compare(baseline[:1], candidate, [P95], 0.0, seed, 0.0)
-        together += compare(baseline, candidate, [P95], 0.0, seed, 0.0)
+        alone += compare(baseline[:1], candidate, [P95], 0.0, 0.0)
+        together += compare(baseline, candidate, [P95], 0.0, 0.0)
     assert share(alone, ComparisonVerdict.WORSE) > 0.1
     assert share(together, ComparisonVerdict.WORSE) <= 0.03
+
+
+def test_two_baselines_that_differ_give_finite_bounds_whatever_the_ratio() -> None:
+    """One degree of freedom between two runs has an interval of any width."""
+    rng = np.random.default_rng(9)
+    baseline = [one_run(log_normal(rng, 0.0) * by) for by in (1.0, 1.5)]
+    [found] = compare(baseline, one_run(log_normal(rng, 0.0) * 1e6), [P95])
+    assert found.ratio is not None
+    assert found.ratio > 1e5
+    assert found.bounds is not None
+    assert np.isfinite(found.bounds).all()
 
 
 def test_within_the_tolerance_is_not_worse_and_far_beyond_it_is() -> None:
@@ -178,9 +189,9 @@ def test_the_interval_and_not_the_value_must_exceed_the_minimum_difference() -> 
 
     def worse(by_ms: float) -> float:
         found = []
-        for seed in range(200):
+        for _ in range(200):
             first, second = (one_run(rng.exponential(5.0, 1000) + more_ms) for more_ms in (0.0, by_ms))
-            found += compare([first], second, [P95], seed=seed)
+            found += compare([first], second, [P95])
         return share(found, ComparisonVerdict.WORSE)
 
     assert worse(2.0) <= 0.03
@@ -199,7 +210,7 @@ def test_a_run_is_non_inferior_if_the_bounds_rule_out_that_it_is_worse(factor: f
 def test_less_throughput_is_worse() -> None:
     rng = np.random.default_rng(2)
     nothing = np.empty(0)
-    full, half = (one_run(nothing, rng.poisson(rate, 60).astype(float)) for rate in (40, 30))
+    full, half = (one_run(nothing, rng.poisson(rate, 120).astype(float)) for rate in (40, 30))
     [lost] = compare([full], half, [THROUGHPUT])
     [gained] = compare([half], full, [THROUGHPUT])
     assert (lost.standing, gained.standing) == (ComparisonVerdict.WORSE, ComparisonVerdict.BETTER)
@@ -230,13 +241,6 @@ def test_whole_milliseconds_and_zeros_give_finite_ratios() -> None:
     assert np.isfinite(same.ci95).all()
 
 
-def test_the_same_seed_gives_the_same_answer() -> None:
-    rng = np.random.default_rng(6)
-    first, second = (one_run(log_normal(rng, 0.5)) for _ in "ab")
-    assert compare([first], second, [P95], seed=1) == compare([first], second, [P95], seed=1)
-    assert compare([first], second, [P95], seed=1) != compare([first], second, [P95], seed=2)
-
-
 def test_without_a_baseline_run_it_raises() -> None:
     with pytest.raises(ValueError, match="no baseline"):
         compare([], one_run(np.ones(10)), [P95])
@@ -258,15 +262,6 @@ def test_dependent_neighbours_reduce_the_effective_number_of_jobs(rho: float) ->
     worth = np.mean([each.effective_n for each in found]) / JOBS
     assert worth == pytest.approx((1 - rho) / (1 + rho), rel=0.15)
     assert (np.median([each.length for each in found]) == 1) == (rho == 0)
-
-
-def test_resampled_sums_vary_as_the_sums_of_other_runs_do() -> None:
-    rng = np.random.default_rng(10)
-    truth = np.var([autoregressive(rng, 2000, 0.5).sum() for _ in range(1000)])
-    one = autoregressive(rng, 2000, 0.5)
-    sums = bootstrap_sums(one, serial_dependence(one).length, 4000, rng)
-    assert sums.mean() == pytest.approx(one.sum(), abs=0.1 * np.sqrt(truth))
-    assert sums.var() == pytest.approx(truth, rel=0.25)
 
 
 def test_holm_tests_the_least_p_value_hardest_and_stops_at_the_first_above_its_level() -> None:
