@@ -37,7 +37,7 @@ _DEGREES = 3.0
 
 
 @dataclass(frozen=True)
-class BatchMeans:
+class MeanEstimate:
     """A mean and its standard errors, in the unit of the values: for the lower end of an interval and for the upper.
 
     `too_skewed` is whether the longest values decide the mean.
@@ -72,12 +72,12 @@ class BatchMeans:
         return float(special.stdtrit(self.degrees, p))
 
 
-def _of_batches(means: Floats) -> BatchMeans:
+def _of_batches(means: Floats) -> MeanEstimate:
     error = float(means.std(ddof=1)) / sqrt(len(means))
-    return BatchMeans(float(means.mean()), error, error)
+    return MeanEstimate(float(means.mean()), error, error)
 
 
-def mean_of(values: Floats) -> BatchMeans | None:
+def mean_of(values: Floats) -> MeanEstimate | None:
     """Return the mean of values in the order of time; None for fewer than 100."""
     if len(values) < MIN_JOBS:
         return None
@@ -89,7 +89,7 @@ def mean_of(values: Floats) -> BatchMeans | None:
     skewness = float(np.mean(((values - mean) / deviation) ** 3)) if deviation > 0 else 0.0
     upper = worth.for_upper()
     by_batches = max(_of_batches(_batched(values, batches)).upper_error for batches in _COARSER)
-    return BatchMeans(
+    return MeanEstimate(
         mean,
         deviation / sqrt(worth.for_lower()),
         max(by_batches, deviation / sqrt(upper)),
@@ -102,7 +102,7 @@ def _batched(values: Floats, batches: int) -> Floats:
     return np.array([batch.mean() for batch in np.array_split(values, batches)])
 
 
-def rate_of(at_s: Floats, within: Sequence[Window]) -> BatchMeans | None:
+def rate_of(at_s: Floats, within: Sequence[Window]) -> MeanEstimate | None:
     """Return the events per second in these windows, one after the other; None if shorter than 10 s together."""
     lengths_s = np.array([each.end_s - each.start_s for each in within])
     total_s = float(lengths_s.sum())

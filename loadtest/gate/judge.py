@@ -1,6 +1,7 @@
 """The judgement of one gate on one run: pass, fail, or inconclusive with the amount of data that is missing.
 
-A percentile and a share are judged by early stopping (MLPerf, c = 0.99), a mean and a rate by batch means.
+A percentile and a share are judged by early stopping (MLPerf, c = 0.99), a mean by the effective number
+of jobs, a rate by batch means.
 Unknown values count against the gate, and no data never passes.
 """
 
@@ -16,7 +17,7 @@ from loadtest.analyze.stats.hypothesis_tests import rejected
 from loadtest.analyze.stats.quantiles import TAIL
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.arrays import Mask
-from loadtest.gate.batch_means import MIN_JOBS, MIN_S, BatchMeans, mean_of, rate_of
+from loadtest.gate.batch_means import MIN_JOBS, MIN_S, MeanEstimate, mean_of, rate_of
 from loadtest.gate.early_stopping import holds, refutation, refuted
 from loadtest.gate.explanations import NO_JOBS, explain, explain_default, explain_workers, format_value, not_known
 from loadtest.gate.inputs import NO_WORKER, GateInputs, Window, completion_windows, of_flow, select, windows
@@ -133,7 +134,7 @@ def _mean(gate: Gate, measured: Times) -> GateResult:
         text = f"{text} A few long times decide it, so it cannot be shown to be below a limit; gate a percentile."
     if unknown:
         text = f"{text} For {unknown:,} jobs that did not complete it takes the least that is known."
-    judged = _by_batch_means(gate, found, n, text, n, "more jobs")
+    judged = _by_interval(gate, found, n, text, n, "more jobs")
     if unknown and judged.verdict is not Verdict.FAIL:
         return result(gate, None, n, Verdict.INCONCLUSIVE, not_known(gate, unknown, n))
     return judged
@@ -153,10 +154,10 @@ def _throughput(gate: Gate, inputs: GateInputs, within: Sequence[Window]) -> Gat
         return result(gate, n / length_s if length_s else None, n, Verdict.INCONCLUSIVE, short)
     low, high = (format_value(gate, edge) for edge in found.interval())
     text = f"The 95 % interval of the rate is {low} to {high}, by batch means over {length_s:.3g} s."
-    return _by_batch_means(gate, found, n, text, length_s, "s more")
+    return _by_interval(gate, found, n, text, length_s, "s more")
 
 
-def _by_batch_means(gate: Gate, found: BatchMeans, n: int, text: str, amount: float, unit: str) -> GateResult:
+def _by_interval(gate: Gate, found: MeanEstimate, n: int, text: str, amount: float, unit: str) -> GateResult:
     """Judge a mean, to be below its limit, or a rate, to be above; `amount` is the data so far, in `unit`."""
     rate, (low, high) = gate.metric.is_rate, found.interval()
     limit = gate.limit if rate else gate.limit * 1000

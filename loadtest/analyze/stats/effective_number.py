@@ -75,7 +75,8 @@ def effective(values: Floats) -> Effective:
     a percentile does. The sum ends at lag m by Geyer's initial monotone sequence (1992, Statistical Science 7,
     section 3.3). Each sample autocorrelation is too low by about τ/n, because the mean is estimated as well, so
     τ = (1 + 2 Σ ρ) / (1 − (2m + 1)/n). The estimate varies as one of a variance with n / (2m + 1) degrees of freedom
-    (Madras and Sokal 1988, Journal of Statistical Physics 50, p. 109).
+    (Madras and Sokal 1988, Journal of Statistical Physics 50, p. 109). A log τ within `_CHANCE` of its standard
+    errors counts as none: jobs that do not depend on each other show as much.
     """
     spare = max(0, len(values) - _MAX_VALUES) // 2
     used = values[spare : len(values) - spare]
