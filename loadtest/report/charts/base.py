@@ -83,8 +83,8 @@ def styled_spec(layers: Sequence[alt.Chart], height: int) -> Row:
 
 
 def rows_chart(rows: Sequence[Row]) -> alt.Chart:
-    """Return a chart that contains these rows."""
-    return alt.Chart(alt.InlineData(values=list(rows)))
+    """Return a chart that contains these rows, as a tuple: Altair copies each row of a list for each layer."""
+    return alt.Chart(alt.InlineData(values=tuple(rows)))
 
 
 def data_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[str, str]]) -> DataTable:

@@ -174,7 +174,7 @@ def _marks(axis: _Axis) -> list[alt.Chart]:
     layers = []
     if axis.has_unstable:
         shade = rows_chart([{"x": axis.unstable[0], "x2": axis.unstable[1]}])
-        layers.append(shade.mark_rect(fill="var(--wash)", clip=True).encode(x=axis.x("x"), x2="x2:Q"))
+        layers.append(shade.mark_rect(fill="var(--wash)", clip=True).encode(x=axis.x("x"), x2=alt.X2("x2:Q")))
     for x, key in axis.marks:
         rule = rows_chart([{"x": x}]).mark_rule(stroke=key.colour, strokeDash=_DASHED, clip=True)
         layers.append(rule.encode(x=axis.x("x")))
@@ -196,7 +196,9 @@ def _points_with_intervals(
     """Return a vertical bar from `low` to `high` and a point for each row."""
     low: alt.Y = y.copy()
     low.shorthand = "low:Q"
-    bars = rows.mark_rule(stroke=colour, strokeWidth=2.5, opacity=0.45, clip=True).encode(x=x, y=low, y2="high:Q")
+    bars = rows.mark_rule(stroke=colour, strokeWidth=2.5, opacity=0.45, clip=True).encode(
+        x=x, y=low, y2=alt.Y2("high:Q")
+    )
     points = rows.mark_point(size=28, fill=colour, stroke=None, opacity=1, clip=True)
     return bars, points.encode(x=x, y=y, tooltip=list(tips))
 

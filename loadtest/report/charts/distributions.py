@@ -46,7 +46,7 @@ def histogram_chart(_: Summary, series: Series, quantity: str) -> Chart | None:
         )
         tips = [alt.Tooltip("ms:Q", title="from, ms"), alt.Tooltip("ms2:Q", title="to, ms"), alt.Tooltip("jobs:Q")]
         y = alt.Y("jobs:Q", title=None, axis=alt.Axis(tickCount=4, tickMinStep=1))
-        layers.append(bars.encode(x=log_ms_x("ms", domain), x2="ms2:Q", y=y, y2=alt.datum(0), tooltip=tips))
+        layers.append(bars.encode(x=log_ms_x("ms", domain), x2=alt.X2("ms2:Q"), y=y, y2=alt.datum(0), tooltip=tips))
     ranges = [
         f"{flow} from {milliseconds(each.edges_ms[0])} to {milliseconds(each.edges_ms[-1])}"
         for flow, each in by_flow.items()

@@ -219,7 +219,9 @@ def execution_by_worker_chart(summary: Summary, _: Series) -> Chart | None:
     x = alt.X("p50:Q", title=None, scale=alt.Scale(zero=False, padding=8), axis=x_axis)
     tips = [alt.Tooltip("worker:N"), *(alt.Tooltip(f"{name}:Q", format=",.0f") for name in ("low", "p50", "high"))]
     colour = alt.Color("differs:N", scale=alt.Scale(domain=["no", "yes"], range=[INK, ACCENT]), legend=None)
-    intervals = rows_chart(rows).mark_rule(strokeWidth=1.4).encode(y=y, x="low:Q", x2="high:Q", color=colour)
+    intervals = (
+        rows_chart(rows).mark_rule(strokeWidth=1.4).encode(y=y, x=alt.X("low:Q"), x2=alt.X2("high:Q"), color=colour)
+    )
     dots = rows_chart(rows).mark_circle(size=42, opacity=1).encode(y=y, x=x, color=colour, tooltip=tips)
     medians = [row["p50"] for row in rows]
     who = f"the busiest {len(drawn)} of {len(workers)}" if len(drawn) < len(workers) else f"{len(drawn)}"

@@ -35,7 +35,7 @@ class Bins:
         tips = [alt.Tooltip("s:Q", title="from, s"), alt.Tooltip("s2:Q", title="to, s")]
         tips += [alt.Tooltip(f"{field}:Q", title=title, format=self.form) for field, title in self.titles.items()]
         columns = rows_chart(self.rows).mark_rect(fill=INK, opacity=0, clip=True).properties(name="hover")
-        hover: alt.Chart = columns.encode(x=time_x(), x2="s2:Q", tooltip=tips)
+        hover: alt.Chart = columns.encode(x=time_x(), x2=alt.X2("s2:Q"), tooltip=tips)
         return hover
 
 
@@ -71,7 +71,7 @@ class Timeline:
         rule = rule.mark_rule(stroke="var(--rule)", strokeDash=[2, 3], clip=True).encode(x=time_x())
         visible = rows_chart(named).transform_filter("datum.s >= from_s && datum.s < to_s")
         text = visible.mark_text(align="left", baseline="bottom", dx=1, dy=-5, fontSize=11, fill="var(--soft)")
-        return [rule, text.encode(x=time_x(), y=alt.value(0), text="stage:N")]
+        return [rule, text.encode(x=time_x(), y=alt.value(0), text=alt.Text("stage:N"))]
 
 
 def timeline_of(summary: Summary, series: Series) -> Timeline:
@@ -102,7 +102,7 @@ def time_x(field: str = "s") -> alt.X:
 
 def _shade(from_s: float, to_s: float, colour: str) -> alt.Chart:
     shade: alt.Chart = rows_chart([{"s": from_s, "s2": to_s}]).mark_rect(fill=colour, clip=True)
-    return shade.encode(x=time_x(), x2="s2:Q")
+    return shade.encode(x=time_x(), x2=alt.X2("s2:Q"))
 
 
 @dataclass(frozen=True)
@@ -155,9 +155,9 @@ def stacked_bars(bins: Sequence[Row], parts: Mapping[str, tuple[str, str]], axis
         .mark_rect(clip=True, stroke="var(--paper)", strokeWidth=0.4)
         .encode(
             x=time_x(),
-            x2="s2:Q",
+            x2=alt.X2("s2:Q"),
             y=alt.Y("low:Q", title=None, axis=axis),
-            y2="high:Q",
+            y2=alt.Y2("high:Q"),
             fill=alt.Fill("part:N", scale=alt.Scale(domain=list(labels), range=list(colours)), legend=None),
         )
     )
@@ -167,7 +167,7 @@ def stacked_bars(bins: Sequence[Row], parts: Mapping[str, tuple[str, str]], axis
 def filled_bins(rows: Sequence[Row], field: str, colour: str, opacity: float) -> alt.Chart:
     """Return a filled block for each bin, from zero."""
     filled = rows_chart(rows).mark_rect(fill=colour, opacity=opacity, clip=True)
-    chart: alt.Chart = filled.encode(x=time_x(), x2="s2:Q", y=rate_y(field), y2=alt.datum(0))
+    chart: alt.Chart = filled.encode(x=time_x(), x2=alt.X2("s2:Q"), y=rate_y(field), y2=alt.datum(0))
     return chart
 
 

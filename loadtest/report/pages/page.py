@@ -42,11 +42,13 @@ def vega_bundle() -> str:
 
 def page_html(template: str, glossary: Glossary, charts: Sequence[Chart], **variables: object) -> str:
     """Return a page with these variables, its charts and the definitions of its terms."""
-    return _environment(glossary).get_template(template).render(variables, glossary=glossary, charts=charts)
+    links = {"glossary": glossary, "term": glossary.link, "outcome_label": glossary.outcome}
+    return _environment().get_template(template).render(variables | links, charts=charts)
 
 
-def _environment(glossary: Glossary) -> Environment:
-    """Return the templates' environment: formats as filters, links to the glossary, and no undefined name."""
+@cache
+def _environment() -> Environment:
+    """Return the templates' environment: formats as filters, and no undefined name; it compiles a template once."""
     environment = Environment(
         loader=PackageLoader("loadtest.report"),
         autoescape=True,
@@ -57,8 +59,6 @@ def _environment(glossary: Glossary) -> Environment:
     )
     environment.globals |= dict(getmembers(summary_text, isfunction))
     environment.globals |= {
-        "term": glossary.link,
-        "outcome_label": glossary.outcome,
         "outcome_meanings": OUTCOMES,
         "percentiles": summary_text.PERCENTILES,
         "quantities": summary_text.QUANTITIES,
