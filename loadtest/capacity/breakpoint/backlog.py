@@ -28,7 +28,7 @@ MIN_VARIATION = 0.1
 """The least σ: a service that does not vary at all still shares a machine."""
 
 
-class Backlog(msgspec.Struct, frozen=True):
+class ProbeBacklog(msgspec.Struct, frozen=True):
     """Jobs that arrived after a probe settled, by how many the unfinished ones grew, and completions per second.
 
     `variation` is σ of this module's text.
@@ -58,7 +58,7 @@ class Backlog(msgspec.Struct, frozen=True):
         return math.ceil((DEVIATIONS * self.variation / (0.5 * step)) ** 2)
 
 
-def backlog_of(data: RunData) -> Backlog:
+def backlog_of(data: RunData) -> ProbeBacklog:
     """Return the backlog of a probe, in the longest of the stages with its highest rate; in all if each is a ramp.
 
     Completions count over a span that is later by the mean execution: while workers fill, nothing can complete.
@@ -69,7 +69,7 @@ def backlog_of(data: RunData) -> Backlog:
     later = completion_window(jobs, jobs.completed, settled)
     ended = later.count(jobs.finished_at)
     gaps, service = _squared_variation(np.diff(arrived_at)), _squared_variation(jobs.execution_ms[jobs.completed])
-    return Backlog(
+    return ProbeBacklog(
         arrived=len(arrived_at),
         growth=float(len(arrived_at) - ended),
         completed_per_s=later.per_second(ended),

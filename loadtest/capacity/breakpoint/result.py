@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from loadtest.analyze.summary import GateResult, Verdict
-from loadtest.capacity.breakpoint.backlog import Backlog
+from loadtest.capacity.breakpoint.backlog import ProbeBacklog
 from loadtest.capacity.breakpoint.bisection import (
     MAX_STRETCH,
     EndReason,
@@ -38,7 +38,7 @@ class ProbeResult(msgspec.Struct, frozen=True):
     jobs: int = 0
     achieved_per_s: float | None = None
     gates: list[GateResult] = []
-    backlog: Backlog | None = None
+    backlog: ProbeBacklog | None = None
     needed: int = 1
     overloaded: bool = False
 
@@ -49,7 +49,7 @@ class ProbeResult(msgspec.Struct, frozen=True):
         return ProbeRecord(self.rate_per_s, self.outcome, self.stretch, self.needed, capacity_per_s)
 
 
-def with_backlog(judged: ProbeResult, backlog: Backlog, step: float) -> ProbeResult:
+def with_backlog(judged: ProbeResult, backlog: ProbeBacklog, step: float) -> ProbeResult:
     """Return a probe with its backlog: it fails if that grows, whatever its gates say.
 
     A probe that was not valid, or was stopped, shows nothing about its rate, and keeps its outcome.

@@ -12,7 +12,7 @@ from loadtest.analyze.workers import worker_summaries
 from tests.unit.analyze.noise import autoregressive
 from tests.unit.analyze.rows import job, samples
 
-SEEDS = 200
+SEEDS = 80
 WORKERS, EACH = 50, 100
 
 
