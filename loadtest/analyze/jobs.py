@@ -43,6 +43,9 @@ class JobColumns:
     polls: Floats
     user: NDArray[np.int32]
     ready_at: Floats
+    first_content_at: Floats
+    last_content_at: Floats
+    output_tokens: Floats
 
     def __len__(self) -> int:
         return len(self.seq)
@@ -85,6 +88,8 @@ class JobColumns:
         times_ms *= 1000
         for name in spec.less:
             times_ms -= self._column(name)
+        if spec.per_token:
+            times_ms /= np.where(self.output_tokens > 1, self.output_tokens - 1, np.nan)
         return times_ms
 
     def known_times_ms(self, metric: Metric) -> Floats:
@@ -146,7 +151,7 @@ def _encoded_workers(samples: pa.Table) -> pa.DictionaryArray:
 def jobs_of(samples: pa.Table) -> JobColumns:
     """Return the columns that the analysis reads, of a table in the schema of `samples.parquet`."""
     times = ("intended_at", "sent_at", "accepted_at", "first_chunk_at", "finished_at", "ready_at")
-    numbers = ("delay_ms", "execution_ms", "polls")
+    numbers = ("delay_ms", "execution_ms", "polls", "first_content_at", "last_content_at", "output_tokens")
     return JobColumns(
         seq=integers(samples, "seq"),
         process=integers(samples, "process").astype(np.int32),

@@ -183,7 +183,8 @@ class FlowSummary(msgspec.Struct, frozen=True):
 
     `scenario.metrics` defines them. `overhead_ms` is transport and polling, `lag_ms` the part of it after the job's
     end on the server (not for runsync, whose answer is that end); `chunk_gap_ms` is between neighbouring chunks of a
-    streamed job.
+    streamed job. `ttft_ms` is from the intended start to the first content, `tpot_ms` from there to the last content
+    for each output token but the first; a job that reports no tokens has none.
     """
 
     jobs: int
@@ -199,6 +200,8 @@ class FlowSummary(msgspec.Struct, frozen=True):
     chunk_gap_ms: Quantiles
     polls_per_job: float | None
     lag_ms: Quantiles = Quantiles(0)
+    ttft_ms: Quantiles = Quantiles(0)
+    tpot_ms: Quantiles = Quantiles(0)
     outcomes: dict[str, OutcomeSummary] = {}
     censored: Censored = Censored(0)
 

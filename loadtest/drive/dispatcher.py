@@ -24,7 +24,7 @@ from loadtest.flows.submissions import shorten_hold, submission_factory
 from loadtest.flows.webhook import run_and_wait_for_webhook
 from loadtest.protocol.operations import Op
 from loadtest.record.recorder import EndedJob
-from loadtest.record.sample import Outcome, Sample
+from loadtest.record.sample import ChunkSeen, Outcome, Sample
 from loadtest.scenario.abort import StopKind, StopRules
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.loading.user_functions import load_input_function
@@ -172,7 +172,7 @@ class JobDispatcher:
 
     def _run(self, job: Job) -> None:
         sample = job.sample
-        chunk_seen_at: list[float] = []
+        chunks_seen: list[ChunkSeen] = []
         self.counters.started()
         try:
             acquired_at, gone_out = job.acquired_at, False
@@ -182,14 +182,14 @@ class JobDispatcher:
                     if not self._may_begin() or (self._open is not None and not self._open.owns(sample.seq)):
                         self._executor.release(job.submission.op)
                         return
-                gone_out = self._executor.run(self._steps(job, chunk_seen_at, acquired_at), sample, acquired_at)
+                gone_out = self._executor.run(self._steps(job, chunks_seen, acquired_at), sample, acquired_at)
                 acquired_at = None
         finally:
             self.counters.in_flight -= 1
             if sample.sent_at is not None:
-                self._end(sample, chunk_seen_at)
+                self._end(sample, chunks_seen)
 
-    def _steps(self, job: Job, chunk_seen_at: list[float], acquired_at: float) -> Flow:
+    def _steps(self, job: Job, chunks_seen: list[ChunkSeen], acquired_at: float) -> Flow:
         flow, submission = job.sample.flow, job.submission
         hold_until = self.ends_at + self._hold_in_drain_s
         if submission.long_poll_s > hold_until - acquired_at:
@@ -197,7 +197,7 @@ class JobDispatcher:
         driven = JobFlow(job.sample, submission, self._pacers[flow], self._scenario.job_timeout, hold_until)
         match flow:
             case "stream":
-                return run_and_stream(driven, chunk_seen_at)
+                return run_and_stream(driven, chunks_seen)
             case "webhook":
                 return run_and_wait_for_webhook(driven)
             case _:
@@ -211,9 +211,9 @@ class JobDispatcher:
             self._shortened = asked, left_s, shortened
         return shortened
 
-    def _end(self, sample: Sample, chunk_seen_at: list[float]) -> None:
+    def _end(self, sample: Sample, chunks_seen: list[ChunkSeen]) -> None:
         """Cancel a job that was given up, and count each job for the rules that stop the run."""
-        self._ended.append((sample, chunk_seen_at))
+        self._ended.append((sample, chunks_seen))
         if len(self._ended) == BATCH:
             self._schedule(self.publish)
         if sample.outcome is not Outcome.COMPLETED:

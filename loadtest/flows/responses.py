@@ -9,9 +9,10 @@ import msgspec
 
 from loadtest.errors import InvalidResponse
 from loadtest.flows.steps import Response
-from loadtest.protocol.client_messages import JobResponse, decode_job, token_counts
+from loadtest.protocol.client_messages import JobResponse, decode_job
 from loadtest.protocol.error_text import error_text, shortened
 from loadtest.protocol.operations import GONE, TOO_MANY_REQUESTS, JobState, Op
+from loadtest.protocol.tokens import TokenReader
 from loadtest.record.sample import ErrorKind, Outcome, Sample
 from loadtest.units import seconds_text
 
@@ -127,7 +128,8 @@ def record_result(sample: Sample, job: JobResponse, response: Response) -> None:
     sample.delay_ms, sample.execution_ms = job.delay_ms, job.execution_ms
     sample.worker_id = job.worker_id
     if sample.output_tokens is None and job.output:
-        tokens = token_counts(job.output)
+        tokens = TokenReader()
+        tokens.add_result(job.output)
         sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens
     error = error_text(bytes(job.error)) if job.error else None
     end_sample(sample, _OUTCOMES[job.status], response, error)

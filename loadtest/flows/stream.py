@@ -16,33 +16,35 @@ from loadtest.flows.responses import (
     record_success,
 )
 from loadtest.flows.steps import Flow, Response, Send, Step, WaitUntil
-from loadtest.protocol.client_messages import Chunk, StreamResponse, decode_job, decode_stream, token_counts
+from loadtest.protocol.client_messages import Chunk, StreamResponse, decode_job, decode_stream
 from loadtest.protocol.operations import Op, job_path
+from loadtest.protocol.tokens import TokenReader
+from loadtest.record.sample import ChunkSeen
 
 LONG_POLL_S = 60.0
 """The longest time for which a server is expected to hold /stream; the endpoint does not document it."""
 
 
-def run_and_stream(job: JobFlow, chunk_seen_at: list[float]) -> Flow:
-    """Drive one job through /run and /stream; `chunk_seen_at` is filled with the time of each chunk."""
+def run_and_stream(job: JobFlow, chunks_seen: list[ChunkSeen]) -> Flow:
+    """Drive one job through /run and /stream; `chunks_seen` is filled with each chunk."""
     yield from submit(job)
     if job.sample.finished_at is None:
         job.pacer.group.jobs += 1
         try:
-            yield from _read(job, chunk_seen_at)
+            yield from _read(job, chunks_seen)
         finally:
             job.pacer.group.jobs -= 1
     if job.sample.finished_at is None:
         yield from poll_until_final(job, at_once=True)
 
 
-def _read(job: JobFlow, chunk_seen_at: list[float]) -> Flow:
+def _read(job: JobFlow, chunks_seen: list[ChunkSeen]) -> Flow:
     """Read until the stream has ended, the sample has its outcome, or the job timeout is over.
 
     After a read that brought chunks the next follows at once, as far as the limit lets all streams do so: the
     server holds it, and the next chunk is seen when it comes.
     """
-    sample, polls = job.sample, job.history()
+    sample, polls, tokens = job.sample, job.history(), TokenReader()
     assert sample.job_id is not None
     path, job_is_final = job_path(Op.STREAM, sample.job_id), False
     again_at = sample.accepted_at or sample.intended_at
@@ -52,7 +54,7 @@ def _read(job: JobFlow, chunk_seen_at: list[float]) -> Flow:
         response = yield Send(Op.STREAM, path, b"", hold_s, job.deadline)
         part = _part(polls, response)
         if part is not None:
-            _record_chunks(job, part.stream, response, chunk_seen_at)
+            _record_chunks(job, part.stream, response, tokens, chunks_seen)
             if part.ended or (job_is_final and not part.stream):
                 return
             if part.stream:
@@ -92,19 +94,21 @@ def _is_final(job: JobFlow, polls: PollHistory) -> Generator[Step, Response, boo
         return False
 
 
-def _record_chunks(job: JobFlow, chunks: list[Chunk], response: Response, chunk_seen_at: list[float]) -> None:
+def _record_chunks(
+    job: JobFlow, chunks: list[Chunk], response: Response, tokens: TokenReader, chunks_seen: list[ChunkSeen]
+) -> None:
+    if not chunks:
+        return
     sample = job.sample
-    seen_at = _seen_at(chunks, response)
-    chunk_seen_at.extend(seen_at)
-    for chunk in chunks:
-        tokens = token_counts(chunk.metrics) if chunk.metrics else token_counts(chunk.output)
-        if tokens.input_tokens is not None:
-            sample.input_tokens = (sample.input_tokens or 0) + tokens.input_tokens
-        if tokens.output_tokens is not None:
-            sample.output_tokens = (sample.output_tokens or 0) + tokens.output_tokens
-    if chunks:
-        sample.chunks = (sample.chunks or 0) + len(chunks)
-        sample.first_chunk_at = sample.first_chunk_at or seen_at[0]
+    for chunk, at in zip(chunks, _seen_at(chunks, response), strict=True):
+        pieces = tokens.add(chunk)
+        chunks_seen.append(ChunkSeen(at, pieces))
+        sample.first_chunk_at = sample.first_chunk_at or at
+        if pieces:
+            sample.first_content_at = sample.first_content_at or at
+            sample.last_content_at = at
+    sample.chunks = (sample.chunks or 0) + len(chunks)
+    sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens
 
 
 def _seen_at(chunks: list[Chunk], response: Response) -> list[float]:

@@ -22,7 +22,6 @@ MAX_NUMBER = 10**12
 MAX_ID_LENGTH = 512
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 ShortText = Annotated[str, msgspec.Meta(max_length=MAX_ID_LENGTH)]
-TokenCount = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
 Count = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 ABSENT = msgspec.Raw()
 """The value of a field that is not there; only this very object is left out when encoding."""
@@ -139,14 +138,7 @@ class Problem(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Tokens(msgspec.Struct, frozen=True):
-    """The token counts of an output or of a chunk's metrics."""
-
-    input_tokens: TokenCount | None = None
-    output_tokens: TokenCount | None = None
-
-
-_INVALID = (ValueError, RecursionError, OverflowError)
+INVALID = (ValueError, RecursionError, OverflowError)
 """Malformed JSON, or JSON of another type, nested too deeply, or not UTF-8; or an absurd number."""
 _decode_job = msgspec.json.Decoder(JobResponse).decode
 
@@ -181,15 +173,15 @@ def read_job(body: bytes) -> JobResponse:
     """Return the job in a response, as far as it can be read; raises InvalidResponse if the body is no object."""
     try:
         return _decode_job(body)
-    except _INVALID:
+    except INVALID:
         members = outer_members(body)
     if members is None:
         raise InvalidResponse("not a job")
     return JobResponse(
         _text(members.get(b"id")),
         _text(members.get(b"status")),
-        _number(members.get(b"delayTime")),
-        _number(members.get(b"executionTime")),
+        number_or_none(members.get(b"delayTime")),
+        number_or_none(members.get(b"executionTime")),
         _text(members.get(b"workerId"))[:MAX_ID_LENGTH] or None,
         *(msgspec.Raw(members[key]) if key in members else ABSENT for key in (b"output", b"error")),
     )
@@ -199,15 +191,15 @@ def _text(raw: bytes | None) -> str:
     """Return a value as text if it is text or a whole number; else nothing."""
     try:
         return "" if raw is None else str(msgspec.json.decode(raw, type=str | int))
-    except _INVALID:
+    except INVALID:
         return ""
 
 
-def _number(raw: bytes | None) -> int | None:
+def number_or_none(raw: bytes | msgspec.Raw | None) -> int | None:
     """Return a value as a whole number from 0 to MAX_NUMBER; None if it is nothing of the kind."""
     try:
-        value = None if raw is None else float(msgspec.json.decode(raw, type=int | float | str))
-    except _INVALID:
+        value = None if not raw else float(msgspec.json.decode(raw, type=int | float | str))
+    except INVALID:
         return None
     return round(value) if value is not None and 0 <= value <= MAX_NUMBER else None
 
@@ -220,7 +212,7 @@ def decode_stream(body: bytes) -> StreamResponse:
         response = msgspec.json.decode(body, type=StreamResponse)
         if response.status is not None or response.stream:
             return response
-    except _INVALID:
+    except INVALID:
         pass
     members = outer_members(body) or {}
     elements = outer_elements(members.get(b"stream", b"") if members else body)
@@ -241,24 +233,15 @@ def decode(kind: type[T], body: bytes, name: str) -> T:
     """Return the message of this kind in a body; raises InvalidResponse, which calls the message by this name."""
     try:
         return msgspec.json.decode(body.removeprefix(BOM), type=kind, strict=False)
-    except _INVALID as error:
+    except INVALID as error:
         raise InvalidResponse(f"not a {name}: {error}") from None
-
-
-def token_counts(raw: msgspec.Raw) -> Tokens:
-    """Return the token counts in an output or in metrics; both None if it has none."""
-    try:
-        return msgspec.json.decode(raw, type=Tokens)
-    except _INVALID:
-        members = outer_members(bytes(raw)) or {}
-    return Tokens(_number(members.get(b"input_tokens")), _number(members.get(b"output_tokens")))
 
 
 def decode_submission(body: bytes) -> Submission:
     """Return a client's submission; raises InvalidResponse if it is invalid."""
     try:
         return msgspec.json.decode(body, type=Submission)
-    except _INVALID as error:
+    except INVALID as error:
         raise InvalidResponse(str(error)) from None
 
 

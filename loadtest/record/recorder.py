@@ -17,12 +17,12 @@ from loadtest.protocol.client_messages import Health
 from loadtest.protocol.operations import Op
 from loadtest.record.audit import PersistentCounter
 from loadtest.record.directory import MASTER_PROCESS, SHARDS, RunDirectory
-from loadtest.record.sample import HEALTH, SAMPLES, ErrorKind, Outcome, Sample
+from loadtest.record.sample import HEALTH, SAMPLES, ChunkSeen, ErrorKind, Outcome, Sample
 from loadtest.record.shards import UNWRITABLE, Shard, fits
 from loadtest.traffic.rate_limit import PeakWindow
 from loadtest.units import nearest_rank
 
-EndedJob: TypeAlias = tuple[Sample, Sequence[float]]
+EndedJob: TypeAlias = tuple[Sample, Sequence[ChunkSeen]]
 """A job that was sent and is over, and the times at which its chunks were seen."""
 _SAMPLE_FIELDS = [Sample.__struct_fields__.index(name) for name in SAMPLES.names]
 RequestRow = tuple[float, int, Op, int, int, float, float, float, float, int]
@@ -95,18 +95,18 @@ class Recorder:
         self._shards = {table: directory.shard(table, process) for table in SHARDS if table != "health"}
         self._samples: list[Sample] = []
         self._write_failed = False
-        self._chunks: list[tuple[int, int, float]] = []
+        self._chunks: list[tuple[int, int, float, int]] = []
         self._cancels: list[tuple[int, int, float]] = []
         self.requests = {op: RequestLog(op, keep_sends) for op in Op}
         self.tally = PersistentCounter(directory.sent_count_path(process))
 
     def record(self, ended: Sequence[EndedJob]) -> None:
         """Write the samples of these jobs; if the disk is full, they wait for `flush`, which raises the error."""
-        for sample, chunk_seen_at in ended:
+        for sample, chunks_seen in ended:
             sample.process = self._process
             self._samples.append(sample)
-            if chunk_seen_at:
-                self._chunks.extend((sample.seq, self._process, at) for at in chunk_seen_at)
+            if chunks_seen:
+                self._chunks.extend((sample.seq, self._process, *seen) for seen in chunks_seen)
         if not self._write_failed:
             with suppress(RecordingError):
                 self._write_samples()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -98,6 +98,8 @@ class Sample(msgspec.Struct, gc=False):
     sent_at: float | None = None
     accepted_at: float | None = None
     first_chunk_at: float | None = None
+    first_content_at: float | None = None
+    last_content_at: float | None = None
     finished_at: float | None = None
     delay_ms: int | None = None
     execution_ms: int | None = None
@@ -153,14 +155,25 @@ SAMPLES = pa.schema(
         ("output_tokens", pa.int64()),
         ("user", pa.int32()),
         ("ready_at", pa.float64()),
+        ("first_content_at", pa.float64()),
+        ("last_content_at", pa.float64()),
     ]
 )
 """The columns of `samples.parquet`."""
-ADDED_COLUMNS = ("error_kind", "faults", "user", "ready_at")
-"""The columns that runs of schema 1 do not have, nor those of schema 2 the last three; they are read as null."""
+ADDED_COLUMNS = ("error_kind", "faults", "user", "ready_at", "first_content_at", "last_content_at", "pieces")
+"""The columns that older runs do not have: those of schema 1 none of them, those of schema 2 the first only. They are
+read as null."""
 
-CHUNKS = pa.schema([("seq", pa.int64()), ("process", pa.int16()), ("at", pa.float64())])
-"""The columns of `chunks.parquet`: when each chunk of a streamed job was seen, one row per chunk."""
+
+class ChunkSeen(NamedTuple):
+    """When a chunk of a streamed job was seen, in epoch seconds, and its pieces of content (`protocol.tokens`)."""
+
+    at: float
+    pieces: int
+
+
+CHUNKS = pa.schema([("seq", pa.int64()), ("process", pa.int16()), ("at", pa.float64()), ("pieces", pa.int32())])
+"""The columns of `chunks.parquet`, one row per chunk of a streamed job, as in `ChunkSeen`."""
 
 CANCELS = pa.schema([("seq", pa.int64()), ("process", pa.int16()), ("at", pa.float64())])
 """The columns of `cancels.parquet`: when the endpoint confirmed the end of a job that was given up and cancelled."""

@@ -23,6 +23,8 @@ QUANTITIES = {
     "submit_ms": ("Submission", "submission"),
     "first_chunk_ms": ("First chunk", "first-chunk"),
     "chunk_gap_ms": ("Chunk gap", "chunk-gap"),
+    "ttft_ms": ("Time to first token", "ttft"),
+    "tpot_ms": ("Time per output token", "tpot"),
 }
 """The times of a job: title and glossary entry."""
 SHOWN_CAUSES = 3

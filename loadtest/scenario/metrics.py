@@ -40,6 +40,8 @@ class Metric(StrEnum):
     OVERHEAD = "overhead"
     SUBMIT = "submit"
     FIRST_CHUNK = "first chunk"
+    TTFT = "ttft"
+    TPOT = "tpot"
     SEND_LAG = "send lag"
     ERRORS = "errors"
     COLD_STARTS = "cold starts"
@@ -74,6 +76,7 @@ class MetricSpec:
     Of a time: `column` is its column in `analyze.jobs.JobColumns`, in milliseconds. It lies between the columns
     `start` and `end` of the samples, less the columns in `less`; without them the server reported it as `column`.
     `flows` have it. `until_completed`: it ends with the job, so that a job that did not complete has none.
+    `per_token`: it is divided by the job's output tokens but the first; a job without that number has none.
 
     `abortable`: an abort rule can judge it while the run goes on. `simulated`: the attribute of a simulated
     replication that gives it, empty if the simulation has no such figure. `clause`: the verb phrase for its jobs.
@@ -85,6 +88,7 @@ class MetricSpec:
     end: str = ""
     less: tuple[str, ...] = ()
     flows: tuple[FlowName, ...] = FLOWS
+    per_token: bool = False
     until_completed: bool = False
     abortable: bool = True
     simulated: str = ""
@@ -103,11 +107,13 @@ class MetricSpec:
         if not self.start:
             return float(values[0] / 1000)
         start_at, end_at = getattr(job, self.start), getattr(job, self.end)
-        return None if start_at is None or end_at is None else float(end_at - start_at - sum(values) / 1000)
+        if start_at is None or end_at is None or (self.per_token and (job.output_tokens or 0) < 2):
+            return None
+        return float(end_at - start_at - sum(values) / 1000) / (job.output_tokens - 1 if self.per_token else 1)
 
     def at_least_s(self, job: Any, at: float) -> float | None:
         """Return the least that this time is of a job that did not complete until `at`; None if that is unknown."""
-        if self.less or job.flow not in self.flows:
+        if self.less or self.per_token or job.flow not in self.flows:
             return None
         if not self.start:
             reported_ms = getattr(job, self.column)
@@ -130,6 +136,16 @@ SPECS = {
     ),
     Metric.SUBMIT: MetricSpec(Kind.TIME, "submit_ms", "sent_at", "accepted_at", flows=("run", "stream", "webhook")),
     Metric.FIRST_CHUNK: MetricSpec(Kind.TIME, "first_chunk_ms", "intended_at", "first_chunk_at", flows=("stream",)),
+    Metric.TTFT: MetricSpec(Kind.TIME, "ttft_ms", "intended_at", "first_content_at", flows=("stream",)),
+    Metric.TPOT: MetricSpec(
+        Kind.TIME,
+        "tpot_ms",
+        "first_content_at",
+        "last_content_at",
+        flows=("stream",),
+        per_token=True,
+        until_completed=True,
+    ),
     Metric.SEND_LAG: MetricSpec(Kind.TIME, "send_lag_ms", "intended_at", "sent_at"),
     Metric.ERRORS: MetricSpec(Kind.SHARE, clause="failed"),
     Metric.COLD_STARTS: MetricSpec(Kind.SHARE, abortable=False, simulated="cold", clause="met a cold start"),

@@ -107,11 +107,13 @@ class BatchedLocustStats:
             jobs = [job for job, _ in ended if job.flow == flow]
             self._add_flow(flow, [job for job in jobs if job.finished_at is not None])
         completed = Outcome.COMPLETED
-        for job, chunk_seen_at in ended:
+        for job, chunks_seen in ended:
             if job.finished_at is not None and job.outcome != completed:
                 self._log_job_error(f"{job.flow} end-to-end", RequestFailed(f"{job.outcome}: {job.error or ''}"))
-            if chunk_seen_at:
-                self._add(f"{job.flow} chunk gap", [(after - at) * 1000 for at, after in pairwise(chunk_seen_at)])
+            if chunks_seen:
+                self._add(
+                    f"{job.flow} chunk gap", [(after.at - seen.at) * 1000 for seen, after in pairwise(chunks_seen)]
+                )
 
     def _add_flow(self, flow: str, jobs: list[Sample]) -> None:
         end_to_end = f"{flow} end-to-end"

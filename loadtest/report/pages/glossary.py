@@ -81,6 +81,16 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "first-chunk": ("First chunk", "Of a streamed job: from the intended start until its first chunk was seen."),
     "chunk-gap": ("Chunk gap", "Of a streamed job: between neighbouring chunks as the client saw them."),
+    "ttft": (
+        "Time to first token",
+        "Of a streamed job: from the intended start until its first content was seen. A chunk without content, such "
+        "as one that names the role, does not count.",
+    ),
+    "tpot": (
+        "Time per output token",
+        "Of a streamed job: from its first content to its last, divided by its output tokens but the first. A job "
+        "whose worker reports no token counts has none.",
+    ),
     "percentile": (
         "Percentile",
         "Nearest rank on all samples: of n sorted values the one at ⌈p·n⌉. Nothing is interpolated or put into "

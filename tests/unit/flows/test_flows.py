@@ -10,7 +10,7 @@ from loadtest.flows.steps import Response, Send
 from loadtest.flows.stream import run_and_stream
 from loadtest.flows.submissions import run_submission, runsync_submission
 from loadtest.protocol.operations import Limit, Op
-from loadtest.record.sample import ErrorKind, Outcome, Sample
+from loadtest.record.sample import ChunkSeen, ErrorKind, Outcome, Sample
 from loadtest.traffic.arrivals import max_in_window
 from loadtest.traffic.polling import PollGroup, PollPacer
 from loadtest.traffic.rate_limit import SlidingWindowLimiter
@@ -39,8 +39,8 @@ def job(
 
 
 def driven(target: VirtualWire, one: JobFlow) -> Sample:
-    chunk_seen_at: list[float] = []
-    steps = run_and_stream(one, chunk_seen_at) if one.sample.flow == "stream" else run_and_poll(one)
+    chunks_seen: list[ChunkSeen] = []
+    steps = run_and_stream(one, chunks_seen) if one.sample.flow == "stream" else run_and_poll(one)
     target.drive(steps, one.sample)
     target.run()
     return one.sample
@@ -76,10 +76,10 @@ def test_runsync_is_not_held_beyond_the_job_timeout() -> None:
 def test_chunks_are_seen_when_they_come_even_if_polls_are_rare() -> None:
     target = wire(service=None, chunks={"count": 5, "first": "300ms", "gap": "30ms"})
     one = job(flow="stream", every="200ms")
-    seen_at: list[float] = []
-    target.drive(run_and_stream(one, seen_at), one.sample)
+    seen: list[ChunkSeen] = []
+    target.drive(run_and_stream(one, seen), one.sample)
     target.run()
-    assert np.diff(seen_at) == pytest.approx(np.full(4, 0.03), abs=0.006)
+    assert np.diff([chunk.at for chunk in seen]) == pytest.approx(np.full(4, 0.03), abs=0.006)
 
 
 def test_runsync_whose_wait_ends_is_polled() -> None:
@@ -94,15 +94,17 @@ def test_stream_sees_each_chunk_when_it_comes(form: str) -> None:
     chunks = {"count": 4, "first": "500ms", "gap": "100ms", "tokens": 3}
     target = wire(service=None, chunks=chunks, stream={"form": form})
     one = job(flow="stream", every="10ms")
-    seen_at: list[float] = []
-    target.drive(run_and_stream(one, seen_at), one.sample)
+    seen: list[ChunkSeen] = []
+    target.drive(run_and_stream(one, seen), one.sample)
     target.run()
-    begun = TRANSPORT_S
+    begun, seen_at = TRANSPORT_S, [chunk.at for chunk in seen]
+    assert [chunk.pieces for chunk in seen] == [3] * 4
     assert seen_at == pytest.approx([begun + 0.5 + 0.1 * i + TRANSPORT_S for i in range(4)])
     sample = one.sample
     assert sample.outcome == Outcome.COMPLETED
     assert (sample.chunks, sample.output_tokens) == (4, 12)
-    assert sample.first_chunk_at == seen_at[0]
+    assert sample.first_chunk_at == sample.first_content_at == seen_at[0]
+    assert sample.last_content_at == seen_at[-1]
     assert sample.execution_ms == 800
     assert sample.finished_at is not None
     assert sample.finished_at - seen_at[-1] < 0.05
@@ -222,9 +224,10 @@ def test_chunks_of_a_response_in_parts_are_seen_when_their_part_comes() -> None:
         return Response(200, body, 0, 0, body_progress=came)
 
     target.misbehave = in_parts
-    seen_at: list[float] = []
+    seen: list[ChunkSeen] = []
     one = job(flow="stream")
-    target.drive(run_and_stream(one, seen_at), one.sample)
+    target.drive(run_and_stream(one, seen), one.sample)
     target.run(until=0.5)
+    seen_at = [chunk.at for chunk in seen]
     assert np.subtract(seen_at[3], seen_at[:4]) == pytest.approx([0.8, 0.4, 0.4, 0.0], abs=0.01)
     assert one.sample.first_chunk_at == seen_at[0]

@@ -15,7 +15,7 @@ from loadtest.protocol.client_messages import Health, JobCounts, WorkerCounts
 from loadtest.protocol.operations import Op
 from loadtest.record.directory import MASTER_PROCESS, RunDirectory
 from loadtest.record.recorder import HealthWriter, Recorder
-from loadtest.record.sample import SAMPLES, Sample
+from loadtest.record.sample import SAMPLES, ChunkSeen, Sample
 from loadtest.record.shards import Shard
 from tests.conftest import MadeUpRun
 
@@ -31,7 +31,7 @@ def recorded(directory: RunDirectory, jobs: int = 10) -> Recorder:
     recorder = Recorder(directory, process=2)
     for seq in range(jobs):
         sample = Sample(seq, "stream", 100.0 + seq, outcome="completed", sent_at=100.5 + seq, delay_ms=seq, chunks=2)
-        recorder.record([(sample, (101.0, 102.0))])
+        recorder.record([(sample, (ChunkSeen(101.0, 1), ChunkSeen(102.0, 3)))])
     return recorder
 
 

@@ -120,7 +120,8 @@ def gates(draw: st.DrawFn) -> Gate:
     statistic = draw(st.sampled_from(["mean", "max"]) | percentiles) if metric.is_time else ""
     positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False)
     limit = draw(st.floats(0, 1, exclude_min=True, exclude_max=True) if metric.is_share else positive)
-    flows = {Metric.FIRST_CHUNK: [None, "stream"], Metric.SUBMIT: [None, "run", "stream"]}
+    streamed = {key: [None, "stream"] for key in (Metric.FIRST_CHUNK, Metric.TTFT, Metric.TPOT)}
+    flows = {**streamed, Metric.SUBMIT: [None, "run", "stream"]}
     return Gate(
         metric=metric,
         statistic=statistic,
