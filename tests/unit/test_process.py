@@ -5,22 +5,26 @@ from __future__ import annotations
 import errno
 import io
 import os
+import resource
 import signal
 import sys
 import termios
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TextIO
 
 import pytest
 
-from loadtest.errors import ExitCode
+from loadtest.errors import ExitCode, UsageError
 from loadtest.process import (
+    LEAST_FILES,
     PIPE_BYTES,
     SIGNAL_EXIT_CODES,
     DroppingStream,
     ForgivingStream,
     ending_signals,
+    refuse_too_few_files,
     tell,
 )
 
@@ -30,6 +34,16 @@ def test_only_an_ignored_hang_up_stays_ignored(monkeypatch: pytest.MonkeyPatch, 
     """A shell lets what runs in the background ignore SIGINT and SIGQUIT."""
     monkeypatch.setattr(signal, "getsignal", lambda number: signal.SIG_IGN if number is ignored else signal.SIG_DFL)
     assert set(SIGNAL_EXIT_CODES) - set(ending_signals()) == ({ignored} if ignored is signal.SIGHUP else set())
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(LEAST_FILES - 1, True), (LEAST_FILES, False)])
+def test_a_process_with_hardly_any_open_files_is_refused_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, limit: int, refused: bool
+) -> None:
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    with pytest.raises(UsageError, match="ulimit -n 1024") if refused else nullcontext():
+        refuse_too_few_files()
 
 
 def test_every_ending_by_a_signal_is_documented() -> None:
