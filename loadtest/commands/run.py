@@ -184,7 +184,7 @@ def _driver(
     master = _start(master_command(request, directory, progress_fd, address), log, pass_fds=fds)
     os.close(progress_fd)
     here = 0 if request.expect_workers else request.generators
-    generators = [_start(generator_command(address), log) for _ in range(here)]
+    generators = [_start([*generator_command(address), "--parent", str(os.getpid())], log) for _ in range(here)]
     with os.fdopen(progress, "rb") as lines:
         try:
             yield master, lines
@@ -225,6 +225,7 @@ def master_command(
 ) -> list[str]:
     """Return the command that starts the master of a run."""
     command = [*LOCUST, "--headless", "--only-summary", "--run", str(directory.path.resolve())]
+    command += ["--parent", str(os.getpid())]
     command += ["--token", directory.token]
     command += ["--progress-fd", str(progress_fd)]
     if request.generators:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import time
 import zlib
-from functools import reduce
 from contextlib import suppress
+from functools import reduce
 from itertools import pairwise
 
 import pytest
