@@ -120,7 +120,9 @@ def report(directory: RunDirectoryPath) -> None:
     from loadtest.report.terminal.run import print_result
 
     recorded = RunDirectory(directory)
+    damaged = recorded.damaged_shards()
     print_result(build_results(recorded), recorded.report, Console())
+    raise typer.Exit(ExitCode.INVALID if damaged else ExitCode.PASS)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from loadtest.analyze.summary import GateResult, Summary
 from loadtest.errors import RunDirectoryError, reason_and_remedy
 from loadtest.gate.inputs import gate_inputs
 from loadtest.gate.judge import judge_all
+from loadtest.process import tell
 from loadtest.record.atomic_file import readable_json, write_atomic
 from loadtest.record.audit import audit, peak_requests
 from loadtest.record.directory import TABLES, RunDirectory
@@ -81,6 +82,8 @@ def _merge_shards(directory: RunDirectory) -> None:
         if directory.has_shards():
             run = directory.read_run()
             directory.refuse_other_shards(run)
+            for path, unread in directory.damaged_shards():
+                tell(f"warning: {path}: the last {unread:,} bytes cannot be read; what they recorded is lost")
             found = {"audit": audit(directory), "peak_requests": peak_requests(directory)}
             directory.write_run(msgspec.structs.replace(run, **found))
             directory.merge()
