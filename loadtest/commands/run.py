@@ -32,7 +32,7 @@ from loadtest.errors import (
     UsageError,
 )
 from loadtest.process import SIGNAL_EXIT_CODES, ending_signals, exit_at_signals, raise_limit, tell, too_few
-from loadtest.record.directory import RunDirectory, create_run
+from loadtest.record.directory import GONE, RunDirectory, create_run
 from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay
 from loadtest.scenario.environment import api_key, key_note, proxy_for
@@ -151,6 +151,8 @@ def _drive(
             status = driver.wait()
         log.seek(0)
         output = last_lines(log.read().decode(errors="replace"), LOG_LINES)
+    if not directory.exists():
+        raise RecordingError(f"{directory.path}: {GONE}")
     kind = InternalError if status == ExitCode.INTERNAL else RunAborted
     record = directory.read_run()
     if not record.processes and not caught:  # the master names itself first of all

@@ -37,6 +37,7 @@ TABLES = {"samples": SAMPLES, "requests": REQUESTS, "health": HEALTH, "chunks": 
 SHARDS = {**TABLES, "sends": SENDS}
 """The tables that processes append to; the sends are counted when shards are merged, and not kept."""
 BASELINES = Path("reports", "baselines")
+GONE = "was removed or renamed while the run went on; leave a run its directory"
 _run_decoder = msgspec.json.Decoder(RunRecord, float_hook=written_number)
 PACKAGES = ("loadtest", "locust", "gevent", "httptools", "numpy", "pyarrow")
 
@@ -149,6 +150,10 @@ class RunDirectory:
         if self.token not in ("", run.token):
             raise RunDirectoryError(f"{self.path}: another run has taken its place; leave a run its directory")
         return run
+
+    def exists(self) -> bool:
+        """Return whether the record of a run is at this path."""
+        return self._run.exists()
 
     def is_here(self) -> bool:
         """Return whether this machine sees the directory of the run with this token at this path."""
