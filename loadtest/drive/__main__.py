@@ -62,9 +62,9 @@ def run_locust() -> None:
 
 
 def end_with(parent: int, sleep: Callable[[float], object]) -> None:
-    """Wait until this process has another parent, then send it SIGTERM: nobody else would end it.
+    """Wait until this process has another parent, then send it SIGTERM.
 
-    Locust waits a minute for its workers, and they for a master that has died for as long.
+    Locust itself waits a minute for its workers, and they for a master that has died for as long.
     """
     while os.getppid() == parent:
         sleep(PARENT_CHECK_S)
