@@ -121,7 +121,7 @@ def token_of(path: Path) -> str | None:
 
 
 DAMAGE = (pa.ArrowException, OSError, MemoryError, UnicodeError, MissingColumnError)
-"""The exceptions of bytes that are not a shard, or are no longer; Arrow raises OSError without a number for them."""
+"""The exceptions of bytes that are not a whole shard; Arrow raises OSError without a number for them."""
 
 
 def _raise_own(error: Exception) -> None:
