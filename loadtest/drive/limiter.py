@@ -55,7 +55,7 @@ class OperationLimiter:
             self._changed.set()
 
     def close(self) -> None:
-        """Let no further request go out, not even one that is repeated."""
+        """Let no further request go out, not even as a repetition."""
         self.extend_lease(-math.inf)
         self._closed = True
 

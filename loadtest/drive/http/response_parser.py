@@ -171,7 +171,7 @@ def _date(value: bytes | None) -> float | None:
 
 
 def _plain(content: bytes, applied: list[str]) -> bytes:
-    """Undo the codings that were applied, the last one first. Raises RemoteProtocolError if that fails.
+    """Undo these codings, the last one first. Raises RemoteProtocolError if that fails.
 
     Of several header lines, only the first is known: what begins like gzip, as no JSON does, is gzip in any case.
     """
