@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from ipaddress import AddressValueError, IPv6Address
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -44,11 +43,6 @@ def bare_url(url: str) -> str:
     """Return a URL without its user, password, query and fragment. Raises ValueError if it cannot be parsed."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
-def mask_secrets(text: str) -> str:
-    """Return a text that may hold a URL, for people: with … for a user, a password, a query or a fragment."""
-    return re.sub(r"[?#]\S*", "?…", re.sub(r"\S*@", "…@", text))
 
 
 def reachable_host(host: str) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from loadtest.errors import ExitCode, LoadtestError, internal_error, reason_and_remedy
-from loadtest.process import ForgivingStream, exit_at_signals, forgive, ignore_signals
+from loadtest.process import ForgivingStream, exit_at_signals, forgive, ignore_signals, refuse_too_few_files
 
 app = typer.Typer(
     add_completion=False,
@@ -120,7 +120,9 @@ def report(directory: RunDirectoryPath) -> None:
     from loadtest.report.terminal.run import print_result
 
     recorded = RunDirectory(directory)
+    damaged = recorded.damaged_shards()
     print_result(build_results(recorded), recorded.report, Console())
+    raise typer.Exit(ExitCode.INVALID if damaged else ExitCode.PASS)
 
 
 @app.command()
@@ -298,6 +300,7 @@ def _run_command(err: ForgivingStream) -> int:
             raise LoadtestError("Windows is not supported; use Linux or macOS, or run it inside WSL")
         if sys.argv[1:2] in (["run"], ["worker"]):
             exit_at_signals()
+        refuse_too_few_files()
         app(prog_name="loadtest")
     except SystemExit as end:
         return int(end.code or 0)

@@ -13,12 +13,24 @@ from pathlib import Path
 
 _WORD = re.compile(r"[^\s\"']+")
 _QUERY_VALUE = re.compile(r"=[^&]+")
+_SPACED_PASSWORD = re.compile(r"""(?<=://)[^\s:@/"\[]*:(?![0-9]{1,5}(?:[/\s"'?#;,)]|$))(?:(?!://).)*@""")
+"""User and password of a URL, of which a space in the password would leave a part; not its port, or another URL."""
 _KEY = re.compile(r"\b(rpa_|sk-|hf_|Bearer )[A-Za-z0-9_.-]{8,}")
 
 
 def without_secrets(text: str) -> str:
     """Return a text with "…" for users and passwords of URLs, the values of their queries, and keys."""
+    text = _SPACED_PASSWORD.sub("…@", text)
     return _KEY.sub(r"\1…", _WORD.sub(lambda word: _without_credentials(word[0]), text))
+
+
+def url_without_secrets(url: str) -> str:
+    """Return what was given as a URL with "…" for all that may be secret in it: user, password, query, fragment.
+
+    Any text before an "@" may be a password there, as it may not be in a sentence.
+    """
+    masked = re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", r"\1…@", url, flags=re.DOTALL)
+    return re.sub(r"[?#].*", "?…", masked, flags=re.DOTALL)
 
 
 def _without_credentials(word: str) -> str:

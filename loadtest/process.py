@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from loadtest.errors import ExitCode
+from loadtest.errors import ExitCode, UsageError
 
 SIGNAL_EXIT_CODES = {
     signal.SIGINT: ExitCode.SIGINT,
@@ -51,6 +51,8 @@ def ignore_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+LEAST_FILES = 32
+"""The open files without which not even libraries can be loaded, or pipes to a child process be opened."""
 OWN_FILES = 64
 """The open files of a process that are not connections to the endpoint: libraries, shards, links to the others."""
 UNLIMITED = 2**31
@@ -63,6 +65,15 @@ def raise_limit() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return UNLIMITED if soft == resource.RLIM_INFINITY else soft
+
+
+def refuse_too_few_files() -> None:
+    """Raise the limit of open files of this process. Raises UsageError if it stays below LEAST_FILES."""
+    limit = raise_limit()
+    if limit < LEAST_FILES:
+        raise UsageError(
+            f"the limit of open files is {limit}, and {LEAST_FILES} are needed; raise it with: ulimit -n 1024"
+        )
 
 
 def too_few(connections: int, limit: int) -> str:

@@ -13,9 +13,10 @@ from loadtest.analyze.run_data import COLUMNS, RunData, read_job_table
 from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize, verdict
 from loadtest.analyze.summary import GateResult, Summary
-from loadtest.errors import RunDirectoryError
+from loadtest.errors import RunDirectoryError, reason_and_remedy
 from loadtest.gate.inputs import gate_inputs
 from loadtest.gate.judge import judge_all
+from loadtest.process import tell
 from loadtest.record.atomic_file import readable_json, write_atomic
 from loadtest.record.audit import audit, peak_requests
 from loadtest.record.directory import TABLES, RunDirectory
@@ -81,6 +82,8 @@ def _merge_shards(directory: RunDirectory) -> None:
         if directory.has_shards():
             run = directory.read_run()
             directory.refuse_other_shards(run)
+            for path, unread in directory.damaged_shards():
+                tell(f"warning: {path}: the last {unread:,} bytes cannot be read; what they recorded is lost")
             found = {"audit": audit(directory), "peak_requests": peak_requests(directory)}
             directory.write_run(msgspec.structs.replace(run, **found))
             directory.merge()
@@ -126,5 +129,9 @@ def _readable(directory: RunDirectory, name: str, run: RunRecord) -> Iterator[No
         yield
     except MissingColumnError as error:
         raise RunDirectoryError(f"{path}: {error}; {_advice_of_version(run)}") from None
-    except (pa.ArrowException, OSError, MissingValueError) as error:
+    except OSError as error:
+        # Arrow raises it without a number for a file that is cut off.
+        remedy = reason_and_remedy(error) if error.errno else f"{str(error).splitlines()[0]}; {advice}"
+        raise RunDirectoryError(f"{path}: cannot be read: {remedy}") from None
+    except (pa.ArrowException, MissingValueError) as error:
         raise RunDirectoryError(f"{path}: cannot be read: {str(error).splitlines()[0]}; {advice}") from None

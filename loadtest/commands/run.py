@@ -32,7 +32,7 @@ from loadtest.errors import (
     UsageError,
 )
 from loadtest.process import SIGNAL_EXIT_CODES, ending_signals, exit_at_signals, raise_limit, tell, too_few
-from loadtest.record.directory import RunDirectory, create_run
+from loadtest.record.directory import GONE, RunDirectory, create_run
 from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay
 from loadtest.scenario.environment import api_key, key_note, proxy_for
@@ -151,6 +151,8 @@ def _drive(
             status = driver.wait()
         log.seek(0)
         output = last_lines(log.read().decode(errors="replace"), LOG_LINES)
+    if not directory.exists():
+        raise RecordingError(f"{directory.path}: {GONE}")
     kind = InternalError if status == ExitCode.INTERNAL else RunAborted
     record = directory.read_run()
     if not record.processes and not caught:  # the master names itself first of all
@@ -184,7 +186,7 @@ def _driver(
     master = _start(master_command(request, directory, progress_fd, address), log, pass_fds=fds)
     os.close(progress_fd)
     here = 0 if request.expect_workers else request.generators
-    generators = [_start(generator_command(address), log) for _ in range(here)]
+    generators = [_start([*generator_command(address), "--parent", str(os.getpid())], log) for _ in range(here)]
     with os.fdopen(progress, "rb") as lines:
         try:
             yield master, lines
@@ -225,6 +227,7 @@ def master_command(
 ) -> list[str]:
     """Return the command that starts the master of a run."""
     command = [*LOCUST, "--headless", "--only-summary", "--run", str(directory.path.resolve())]
+    command += ["--parent", str(os.getpid())]
     command += ["--token", directory.token]
     command += ["--progress-fd", str(progress_fd)]
     if request.generators:

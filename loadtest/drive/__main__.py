@@ -6,8 +6,10 @@ It ends with the exit codes of `loadtest`: its own are taken for a gate that fai
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from loadtest.errors import ExitCode, LoadtestError, internal_error
@@ -15,6 +17,11 @@ from loadtest.process import exit_at_signals
 
 NO_MASTER = (1, -1)
 """How Locust ends if it cannot reach the master, or waits for workers in vain."""
+
+
+PARENT = "--parent"
+"""The option, which Locust does not see, that names the process that started this one."""
+PARENT_CHECK_S = 0.5
 
 
 def main() -> None:
@@ -37,6 +44,7 @@ def run_locust() -> None:
     """Run Locust without its environment variables and configuration files, which are for `locust -f` by hand."""
     for name in [name for name in os.environ if name.startswith("LOCUST_")]:
         del os.environ[name]
+    import gevent
     from locust import argument_parser
     from locust.main import main as locust
 
@@ -46,7 +54,21 @@ def run_locust() -> None:
         return make_parser(add_help, ())
 
     argument_parser.get_empty_argument_parser = without_files
+    if PARENT in sys.argv:
+        place = sys.argv.index(PARENT)
+        gevent.spawn(end_with, int(sys.argv[place + 1]), gevent.sleep)
+        del sys.argv[place : place + 2]
     locust()
+
+
+def end_with(parent: int, sleep: Callable[[float], object]) -> None:
+    """Wait until this process has another parent, then send it SIGTERM.
+
+    Locust itself waits a minute for its workers, and they for a master that has died for as long.
+    """
+    while os.getppid() == parent:
+        sleep(PARENT_CHECK_S)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

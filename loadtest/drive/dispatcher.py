@@ -33,6 +33,9 @@ from loadtest.traffic.settings import ClosedLoad
 
 HOLD_MARGIN_S = 2.0
 """How long before the end of the drain the last response to a submission should be there."""
+ANSWER_GRACE_S = 5.0
+"""How long the last responses to submissions are waited for if a run ends early: their jobs can be cancelled then."""
+ANSWER_CHECK_S = 0.05
 _NO_SUBMISSION = Send(Op.RUNSYNC, "")
 JobSink: TypeAlias = Callable[[Sequence[EndedJob]], object]
 """Called with jobs that were sent and are over, once with each."""
@@ -86,6 +89,7 @@ class JobDispatcher:
         self._source = self._open or ClosedSource(work, submissions, executor.acquire, clock)
         self._users = 0
         self.finished = Event()
+        self._answered = Event()
         self._changed = Event()
         self._load_ended = False
         self._begun = 0
@@ -160,6 +164,23 @@ class JobDispatcher:
 
     def _may_begin(self) -> bool:
         return not (self._load_ended or self.stops.reason is not None or self.finished.is_set())
+
+    def end(self) -> None:
+        """Let no further job begin, and none be submitted again."""
+        self.finished.set()
+        self._executor.end_submissions()
+        gevent.spawn(self._await_answers)
+
+    def _await_answers(self) -> None:
+        now = self._clock.now()
+        until = min(now + ANSWER_GRACE_S, self.ends_at + self._scenario.drain.within)
+        while self._executor.submitting() and self._clock.now() < until:
+            self._clock.sleep(ANSWER_CHECK_S)
+        self._answered.set()
+
+    def wait_for_answers(self) -> None:
+        """Wait, after `end`, until users may be stopped: no submission is under way, or the grace is over."""
+        self._answered.wait()
 
     def allow(self, jobs: int | None, load_ended: bool) -> None:
         """Take how many jobs may begin in all, None if any number, and whether the load has ended."""

@@ -15,8 +15,10 @@ from loadtest.protocol.operations import OPERATIONS, Op
 from loadtest.record.audit import PersistentCounter
 from loadtest.record.recorder import Recorder, RequestLog
 from loadtest.record.sample import Sample
+from loadtest.scenario.flows import SUBMIT_OPERATION
 from loadtest.traffic.rate_limit import LATE_S
 
+SUBMISSIONS = frozenset(SUBMIT_OPERATION.values())
 RequestListener: TypeAlias = Callable[[str, str, Response], object]
 """Called with the method, the path template and the response of each request."""
 SendRequest: TypeAlias = Callable[[str, str, bytes, float, float, MaySend], Response]
@@ -103,6 +105,15 @@ class FlowExecutor:
     def release(self, op: Op) -> None:
         """Give back an acquired request that was not sent."""
         self._limiters[op].release()
+
+    def end_submissions(self) -> None:
+        """Let no further submission go out."""
+        for op in SUBMISSIONS:
+            self._limiters[op].close()
+
+    def submitting(self) -> int:
+        """Return how many submissions have no response yet."""
+        return sum(self._limiters[op].in_flight for op in SUBMISSIONS)
 
     def _send(self, step: Send, sample: Sample, acquired_at: float | None) -> Response:
         """Send a request within its limit; return SEND_AGAIN only if it was acquired before, at `acquired_at`."""

@@ -27,7 +27,8 @@ class OperationLimiter:
         self._clock = clock
         self._limit = limit
         self._window = SlidingWindowLimiter(limit, spaced) if limit is not None else None
-        self._in_flight = 0
+        self.in_flight = 0
+        self._closed = False
         self._max_in_flight = math.inf
         self._lease_until = math.inf
         self._lock = Semaphore()
@@ -35,7 +36,7 @@ class OperationLimiter:
         self.set_share(share)
 
     def __repr__(self) -> str:
-        in_flight = f"{self._in_flight} of {self._max_in_flight} in flight" if self._limit is not None else "no limit"
+        in_flight = f"{self.in_flight} of {self._max_in_flight} in flight" if self._limit is not None else "no limit"
         return f"<OperationLimiter {self._window or ''} {in_flight}, lease until {self._lease_until:.1f}>"
 
     def set_share(self, share: Share) -> None:
@@ -49,23 +50,31 @@ class OperationLimiter:
 
     def extend_lease(self, until: float) -> None:
         """Let requests go out until this time, and none after it."""
-        self._lease_until = until
-        self._changed.set()
+        if not self._closed:
+            self._lease_until = until
+            self._changed.set()
+
+    def close(self) -> None:
+        """Let no further request go out, not even as a repetition."""
+        self.extend_lease(-math.inf)
+        self._closed = True
 
     def acquire(self) -> float:
         """Wait until one more request may go out, count it as sent, and return the time; `release` must follow."""
         now, window = self._clock.now(), self._window
         if window is None:
-            return now if now < self._lease_until else self._wait_for_turn()
+            now = now if now < self._lease_until else self._wait_for_turn()
+            self.in_flight += 1
+            return now
         if (
-            self._in_flight >= self._max_in_flight
+            self.in_flight >= self._max_in_flight
             or now >= self._lease_until
             or self._lock.locked()
             or window.next_at(now) > now
         ):
             now = self._wait_for_turn()
         window.record(now)
-        self._in_flight += 1
+        self.in_flight += 1
         return now
 
     def _wait_for_turn(self) -> float:
@@ -78,7 +87,7 @@ class OperationLimiter:
 
     def _next_at(self, now: float) -> float:
         """Return when one more request may go out; infinite until a response, a larger share or a longer lease."""
-        if now >= self._lease_until or self._in_flight >= self._max_in_flight:
+        if now >= self._lease_until or self.in_flight >= self._max_in_flight:
             return math.inf
         return now if self._window is None else self._window.next_at(now)
 
@@ -88,10 +97,9 @@ class OperationLimiter:
 
     def release(self) -> None:
         """Count a request that has its response, or that did not go out."""
-        if self._window is not None:
-            self._in_flight -= 1
-            if self._in_flight + 1 >= self._max_in_flight:
-                self._changed.set()
+        self.in_flight -= 1
+        if self.in_flight + 1 >= self._max_in_flight:
+            self._changed.set()
 
 
 MIN_POLLS_PER_S = 0.1

@@ -122,6 +122,7 @@ def set_up_worker(environment: Environment, runner: WorkerRunner, generator: Gen
 
     environment.process_exit_code = 0
     at_test_stop(environment, generator.finish)
+    environment.events.quitting.add_listener(lambda **_: runner.stop())
     environment.events.quit.add_listener(close_link)
     for number in ending_signals():
         gevent.signal_handler(number, runner.quit)
@@ -203,7 +204,10 @@ def handle_signals(environment: Environment, shape: StagesShape) -> None:
 
 
 def at_test_stop(environment: Environment, work: Callable[[], None]) -> None:
-    """Do this once at the end of each test; if a signal makes Locust stop the test again, it waits for the same."""
+    """Do this once at the end of each test; if a signal makes Locust stop the test again, it waits for the same.
+
+    Locust quits only after it: to Locust, a test is stopped while its jobs are still being cancelled.
+    """
     pending = gevent.Greenlet(work)
 
     def on_start(**_: Any) -> None:
@@ -214,8 +218,13 @@ def at_test_stop(environment: Environment, work: Callable[[], None]) -> None:
         pending.start()
         pending.get()
 
+    def on_quitting(**_: Any) -> None:
+        if pending.started:
+            pending.join()
+
     environment.events.test_start.add_listener(on_start)
     environment.events.test_stop.add_listener(on_stop)
+    environment.events.quitting.add_listener(on_quitting)
 
 
 def build_results(master: Master, config: RunConfig) -> int:

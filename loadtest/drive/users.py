@@ -29,8 +29,10 @@ class JobUser(User):
         self._number = self.jobs.register_user()
 
     def stop(self, force: bool = False) -> bool:
-        """Stop once the current job has ended, or at once if the run is over."""
+        """Stop once the current job has ended; if the run is over, once the last submissions have their responses."""
         running = self.run_started.is_set() and not self.jobs.finished.is_set()
+        if force and hasattr(self, "jobs") and self.jobs.finished.is_set():
+            self.jobs.wait_for_answers()
         return bool(super().stop(force=force and not running))
 
     def wait_time(self) -> float:

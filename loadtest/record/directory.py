@@ -26,7 +26,7 @@ from loadtest.record.claim import DirectoryExists, lock, make_directory
 from loadtest.record.row_groups import RowGroups, row_groups
 from loadtest.record.run import RunRecord, StageSpan
 from loadtest.record.sample import CANCELS, CHUNKS, HEALTH, REQUESTS, SAMPLES, in_schema
-from loadtest.record.shards import Shard, batches, token_of
+from loadtest.record.shards import Shard, batches, token_of, unread_bytes
 from loadtest.scenario.model import Scenario
 
 MASTER_PROCESS = -1
@@ -37,6 +37,7 @@ TABLES = {"samples": SAMPLES, "requests": REQUESTS, "health": HEALTH, "chunks": 
 SHARDS = {**TABLES, "sends": SENDS}
 """The tables that processes append to; the sends are counted when shards are merged, and not kept."""
 BASELINES = Path("reports", "baselines")
+GONE = "was removed or renamed while the run went on; leave a run its directory"
 _run_decoder = msgspec.json.Decoder(RunRecord, float_hook=written_number)
 PACKAGES = ("loadtest", "locust", "gevent", "httptools", "numpy", "pyarrow")
 
@@ -150,6 +151,10 @@ class RunDirectory:
             raise RunDirectoryError(f"{self.path}: another run has taken its place; leave a run its directory")
         return run
 
+    def exists(self) -> bool:
+        """Return whether the record of a run is at this path."""
+        return self._run.exists()
+
     def is_here(self) -> bool:
         """Return whether this machine sees the directory of the run with this token at this path."""
         try:
@@ -166,6 +171,13 @@ class RunDirectory:
         for path in sorted(self._shards.glob("*.arrow")):
             if token_of(path) not in (None, run.token):
                 raise RunDirectoryError(f"{path}: is of another run; move it away, then repeat the command")
+
+    def damaged_shards(self) -> list[tuple[Path, int]]:
+        """Return the shards that cannot be read to their end, and how many bytes of each."""
+        shards = [
+            (path, schema) for table, schema in SHARDS.items() for path in self._shards.glob(f"{table}-*.arrow")
+        ]
+        return [(path, unread) for path, schema in sorted(shards, key=str) if (unread := unread_bytes(path, schema))]
 
     def shard_path(self, table: str, process: int) -> Path:
         """Return the path of the shard of a table and process."""

@@ -57,6 +57,7 @@ _NEVER_SENT = frozenset(
         ErrorKind.CONNECT_ERROR,
         ErrorKind.CONNECT_TIMEOUT,
         ErrorKind.DNS_ERROR,
+        ErrorKind.LOCAL_RESOURCES,
         ErrorKind.PROXY_ERROR,
         ErrorKind.TLS_ERROR,
     )

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from loadtest.errors import recording_error
-from loadtest.record.sample import in_schema
+from loadtest.record.sample import MissingColumnError, in_schema
 
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
@@ -110,28 +110,51 @@ def fits(value: object, kind: pa.DataType) -> bool:
 
 
 def token_of(path: Path) -> str | None:
-    """Return the token of the run that a shard belongs to, "" if it names none; None if it holds nothing yet."""
+    """Return the token of the run that a shard belongs to, "" if it names none; None if it holds nothing readable."""
     with path.open("rb") as file:
         try:
             metadata = pa.ipc.open_stream(file).schema.metadata or {}
-        except pa.ArrowInvalid:
+            return str(metadata.get(RUN_TOKEN, b"").decode())
+        except DAMAGE as error:
+            _raise_own(error)
             return None
-        return str(metadata.get(RUN_TOKEN, b"").decode())
+
+
+DAMAGE = (pa.ArrowException, OSError, MemoryError, UnicodeError, MissingColumnError)
+"""The exceptions of bytes that are not a whole shard; Arrow raises OSError without a number for them."""
+
+
+def _raise_own(error: Exception) -> None:
+    """Raise the error again if it is the system's, and says nothing of the bytes."""
+    if isinstance(error, OSError) and error.errno:
+        raise error
 
 
 def batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Yield the whole batches of a shard, in order; a torn end is left out."""
+    """Yield the whole batches of a shard, in order; what follows the first that is torn or damaged is left out."""
+    return (batch for batch, _ in _batches_and_ends(path, schema) if batch is not None)
+
+
+def unread_bytes(path: Path, schema: pa.Schema) -> int:
+    """Return how many bytes at the end of a shard are not whole batches, after a crash or a fault of the disk."""
+    end = 0
+    for _, after in _batches_and_ends(path, schema):
+        end = after
+    return path.stat().st_size - end
+
+
+def _batches_and_ends(path: Path, schema: pa.Schema) -> Iterator[tuple[pa.RecordBatch | None, int]]:
+    """Yield each whole batch, and where it ends in the file; None at the end of the stream."""
     with path.open("rb") as file:
         try:
             reader = pa.ipc.open_stream(file)
-        except pa.ArrowInvalid:
-            return
-        while True:
-            try:
-                batch = reader.read_next_batch()
-            except (StopIteration, pa.ArrowInvalid, OSError):
-                return
-            yield in_schema(batch, schema)
+            yield None, file.tell()
+            for batch in reader:
+                batch.validate(full=True)
+                yield in_schema(batch, schema), file.tell()
+            yield None, file.tell()
+        except DAMAGE as error:
+            _raise_own(error)
 
 
 def append_at(path: Path, offset: int, content: bytes) -> int:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from loadtest.addresses import mask_secrets
 from loadtest.endpoint.settings import EndpointSettings
+from loadtest.errors import url_without_secrets
 from loadtest.protocol.client_messages import Policy
 from loadtest.protocol.json_values import canonical_json
 from loadtest.protocol.operations import (
@@ -81,7 +81,7 @@ class WebhookReceiverSettings(StrictModel):
     @classmethod
     def _plain_url(cls, url: str | None) -> str | None:
         # What may be a secret is not repeated in a message.
-        if url is not None and mask_secrets(url) != url:
+        if url is not None and url_without_secrets(url) != url:
             raise ValueError("the URL holds a user, a password, a query or a fragment; write it without")
         if url is not None and not re.fullmatch(URL["pattern"], url):
             raise ValueError(f'"{url}" is not valid here; write it like "https://me.example/{{port}}"')

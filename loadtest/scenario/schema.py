@@ -65,7 +65,8 @@ Made from the model by `python -m loadtest.scenario.schema > docs/reference/scen
 file.
 
 A scenario is one YAML 1.2 file. Numbers carry their units: `200ms`, `30s`, `5 min`, `20/s`, `6/min`,
-`1000 per 10 s`, `1 %`; a number without one is refused. A key that is not listed here is refused too.
+`1000 per 10 s`, `1 %`; a number without one is refused. A key that is not listed here is refused too,
+and so are 010 and 1_000, which readers of YAML take differently.
 `loadtest check FILE` shows what a scenario would send, `loadtest schema` prints its JSON Schema for editors, and
 `--set load.stages.0.rate=20/s` changes one value for one run. The smallest scenario is one line:
 `load: {stages: [{rate: 5/s, for: 60s}]}`.

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
-from loadtest.addresses import host_name, mask_secrets
+from loadtest.addresses import host_name
+from loadtest.errors import url_without_secrets
 from loadtest.units import StrictModel
 
 URL: dict[str, Any] = {"pattern": r"^https?://[^\s/]+(/[^\s]*)?$"}
@@ -37,7 +38,7 @@ class RemoteTarget(StrictModel):
     @classmethod
     def _whole_url(cls, url: str) -> str:
         # What may be a secret is not repeated in a message.
-        shown = mask_secrets(url)
+        shown = url_without_secrets(url)
         if not re.fullmatch(URL["pattern"], url):
             raise ValueError(f'"{shown}" is not valid here; {_LIKE}')
         try:

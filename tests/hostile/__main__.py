@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 import tempfile
 import time
@@ -67,6 +68,10 @@ def run_all(seed: int, virtual: int, real: int, at_once: int) -> Iterator[Result
 def main() -> int:
     """Run what the options ask for; return the exit code."""
     options = _options()
+    # A shell lets what runs in the background ignore them, and the processes of the runs would inherit that.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     # Each violation is reported below; the tracebacks of greenlets would hide them.
     logging.disable(logging.CRITICAL)
     if options.million:

@@ -92,6 +92,7 @@ class HostileEndpoint:
                 if reply.close == "reset" and connection.family != socket.AF_UNIX:
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 if reply.close != "kept":
+                    self.ledger.closed.append(self.clock.now())
                     return
         except OSError:
             # The client has gone, which is its right.
@@ -195,7 +196,9 @@ class HostileEndpoint:
                 document = job.document(self.clock.now())
                 if learns is Learns.ID:
                     self.ledger.show(job, self.clock.now())
-        return self._answer(misbehaviour, document, request, answer(json.dumps(document).encode())), submission
+        reply = self._answer(misbehaviour, document, request, answer(json.dumps(document).encode()))
+        submission.status = reply.status
+        return reply, submission
 
     def _take(self, tag: str, now: float, id_name: str) -> TakenJob:
         number = len(self.ledger.jobs)

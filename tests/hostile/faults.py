@@ -119,6 +119,7 @@ _add(
     "5xx",
     Learns.UNCLEAR,
     status_500=_refused(500),
+    redirect_that_is_not_http=_refused(307, (("Location", "http://[::1/\x1b"),), b""),
     status_502=_refused(502, body=b"<html><h1>502 Bad Gateway</h1></html>"),
     key_in_500=lambda exchange: answer(json.dumps({"error": exchange.key, "headers": [exchange.key]}).encode(), 500),
     huge_error=lambda exchange: answer(f"error at {exchange.now}: ".encode() + b"x" * 300_000, 500),
@@ -186,7 +187,7 @@ _add(
     redirect_307=_redirect(307),
     redirect_308=_redirect(308),
     redirect_to_the_key=lambda exchange: answer(b"", 302, (("Location", f"https://a.invalid/{exchange.key}/run"),)),
-    redirect_nowhere=_refused(307, (("Location", "http://[::1/\x1b"),), b""),
+    redirect_nowhere=_refused(307, (("Location", "http://[::1/"),), b""),
     status_300=_refused(300),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from html import escape
@@ -21,6 +22,9 @@ from tests.hostile.replies import Learns
 SIGNAL_CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143, "SIGQUIT": 143}
 VERDICT_CODES = {"pass": 0, "fail": 1, "invalid": 3, "inconclusive": 4, "aborted": 5}
 SEEN_FINAL = ("completed", "failed", "cancelled", "timed_out", "expired")
+SENT_AGAIN = (409, 429, 503)
+CLOCKS_S = 0.1
+"""How much the times of a generator may differ from those of the endpoint."""
 SHOWN = 3
 POLL_FAULT_SPAN_S = 10.0
 """Faults of polls end a job after tens of seconds, so never within this span of a good answer."""
@@ -76,17 +80,29 @@ def unaccounted(evidence: Evidence) -> Iterator[str]:
 
 
 def invented(evidence: Evidence) -> Iterator[str]:
-    """Find rows of jobs that the endpoint did not take."""
-    taken = evidence.ledger.by_tag()
+    """Find rows of jobs that the endpoint did not take.
+
+    After a refusal for a while a job is sent again, and that may be lost on a connection that closes before it is
+    read: each connection that the endpoint closed loses one request at most.
+    """
+    taken, lost = evidence.ledger.by_tag(), list[tuple[float, Row]]()
     for tag, row in evidence.rows.items():
         submissions = evidence.ledger.submissions.get(tag, [])
         if row["job_id"] is not None and tag not in taken:
             yield f"the row of job {tag} names {row['job_id']!r}, and the endpoint took no such job"
         refused = submissions and submissions[-1].learns is Learns.REFUSED and submissions[-1].delivered
-        # After a refusal it is sent again, and that may be lost on a connection that closes before it is read.
-        lost = row["error_kind"] == "connection_closed"
-        if refused and row["job_id"] is None and not (lost or _unheard(row)) and perhaps_accepted(row):
-            yield f"job {tag} was refused, and counts as perhaps accepted: {_short(row)}"
+        if refused and row["job_id"] is None and not _unheard(row) and perhaps_accepted(row):
+            if row["error_kind"] == "connection_closed" and submissions[-1].status in SENT_AGAIN:
+                lost.append((submissions[-1].at, row))
+            else:
+                yield f"job {tag} was refused, and counts as perhaps accepted: {_short(row)}"
+    closed, slack_s = sorted(evidence.ledger.closed), CLOCKS_S + evidence.tolerance_s
+    for refused_at, row in sorted(lost, key=lambda each: float(each[1]["finished_at"])):
+        close = next((at for at in closed if at >= refused_at), math.inf)
+        if close > row["finished_at"] + slack_s:
+            yield f"job {row['seq']} was refused, no connection closed then, and it counts as perhaps accepted"
+        else:
+            closed.remove(close)
 
 
 def _unheard(row: Row) -> bool:

@@ -47,11 +47,15 @@ class TakenJob:
 
 @dataclass
 class Submission:
-    """A submission that has arrived; `delivered` says whether its whole answer could be written."""
+    """A submission that has arrived; `delivered` says whether its whole answer could be written.
+
+    `status` is that of the answer, 0 if the answer has none.
+    """
 
     at: float
     learns: Learns
     delivered: bool = False
+    status: int = 0
 
 
 @dataclass
@@ -62,6 +66,8 @@ class Ledger:
     submissions: dict[str, list[Submission]] = field(default_factory=lambda: defaultdict(list))
     requests: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     """When the requests of each operation arrived."""
+    closed: list[float] = field(default_factory=list)
+    """When the endpoint closed connections: a request that was just going out on one is lost."""
     most_at_once: Counter[str] = field(default_factory=Counter)
     met: Counter[str] = field(default_factory=Counter)
     """How often each misbehaviour was met."""

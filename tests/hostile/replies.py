@@ -18,6 +18,13 @@ class Reply:
     parts: tuple[bytes | float, ...]
     close: Close = "kept"
 
+    @property
+    def status(self) -> int:
+        """Return the status of the response, 0 if it has none."""
+        first = self.parts[0] if self.parts else b""
+        number = first[9:12] if isinstance(first, bytes) else b""
+        return int(number) if number.isdigit() else 0
+
 
 class Learns(Enum):
     """What a client can know of a submission once it has this answer."""

@@ -27,6 +27,10 @@ URLS = [
     f"user:{SECRET}@api.runpod.ai/v2/x",
     f"https://user:{'x' * 100}{SECRET}@api.runpod.ai/v2/x",
     f"rpa_{SECRET}",
+    f"http://u:pass {SECRET}@host",
+    f"https://u:{SECRET} word@api.runpod.ai/v2/x",
+    f"https://u:p@ss / {SECRET}\t'quote' @api.runpod.ai/v2/x",
+    f"https://u:{SECRET} {SECRET}@api.runpod.ai/v2/x?token={SECRET}",
 ]
 
 
@@ -77,6 +81,7 @@ def test_errors_and_quoted_values_are_without_secrets(secret: str) -> None:
     "text",
     [
         'x.yaml:9: load.stages[0].rate: "20" has no unit; write "20/s"',
+        "http://127.0.0.1:8000/v2/x: ask me@example.com, http://127.0.0.1:8000: and http://[::1]:80, me@x",
         'target: "https://api.runpod.ai/v2/ID" answers /health with HTTP 500; is it an endpoint?',
         "cannot listen on ::1 port 80: in use; /runsync?wait=1000 is not a question? no",
         '--bind: "127.0.0.1:abc" is not an address; write it like "10.0.0.5:5557"',
@@ -89,5 +94,5 @@ def test_other_texts_stay_as_they_are(text: str) -> None:
 
 
 def test_a_long_text_is_read_in_one_pass() -> None:
-    for part in ("a:", "://", "@", "?a=", "&", "x"):
+    for part in ("a:", "://", "@", "?a=", "&", "x", "://a:b ", "a: ", "://u:"):
         assert without_secrets(part * 100_000)

@@ -250,7 +250,7 @@ class Generator:
     def end_load(self) -> None:
         """Let no further job begin, so that users may be stopped in the middle of one."""
         if self._run is not None:
-            self._run.jobs.finished.set()
+            self._run.jobs.end()
 
     def finish(self) -> None:
         """Cancel unfinished jobs, write the last samples, and report the end; call it once all users have stopped."""

@@ -23,8 +23,9 @@ from loadtest.drive.cluster.run_log import RunLog, final_fields, process_info
 from loadtest.drive.cluster.target import OpenTarget, Target, open_target
 from loadtest.drive.options import RunConfig
 from loadtest.drive.stats.live import ProgressAggregator
-from loadtest.errors import InternalError, LoadtestError, RunAborted, internal_error
+from loadtest.errors import InternalError, LoadtestError, RecordingError, RunAborted, internal_error
 from loadtest.protocol.json_values import encode_json
+from loadtest.record.directory import GONE
 from loadtest.record.recorder import HealthWriter
 from loadtest.record.run import Ending, ProcessInfo
 from loadtest.scenario.abort import StopKind, StopReason
@@ -128,6 +129,8 @@ class Master:
     def _heartbeat_loop(self) -> None:
         while True:
             now = self._clock.now()
+            if self.run_log is not None and not self.run_log.directory.exists():
+                self.abort(RecordingError(f"{self.run_log.directory.path}: {GONE}"))
             self._enforce_ceilings(now)
             self._heartbeat.tick(now, self._load_ended)
             self._write_progress(now)

@@ -17,7 +17,9 @@ MAX_RESPONSE_BYTES = 64 * 10**6
 """The largest response, and the largest body after decompression; the endpoint's own results have 20 MB at most."""
 MAX_HEADER_BYTES = 10**6
 """The most that the headers of a response may take, with those of the 1xx responses before it."""
+GZIP = ("gzip", "x-gzip")
 GZIP_MAGIC = b"\x1f\x8b"
+MAX_CODINGS = 8
 MAX_GZIP_MEMBERS = 10_000
 """The most members of a gzip body: each takes 20 us, however little is in it."""
 _DECOMPRESSED_AT_ONCE = 64 * 1024
@@ -127,13 +129,11 @@ class ResponseParser:
             return content
         codings = [each.strip().lower() for each in (self._header(b"content-encoding") or b"").split(b",")]
         applied = [each.decode("latin-1") for each in codings if each not in (b"", b"identity")]
-        if not content or not applied:
+        if not content or not (applied or content.startswith(GZIP_MAGIC)):
             return content
         # The end of a part of the compressed bytes says nothing of the plain ones.
         self.body_progress = []
-        for coding in reversed(applied):
-            content = _decompress(content, coding) if content else content
-        return content
+        return _plain(content, applied)
 
     def retry_after_s(self, now: float) -> float | None:
         """Return Retry-After in seconds from now, in any of its forms (RFC 9110, section 10.2.3); None without one.
@@ -170,9 +170,26 @@ def _date(value: bytes | None) -> float | None:
         return None
 
 
+def _plain(content: bytes, applied: list[str]) -> bytes:
+    """Undo these codings, the last one first. Raises RemoteProtocolError if that fails.
+
+    Of several header lines, only the first is known: what begins like gzip, as no JSON does, is gzip in any case.
+    """
+    for _ in range(MAX_CODINGS):
+        if content.startswith(GZIP_MAGIC):
+            content = _decompress(content, "gzip")
+            if applied and applied[-1] in GZIP:
+                applied.pop()
+        elif content and applied:
+            content = _decompress(content, applied.pop())
+        else:
+            return content
+    raise RemoteProtocolError(f"response cannot be decompressed: it is compressed more than {MAX_CODINGS} times")
+
+
 def _decompress(content: bytes, coding: str) -> bytes:
     """Undo gzip, of any number of members, or deflate; some servers send deflate without zlib's header."""
-    if coding not in ("gzip", "x-gzip", "deflate"):
+    if coding not in (*GZIP, "deflate"):
         raise RemoteProtocolError(f"response compressed as {coding[:40]}, which was not accepted")
     framed = coding != "deflate" or content[0] & 0x0F == zlib.DEFLATED
     plain: list[bytes] = []

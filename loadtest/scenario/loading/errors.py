@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from loadtest.addresses import mask_secrets
+from loadtest.errors import url_without_secrets
 from loadtest.scenario.loading.yaml_document import Path
 from loadtest.units import quoted, seconds, seconds_text
 
@@ -85,7 +85,7 @@ def _example(owner: type[BaseModel] | None, key: str) -> str | None:
 
 def _message(details: ErrorDetails, owner: type[BaseModel] | None, path: Path) -> str:
     kind, value, context = details["type"], details["input"], details.get("ctx", {})
-    given = mask_secrets(quoted(value)) if URL_KEYS & set(path) else quoted(value)
+    given = quoted(url_without_secrets(value) if isinstance(value, str) and URL_KEYS & set(path) else value)
     if kind == "value_error":
         return str(context["error"])
     if kind == "too_short":

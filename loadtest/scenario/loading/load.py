@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from loadtest.addresses import mask_secrets
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.errors import ScenarioError
+from loadtest.errors import ScenarioError, url_without_secrets
 from loadtest.process import tell
 from loadtest.scenario.loading.errors import URL_KEYS, Issue, issues
 from loadtest.scenario.loading.feasibility import doubtful_inputs, find_issues
@@ -58,7 +57,7 @@ def load_scenario(
     if seed is not None:
         changes.append(Override(f"--seed {seed}", ("seed",), seed))
     if target is not None:
-        changes.append(Override(f"--target {mask_secrets(target)}", ("target",), target))
+        changes.append(Override(f"--target {url_without_secrets(target)}", ("target",), target))
     scenario = _validated(Scenario, {"name": _name(path), **document.data}, document, changes, path)
     for issue in find_issues(scenario):
         raise ScenarioError(_line(issue, document, changes, path))
@@ -81,7 +80,7 @@ def load_settings(
 def parse_override(text: str) -> Override:
     """Parse KEY=VALUE, where KEY is a dotted path and VALUE reads as YAML; ScenarioError for any other text."""
     key, equals, value = text.partition("=")
-    shown = f"{key}={mask_secrets(value)}" if equals and URL_KEYS & set(key.split(".")) else text
+    shown = f"{key}={url_without_secrets(value)}" if equals and URL_KEYS & set(key.split(".")) else text
     label = f"--set {' '.join(shown.split())}"
     parts = key.strip().split(".")
     if not equals or not all(parts):

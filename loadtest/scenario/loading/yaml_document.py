@@ -137,6 +137,8 @@ def rename_keys(
 
 
 _PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
+_AMBIGUOUS = re.compile(r"[-+]?0[0-9_]|.*_")
+"""How a number begins that is octal to readers of YAML 1.1, as 010 is, or text to those of 1.2, as 1_000 is."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -173,6 +175,9 @@ def _foreign_scalar(yaml: YAML, node: ScalarNode) -> Iterator[str]:
         kind = str(node.tag).rpartition(":")[2]
         yield f"{_shown(node)} cannot be read as {kind}; put it in quotes for text"
         return
+    if isinstance(value, (int, float)) and _AMBIGUOUS.match(node.value):
+        plain = re.sub(r"^([-+]?)0+(?=[0-9])", r"\1", node.value.replace("_", "")).removeprefix("+")
+        yield f"{_shown(node)} is not the same to all readers of YAML; write {plain}, or put it in quotes for text"
     if isinstance(value, float) and not (isfinite(value) or isinstance(value, WrittenNumber)):
         yield f"{_shown(node)} is not a finite number; put it in quotes for text"
     if isinstance(value, str) and _SURROGATE.search(value):

@@ -10,9 +10,11 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
-from tests.integration.run.conftest import FAST, LATE_IS_SOUND, Command, Start, open_load, sending
+from tests.integration.conftest import Serve, wait_for
+from tests.integration.run.conftest import FAST, LATE_IS_SOUND, Command, Start, journal_of, open_load, sending
 
 SHORT = open_load("40/s", "4s", endpoint=FAST, name="test", **LATE_IS_SOUND)
 
@@ -45,6 +47,19 @@ def test_run_goes_on_for_as_long_as_its_master_lives(start: Start, command: Comm
     master.wait(10)
     recovered = command("recover", str(begun.out))
     assert (recovered.status, "master process died" in recovered.stdout) == (0, True)
+
+
+def test_run_ends_within_seconds_of_its_command_and_cancels_its_jobs(start: Start, serve: Serve) -> None:
+    server = serve({"service": "60s", "workers": {"active": 200, "max": 200}})
+    begun = start(open_load("40/s", "60s"), "--target", server.url, "--processes", "2")
+    wait_for(lambda: server.journal.read_text().count('"run"') > 20)
+    processes = begun.children()
+    os.kill(begun.process.pid, signal.SIGKILL)
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    assert (len(processes), alive) == (3, [])
+    jobs = journal_of(server).jobs.values()
+    assert {job["status"] for job in jobs} == {"CANCELLED"}
+    assert json.loads((begun.out / "run.json").read_text())["left_over"] == 0
 
 
 @pytest.mark.parametrize("processes", ["1", "2"])

@@ -53,7 +53,7 @@ def test_job_without_an_id_may_have_been_accepted_unless_it_was_certainly_refuse
 def test_every_kind_of_error_is_decided() -> None:
     never_sent = {kind for kind in ErrorKind if certainly_refused(kind, None)}
     assert {kind.value for kind in never_sent} == {
-        "connect_error", "connect_timeout", "dns_error", "proxy_error", "tls_error",
+        "connect_error", "connect_timeout", "dns_error", "local_resources", "proxy_error", "tls_error",
     }  # fmt: skip
 
 

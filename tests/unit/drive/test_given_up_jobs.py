@@ -12,7 +12,7 @@ from gevent import Greenlet
 from msgspec.json import encode
 
 from loadtest.drive.cluster.generator import build_limiters
-from loadtest.drive.dispatcher import JobDispatcher
+from loadtest.drive.dispatcher import ANSWER_GRACE_S, JobDispatcher
 from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.job_sources import Workload
 from loadtest.flows.steps import Response
@@ -100,6 +100,20 @@ class Process:
         finishing: Greenlet[..., None] = gevent.spawn(self.jobs.canceller.finish, within_s, stall_s)
         self.clock.run()
         finishing.get(block=False)
+
+    def end(self) -> None:
+        """End the load as a signal does: users are stopped once the last submissions have their responses."""
+        self.jobs.allow(None, load_ended=True)
+        self.jobs.end()
+
+        def stop_users() -> None:
+            self.jobs.wait_for_answers()
+            gevent.killall(self._users)
+            self.jobs.canceller.finish(NEVER, 30.0)
+
+        ended: Greenlet[..., None] = gevent.spawn(stop_users)
+        self.clock.run()
+        ended.get(block=False)
 
     def assert_accounted(self) -> None:
         """Assert that each accepted job is in the rows, and was seen final, or is cancelled, or counted as left."""
@@ -266,3 +280,59 @@ def test_every_accepted_job_is_accounted_for_whatever_the_endpoint_answers(seed:
     process.assert_accounted()
     rows = [row.seq for row in process.rows]
     assert len(rows) == len(set(rows))
+
+
+RUNSYNC = {"flows": {"runsync": {"wait": "60s"}}, "drain": {"within": "60s"}}
+
+
+def held(process: Process, hold_s: float) -> Callable[[str, str], Response | None]:
+    """Answer each /runsync with its job's id after `hold_s`, although a wait of 60 s was asked for."""
+
+    def answer(op: str, job_id: str) -> Response | None:
+        if op != Op.RUNSYNC:
+            return None
+        job_id = f"job-{len(process.endpoint.accepted)}"
+        process.endpoint.accepted[job_id] = process.clock.now()
+        process.clock.sleep(hold_s)
+        return Response(200, encode({"id": job_id, "status": "IN_PROGRESS"}), 0, 0)
+
+    return answer
+
+
+def test_the_ids_of_jobs_in_flight_are_read_and_cancelled_if_the_run_ends_early() -> None:
+    process = Process(**RUNSYNC)
+    process.endpoint.answer = held(process, ANSWER_GRACE_S - 1.0)
+    process.clock.run(STARTS_AT + 1.95)
+    process.end()
+    assert process.jobs.perhaps_accepted == 0
+    assert process.endpoint.cancelled.keys() == process.endpoint.accepted.keys()
+    assert len(process.rows) == 20
+    process.assert_accounted()
+
+
+def test_a_response_that_comes_later_is_not_waited_for_and_its_job_is_counted_as_perhaps_accepted() -> None:
+    process = Process(**RUNSYNC)
+    process.endpoint.answer = held(process, 60.0)
+    process.clock.run(STARTS_AT + 1.95)
+    process.end()
+    assert process.jobs.perhaps_accepted == len(process.endpoint.accepted) == len(process.rows) == 20
+    assert {row.outcome for row in process.rows} == {Outcome.CENSORED}
+
+
+def test_no_refused_job_is_submitted_again_once_the_run_has_ended() -> None:
+    process = Process()
+    process.endpoint.answer = lambda op, job_id: Response(503, b"", 0, 0) if op == Op.RUN else None
+    process.clock.run(STARTS_AT + 1.95)
+    sent = len(process.endpoint.paths)
+    process.end()
+    assert len(process.endpoint.paths) == sent
+    assert process.jobs.perhaps_accepted == 0
+
+
+def test_a_run_that_ends_with_its_drain_waits_for_no_response() -> None:
+    process = Process(drain={"within": "2s"})
+    process.endpoint.stalled_until = STARTS_AT + 1000.0
+    process.clock.run(STARTS_AT + 6.0)
+    process.jobs.end()
+    process.clock.run(STARTS_AT + 6.1)
+    assert process.jobs._answered.is_set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -36,3 +38,11 @@ def test_every_end_has_a_documented_exit_code(monkeypatch: pytest.MonkeyPatch, h
     with pytest.raises(SystemExit) as ended:
         drive.main()
     assert ended.value.code == code
+
+
+def test_a_process_ends_as_by_sigterm_once_what_started_it_has_died(monkeypatch: pytest.MonkeyPatch) -> None:
+    parents, slept, sent = [7, 7, 1], [], []
+    monkeypatch.setattr(os, "getppid", lambda: parents.pop(0))
+    monkeypatch.setattr(os, "kill", lambda *given: sent.append(given))
+    drive.end_with(7, slept.append)
+    assert (slept, sent) == ([drive.PARENT_CHECK_S] * 2, [(os.getpid(), signal.SIGTERM)])

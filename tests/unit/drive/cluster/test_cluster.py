@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from loadtest.drive.cluster.membership import LEASE_S, LOST_AFTER_S
+from loadtest.errors import ExitCode
 from loadtest.record.audit import audit
 from loadtest.record.run import Ending, Progress
 from loadtest.scenario.model import Scenario
@@ -262,3 +263,13 @@ def test_the_drift_of_a_clock_is_noted_and_a_steady_one_has_none(tmp_path: Path)
     drifts = {each.process: each.clock_drift_s for each in made.directory.read_run().processes}
     assert drifts[0] == 0.0
     assert drifts[1] == pytest.approx(-0.5, abs=2 * made.delay_s)
+
+
+def test_a_run_whose_directory_is_removed_or_renamed_ends_with_a_code_that_says_so(tmp_path: Path) -> None:
+    made = cluster(tmp_path, 2)
+    made.at(3.0, lambda: made.directory.path.rename(tmp_path / "elsewhere"))
+    made.run()
+    assert max(at for at, _ in made.submissions) < BEGINS_AT + 5.0
+    assert "was removed or renamed while the run went on" in str(made.master.error)
+    assert made.master.error is not None
+    assert made.master.error.exit_code == ExitCode.ABORTED

@@ -175,6 +175,8 @@ class Host:
 
     def _stop(self) -> None:
         self.generator.end_load()
+        if self.run is not None:
+            self.run.jobs.wait_for_answers()
         gevent.killall(self._greenlets)
         self.generator.finish()
 

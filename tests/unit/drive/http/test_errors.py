@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.drive.http.errors import connect_error
+from loadtest.drive.http.errors import ConnectError, connect_error
 from loadtest.errors import recording_error
-from loadtest.record.sample import ErrorKind
+from loadtest.record.sample import ErrorKind, certainly_refused
 
 CASES = [
     (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), ErrorKind.LOCAL_RESOURCES, "ulimit -n"),
@@ -41,3 +41,12 @@ def test_only_a_full_disk_needs_space(number: int) -> None:
     text = str(recording_error(Path("x"), OSError(number, "any")))
     assert text.startswith(f"x: cannot be written: {os.strerror(number)}")
     assert ("free some space" in text) == (number in (errno.ENOSPC, errno.EDQUOT))
+
+
+def test_without_a_connection_no_submission_can_have_been_accepted() -> None:
+    kinds, never_sent = [ConnectError], set()
+    while kinds:
+        kind = kinds.pop()
+        never_sent.add(kind.kind)
+        kinds += kind.__subclasses__()
+    assert {kind for kind in ErrorKind if certainly_refused(kind, None)} == never_sent

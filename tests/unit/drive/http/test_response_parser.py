@@ -6,6 +6,7 @@ import gzip
 import time
 import zlib
 from contextlib import suppress
+from functools import reduce
 from itertools import pairwise
 
 import pytest
@@ -24,7 +25,19 @@ def whole(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
 
 JSON = b'{"ok":1}'
 PLAIN = whole(JSON, b"Content-Type: application/json")
+
+
+def nested_gzip(times: int) -> bytes:
+    return reduce(lambda body, _: gzip.compress(body, mtime=0), range(times), JSON)
+
+
+def two_lines(body: bytes, first: bytes, second: bytes) -> bytes:
+    """Return a response whose codings are named in two header lines, which mean the same as one (RFC 9110, 5.3)."""
+    return whole(body, b"Content-Encoding: " + first + b"\r\nContent-Encoding: " + second)
+
+
 CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{"o\r\n5;x=y\r\nk":1}\r\n0\r\nX-Late: 1\r\n\r\n'
+ZIPPED = gzip.compress(JSON, mtime=0)
 GZIP = whole(gzip.compress(JSON, mtime=0), b"CONTENT-ENCODING: gzip")
 CONTINUED = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + PLAIN
 RAW_DEFLATE = whole(zlib.compress(JSON, wbits=-15), b"Content-Encoding: deflate")
@@ -60,6 +73,13 @@ def test_response_is_the_same_however_its_bytes_are_cut(response: bytes, cuts: s
         (whole(gzip.compress(JSON, mtime=0), b"Content-Encoding: IDENTITY ,Gzip,"), JSON),
         (whole(gzip.compress(zlib.compress(JSON), mtime=0), b"Content-Encoding: deflate, gzip"), JSON),
         (CHUNKED.replace(b"X-Late: 1", b"Content-Encoding: gzip"), JSON),
+        *(
+            (two_lines(ZIPPED, *lines), JSON)
+            for lines in ((b"gzip", b"identity"), (b"identity", b"gzip"), (b"", b"gzip"))
+        ),
+        (two_lines(gzip.compress(ZIPPED, mtime=0), b"gzip", b"GZIP"), JSON),
+        (two_lines(gzip.compress(zlib.compress(JSON), mtime=0), b"deflate", b"gzip"), JSON),
+        (two_lines(zlib.compress(ZIPPED), b"x-gzip", b"deflate"), JSON),
         (CHUNKED.replace(b'{"o', b'"{o').replace(b"X-Late: 1", b"content-encoding: br"), b'"{ok":1}'),
     ],
 )
@@ -95,6 +115,7 @@ def test_bytes_that_are_not_a_response_are_a_protocol_error(data: bytes) -> None
         (b"\x00x", b"br", "compressed as br"),
         (gzip.compress(b"", mtime=0) * (MAX_GZIP_MEMBERS + 1), b"gzip", "gzip members"),
         (b"\x00x", b"gzip, \xe9", "compressed as \xe9"),
+        (nested_gzip(9), b"gzip", "more than 8 times"),
     ],
 )
 def test_body_that_cannot_be_decompressed_is_a_protocol_error(body: bytes, encoding: bytes, error: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -78,10 +79,42 @@ def test_a_number_given_as_an_option_or_as_an_output_is_kept_too(number: str) ->
 
 
 @pytest.mark.parametrize(
-    ("text", "sent"), [("0x1F", "31"), ("+5", "5"), (".5", "0.5"), ("1_000", "1000"), ("5.", "5.0")]
+    ("text", "sent"),
+    [
+        ("0x1F", "31"),
+        ("+5", "5"),
+        (".5", "0.5"),
+        ("5.", "5.0"),
+        ("16:9", '"16:9"'),
+        ("_1", '"_1"'),
+        ("1e_3", '"1e_3"'),
+    ],
 )
 def test_a_number_that_json_does_not_know_goes_out_by_its_value(text: str, sent: str, tmp_path: Path) -> None:
     assert body(load_scenario(written(tmp_path, f"{LOAD}flows: {{run: {{input: {text}}}}}"))) == f'{{"input":{sent}}}'
+
+
+AMBIGUOUS = [
+    ("010", "10"),
+    ("1_000", "1000"),
+    ("-08", "-8"),
+    ("+01.50", "1.50"),
+    ("0.1_5", "0.15"),
+    ("0xA_B", "0xAB"),
+]
+
+
+@pytest.mark.parametrize(("text", "meant"), [*AMBIGUOUS, ("00", "0"), ("0_1", "1")])
+def test_a_number_that_readers_of_yaml_take_differently_is_refused_with_its_line(
+    text: str, meant: str, tmp_path: Path
+) -> None:
+    for place in (f"seed: {text}", f"flows: {{run: {{input: [{text}]}}}}"):
+        with pytest.raises(ScenarioError, match=f'x.yaml:2: "{re.escape(text)}" .* write {re.escape(meant)}, or'):
+            load_scenario(written(tmp_path, f"{LOAD}{place}"))
+    with pytest.raises(ScenarioError, match=f"write {re.escape(meant)}, or"):
+        load_scenario(written(tmp_path, LOAD), [f"seed={text}"])
+    quoted = load_scenario(written(tmp_path, f"{LOAD}flows: {{run: {{input: '{text}'}}}}"))
+    assert body(quoted) == f'{{"input":"{text}"}}'
 
 
 def test_equal_numbers_are_equal_payloads_to_a_baseline(tmp_path: Path) -> None:
