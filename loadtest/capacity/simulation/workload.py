@@ -97,7 +97,7 @@ def constant(value_s: float) -> Constant:
 
 def setting_of(endpoint: EndpointSettings) -> WorkerConfig:
     """Return the workers of an endpoint by its settings."""
-    return WorkerConfig(endpoint.workers.active, endpoint.workers.max, endpoint.scaler, endpoint.idle_timeout)
+    return WorkerConfig(endpoint.workers.active, endpoint.workers.most, endpoint.scaler, endpoint.idle_timeout)
 
 
 def variation(times: Distribution) -> float:
