@@ -252,7 +252,7 @@ class JobScheduler:
             self._time_out(job)
 
     def _time_out(self, job: Job) -> None:
-        """End a job past its execution timeout; if it stops its worker, so end others there whose time is over now."""
+        """End a job past its execution timeout; if that stops its worker, end others there that are past theirs."""
         stopped = self.fleet.by_id[job.worker_id] if self._timeout_stops_worker and job.worker_id else None
         ending = [job] if stopped is None else [each for each in stopped.jobs if each.times_out_at == self.now]
         for each in ending:

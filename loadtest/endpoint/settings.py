@@ -49,7 +49,7 @@ class Workers(StrictModel):
             raise ValueError(f"active {self.active} is more than max {self.max}; raise max or lower active")
         if self.active > self.most:
             raise ValueError(
-                f"active {self.active} is more than account_limit {self.account_limit}; raise the limit or lower active"
+                f"active {self.active} is more than account_limit {self.account_limit}; raise that or lower active"
             )
         return self
 

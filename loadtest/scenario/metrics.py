@@ -131,7 +131,7 @@ SPECS = {
     Metric.SUBMIT: MetricSpec(Kind.TIME, "submit_ms", "sent_at", "accepted_at", flows=("run", "stream", "webhook")),
     Metric.FIRST_CHUNK: MetricSpec(Kind.TIME, "first_chunk_ms", "intended_at", "first_chunk_at", flows=("stream",)),
     Metric.SEND_LAG: MetricSpec(Kind.TIME, "send_lag_ms", "intended_at", "sent_at"),
-    Metric.ERRORS: MetricSpec(Kind.SHARE, clause="failed"),
+    Metric.ERRORS: MetricSpec(Kind.SHARE, simulated="failed", clause="failed"),
     Metric.COLD_STARTS: MetricSpec(Kind.SHARE, abortable=False, simulated="cold", clause="met a cold start"),
     Metric.CENSORED: MetricSpec(Kind.SHARE, abortable=False, clause="were unfinished at the end"),
     Metric.THROUGHPUT: MetricSpec(Kind.RATE),

@@ -10,9 +10,10 @@ import numpy as np
 from loadtest.analyze.workers import WorkerUptime
 from loadtest.arrays import Floats
 from loadtest.capacity.simulation.predict import percentile
+from loadtest.capacity.simulation.resampling import resampled
 from loadtest.capacity.simulation.simulated_run import UpIntervals, simulate_run
-from loadtest.capacity.simulation.workload import WorkerConfig, Workload, measured, revival
-from loadtest.endpoint.distributions import Distribution, Empirical, sample
+from loadtest.capacity.simulation.workload import WorkerConfig, Workload, revival
+from loadtest.endpoint.distributions import sample
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import OpenLoad
@@ -59,7 +60,7 @@ def simulate_replica(run: RunModel, seed: int, number: int) -> Replica:
     """Simulate the run once: the n-th copy has the same arrivals and draws, whatever else is known of the run."""
     arrivals, model, extra = np.random.SeedSequence([_SEEDS, seed, number]).generate_state(3).tolist()
     rng = np.random.default_rng(extra)
-    load, workload = run.load, _resampled(run.workload, rng)
+    load, workload = run.load, resampled(run.workload, model)
     at_s = draw_schedule(load, {"run": 1.0}, arrivals).at_s if run.at_s is None else run.at_s
     if len(at_s) == 0:
         return Replica(_figures(0.0, 0.0, 0.0, run.setting.active * load.duration_s), 0.0, 0)
@@ -92,19 +93,3 @@ def _worker_s(run: RunModel, up: UpIntervals) -> float:
     if run.asked_at_s is None:
         return up.up_and_billed_s(0.0, run.load.duration_s)[0]
     return WorkerUptime(run.asked_at_s, up.count_at(run.asked_at_s), run.load.duration_s).worker_s
-
-
-def _resampled(workload: Workload, rng: np.random.Generator) -> Workload:
-    """Return the workload with each of its times resampled (bootstrap), so that the interval has their error."""
-
-    def redrawn(times: Distribution) -> Distribution:
-        return measured(rng.choice(times.values, len(times.values))) if isinstance(times, Empirical) else times
-
-    return dataclasses.replace(
-        workload,
-        service=redrawn(workload.service),
-        cold_start=None if workload.cold_start is None else redrawn(workload.cold_start),
-        revival=None
-        if workload.revival is None
-        else revival(redrawn(workload.revival.duration), workload.revival.within),
-    )

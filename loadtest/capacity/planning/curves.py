@@ -43,7 +43,7 @@ def curves(
     """Return both curves through the first of `known`, the answer; no known point is simulated again."""
     setting = known[0].prediction.setting
     half = msgspec.structs.replace(problem.look, jobs=problem.look.jobs // 2)
-    quick = msgspec.structs.replace(problem.shared_with(map_fn), confirm=half)
+    quick = msgspec.structs.replace(problem.shared_with(map_fn), look=half)
     limit_per_s = problem.limit_per_s(setting)
     vendor = _among(known, fixed(vendor_workers), rate_per_s)
     asked = [(_with(setting, workers), rate_per_s) for workers in _around(setting.max_workers, vendor_workers)]
@@ -89,7 +89,7 @@ def _point(
     work = problem.workload
     if settles(work, setting, rate_per_s) and jobs_for_steady_state(work, setting, rate_per_s, 1) > _MAX_JOBS:
         return None
-    return problem.evaluate(setting, rate_per_s)
+    return problem.glance(setting, rate_per_s)
 
 
 def _evaluate_or_unknown(problem: Problem, setting: WorkerConfig, rate_per_s: float) -> EvaluatedSetting:

@@ -10,7 +10,7 @@ import pytest
 
 from loadtest.capacity.backtest.backtest import backtest
 from loadtest.capacity.calibration.calibrate import calibrate
-from loadtest.capacity.simulation.workload import WorkerConfig, measured, setting_of
+from loadtest.capacity.simulation.workload import Evidence, WorkerConfig, measured, setting_of
 from loadtest.endpoint.settings import QueueDelay, RequestCount
 from loadtest.scenario.model import Scenario
 from tests.unit.analyze.rows import scenario
@@ -50,7 +50,8 @@ def test_a_calibration_from_few_times_gives_a_wider_interval() -> None:
     run = held_out(scenario_with({"stages": [{"rate": "1/s", "for": "150s"}]}, workers={"active": 3, "max": 3}), 1)
     widths = []
     for often in (1, 50):
-        work = replace(WARM, service=measured(np.array([1.0, 2.0, 3.0] * often)))
+        times_s = np.array([1.0, 2.0, 3.0] * often)
+        work = replace(WARM, service=measured(times_s), evidence=Evidence(float(len(times_s))))
         p95_ms = backtest(work, run, replicas=79).figures[1].predicted
         widths.append(p95_ms.high - p95_ms.low)
     assert widths[0] > 1.5 * widths[1]
