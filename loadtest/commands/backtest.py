@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.run_data import RunData
@@ -42,6 +43,12 @@ def load_held_out_run(
         workers=worker_uptime(data.health, data.load, _up_states(data)),
         warnings=_warnings(data, calibrated),
     )
+
+
+def retried(health: pa.Table) -> int | None:
+    """Return how many jobs the endpoint gave back to its queue while its health was asked; None if it was not."""
+    counts = health.column("retried").drop_null().to_pylist()
+    return max(0, counts[-1] - counts[0]) if counts else None
 
 
 def load_calibration_run(directory: RunDirectory, calibrated: Sequence[MeasuredRun]) -> HeldOut:

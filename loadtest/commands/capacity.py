@@ -25,7 +25,7 @@ from loadtest.capacity.planning.plan import NO_ALTERNATIVES, BacktestReport, Pla
 from loadtest.capacity.simulation.arrivals import Process, profile
 from loadtest.capacity.simulation.predict import SimulationBudget
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, fixed
-from loadtest.commands.backtest import load_calibration_run, load_held_out_run
+from loadtest.commands.backtest import load_calibration_run, load_held_out_run, retried
 from loadtest.commands.gate import write_output
 from loadtest.commands.results import read_run
 from loadtest.endpoint.settings import QueueDelay, parse_scaler
@@ -226,8 +226,8 @@ def _require_flex_times(workload: Workload, calibration: Calibration, idle_timeo
 
 
 def _measured(directory: RunDirectory) -> MeasuredRun:
-    data = read_run(directory, ())
-    return MeasuredRun(data.run.id, data.scenario, data.jobs)
+    data = read_run(directory, ("health",))
+    return MeasuredRun(data.run.id, data.scenario, data.jobs, retried(data.health))
 
 
 def _parse_option(option: str, text: str, reader: Callable[[str], T]) -> T:

@@ -9,6 +9,7 @@ import numpy as np
 
 from loadtest.analyze.workers import WorkerUptime
 from loadtest.arrays import Floats
+from loadtest.capacity.calibration.measurements import policy_of
 from loadtest.capacity.simulation.predict import percentile
 from loadtest.capacity.simulation.resampling import resampled
 from loadtest.capacity.simulation.simulated_run import UpIntervals, simulate_run
@@ -46,13 +47,19 @@ class Replica:
 
 
 def with_endpoint_settings(workload: Workload, scenario: Scenario) -> Workload:
-    """Return the workload with the take pause and the revivals of the scenario's own endpoint."""
+    """Return the workload with what a scenario says of its own endpoint: pause, crashes, deadlines, revivals."""
+    known = scenario.endpoint
     if scenario.target == "embedded":
-        workload = dataclasses.replace(workload, take_pause=scenario.endpoint.take_pause)
-    if not scenario.starts_endpoint or workload.revival is None:
+        workload = dataclasses.replace(
+            workload, take_pause=known.take_pause, crash_rate=known.crash_rate, tries=known.tries
+        )
+    if not scenario.starts_endpoint:
         return workload
-    known = scenario.endpoint.revival
-    revived = None if known is None else revival(workload.revival.duration, known.within)
+    workload = dataclasses.replace(workload, policy=policy_of(scenario))
+    if workload.revival is None:
+        return workload
+    revives = known.revival
+    revived = None if revives is None else revival(workload.revival.duration, revives.within)
     return dataclasses.replace(workload, revival=revived)
 
 
