@@ -54,9 +54,7 @@ def redrawn_reach(n: int) -> float:
     return float(special.stdtrit(n - 1, 0.975)) * math.sqrt(1 + 1 / n)
 
 
-def _with_error(
-    values: Sequence[float], others: Sequence[float], reach_of: Callable[[Floats], float]
-) -> Estimate:
+def _with_error(values: Sequence[float], others: Sequence[float], reach_of: Callable[[Floats], float]) -> Estimate:
     """Return the mean of `values`, its interval joined with another one for the logarithm, which is ± `reach_of`.
 
     Times in a queue multiply; of figures near 0 the logarithm is of these plus a tenth of the mean. The intervals are

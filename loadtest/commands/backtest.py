@@ -12,7 +12,7 @@ from loadtest.analyze.run_data import RunData
 from loadtest.analyze.start_kinds import start_kinds
 from loadtest.analyze.summarize import failed_checks
 from loadtest.analyze.workers import UP, UP_BEFORE_SCHEMA_3, worker_uptime
-from loadtest.capacity.backtest.backtest import HeldOut
+from loadtest.capacity.backtest.backtest import HeldOut, UnpredictableRunError
 from loadtest.capacity.calibration.measurements import MeasuredRun
 from loadtest.capacity.simulation.workload import WorkerConfig, fixed, setting_of
 from loadtest.commands.results import read_run
@@ -52,7 +52,7 @@ def retried(health: pa.Table) -> int | None:
 
 
 def load_calibration_run(directory: RunDirectory, calibrated: Sequence[MeasuredRun]) -> HeldOut:
-    """Return a run to calibrate from as measured; raises ValueError if its workers are not known.
+    """Return a run to calibrate from as measured; raises UnpredictableRunError if its workers are not known.
 
     Workers of a remote endpoint are those that the samples name, if none of them started during the run.
     """
@@ -63,10 +63,10 @@ def load_calibration_run(directory: RunDirectory, calibrated: Sequence[MeasuredR
 
 def _seen_workers(jobs: JobColumns) -> WorkerConfig:
     if np.any(start_kinds(jobs).kind > 0):
-        raise ValueError("its workers start on demand, and a remote endpoint does not say by what rule")
+        raise UnpredictableRunError("its workers start on demand, and a remote endpoint does not say by what rule")
     workers = len(np.unique(jobs.worker[jobs.worker >= 0]))
     if workers == 0:
-        raise ValueError("its jobs do not name their workers")
+        raise UnpredictableRunError("its jobs do not name their workers")
     return fixed(workers)
 
 

@@ -97,7 +97,7 @@ def policy_of(scenario: Scenario) -> Policy:
 
     def longest_s(key: str) -> float:
         asked = (getattr(flow.policy, key) for flow in scenario.flows.values())
-        return max(getattr(known, key) if each is None else each for each in asked)
+        return max(float(getattr(known, key) if each is None else each) for each in asked)
 
     return known.model_copy(update={key: longest_s(key) for key in ("execution_timeout", "ttl")})
 

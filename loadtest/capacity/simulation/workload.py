@@ -36,6 +36,10 @@ NO_DEADLINES = Policy.model_construct(
 """The policy of jobs that may take as long as they like."""
 
 
+class UnsimulableError(Exception):
+    """Workers that cannot be simulated with what is known; the text says why."""
+
+
 class WorkerConfig(msgspec.Struct, frozen=True, rename={"max_workers": "most", "scaler": "scaling"}):
     """The workers of an endpoint: `active` always run, flex workers start on demand up to `max_workers` in total."""
 
@@ -201,13 +205,13 @@ def revival(duration: Distribution, within_s: float) -> Revival:
 
 
 def endpoint_settings(workload: Workload, setting: WorkerConfig) -> EndpointSettings:
-    """Return the endpoint's settings; raises ValueError if flex workers have no cold start or stop in their pause."""
+    """Return the endpoint's settings; raises UnsimulableError if flex workers lack a start or stop in their pause."""
     if workload.cold_start is None and not setting.fixed:
-        raise ValueError("the time of a cold start is unknown, so flex workers cannot be simulated")
+        raise UnsimulableError("the time of a cold start is unknown, so flex workers cannot be simulated")
     pause_s = max(workload.take_pause.duration, workload.take_pause.after_job)
     if not setting.fixed and 0 < pause_s >= setting.idle_timeout_s:
         idle_s = seconds_text(setting.idle_timeout_s)
-        raise ValueError(
+        raise UnsimulableError(
             f"an idle timeout of {idle_s} stops workers in their pause of {pause_s:.2f} s, although "
             "jobs wait; give a longer one"
         )

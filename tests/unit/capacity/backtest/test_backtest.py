@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.capacity.backtest.backtest import backtest
+from loadtest.capacity.backtest.backtest import UnpredictableRunError, backtest
 from loadtest.capacity.calibration.calibrate import calibrate
 from loadtest.capacity.simulation.workload import Evidence, WorkerConfig, measured, setting_of
 from loadtest.endpoint.settings import QueueDelay, RequestCount
@@ -82,11 +82,11 @@ def test_a_note_names_jobs_that_the_run_gave_up() -> None:
     ],
 )
 def test_a_run_that_cannot_be_predicted_is_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UnpredictableRunError, match=message):
         backtest(WARM, held_out(scenario_with(), 1, **changes))
 
 
 def test_a_run_with_too_few_jobs_is_refused() -> None:
     short = scenario_with({"stages": [{"rate": "1/s", "for": "20s"}]})
-    with pytest.raises(ValueError, match=r"jobs completed with a delay, a p95 needs 72"):
+    with pytest.raises(UnpredictableRunError, match=r"jobs completed with a delay, a p95 needs 72"):
         backtest(WORK, held_out(short, 1))
