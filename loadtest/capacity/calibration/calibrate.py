@@ -35,7 +35,15 @@ from loadtest.capacity.calibration.scalability import Scalability, point, scalab
 from loadtest.capacity.calibration.take_pattern import NONE_SEEN, TakePattern, estimate_pattern, pattern_from_settings
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.arrivals import Process, Profile, gap_variation, peak
-from loadtest.capacity.simulation.workload import NO_DEADLINES, Evidence, Workload, constant, measured, revival
+from loadtest.capacity.simulation.workload import (
+    NO_DEADLINES,
+    Evidence,
+    Workload,
+    constant,
+    longest_s,
+    measured,
+    revival,
+)
 from loadtest.endpoint.distributions import Distribution
 from loadtest.endpoint.settings import Policy, Revival, TakePause
 from loadtest.scenario.model import Scenario
@@ -201,13 +209,21 @@ def _calibration(
         failure_rate=workload.failure_rate,
         pattern=pattern,
         missing=tuple(missing_times(runs, measured)),
-        notes=(*notes, *assumptions(runs, measured)),
+        notes=(*notes, *assumptions(runs, measured), *_replacement_note(workload)),
         scalability=scalability([one for one in points if one is not None]),
         concurrency=concurrency,
         crashes=crashes,
         execution_timeout_s=None if math.isinf(policy.execution_timeout) else policy.execution_timeout,
         ttl_s=policy.ttl,
     )
+
+
+def _replacement_note(workload: Workload) -> list[str]:
+    """Return a note if workers have to be replaced, and no start is known."""
+    stops = workload.policy.timeout_stops_worker and longest_s(workload.service) > workload.policy.execution_timeout
+    if workload.cold_start is not None or workload.replacement.mean_s() > 0 or not (workload.crash_rate or stops):
+        return []
+    return ["Workers died or were stopped, and no start was seen; others are taken to replace them at once."]
 
 
 def _subsample(values_ms: Floats) -> Distribution:

@@ -60,6 +60,8 @@ def test_a_calibration_from_few_times_gives_a_wider_interval() -> None:
 def test_workers_of_an_endpoint_are_read_from_its_settings() -> None:
     by_count = flexible(workers={"active": 1, "max": 7}, scaler={"request_count": 3}, idle_timeout="2s").endpoint
     assert setting_of(by_count) == WorkerConfig(1, 7, RequestCount(request_count=3), 2.0)
+    spiking = flexible(workers={"active": 1, "max": 7, "extra": 2, "account_limit": 8}).endpoint
+    assert setting_of(spiking).max_workers == 8
 
 
 def test_a_figure_that_was_not_measured_is_null() -> None:
