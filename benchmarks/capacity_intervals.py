@@ -107,7 +107,7 @@ class Answer:
 
 
 def answer(case: Case, budget: SimulationBudget, seed: int) -> Answer:
-    """Return what is planned from one run of 100 to 500 jobs."""
+    """Return the plan from one run of 100 to 500 jobs."""
     jobs = 100 + 100 * (seed % 5)
     run = observed(case.measured, arrivals(case.measured_per_s, jobs, seed), seed)
     _, work = calibrate([MeasuredRun("made", scenario(endpoint=_settings(case.measured)), run)])
@@ -136,8 +136,8 @@ def line(case: Case, answers: Sequence[Answer], true_s: float, true_of: Callable
     met = [each.observed.high < share * true_s for each in answers for share in LIMITS]
     widths = np.median([(each.observed.high - each.observed.low) / true_s for each in answers])
     found = [each.workers for each in answers if each.workers]
-    at_fault = [true_of(replace(case.planned, active=n, most=n)) > 1.1 * LIMIT_S for n in found]
-    sought = f"{sum(at_fault)} of {len(found)}" if found else "–"
+    too_few = [true_of(replace(case.planned, active=n, most=n)) > 1.1 * LIMIT_S for n in found]
+    sought = f"{sum(too_few)} of {len(found)}" if found else "–"
     wrong = f"{sum(too_low)} of {sum(met)}"
     return f"| {case.name} | {len(answers)} | {true_s:.2f} s | {covers:.0%} | {widths:.2f} | {wrong} | {sought} |"
 

@@ -15,7 +15,7 @@ from loadtest.endpoint.distributions import Distribution, Empirical
 
 _SEED = 1 << 43  # different from the seeds of arrivals, models and overheads
 _PRIOR = 0.5
-"""What is added to a count of events, and to that of others: Jeffreys' prior."""
+"""Added to a count of events, and to that of others: Jeffreys' prior."""
 _FEWEST = 2
 Vary = Callable[[Workload, int], Workload]
 """From a workload, and the seed of a replication, to the workload as another calibration might have found it."""
@@ -24,7 +24,7 @@ _PESSIMISM = 2.4
 
 
 def resampled(workload: Workload, seed: int) -> Workload:
-    """Return the workload with all that was measured drawn again; the same if it was not measured.
+    """Return the workload with all its measurements drawn again; the same if it has none.
 
     Times are drawn with replacement from those measured (bootstrap), one fewer than they are worth in independent
     ones: the mean of n − 1 of them varies as much as an unbiased estimate says that of n does. Shares come from their
@@ -62,7 +62,7 @@ def resampled(workload: Workload, seed: int) -> Workload:
 
 
 def pessimistic(workload: Workload, _: int = 0) -> Workload:
-    """Return the workload with all that was measured at the worse end of its interval; the same if it is exact."""
+    """Return the workload with each measurement at the worse end of its interval; the same if it is exact."""
     return _pessimistic(workload)
 
 
@@ -97,7 +97,7 @@ def _longer(times: Distribution, worth: float) -> Distribution:
 
 
 def _more(share: float, trials: float) -> float:
-    """Return the largest share that so many trials allow; the same if it was not measured, or is 0."""
+    """Return the largest share that this number of trials allows; the same if it was not measured, or is 0."""
     if share == 0 or trials == 0:
         return share
     return min(1.0, share + _PESSIMISM * math.sqrt(share * (1 - share) / trials))

@@ -27,7 +27,7 @@ def shown(job: Job) -> tuple[str, int | None, int | None, bytes, bytes]:
 
 
 @pytest.mark.parametrize("overdue", ["TIMED_OUT", "FAILED"])
-def test_a_job_past_its_execution_timeout_ends_and_its_worker_takes_the_next_if_it_goes_on(overdue: str) -> None:
+def test_a_job_past_its_execution_timeout_ends_and_its_worker_goes_on_if_that_is_set(overdue: str) -> None:
     model = endpoint(policy={"timeout_outcome": overdue, "timeout_stops_worker": False})
     late, next_one = model.submit(Op.RUN, 0.0, asking(executionTimeout=5000)), model.submit(Op.RUN, 0.0)
     model.advance(5.0)

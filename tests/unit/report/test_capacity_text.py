@@ -63,7 +63,7 @@ def test_main_cause_is_reported_with_the_remaining_error(in_interval: bool, what
     [
         (Crashes(), ""),
         (Crashes(0.1, 2), "Workers die in 10 % of the tries (by the endpoint's settings); a job is tried 2 times."),
-        (Crashes(0.05, 3, 20.0, 400.0), "in 5 % of the tries (seen 20.0 times in 400 tries); a job is tried 3 times."),
+        (Crashes(0.05, 3, 20.0, 400.0), "(seen 20.0 times in 400 tries); a job is tried 3 times."),
     ],
 )
 def test_deaths_of_workers_are_reported_with_their_evidence(crashes: Crashes, text: str) -> None:
