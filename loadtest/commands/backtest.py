@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.run_data import RunData
 from loadtest.analyze.start_kinds import start_kinds
 from loadtest.analyze.summarize import failed_checks
 from loadtest.analyze.workers import UP, UP_BEFORE_SCHEMA_3, worker_uptime
-from loadtest.capacity.backtest.backtest import HeldOut
+from loadtest.capacity.backtest.backtest import HeldOut, UnpredictableRunError
 from loadtest.capacity.calibration.measurements import MeasuredRun
 from loadtest.capacity.simulation.workload import WorkerConfig, fixed, setting_of
 from loadtest.commands.results import read_run
@@ -44,8 +45,14 @@ def load_held_out_run(
     )
 
 
+def retried(health: pa.Table) -> int | None:
+    """Return how many jobs the endpoint gave back to its queue while its health was asked; None if it was not."""
+    counts = health.column("retried").drop_null().to_pylist()
+    return max(0, counts[-1] - counts[0]) if counts else None
+
+
 def load_calibration_run(directory: RunDirectory, calibrated: Sequence[MeasuredRun]) -> HeldOut:
-    """Return a run to calibrate from as measured; raises ValueError if its workers are not known.
+    """Return a run to calibrate from as measured; raises UnpredictableRunError if its workers are not known.
 
     Workers of a remote endpoint are those that the samples name, if none of them started during the run.
     """
@@ -56,10 +63,10 @@ def load_calibration_run(directory: RunDirectory, calibrated: Sequence[MeasuredR
 
 def _seen_workers(jobs: JobColumns) -> WorkerConfig:
     if np.any(start_kinds(jobs).kind > 0):
-        raise ValueError("its workers start on demand, and a remote endpoint does not say by what rule")
+        raise UnpredictableRunError("its workers start on demand, and a remote endpoint does not say by what rule")
     workers = len(np.unique(jobs.worker[jobs.worker >= 0]))
     if workers == 0:
-        raise ValueError("its jobs do not name their workers")
+        raise UnpredictableRunError("its jobs do not name their workers")
     return fixed(workers)
 
 

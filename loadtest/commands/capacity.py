@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 from rich.console import Console
 
-from loadtest.capacity.backtest.backtest import MAX_REPLICAS, BacktestResult, backtest
+from loadtest.capacity.backtest.backtest import MAX_REPLICAS, BacktestResult, UnpredictableRunError, backtest
 from loadtest.capacity.calibration.calibrate import Calibration, calibrate
 from loadtest.capacity.calibration.measurements import MeasuredRun, endpoint_of
 from loadtest.capacity.estimates import MapFn
@@ -24,8 +24,8 @@ from loadtest.capacity.planning.optimizer import COARSE, FINE, Alternatives, Pro
 from loadtest.capacity.planning.plan import NO_ALTERNATIVES, BacktestReport, Plan, encode_plan, plan
 from loadtest.capacity.simulation.arrivals import Process, profile
 from loadtest.capacity.simulation.predict import SimulationBudget
-from loadtest.capacity.simulation.workload import WorkerConfig, Workload, fixed
-from loadtest.commands.backtest import load_calibration_run, load_held_out_run
+from loadtest.capacity.simulation.workload import UnsimulableError, WorkerConfig, Workload, fixed
+from loadtest.commands.backtest import load_calibration_run, load_held_out_run, retried
 from loadtest.commands.gate import write_output
 from loadtest.commands.results import read_run
 from loadtest.endpoint.settings import QueueDelay, parse_scaler
@@ -124,7 +124,7 @@ def _calibration_backtests(
             run = load_calibration_run(directory, measured)
             replicas = min(request.replicas, CALIBRATION_REPLICAS)
             found.append(backtest(workload, run, request.seed, replicas, map_fn, own_arrivals=True))
-        except ValueError as error:
+        except UnpredictableRunError as error:
             reasons.append(f"{directory.path.name}: {error}")
     return tuple(found), tuple(reasons)
 
@@ -175,7 +175,7 @@ def _checks(
         run = load_held_out_run(directory, measured, named)
         try:
             checks.append(backtest(workload, run, request.seed, request.replicas, map_fn))
-        except ValueError as error:
+        except UnpredictableRunError as error:
             raise UsageError(f"--check {path}: {error}") from None
     return tuple(checks)
 
@@ -205,7 +205,7 @@ def _planned(
         _require_flex_times(problem.workload, calibration, min((*alternatives.idle_timeouts_s, *idle_s)))
     try:
         return plan(problem, calibration, rate_per_s, named, alternatives, map_fn)
-    except ValueError as error:
+    except (ValueError, UnsimulableError) as error:
         raise UsageError(f"--slo: {error}") from None
 
 
@@ -217,7 +217,7 @@ def _require_flex_times(workload: Workload, calibration: Calibration, idle_timeo
             f"no cold start was seen in {', '.join(calibration.runs)}, so flex workers cannot be planned with; "
             f"measure one by {measure}"
         )
-    pause_s = calibration.pattern.pause_s
+    pause_s = max(calibration.pattern.pause_s, calibration.pattern.after_job_s)
     if 0 < pause_s >= idle_timeout_s:
         raise UsageError(
             f"--idle-timeout {seconds_text(idle_timeout_s)}: stops workers in the pause of {pause_s:.2f} s "
@@ -226,8 +226,8 @@ def _require_flex_times(workload: Workload, calibration: Calibration, idle_timeo
 
 
 def _measured(directory: RunDirectory) -> MeasuredRun:
-    data = read_run(directory, ())
-    return MeasuredRun(data.run.id, data.scenario, data.jobs)
+    data = read_run(directory, ("health",))
+    return MeasuredRun(data.run.id, data.scenario, data.jobs, retried(data.health))
 
 
 def _parse_option(option: str, text: str, reader: Callable[[str], T]) -> T:

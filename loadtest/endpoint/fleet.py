@@ -26,10 +26,14 @@ class StartKind(Enum):
 
 
 class UpInterval(msgspec.Struct):
-    """One interval from start to stop, which is billed; epoch seconds, `stopped_at` is None while it lasts."""
+    """One interval from start to stop, which is billed; epoch seconds, None for what has not happened.
+
+    Until `ready_at` the worker was initializing.
+    """
 
     started_at: float
     stopped_at: float | None = None
+    ready_at: float | None = None
 
 
 class Worker(msgspec.Struct, eq=False):
@@ -75,7 +79,7 @@ class Fleet:
 
     def __repr__(self) -> str:
         workers = f"{self.starting} starting, {self.running} running"
-        return f"<Fleet {workers} of at most {self._workers.max}>"
+        return f"<Fleet {workers} of at most {self._workers.most}>"
 
     @property
     def running(self) -> int:
@@ -85,7 +89,7 @@ class Fleet:
     @property
     def full(self) -> bool:
         """Return whether the fleet has its maximum of workers."""
-        return self.up >= self._workers.max
+        return self.up >= self._workers.most
 
     def counts(self, now: float) -> WorkerCounts:
         """Return the workers by state as the live service does: idle ones have stopped and are kept for a revival."""
@@ -134,6 +138,7 @@ class Fleet:
     def ready(self, worker: Worker, now: float) -> None:
         """Mark the worker as started and idle."""
         worker.starting = False
+        worker.shifts[-1].ready_at = now
         self.starting -= 1
         self._mark_idle(worker, now)
 

@@ -30,8 +30,8 @@ WORKERS_DIED = msgspec.Raw(b'"the worker died, as often as such a job is tried"'
 class WorkerBackend(Protocol):
     """Carries out what the scheduler decides, which calls these methods while it decides.
 
-    Only `on_work_available`, `on_job_revoked`, `step` and, for
-    warm workers, `on_start` may call the scheduler back.
+    Only `on_work_available`, `on_job_revoked`, `on_timeout`, `step` and, for warm workers, `on_start` may call the
+    scheduler back.
     """
 
     def prepare(self, job: Job, submission: Submission) -> None:
@@ -51,6 +51,9 @@ class WorkerBackend(Protocol):
 
     def on_job_revoked(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
         """Stop a job of the worker after it was cancelled or timed out; its result is not used."""
+
+    def on_timeout(self, scheduler: JobScheduler, worker: Worker) -> None:
+        """Stop a worker at once, one of whose jobs timed out; call `JobScheduler.worker_lost` then."""
 
     def chunks(self, job: Job, now: float) -> list[Chunk]:
         """Return the chunks of a job since the last call."""
@@ -82,6 +85,7 @@ class JobScheduler:
         self.scaler = scaler_for(settings.scaler)
         self._backend = backend
         self._timeout_event = JobEvent[settings.policy.timeout_outcome]
+        self._timeout_stops_worker = settings.policy.timeout_stops_worker
         self._tries = settings.tries
         self._slowest = max(settings.slowdowns())
         self._queue: deque[Job] = deque()
@@ -171,7 +175,8 @@ class JobScheduler:
         self._end(job, JobEvent.FAILED)
 
     def worker_lost(self, worker: Worker) -> None:
-        """Remove a worker that died; its jobs return to the front of the queue, or fail after enough tries.
+        """Remove a worker that died or was stopped; its jobs return to the front of the queue, or fail after enough
+        tries.
 
         An active worker is replaced at once. So is any other if a job waits and no worker is starting, because
         scalers assume that no worker stops while a job waits.
@@ -235,15 +240,27 @@ class JobScheduler:
             self._expire()
 
     def _end_by_deadline(self) -> None:
-        """End the job whose deadline is now; a job whose time to live is over is removed at once."""
+        """End the job whose deadline is now; a job whose time to live is over is removed at once.
+
+        A job past its execution timeout may stop its worker.
+        """
         job = self.deadlines.pop()
         if self.now == job.expires_at:
             self.end_early(job, JobEvent.TIMED_OUT)
             del self.jobs[job.id]
         else:
-            job.error = TIMED_OUT
+            self._time_out(job)
+
+    def _time_out(self, job: Job) -> None:
+        """End a job past its execution timeout; if that stops its worker, end others there that are past theirs."""
+        stopped = self.fleet.by_id[job.worker_id] if self._timeout_stops_worker and job.worker_id else None
+        ending = [job] if stopped is None else [each for each in stopped.jobs if each.times_out_at == self.now]
+        for each in ending:
+            each.error = TIMED_OUT
             self._failed += self._timeout_event is JobEvent.FAILED
-            self.end_early(job, self._timeout_event)
+            self.end_early(each, self._timeout_event) if stopped is None else self._end(each, self._timeout_event)
+        if stopped is not None:
+            self._backend.on_timeout(self, stopped)
 
     def _expire(self) -> None:
         """Remove the job whose result expires now, unless it ended again since."""

@@ -28,11 +28,12 @@ class ExitReason(StrEnum):
     SILENT = "no longer pings"
     SLOW = "did not ask for a job in time"
     STUCK = "went on with a job that it was asked to stop"
+    OVERDUE = "had a job past its execution timeout"
 
     @property
     def lost(self) -> bool:
         """Return whether the worker was lost by an error, after which launches are delayed."""
-        return self not in (ExitReason.IDLE, ExitReason.REFRESH)
+        return self not in (ExitReason.IDLE, ExitReason.REFRESH, ExitReason.OVERDUE)
 
 
 class ProcessAction(Enum):

@@ -204,6 +204,10 @@ class SdkWorkerPool:
             sdk_worker.stopping[job.id] = scheduler.now + STOP_WITHIN_S
         self.on_work_available(scheduler)
 
+    def on_timeout(self, scheduler: JobScheduler, worker: Worker) -> None:
+        """End the worker's process at once: it goes on with a job that has timed out."""
+        self._remove(scheduler, self._up[worker.id], ExitReason.OVERDUE)
+
     def chunks(self, job: Job, now: float) -> list[Chunk]:
         """Return the chunks posted since the last read."""
         posted = job.posted or []

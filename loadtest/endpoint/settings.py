@@ -36,6 +36,10 @@ class Workers(StrictModel):
     """Workers that always run."""
     max: Annotated[int, Field(ge=1, le=10_000)] = 3
     """The maximum number of workers, active and flex together."""
+    extra: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Flex workers that may start beyond `max` if all of these are up; the live service has 2 by default."""
+    account_limit: Annotated[int | None, Field(ge=1, le=10_000)] = None
+    """The most workers that the account may have, extra ones included; `null` for no limit."""
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
     """How many jobs a simulated worker takes at once."""
 
@@ -43,7 +47,17 @@ class Workers(StrictModel):
     def _active_within_max(self) -> Workers:
         if self.active > self.max:
             raise ValueError(f"active {self.active} is more than max {self.max}; raise max or lower active")
+        if self.active > self.most:
+            raise ValueError(
+                f"active {self.active} is more than account_limit {self.account_limit}; raise that or lower active"
+            )
         return self
+
+    @property
+    def most(self) -> int:
+        """Return how many workers can be up at once: `max` and `extra`, within the account's limit."""
+        most = self.max + self.extra
+        return most if self.account_limit is None else min(most, self.account_limit)
 
 
 class ScalerSettings(StrictModel):
@@ -219,6 +233,8 @@ class Policy(StrictModel):
     """How long after its submission a job may be unfinished; then it is removed, and its status is 404."""
     timeout_outcome: Literal["TIMED_OUT", "FAILED"] = "TIMED_OUT"
     """The outcome of a job past its execution timeout: as documented, or FAILED as seen on the live service."""
+    timeout_stops_worker: bool = True
+    """Whether such a job also stops its worker, as on the live service: the next job there waits for a cold start."""
 
 
 class Payloads(StrictModel):
@@ -306,7 +322,7 @@ class EndpointSettings(StrictModel):
 
     @model_validator(mode="after")
     def _check_idle_timeout(self) -> EndpointSettings:
-        starts = self.workers.active < self.workers.max
+        starts = self.workers.active < self.workers.most
         pause_s = max(self.take_pause.duration, self.take_pause.after_job)
         if starts and 0 < pause_s >= self.idle_timeout:
             raise ValueError(

@@ -176,7 +176,7 @@ class SimulatedWorkers:
         self._schedule(scheduler.now + duration_s, worker, _READY)
 
     def on_stop(self, worker: Worker) -> None:
-        """Forget a worker that stops; it was idle."""
+        """Forget a worker that stops."""
         self._free.remove(worker)
         del self._shared[worker]
 
@@ -193,6 +193,15 @@ class SimulatedWorkers:
         """Stop the job at once and free the worker, as if the job were done."""
         self._shared[worker].remove(job, scheduler.now)
         self._after(scheduler, worker, job)
+
+    def on_timeout(self, scheduler: JobScheduler, worker: Worker) -> None:
+        """Stop the worker at once, whatever else it does."""
+        self._lose(scheduler, worker)
+
+    def _lose(self, scheduler: JobScheduler, worker: Worker) -> None:
+        self.on_stop(worker)
+        worker.due = -1
+        scheduler.worker_lost(worker)
 
     def chunks(self, job: Job, now: float) -> list[Chunk]:
         """Return the chunks whose time has come."""
@@ -238,8 +247,7 @@ class SimulatedWorkers:
     def _end_job(self, scheduler: JobScheduler, worker: Worker) -> None:
         job = self._shared[worker].pop(scheduler.now)
         if job.crashes_after_s < job.service_s:
-            self.on_stop(worker)
-            scheduler.worker_lost(worker)
+            self._lose(scheduler, worker)
             return
         if job.chunk_at is not None:
             np.minimum(job.chunk_at, scheduler.now, out=job.chunk_at)  # a sum of speeds may be off by its last digit

@@ -52,6 +52,43 @@ def answer_text(plan: Plan) -> str:
     return f"{text}: {dollars(per_hour.value)} an hour, {dollars(per_1000.value)} per 1000 jobs."
 
 
+def failures_text(plan: Plan) -> str:
+    """Return the share of jobs that are not predicted to complete, and of what; "" if all do."""
+    found, calibration = plan.answer.prediction, plan.calibration
+    if found.failed is None or found.timed_out is None or found.failed.value == 0:
+        return ""
+    low, high = share(found.failed.low), share(found.failed.high)
+    text = f"{share(found.failed.value)} of the jobs ({low} to {high}) do not complete"
+    if found.timed_out.value > 0:
+        text += f", {share(found.timed_out.value)} because they pass their execution timeout or time to live"
+    rate_text = f"; workers die in {share(calibration.crashes.rate)} of the tries" if calibration.crashes.rate else ""
+    return f"{text}{rate_text}."
+
+
+def crashes_text(calibration: Calibration) -> str:
+    """Return how often jobs lose their worker, and how that is known; "" if none did."""
+    crashes = calibration.crashes
+    if crashes.rate == 0:
+        return ""
+    seen = f"seen {significant(crashes.seen)} times in {count(round(crashes.of))} tries"
+    how = "by the endpoint's settings" if crashes.of == 0 else seen
+    return f"Workers die in {share(crashes.rate)} of the tries ({how}); a job is tried {crashes.tries} times."
+
+
+def billing_text(plan: Plan) -> str:
+    """Return how many workers are billed, and how many of these are initializing."""
+    found = plan.answer.prediction
+    if found.billed_workers is None or found.initializing_workers is None:
+        return "Nothing is billed of a queue that never settles."
+    billed, initializing = found.billed_workers.value, found.initializing_workers.value
+    if initializing == 0:
+        return f"{significant(billed)} workers are billed on average, none of them initializing."
+    return (
+        f"{significant(billed)} workers are billed on average if initializing is, "
+        f"{significant(billed - initializing)} if it is not."
+    )
+
+
 def workers(setting: WorkerConfig) -> str:
     """Return the workers of a setting, such as "2 active of 8 workers"."""
     if setting.fixed:
@@ -181,7 +218,8 @@ def calibration_texts(calibration: Calibration) -> Sequence[str]:
     )
     unknown = [f"Not known: {each.what}. To measure it: {each.measure}." for each in calibration.missing]
     workers_texts = pattern_text(calibration.pattern), concurrency_text(calibration.concurrency)
-    return jobs, *workers_texts, *unknown, *calibration.notes
+    died = [text for text in [crashes_text(calibration)] if text]
+    return jobs, *workers_texts, *died, *unknown, *calibration.notes
 
 
 def backtest_texts(plan: Plan) -> Sequence[str]:

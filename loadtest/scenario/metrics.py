@@ -147,7 +147,7 @@ SPECS = {
         until_completed=True,
     ),
     Metric.SEND_LAG: MetricSpec(Kind.TIME, "send_lag_ms", "intended_at", "sent_at"),
-    Metric.ERRORS: MetricSpec(Kind.SHARE, clause="failed"),
+    Metric.ERRORS: MetricSpec(Kind.SHARE, simulated="failed", clause="failed"),
     Metric.COLD_STARTS: MetricSpec(Kind.SHARE, abortable=False, simulated="cold", clause="met a cold start"),
     Metric.CENSORED: MetricSpec(Kind.SHARE, abortable=False, clause="were unfinished at the end"),
     Metric.THROUGHPUT: MetricSpec(Kind.RATE),

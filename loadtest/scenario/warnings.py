@@ -80,7 +80,7 @@ def _of_endpoint(preview: Preview) -> Iterator[str]:
     if service_s is None:
         return
     if preview.peak_per_s is not None:
-        busy, workers = preview.peak_per_s * service_s, scenario.endpoint.workers.max
+        busy, workers = preview.peak_per_s * service_s, scenario.endpoint.workers.most
         if busy >= workers:
             yield f"the peak keeps {busy:.3g} workers busy and there are at most {workers}, so the queue grows"
         if isinstance(scenario.load, OpenLoad) and busy > scenario.load.max_in_flight:

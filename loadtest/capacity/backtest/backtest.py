@@ -21,7 +21,12 @@ from loadtest.capacity.backtest.replica import FIGURES, Replica, RunModel, simul
 from loadtest.capacity.calibration.measurements import MeasuredRun
 from loadtest.capacity.estimates import Estimate, MapFn
 from loadtest.capacity.simulation.predict import percentile
-from loadtest.capacity.simulation.workload import WorkerConfig, Workload
+from loadtest.capacity.simulation.workload import (
+    UnsimulableError,
+    WorkerConfig,
+    Workload,
+    endpoint_settings,
+)
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad
 
@@ -33,6 +38,10 @@ _MAX_SIMULATED_JOBS = 1_000_000
 _MAX_LATE_SHARE = 0.01
 _MAX_ERROR = 0.05  # no cause is sought for a smaller error
 _MISSED_SHARE, _MISSED_MS = 0.1, 20.0
+
+
+class UnpredictableRunError(Exception):
+    """A run that cannot be predicted, or not be compared with a prediction; the text says why, and what to do."""
 
 
 class FigureCheck(msgspec.Struct, frozen=True, rename={"in_interval": "inside"}):
@@ -111,12 +120,13 @@ def backtest(
 
     Simulates at most `replicas` replicas, fewer if they hold many jobs, but 39 at least; `map_fn` maps over them. The
     interval is that in which one more of R draws lies with 95 % probability: order statistics k and R + 1 − k with
-    k = (R + 1) / 40 (David and Nagaraja, Order Statistics, 3rd ed. 2003, section 7.3). Raises ValueError if the run
-    cannot be predicted, or is too short to compare with.
+    k = (R + 1) / 40 (David and Nagaraja, Order Statistics, 3rd ed. 2003, section 7.3). Raises UnpredictableRunError
+    if the run cannot be predicted, or is too short to compare with.
     """
+    workload = with_endpoint_settings(workload, run.scenario)
     load, delay_ms = _require_predictable(workload, run)
     model = RunModel(
-        workload=with_endpoint_settings(workload, run.scenario),
+        workload=workload,
         setting=run.setting,
         load=load,
         job_timeout_s=run.scenario.job_timeout,
@@ -143,27 +153,36 @@ def backtest(
 
 
 def _require_predictable(workload: Workload, run: HeldOut) -> tuple[OpenLoad, Floats]:
-    """Return the run's load and the delays of its completed jobs; raises ValueError if it cannot be predicted."""
+    """Return the run's load and the delays of its completed jobs; raises UnpredictableRunError otherwise."""
     load = run.scenario.load
     if not isinstance(load, OpenLoad):
-        raise ValueError(
+        raise UnpredictableRunError(
             "its users wait for answers, so that its arrivals depend on what is to be predicted (closed model); "
             "name a run of an open load"
         )
     if not run.complete:
-        raise ValueError("it ended before its scenario did; name a run that is complete")
+        raise UnpredictableRunError("it ended before its scenario did; name a run that is complete")
     delay_ms = run.jobs.delay_ms[run.jobs.completed]
     delay_ms = delay_ms[~np.isnan(delay_ms)]
     if len(delay_ms) < MIN_JOBS:
-        raise ValueError(
+        raise UnpredictableRunError(
             f"{len(delay_ms)} jobs completed with a delay, a p95 needs {MIN_JOBS}; name a run of more jobs"
         )
-    if workload.cold_start is None and not run.setting.fixed:
-        raise ValueError(
+    _require_simulable(workload, run.setting)
+    return load, delay_ms
+
+
+def _require_simulable(workload: Workload, setting: WorkerConfig) -> None:
+    """Raise UnpredictableRunError if the workers start on demand and no start is known, or stop in their pause."""
+    if workload.cold_start is None and not setting.fixed:
+        raise UnpredictableRunError(
             "its workers start on demand, and no cold start was seen in the runs to calibrate from; add one of "
             "a scenario such as scenarios/capacity.yaml"
         )
-    return load, delay_ms
+    try:
+        endpoint_settings(workload, setting)
+    except UnsimulableError as error:
+        raise UnpredictableRunError(str(error)) from None
 
 
 def _observed(run: HeldOut, delay_ms: Floats) -> dict[str, float | None]:

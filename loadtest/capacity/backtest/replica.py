@@ -9,10 +9,12 @@ import numpy as np
 
 from loadtest.analyze.workers import WorkerUptime
 from loadtest.arrays import Floats
+from loadtest.capacity.calibration.measurements import policy_of
 from loadtest.capacity.simulation.predict import percentile
+from loadtest.capacity.simulation.resampling import resampled
 from loadtest.capacity.simulation.simulated_run import UpIntervals, simulate_run
-from loadtest.capacity.simulation.workload import WorkerConfig, Workload, measured, revival
-from loadtest.endpoint.distributions import Distribution, Empirical, sample
+from loadtest.capacity.simulation.workload import WorkerConfig, Workload, revival
+from loadtest.endpoint.distributions import sample
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import draw_schedule
 from loadtest.traffic.settings import OpenLoad
@@ -45,13 +47,19 @@ class Replica:
 
 
 def with_endpoint_settings(workload: Workload, scenario: Scenario) -> Workload:
-    """Return the workload with the take pause and the revivals of the scenario's own endpoint."""
+    """Return the workload with what a scenario says of its own endpoint: pause, crashes, deadlines, revivals."""
+    known = scenario.endpoint
     if scenario.target == "embedded":
-        workload = dataclasses.replace(workload, take_pause=scenario.endpoint.take_pause)
-    if not scenario.starts_endpoint or workload.revival is None:
+        workload = dataclasses.replace(
+            workload, take_pause=known.take_pause, crash_rate=known.crash_rate, tries=known.tries
+        )
+    if not scenario.starts_endpoint:
         return workload
-    known = scenario.endpoint.revival
-    revived = None if known is None else revival(workload.revival.duration, known.within)
+    workload = dataclasses.replace(workload, policy=policy_of(scenario))
+    if workload.revival is None:
+        return workload
+    revives = known.revival
+    revived = None if revives is None else revival(workload.revival.duration, revives.within)
     return dataclasses.replace(workload, revival=revived)
 
 
@@ -59,7 +67,7 @@ def simulate_replica(run: RunModel, seed: int, number: int) -> Replica:
     """Simulate the run once: the n-th copy has the same arrivals and draws, whatever else is known of the run."""
     arrivals, model, extra = np.random.SeedSequence([_SEEDS, seed, number]).generate_state(3).tolist()
     rng = np.random.default_rng(extra)
-    load, workload = run.load, _resampled(run.workload, rng)
+    load, workload = run.load, resampled(run.workload, model)
     at_s = draw_schedule(load, {"run": 1.0}, arrivals).at_s if run.at_s is None else run.at_s
     if len(at_s) == 0:
         return Replica(_figures(0.0, 0.0, 0.0, run.setting.active * load.duration_s), 0.0, 0)
@@ -92,19 +100,3 @@ def _worker_s(run: RunModel, up: UpIntervals) -> float:
     if run.asked_at_s is None:
         return up.up_and_billed_s(0.0, run.load.duration_s)[0]
     return WorkerUptime(run.asked_at_s, up.count_at(run.asked_at_s), run.load.duration_s).worker_s
-
-
-def _resampled(workload: Workload, rng: np.random.Generator) -> Workload:
-    """Return the workload with each of its times resampled (bootstrap), so that the interval has their error."""
-
-    def redrawn(times: Distribution) -> Distribution:
-        return measured(rng.choice(times.values, len(times.values))) if isinstance(times, Empirical) else times
-
-    return dataclasses.replace(
-        workload,
-        service=redrawn(workload.service),
-        cold_start=None if workload.cold_start is None else redrawn(workload.cold_start),
-        revival=None
-        if workload.revival is None
-        else revival(redrawn(workload.revival.duration), workload.revival.within),
-    )

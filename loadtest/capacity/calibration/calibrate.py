@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
-from loadtest.analyze.stats.block_bootstrap import autocorrelations, serial_dependence
+from loadtest.analyze.stats.effective_number import autocorrelations, effective_for_mean
 from loadtest.analyze.stats.quantiles import quantiles
 from loadtest.analyze.summary import Quantiles
 from loadtest.arrays import Floats
@@ -18,6 +19,7 @@ from loadtest.capacity.calibration.concurrency import (
     job_shares,
     joined,
 )
+from loadtest.capacity.calibration.crashes import Crashes, estimate_crashes
 from loadtest.capacity.calibration.measurements import (
     MeasuredRun,
     Measurements,
@@ -26,19 +28,29 @@ from loadtest.capacity.calibration.measurements import (
     endpoint_of,
     measure,
     missing_times,
+    policy_of,
     together,
 )
 from loadtest.capacity.calibration.scalability import Scalability, point, scalability
 from loadtest.capacity.calibration.take_pattern import NONE_SEEN, TakePattern, estimate_pattern, pattern_from_settings
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.arrivals import Process, Profile, gap_variation, peak
-from loadtest.capacity.simulation.workload import Workload, constant, measured, revival
+from loadtest.capacity.simulation.workload import (
+    NO_DEADLINES,
+    Evidence,
+    Workload,
+    constant,
+    longest_s,
+    measured,
+    revival,
+)
 from loadtest.endpoint.distributions import Distribution
-from loadtest.endpoint.settings import Revival, TakePause
+from loadtest.endpoint.settings import Policy, Revival, TakePause
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad
 
 MIN_JOBS = 100  # the number of completed jobs below which a calibration is refused
+_MIN_WORTH = 3.0  # independent executions: fewer show no variance
 LEAST_EXECUTION_MS = 0.25
 """What 0 ms stand for: the endpoint reports whole milliseconds, and no work takes no time."""
 _MAX_VALUES = 20_000
@@ -52,8 +64,9 @@ class Calibration(msgspec.Struct, frozen=True, rename={"pattern": "takes"}):
     independent jobs, and `execution_autocorrelation` is between each job and the next. The times of starts are the
     delay less the scaler's threshold. `pattern` is how workers pace their takes, `dispatch_ms` the delay of jobs that
     met an idle worker outside its pause, `overhead_ms` transport and polling. `gap_variation` is that of the arrivals
-    to be simulated. `scalability` is the law through all runs: whether executions slow each other down.
-    `concurrency` is the same for the jobs of one worker.
+    to be simulated. `execution_timeout_s` and `ttl_s` are the deadlines of jobs, null if they are not known;
+    `crashes` is how often jobs lose their worker. `scalability` is the law through all runs: whether executions slow
+    each other down. `concurrency` is the same for the jobs of one worker.
     """
 
     runs: tuple[str, ...]
@@ -74,6 +87,9 @@ class Calibration(msgspec.Struct, frozen=True, rename={"pattern": "takes"}):
     notes: tuple[str, ...] = ()
     scalability: Scalability = Scalability()
     concurrency: Concurrency = Concurrency()
+    crashes: Crashes = Crashes()
+    execution_timeout_s: float | None = None
+    ttl_s: float | None = None
 
 
 def calibrate(runs: Sequence[MeasuredRun], arrivals: Process | None = None) -> tuple[Calibration, Workload]:
@@ -81,42 +97,46 @@ def calibrate(runs: Sequence[MeasuredRun], arrivals: Process | None = None) -> t
 
     The arrivals are those given, otherwise those of the last run. Raises ValueError if too few jobs were executed.
     """
-    concurrency = _concurrency(runs)
+    concurrency, crashes = _concurrency(runs)
     patterns = _take_patterns(runs, concurrency.most)
     each = [measure(run, pattern.take_pause, concurrency) for run, pattern in zip(runs, patterns, strict=True)]
-    measured = together(each)
-    jobs = len(measured.execution_ms)
+    jobs = sum(len(one.execution_ms) for one in each)
     if jobs < MIN_JOBS:
         raise ValueError(f"{jobs} jobs were done by a worker, a calibration needs {MIN_JOBS}; run a longer scenario")
     process, notes = _arrivals(runs[-1].scenario, arrivals)
-    workload = _workload(measured, process, runs[-1].scenario, patterns[-1].take_pause, concurrency)
+    workload = _workload(each, process, runs[-1].scenario, patterns[-1].take_pause, concurrency, crashes)
     pattern = msgspec.structs.replace(patterns[-1], occupied_mean_ms=workload.occupancy.mean_s() * 1000)
     if len({each.take_pause for each in patterns}) > 1:
         notes.append("Workers of these runs pace their takes differently; the last run's are simulated.")
-    return _calibration(runs, each, measured, workload, pattern, concurrency, notes), workload
+    return _calibration(runs, each, workload, pattern, concurrency, crashes, notes), workload
 
 
 def workload_of(run: MeasuredRun) -> tuple[Workload, TakePattern]:
     """Return the workload and take pattern of one run, however few its jobs; a worker must have executed some."""
-    concurrency = _concurrency([run])
+    concurrency, crashes = _concurrency([run])
     pattern = _take_patterns([run], concurrency.most)[0]
     process, _ = _arrivals(run.scenario, None)
     measured = measure(run, pattern.take_pause, concurrency)
-    return _workload(measured, process, run.scenario, pattern.take_pause, concurrency), pattern
+    return _workload([measured], process, run.scenario, pattern.take_pause, concurrency, crashes), pattern
 
 
-def _concurrency(runs: Sequence[MeasuredRun]) -> Concurrency:
+def _concurrency(runs: Sequence[MeasuredRun]) -> tuple[Concurrency, Crashes]:
     shares = joined([job_shares(run.jobs) for run in runs])
-    return estimate_concurrency(shares, concurrency_limit(runs[-1].scenario))
+    return estimate_concurrency(shares, concurrency_limit(runs[-1].scenario)), estimate_crashes(runs, shares)
 
 
 def _workload(
-    measured: Measurements,
+    each: Sequence[Measurements],
     arrivals: Process,
     scenario: Scenario,
     take_pause: TakePause,
     concurrency: Concurrency,
+    crashes: Crashes,
 ) -> Workload:
+    measured = together(each)
+    policy = _policy(scenario, measured)
+    failed = measured.failed / len(measured.execution_ms)
+    starts_known = scenario.target == "embedded"
     return Workload(
         arrivals=arrivals,
         service=_subsample(np.maximum(measured.alone_ms, LEAST_EXECUTION_MS)),
@@ -126,9 +146,28 @@ def _workload(
         revival=_revival(measured.revival_ms, scenario),
         dispatch=_subsample(measured.dispatch_ms) if len(measured.dispatch_ms) else constant(0.0),
         overhead=_subsample(measured.overhead_ms) if len(measured.overhead_ms) else constant(0.0),
-        failure_rate=measured.failed / len(measured.execution_ms),
+        failure_rate=max(0.0, failed - crashes.gives_up),
         take_pause=take_pause,
+        crash_rate=crashes.rate,
+        tries=crashes.tries,
+        policy=policy,
+        replacement=scenario.endpoint.cold_start if starts_known else constant(0.0),
+        evidence=Evidence(_worth(each), concurrency.log_errors, crashes.seen, crashes.of),
     )
+
+
+def _policy(scenario: Scenario, measured: Measurements) -> Policy:
+    """Return the deadlines of jobs; none for executions if an endpoint elsewhere let some take longer."""
+    policy = policy_of(scenario)
+    longest_s = float(measured.execution_ms.max(initial=0.0)) / 1000
+    if scenario.starts_endpoint or longest_s <= policy.execution_timeout * 1.01:
+        return policy
+    return policy.model_copy(update={"execution_timeout": NO_DEADLINES.execution_timeout})
+
+
+def _worth(each: Sequence[Measurements]) -> float:
+    """Return how many independent executions those of these runs are worth, for their mean."""
+    return max(_MIN_WORTH, sum(effective_for_mean(run.execution_ms).n for run in each))
 
 
 def _take_patterns(runs: Sequence[MeasuredRun], slots: int) -> list[TakePattern]:
@@ -142,17 +181,17 @@ def _take_patterns(runs: Sequence[MeasuredRun], slots: int) -> list[TakePattern]
 def _calibration(
     runs: Sequence[MeasuredRun],
     each: Sequence[Measurements],
-    measured: Measurements,
     workload: Workload,
     pattern: TakePattern,
     concurrency: Concurrency,
+    crashes: Crashes,
     notes: list[str],
 ) -> Calibration:
-    execution_ms = measured.execution_ms
-    lagged = [autocorrelations(run.execution_ms)[0] for run in each if len(run.execution_ms) >= MIN_JOBS]
-    effective_n = sum(serial_dependence(run.execution_ms).effective_n for run in each)
+    measured = together(each)
+    execution_ms, policy = measured.execution_ms, workload.policy
+    lagged = [autocorrelations(run.execution_ms, 1)[1] for run in each if len(run.execution_ms) >= MIN_JOBS]
     mean, deviation = float(execution_ms.mean()), float(execution_ms.std())
-    reach = _NORMAL_QUANTILE * deviation / max(1.0, effective_n) ** 0.5
+    reach = _NORMAL_QUANTILE * deviation / _worth(each) ** 0.5
     points = [point(run.name, run.jobs) for run in runs]
     return Calibration(
         runs=tuple(run.name for run in runs),
@@ -170,10 +209,21 @@ def _calibration(
         failure_rate=workload.failure_rate,
         pattern=pattern,
         missing=tuple(missing_times(runs, measured)),
-        notes=(*notes, *assumptions(runs, measured)),
+        notes=(*notes, *assumptions(runs, measured), *_replacement_note(workload)),
         scalability=scalability([one for one in points if one is not None]),
         concurrency=concurrency,
+        crashes=crashes,
+        execution_timeout_s=None if math.isinf(policy.execution_timeout) else policy.execution_timeout,
+        ttl_s=policy.ttl,
     )
+
+
+def _replacement_note(workload: Workload) -> list[str]:
+    """Return a note if workers have to be replaced, and no start is known."""
+    stops = workload.policy.timeout_stops_worker and longest_s(workload.service) > workload.policy.execution_timeout
+    if workload.cold_start is not None or workload.replacement.mean_s() > 0 or not (workload.crash_rate or stops):
+        return []
+    return ["Workers died or were stopped, and no start was seen; others are taken to replace them at once."]
 
 
 def _subsample(values_ms: Floats) -> Distribution:

@@ -8,6 +8,7 @@ varies least.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,6 +56,12 @@ class Concurrency(msgspec.Struct, frozen=True):
     def factors(self) -> tuple[tuple[int, float], ...]:
         """Return the slowdown without its intervals."""
         return tuple((each.jobs, each.factor.value) for each in self.slowdown)
+
+    @property
+    def log_errors(self) -> tuple[float, ...]:
+        """Return the standard errors of the logarithms of the factors."""
+        reach = float(special.stdtrit(_SECTIONS - 1, 0.975))
+        return tuple(math.log(each.factor.high / each.factor.value) / reach for each in self.slowdown)
 
 
 @dataclass(frozen=True)

@@ -13,29 +13,33 @@ from loadtest.analyze.start_kinds import CLASSES, UNKNOWN, start_kinds, worker_w
 from loadtest.arrays import Floats
 from loadtest.capacity.calibration.concurrency import Concurrency, job_shares
 from loadtest.capacity.simulation.workload import occupied_s
-from loadtest.endpoint.settings import EndpointSettings, TakePause
+from loadtest.endpoint.settings import EndpointSettings, Policy, TakePause
 from loadtest.protocol.json_values import canonical_json
 from loadtest.record.sample import Outcome
 from loadtest.scenario.metrics import Metric
 from loadtest.scenario.model import Scenario
 
+_OVERDUE = 1.001
+"""What a job that timed out takes at least, in its timeout: longer, so that it times out in a simulation too."""
 MIN_STARTS = 5  # the number of starts of a kind below which a note says that few were observed
 
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """One run to calibrate from."""
+    """One run to calibrate from. `retried` counts the jobs given back to the queue, None if health was not asked."""
 
     name: str
     scenario: Scenario
     jobs: JobColumns
+    retried: int | None = None
 
 
 @dataclass(frozen=True)
 class Measurements:
     """Times in milliseconds, and outcomes, of one run or of several together.
 
-    `alone_ms` is how long jobs take that share their worker with no other.
+    `alone_ms` is how long jobs take that share their worker with no other; those that timed out are longer than their
+    timeout. `failed` counts the jobs that ended FAILED in time.
     """
 
     execution_ms: Floats
@@ -51,21 +55,24 @@ def measure(run: MeasuredRun, take_pause: TakePause, concurrency: Concurrency) -
     """Return the times of one run, whose workers pace their takes and share their time in this way."""
     jobs = run.jobs.take(np.argsort(run.jobs.intended_at, kind="stable"))
     failed = jobs.ended(Outcome.FAILED)
-    done = (jobs.completed | failed) & ~np.isnan(jobs.execution_ms)
+    timed_out = jobs.ended(Outcome.TIMED_OUT)
+    done = (jobs.completed | failed | timed_out) & ~np.isnan(jobs.execution_ms)
+    overdue = done & ~jobs.completed & (jobs.execution_ms >= policy_of(run.scenario).execution_timeout * 1000 - 1)
     kind = start_kinds(jobs).kind
     served = (jobs.worker >= 0) & ~np.isnan(jobs.delay_ms + jobs.execution_ms + jobs.sent_at)
     idle = np.zeros(len(jobs), dtype=bool)
     idle[served] = worker_waits(jobs, served, occupied_s(take_pause, jobs.execution_ms[served] / 1000)).idled
     overhead_ms = jobs.times_ms(Metric.OVERHEAD)[jobs.completed]
+    execution_ms = np.where(overdue, jobs.execution_ms * _OVERDUE, jobs.execution_ms)
     alone_ms = job_shares(jobs).work_s(concurrency.factors) * 1000 if concurrency.factors else None
     return Measurements(
         execution_ms=jobs.execution_ms[done],
-        alone_ms=jobs.execution_ms[done] if alone_ms is None else alone_ms,
+        alone_ms=execution_ms[done] if alone_ms is None else alone_ms,
         cold_ms=_start_ms(jobs.delay_ms[kind == CLASSES.index("cold")], run.scenario),
         revival_ms=_start_ms(jobs.delay_ms[kind == CLASSES.index("revived")], run.scenario),
         dispatch_ms=jobs.delay_ms[idle & (kind == CLASSES.index("warm")) & (kind != UNKNOWN)],
         overhead_ms=np.maximum(0.0, overhead_ms[~np.isnan(overhead_ms)]),
-        failed=int(np.count_nonzero(failed & done)),
+        failed=int(np.count_nonzero(failed & done & ~overdue)),
     )
 
 
@@ -82,6 +89,17 @@ def together(measured: Sequence[Measurements]) -> Measurements:
 def endpoint_of(scenario: Scenario) -> EndpointSettings:
     """Return the settings of the endpoint: as in the scenario if the run started it, else the documented defaults."""
     return scenario.endpoint if scenario.starts_endpoint else EndpointSettings()
+
+
+def policy_of(scenario: Scenario) -> Policy:
+    """Return the deadlines of a scenario's jobs: its flows' or the endpoint's; the longest if they differ."""
+    known = endpoint_of(scenario).policy
+
+    def longest_s(key: str) -> float:
+        asked = (getattr(flow.policy, key) for flow in scenario.flows.values())
+        return max(float(getattr(known, key) if each is None else each) for each in asked)
+
+    return known.model_copy(update={key: longest_s(key) for key in ("execution_timeout", "ttl")})
 
 
 def _start_ms(delay_ms: Floats, scenario: Scenario) -> Floats:

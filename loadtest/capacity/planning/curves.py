@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from functools import partial
 
@@ -40,10 +41,14 @@ class Curves(msgspec.Struct, frozen=True):
 def curves(
     problem: Problem, rate_per_s: float, vendor_workers: int, known: Sequence[EvaluatedSetting], map_fn: MapFn = map
 ) -> Curves:
-    """Return both curves through the first of `known`, the answer; no known point is simulated again."""
+    """Return both curves through the first of `known`, the answer; no known point is simulated again.
+
+    Intervals of other points are those of the simulation alone, which takes half the time.
+    """
     setting = known[0].prediction.setting
     half = msgspec.structs.replace(problem.look, jobs=problem.look.jobs // 2)
-    quick = msgspec.structs.replace(problem.shared_with(map_fn), confirm=half)
+    exact = dataclasses.replace(problem.workload, evidence=None)
+    quick = msgspec.structs.replace(problem.shared_with(map_fn), look=half, workload=exact)
     limit_per_s = problem.limit_per_s(setting)
     vendor = _among(known, fixed(vendor_workers), rate_per_s)
     asked = [(_with(setting, workers), rate_per_s) for workers in _around(setting.max_workers, vendor_workers)]
@@ -89,7 +94,7 @@ def _point(
     work = problem.workload
     if settles(work, setting, rate_per_s) and jobs_for_steady_state(work, setting, rate_per_s, 1) > _MAX_JOBS:
         return None
-    return problem.evaluate(setting, rate_per_s)
+    return problem.glance(setting, rate_per_s)
 
 
 def _evaluate_or_unknown(problem: Problem, setting: WorkerConfig, rate_per_s: float) -> EvaluatedSetting:

@@ -12,7 +12,7 @@ import numpy as np
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.predict import Prediction, percentile
 from loadtest.capacity.simulation.simulate import Replication
-from loadtest.capacity.simulation.simulated_run import WARM
+from loadtest.capacity.simulation.simulated_run import COMPLETED, FAILED, WARM
 from loadtest.capacity.simulation.workload import Workload
 from loadtest.endpoint.distributions import sample
 from loadtest.scenario.gates import Gate
@@ -51,9 +51,15 @@ def validate_objective(slo: Gate) -> None:
 
 
 def objective_value(slo: Gate, run: Replication) -> float:
-    """Return the objective's figure in one replication: seconds, or a share."""
+    """Return the objective's figure in one replication: seconds, or a share.
+
+    A percentile is infinite if too many jobs do not complete. A mean is that of the jobs that do.
+    """
     values = getattr(run, slo.metric.spec.simulated)
-    return float(values.mean()) if slo.per_mille is None else percentile(values, slo.per_mille)
+    if slo.per_mille is not None:
+        return percentile(values, slo.per_mille)
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else math.inf
 
 
 def best_possible(slo: Gate, workload: Workload, seed: int) -> float:
@@ -63,7 +69,9 @@ def best_possible(slo: Gate, workload: Workload, seed: int) -> float:
         sample(times, _BEST_CASE_DRAWS, rng) for times in (workload.dispatch, workload.service, workload.overhead)
     )
     none, warm = np.zeros(_BEST_CASE_DRAWS), np.full(_BEST_CASE_DRAWS, WARM, dtype=np.int8)
-    return objective_value(slo, Replication(none, dispatch, service, overhead, warm, 0.0, 0.0, 0.0, 0.0))
+    fails = (service > workload.policy.execution_timeout) | (rng.random(_BEST_CASE_DRAWS) < workload.failure_rate)
+    ends = np.where(fails, FAILED, COMPLETED).astype(np.int8)
+    return objective_value(slo, Replication(none, dispatch, service, overhead, warm, ends, 0.0, 0.0, 0.0, 0.0))
 
 
 def standing(slo: Gate, observed: Estimate) -> ObjectiveStatus:

@@ -13,8 +13,9 @@ from functools import partial
 from itertools import chain, product
 
 import msgspec
+import numpy as np
 
-from loadtest.capacity.estimates import MapFn, estimate, min_upper_bound
+from loadtest.capacity.estimates import MapFn, estimate_redrawn, estimate_shifted, min_upper_bound
 from loadtest.capacity.planning.objective import (
     EvaluatedSetting,
     ObjectiveStatus,
@@ -24,8 +25,9 @@ from loadtest.capacity.planning.objective import (
 )
 from loadtest.capacity.queueing_formulas import offered_load
 from loadtest.capacity.simulation.arrivals import peak
-from loadtest.capacity.simulation.predict import ReplicationCache, SimulationBudget, predict, replications
-from loadtest.capacity.simulation.simulate import can_reach_steady_state, jobs_for_steady_state
+from loadtest.capacity.simulation.predict import Join, ReplicationCache, SimulationBudget, predict, replications
+from loadtest.capacity.simulation.resampling import pessimistic, resampled
+from loadtest.capacity.simulation.simulate import Replication, can_reach_steady_state, jobs_for_steady_state
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, fixed
 from loadtest.endpoint.settings import ScalerSettings
 from loadtest.scenario.gates import Gate
@@ -52,17 +54,18 @@ class Problem(msgspec.Struct, frozen=True):
     def meets(self, setting: WorkerConfig, rate_per_s: float) -> bool:
         """Return whether a setting meets the objective by the search budget; False if its queue never settles.
 
-        Stops early after the replication from which the remaining ones can no longer bring the interval under the
-        limit, or after two that stay far under it.
+        The workload is at the worse end of what the calibration allows. Stops early after the replication from which
+        the remaining ones can no longer bring the interval under the limit, or after two that stay far under it.
         """
-        if not can_reach_steady_state(self.workload, setting, rate_per_s):
+        if not can_reach_steady_state(pessimistic(self.workload), setting, rate_per_s):
             return False
+        vary = None if self.workload.evidence is None else pessimistic
         figures: list[float] = []
         for number in range(self.look.replications):
             seed = self.look.seed + number
-            run = self.cache.replication(self.workload, setting, rate_per_s, self.look.jobs, seed)
+            run = self.cache.replication(self.workload, setting, rate_per_s, self.look.jobs, seed, vary)
             figures.append(objective_value(self.slo, run))
-            if min_upper_bound(figures, self.look.replications) >= self.slo.limit:
+            if figures[-1] == math.inf or min_upper_bound(figures, self.look.replications) >= self.slo.limit:
                 return False
             if len(figures) > 1 and max(figures) < _EARLY_ACCEPT_RATIO * self.slo.limit:
                 return True
@@ -70,11 +73,33 @@ class Problem(msgspec.Struct, frozen=True):
 
     def evaluate(self, setting: WorkerConfig, rate_per_s: float) -> EvaluatedSetting:
         """Return a setting's whole prediction by the confirmation budget, and whether it meets the objective."""
-        runs = replications(self.workload, setting, rate_per_s, self.confirm, self.cache)
-        predicted = predict(self.workload, setting, rate_per_s, runs, self.price)
-        if not runs:
+        runs, redrawn = (
+            replications(self.workload, setting, rate_per_s, self.confirm, self.cache, vary)
+            for vary in (None, resampled)
+        )
+        return self._evaluated(setting, rate_per_s, runs, redrawn, estimate_redrawn)
+
+    def glance(self, setting: WorkerConfig, rate_per_s: float) -> EvaluatedSetting:
+        """Return the same by the search budget, and by the worse end of the calibration in place of other ones."""
+        runs, worse = (
+            replications(self.workload, setting, rate_per_s, self.look, self.cache, vary)
+            for vary in (None, pessimistic)
+        )
+        return self._evaluated(setting, rate_per_s, runs, worse, estimate_shifted)
+
+    def _evaluated(
+        self,
+        setting: WorkerConfig,
+        rate_per_s: float,
+        runs: list[Replication],
+        others: list[Replication],
+        join: Join,
+    ) -> EvaluatedSetting:
+        predicted = predict(self.workload, setting, rate_per_s, runs, self.price, others, join)
+        figures = [objective_value(self.slo, run) for run in runs]
+        if not runs or not np.isfinite(figures).all():
             return EvaluatedSetting(predicted, None, ObjectiveStatus.NOT_MET)
-        observed = estimate([objective_value(self.slo, run) for run in runs])
+        observed = join(figures, [objective_value(self.slo, run) for run in others])
         status = standing(self.slo, observed)
         if status is ObjectiveStatus.MET and not can_reach_steady_state(self.workload, setting, rate_per_s):
             status = ObjectiveStatus.CANNOT_TELL
@@ -86,7 +111,7 @@ class Problem(msgspec.Struct, frozen=True):
 
     def load(self, rate_per_s: float) -> float:
         """Return the offered load in Erlangs, on average over a profile."""
-        return offered_load(rate_per_s, self.workload.occupancy.mean_s())
+        return offered_load(rate_per_s, self.workload.load_s)
 
     def min_stable_workers(self, rate_per_s: float) -> int:
         """Return the fewest workers whose queue settles, at the peak of a profile."""
@@ -94,7 +119,7 @@ class Problem(msgspec.Struct, frozen=True):
 
     def limit_per_s(self, setting: WorkerConfig) -> float:
         """Return the rate at which all workers would always be occupied, at the peak of a profile."""
-        return setting.max_workers / self.workload.occupancy.mean_s() / peak(self.workload.arrivals)
+        return setting.max_workers / self.workload.load_s / peak(self.workload.arrivals)
 
 
 def smallest_true(holds: Callable[[int], bool], low: int, high: int) -> int | None:
@@ -202,14 +227,13 @@ def flexible_option(
 
     More active workers are tried as long as that lowers the bill, and those that always run.
     """
-    quick = msgspec.structs.replace(problem, confirm=problem.look)
     always = min_active_workers(problem, rate_per_s)
     cheapest: EvaluatedSetting | None = None
     if always is not None and always <= max_workers:
-        cheapest = quick.evaluate(WorkerConfig(always, always, *pair), rate_per_s)
+        cheapest = problem.glance(WorkerConfig(always, always, *pair), rate_per_s)
     previous = math.inf
     for setting in flex_workers(problem, rate_per_s, *pair, max_workers):
-        found = quick.evaluate(setting, rate_per_s)
+        found = problem.glance(setting, rate_per_s)
         if cheapest is None or billed_workers(found) < billed_workers(cheapest):
             cheapest = found
         if billed_workers(found) >= previous:

@@ -29,7 +29,7 @@ from loadtest.capacity.planning.optimizer import (
 from loadtest.capacity.queueing_formulas import AnalyticEstimate, QueueModel, analytic_estimate
 from loadtest.capacity.simulation.arrivals import gap_variation, peak
 from loadtest.capacity.simulation.workload import WorkerConfig, fixed, variation
-from loadtest.endpoint.settings import ScalerSettings, scaler_from_json
+from loadtest.endpoint.settings import RequestCount, ScalerSettings, scaler_from_json
 from loadtest.scenario.gates import limit_text
 
 SCHEMA = 1
@@ -114,10 +114,22 @@ def decode_plan(content: bytes, kind: type[_T]) -> _T:
 
 NO_ALTERNATIVES = Alternatives()
 _LEAVES_OUT = (
-    "The interval of a prediction is that of the simulation; execution times of another day are not in it.",
+    "The interval of a prediction includes the errors of the simulation and of the calibration; execution times of "
+    "another day or of other hosts are not in it.",
     "Execution times are drawn independently of each other and of how many workers are at work.",
     "All workers are alike, and are there when the scaler asks for them.",
     "Active and flex workers cost the same per second.",
+    "Workers are taken to be billed from start to stop, initializing included, each stop rounded up to a second. One "
+    "of the vendor's pages bills initializing, another does not. Stopped workers (idle in /health) are not billed.",
+)
+_BY_COUNT = (
+    "With request count, the idle timeout is an assumption: the vendor's API refuses one there, and does not say "
+    "what stops workers."
+)
+_SMALL_ACCOUNT = 5
+_ACCOUNT = (
+    f"An account may have {_SMALL_ACCOUNT} workers at first, and up to 60 as its balance grows. In a spike the "
+    "service may start extra workers beyond the maximum, 2 by default; the plan's maximum includes them."
 )
 
 
@@ -162,8 +174,17 @@ def plan(
         curves=curves(problem, rate_per_s, analytic.vendor_workers, known, map_fn),
         options=options,
         left_out=left_out,
-        leaves_out=_LEAVES_OUT,
+        leaves_out=_leaves_out([answer, *options]),
     )
+
+
+def _leaves_out(named: Sequence[EvaluatedSetting]) -> tuple[str, ...]:
+    """Return what the plan assumes or leaves out for the settings that it names, each as a sentence."""
+    settings = [each.prediction.setting for each in named]
+    flex = [each for each in settings if not each.fixed]
+    by_count = [_BY_COUNT] if any(isinstance(each.scaler, RequestCount) for each in flex) else []
+    many = any(each.max_workers > _SMALL_ACCOUNT for each in settings)
+    return (*_LEAVES_OUT, *by_count, *([_ACCOUNT] if many else []))
 
 
 def _require_reachable(problem: Problem) -> None:
@@ -247,7 +268,7 @@ def _rejected_by_confirmation(confirmed: EvaluatedSetting) -> RejectedOption:
 
 def _cliff(problem: Problem, setting: WorkerConfig, rate_per_s: float) -> Sensitivity:
     less, more = (problem.evaluate(setting, rate_per_s * (1 + by)) for by in (-_RATE_STEP, _RATE_STEP))
-    if more.observed is None:
+    if not more.prediction.settles or more.observed is None:
         return Sensitivity(less, more, "At 10 % more the queue never settles.")
 
     def short(observed: Estimate) -> str:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from loadtest.arrays import Floats, Mask
 from loadtest.capacity.simulation.arrivals import Profile, arrivals_at, gap_variation, parts_of
-from loadtest.capacity.simulation.simulated_run import COLD, simulate_run
+from loadtest.capacity.simulation.resampling import Vary
+from loadtest.capacity.simulation.simulated_run import COLD, COMPLETED, TIMED_OUT, simulate_run
 from loadtest.capacity.simulation.workload import (
     WorkerConfig,
     Workload,
@@ -37,9 +38,10 @@ _SEED_OF_MODEL, _SEED_OF_OVERHEAD = 1 << 40, 1 << 41
 class Replication:
     """One simulated interval after its warm-up. Columns: its jobs in the order of arrival, times in seconds.
 
-    `busy_s`, `up_s` and `billed_s` are worker-seconds within `window_s`: occupied by a job or by a pause, from start
-    to stop, and billed. Each of several jobs at once counts for its share of the worker. `stops` is whether any
-    worker stopped, in the warm-up or later.
+    `busy_s`, `up_s`, `billed_s` and `initializing_s` are worker-seconds within `window_s`: occupied by a job or by a
+    pause, from start to stop, billed, and starting, which is part of both of these. Each of several jobs at once
+    counts for its share of the worker; tries that ended with their worker do not count as busy. `stops` is whether
+    any worker stopped, in the warm-up or later. `outcome` is as in `simulated_run`.
     """
 
     wait_s: Floats
@@ -47,24 +49,50 @@ class Replication:
     service_s: Floats
     overhead_s: Floats
     start: NDArray[np.int8]
+    outcome: NDArray[np.int8]
     window_s: float
     busy_s: float
     up_s: float
     billed_s: float
+    initializing_s: float = 0.0
     stops: bool = False
 
     def __len__(self) -> int:
         return len(self.wait_s)
 
     @property
+    def completed(self) -> Mask:
+        """Return the mask of the jobs that completed."""
+        mask: Mask = self.outcome == COMPLETED
+        return mask
+
+    @property
+    def failed(self) -> Mask:
+        """Return the mask of the jobs that did not complete."""
+        return ~self.completed
+
+    @property
+    def timed_out(self) -> Mask:
+        """Return the mask of the jobs that a deadline ended."""
+        mask: Mask = self.outcome >= TIMED_OUT
+        return mask
+
+    @property
     def delay_s(self) -> Floats:
-        """Return the wait for a worker plus the time that even an idle worker takes to begin."""
+        """Return the wait for a worker plus the time that even an idle worker takes to begin.
+
+        Of a job that expired in the queue it is the time until then.
+        """
         return self.wait_s + self.dispatch_s
 
     @property
     def end_to_end_s(self) -> Floats:
-        """Return the time from the intended start to the end as a client sees it."""
-        return self.delay_s + self.service_s + self.overhead_s
+        """Return the time from the intended start to the end as a client sees it; infinite if a job never completes.
+
+        A gate counts it so.
+        """
+        ended_s = self.delay_s + self.service_s + self.overhead_s
+        return np.where(self.completed, ended_s, np.inf) if self.outcome.any() else ended_s
 
     @property
     def cold(self) -> Mask:
@@ -73,13 +101,18 @@ class Replication:
         return mask
 
 
-def replication(workload: Workload, setting: WorkerConfig, rate_per_s: float, jobs: int, seed: int) -> Replication:
+def replication(
+    workload: Workload, setting: WorkerConfig, rate_per_s: float, jobs: int, seed: int, vary: Vary | None = None
+) -> Replication:
     """Simulate about `jobs` jobs at this rate; the draws depend on the seed, not on setting or rate.
 
     Of a profile, each different share is one interval, as long as all its parts together, and the day is all
-    intervals.
+    intervals. `vary` changes the workload to what another calibration might have found; arrivals and draws stay the
+    same.
     """
     jobs = jobs_for_steady_state(workload, setting, rate_per_s, jobs)
+    if vary is not None:
+        workload = vary(workload, seed)
     if isinstance(workload.arrivals, Profile):
         return _simulate_day(workload, workload.arrivals, setting, rate_per_s, jobs, seed)
     at_s = arrivals_at(workload.arrivals, rate_per_s, jobs, seed)
@@ -98,15 +131,12 @@ def _simulate_day(
             at_s = arrivals_at("poisson", rate_per_s * share, math.ceil(jobs * share * weight), drawn)
         intervals.append(_simulate_interval(workload, setting, at_s[at_s <= length_s], length_s, drawn))
 
-    def joined(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(each, name) for each in intervals])
-
+    columns = ("wait_s", "dispatch_s", "service_s", "overhead_s", "start", "outcome")
+    sums = ("window_s", "busy_s", "up_s", "billed_s", "initializing_s")
+    joined: dict[str, Any] = {name: np.concatenate([getattr(each, name) for each in intervals]) for name in columns}
     return Replication(
-        **{name: joined(name) for name in ("wait_s", "dispatch_s", "service_s", "overhead_s", "start")},
-        window_s=sum(each.window_s for each in intervals),
-        busy_s=sum(each.busy_s for each in intervals),
-        up_s=sum(each.up_s for each in intervals),
-        billed_s=sum(each.billed_s for each in intervals),
+        **joined,
+        **{name: sum(getattr(each, name) for each in intervals) for name in sums},
         stops=any(each.stops for each in intervals),
     )
 
@@ -130,10 +160,12 @@ def _simulate_interval(
         service_s=run.execution_s[inside],
         overhead_s=overhead_s[inside],
         start=run.start[inside],
+        outcome=run.outcome[inside],
         window_s=end_at - start_at,
         busy_s=float(busy_s.sum()) / workload.concurrency,
         up_s=up_s,
         billed_s=billed_s,
+        initializing_s=run.up.initializing_s(start_at, end_at),
         stops=run.up.any_stop,
     )
 
@@ -166,7 +198,7 @@ def _relaxation_jobs(workload: Workload, setting: WorkerConfig, rate_per_s: floa
     Research 31, p. 432, who give the second factor for other queues). Infinite if the queue never settles. Of a
     profile, the jobs of a whole day in which each part is long enough.
     """
-    mean_busy = rate_per_s * workload.occupancy.mean_s() / setting.max_workers
+    mean_busy = rate_per_s * workload.load_s / setting.max_workers
     longest = 0.0
     for share, weight in parts_of(workload.arrivals):
         if mean_busy * share >= 1:

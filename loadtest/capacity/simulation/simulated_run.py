@@ -25,14 +25,20 @@ from loadtest.protocol.operations import JobState, Op
 
 WARM, REVIVED, COLD = 0, 1, 2
 """The state of the worker that a job met; as in `analyze.start_kinds`, but known and not inferred."""
+COMPLETED, FAILED, TIMED_OUT, EXPIRED = 0, 1, 2, 3
+"""The end of a job: FAILED by itself or as its workers died, TIMED_OUT at work, EXPIRED at work or waiting."""
 
 
 @dataclass(frozen=True)
 class UpIntervals:
-    """The intervals in which workers were up, in seconds; `stopped_at` is infinite for those that did not stop."""
+    """The intervals in which workers were up, in seconds; `stopped_at` is infinite for those that did not stop.
+
+    Until `ready_at`, or their stop, they were initializing.
+    """
 
     started_at: Floats
     stopped_at: Floats
+    ready_at: Floats
 
     @property
     def any_stop(self) -> bool:
@@ -42,11 +48,15 @@ class UpIntervals:
     def up_and_billed_s(self, start_at: float, end_at: float) -> tuple[float, float]:
         """Return worker-seconds within these times, and the same with each stop rounded up to a whole second."""
         started_at, stopped_at = self.started_at, self.stopped_at
-        up_s = float(np.maximum(0, np.minimum(stopped_at, end_at) - np.maximum(started_at, start_at)).sum())
+        up_s = _overlap_s(started_at, stopped_at, start_at, end_at)
         stops = (stopped_at >= start_at) & (stopped_at <= end_at)
         length_s = stopped_at[stops] - started_at[stops]
         # A length is a difference of floats: this much over a whole number is rounding error.
         return up_s, up_s + float((np.maximum(np.ceil(length_s - 1e-6), length_s) - length_s).sum())
+
+    def initializing_s(self, start_at: float, end_at: float) -> float:
+        """Return the worker-seconds within these times in which workers were starting."""
+        return _overlap_s(self.started_at, np.minimum(self.ready_at, self.stopped_at), start_at, end_at)
 
     def count_at(self, at_s: Floats) -> Floats:
         """Return how many workers are up at each of these times."""
@@ -55,15 +65,28 @@ class UpIntervals:
         return up.astype(np.float64)
 
 
+def _overlap_s(from_at: Floats, until_at: Floats, start_at: float, end_at: float) -> float:
+    return float(np.maximum(0, np.minimum(until_at, end_at) - np.maximum(from_at, start_at)).sum())
+
+
 @dataclass(frozen=True)
 class SimulatedRun:
-    """Jobs in the order of their arrival: when a worker took each for the last time, its execution, and its start."""
+    """Jobs in the order of their arrival: when a worker took each for the last time, its execution, start and end.
+
+    A job that expired in the queue counts as taken at that moment, for no time.
+    """
 
     taken_at: Floats
     execution_s: Floats
-    completed: Mask
+    outcome: NDArray[np.int8]
     start: NDArray[np.int8]
     up: UpIntervals
+
+    @property
+    def completed(self) -> Mask:
+        """Return the mask of the jobs that completed."""
+        mask: Mask = self.outcome == COMPLETED
+        return mask
 
 
 def simulate_run(
@@ -71,8 +94,10 @@ def simulate_run(
 ) -> SimulatedRun:
     """Submit jobs at these times and return them, all ended, and the workers until the last end, or `until_s`."""
     settings = endpoint_settings(workload, setting)
-    if setting.fixed and not workload.slowdown:
-        return _always_running(workload, settings, at_s, seed)
+    if setting.fixed and not workload.slowdown and not workload.crash_rate:
+        run = _always_running(workload, settings, at_s, seed)
+        if run is not None:
+            return run
     model = Endpoint(settings, seed, 0.0)
     submit, op = model.submit, Op.RUN
     jobs = [submit(op, at) for at in at_s.tolist()]
@@ -84,24 +109,41 @@ def simulate_run(
         model.advance(next_at)
         ended += len(model.drain_ended())
     model.advance(until_s)
-    taken_at = np.array([math.nan if job.taken_at is None else job.taken_at for job in jobs])
     finished_at = np.array([math.nan if job.finished_at is None else job.finished_at for job in jobs])
-    completed = np.array([job.state is JobState.COMPLETED for job in jobs], dtype=bool)
+    taken_at = np.array([math.nan if job.taken_at is None else job.taken_at for job in jobs])
+    taken_at = np.where(np.isnan(taken_at), finished_at, taken_at)
+    outcome = np.fromiter(map(_outcome, jobs), np.int8, len(jobs))
     return SimulatedRun(
-        taken_at, finished_at - taken_at, completed, _starts(jobs, model.workers), up_intervals(model.workers)
+        taken_at, finished_at - taken_at, outcome, _starts(jobs, model.workers), up_intervals(model.workers)
     )
 
 
-def _always_running(workload: Workload, settings: EndpointSettings, at_s: Floats, seed: int) -> SimulatedRun:
+def _outcome(job: Job) -> int:
+    if job.state is JobState.COMPLETED:
+        return COMPLETED
+    if job.expired:
+        return EXPIRED
+    return TIMED_OUT if job.finished_at == job.times_out_at else FAILED
+
+
+def _always_running(workload: Workload, settings: EndpointSettings, at_s: Floats, seed: int) -> SimulatedRun | None:
+    """Return the run of workers that no job stops; None if a deadline makes it another one."""
     jobs, workers = len(at_s), settings.workers.active
-    drawn_s = drawn_service_s(settings.service_time, seed, jobs)
-    execution_s = np.minimum(drawn_s, settings.policy.execution_timeout)
+    drawn_s, policy = drawn_service_s(settings.service_time, seed, jobs), settings.policy
+    overdue = drawn_s > policy.execution_timeout
+    if policy.timeout_stops_worker and overdue.any():
+        return None
+    execution_s = np.minimum(drawn_s, policy.execution_timeout)
+    waits_s = _waits_s(at_s, occupied_s(workload.take_pause, execution_s), workers * workload.concurrency)
+    if (waits_s + execution_s > policy.ttl).any():
+        return None
+    fails = drawn_failures(settings.failure_rate, seed, jobs)
     return SimulatedRun(
-        at_s + _waits_s(at_s, occupied_s(workload.take_pause, execution_s), workers * workload.concurrency),
+        at_s + waits_s,
         execution_s,
-        (drawn_s <= execution_s) & ~drawn_failures(settings.failure_rate, seed, jobs),
+        np.where(overdue, TIMED_OUT, np.where(fails, FAILED, COMPLETED)).astype(np.int8),
         np.zeros(jobs, dtype=np.int8),
-        UpIntervals(np.zeros(workers), np.full(workers, math.inf)),
+        UpIntervals(np.zeros(workers), np.full(workers, math.inf), np.zeros(workers)),
     )
 
 
@@ -125,28 +167,28 @@ def _waits_s(at_s: Floats, occupied_s: Floats, slots: int) -> Floats:
 def up_intervals(workers: Sequence[Worker]) -> UpIntervals:
     """Return the intervals of these workers, from start to stop."""
     shifts = [
-        (shift.started_at, math.inf if shift.stopped_at is None else shift.stopped_at)
+        [math.inf if at is None else at for at in (shift.started_at, shift.stopped_at, shift.ready_at)]
         for worker in workers
         for shift in worker.shifts
     ]
-    return UpIntervals(*np.array(shifts, dtype=float).reshape(-1, 2).T)
+    return UpIntervals(*np.array(shifts, dtype=float).reshape(-1, 3).T)
 
 
 def _starts(jobs: Sequence[Job], workers: Sequence[Worker]) -> NDArray[np.int8]:
     """Return for each job whether it waited for a worker to start: the first job of an interval did, if it waited.
 
     A worker that becomes ready takes a waiting job at once, so the first job of an interval that did not wait came
-    later.
+    later. An active worker starts if it replaces another.
     """
     kinds = np.zeros(len(jobs), dtype=np.int8)
-    flex: dict[str | None, list[int]] = {worker.id: [] for worker in workers if not worker.active}
-    if not flex:
+    started: dict[str | None, list[int]] = {worker.id: [] for worker in workers if _started(worker)}
+    if not started:
         return kinds
     for index, job in enumerate(jobs):
-        if job.worker_id in flex:
-            flex[job.worker_id].append(index)
+        if job.worker_id in started:
+            started[job.worker_id].append(index)
     for worker in workers:
-        indices = flex.get(worker.id, [])
+        indices = sorted(started.get(worker.id, []), key=lambda index: jobs[index].taken_at or 0.0)
         taken_at = [jobs[index].taken_at or 0.0 for index in indices]
         began = np.searchsorted(taken_at, [shift.started_at for shift in worker.shifts])
         for shift, first in enumerate(began.tolist()):
@@ -154,3 +196,7 @@ def _starts(jobs: Sequence[Job], workers: Sequence[Worker]) -> NDArray[np.int8]:
             if first < last and taken_at[first] > jobs[indices[first]].submitted_at:
                 kinds[indices[first]] = COLD if shift == 0 else REVIVED
     return kinds
+
+
+def _started(worker: Worker) -> bool:
+    return worker.shifts[0].ready_at != worker.shifts[0].started_at

@@ -95,7 +95,7 @@ def _settings(plan: Plan) -> list[tuple[str, EvaluatedSetting]]:
 
 
 def _figures(slo: Gate, evaluated: EvaluatedSetting) -> list[Cell]:
-    """Return the objective's figure, delay p50 and p99, busy, waits, cold, and dollars per hour and per 1000 jobs."""
+    """Return the objective's figure, delay p50 and p99, busy, waits, cold, failed, dollars per hour and 1000 jobs."""
     found = evaluated.prediction
     delay_ms = found.delay_ms
     return [
@@ -105,6 +105,7 @@ def _figures(slo: Gate, evaluated: EvaluatedSetting) -> list[Cell]:
         _cell(found.utilisation, share),
         _cell(found.waits, share),
         _cell(found.cold, share),
+        _cell(found.failed, share),
         _cell(found.cost_per_hour, _dollars),
         _cell(found.cost_per_1000_jobs, _dollars),
     ]

@@ -170,8 +170,9 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "cost": (
         "Cost",
-        "The execution of all jobs at the price in the scenario, over the jobs that completed. Cold starts and idle "
-        "workers are billed too but are not in a job’s answer, so the bill is higher.",
+        "The execution of all jobs at the price in the scenario, over the jobs that completed. Workers without a job "
+        "are billed until they stop, and by one of the vendor’s pages while they start. No job’s answer has that, so "
+        "the bill is higher.",
     ),
     "cost-share": (
         "Cost share",
@@ -212,8 +213,9 @@ PLAN_TERMS = TERMS | {
     ),
     "billed": (
         "Billed",
-        "Worker-seconds from each start to its stop, cold start and idle time included, each stop rounded up to a "
-        "whole second; at the price per worker-second.",
+        "Worker-seconds from each start to its stop, each stop rounded up to a whole second; at the price per "
+        "worker-second. It is assumed that initializing, the cold start, is billed: one of the vendor’s pages says "
+        "so, another does not. A worker that has stopped, idle in /health, is not billed.",
     ),
     "offered-load": (
         "Offered load",

@@ -17,9 +17,11 @@ from loadtest.report.capacity_text import (
     analytic_text,
     answer_text,
     backtest_texts,
+    billing_text,
     calibration_texts,
     cause_texts,
     error_text,
+    failures_text,
     range_text,
     run_text,
     scalability_text,
@@ -32,7 +34,8 @@ from loadtest.scenario.gates import parse_gate
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Write the plan in 80 columns; with colours only if the console is a terminal."""
-    _print_lines([answer_text(plan), *backtest_texts(plan), ""], console)
+    failures = [text for text in [failures_text(plan)] if text]
+    _print_lines([answer_text(plan), *failures, *backtest_texts(plan), ""], console)
     rows = (plan.one_fewer, plan.answer, plan.cliff.less, plan.cliff.more)
     console.print(_settings([row for row in rows if row is not None]))
     console.print()
@@ -41,6 +44,8 @@ def print_plan(plan: Plan, console: Console) -> None:
         console.print()
     lines = [f"{each.scaler}, idle {milliseconds(each.idle_timeout_s * 1000)}: {each.why}." for each in plan.left_out]
     lines += [sensitivity_text(plan), analytic_text(plan, parse_gate(plan.slo))]
+    if not plan.answer.prediction.setting.fixed:
+        lines.append(billing_text(plan))
     lines += [scalability_text(plan.calibration.scalability), *calibration_texts(plan.calibration)]
     _print_lines(lines, console)
     if plan.backtests:

@@ -98,7 +98,7 @@ def _target(scenario: Scenario) -> str:
     what = "embedded endpoint"
     if isinstance(scenario.target, HandlerTarget):
         what = f"{scenario.target.handler.name} in real workers"
-    return f"{what}, {workers.active} active workers, {workers.max} at most"
+    return f"{what}, {workers.active} active workers, {workers.most} at most"
 
 
 def _key(scenario: Scenario, environment: Mapping[str, str]) -> str:

@@ -163,7 +163,7 @@ def test_worker_that_asked_for_a_refresh_runs_no_other_job(plain: tuple[Ended, C
 
 @pytest.fixture(scope="module")
 def awaiting(opened: Open) -> Client:
-    return opened("awaiting.py", 1, 1, policy={"execution_timeout": "3s"})
+    return opened("awaiting.py", 1, 1, policy={"execution_timeout": "3s", "timeout_stops_worker": False})
 
 
 def test_a_concurrency_modifier_lets_a_worker_do_several_jobs_at_once(awaiting: Client) -> None:

@@ -23,7 +23,7 @@ def served(serve_module: Serve) -> Served:
             "workers": {"active": 1, "max": 1},
             "service": "300ms",
             "failure_rate": "50 %",
-            "policy": {"execution_timeout": "200ms"},
+            "policy": {"execution_timeout": "200ms", "timeout_stops_worker": False},
             "webhooks": {"retry_interval": "100ms"},
             "unsupported_operations": ["purge-queue"],
             "payloads": {"run": "1 kB", "too_large_status": 413},

@@ -216,7 +216,7 @@ def test_a_run_that_cannot_be_predicted_is_refused(
         ({"rate": "20"}, '--rate 20: "20" is not a rate'),
         ({"rate": "0/s"}, "no job arrives"),
         ({"slo": "delay < 2s"}, "--slo delay < 2s:"),
-        ({"slo": "errors < 1 %"}, "does not depend on the number of workers"),
+        ({"slo": "censored < 1 %"}, "does not depend on the number of workers"),
         ({"slo": "end-to-end p95 < 1s"}, "no number of workers meets"),
         ({"workers": "many"}, '--workers many: is not a number of workers; write it like "8"'),
         ({"workers": "8 to 2"}, "at least 1 and at least the active"),

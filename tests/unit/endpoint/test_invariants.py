@@ -31,7 +31,14 @@ SETTINGS = st.fixed_dictionaries(
         "service": st.sampled_from(["0s", "700ms", {"median": "1s", "sigma": 0.8}]),
         "failure_rate": st.sampled_from(["0 %", "30 %"]),
         "crash_rate": st.sampled_from(["0 %", "30 %"]),
-        "policy": st.sampled_from([{}, {"execution_timeout": "1500ms", "timeout_outcome": "FAILED"}, {"ttl": "4s"}]),
+        "policy": st.sampled_from(
+            [
+                {},
+                {"execution_timeout": "1500ms", "timeout_outcome": "FAILED"},
+                {"execution_timeout": "1s", "timeout_stops_worker": False},
+                {"ttl": "4s"},
+            ]
+        ),
         "idle_timeout": st.sampled_from(["0s", "2s"]),
         "take_pause": st.sampled_from(
             ["0s", "1s", {"duration": "500ms", "blocking_handler": True}, {"after_job": "100ms"}]

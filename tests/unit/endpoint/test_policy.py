@@ -27,14 +27,32 @@ def shown(job: Job) -> tuple[str, int | None, int | None, bytes, bytes]:
 
 
 @pytest.mark.parametrize("overdue", ["TIMED_OUT", "FAILED"])
-def test_a_job_past_its_execution_timeout_ends_and_its_worker_starts_the_next(overdue: str) -> None:
-    model = endpoint(policy={"timeout_outcome": overdue})
+def test_a_job_past_its_execution_timeout_ends_and_its_worker_goes_on_if_that_is_set(overdue: str) -> None:
+    model = endpoint(policy={"timeout_outcome": overdue, "timeout_stops_worker": False})
     late, next_one = model.submit(Op.RUN, 0.0, asking(executionTimeout=5000)), model.submit(Op.RUN, 0.0)
     model.advance(5.0)
     assert shown(late) == (overdue, 0, 5000, b"", b'"executionTimeout exceeded"')
     assert next_one.taken_at == 5.0
     assert model.job(late.id, 6.0) is late
     assert model.health(6.0).jobs.failed == (overdue == "FAILED")
+
+
+@pytest.mark.parametrize("active", [0, 1])
+def test_a_job_past_its_execution_timeout_stops_its_worker_and_the_next_waits_for_a_cold_start(active: int) -> None:
+    workers = {"active": active, "max": 1, "concurrency": 3}
+    model = endpoint(workers=workers, cold_start="7s", scaler={"request_count": 1}, service="8s")
+    submitted = [model.submit(Op.RUN, 0.0, asking(executionTimeout=5000)) for _ in range(2)]
+    model.advance(7.0 - 7.0 * active)
+    began = submitted[0].taken_at
+    assert began is not None
+    neighbour, waiting = (model.submit(Op.RUN, began + 1.0) for _ in range(2))
+    model.advance(100.0)
+    assert [(job.state, job.finished_at) for job in submitted] == [(JobState.TIMED_OUT, began + 5.0)] * 2
+    assert {job.taken_at for job in (neighbour, waiting)} == {began + 5.0 + 7.0}
+    assert (neighbour.state, neighbour.requeues) == (JobState.COMPLETED, 1)
+    stopped, replacement = model.workers
+    assert stopped.shifts[0].stopped_at == replacement.shifts[0].started_at == began + 5.0
+    assert replacement.shifts[0].ready_at == began + 12.0
 
 
 def test_a_job_that_ends_at_its_deadline_has_met_it() -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import pytest
+from pydantic import ValidationError
+
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.scaler import QueueDelayScaler
@@ -151,3 +154,27 @@ def test_a_requeued_job_starts_one_worker_and_for_its_latest_wait() -> None:
     watched.dequeued(first)
     watched.dequeued(again)
     assert watched._overdue == 0
+
+
+@pytest.mark.parametrize(
+    ("workers", "most"),
+    [
+        ({"max": 2}, 2),
+        ({"max": 2, "extra": 2}, 4),
+        ({"max": 2, "extra": 2, "account_limit": 3}, 3),
+        ({"max": 4, "account_limit": 2}, 2),
+    ],
+)
+def test_a_spike_starts_extra_workers_beyond_max_within_the_limit_of_the_account(
+    workers: dict[str, int], most: int
+) -> None:
+    model = endpoint(workers={"active": 1, **workers}, scaler={"request_count": 1})
+    for _ in range(10):
+        model.submit(Op.RUN, 0.0)
+    model.advance(100.0)
+    assert len(model.workers) == most
+
+
+def test_more_active_workers_than_the_account_may_have_are_refused() -> None:
+    with pytest.raises(ValidationError, match=r"active 3 is more than account_limit 2"):
+        EndpointSettings.model_validate({"workers": {"active": 3, "max": 3, "account_limit": 2}})

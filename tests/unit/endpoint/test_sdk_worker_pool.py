@@ -150,9 +150,21 @@ def test_waiting_jobs_get_a_new_worker_when_the_last_flex_worker_dies() -> None:
     assert endpoint.take(other, 8.0) == [waiting]
 
 
+def test_a_job_past_its_execution_timeout_ends_its_workers_process() -> None:
+    endpoint = PoolEndpoint(policy={"execution_timeout": "5s"})
+    (worker,) = endpoint.launched(0.0)
+    job, waiting = (endpoint.model.submit(Op.RUN, 0.0) for _ in range(2))
+    assert endpoint.take(worker, 0.0) == [job]
+    endpoint.keep_alive(worker, 4.0, job)
+    (ended, (other, launched)) = endpoint.exits(5.0)
+    assert (ended, launched) == ((worker, ExitReason.OVERDUE), None)
+    assert job.state is JobState.TIMED_OUT
+    assert endpoint.take(other, 6.0) == [waiting]
+
+
 @pytest.mark.parametrize("how", ["cancel", "timeout"])
 def test_the_stop_channel_sends_a_running_job_that_was_cancelled_or_timed_out(how: str) -> None:
-    endpoint = PoolEndpoint(policy={"execution_timeout": "5s"})
+    endpoint = PoolEndpoint(policy={"execution_timeout": "5s", "timeout_stops_worker": False})
     (worker,) = endpoint.launched(0.0)
     job = endpoint.model.submit(Op.RUN, 0.0)
     endpoint.take(worker, 0.0)

@@ -40,6 +40,10 @@ class RecordingBackend:
     def on_job_revoked(self, scheduler: JobScheduler, worker: Worker, job: Job) -> None:
         self.calls.append(("drop", worker.id, job.id))
 
+    def on_timeout(self, scheduler: JobScheduler, worker: Worker) -> None:
+        self.calls.append(("stop at timeout", worker.id))
+        scheduler.worker_lost(worker)
+
     def chunks(self, job: Job, now: float) -> list[Chunk]:
         return []
 
@@ -101,7 +105,12 @@ def test_cancel_and_timeout_reach_the_worker() -> None:
     model.advanced_to(1.0).assign_next(worker)
     model.advance(6.0)
     assert second.state is JobState.TIMED_OUT
-    assert backend.calls[1:] == [("drop", worker.id, first.id), ("drop", worker.id, second.id)]
+    _, replacement = model.workers
+    assert backend.calls[1:] == [
+        ("drop", worker.id, first.id),
+        ("stop at timeout", worker.id),
+        ("start", replacement.id, "cold"),
+    ]
 
 
 @pytest.mark.parametrize("scaler", [{"queue_delay": "4s"}, {"request_count": 1}])

@@ -12,7 +12,7 @@ from loadtest.analyze.jobs import jobs_of
 from loadtest.analyze.summary import FlowSummary
 from loadtest.capacity.planning.objective import objective_value
 from loadtest.capacity.simulation.simulate import Replication
-from loadtest.capacity.simulation.simulated_run import COLD, WARM
+from loadtest.capacity.simulation.simulated_run import COLD, COMPLETED, TIMED_OUT, WARM
 from loadtest.gate.inputs import gate_inputs
 from loadtest.gate.judge import judge
 from loadtest.record.sample import Sample
@@ -86,8 +86,9 @@ def test_an_abort_rule_refuses_every_other_metric(metric: Metric) -> None:
 def test_a_simulation_gives_every_simulated_metric(metric: Metric) -> None:
     start = np.array([COLD, WARM, WARM, WARM], dtype=np.int8)
     times = (np.full(4, each) for each in (1.0, 0.25, 2.0, 0.5))
-    simulated = Replication(*times, start, 10.0, 0.0, 0.0, 0.0)
-    expected = {Metric.DELAY: 1.25, Metric.COLD_STARTS: 0.25}.get(metric, 3.75)
+    outcome = np.array([COMPLETED, COMPLETED, COMPLETED, TIMED_OUT], dtype=np.int8)
+    simulated = Replication(*times, start, outcome, 10.0, 0.0, 0.0, 0.0)
+    expected = {Metric.DELAY: 1.25, Metric.COLD_STARTS: 0.25, Metric.ERRORS: 0.25}.get(metric, 3.75)
     statistic = "mean" if metric.is_time else ""
     assert objective_value(Gate(metric=metric, statistic=statistic, limit=0.5), simulated) == expected
 

@@ -10,7 +10,6 @@ from loadtest.analyze.compare.comparable_run import NEVER_MS, ComparableRun, Job
 from loadtest.analyze.compare.comparison import ERROR_RATE, compare
 from loadtest.analyze.compare.result import THROUGHPUT, ComparisonVerdict, MetricComparison, MetricKey
 from loadtest.analyze.jobs import LoadWindow, jobs_of
-from loadtest.analyze.stats.block_bootstrap import serial_dependence
 from loadtest.analyze.stats.hypothesis_tests import holm_levels
 from loadtest.scenario.metrics import Metric
 from tests.unit.analyze.noise import autoregressive
@@ -253,15 +252,6 @@ def test_times_are_compared_in_the_order_of_their_intended_starts_and_within_the
     assert found.times_ms["run", Metric.END_TO_END].tolist() == pytest.approx([360, 360, NEVER_MS])
     assert found.counts == {"run": JobCount(3, 1)}
     assert found.completed_per_s.tolist() == [0, 1, 0, 0, 0, 1, 0, 0, 0, 0]
-
-
-@pytest.mark.parametrize("rho", [0.0, 0.5, 0.8])
-def test_dependent_neighbours_reduce_the_effective_number_of_jobs(rho: float) -> None:
-    rng = np.random.default_rng(8)
-    found = [serial_dependence(autoregressive(rng, JOBS, rho)) for _ in range(30)]
-    worth = np.mean([each.effective_n for each in found]) / JOBS
-    assert worth == pytest.approx((1 - rho) / (1 + rho), rel=0.15)
-    assert (np.median([each.length for each in found]) == 1) == (rho == 0)
 
 
 def test_holm_tests_the_least_p_value_hardest_and_stops_at_the_first_above_its_level() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.capacity.backtest.backtest import backtest
+from loadtest.capacity.backtest.backtest import UnpredictableRunError, backtest
 from loadtest.capacity.calibration.calibrate import calibrate
-from loadtest.capacity.simulation.workload import WorkerConfig, measured, setting_of
+from loadtest.capacity.simulation.workload import Evidence, WorkerConfig, measured, setting_of
 from loadtest.endpoint.settings import QueueDelay, RequestCount
 from loadtest.scenario.model import Scenario
 from tests.unit.analyze.rows import scenario
@@ -50,7 +50,8 @@ def test_a_calibration_from_few_times_gives_a_wider_interval() -> None:
     run = held_out(scenario_with({"stages": [{"rate": "1/s", "for": "150s"}]}, workers={"active": 3, "max": 3}), 1)
     widths = []
     for often in (1, 50):
-        work = replace(WARM, service=measured(np.array([1.0, 2.0, 3.0] * often)))
+        times_s = np.array([1.0, 2.0, 3.0] * often)
+        work = replace(WARM, service=measured(times_s), evidence=Evidence(float(len(times_s))))
         p95_ms = backtest(work, run, replicas=79).figures[1].predicted
         widths.append(p95_ms.high - p95_ms.low)
     assert widths[0] > 1.5 * widths[1]
@@ -59,6 +60,8 @@ def test_a_calibration_from_few_times_gives_a_wider_interval() -> None:
 def test_workers_of_an_endpoint_are_read_from_its_settings() -> None:
     by_count = flexible(workers={"active": 1, "max": 7}, scaler={"request_count": 3}, idle_timeout="2s").endpoint
     assert setting_of(by_count) == WorkerConfig(1, 7, RequestCount(request_count=3), 2.0)
+    spiking = flexible(workers={"active": 1, "max": 7, "extra": 2, "account_limit": 8}).endpoint
+    assert setting_of(spiking).max_workers == 8
 
 
 def test_a_figure_that_was_not_measured_is_null() -> None:
@@ -81,11 +84,11 @@ def test_a_note_names_jobs_that_the_run_gave_up() -> None:
     ],
 )
 def test_a_run_that_cannot_be_predicted_is_refused(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UnpredictableRunError, match=message):
         backtest(WARM, held_out(scenario_with(), 1, **changes))
 
 
 def test_a_run_with_too_few_jobs_is_refused() -> None:
     short = scenario_with({"stages": [{"rate": "1/s", "for": "20s"}]})
-    with pytest.raises(ValueError, match=r"jobs completed with a delay, a p95 needs 72"):
+    with pytest.raises(UnpredictableRunError, match=r"jobs completed with a delay, a p95 needs 72"):
         backtest(WORK, held_out(short, 1))

@@ -16,6 +16,7 @@ from loadtest.capacity.queueing_formulas import QueueModel, analytic_estimate
 from loadtest.capacity.simulation.predict import SimulationBudget, predict, replications, settles
 from loadtest.capacity.simulation.simulate import can_reach_steady_state, replication
 from loadtest.capacity.simulation.workload import (
+    UnsimulableError,
     WorkerConfig,
     Workload,
     constant,
@@ -156,6 +157,6 @@ def test_a_plan_includes_workers_for_the_pauses() -> None:
 
 def test_flex_workers_that_would_stop_in_their_pause_are_refused() -> None:
     work = Workload("poisson", constant(0.05), cold_start=constant(3.0), take_pause=SECOND)
-    with pytest.raises(ValueError, match=r"idle timeout of 500ms stops workers in their pause of 1\.00 s"):
+    with pytest.raises(UnsimulableError, match=r"idle timeout of 500ms stops workers in their pause of 1\.00 s"):
         endpoint_settings(work, WorkerConfig(0, 2, QueueDelay(), 0.5))
     assert endpoint_settings(work, WorkerConfig(0, 2)).take_pause == SECOND

@@ -118,7 +118,6 @@ def always_cold(work: Workload) -> Workload:
     ("slo", "message"),
     [
         ("execution p95 < 2s", "does not depend on the number of workers"),
-        ("errors < 1 %", "does not depend on the number of workers"),
         ("delay max < 2s", "write p99.9 for max"),
         ("delay p95 < 2s of runsync", "leave out what follows the limit"),
     ],

@@ -38,6 +38,18 @@ SYSTEMS: dict[str, tuple[System, Workload, WorkerConfig, float]] = {
         fixed(2),
         3.5,
     ),
+    "crashes on workers that always run": (
+        replace(PLAIN, active=4, most=4, crashes=0.1, start=lambda _: 2.0),
+        Workload("poisson", EXPONENTIAL, replacement=constant(2.0), crash_rate=0.1),
+        fixed(4),
+        2.0,
+    ),
+    "crashes of several at once on flex workers": (
+        replace(PLAIN, active=1, most=4, concurrency=3, crashes=0.05, scaler=("request count", 2)),
+        Workload("poisson", EXPONENTIAL, constant(COLD_S), concurrency=3, crash_rate=0.05),
+        WorkerConfig(1, 4, RequestCount(request_count=2)),
+        2.0,
+    ),
     "queue delay": (
         replace(PLAIN, most=6),
         Workload("poisson", EXPONENTIAL, constant(COLD_S)),
@@ -82,6 +94,6 @@ def test_waits_executions_and_worker_time_are_those_of_an_independent_simulation
             ]
         )
     found = np.array(differences)
-    # Four standard errors: of twenty-four figures, chance alone puts one outside in one of some 600 sets of seeds.
+    # Four standard errors: of thirty-two figures, chance alone puts one outside in one of some 500 sets of seeds.
     within = 4 * found.std(axis=0, ddof=1) / np.sqrt(len(SEEDS)) + 1e-9
     assert (np.abs(found.mean(axis=0)) <= within).all(), (found.mean(axis=0), within)

@@ -16,6 +16,7 @@ from loadtest.capacity.simulation.predict import Prediction, SimulationBudget, p
 from loadtest.capacity.simulation.simulate import replication
 from loadtest.capacity.simulation.simulated_run import COLD, REVIVED, WARM, simulate_run
 from loadtest.capacity.simulation.workload import (
+    UnsimulableError,
     WorkerConfig,
     Workload,
     constant,
@@ -66,7 +67,7 @@ def test_workers_that_always_run_are_never_cold_and_always_billed() -> None:
 
 
 def test_flex_workers_without_a_known_cold_start_are_refused() -> None:
-    with pytest.raises(ValueError, match="time of a cold start is unknown"):
+    with pytest.raises(UnsimulableError, match="time of a cold start is unknown"):
         predicted(Workload("poisson", constant(1.0)), ON_DEMAND, 0.5, SimulationBudget(2, 100))
 
 

@@ -95,6 +95,20 @@ def test_key_figures_and_settings_are_those_of_the_plan(made: tuple[Plan, Page, 
     assert page.rows["calibration"][1][0] == str(found.calibration.execution_ms.n)
 
 
+def test_initializing_workers_are_apart_and_what_is_assumed_is_said(made: tuple[Plan, Page, str]) -> None:
+    found, page, _ = made
+    prediction = found.answer.prediction
+    assert prediction.billed_workers is not None
+    assert prediction.initializing_workers is not None
+    shown = [str(each.value) for each in (prediction.billed_workers, prediction.initializing_workers)]
+    assert page.figures["billing"] == shown
+    assert "assumed to be billed" in page.text
+    assert "With request count, the idle timeout is an assumption" in page.text
+    assert "An account may have 5 workers at first" in page.text
+    small = planned(named=fixed(5))
+    assert not any("account" in each or "request count" in each for each in small.leaves_out)
+
+
 def test_measured_figures_are_next_to_their_prediction_on_either_page(made: tuple[Plan, Page, str]) -> None:
     _, planned_page, source = made
     assert "not met up to 8 workers" in planned_page.text
