@@ -33,6 +33,11 @@ def _seeds(seed: int) -> tuple[list[np.random.SeedSequence], list[np.random.Seed
     return jobs.spawn(5), workers.spawn(3)
 
 
+def worker_seeds(seed: int) -> list[np.random.SeedSequence]:
+    """Return the seeds of all that an endpoint with this seed draws for workers: ids, cold starts, revivals."""
+    return _seeds(seed)[1]
+
+
 def drawn_service_s(service: Distribution, seed: int, jobs: int) -> NDArray[np.float64]:
     """Return the times that an endpoint with this seed draws for its first jobs, each alone, in seconds."""
     blocks = sample_stream(service, np.random.default_rng(_seeds(seed)[0][1]))
