@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.endpoint.distributions import Distribution, sample_stream
+from loadtest.endpoint.distributions import BLOCK, Distribution, sample
 from loadtest.endpoint.fleet import Worker
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.rate_limit import RateLimiter
@@ -40,8 +40,8 @@ def worker_seeds(seed: int) -> list[np.random.SeedSequence]:
 
 def drawn_service_s(service: Distribution, seed: int, jobs: int) -> NDArray[np.float64]:
     """Return the times that an endpoint with this seed draws for its first jobs, each alone, in seconds."""
-    blocks = sample_stream(service, np.random.default_rng(_seeds(seed)[0][1]))
-    return np.fromiter(blocks, float, jobs)
+    rng = np.random.default_rng(_seeds(seed)[0][1])
+    return np.concatenate([sample(service, BLOCK, rng) for _ in range(0, jobs, BLOCK)] or [np.empty(0)])[:jobs]
 
 
 def drawn_failures(rate: float, seed: int, jobs: int) -> NDArray[np.bool_]:
