@@ -33,8 +33,10 @@ from loadtest.scenario.model import Scenario
 from tests.independent.endpoint import Simulation, System
 from tests.independent.recorded import arrivals, write_run
 
-JOBS, TRUE_JOBS, TRUE_RUNS = 1500, 4000, 3
-"""Jobs of a recorded run; jobs and number of the simulations that give the truth of a plan."""
+JOBS, MIN_S = 1500, 600.0
+"""The jobs of a recorded run, and how long it lasts at least: a shorter one shows little but its first starts."""
+TRUE_JOBS, TRUE_RUNS = 12_000, 3
+"""Jobs and number of the simulations that give the truth of a plan."""
 BUDGET = SimulationBudget(10, 5000)
 SHARE, MILLISECONDS = 0.1, 20.0
 _MISSED = 1.1
@@ -92,18 +94,18 @@ class Answer:
         return met and not self.true_over_limit <= _MISSED
 
 
-def scenario(name: str, system: System, rate_per_s: float, jobs: int) -> Scenario:
+def scenario(name: str, system: System, rate_per_s: float) -> Scenario:
     """Return the scenario of a run against this system: a handler's workers if jobs overlap or leave a gap."""
     kind, value = system.scaler
     real = system.concurrency > 1 or system.gap_s > 0
-    start = system.start
+    start, length_s = system.start, math.ceil(max(JOBS / rate_per_s, MIN_S))
     cold = f"{start.value_s}s" if isinstance(start, Constant) else {"median": "8s", "sigma": 0.3}
     revival = system.revival and {"within": f"{system.revival[0]}s", "duration": f"{system.revival[1]}s"}
     return Scenario.model_validate(
         {
             "name": name.replace(" ", "-").replace(",", "").replace("%", "percent"),
             "target": {"handler": "handler.py", "concurrency": system.concurrency} if real else "embedded",
-            "load": {"stages": [{"rate": f"{rate_per_s:.6f}/s", "for": f"{math.ceil(jobs / rate_per_s)}s"}]},
+            "load": {"stages": [{"rate": f"{rate_per_s:.6f}/s", "for": f"{length_s}s"}]},
             "job_timeout": "10h",
             "drain": {"within": "10h"},
             "endpoint": {
@@ -135,15 +137,17 @@ def truth(system: System, rate_per_s: float, seed: int) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in figures.items()}
 
 
-def answer(cell: Cell, seed: int, objective_ms: float | None, directory: Path) -> Answer:
-    """Calibrate from a run, predict another, and plan; the objective is a share of the true p95, by default twice."""
+def answer(cell: Cell, seed: int, objective: float | None, directory: Path) -> Answer:
+    """Calibrate from a run and plan for an objective, a share of the true p95; without one, predict a second run too."""
     target, rate = cell.predicted, cell.predicted_per_s
-    asked = scenario(cell.name, cell.calibrated, cell.calibrated_per_s, JOBS)
+    asked = scenario(cell.name, cell.calibrated, cell.calibrated_per_s)
     write_run(directory / "calibration", asked, cell.calibrated, cell.calibrated_per_s, seed)
-    held_out = scenario(cell.name, target, rate, JOBS)
-    write_run(directory / "held-out", held_out, target, rate, seed + 1)
+    checks = []
+    if objective is None:
+        checks = [directory / "held-out"]
+        write_run(checks[0], scenario(cell.name, target, rate), target, rate, seed + 1)
     true = truth(target, rate, seed + 2)
-    limit_ms = 2 * true["delay p95"] + 1000 if objective_ms is None else objective_ms * true["delay p95"] + 10
+    limit_ms = 2 * true["delay p95"] + 1000 if objective is None else objective * true["delay p95"] + 10
     kind, value = target.scaler
     request = CapacityRequest(
         runs=[directory / "calibration"],
@@ -153,7 +157,7 @@ def answer(cell: Cell, seed: int, objective_ms: float | None, directory: Path) -
         scalers=[f"{kind} {value:g}" + ("s" if kind == "queue delay" else "")] if target.active < target.most else [],
         idle_timeouts=[f"{target.idle_s}s"] if target.active < target.most else [],
         max_workers=target.most,
-        checks=[directory / "held-out"],
+        checks=checks,
         confirm=BUDGET,
         replicas=79,
     )
@@ -175,13 +179,13 @@ def answer(cell: Cell, seed: int, objective_ms: float | None, directory: Path) -
 
 def _of_run(found: Plan) -> Iterable[Figure]:
     names = {"delay_p50_ms": "delay p50", "delay_p95_ms": "delay p95", "worker_s": "worker time"}
-    check = found.checks[0]
-    for figure in check.figures:
-        if figure.name in names and figure.measured is not None:
-            scale = check.duration_s if figure.name == "worker_s" else 1.0
-            one = figure.predicted
-            values = (one.value / scale, one.low / scale, one.high / scale, figure.measured / scale)
-            yield Figure(names[figure.name], *values)
+    for check in found.checks:
+        for figure in check.figures:
+            if figure.name in names and figure.measured is not None:
+                scale = check.duration_s if figure.name == "worker_s" else 1.0
+                one = figure.predicted
+                values = (one.value / scale, one.low / scale, one.high / scale, figure.measured / scale)
+                yield Figure(names[figure.name], *values)
 
 
 def _of_plan(found: Plan, true: dict[str, float]) -> Iterable[Figure]:
@@ -210,6 +214,9 @@ def table(answers: Sequence[Answer]) -> Iterable[str]:
         for ours, planned in zip(each.run, each.plan, strict=False):
             yield f"| {each.name} | {ours.name} | {_text(ours)} | {_text(planned)} | {each.code} |"
     asked = [each for each in answers if not each.refused]
+    for each in asked:
+        if not each.run:
+            yield from (f"| {each.name} | {one.name} | | | | {_text(one)} | {each.code} |" for one in each.plan)
     figures_of = {"runs": [each.run for each in asked], "plans": [each.plan for each in asked]}
     for what, of_cells in figures_of.items():
         figures = [figure for of_cell in of_cells for figure in of_cell]

@@ -97,9 +97,10 @@ def grid() -> list[Cell]:
     cells += flex_cells()
     for name, system in {"always on": always, "queue delay": FLEX, "request count": requests_of(FLEX, 1)}.items():
         more = {"most": 5, "active": 4 if system is always else system.active}
-        cells.append(cell(f"{name}, crashes 5 %", replace(system, crashes=0.05), 0.5, 0.6, **more))
-    four = replace(PLAIN, active=1, most=1, concurrency=4, slowdown=Linear(0.2), crashes=0.05)
-    cells.append(cell("always on, 4 at once, crashes 5 %", four, 0.6, 0.6, active=3, most=3))
+        crashing = replace(system, start=LogNormal(2.0, 0.3), crashes=0.05)
+        cells.append(cell(f"{name}, crashes 5 %", crashing, 0.5, 0.6, **more))
+    four = replace(PLAIN, active=1, most=1, concurrency=4, slowdown=Linear(0.2), start=Constant(2.0), crashes=0.05)
+    cells.append(cell("always on, 4 at once, crashes 5 %", four, 0.4, 0.4, active=3, most=3))
     return cells
 
 
@@ -144,7 +145,7 @@ def random_cells(count: int, seed: int) -> Iterator[Cell]:
             revival=rng.choice([None, REVIVAL]),
             scaler=rng.choice([("queue delay", 4.0), ("queue delay", 1.0), ("request count", float(jobs))]),
             idle_s=rng.choice([2.0, 5.0, 15.0]),
-            crashes=rng.choice([0.0, 0.0, 0.05]),
+            crashes=rng.choice([0.0, 0.0, 0.02]),
         )
         more = rng.randint(most, 2 * most)
         changes = {"most": more, "active": min(more - 1, system.active) if flex else more}
