@@ -138,7 +138,7 @@ def truth(system: System, rate_per_s: float, seed: int) -> dict[str, float]:
 
 
 def answer(cell: Cell, seed: int, objective: float | None, directory: Path) -> Answer:
-    """Calibrate from a run and plan for an objective, a share of the true p95; without one, predict a second run too."""
+    """Calibrate and plan for an objective, a share of the true p95; without one, predict a second run too."""
     target, rate = cell.predicted, cell.predicted_per_s
     asked = scenario(cell.name, cell.calibrated, cell.calibrated_per_s)
     write_run(directory / "calibration", asked, cell.calibrated, cell.calibrated_per_s, seed)
