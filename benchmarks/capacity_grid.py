@@ -198,7 +198,7 @@ def _of_plan(found: Plan, true: dict[str, float]) -> Iterable[Figure]:
 
 
 def one_cell(asked: tuple[Cell, int, float | None]) -> Answer:
-    """Return the answer for a cell, in a directory that is removed."""
+    """Return the answer for a cell, by way of a temporary directory."""
     cell, seed, objective = asked
     with tempfile.TemporaryDirectory() as directory:
         return answer(cell, seed, objective, Path(directory))

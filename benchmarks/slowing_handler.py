@@ -13,7 +13,7 @@ from typing import Any
 
 CONCURRENCY = 4
 _SLOWER = 0.3
-_in_hand: dict[str, float] = {}
+_working: dict[str, float] = {}
 _changed = asyncio.Condition()
 
 
@@ -26,15 +26,15 @@ async def handler(job: dict[str, Any]) -> dict[str, float]:
     """Work until this job's share of the worker's time is enough."""
     left_s = random.Random(job["id"]).lognormvariate(-1.0, 0.5)
     began = time.monotonic()
-    _in_hand[job["id"]] = left_s
+    _working[job["id"]] = left_s
     await _notify()
     try:
         while left_s > 0:
-            slowdown, before = 1 + _SLOWER * (len(_in_hand) - 1), time.monotonic()
+            slowdown, before = 1 + _SLOWER * (len(_working) - 1), time.monotonic()
             await _change_within(left_s * slowdown)
             left_s -= (time.monotonic() - before) / slowdown
     finally:
-        del _in_hand[job["id"]]
+        del _working[job["id"]]
         await _notify()
     return {"seconds": time.monotonic() - began}
 

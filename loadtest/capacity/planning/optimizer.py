@@ -54,7 +54,7 @@ class Problem(msgspec.Struct, frozen=True):
         """Return whether a setting meets the objective by the search budget; False if its queue never settles.
 
         Stops early after the replication from which the remaining ones can no longer bring the interval under the
-        limit, after two that stay far under it, and when the limit is far outside what the replications so far allow.
+        limit, after two that stay far under it, and when the limit is far outside what the finished replications allow.
         If the queue is slow to settle, flex workers are first replaced by such that always run: these let no job wait
         longer, and are simulated ten times as fast.
         """
@@ -77,9 +77,9 @@ class Problem(msgspec.Struct, frozen=True):
             if len(figures) > 1 and max(figures) < _EARLY_ACCEPT_RATIO * limit:
                 return True
             if len(figures) > 2:
-                so_far = estimate(figures, _EARLY_LEVEL)
-                if so_far.high < limit or so_far.low >= limit:
-                    return so_far.high < limit
+                known = estimate(figures, _EARLY_LEVEL)
+                if known.high < limit or known.low >= limit:
+                    return known.high < limit
         return True
 
     def evaluate(self, setting: WorkerConfig, rate_per_s: float) -> EvaluatedSetting:

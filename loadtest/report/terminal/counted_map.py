@@ -17,7 +17,7 @@ def counted(map_fn: MapFn, what: str, console: Console) -> Iterator[MapFn]:
     """Yield a `map` that counts the items done on the terminal, as those of `what`.
 
     The plain `map` is yielded as it is, with the time that has passed in place of a count: what it maps over is
-    computed only when asked for.
+    computed only when a result is read.
     """
     if not console.is_terminal:
         yield map_fn

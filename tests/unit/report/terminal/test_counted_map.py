@@ -1,4 +1,4 @@
-"""The line of progress: on a terminal alone, and without any effect on what is computed."""
+"""The line of progress: on a terminal alone, and without any effect on results."""
 
 from __future__ import annotations
 
