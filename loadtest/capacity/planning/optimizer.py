@@ -54,9 +54,9 @@ class Problem(msgspec.Struct, frozen=True):
         """Return whether a setting meets the objective by the search budget; False if its queue never settles.
 
         Stops early after the replication from which the remaining ones can no longer bring the interval under the
-        limit, after two that stay far under it, and when the limit is far outside what the finished replications allow.
-        If the queue is slow to settle, flex workers are first replaced by such that always run: these let no job wait
-        longer, and are simulated ten times as fast.
+        limit, after two that stay far under it, and when the limit is far from all finished replications.
+        If the queue is slow to settle, flex workers are first replaced by workers that always run. These let no job
+        wait longer, and are simulated ten times as fast.
         """
         if not can_reach_steady_state(self.workload, setting, rate_per_s):
             return False
