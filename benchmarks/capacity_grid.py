@@ -261,7 +261,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         answers = []
         for found in pool.map(one_cell, asked):
             answers.append(found)
-            print(f"{len(answers)} of {len(asked)}: {found.name}", file=sys.stderr, flush=True)
+            said = found.refused or f"exit {found.code}, {found.status}, true over limit {found.true_over_limit:.2f}"
+            print(f"{len(answers)} of {len(asked)}: {found.name}: {said}", file=sys.stderr, flush=True)
     print("\n".join(table(answers)))
     wrong = [each for each in answers if each.wrongly_met]
     met = sum(each.code == ExitCode.PASS and each.status == ObjectiveStatus.MET for each in answers)
