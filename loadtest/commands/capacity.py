@@ -34,6 +34,7 @@ from loadtest.record.atomic_file import write_atomic
 from loadtest.record.directory import RunDirectory, run_directory
 from loadtest.report.pages.capacity import backtest_html, capacity_html
 from loadtest.report.terminal.capacity import print_backtest_report, print_backtests, print_plan
+from loadtest.report.terminal.counted_map import counted
 from loadtest.report.terminal.layout import print_page
 from loadtest.scenario.gates import Gate, parse_gate
 from loadtest.scenario.loading.files import read_profile, read_trace
@@ -87,7 +88,8 @@ def capacity(request: CapacityRequest, console: Console) -> int:
     except ValueError as error:
         raise UsageError(f"{', '.join(str(each.path) for each in directories)}: {error}") from None
     named, alternatives = _workers_asked(request, scenario)
-    with _process_map(request.processes) as map_fn:
+    stderr = Console(stderr=True)
+    with _process_map(request.processes) as plain, counted(plain, "simulating", stderr) as map_fn:
         checks = _checks(request, workload, measured, named, map_fn)
         if slo is None:
             report = BacktestReport(calibration, checks)

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.endpoint.distributions import Distribution, sample_stream
+from loadtest.endpoint.distributions import BLOCK, Distribution, sample
 from loadtest.endpoint.fleet import Worker
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.rate_limit import RateLimiter
@@ -33,10 +33,15 @@ def _seeds(seed: int) -> tuple[list[np.random.SeedSequence], list[np.random.Seed
     return jobs.spawn(5), workers.spawn(3)
 
 
+def worker_seeds(seed: int) -> list[np.random.SeedSequence]:
+    """Return the seeds of all that an endpoint with this seed draws for workers: ids, cold starts, revivals."""
+    return _seeds(seed)[1]
+
+
 def drawn_service_s(service: Distribution, seed: int, jobs: int) -> NDArray[np.float64]:
     """Return the times that an endpoint with this seed draws for its first jobs, each alone, in seconds."""
-    blocks = sample_stream(service, np.random.default_rng(_seeds(seed)[0][1]))
-    return np.fromiter(blocks, float, jobs)
+    rng = np.random.default_rng(_seeds(seed)[0][1])
+    return np.concatenate([sample(service, BLOCK, rng) for _ in range(0, jobs, BLOCK)] or [np.empty(0)])[:jobs]
 
 
 def drawn_failures(rate: float, seed: int, jobs: int) -> NDArray[np.bool_]:

@@ -102,14 +102,16 @@ class Fleet:
 
     def assign(self, worker: Worker, job: Job) -> None:
         """Add a job to the worker."""
-        if not worker.jobs:
+        jobs = worker.jobs
+        if not jobs:
             self._unmark_idle(worker)
-        worker.jobs.append(job)
+        jobs.append(job)
 
     def release(self, worker: Worker, job: Job, now: float) -> None:
         """Remove a job from the worker, which is idle if it has no other."""
-        worker.jobs.remove(job)
-        if not worker.jobs:
+        jobs = worker.jobs
+        jobs.remove(job)
+        if not jobs:
             self._mark_idle(worker, now)
 
     def add_worker(self, now: float, active: bool) -> Worker:

@@ -34,13 +34,13 @@ class FreeSlots:
     def add(self, worker: Worker) -> None:
         """Add a worker without jobs."""
         self._occupied[worker] = 0
-        self._by_occupied(worker)[0][worker] = None
+        (self._active if worker.active else self._flex)[0][worker] = None
 
     def occupy(self, worker: Worker) -> None:
         """Occupy one slot of a worker that has a free one."""
         occupied = self._occupied[worker]
         self._occupied[worker] = occupied + 1
-        by_occupied = self._by_occupied(worker)
+        by_occupied = self._active if worker.active else self._flex
         del by_occupied[occupied][worker]
         if occupied + 1 < self._concurrency:
             by_occupied[occupied + 1][worker] = None
@@ -49,7 +49,7 @@ class FreeSlots:
         """Free one slot of a worker."""
         occupied = self._occupied[worker]
         self._occupied[worker] = occupied - 1
-        by_occupied = self._by_occupied(worker)
+        by_occupied = self._active if worker.active else self._flex
         if occupied < self._concurrency:
             del by_occupied[occupied][worker]
         by_occupied[occupied - 1][worker] = None
@@ -58,7 +58,4 @@ class FreeSlots:
         """Remove a worker that stops or is lost."""
         occupied = self._occupied.pop(worker)
         if occupied < self._concurrency:
-            del self._by_occupied(worker)[occupied][worker]
-
-    def _by_occupied(self, worker: Worker) -> list[dict[Worker, None]]:
-        return self._active if worker.active else self._flex
+            del (self._active if worker.active else self._flex)[occupied][worker]

@@ -36,12 +36,14 @@ class ProcessorSharing:
         """Begin a job that takes `work_s` seconds alone."""
         self._advance(now)
         self._order += 1
-        heapq.heappush(self._heap, (self._attained_s + work_s, self._order, self._attained_s, job))
+        attained_s = self._attained_s
+        heapq.heappush(self._heap, (attained_s + work_s, self._order, attained_s, job))
 
     def next_end_at(self) -> float:
         """Return when the next job ends if the jobs stay the same; there must be one."""
-        left_s = max(0.0, self._heap[0][0] - self._attained_s)
-        return self._at + left_s * self._slowdown[len(self._heap)]
+        heap = self._heap
+        left_s = heap[0][0] - self._attained_s
+        return self._at + left_s * self._slowdown[len(heap)] if left_s > 0 else self._at
 
     def pop(self, now: float) -> Job:
         """Remove and return the job that ends now, as `next_end_at` said."""
@@ -65,8 +67,9 @@ class ProcessorSharing:
                 job.chunk_at[coming] = self._at + left_s[coming] * slowdown
 
     def _advance(self, now: float) -> None:
-        if self._heap:
-            self._attained_s += (now - self._at) / self._slowdown[len(self._heap)]
+        heap = self._heap
+        if heap:
+            self._attained_s += (now - self._at) / self._slowdown[len(heap)]
         else:
             self._attained_s = 0.0
         self._at = now

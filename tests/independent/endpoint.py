@@ -1,8 +1,8 @@
 """An endpoint with a job queue, simulated from the vendor's rules alone; it shares no code with loadtest.
 
-Times are seconds. Jobs wait first come, first served, for the worker that rested last. A worker has up to
-`concurrency` jobs, each at the speed that their number allows, and a slot stays taken for `gap_s` after a job. A job
-may kill its worker, whose jobs then go back to the head of the queue, three times at most.
+Times are seconds. The worker that rested last takes the job that waits longest, up to `concurrency` at once, each at
+the speed that their number allows; a slot stays taken for `gap_s` after a job. A job may kill its worker, whose jobs
+then go back to the head of the queue, three times at most. `ready_at` is when its starts were over.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Worker:
     active: bool
     spans: list[list[float]]
     ready: bool = False
+    ready_at: list[float] = field(default_factory=list)
     left_s: dict[Job, float] = field(default_factory=dict)
     dead, held, seen, plan, idle, rested = False, 0, 0.0, 0, 0, 0.0
 
@@ -63,7 +64,7 @@ class Simulation:
         self.system, self.random, self.now, self.counter = system, random.Random(seed), 0.0, 0
         self.events: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self.queue: deque[Job] = deque()
-        self.workers = [Worker(n, True, [[0.0, math.inf]], ready=True) for n in range(system.active)]
+        self.workers = [Worker(n, True, [[0.0, math.inf]], True, [0.0]) for n in range(system.active)]
         self.jobs = [Job(number, at) for number, at in enumerate(arrivals)]
         self.to_end, self.inside = len(self.jobs), 0
         for job in self.jobs:
@@ -86,10 +87,9 @@ class Simulation:
         self.wait(job)
 
     def draw(self, job: Job) -> None:
-        job.work_s = self.system.service(self.random)
+        job.work_s, job.waits = self.system.service(self.random), True
         dies, share = self.random.random() < self.system.crashes, self.random.random()
         job.dies_after_s = share * job.work_s if dies else math.inf
-        job.waits = True
 
     def wait(self, job: Job) -> None:
         self.take()
@@ -125,6 +125,7 @@ class Simulation:
 
     def make_ready(self, worker: Worker) -> None:
         worker.ready = True
+        worker.ready_at.append(self.now)
         self.rest(worker)
         self.take()
 
@@ -138,10 +139,8 @@ class Simulation:
             worker.spans[-1][1], worker.ready = self.now, False
 
     def take(self) -> None:
-        while self.queue:
-            room = [w for w in self.workers if w.ready and len(w.left_s) + w.held < self.system.concurrency]
-            if not room:
-                return
+        most = self.system.concurrency
+        while self.queue and (room := [w for w in self.workers if w.ready and len(w.left_s) + w.held < most]):
             worker = min(room, key=lambda w: (not w.active, len(w.left_s) + w.held, -w.rested))
             job = self.queue.popleft()
             self.progress(worker)

@@ -15,7 +15,7 @@ from itertools import chain, product
 import msgspec
 import numpy as np
 
-from loadtest.capacity.estimates import MapFn, estimate_redrawn, estimate_shifted, min_upper_bound
+from loadtest.capacity.estimates import MapFn, estimate, estimate_redrawn, estimate_shifted, min_upper_bound
 from loadtest.capacity.planning.objective import (
     EvaluatedSetting,
     ObjectiveStatus,
@@ -36,6 +36,7 @@ MAX_WORKERS = 10_000
 COARSE, FINE = SimulationBudget(5, 4000), SimulationBudget(10, 10_000)
 """The budget for each setting that a search tries, and for each reported setting."""
 _EARLY_ACCEPT_RATIO = 0.5  # two replications that stay under this share of the limit are enough for a search
+_EARLY_LEVEL = 0.999  # the confidence of a decision from fewer replications than all
 _RATE_FACTOR = 0.9
 _MIN_SHARE = 0.05  # the lowest rate that is tried, as a share of the rate at which all workers are always busy
 _HALVINGS = 5
@@ -55,20 +56,35 @@ class Problem(msgspec.Struct, frozen=True):
         """Return whether a setting meets the objective by the search budget; False if its queue never settles.
 
         The workload is at the worse end of what the calibration allows. Stops early after the replication from which
-        the remaining ones can no longer bring the interval under the limit, or after two that stay far under it.
+        the remaining ones can no longer bring the interval under the limit, after two that stay far under it, and when
+        the limit is far from all finished replications.
+        If the queue is slow to settle, flex workers are first replaced by workers that always run. These let no job
+        wait longer, and are simulated ten times as fast.
         """
         if not can_reach_steady_state(pessimistic(self.workload), setting, rate_per_s):
             return False
+        jobs = jobs_for_steady_state(pessimistic(self.workload), setting, rate_per_s, self.look.jobs)
+        crowded = jobs > self.look.jobs and self.workload.concurrency == 1 and not self.workload.crash_rate
+        if crowded and not setting.fixed and not self._meets(fixed(setting.max_workers), rate_per_s, jobs):
+            return False
+        return self._meets(setting, rate_per_s, jobs)
+
+    def _meets(self, setting: WorkerConfig, rate_per_s: float, jobs: int) -> bool:
+        limit, total = self.slo.limit, self.look.replications
         vary = None if self.workload.evidence is None else pessimistic
         figures: list[float] = []
-        for number in range(self.look.replications):
+        for number in range(total):
             seed = self.look.seed + number
-            run = self.cache.replication(self.workload, setting, rate_per_s, self.look.jobs, seed, vary)
+            run = self.cache.replication(self.workload, setting, rate_per_s, jobs, seed, vary)
             figures.append(objective_value(self.slo, run))
-            if figures[-1] == math.inf or min_upper_bound(figures, self.look.replications) >= self.slo.limit:
+            if figures[-1] == math.inf or min_upper_bound(figures, total) >= limit:
                 return False
-            if len(figures) > 1 and max(figures) < _EARLY_ACCEPT_RATIO * self.slo.limit:
+            if len(figures) > 1 and max(figures) < _EARLY_ACCEPT_RATIO * limit:
                 return True
+            if len(figures) > 2:
+                known = estimate(figures, _EARLY_LEVEL)
+                if known.high < limit or known.low >= limit:
+                    return known.high < limit
         return True
 
     def evaluate(self, setting: WorkerConfig, rate_per_s: float) -> EvaluatedSetting:
@@ -245,21 +261,26 @@ def flexible_option(
 def highest_rate(problem: Problem, setting: WorkerConfig) -> float | None:
     """Return the highest rate per second at which a setting meets the objective; None if it meets it at none.
 
-    Starts at the rate that keeps all workers busy and goes down by a tenth each time until the objective is met, then
-    halves the last step, to within 0.4 %. It goes down because flex workers may miss the objective at low rates too,
-    when each job meets a cold start.
+    Starts at the rate that keeps all workers busy and goes down by a tenth each time until the objective is met, by
+    the search budget first, then by the confirmation budget. Then halves the last step, to within 0.4 %. It goes down
+    because flex workers may miss the objective at low rates too, when each job meets a cold start.
     """
-    limit_per_s = problem.limit_per_s(setting)
-    rate_per_s = above_per_s = limit_per_s
-    while rate_per_s > _MIN_SHARE * limit_per_s:
-        above_per_s, rate_per_s = rate_per_s, rate_per_s * _RATE_FACTOR
-        if problem.meets(setting, rate_per_s):
-            break
-    else:
-        return None
+    confirmed = msgspec.structs.replace(problem, look=problem.confirm)
+    rates = [problem.limit_per_s(setting)]
+    while rates[-1] > _MIN_SHARE * rates[0]:
+        rates.append(rates[-1] * _RATE_FACTOR)
+    last = len(rates) - 1
+    step = next((step for step in range(1, last) if problem.meets(setting, rates[step])), last)
+    while step > 1 and confirmed.meets(setting, rates[step - 1]):
+        step -= 1
+    while not confirmed.meets(setting, rates[step]):
+        if step == last:
+            return None
+        step += 1
+    rate_per_s, above_per_s = rates[step], rates[step - 1]
     for _ in range(_HALVINGS):
         middle = (rate_per_s + above_per_s) / 2
-        if problem.meets(setting, middle):
+        if confirmed.meets(setting, middle):
             rate_per_s = middle
         else:
             above_per_s = middle

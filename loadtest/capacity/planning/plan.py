@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from operator import methodcaller
 from typing import Any, TypeVar
 
@@ -155,11 +156,12 @@ def plan(
     else:
         answer, fewer = problem.evaluate(named, rate_per_s), None
     setting = answer.prediction.setting
+    highest = iter(map_fn(partial(highest_rate, problem.shared_with(map_fn)), [setting]))
     analytic = _analytic(problem, setting, rate_per_s)
     cliff = _cliff(problem, setting, rate_per_s)
-    highest_per_s = highest_rate(msgspec.structs.replace(problem, look=problem.confirm), setting)
-    options, left_out = _options(problem, rate_per_s, alternatives, list(found))
     known = [one for one in (answer, fewer, cliff.less, cliff.more) if one is not None]
+    around = curves(problem, rate_per_s, analytic.vendor_workers, known, map_fn)
+    options, left_out = _options(problem, rate_per_s, alternatives, list(found))
     return Plan(
         rate_per_s=rate_per_s,
         slo=str(problem.slo),
@@ -170,8 +172,8 @@ def plan(
         answer=answer,
         one_fewer=fewer,
         cliff=cliff,
-        highest_rate_per_s=highest_per_s,
-        curves=curves(problem, rate_per_s, analytic.vendor_workers, known, map_fn),
+        highest_rate_per_s=next(highest),
+        curves=around,
         options=options,
         left_out=left_out,
         leaves_out=_leaves_out([answer, *options]),

@@ -52,9 +52,9 @@ def test_a_longer_idle_timeout_shares_a_replication_unless_a_worker_stopped(idle
 def test_options_with_a_shared_cache_equal_those_found_alone() -> None:
     def problem() -> Problem:
         return Problem(
-            parse_gate("delay p95 < 5s"), WORK, 0.001, SimulationBudget(2, 5000), SimulationBudget(2, 5000)
+            parse_gate("delay p95 < 5s"), WORK, 0.001, SimulationBudget(2, 1500), SimulationBudget(2, 1500)
         )
 
-    alternatives = Alternatives((QueueDelay(queue_delay="1s"), ONE), (600.0, 5.0, 500.0), 8)
+    alternatives = Alternatives((QueueDelay(queue_delay="1s"), ONE), (60.0, 5.0, 50.0), 8)
     alone = [flexible_option(problem(), 2.0, alternatives.max_workers, pair) for pair in alternatives.pairs()]
     assert list(flexible_options(problem(), 2.0, alternatives)) == alone
