@@ -8,7 +8,7 @@ import numpy as np
 
 from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.run_data import RunData
-from loadtest.analyze.start_kinds import start_kinds
+from loadtest.analyze.start_kinds import WARM, start_kinds
 from loadtest.analyze.summarize import failed_checks
 from loadtest.analyze.workers import UP, UP_BEFORE_SCHEMA_3, worker_uptime
 from loadtest.capacity.backtest.backtest import HeldOut
@@ -55,7 +55,7 @@ def load_calibration_run(directory: RunDirectory, calibrated: Sequence[MeasuredR
 
 
 def _seen_workers(jobs: JobColumns) -> WorkerConfig:
-    if np.any(start_kinds(jobs).kind > 0):
+    if np.any(start_kinds(jobs).kind > WARM):
         raise ValueError("its workers start on demand, and a remote endpoint does not say by what rule")
     workers = len(np.unique(jobs.worker[jobs.worker >= 0]))
     if workers == 0:

@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 
 from loadtest.analyze.jobs import JobColumns
-from loadtest.analyze.start_kinds import CLASSES, UNKNOWN, start_kinds, worker_waits
+from loadtest.analyze.start_kinds import CLASSES, UNKNOWN, start_kinds
+from loadtest.analyze.start_waits import worker_waits
 from loadtest.arrays import Floats
 from loadtest.capacity.calibration.concurrency import Concurrency, job_shares
 from loadtest.capacity.simulation.workload import occupied_s
