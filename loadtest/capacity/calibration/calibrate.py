@@ -10,7 +10,6 @@ import numpy as np
 from loadtest.analyze.stats.block_bootstrap import autocorrelations, serial_dependence
 from loadtest.analyze.stats.quantiles import quantiles
 from loadtest.analyze.summary import Quantiles
-from loadtest.arrays import Floats
 from loadtest.capacity.calibration.concurrency import (
     Concurrency,
     concurrency_limit,
@@ -22,26 +21,26 @@ from loadtest.capacity.calibration.measurements import (
     MeasuredRun,
     Measurements,
     MissingMeasurement,
-    assumptions,
-    endpoint_of,
     measure,
-    missing_times,
+    subsample,
     together,
 )
+from loadtest.capacity.calibration.missing import assumptions, missing_times
 from loadtest.capacity.calibration.scalability import Scalability, point, scalability
+from loadtest.capacity.calibration.start_times import StartTime
+from loadtest.capacity.calibration.starts import Starts, with_starts
 from loadtest.capacity.calibration.take_pattern import NONE_SEEN, TakePattern, estimate_pattern, pattern_from_settings
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.arrivals import Process, Profile, gap_variation, peak
-from loadtest.capacity.simulation.workload import Workload, constant, measured, revival
-from loadtest.endpoint.distributions import Distribution
-from loadtest.endpoint.settings import Revival, TakePause
+from loadtest.capacity.simulation.workload import Workload, constant
+from loadtest.endpoint.distributions import Distribution, Empirical
+from loadtest.endpoint.settings import TakePause
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad
 
 MIN_JOBS = 100  # the number of completed jobs below which a calibration is refused
 LEAST_EXECUTION_MS = 0.25
 """What 0 ms stand for: the endpoint reports whole milliseconds, and no work takes no time."""
-_MAX_VALUES = 20_000
 _NORMAL_QUANTILE = 1.96
 
 
@@ -49,10 +48,11 @@ class Calibration(msgspec.Struct, frozen=True, rename={"pattern": "takes"}):
     """The figures of the runs; times in milliseconds.
 
     `execution_ms` is of jobs that a worker executed. `execution_mean_ms` has an interval from the effective number of
-    independent jobs, and `execution_autocorrelation` is between each job and the next. The times of starts are the
-    delay less the scaler's threshold. `pattern` is how workers pace their takes, `dispatch_ms` the delay of jobs that
-    met an idle worker outside its pause, `overhead_ms` transport and polling. `gap_variation` is that of the arrivals
-    to be simulated. `scalability` is the law through all runs: whether executions slow each other down.
+    independent jobs, and `execution_autocorrelation` is between each job and the next. `cold_start` and
+    `revival` say how the times of starts were found; `cold_start_ms` and `revival_ms` are empty if they were not
+    measured one by one. `pattern` is how workers pace their takes, `dispatch_ms` the delay of jobs that met an idle
+    worker outside its pause, `overhead_ms` transport and polling. `gap_variation` is that of the arrivals to be
+    simulated. `scalability` is the law through all runs: whether executions slow each other down.
     `concurrency` is the same for the jobs of one worker.
     """
 
@@ -74,6 +74,8 @@ class Calibration(msgspec.Struct, frozen=True, rename={"pattern": "takes"}):
     notes: tuple[str, ...] = ()
     scalability: Scalability = Scalability()
     concurrency: Concurrency = Concurrency()
+    cold_start: StartTime = StartTime()
+    revival: StartTime = StartTime()
 
 
 def calibrate(runs: Sequence[MeasuredRun], arrivals: Process | None = None) -> tuple[Calibration, Workload]:
@@ -89,11 +91,12 @@ def calibrate(runs: Sequence[MeasuredRun], arrivals: Process | None = None) -> t
     if jobs < MIN_JOBS:
         raise ValueError(f"{jobs} jobs were done by a worker, a calibration needs {MIN_JOBS}; run a longer scenario")
     process, notes = _arrivals(runs[-1].scenario, arrivals)
-    workload = _workload(measured, process, runs[-1].scenario, patterns[-1].take_pause, concurrency)
+    workload = _workload(measured, process, patterns[-1].take_pause, concurrency)
+    workload, starts = with_starts(workload, runs, measured)
     pattern = msgspec.structs.replace(patterns[-1], occupied_mean_ms=workload.occupancy.mean_s() * 1000)
     if len({each.take_pause for each in patterns}) > 1:
         notes.append("Workers of these runs pace their takes differently; the last run's are simulated.")
-    return _calibration(runs, each, measured, workload, pattern, concurrency, notes), workload
+    return _calibration(runs, each, measured, workload, pattern, starts, concurrency, notes), workload
 
 
 def workload_of(run: MeasuredRun) -> tuple[Workload, TakePattern]:
@@ -102,7 +105,8 @@ def workload_of(run: MeasuredRun) -> tuple[Workload, TakePattern]:
     pattern = _take_patterns([run], concurrency.most)[0]
     process, _ = _arrivals(run.scenario, None)
     measured = measure(run, pattern.take_pause, concurrency)
-    return _workload(measured, process, run.scenario, pattern.take_pause, concurrency), pattern
+    workload = _workload(measured, process, pattern.take_pause, concurrency)
+    return with_starts(workload, [run], measured)[0], pattern
 
 
 def _concurrency(runs: Sequence[MeasuredRun]) -> Concurrency:
@@ -113,19 +117,16 @@ def _concurrency(runs: Sequence[MeasuredRun]) -> Concurrency:
 def _workload(
     measured: Measurements,
     arrivals: Process,
-    scenario: Scenario,
     take_pause: TakePause,
     concurrency: Concurrency,
 ) -> Workload:
     return Workload(
         arrivals=arrivals,
-        service=_subsample(np.maximum(measured.alone_ms, LEAST_EXECUTION_MS)),
+        service=subsample(np.maximum(measured.alone_ms, LEAST_EXECUTION_MS)),
         concurrency=concurrency.most,
         slowdown=concurrency.factors,
-        cold_start=_subsample(measured.cold_ms) if len(measured.cold_ms) else None,
-        revival=_revival(measured.revival_ms, scenario),
-        dispatch=_subsample(measured.dispatch_ms) if len(measured.dispatch_ms) else constant(0.0),
-        overhead=_subsample(measured.overhead_ms) if len(measured.overhead_ms) else constant(0.0),
+        dispatch=subsample(measured.dispatch_ms) if len(measured.dispatch_ms) else constant(0.0),
+        overhead=subsample(measured.overhead_ms) if len(measured.overhead_ms) else constant(0.0),
         failure_rate=measured.failed / len(measured.execution_ms),
         take_pause=take_pause,
     )
@@ -145,6 +146,7 @@ def _calibration(
     measured: Measurements,
     workload: Workload,
     pattern: TakePattern,
+    starts: Starts,
     concurrency: Concurrency,
     notes: list[str],
 ) -> Calibration:
@@ -163,33 +165,24 @@ def _calibration(
         execution_mean_ms=Estimate(mean, mean - reach, mean + reach),
         execution_variation=deviation / mean if mean else 0.0,
         execution_autocorrelation=float(np.mean(lagged)) if lagged else 0.0,
-        cold_start_ms=quantiles(measured.cold_ms),
-        revival_ms=quantiles(measured.revival_ms),
+        cold_start_ms=_quantiles(workload.cold_start),
+        revival_ms=_quantiles(None if workload.revival is None else workload.revival.duration),
+        cold_start=starts.cold,
+        revival=starts.revived,
         dispatch_ms=quantiles(measured.dispatch_ms),
         overhead_ms=quantiles(measured.overhead_ms),
         failure_rate=workload.failure_rate,
         pattern=pattern,
-        missing=tuple(missing_times(runs, measured)),
-        notes=(*notes, *assumptions(runs, measured)),
+        missing=tuple(missing_times(runs, measured, starts)),
+        notes=(*notes, *assumptions(runs, measured, starts)),
         scalability=scalability([one for one in points if one is not None]),
         concurrency=concurrency,
     )
 
 
-def _subsample(values_ms: Floats) -> Distribution:
-    """Return the distribution of all values in seconds; of many, evenly spaced percentiles."""
-    ordered = np.sort(values_ms) / 1000
-    n = len(ordered)
-    if n > _MAX_VALUES:
-        ordered = ordered[((np.arange(_MAX_VALUES) + 0.5) / _MAX_VALUES * n).astype(np.int64)]
-    return measured(ordered)
-
-
-def _revival(revival_ms: Floats, scenario: Scenario) -> Revival | None:
-    if len(revival_ms) == 0:
-        return None
-    known = endpoint_of(scenario).revival
-    return revival(_subsample(revival_ms), 60.0 if known is None else known.within)
+def _quantiles(times: Distribution | None) -> Quantiles:
+    """Return the quantiles of measured times; none if they are not measured, but set or fitted."""
+    return quantiles(np.array(times.values if isinstance(times, Empirical) else ()) * 1000)
 
 
 def _arrivals(scenario: Scenario, given: Process | None) -> tuple[Process, list[str]]:
