@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from loadtest.analyze.jobs import JobColumns
+from loadtest.analyze.jobs import JobColumns, floats
 from loadtest.analyze.run_data import RunData
 from loadtest.analyze.start_kinds import WARM, start_kinds
 from loadtest.analyze.summarize import failed_checks
 from loadtest.analyze.workers import UP, UP_BEFORE_SCHEMA_3, worker_uptime
 from loadtest.capacity.backtest.backtest import HeldOut
 from loadtest.capacity.calibration.measurements import MeasuredRun
+from loadtest.capacity.calibration.start_times import WorkerCounts
 from loadtest.capacity.simulation.workload import WorkerConfig, fixed, setting_of
 from loadtest.commands.results import read_run
 from loadtest.errors import UsageError
@@ -61,6 +62,14 @@ def _seen_workers(jobs: JobColumns) -> WorkerConfig:
     if workers == 0:
         raise ValueError("its jobs do not name their workers")
     return fixed(workers)
+
+
+def worker_counts(data: RunData) -> WorkerCounts:
+    """Return the workers that each look at /health showed while load was offered."""
+    at = floats(data.health, "at")
+    inside = data.load.contains(at)
+    up = [floats(data.health, state) for state in _up_states(data) if state != "initializing"]
+    return WorkerCounts(at[inside], floats(data.health, "initializing")[inside], np.sum(up, axis=0)[inside])
 
 
 def _up_states(data: RunData) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from loadtest.capacity.planning.plan import NO_ALTERNATIVES, BacktestReport, Pla
 from loadtest.capacity.simulation.arrivals import Process, profile
 from loadtest.capacity.simulation.predict import SimulationBudget
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, fixed
-from loadtest.commands.backtest import load_calibration_run, load_held_out_run
+from loadtest.commands.backtest import load_calibration_run, load_held_out_run, worker_counts
 from loadtest.commands.gate import write_output
 from loadtest.commands.results import read_run
 from loadtest.endpoint.settings import QueueDelay, parse_scaler
@@ -212,10 +212,11 @@ def _planned(
 def _require_flex_times(workload: Workload, calibration: Calibration, idle_timeout_s: float) -> None:
     """Raise UsageError if no cold start was measured, or if workers would stop in the pause after a take."""
     if workload.cold_start is None:
-        measure = next(each.measure for each in calibration.missing if each.what == "cold start time")
+        missing = next(each for each in calibration.missing if each.what == "cold start time")
+        seen = "no cold start was seen" if calibration.cold_start.n == 0 else "the time of a cold start is not known"
         raise UsageError(
-            f"no cold start was seen in {', '.join(calibration.runs)}, so flex workers cannot be planned with; "
-            f"measure one by {measure}"
+            f"{seen} in {', '.join(calibration.runs)}, so flex workers cannot be planned with ({missing.why}); "
+            f"measure one by {missing.measure}"
         )
     pause_s = calibration.pattern.pause_s
     if 0 < pause_s >= idle_timeout_s:
@@ -226,8 +227,8 @@ def _require_flex_times(workload: Workload, calibration: Calibration, idle_timeo
 
 
 def _measured(directory: RunDirectory) -> MeasuredRun:
-    data = read_run(directory, ())
-    return MeasuredRun(data.run.id, data.scenario, data.jobs)
+    data = read_run(directory)
+    return MeasuredRun(data.run.id, data.scenario, data.jobs, worker_counts(data))
 
 
 def _parse_option(option: str, text: str, reader: Callable[[str], T]) -> T:

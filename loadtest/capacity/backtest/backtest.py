@@ -160,8 +160,8 @@ def _require_predictable(workload: Workload, run: HeldOut) -> tuple[OpenLoad, Fl
         )
     if workload.cold_start is None and not run.setting.fixed:
         raise ValueError(
-            "its workers start on demand, and no cold start was seen in the runs to calibrate from; add one of "
-            "a scenario such as scenarios/capacity.yaml"
+            "its workers start on demand, and no cold start was seen in the runs to calibrate from, or none by which "
+            "its time is known; add one of a scenario such as scenarios/cold-start.yaml"
         )
     return load, delay_ms
 

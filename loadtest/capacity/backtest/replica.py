@@ -11,7 +11,7 @@ from loadtest.analyze.workers import WorkerUptime
 from loadtest.arrays import Floats
 from loadtest.capacity.simulation.predict import percentile
 from loadtest.capacity.simulation.simulated_run import UpIntervals, simulate_run
-from loadtest.capacity.simulation.workload import WorkerConfig, Workload, measured, revival
+from loadtest.capacity.simulation.workload import WorkerConfig, Workload, measured, revival, scaled
 from loadtest.endpoint.distributions import Distribution, Empirical, sample
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import draw_schedule
@@ -95,15 +95,19 @@ def _worker_s(run: RunModel, up: UpIntervals) -> float:
 
 
 def _resampled(workload: Workload, rng: np.random.Generator) -> Workload:
-    """Return the workload with each of its times resampled (bootstrap), so that the interval has their error."""
+    """Return the workload with each of its times resampled (bootstrap), so that the interval has their error.
+
+    A start time that was not measured one by one is drawn from its error.
+    """
 
     def redrawn(times: Distribution) -> Distribution:
         return measured(rng.choice(times.values, len(times.values))) if isinstance(times, Empirical) else times
 
+    factor = float(np.exp(workload.cold_start_error * rng.standard_normal())) if workload.cold_start_error else 1.0
     return dataclasses.replace(
         workload,
         service=redrawn(workload.service),
-        cold_start=None if workload.cold_start is None else redrawn(workload.cold_start),
+        cold_start=None if workload.cold_start is None else scaled(redrawn(workload.cold_start), factor),
         revival=None
         if workload.revival is None
         else revival(redrawn(workload.revival.duration), workload.revival.within),

@@ -47,6 +47,12 @@ class StartTime(msgspec.Struct, frozen=True):
     n: int = 0
     why: str = ""
 
+    @property
+    def relative_error(self) -> float:
+        """Return half of the interval over the mean; infinite if the time is not known."""
+        mean_ms = self.mean_ms
+        return np.inf if mean_ms is None or mean_ms.value <= 0 else (mean_ms.high - mean_ms.value) / mean_ms.value
+
 
 @dataclass(frozen=True)
 class WorkerCounts:

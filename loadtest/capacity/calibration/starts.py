@@ -19,8 +19,9 @@ from loadtest.capacity.calibration.start_times import (
 )
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.workload import Workload, constant, revival, setting_of
-from loadtest.endpoint.distributions import Distribution
+from loadtest.endpoint.distributions import Distribution, Empirical
 
+_NORMAL_QUANTILE = 1.96
 _REVIVED_WITHIN_S = 60.0
 
 
@@ -44,7 +45,9 @@ def with_starts(workload: Workload, runs: Sequence[MeasuredRun], measured: Measu
         known = endpoint_of(runs[-1].scenario).revival
         workload = replace(workload, revival=revival(duration, _REVIVED_WITHIN_S if known is None else known.within))
     cold_start, cold = _cold_starts(runs, measured.cold, workload)
-    return replace(workload, cold_start=cold_start), Starts(cold, revived)
+    # Times that were measured one by one are resampled instead.
+    error = 0.0 if isinstance(cold_start, Empirical) else cold.relative_error / _NORMAL_QUANTILE
+    return replace(workload, cold_start=cold_start, cold_start_error=error), Starts(cold, revived)
 
 
 def _revivals(runs: Sequence[MeasuredRun], waits: StartWaits) -> tuple[Distribution | None, StartTime]:
@@ -68,28 +71,30 @@ def _cold_starts(
     times_ms, found = own_start_times(waits)
     if len(times_ms):
         return subsample(times_ms), found
-    why = ""
-    for run in reversed(runs):
-        recorded = _recorded(run, waits)
-        if run.scenario.starts_endpoint and not recorded.setting.fixed:
-            set_to = run.scenario.endpoint.cold_start
-            if run.scenario.target == "embedded" and agrees(recorded, workload, set_to):
-                return set_to, _set(set_to, len(waits.all_ms))
-            found = fitted_start_time(recorded, workload)
-            if found.mean_ms is not None:
-                return constant(found.mean_ms.value / 1000), found
-            why = f", and {found.why}"
-    for run in reversed(runs):
-        found = start_time_by_health(run.health)
-        if found.mean_ms is not None:
-            return constant(found.mean_ms.value / 1000), found
+    by_runs = [_of_run(run, waits, workload) for run in runs]
+    known = [each for each in by_runs if each[1].mean_ms is not None]
+    if known:
+        return min(known, key=lambda each: each[1].relative_error)
     times_ms, found = own_start_times(waits, at_least=1)
     if len(times_ms):
         return subsample(times_ms), found
-    return None, StartTime(
-        n=len(waits.all_ms),
-        why=f"{len(waits.all_ms)} jobs waited for one, hardly any for one that began for it alone{why}",
-    )
+    why = f"{len(waits.all_ms)} jobs waited for one, but too few for one that began for them alone"
+    return None, StartTime(n=len(waits.all_ms), why=", and ".join(filter(None, (why, by_runs[-1][1].why))))
+
+
+def _of_run(run: MeasuredRun, waits: StartWaits, workload: Workload) -> tuple[Distribution | None, StartTime]:
+    """Return the surest of what a run's scenario, its simulation and its health tell of cold starts."""
+    cold_start, found = None, StartTime()
+    recorded = _recorded(run, waits)
+    if run.scenario.starts_endpoint and not recorded.setting.fixed and len(recorded.at_s):
+        set_to = run.scenario.endpoint.cold_start
+        if run.scenario.target == "embedded" and agrees(recorded, workload, set_to):
+            return set_to, _set(set_to, len(waits.all_ms))
+        cold_start, found = fitted_start_time(recorded, workload)
+    by_health = start_time_by_health(run.health)
+    if by_health.mean_ms is not None and by_health.relative_error < found.relative_error:
+        return constant(by_health.mean_ms.value / 1000), by_health
+    return cold_start, found
 
 
 def _set(times: Distribution, n: int) -> StartTime:
