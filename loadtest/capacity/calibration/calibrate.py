@@ -10,6 +10,7 @@ import numpy as np
 from loadtest.analyze.stats.block_bootstrap import autocorrelations, serial_dependence
 from loadtest.analyze.stats.quantiles import quantiles
 from loadtest.analyze.summary import Quantiles
+from loadtest.arrays import Floats
 from loadtest.capacity.calibration.concurrency import (
     Concurrency,
     concurrency_limit,
@@ -30,6 +31,7 @@ from loadtest.capacity.calibration.scalability import Scalability, point, scalab
 from loadtest.capacity.calibration.start_times import StartTime
 from loadtest.capacity.calibration.starts import Starts, with_starts
 from loadtest.capacity.calibration.take_pattern import NONE_SEEN, TakePattern, estimate_pattern, pattern_from_settings
+from loadtest.capacity.calibration.unfinished import with_unfinished
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.arrivals import Process, Profile, gap_variation, peak
 from loadtest.capacity.simulation.workload import Workload, constant
@@ -47,12 +49,13 @@ _NORMAL_QUANTILE = 1.96
 class Calibration(msgspec.Struct, frozen=True, rename={"pattern": "takes"}):
     """The figures of the runs; times in milliseconds.
 
-    `execution_ms` is of jobs that a worker executed. `execution_mean_ms` has an interval from the effective number of
-    independent jobs, and `execution_autocorrelation` is between each job and the next. `cold_start` and
-    `revival` say how the times of starts were found; `cold_start_ms` and `revival_ms` are empty if they were not
-    measured one by one. `pattern` is how workers pace their takes, `dispatch_ms` the delay of jobs that met an idle
-    worker outside its pause, `overhead_ms` transport and polling. `gap_variation` is that of the arrivals to be
-    simulated. `scalability` is the law through all runs: whether executions slow each other down.
+    `execution_ms` is of jobs that a worker executed, with estimates for the `unfinished` ones, which did not end by
+    themselves. `execution_mean_ms` has an interval from the effective number of independent jobs, and
+    `execution_autocorrelation` is between each job and the next. `cold_start` and `revival` say how the times of
+    starts were found; `cold_start_ms` and `revival_ms` are empty if they were not measured one by one. `pattern` is
+    how workers pace their takes, `dispatch_ms` the delay of jobs that met an idle worker outside its pause,
+    `overhead_ms` transport and polling. `gap_variation` is that of the arrivals to be simulated. `scalability` is the
+    law through all runs: whether executions slow each other down.
     `concurrency` is the same for the jobs of one worker.
     """
 
@@ -76,6 +79,7 @@ class Calibration(msgspec.Struct, frozen=True, rename={"pattern": "takes"}):
     concurrency: Concurrency = Concurrency()
     cold_start: StartTime = StartTime()
     revival: StartTime = StartTime()
+    unfinished: int = 0
 
 
 def calibrate(runs: Sequence[MeasuredRun], arrivals: Process | None = None) -> tuple[Calibration, Workload]:
@@ -122,7 +126,7 @@ def _workload(
 ) -> Workload:
     return Workload(
         arrivals=arrivals,
-        service=subsample(np.maximum(measured.alone_ms, LEAST_EXECUTION_MS)),
+        service=subsample(np.maximum(_alone_ms(measured), LEAST_EXECUTION_MS)),
         concurrency=concurrency.most,
         slowdown=concurrency.factors,
         dispatch=subsample(measured.dispatch_ms) if len(measured.dispatch_ms) else constant(0.0),
@@ -130,6 +134,12 @@ def _workload(
         failure_rate=measured.failed / len(measured.execution_ms),
         take_pause=take_pause,
     )
+
+
+def _alone_ms(measured: Measurements) -> Floats:
+    """Return how long jobs take alone; unfinished ones are estimated, and shared their workers as others did."""
+    shared = float(measured.execution_ms.sum()) / max(float(measured.alone_ms.sum()), LEAST_EXECUTION_MS)
+    return with_unfinished(measured.alone_ms, measured.unfinished_ms / max(shared, 1.0))
 
 
 def _take_patterns(runs: Sequence[MeasuredRun], slots: int) -> list[TakePattern]:
@@ -150,7 +160,7 @@ def _calibration(
     concurrency: Concurrency,
     notes: list[str],
 ) -> Calibration:
-    execution_ms = measured.execution_ms
+    execution_ms = with_unfinished(measured.execution_ms, measured.unfinished_ms)
     lagged = [autocorrelations(run.execution_ms)[0] for run in each if len(run.execution_ms) >= MIN_JOBS]
     effective_n = sum(serial_dependence(run.execution_ms).effective_n for run in each)
     mean, deviation = float(execution_ms.mean()), float(execution_ms.std())
@@ -158,7 +168,8 @@ def _calibration(
     points = [point(run.name, run.jobs) for run in runs]
     return Calibration(
         runs=tuple(run.name for run in runs),
-        jobs=len(execution_ms),
+        jobs=len(measured.execution_ms),
+        unfinished=len(measured.unfinished_ms),
         arrivals=_arrivals_text(workload.arrivals),
         gap_variation=gap_variation(workload.arrivals),
         execution_ms=quantiles(execution_ms),

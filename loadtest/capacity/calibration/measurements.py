@@ -10,7 +10,7 @@ import numpy as np
 
 from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.start_kinds import WARM, revives, start_kinds
-from loadtest.analyze.start_waits import worker_waits
+from loadtest.analyze.start_waits import execution_at_least_ms, worker_waits
 from loadtest.arrays import Floats
 from loadtest.capacity.calibration.concurrency import Concurrency, job_shares
 from loadtest.capacity.calibration.start_times import (
@@ -20,6 +20,7 @@ from loadtest.capacity.calibration.start_times import (
     revival_waits,
     waits_together,
 )
+from loadtest.capacity.calibration.unfinished import ended_by_itself, unfinished_ms
 from loadtest.capacity.simulation.workload import measured as measured_times
 from loadtest.capacity.simulation.workload import occupied_s
 from loadtest.endpoint.distributions import Distribution
@@ -45,10 +46,12 @@ class MeasuredRun:
 class Measurements:
     """Times in milliseconds, and outcomes, of one run or of several together.
 
-    `alone_ms` is how long jobs take that share their worker with no other.
+    `unfinished_ms` is how long jobs that did not end by themselves executed at least. `alone_ms` is how long jobs
+    take that share their worker with no other.
     """
 
     execution_ms: Floats
+    unfinished_ms: Floats
     alone_ms: Floats
     cold: StartWaits
     revived: StartWaits
@@ -69,15 +72,18 @@ def measure(run: MeasuredRun, take_pause: TakePause, concurrency: Concurrency) -
     """Return the times of one run, whose workers pace their takes and share their time in this way."""
     jobs = run.jobs.take(np.argsort(run.jobs.intended_at, kind="stable"))
     failed = jobs.ended(Outcome.FAILED)
-    done = (jobs.completed | failed) & ~np.isnan(jobs.execution_ms)
+    limit_s = _execution_timeout_s(run.scenario)
+    done = ended_by_itself(jobs, limit_s)
     kind = start_kinds(jobs, revives(run.scenario)).kind
-    served = (jobs.worker >= 0) & ~np.isnan(jobs.delay_ms + jobs.execution_ms + jobs.sent_at)
+    at_work_ms = execution_at_least_ms(jobs)
+    served = (jobs.worker >= 0) & ~np.isnan(jobs.delay_ms + at_work_ms + jobs.sent_at)
     idle = np.zeros(len(jobs), dtype=bool)
-    idle[served] = worker_waits(jobs, served, occupied_s(take_pause, jobs.execution_ms[served] / 1000)).idled
+    idle[served] = worker_waits(jobs, served, occupied_s(take_pause, at_work_ms[served] / 1000)).idled
     overhead_ms = jobs.times_ms(Metric.OVERHEAD)[jobs.completed]
     alone_ms = job_shares(jobs).work_s(concurrency.factors) * 1000 if concurrency.factors else None
     return Measurements(
         execution_ms=jobs.execution_ms[done],
+        unfinished_ms=unfinished_ms(jobs, run.scenario.job_timeout, limit_s),
         alone_ms=jobs.execution_ms[done] if alone_ms is None else alone_ms,
         cold=cold_waits(jobs, run.scenario, endpoint_of(run.scenario)),
         revived=revival_waits(jobs, run.scenario, endpoint_of(run.scenario)),
@@ -94,7 +100,9 @@ def together(measured: Sequence[Measurements]) -> Measurements:
         return np.concatenate([getattr(each, name) for each in measured])
 
     return Measurements(
-        **{name: joined(name) for name in ("execution_ms", "alone_ms", "dispatch_ms", "overhead_ms")},
+        **{
+            name: joined(name) for name in ("execution_ms", "unfinished_ms", "alone_ms", "dispatch_ms", "overhead_ms")
+        },
         cold=waits_together([each.cold for each in measured]),
         revived=waits_together([each.revived for each in measured]),
         failed=sum(each.failed for each in measured),
@@ -104,6 +112,14 @@ def together(measured: Sequence[Measurements]) -> Measurements:
 def endpoint_of(scenario: Scenario) -> EndpointSettings:
     """Return the settings of the endpoint: as in the scenario if the run started it, else the documented defaults."""
     return scenario.endpoint if scenario.starts_endpoint else EndpointSettings()
+
+
+def _execution_timeout_s(scenario: Scenario) -> float:
+    """Return the shortest time after which a job of the run is stopped."""
+    by_flows = [flow.policy.execution_timeout for flow in scenario.flows.values() if flow.policy is not None]
+    return min(
+        (each for each in by_flows if each is not None), default=endpoint_of(scenario).policy.execution_timeout
+    )
 
 
 def subsample(values_ms: Floats) -> Distribution:

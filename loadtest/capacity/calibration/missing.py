@@ -54,6 +54,11 @@ def assumptions(runs: Sequence[MeasuredRun], measured: Measurements, starts: Sta
             notes.append(f"Only {found.n} {name} were seen; they represent all.")
     if starts.cold.mean_ms is not None and starts.revived.mean_ms is None and _revives(runs):
         notes.append("No revival was seen, so every start is taken to be cold.")
+    if len(measured.unfinished_ms):
+        notes.append(
+            f"{len(measured.unfinished_ms)} jobs did not end by themselves but were stopped or given up. How long they "
+            "would have taken beyond that is an estimate from all jobs."
+        )
     new_host_ms = measured.cold.new_host_ms
     if len(new_host_ms):
         notes.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -127,7 +128,7 @@ def _mean(delays: _Delays) -> float:
 
 def _reach_ms(means_ms: Floats) -> float:
     """Return how far the mean delay of one more such run may be from the mean of these."""
-    return _STUDENT * float(means_ms.std(ddof=1)) * (1 + 1 / len(means_ms)) ** 0.5
+    return _STUDENT * float(means_ms.std(ddof=1)) * math.sqrt(1 + 1 / len(means_ms))
 
 
 def _simulate(run: RecordedDelays, workload: Workload, replicas: int) -> _Delays:
