@@ -79,6 +79,8 @@ def own_starts(jobs: JobColumns, started: Mask, waited_ms: float, threshold_s: f
     a worker start, had been taken for as long as the longest start. The next job makes no worker start before it has
     waited for the scaler's threshold.
     """
+    if not started.any():
+        return OwnStarts(np.empty(0, dtype=np.int64), np.empty(0), np.empty(0, dtype=bool))
     entered = _entered_at(jobs)
     order = np.argsort(entered, kind="stable")
     order = order[~np.isnan(entered[order])]
@@ -86,7 +88,7 @@ def own_starts(jobs: JobColumns, started: Mask, waited_ms: float, threshold_s: f
     taken = entered + delay_s
     ended = taken + execution_at_least_ms(jobs) / 1000
     ended = np.fmax(entered, np.where(np.isnan(ended), jobs.finished_at, ended))
-    longest_s = float(np.quantile(delay_s[started], _LONGEST)) if started.any() else 0.0
+    longest_s = float(np.quantile(delay_s[started], _LONGEST))
     waited = jobs.accepted & ~(jobs.delay_ms < waited_ms)
     starting_until = np.where(waited, np.where(np.isnan(taken), ended, taken) + longest_s, -np.inf)
     latest = np.maximum.accumulate(np.maximum(ended, starting_until)[order])

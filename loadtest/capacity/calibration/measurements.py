@@ -34,12 +34,13 @@ _MAX_VALUES = 20_000
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """One run to calibrate from."""
+    """One run to calibrate from. `warnings` are sentences for the notes."""
 
     name: str
     scenario: Scenario
     jobs: JobColumns
     health: WorkerCounts | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def missing_times(runs: Sequence[MeasuredRun], measured: Measurements, starts: S
 
 def assumptions(runs: Sequence[MeasuredRun], measured: Measurements, starts: Starts) -> list[str]:
     """Return the assumptions made, each as a sentence."""
-    notes = []
+    notes = [warning for run in runs for warning in run.warnings]
     if len({canonical_json(run.scenario.resolved()["flows"]) for run in runs}) > 1:
         notes.append("The runs sent different jobs; their execution times are mixed in the same proportions.")
     if not all(run.scenario.starts_endpoint for run in runs) and starts.threshold_assumed:
@@ -56,8 +56,8 @@ def assumptions(runs: Sequence[MeasuredRun], measured: Measurements, starts: Sta
         notes.append("No revival was seen, so every start is taken to be cold.")
     if len(measured.unfinished_ms):
         notes.append(
-            f"{len(measured.unfinished_ms)} jobs did not end by themselves but were stopped or given up. How long they "
-            "would have taken beyond that is an estimate from all jobs."
+            f"{len(measured.unfinished_ms)} jobs did not end by themselves but were stopped or given up. How long "
+            "they would have taken beyond that is an estimate from all jobs."
         )
     new_host_ms = measured.cold.new_host_ms
     if len(new_host_ms):
