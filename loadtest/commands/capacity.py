@@ -213,11 +213,11 @@ def _require_flex_times(workload: Workload, calibration: Calibration, idle_timeo
     """Raise UsageError if no cold start was measured, or if workers would stop in the pause after a take."""
     if workload.cold_start is None:
         missing = next(each for each in calibration.missing if each.what == "cold start time")
-        seen = "no cold start was seen" if calibration.cold_start.n == 0 else "the time of a cold start is not known"
-        raise UsageError(
-            f"{seen} in {', '.join(calibration.runs)}, so flex workers cannot be planned with ({missing.why}); "
-            f"measure one by {missing.measure}"
-        )
+        runs = ", ".join(calibration.runs)
+        seen = f"the time of a cold start is not known from {runs} ({missing.why})"
+        if calibration.cold_start.n == 0:
+            seen = f"no cold start was seen in {runs}"
+        raise UsageError(f"{seen}, so flex workers cannot be planned with; measure one by {missing.measure}")
     pause_s = calibration.pattern.pause_s
     if 0 < pause_s >= idle_timeout_s:
         raise UsageError(

@@ -7,6 +7,7 @@ workers that /health reported as initializing, or is that with which the simulat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,6 +27,7 @@ from loadtest.scenario.model import Scenario
 MIN_STARTS = 5  # the number of starts of a kind below which a note says that few were observed
 _MAX_UNSEEN = 0.1  # of starts, the largest share that may last longer than any that was seen to end
 _QUANTILES = 200
+_CHI_SQUARED = (0.0253, 3.689)  # 2.5 and 97.5 % of the distribution with two degrees of freedom, halved
 
 
 class StartSource(StrEnum):
@@ -144,9 +146,16 @@ def own_start_times(waits: StartWaits, at_least: int = MIN_STARTS) -> tuple[Floa
         ranks = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
         below = np.searchsorted(1 - surviving[ended], ranks, side="left")
         times_ms = wait_ms[ended][np.minimum(below, n - 1)]
-    mean, deviation = float(times_ms.mean()), float(times_ms.std()) * (n / max(1, n - 1)) ** 0.5
-    reach = float(special.stdtrit(n - 1, 0.975)) * deviation / n**0.5 if n > 1 else np.inf
-    return times_ms, StartTime(Estimate(mean, max(0.0, mean - reach), mean + reach), StartSource.OWN, n)
+    return times_ms, StartTime(_interval(times_ms, n), StartSource.OWN, n)
+
+
+def _interval(times_ms: Floats, n: int) -> Estimate:
+    """Return the mean with its interval by Student's t; of one time, that of the mean of an exponential one."""
+    mean = float(times_ms.mean())
+    if n == 1:
+        return Estimate(mean, mean / _CHI_SQUARED[1], mean / _CHI_SQUARED[0])
+    reach = float(special.stdtrit(n - 1, 0.975)) * float(times_ms.std()) / math.sqrt(n - 1)
+    return Estimate(mean, max(0.0, mean - reach), mean + reach)
 
 
 def start_time_by_health(counts: WorkerCounts | None) -> StartTime:

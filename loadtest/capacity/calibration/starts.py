@@ -55,19 +55,19 @@ def _revivals(runs: Sequence[MeasuredRun], waits: StartWaits) -> tuple[Distribut
     if len(times_ms):
         return subsample(times_ms), found
     if len(waits.all_ms) == 0:
-        return None, StartTime(why="no job waited for one")
+        return None, StartTime()
     known = runs[-1].scenario.endpoint.revival
     if runs[-1].scenario.target == "embedded" and known is not None:
         return known.duration, _set(known.duration, len(waits.all_ms))
-    mean = float(waits.all_ms.mean())
-    return subsample(waits.all_ms), StartTime(Estimate(mean, 0.0, np.inf), StartSource.ALL, len(waits.all_ms))
+    interval = Estimate(float(waits.all_ms.mean()), 0.0, float(waits.all_ms.max()))
+    return subsample(waits.all_ms), StartTime(interval, StartSource.ALL, len(waits.all_ms))
 
 
 def _cold_starts(
     runs: Sequence[MeasuredRun], waits: StartWaits, workload: Workload
 ) -> tuple[Distribution | None, StartTime]:
     if len(waits.all_ms) == 0:
-        return None, StartTime(why="no job waited for one")
+        return None, StartTime()
     times_ms, found = own_start_times(waits)
     if len(times_ms):
         return subsample(times_ms), found
