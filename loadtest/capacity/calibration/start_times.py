@@ -14,6 +14,7 @@ from enum import StrEnum
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from loadtest.analyze.jobs import JobColumns
@@ -136,25 +137,33 @@ def own_start_times(waits: StartWaits, at_least: int = MIN_STARTS) -> tuple[Floa
     """
     n = int(np.count_nonzero(waits.ended))
     order = np.lexsort((~waits.ended, waits.wait_ms))
-    wait_ms, ended = waits.wait_ms[order], waits.ended[order]
-    surviving = np.cumprod(1 - ended / np.arange(len(wait_ms), 0, -1))
+    ended = waits.ended[order]
+    at_risk = np.arange(len(order), 0, -1)[ended]
+    surviving = np.cumprod(1 - 1 / at_risk)
     if n < max(at_least, 1) or surviving[-1] > _MAX_UNSEEN:
         return np.empty(0), StartTime()
-    if ended.all():
-        times_ms = wait_ms
-    else:
-        ranks = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-        below = np.searchsorted(1 - surviving[ended], ranks, side="left")
-        times_ms = wait_ms[ended][np.minimum(below, n - 1)]
-    return times_ms, StartTime(_interval(times_ms, n), StartSource.OWN, n)
+    times_ms = waits.wait_ms[order][ended]
+    found = StartTime(_interval(times_ms, surviving, at_risk), StartSource.OWN, n)
+    if n == len(order):
+        return times_ms, found
+    ranks = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    return times_ms[np.minimum(np.searchsorted(1 - surviving, ranks), n - 1)], found
 
 
-def _interval(times_ms: Floats, n: int) -> Estimate:
-    """Return the mean with its interval by Student's t; of one time, that of the mean of an exponential one."""
-    mean = float(times_ms.mean())
+def _interval(times_ms: Floats, surviving: Floats, at_risk: NDArray[np.int64]) -> Estimate:
+    """Return the mean, the area under the surviving share, and its interval by Student's t.
+
+    The variance is that of Klein and Moeschberger (2003, Survival Analysis, section 4.5): the sum over starts of the
+    squared area beyond each, over r (r - 1) with r starts still at risk. Of one time, the interval is that of the mean
+    of an exponential one.
+    """
+    n, areas = len(times_ms), surviving[:-1] * np.diff(times_ms)
+    beyond = np.append(np.cumsum(areas[::-1])[::-1], 0.0)
+    mean = float(times_ms[0] + areas.sum())
     if n == 1:
         return Estimate(mean, mean / _CHI_SQUARED[1], mean / _CHI_SQUARED[0])
-    reach = float(special.stdtrit(n - 1, 0.975)) * float(times_ms.std()) / math.sqrt(n - 1)
+    variance = float((beyond**2 / np.maximum(at_risk * (at_risk - 1), 1)).sum()) * n / (n - 1)
+    reach = float(special.stdtrit(n - 1, 0.975)) * math.sqrt(variance)
     return Estimate(mean, max(0.0, mean - reach), mean + reach)
 
 

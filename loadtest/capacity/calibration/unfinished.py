@@ -41,7 +41,7 @@ def unfinished_ms(jobs: JobColumns, job_timeout_s: float, execution_timeout_s: f
     taken_by[order] = np.append(later[1:], np.nan)[: len(jobs)]
     gave_up = np.minimum(jobs.intended_at + job_timeout_s, last_event_at(jobs, default=np.inf))
     reported_ms = execution_at_least_ms(jobs)
-    least_ms = np.where(np.isnan(reported_ms), (gave_up - np.fmax(taken_by, entered)) * 1000, reported_ms)
+    least_ms = np.where(np.isnan(reported_ms), (gave_up - np.maximum(taken_by, entered)) * 1000, reported_ms)
     limited = _at_limit(jobs, execution_timeout_s)
     found: Floats = least_ms[(stopped & (least_ms > 0)) | limited]
     return found

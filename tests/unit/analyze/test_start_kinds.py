@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from loadtest.analyze.jobs import jobs_of
-from loadtest.analyze.jobs import JobColumns
+from loadtest.analyze.jobs import JobColumns, jobs_of
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN, StartClassification, start_kinds, start_summary
 from loadtest.endpoint.endpoint import EMPTY_SUBMISSION, Endpoint
 from loadtest.endpoint.job import Job as ServerJob

@@ -59,7 +59,9 @@ def test_another_job_that_may_start_a_worker_cuts_the_wait_off() -> None:
 
 def test_a_job_without_an_execution_time_executed_until_it_was_seen_to_end() -> None:
     rows = (
-        job(0, 0.0, sent_at=START_AT, accepted_at=START_AT, finished_at=START_AT + 9, delay_ms=2000, execution_ms=None),
+        job(
+            0, 0.0, sent_at=START_AT, accepted_at=START_AT, finished_at=START_AT + 9, delay_ms=2000, execution_ms=None
+        ),
         job(1, 0.0, delay_ms=None, execution_ms=None),
         job(2, 0.0),
     )
