@@ -139,7 +139,7 @@ def own_start_times(waits: StartWaits, at_least: int = MIN_STARTS) -> tuple[Floa
     order = np.lexsort((~waits.ended, waits.wait_ms))
     ended = waits.ended[order]
     at_risk = np.arange(len(order), 0, -1)[ended]
-    surviving = np.cumprod(1 - 1 / at_risk)
+    surviving: Floats = np.cumprod(1 - 1 / at_risk)
     if n < max(at_least, 1) or surviving[-1] > _MAX_UNSEEN:
         return np.empty(0), StartTime()
     times_ms = waits.wait_ms[order][ended]
@@ -154,8 +154,8 @@ def _interval(times_ms: Floats, surviving: Floats, at_risk: NDArray[np.int64]) -
     """Return the mean, the area under the surviving share, and its interval by Student's t.
 
     The variance is that of Klein and Moeschberger (2003, Survival Analysis, section 4.5): the sum over starts of the
-    squared area beyond each, over r (r - 1) with r starts still at risk. Of one time, the interval is that of the mean
-    of an exponential one.
+    squared area beyond each, over r (r - 1) with r starts still at risk. Of one time, the interval is that of the
+    mean of an exponential one.
     """
     n, areas = len(times_ms), surviving[:-1] * np.diff(times_ms)
     beyond = np.append(np.cumsum(areas[::-1])[::-1], 0.0)
