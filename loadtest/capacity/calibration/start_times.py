@@ -139,7 +139,7 @@ def own_start_times(waits: StartWaits, at_least: int = MIN_STARTS) -> tuple[Floa
     order = np.lexsort((~waits.ended, waits.wait_ms))
     ended = waits.ended[order]
     at_risk = np.arange(len(order), 0, -1)[ended]
-    surviving: Floats = np.cumprod(1 - 1 / at_risk)
+    surviving = np.cumprod(1 - 1 / at_risk).astype(np.float64)
     if n < max(at_least, 1) or surviving[-1] > _MAX_UNSEEN:
         return np.empty(0), StartTime()
     times_ms = waits.wait_ms[order][ended]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from loadtest.analyze.run_data import RunData
 from loadtest.analyze.summary import Verdict
 from loadtest.gate.inputs import gate_inputs
 from loadtest.gate.judge import judge
@@ -34,10 +35,8 @@ def test_without_revivals_each_start_that_a_job_waited_for_is_cold(name: str, to
     asked = scenario(endpoint={"workers": {"active": 0, "max": 3}, "revival": None})
     if not told:
         asked = scenario(target="https://api.runpod.ai/v2/x", ceilings={"jobs": 1000})
-    empty: RunData = run_data(run(asked), samples())
-    data = RunData(
-        empty.run, empty.scenario, type(empty.table)(observed(system, at_s, 1), [], [], empty.table.accounting)
-    )
+    empty = run_data(run(asked), samples())
+    data = replace(empty, table=replace(empty.table, jobs=observed(system, at_s, 1)))
     result = judge(parse_gate("cold starts < 10 %"), gate_inputs(data))
     assert result.verdict is Verdict.FAIL
     assert result.observed == pytest.approx(share, abs=0.01)
