@@ -110,7 +110,7 @@ def workload_of(run: MeasuredRun) -> tuple[Workload, TakePattern]:
     process, _ = _arrivals(run.scenario, None)
     measured = measure(run, pattern.take_pause, concurrency)
     workload = _workload(measured, process, pattern.take_pause, concurrency)
-    return with_starts(workload, [run], measured)[0], pattern
+    return with_starts(workload, [run], measured, simulated=False)[0], pattern
 
 
 def _concurrency(runs: Sequence[MeasuredRun]) -> Concurrency:

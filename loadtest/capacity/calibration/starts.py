@@ -38,13 +38,18 @@ class Starts:
         return any(each.source in (StartSource.OWN, StartSource.ALL) for each in (self.cold, self.revived))
 
 
-def with_starts(workload: Workload, runs: Sequence[MeasuredRun], measured: Measurements) -> tuple[Workload, Starts]:
-    """Return the workload with its cold starts and revivals, as far as they are known, and where they are from."""
+def with_starts(
+    workload: Workload, runs: Sequence[MeasuredRun], measured: Measurements, simulated: bool = True
+) -> tuple[Workload, Starts]:
+    """Return the workload with its cold starts and revivals, as far as they are known, and where they are from.
+
+    Without `simulated`, no run is simulated to compare its delays.
+    """
     duration, revived = _revivals(runs, measured.revived)
     if duration is not None:
         known = endpoint_of(runs[-1].scenario).revival
         workload = replace(workload, revival=revival(duration, _REVIVED_WITHIN_S if known is None else known.within))
-    cold_start, cold = _cold_starts(runs, measured.cold, workload)
+    cold_start, cold = _cold_starts(runs if simulated else (), measured.cold, workload)
     # Times that were measured one by one are resampled instead.
     error = 0.0 if isinstance(cold_start, Empirical) else cold.relative_error / _NORMAL_QUANTILE
     return replace(workload, cold_start=cold_start, cold_start_error=error), Starts(cold, revived)
@@ -79,7 +84,9 @@ def _cold_starts(
     if len(times_ms):
         return subsample(times_ms), found
     why = f"{len(waits.all_ms)} jobs waited for one, but too few for one that began for them alone"
-    return None, StartTime(n=len(waits.all_ms), why=", and ".join(filter(None, (why, by_runs[-1][1].why))))
+    return None, StartTime(
+        n=len(waits.all_ms), why=", and ".join([why, *(each.why for _, each in by_runs[-1:] if each.why)])
+    )
 
 
 def _of_run(run: MeasuredRun, waits: StartWaits, workload: Workload) -> tuple[Distribution | None, StartTime]:

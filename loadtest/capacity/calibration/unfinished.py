@@ -21,6 +21,7 @@ _STOPPED = (Outcome.CANCELLED, Outcome.TIMED_OUT, Outcome.CENSORED)
 """The outcomes of jobs that were at the endpoint until then, so that the time they spent there bounds their own."""
 _LEAST_MS = 0.25
 _TAIL_SHARES = (np.arange(200) + 0.5) / 200
+_LEAST_SHARE = 1e-300  # beyond a bound that no execution can reach by the fit
 _GOLDEN = (5**0.5 - 1) / 2
 _STEPS = 200
 
@@ -83,13 +84,17 @@ def with_unfinished(ended_ms: Floats, least_ms: Floats) -> Floats:
         return np.concatenate([ended_ms, np.maximum(least, ended.max())])
     family = max(_log_normal(ended, least), _weibull(ended, least), key=lambda each: each.log_likelihood)
     beyond = family.share_beyond(least)
-    shares = np.modf((np.arange(len(least)) + 1) * _GOLDEN)[0]
-    times_ms = np.fmax(least, family.beyond_ms(shares * beyond))
-    means_ms = np.mean([np.fmax(least, family.beyond_ms(share * beyond)) for share in _TAIL_SHARES], axis=0)
-    longer_ms = times_ms - least
+
+    def at(share: Floats | float) -> Floats:
+        longer_ms: Floats = np.maximum(least, family.beyond_ms(np.maximum(share * beyond, _LEAST_SHARE)))
+        return longer_ms
+
+    times_ms = at(np.modf((np.arange(len(least)) + 1) * _GOLDEN)[0])
+    means_ms = np.mean([at(share) for share in _TAIL_SHARES], axis=0)
+    rest_ms = times_ms - least
     expected_ms = float((means_ms - least).sum())
-    factor = expected_ms / float(longer_ms.sum()) if longer_ms.sum() > 0 else 1.0
-    return np.concatenate([ended_ms, least + longer_ms * factor])
+    factor = expected_ms / float(rest_ms.sum()) if rest_ms.sum() > 0 else 1.0
+    return np.concatenate([ended_ms, least + rest_ms * factor])
 
 
 def _log_normal(ended: Floats, least: Floats) -> _Family:
@@ -127,7 +132,7 @@ def _weibull(ended: Floats, least: Floats) -> _Family:
         scale = log_scale(shape)
         return len(logs) * (log_shape - shape * scale - 1) + (shape - 1) * float(logs.sum())
 
-    found = optimize.minimize_scalar(lambda at: -likelihood(at), bounds=(-3.0, 5.0), method="bounded")
+    found = optimize.minimize_scalar(lambda at: -likelihood(at), bounds=(-1.6, 5.0), method="bounded")
     shape = float(np.exp(found.x))
     scale = log_scale(shape)
     return _Family(

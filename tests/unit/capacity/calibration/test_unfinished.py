@@ -56,6 +56,12 @@ def test_nothing_to_estimate_from_changes_nothing() -> None:
     assert with_unfinished(some, np.array([3.0, 9.0])).tolist() == [5, 5, 5, 9]
 
 
+def test_a_bound_beyond_all_that_the_fit_expects_stays_a_bound() -> None:
+    ended = 1000 * np.random.default_rng(1).lognormal(0, 0.01, 5000)
+    (longest,) = with_unfinished(ended, np.array([600_000.0]))[5000:]
+    assert 600_000 <= longest < 700_000
+
+
 def test_jobs_that_were_stopped_or_given_up_are_bounds() -> None:
     unseen = {"delay_ms": None, "execution_ms": None, "finished_at": None, "worker_id": None, "outcome": "censored"}
     rows = [
