@@ -192,7 +192,7 @@ def _explain(classes: dict[str, StartKindSummary], classed: StartClassification,
     elif classed.by_worker:
         rule = "revived and cold are divided by whether their worker was new"
     else:
-        rule = "their delays are one group, so all are cold"
+        rule = "nothing divides revived from cold, so all are cold"
     found = f"{waited} jobs waited for a worker to start; {rule}."
     if new_host and classed.new_host_from_ms is not None:
         found += (

@@ -63,9 +63,10 @@ class RecordedDelays:
 
 
 def agrees(run: RecordedDelays, workload: Workload, cold_start: Distribution) -> bool:
-    """Return whether the mean delay of the run is one that its simulation has with these cold starts."""
+    """Return whether the run's delays have a mean and a p95 that its simulation has with these cold starts."""
     simulated = _simulate(run, replace(workload, cold_start=cold_start), _REPLICAS)
-    return bool(abs(run.figures.mean_ms - simulated.mean_ms.mean()) <= _reach_ms(simulated.mean_ms))
+    pairs = (run.figures.mean_ms, simulated.mean_ms), (run.figures.p95_ms, simulated.p95_ms)
+    return all(bool(abs(recorded - found.mean()) <= _reach_ms(found)) for recorded, found in pairs)
 
 
 def fitted_start_time(run: RecordedDelays, workload: Workload) -> tuple[Distribution | None, StartTime]:
@@ -105,10 +106,10 @@ def _start(mean_s: float, sigma: float) -> Distribution:
 
 def _width(run: RecordedDelays, simulated: Sequence[tuple[float, _Delays]]) -> float:
     """Return the width whose p95, over the mean, is nearest to the recorded one."""
-    recorded = float(np.log(run.figures.p95_ms / run.figures.mean_ms))
+    recorded = run.figures.p95_ms / run.figures.mean_ms
 
     def error(delays: _Delays) -> float:
-        return abs(float(np.log(delays.p95_ms.mean() / delays.mean_ms.mean()) - recorded))
+        return abs(float(delays.p95_ms.mean()) / _mean(delays) - recorded)
 
     return min(simulated, key=lambda each: error(each[1]))[0]
 
@@ -126,9 +127,9 @@ def _mean(delays: _Delays) -> float:
     return float(delays.mean_ms.mean())
 
 
-def _reach_ms(means_ms: Floats) -> float:
-    """Return how far the mean delay of one more such run may be from the mean of these."""
-    return _STUDENT * float(means_ms.std(ddof=1)) * math.sqrt(1 + 1 / len(means_ms))
+def _reach_ms(runs_ms: Floats) -> float:
+    """Return how far this figure of one more such run may be from the mean of these."""
+    return _STUDENT * float(runs_ms.std(ddof=1)) * math.sqrt(1 + 1 / len(runs_ms))
 
 
 def _simulate(run: RecordedDelays, workload: Workload, replicas: int) -> _Delays:

@@ -93,7 +93,9 @@ def _of_run(run: MeasuredRun, waits: StartWaits, workload: Workload) -> tuple[Di
     """Return the surest of what a run's scenario, its simulation and its health tell of cold starts."""
     cold_start, found = None, StartTime()
     recorded = _recorded(run, waits)
-    if run.scenario.starts_endpoint and not recorded.setting.fixed and len(recorded.at_s):
+    pause_s = max(workload.take_pause.duration, workload.take_pause.after_job)
+    simulated = not recorded.setting.fixed and not 0 < pause_s >= recorded.setting.idle_timeout_s
+    if run.scenario.starts_endpoint and simulated and not np.isnan(recorded.delay_ms).all():
         set_to = run.scenario.endpoint.cold_start
         if run.scenario.target == "embedded" and agrees(recorded, workload, set_to):
             return set_to, _set(set_to, len(waits.all_ms))
