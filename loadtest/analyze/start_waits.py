@@ -14,7 +14,7 @@ from loadtest.arrays import Floats, Mask
 SLACK_S = 0.05
 """The error of the client about when a job entered the endpoint."""
 _LONGEST = 0.9
-"""The quantile of the waits for a start that stands for the longest start, which may have begun for another job."""
+"""The quantile of the waits for a start taken as the longest start, which may have begun for another job."""
 
 
 @dataclass(frozen=True)

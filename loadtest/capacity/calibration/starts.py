@@ -90,7 +90,7 @@ def _cold_starts(
 
 
 def _of_run(run: MeasuredRun, waits: StartWaits, workload: Workload) -> tuple[Distribution | None, StartTime]:
-    """Return the surest of what a run's scenario, its simulation and its health tell of cold starts."""
+    """Return the surest estimate of cold starts by a run's scenario, its simulation and its health."""
     cold_start, found = None, StartTime()
     recorded = _recorded(run, waits)
     pause_s = max(workload.take_pause.duration, workload.take_pause.after_job)

@@ -109,7 +109,7 @@ CASES: dict[str, tuple[dict[str, Any], list[float], set[int]]] = {
 
 
 def as_seen(truth: list[int], jobs: JobColumns) -> list[int]:
-    """A worker that started, took no job, stopped and was revived is not seen before: nobody can tell it from new."""
+    """A worker that started, took no job, stopped and was revived is not seen before, and looks new."""
     order = np.argsort(jobs.intended_at + jobs.delay_ms / 1000, kind="stable")
     _, first = np.unique(jobs.worker[order], return_index=True)
     new = set(order[first].tolist())

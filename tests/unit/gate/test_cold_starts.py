@@ -21,9 +21,9 @@ STARTS: dict[str, Draw] = {
 }
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("stated", [True, False])
 @pytest.mark.parametrize("name", STARTS)
-def test_without_revivals_each_start_that_a_job_waited_for_is_cold(name: str, told: bool) -> None:
+def test_without_revivals_each_start_that_a_job_waited_for_is_cold(name: str, stated: bool) -> None:
     system = System(lambda rng: rng.expovariate(0.5), most=3, start=STARTS[name], scaler=("request count", 1))
     at_s = arrivals(0.15, 400, 1)
     truth = Simulation(system, at_s, 1).run()
@@ -33,7 +33,7 @@ def test_without_revivals_each_start_that_a_job_waited_for_is_cold(name: str, to
     share = sum(job.taken - job.at > 0.25 for job in first.values()) / len(at_s)
     assert share > 0.12
     asked = scenario(endpoint={"workers": {"active": 0, "max": 3}, "revival": None})
-    if not told:
+    if not stated:
         asked = scenario(target="https://api.runpod.ai/v2/x", ceilings={"jobs": 1000})
     empty = run_data(run(asked), samples())
     data = replace(empty, table=replace(empty.table, jobs=observed(system, at_s, 1)))

@@ -31,7 +31,7 @@ class Case(NamedTuple):
     system: System
     rate_per_s: float
     jobs: int
-    told: str = "10s"
+    stated: str = "10s"
 
 
 def flex(start: Draw = lambda _: 40.0, **changes: Any) -> System:
@@ -45,7 +45,7 @@ CASES = {
     "revivals": Case(flex(revival=(60, 0.5)), 0.02, 200),
     "one active": Case(flex(lambda rng: rng.lognormvariate(3.644, 0.3), most=4, active=1, scaler=BY_DELAY), 0.6, 300),
     "wide starts": Case(flex(lambda rng: rng.lognormvariate(3.644, 0.3), scaler=BY_DELAY), 0.05, 200),
-    "as the scenario says": Case(flex(most=5, revival=(60, 0.5)), 0.3, 200, told="40s"),
+    "as the scenario says": Case(flex(most=5, revival=(60, 0.5)), 0.3, 200, stated="40s"),
 }
 MAY_BE_REFUSED = ("several starts at once", "one active")
 
@@ -60,7 +60,7 @@ def asked_for(case: Case, duration_s: float) -> Scenario:
         "scaler": scaler,
         "idle_timeout": f"{system.idle_s}s",
         "revival": revival,
-        "cold_start": case.told,
+        "cold_start": case.stated,
     }
     stages = [{"rate": f"{case.rate_per_s}/s", "for": f"{duration_s:.0f}s"}]
     return scenario(endpoint=endpoint, load={"stages": stages})
