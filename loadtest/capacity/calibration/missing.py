@@ -1,4 +1,4 @@
-"""What the runs of a calibration do not show, and what is assumed in its place."""
+"""What the runs of a calibration do not show, and the assumptions made in its place."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class RecordedDelays:
 
     @property
     def figures(self) -> _Figures:
-        """Return the mean and the p95 of the delays that are compared with simulated ones."""
+        """Return the mean and the p95 of the delays, to compare with simulated ones."""
         delay_ms = self.delay_ms[:_MAX_JOBS]
         delay_ms = delay_ms[~np.isnan(delay_ms)]
         return _Figures(float(delay_ms.mean()), float(np.quantile(delay_ms, 0.95)))

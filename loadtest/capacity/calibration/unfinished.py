@@ -1,4 +1,4 @@
-"""Executions that no response reports: of jobs that were cancelled, timed out, or were given up while at work.
+"""Executions that no response reports: of jobs cancelled, timed out, or given up while at work.
 
 The longest executions end so most often. Without them the others are survivors, whose mean is too short.
 """
