@@ -203,6 +203,10 @@ def capacity(
     ] = None,
     price: Annotated[float | None, optional(metavar="USD", help="US dollars per worker-second.")] = None,
     seed: Annotated[int, number(help="Draw the simulation from this seed.", min=0)] = 1,
+    allow_invalid: Annotated[
+        bool,
+        typer.Option("--allow-invalid", help="Calibrate from invalid, aborted or mostly failed runs too."),
+    ] = False,
     out: Annotated[Path | None, file(help="Write capacity.json here.")] = None,
 ) -> None:
     """Find how many workers an objective needs, and their cost."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 from loadtest.analyze.accounting import Accounting, account, id_hashes, repeated
 from loadtest.analyze.causes import cause_counts, causes
 from loadtest.analyze.jobs import JobColumns, LoadWindow, jobs_of, last_event_at, load_window, worker_names
-from loadtest.analyze.start_kinds import StartClassification, start_kinds
+from loadtest.analyze.start_kinds import StartClassification, revives, start_kinds
 from loadtest.analyze.steady import SteadyWindow, steady_window
 from loadtest.analyze.summary import Cause
 from loadtest.arrays import Floats
@@ -36,11 +36,6 @@ class JobTable:
     worker_names: list[str]
     causes: list[Cause]
     accounting: Accounting
-
-    @cached_property
-    def starts(self) -> StartClassification:
-        """Return each job's kind of start; found once, since it takes all jobs in order."""
-        return start_kinds(self.jobs)
 
 
 def read_job_table(pieces: Iterable[pa.Table], rows: int) -> JobTable:
@@ -95,6 +90,11 @@ class RunData:
     def load(self) -> LoadWindow:
         """Return the span in which load was offered."""
         return load_window(self.run, self.jobs)
+
+    @cached_property
+    def starts(self) -> StartClassification:
+        """Return each job's kind of start; found once, since it takes all jobs in order."""
+        return start_kinds(self.jobs, revives(self.scenario))
 
     @cached_property
     def steady(self) -> SteadyWindow:

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from loadtest.analyze.jobs import OUTCOMES, JobColumns, LoadWindow, floats, offered_by_second
 from loadtest.analyze.operations import requests_over_time
-from loadtest.analyze.run_data import JobTable, RunData
-from loadtest.analyze.start_kinds import CLASSES, UNKNOWN
+from loadtest.analyze.run_data import RunData
+from loadtest.analyze.start_kinds import CLASSES, UNKNOWN, StartClassification
 from loadtest.analyze.stats.bins import (
     BinnedPercentiles,
     Bins,
@@ -155,7 +155,7 @@ def series(data: RunData) -> Series:
         distributions=_distributions(done),
         outcomes=_outcomes(jobs),
         health=_health(data.health, window),
-        starts=_starts(data.table, window),
+        starts=_starts(jobs, data.starts, window),
         users=_users(data),
     )
 
@@ -220,8 +220,8 @@ def _latencies(done: JobColumns, window: LoadWindow) -> Latencies:
     )
 
 
-def _starts(table: JobTable, window: LoadWindow) -> StartSeries | None:
-    jobs, kind = table.jobs, table.starts.kind
+def _starts(jobs: JobColumns, classed: StartClassification, window: LoadWindow) -> StartSeries | None:
+    kind = classed.kind
     if np.all(kind == UNKNOWN):
         return None
     bins = bins_over(window.start_at, window.duration_s, MAX_BINS)

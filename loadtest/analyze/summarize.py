@@ -51,7 +51,7 @@ def summarize(data: RunData) -> Summary:
         cost=_cost(data.jobs, data.scenario.price),
         steady=inputs.steady,
         littles_law=inputs.littles_law,
-        starts=start_summary(data.jobs, data.table.starts, data.scenario.price),
+        starts=start_summary(data.jobs, data.starts, data.scenario.price),
         left_on_endpoint=left,
         faults=Faults(accounting.faults, accounting.met_faults),
         users=inputs.users,
@@ -84,7 +84,7 @@ def check_inputs(data: RunData) -> CheckInputs:
         steady=steady,
         impossible_times=impossible_times(jobs),
         littles_law=littles_law(jobs, data.health, data.load),
-        cold_start_wave=None if window is None else cold_start_wave(jobs, data.table.starts, window),
+        cold_start_wave=None if window is None else cold_start_wave(jobs, data.starts, window),
         users=users_by_part(data),
         repeated_ids=data.table.accounting.repeated_ids,
     )

@@ -290,7 +290,8 @@ class Starts(msgspec.Struct, frozen=True):
     """Completed jobs by whether their worker was up ("warm"), came back from a stop ("revived") or began ("cold").
 
     A job counts as having waited for a start from a delay of `warm_below_ms` on, and its worker as cold from
-    `cold_from_ms` on (null if nothing divides the two). `unknown` jobs named no worker or no times.
+    `cold_from_ms` on (null if the delay does not divide the two). `unknown` jobs named no worker or no times.
+    `new_host` of the cold ones waited minutes for the first start on a host that had not had the image.
     """
 
     classes: dict[str, StartKindSummary]
@@ -298,6 +299,7 @@ class Starts(msgspec.Struct, frozen=True):
     cold_from_ms: float | None
     unknown: int
     detail: str
+    new_host: int = 0
 
 
 class Cause(msgspec.Struct, frozen=True):

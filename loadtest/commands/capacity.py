@@ -25,9 +25,8 @@ from loadtest.capacity.planning.plan import NO_ALTERNATIVES, BacktestReport, Pla
 from loadtest.capacity.simulation.arrivals import Process, profile
 from loadtest.capacity.simulation.predict import SimulationBudget
 from loadtest.capacity.simulation.workload import UnsimulableError, WorkerConfig, Workload, fixed
-from loadtest.commands.backtest import load_calibration_run, load_held_out_run, retried
+from loadtest.commands.backtest import load_calibration_run, load_held_out_run, measured_run
 from loadtest.commands.gate import write_output
-from loadtest.commands.results import read_run
 from loadtest.endpoint.settings import QueueDelay, parse_scaler
 from loadtest.errors import ExitCode, UsageError
 from loadtest.record.atomic_file import write_atomic
@@ -68,6 +67,7 @@ class CapacityRequest:
     confirm: SimulationBudget = FINE
     replicas: int = MAX_REPLICAS
     processes: int = 1
+    allow_invalid: bool = False
 
 
 def capacity(request: CapacityRequest, console: Console) -> int:
@@ -81,7 +81,7 @@ def capacity(request: CapacityRequest, console: Console) -> int:
     if request.price is not None and request.price <= 0:
         raise UsageError(f"--price {request.price:g}: is not more than 0; give US dollars per worker-second")
     directories = [run_directory(run) for run in request.runs]
-    measured = [_measured(directory) for directory in directories]
+    measured = [measured_run(directory, request.allow_invalid) for directory in directories]
     scenario = measured[-1].scenario
     try:
         calibration, workload = calibrate(measured, arrivals)
@@ -214,22 +214,18 @@ def _planned(
 def _require_flex_times(workload: Workload, calibration: Calibration, idle_timeout_s: float) -> None:
     """Raise UsageError if no cold start was measured, or if workers would stop in the pause after a take."""
     if workload.cold_start is None:
-        measure = next(each.measure for each in calibration.missing if each.what == "cold start time")
-        raise UsageError(
-            f"no cold start was seen in {', '.join(calibration.runs)}, so flex workers cannot be planned with; "
-            f"measure one by {measure}"
-        )
+        missing = next(each for each in calibration.missing if each.what == "cold start time")
+        runs = ", ".join(calibration.runs)
+        seen = f"the time of a cold start is not known from {runs} ({missing.why})"
+        if calibration.cold_start.n == 0:
+            seen = f"no cold start was seen in {runs}"
+        raise UsageError(f"{seen}, so flex workers cannot be planned with; measure one by {missing.measure}")
     pause_s = max(calibration.pattern.pause_s, calibration.pattern.after_job_s)
     if 0 < pause_s >= idle_timeout_s:
         raise UsageError(
             f"--idle-timeout {seconds_text(idle_timeout_s)}: stops workers in the pause of {pause_s:.2f} s "
             "after each take, although jobs wait; give a longer one"
         )
-
-
-def _measured(directory: RunDirectory) -> MeasuredRun:
-    data = read_run(directory, ("health",))
-    return MeasuredRun(data.run.id, data.scenario, data.jobs, retried(data.health))
 
 
 def _parse_option(option: str, text: str, reader: Callable[[str], T]) -> T:

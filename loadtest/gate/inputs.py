@@ -64,7 +64,7 @@ def gate_inputs(data: RunData) -> GateInputs:
         worker_ids=tuple(data.table.worker_names),
         load=data.load,
         stages=_stages(data.run),
-        start_kind=data.table.starts.kind,
+        start_kind=data.starts.kind,
         steady=None if steady is None else _relative(steady, data.load),
     )
 

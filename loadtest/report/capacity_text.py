@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from loadtest.capacity.backtest.backtest import BacktestResult, FigureCheck
 from loadtest.capacity.calibration.calibrate import Calibration
 from loadtest.capacity.calibration.concurrency import Concurrency
+from loadtest.capacity.calibration.measurements import MissingMeasurement
 from loadtest.capacity.calibration.scalability import Scalability
+from loadtest.capacity.calibration.start_times import StartTime
 from loadtest.capacity.calibration.take_pattern import Source, TakePattern
 from loadtest.capacity.planning.objective import ObjectiveStatus
 from loadtest.capacity.planning.plan import Plan
@@ -216,10 +218,32 @@ def calibration_texts(calibration: Calibration) -> Sequence[str]:
         f"({milliseconds(mean.low)} to {milliseconds(mean.high)}), CV {calibration.execution_variation:.2f}, "
         f"autocorrelation {calibration.execution_autocorrelation:.2f}; arrivals {calibration.arrivals}."
     )
-    unknown = [f"Not known: {each.what}. To measure it: {each.measure}." for each in calibration.missing]
+    unknown = [f"Not known: {unknown_text(each)}. To measure it: {each.measure}." for each in calibration.missing]
     workers_texts = pattern_text(calibration.pattern), concurrency_text(calibration.concurrency)
+    starts = [
+        start_text(name, found)
+        for name, found in (("cold start", calibration.cold_start), ("revival", calibration.revival))
+        if found.mean_ms is not None
+    ]
     died = [text for text in [crashes_text(calibration)] if text]
-    return jobs, *workers_texts, *died, *unknown, *calibration.notes
+    return jobs, *workers_texts, *starts, *died, *unknown, *calibration.notes
+
+
+def unknown_text(missing: MissingMeasurement) -> str:
+    """Return what no run shows, and why not if a run has such jobs."""
+    return f"{missing.what} ({missing.why})" if missing.why else missing.what
+
+
+def start_text(name: str, found: StartTime) -> str:
+    """Return how long a start takes, how sure that is, and what it was estimated from."""
+    mean = found.mean_ms
+    if mean is None:
+        return f"How long a {name} takes is not known."
+    interval = f" ({milliseconds(mean.low)} to {milliseconds(mean.high)})" if mean.high > mean.low else ""
+    return (
+        f"A {name} takes {milliseconds(mean.value)} on average{interval}, estimated from {found.source}; "
+        f"{count(found.n)} seen."
+    )
 
 
 def backtest_texts(plan: Plan) -> Sequence[str]:

@@ -40,7 +40,7 @@ GATES = {
 CAPACITY = {
     "plan": ["a", "--rate", "1/s", "--slo", "delay p95 < 2s", "--workers", "0 to 1",
              "--scaler", "request count 1", "--idle-timeout", "2s", "--max-workers", "1"],
-    "prediction": ["b", "--check", "a"],
+    "prediction": ["a", "--check", "b", "--workers", "2 to 9", "--scaler", "request count 2", "--idle-timeout", "1s"],
 }  # fmt: skip
 
 

@@ -176,8 +176,8 @@ def _require_simulable(workload: Workload, setting: WorkerConfig) -> None:
     """Raise UnpredictableRunError if the workers start on demand and no start is known, or stop in their pause."""
     if workload.cold_start is None and not setting.fixed:
         raise UnpredictableRunError(
-            "its workers start on demand, and no cold start was seen in the runs to calibrate from; add one of "
-            "a scenario such as scenarios/capacity.yaml"
+            "its workers start on demand, and no cold start was seen in the runs to calibrate from, or none by which "
+            "its time is known; add one of a scenario such as scenarios/cold-start.yaml"
         )
     try:
         endpoint_settings(workload, setting)

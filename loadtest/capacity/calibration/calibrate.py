@@ -24,28 +24,22 @@ from loadtest.capacity.calibration.measurements import (
     MeasuredRun,
     Measurements,
     MissingMeasurement,
-    assumptions,
-    endpoint_of,
     measure,
-    missing_times,
     policy_of,
+    subsample,
     together,
 )
+from loadtest.capacity.calibration.missing import assumptions, missing_times
 from loadtest.capacity.calibration.scalability import Scalability, point, scalability
+from loadtest.capacity.calibration.start_times import StartTime
+from loadtest.capacity.calibration.starts import Starts, with_starts
 from loadtest.capacity.calibration.take_pattern import NONE_SEEN, TakePattern, estimate_pattern, pattern_from_settings
+from loadtest.capacity.calibration.unfinished import with_unfinished
 from loadtest.capacity.estimates import Estimate
 from loadtest.capacity.simulation.arrivals import Process, Profile, gap_variation, peak
-from loadtest.capacity.simulation.workload import (
-    NO_DEADLINES,
-    Evidence,
-    Workload,
-    constant,
-    longest_s,
-    measured,
-    revival,
-)
-from loadtest.endpoint.distributions import Distribution
-from loadtest.endpoint.settings import Policy, Revival, TakePause
+from loadtest.capacity.simulation.workload import NO_DEADLINES, Evidence, Workload, constant, longest_s
+from loadtest.endpoint.distributions import Distribution, Empirical
+from loadtest.endpoint.settings import Policy, TakePause
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import OpenLoad
 
@@ -53,20 +47,21 @@ MIN_JOBS = 100  # the number of completed jobs below which a calibration is refu
 _MIN_WORTH = 3.0  # independent executions: fewer show no variance
 LEAST_EXECUTION_MS = 0.25
 """What 0 ms stand for: the endpoint reports whole milliseconds, and no work takes no time."""
-_MAX_VALUES = 20_000
 _NORMAL_QUANTILE = 1.96
 
 
 class Calibration(msgspec.Struct, frozen=True, rename={"pattern": "takes"}):
     """The figures of the runs; times in milliseconds.
 
-    `execution_ms` is of jobs that a worker executed. `execution_mean_ms` has an interval from the effective number of
-    independent jobs, and `execution_autocorrelation` is between each job and the next. The times of starts are the
-    delay less the scaler's threshold. `pattern` is how workers pace their takes, `dispatch_ms` the delay of jobs that
-    met an idle worker outside its pause, `overhead_ms` transport and polling. `gap_variation` is that of the arrivals
-    to be simulated. `execution_timeout_s` and `ttl_s` are the deadlines of jobs, null if they are not known;
-    `crashes` is how often jobs lose their worker. `scalability` is the law through all runs: whether executions slow
-    each other down. `concurrency` is the same for the jobs of one worker.
+    `execution_ms` is of jobs that a worker executed, with estimates for the `unfinished` ones, which did not end by
+    themselves. `execution_mean_ms` has an interval from the effective number of independent jobs, and
+    `execution_autocorrelation` is between each job and the next. `cold_start` and `revival` say how the times of
+    starts were found; `cold_start_ms` and `revival_ms` are empty if they were not measured one by one. `pattern` is
+    how workers pace their takes, `dispatch_ms` the delay of jobs that met an idle worker outside its pause,
+    `overhead_ms` transport and polling. `gap_variation` is that of the arrivals to be simulated.
+    `execution_timeout_s` and `ttl_s` are the deadlines of jobs, null if they are not known; `crashes` is how often
+    jobs lose their worker. `scalability` is the law through all runs: whether executions slow each other down.
+    `concurrency` is the same for the jobs of one worker.
     """
 
     runs: tuple[str, ...]
@@ -90,6 +85,9 @@ class Calibration(msgspec.Struct, frozen=True, rename={"pattern": "takes"}):
     crashes: Crashes = Crashes()
     execution_timeout_s: float | None = None
     ttl_s: float | None = None
+    cold_start: StartTime = StartTime()
+    revival: StartTime = StartTime()
+    unfinished: int = 0
 
 
 def calibrate(runs: Sequence[MeasuredRun], arrivals: Process | None = None) -> tuple[Calibration, Workload]:
@@ -105,10 +103,11 @@ def calibrate(runs: Sequence[MeasuredRun], arrivals: Process | None = None) -> t
         raise ValueError(f"{jobs} jobs were done by a worker, a calibration needs {MIN_JOBS}; run a longer scenario")
     process, notes = _arrivals(runs[-1].scenario, arrivals)
     workload = _workload(each, process, runs[-1].scenario, patterns[-1].take_pause, concurrency, crashes)
+    workload, starts = with_starts(workload, runs, together(each))
     pattern = msgspec.structs.replace(patterns[-1], occupied_mean_ms=workload.occupancy.mean_s() * 1000)
     if len({each.take_pause for each in patterns}) > 1:
         notes.append("Workers of these runs pace their takes differently; the last run's are simulated.")
-    return _calibration(runs, each, workload, pattern, concurrency, crashes, notes), workload
+    return _calibration(runs, each, workload, pattern, starts, concurrency, crashes, notes), workload
 
 
 def workload_of(run: MeasuredRun) -> tuple[Workload, TakePattern]:
@@ -117,7 +116,8 @@ def workload_of(run: MeasuredRun) -> tuple[Workload, TakePattern]:
     pattern = _take_patterns([run], concurrency.most)[0]
     process, _ = _arrivals(run.scenario, None)
     measured = measure(run, pattern.take_pause, concurrency)
-    return _workload([measured], process, run.scenario, pattern.take_pause, concurrency, crashes), pattern
+    workload = _workload([measured], process, run.scenario, pattern.take_pause, concurrency, crashes)
+    return with_starts(workload, [run], measured, simulated=False)[0], pattern
 
 
 def _concurrency(runs: Sequence[MeasuredRun]) -> tuple[Concurrency, Crashes]:
@@ -139,13 +139,11 @@ def _workload(
     starts_known = scenario.target == "embedded"
     return Workload(
         arrivals=arrivals,
-        service=_subsample(np.maximum(measured.alone_ms, LEAST_EXECUTION_MS)),
+        service=subsample(np.maximum(_alone_ms(measured), LEAST_EXECUTION_MS)),
         concurrency=concurrency.most,
         slowdown=concurrency.factors,
-        cold_start=_subsample(measured.cold_ms) if len(measured.cold_ms) else None,
-        revival=_revival(measured.revival_ms, scenario),
-        dispatch=_subsample(measured.dispatch_ms) if len(measured.dispatch_ms) else constant(0.0),
-        overhead=_subsample(measured.overhead_ms) if len(measured.overhead_ms) else constant(0.0),
+        dispatch=subsample(measured.dispatch_ms) if len(measured.dispatch_ms) else constant(0.0),
+        overhead=subsample(measured.overhead_ms) if len(measured.overhead_ms) else constant(0.0),
         failure_rate=max(0.0, failed - crashes.gives_up),
         take_pause=take_pause,
         crash_rate=crashes.rate,
@@ -170,6 +168,12 @@ def _worth(each: Sequence[Measurements]) -> float:
     return max(_MIN_WORTH, sum(effective_for_mean(run.execution_ms).n for run in each))
 
 
+def _alone_ms(measured: Measurements) -> Floats:
+    """Return how long jobs take alone; unfinished ones are estimated, and shared their workers as others did."""
+    shared = float(measured.execution_ms.sum()) / max(float(measured.alone_ms.sum()), LEAST_EXECUTION_MS)
+    return with_unfinished(measured.alone_ms, measured.unfinished_ms / max(shared, 1.0))
+
+
 def _take_patterns(runs: Sequence[MeasuredRun], slots: int) -> list[TakePattern]:
     """Return how each run's workers pace their takes; real workers are estimated from all their runs together."""
     known = [pattern_from_settings(run.scenario) for run in runs]
@@ -183,33 +187,37 @@ def _calibration(
     each: Sequence[Measurements],
     workload: Workload,
     pattern: TakePattern,
+    starts: Starts,
     concurrency: Concurrency,
     crashes: Crashes,
     notes: list[str],
 ) -> Calibration:
-    measured = together(each)
-    execution_ms, policy = measured.execution_ms, workload.policy
+    measured, policy = together(each), workload.policy
+    execution_ms = with_unfinished(measured.execution_ms, measured.unfinished_ms)
     lagged = [autocorrelations(run.execution_ms, 1)[1] for run in each if len(run.execution_ms) >= MIN_JOBS]
     mean, deviation = float(execution_ms.mean()), float(execution_ms.std())
     reach = _NORMAL_QUANTILE * deviation / _worth(each) ** 0.5
     points = [point(run.name, run.jobs) for run in runs]
     return Calibration(
         runs=tuple(run.name for run in runs),
-        jobs=len(execution_ms),
+        jobs=len(measured.execution_ms),
+        unfinished=len(measured.unfinished_ms),
         arrivals=_arrivals_text(workload.arrivals),
         gap_variation=gap_variation(workload.arrivals),
         execution_ms=quantiles(execution_ms),
         execution_mean_ms=Estimate(mean, mean - reach, mean + reach),
         execution_variation=deviation / mean if mean else 0.0,
         execution_autocorrelation=float(np.mean(lagged)) if lagged else 0.0,
-        cold_start_ms=quantiles(measured.cold_ms),
-        revival_ms=quantiles(measured.revival_ms),
+        cold_start_ms=_quantiles(workload.cold_start),
+        revival_ms=_quantiles(None if workload.revival is None else workload.revival.duration),
+        cold_start=starts.cold,
+        revival=starts.revived,
         dispatch_ms=quantiles(measured.dispatch_ms),
         overhead_ms=quantiles(measured.overhead_ms),
         failure_rate=workload.failure_rate,
         pattern=pattern,
-        missing=tuple(missing_times(runs, measured)),
-        notes=(*notes, *assumptions(runs, measured), *_replacement_note(workload)),
+        missing=tuple(missing_times(runs, measured, starts)),
+        notes=(*notes, *assumptions(runs, measured, starts), *_replacement_note(workload)),
         scalability=scalability([one for one in points if one is not None]),
         concurrency=concurrency,
         crashes=crashes,
@@ -226,20 +234,9 @@ def _replacement_note(workload: Workload) -> list[str]:
     return ["Workers died or were stopped, and no start was seen; others are taken to replace them at once."]
 
 
-def _subsample(values_ms: Floats) -> Distribution:
-    """Return the distribution of all values in seconds; of many, evenly spaced percentiles."""
-    ordered = np.sort(values_ms) / 1000
-    n = len(ordered)
-    if n > _MAX_VALUES:
-        ordered = ordered[((np.arange(_MAX_VALUES) + 0.5) / _MAX_VALUES * n).astype(np.int64)]
-    return measured(ordered)
-
-
-def _revival(revival_ms: Floats, scenario: Scenario) -> Revival | None:
-    if len(revival_ms) == 0:
-        return None
-    known = endpoint_of(scenario).revival
-    return revival(_subsample(revival_ms), 60.0 if known is None else known.within)
+def _quantiles(times: Distribution | None) -> Quantiles:
+    """Return the quantiles of measured times; none if they are not measured, but set or fitted."""
+    return quantiles(np.array(times.values if isinstance(times, Empirical) else ()) * 1000)
 
 
 def _arrivals(scenario: Scenario, given: Process | None) -> tuple[Process, list[str]]:

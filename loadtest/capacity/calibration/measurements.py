@@ -9,70 +9,97 @@ import msgspec
 import numpy as np
 
 from loadtest.analyze.jobs import JobColumns
-from loadtest.analyze.start_kinds import CLASSES, UNKNOWN, start_kinds, worker_waits
+from loadtest.analyze.start_kinds import WARM, revives, start_kinds
+from loadtest.analyze.start_waits import execution_at_least_ms, worker_waits
 from loadtest.arrays import Floats
 from loadtest.capacity.calibration.concurrency import Concurrency, job_shares
+from loadtest.capacity.calibration.start_times import (
+    StartWaits,
+    WorkerCounts,
+    cold_waits,
+    revival_waits,
+    waits_together,
+)
+from loadtest.capacity.calibration.unfinished import ended_by_itself, unfinished_ms
+from loadtest.capacity.simulation.workload import measured as measured_times
 from loadtest.capacity.simulation.workload import occupied_s
+from loadtest.endpoint.distributions import Distribution
 from loadtest.endpoint.settings import EndpointSettings, Policy, TakePause
-from loadtest.protocol.json_values import canonical_json
 from loadtest.record.sample import Outcome
 from loadtest.scenario.metrics import Metric
 from loadtest.scenario.model import Scenario
 
 _OVERDUE = 1.001
 """What a job that timed out takes at least, in its timeout: longer, so that it times out in a simulation too."""
-MIN_STARTS = 5  # the number of starts of a kind below which a note says that few were observed
+_MAX_VALUES = 20_000
 
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """One run to calibrate from. `retried` counts the jobs given back to the queue, None if health was not asked."""
+    """One run to calibrate from.
+
+    `retried` counts the jobs given back to the queue, None if health was not asked. `warnings` are sentences for the
+    notes.
+    """
 
     name: str
     scenario: Scenario
     jobs: JobColumns
     retried: int | None = None
+    health: WorkerCounts | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Measurements:
     """Times in milliseconds, and outcomes, of one run or of several together.
 
-    `alone_ms` is how long jobs take that share their worker with no other; those that timed out are longer than their
-    timeout. `failed` counts the jobs that ended FAILED in time.
+    `unfinished_ms` is how long jobs that did not end by themselves executed at least; that of jobs that timed out is
+    longer than their timeout. `alone_ms` is how long jobs take that share their worker with no other. `failed` counts
+    the jobs that ended FAILED by themselves.
     """
 
     execution_ms: Floats
+    unfinished_ms: Floats
     alone_ms: Floats
-    cold_ms: Floats
-    revival_ms: Floats
+    cold: StartWaits
+    revived: StartWaits
     dispatch_ms: Floats
     overhead_ms: Floats
     failed: int
+
+
+class MissingMeasurement(msgspec.Struct, frozen=True):
+    """A time that no run shows, why not, and the scenario that would measure it."""
+
+    what: str
+    measure: str
+    why: str = ""
 
 
 def measure(run: MeasuredRun, take_pause: TakePause, concurrency: Concurrency) -> Measurements:
     """Return the times of one run, whose workers pace their takes and share their time in this way."""
     jobs = run.jobs.take(np.argsort(run.jobs.intended_at, kind="stable"))
     failed = jobs.ended(Outcome.FAILED)
-    timed_out = jobs.ended(Outcome.TIMED_OUT)
-    done = (jobs.completed | failed | timed_out) & ~np.isnan(jobs.execution_ms)
-    overdue = done & ~jobs.completed & (jobs.execution_ms >= policy_of(run.scenario).execution_timeout * 1000 - 1)
-    kind = start_kinds(jobs).kind
-    served = (jobs.worker >= 0) & ~np.isnan(jobs.delay_ms + jobs.execution_ms + jobs.sent_at)
+    limit_s = _execution_timeout_s(run.scenario)
+    done = ended_by_itself(jobs, limit_s)
+    kind = start_kinds(jobs, revives(run.scenario)).kind
+    at_work_ms = execution_at_least_ms(jobs)
+    served = (jobs.worker >= 0) & ~np.isnan(jobs.delay_ms + at_work_ms + jobs.sent_at)
     idle = np.zeros(len(jobs), dtype=bool)
-    idle[served] = worker_waits(jobs, served, occupied_s(take_pause, jobs.execution_ms[served] / 1000)).idled
+    idle[served] = worker_waits(jobs, served, occupied_s(take_pause, at_work_ms[served] / 1000)).idled
     overhead_ms = jobs.times_ms(Metric.OVERHEAD)[jobs.completed]
-    execution_ms = np.where(overdue, jobs.execution_ms * _OVERDUE, jobs.execution_ms)
+    at_least_ms = unfinished_ms(jobs, run.scenario.job_timeout, limit_s)
     alone_ms = job_shares(jobs).work_s(concurrency.factors) * 1000 if concurrency.factors else None
     return Measurements(
         execution_ms=jobs.execution_ms[done],
-        alone_ms=execution_ms[done] if alone_ms is None else alone_ms,
-        cold_ms=_start_ms(jobs.delay_ms[kind == CLASSES.index("cold")], run.scenario),
-        revival_ms=_start_ms(jobs.delay_ms[kind == CLASSES.index("revived")], run.scenario),
-        dispatch_ms=jobs.delay_ms[idle & (kind == CLASSES.index("warm")) & (kind != UNKNOWN)],
+        unfinished_ms=np.where(at_least_ms >= limit_s * 1000 - 1, at_least_ms * _OVERDUE, at_least_ms),
+        alone_ms=jobs.execution_ms[done] if alone_ms is None else alone_ms,
+        cold=cold_waits(jobs, run.scenario, endpoint_of(run.scenario)),
+        revived=revival_waits(jobs, run.scenario, endpoint_of(run.scenario)),
+        dispatch_ms=jobs.delay_ms[idle & (kind == WARM)],
         overhead_ms=np.maximum(0.0, overhead_ms[~np.isnan(overhead_ms)]),
-        failed=int(np.count_nonzero(failed & done & ~overdue)),
+        failed=int(np.count_nonzero(failed & done)),
     )
 
 
@@ -82,8 +109,14 @@ def together(measured: Sequence[Measurements]) -> Measurements:
     def joined(name: str) -> Floats:
         return np.concatenate([getattr(each, name) for each in measured])
 
-    times = ("execution_ms", "alone_ms", "cold_ms", "revival_ms", "dispatch_ms", "overhead_ms")
-    return Measurements(**{name: joined(name) for name in times}, failed=sum(each.failed for each in measured))
+    return Measurements(
+        **{
+            name: joined(name) for name in ("execution_ms", "unfinished_ms", "alone_ms", "dispatch_ms", "overhead_ms")
+        },
+        cold=waits_together([each.cold for each in measured]),
+        revived=waits_together([each.revived for each in measured]),
+        failed=sum(each.failed for each in measured),
+    )
 
 
 def endpoint_of(scenario: Scenario) -> EndpointSettings:
@@ -102,64 +135,18 @@ def policy_of(scenario: Scenario) -> Policy:
     return known.model_copy(update={key: longest_s(key) for key in ("execution_timeout", "ttl")})
 
 
-def _start_ms(delay_ms: Floats, scenario: Scenario) -> Floats:
-    """Return how long starts took: the delay less the scaler's threshold, unless most delays are shorter than that.
-
-    The shortest tenth is left out, as in `analyze.start_kinds`: these jobs came while the worker was starting.
-    """
-    threshold_ms = (endpoint_of(scenario).scaler.threshold_s or 0.0) * 1000
-    kept = np.sort(delay_ms)[len(delay_ms) // 10 :]
-    if len(kept) == 0 or float(np.median(kept)) < threshold_ms:
-        return kept
-    taken: Floats = np.maximum(0.0, kept - threshold_ms)
-    return taken
+def _execution_timeout_s(scenario: Scenario) -> float:
+    """Return the shortest time after which a job of the run is stopped."""
+    by_flows = [flow.policy.execution_timeout for flow in scenario.flows.values() if flow.policy is not None]
+    return min(
+        (each for each in by_flows if each is not None), default=endpoint_of(scenario).policy.execution_timeout
+    )
 
 
-class MissingMeasurement(msgspec.Struct, frozen=True):
-    """A time that no run shows, and the scenario that would measure it."""
-
-    what: str
-    measure: str
-
-
-_LET_STOP = (
-    "a scenario whose workers stop between jobs, such as scenarios/cold-start.yaml: active 0, gaps {} "
-    "than the idle timeout"
-)
-
-
-def _revives(runs: Sequence[MeasuredRun]) -> bool:
-    """Return whether the endpoints may revive workers, as far as is known."""
-    return any(endpoint_of(run.scenario).revival is not None for run in runs)
-
-
-def missing_times(runs: Sequence[MeasuredRun], measured: Measurements) -> list[MissingMeasurement]:
-    """Return the times that a prediction may need and that these runs do not show."""
-    missing = []
-    if len(measured.cold_ms) == 0:
-        missing.append(MissingMeasurement("cold start time", _LET_STOP.format("much longer")))
-    if len(measured.revival_ms) == 0 and _revives(runs):
-        missing.append(MissingMeasurement("revival time", _LET_STOP.format("a little longer")))
-    if len(measured.dispatch_ms) == 0:
-        measure = (
-            "a scenario at a low rate, so that jobs meet workers that are up and idle, such as scenarios/smoke.yaml"
-        )
-        missing.append(MissingMeasurement("delay at an idle worker", measure))
-    return missing
-
-
-def assumptions(runs: Sequence[MeasuredRun], measured: Measurements) -> list[str]:
-    """Return the assumptions made, each as a sentence."""
-    notes = []
-    if len({canonical_json(run.scenario.resolved()["flows"]) for run in runs}) > 1:
-        notes.append("The runs sent different jobs; their execution times are mixed in the same proportions.")
-    if not all(run.scenario.starts_endpoint for run in runs) and len(measured.cold_ms) + len(measured.revival_ms):
-        notes.append(
-            "The endpoint's scaler is not known: the default queue delay of 4 s was taken off the delay of starts."
-        )
-    for name, times in (("cold starts", measured.cold_ms), ("revivals", measured.revival_ms)):
-        if 0 < len(times) < MIN_STARTS:
-            notes.append(f"Only {len(times)} {name} were seen; they represent all.")
-    if len(measured.cold_ms) and len(measured.revival_ms) == 0 and _revives(runs):
-        notes.append("No revival was seen, so every start is taken to be cold.")
-    return notes
+def subsample(values_ms: Floats) -> Distribution:
+    """Return the distribution of all values in seconds; of many, evenly spaced percentiles."""
+    ordered = np.sort(values_ms) / 1000
+    n = len(ordered)
+    if n > _MAX_VALUES:
+        ordered = ordered[((np.arange(_MAX_VALUES) + 0.5) / _MAX_VALUES * n).astype(np.int64)]
+    return measured_times(ordered)

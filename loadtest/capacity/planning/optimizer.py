@@ -56,8 +56,8 @@ class Problem(msgspec.Struct, frozen=True):
         """Return whether a setting meets the objective by the search budget; False if its queue never settles.
 
         The workload is at the worse end of what the calibration allows. Stops early after the replication from which
-        the remaining ones can no longer bring the interval under the limit, after two that stay far under it, and when
-        the limit is far from all finished replications.
+        the remaining ones can no longer bring the interval under the limit, after two that stay far under it, and
+        when the limit is far from all finished replications.
         If the queue is slow to settle, flex workers are first replaced by workers that always run. These let no job
         wait longer, and are simulated ten times as fast.
         """

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from loadtest.arrays import Floats
-from loadtest.capacity.simulation.workload import Workload, measured, revival, variation
+from loadtest.capacity.simulation.workload import Workload, measured, revival, scaled, variation
 from loadtest.endpoint.distributions import Distribution, Empirical
 
 _SEED = 1 << 43  # different from the seeds of arrivals, models and overheads
@@ -35,7 +35,10 @@ def resampled(workload: Workload, seed: int) -> Workload:
         return workload
     rng = np.random.default_rng([_SEED, seed])
     service = _redrawn(workload.service, evidence.executions, rng)
-    cold_start = None if workload.cold_start is None else _redrawn(workload.cold_start, math.inf, rng)
+    cold_start = workload.cold_start
+    if cold_start is not None:
+        factor = math.exp(workload.cold_start_error * rng.standard_normal()) if workload.cold_start_error else 1.0
+        cold_start = scaled(_redrawn(cold_start, math.inf, rng), factor)
     revived = workload.revival
     if revived is not None:
         revived = revival(_redrawn(revived.duration, math.inf, rng), revived.within)
@@ -75,7 +78,9 @@ def _pessimistic(workload: Workload) -> Workload:
     return dataclasses.replace(
         workload,
         service=_longer(workload.service, evidence.executions),
-        cold_start=None if cold_start is None else _longer(cold_start, math.inf),
+        cold_start=None
+        if cold_start is None
+        else scaled(_longer(cold_start, math.inf), math.exp(_PESSIMISM * workload.cold_start_error)),
         revival=None if revived is None else revival(_longer(revived.duration, math.inf), revived.within),
         dispatch=_longer(workload.dispatch, math.inf),
         slowdown=tuple(

@@ -77,8 +77,9 @@ class Workload:
     the times of the model. `take_pause` is how workers pace their takes; each has up to `concurrency` jobs at once,
     and `slowdown` holds, for numbers of jobs, how many times as long each then takes as one alone. `service` is the
     time of a job alone. Without `cold_start` flex workers cannot be simulated; a fixed worker that dies or is stopped
-    is then replaced within `replacement`. Of the tries of jobs, `crash_rate` end in the death of their worker; a job
-    is tried `tries` times. `policy` holds the deadlines of jobs.
+    is then replaced within `replacement`. `cold_start_error` is the relative standard error of its mean; 0 if the
+    values that it holds were measured one by one. Of the tries of jobs, `crash_rate` end in the death of their
+    worker; a job is tried `tries` times. `policy` holds the deadlines of jobs.
 
     `evidence` is what all this was measured from; without it, it is exact.
     """
@@ -93,6 +94,7 @@ class Workload:
     take_pause: TakePause = NO_PAUSE
     concurrency: int = 1
     slowdown: tuple[tuple[int, float], ...] = ()
+    cold_start_error: float = 0.0
     crash_rate: float = 0.0
     tries: int = 3
     policy: Policy = NO_DEADLINES
@@ -167,6 +169,17 @@ def variation(times: Distribution) -> float:
         case Empirical():
             mean = float(np.mean(times.values))
             return float(np.std(times.values)) / mean if mean > 0 else 0.0
+
+
+def scaled(times: Distribution, by: float) -> Distribution:
+    """Return the distribution of these times multiplied by a factor."""
+    match times:
+        case Constant():
+            return constant(times.constant * by)
+        case LogNormal():
+            return LogNormal.model_construct(median=times.median * by, sigma=times.sigma)
+        case Empirical():
+            return measured(np.array(times.values) * by)
 
 
 def occupied_s(pause: TakePause, execution_s: NDArray[np.float64]) -> NDArray[np.float64]:

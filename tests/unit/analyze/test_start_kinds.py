@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from loadtest.analyze.jobs import jobs_of
+from loadtest.analyze.jobs import JobColumns, jobs_of
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN, StartClassification, start_kinds, start_summary
 from loadtest.endpoint.endpoint import EMPTY_SUBMISSION, Endpoint
 from loadtest.endpoint.job import Job as ServerJob
@@ -108,13 +108,23 @@ CASES: dict[str, tuple[dict[str, Any], list[float], set[int]]] = {
 }  # fmt: skip
 
 
+def as_seen(truth: list[int], jobs: JobColumns) -> list[int]:
+    """A worker that started, took no job, stopped and was revived is not seen before, and looks new."""
+    order = np.argsort(jobs.intended_at + jobs.delay_ms / 1000, kind="stable")
+    _, first = np.unique(jobs.worker[order], return_index=True)
+    new = set(order[first].tolist())
+    return [COLD if kind == REVIVED and index in new else kind for index, kind in enumerate(truth)]
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_nearly_all_jobs_are_classed_as_the_endpoint_served_them(name: str) -> None:
     settings, arrivals_s, kinds = CASES[name]
     table, truth = driven(settings, arrivals_s)
-    found = start_kinds(jobs_of(table)).kind
+    jobs = jobs_of(table)
     assert set(truth) == kinds
-    assert np.mean(found == truth) >= 0.98
+    assert np.mean(start_kinds(jobs).kind == as_seen(truth, jobs)) >= 0.98
+    revives = EndpointSettings.model_validate(settings).revival is not None
+    assert np.mean(start_kinds(jobs, revives).kind == as_seen(truth, jobs)) >= 0.99
 
 
 def test_each_class_has_its_figures_and_its_share_of_the_cost() -> None:
@@ -161,9 +171,9 @@ def test_scenario_for_cold_starts_has_all_three_kinds_and_they_are_distinguished
     assert isinstance(scenario.load, OpenLoad)
     arrivals_s = draw_schedule(scenario.load, {"run": 1.0}, scenario.seed).at_s
     table, truth = driven(scenario.resolved()["endpoint"], (arrivals_s + 1.0).tolist())
-    found = start_kinds(jobs_of(table)).kind
+    jobs = jobs_of(table)
     assert np.bincount(truth, minlength=3).min() >= 3
-    assert found.tolist() == truth
+    assert start_kinds(jobs).kind.tolist() == as_seen(truth, jobs)
 
 
 def test_a_job_that_waits_for_the_pause_of_the_sdk_met_a_warm_worker() -> None:
@@ -171,3 +181,48 @@ def test_a_job_that_waits_for_the_pause_of_the_sdk_met_a_warm_worker() -> None:
         job(seq, 2.0 * (seq // 2), worker_id="a", delay_ms=1000 * (seq % 2), execution_ms=50) for seq in range(40)
     ]
     assert start_kinds(jobs_of(samples(*rows))).kind.tolist() == [WARM] * 40
+
+
+def starts_of(*delays_s: float, worker: str = "", apart_s: float = 10_000.0) -> JobColumns:
+    """Jobs far apart, each on a worker of its own unless one is named, which waited this long for it to start."""
+    rows = [
+        job(seq, apart_s * seq, worker_id=worker or f"w{seq}", delay_ms=round(delay_s * 1000))
+        for seq, delay_s in enumerate(delays_s)
+    ]
+    return jobs_of(samples(*rows))
+
+
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 1.0])
+def test_a_workers_first_start_is_never_a_revival(sigma: float) -> None:
+    for seed in range(5):
+        times_s = 10 * np.random.default_rng(seed).lognormal(0, sigma, 300)
+        for revives in (None, True, False):
+            assert start_kinds(starts_of(*times_s), revives).kind.tolist() == [COLD] * 300
+
+
+def test_starts_of_one_group_are_all_cold_though_their_workers_were_seen_before() -> None:
+    times_s = 5 * np.random.default_rng(1).lognormal(0, 0.4, 40)
+    assert start_kinds(starts_of(*times_s, worker="a")).kind.tolist() == [COLD] * 40
+
+
+def test_an_endpoint_that_the_run_started_says_whether_workers_come_back() -> None:
+    jobs = starts_of(9, *[0.6] * 30, worker="a")
+    assert start_kinds(jobs, revives=True).kind.tolist() == [COLD] + [REVIVED] * 30
+    assert start_kinds(jobs, revives=False).kind.tolist() == [COLD] * 31
+
+
+def test_a_first_start_on_a_new_host_is_named() -> None:
+    rng = np.random.default_rng(1)
+    cold_s = rng.uniform(39, 81, 30).tolist()
+    for new_s in ([2267.0], [600.0, 900.0, 2267.0]):
+        jobs = starts_of(*new_s, *cold_s)
+        classed = start_kinds(jobs)
+        assert classed.on_new_host(jobs).tolist() == [True] * len(new_s) + [False] * 30
+        starts = start_summary(jobs, classed, None)
+        assert starts is not None
+        assert starts.new_host == len(new_s)
+        assert "a first start on a new host" in starts.detail
+    ordinary = starts_of(*cold_s)
+    assert not start_kinds(ordinary).on_new_host(ordinary).any()
+    with_revivals = starts_of(*[0.5] * 60, 45, 46, 40, 44, 1500, worker="a")
+    assert start_kinds(with_revivals).new_host_from_ms is None  # the worker had been seen before

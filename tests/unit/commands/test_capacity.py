@@ -21,7 +21,7 @@ from loadtest.record.directory import RunDirectory
 from loadtest.record.run import Ending
 from loadtest.record.sample import HEALTH
 from loadtest.scenario.model import Scenario
-from tests.unit.analyze.rows import START_AT, requests, run, scenario
+from tests.unit.analyze.rows import START_AT, requests, run, samples, scenario
 from tests.unit.capacity.made import COLD_AND_REVIVED, bursts, flexible, table_of
 
 STEADY = np.cumsum(np.random.default_rng(1).exponential(1.0, 300)).tolist()
@@ -288,6 +288,29 @@ def test_a_day_is_planned_for_its_peak_and_says_so(warm: Path, tmp_path: Path) -
         "as the average of a day; it leaves out the peak of 2 times that: at the peak they never catch up" in output
     )
     assert "peak 2 times the mean" in out.with_suffix(".html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "changes", "reason"),
+    [
+        ("completed", {"ending": Ending.ABORTED, "reason": "the cost ceiling was reached"}, "ceiling was reached"),
+        ("failed", {}, "Only 100 of 300 jobs completed"),
+        ("censored", {}, "unfinished"),
+    ],
+)
+def test_a_run_that_does_not_show_what_its_jobs_take_is_used_on_request_alone(
+    tmp_path: Path, outcome: str, changes: dict[str, Any], reason: str
+) -> None:
+    asked = scenario(endpoint=WARM, load=LOAD)
+    rows = table_of(asked, STEADY).to_pylist()
+    worse = [row | {"outcome": outcome} if seq % 3 else row for seq, row in enumerate(rows)]
+    ends = {"load_ended_at": START_AT + 300, "ended_at": START_AT + 305}
+    unsound = recorded(tmp_path, asked, samples(*worse), **ends | changes)
+    with pytest.raises(UsageError) as error:
+        reported(unsound)
+    assert "--allow-invalid" in str(error.value)
+    _, output = reported(unsound, allow_invalid=True)
+    assert reason in " ".join(output.split())
 
 
 def test_a_run_with_too_few_jobs_is_refused(tmp_path: Path) -> None:

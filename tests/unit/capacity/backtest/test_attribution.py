@@ -62,7 +62,7 @@ def test_longer_cold_starts_are_the_cause() -> None:
     flex = scenario_with("0.1/s", "3000s", workers={"active": 0, "max": 3}, cold_start="9s", revival=None)
     work = replace(WORK, cold_start=Empirical.model_construct(values=(3.0,) * 10))
     found = cause(work, held_out(flex, 2))
-    assert found.what == "its cold starts, 8.82 s on average, not 3 s as calibrated"
+    assert found.what == "its cold starts, 9 s on average, not 3 s as calibrated"
 
 
 def test_the_cause_is_unknown_if_nothing_of_the_run_explains_the_error() -> None:
