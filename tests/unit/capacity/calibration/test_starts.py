@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loadtest.analyze.jobs import LoadWindow
-from loadtest.capacity.backtest.backtest import HeldOut, backtest
+from loadtest.capacity.backtest.backtest import HeldOut, UnpredictableRunError, backtest
 from loadtest.capacity.backtest.replica import RunModel, simulate_replica
 from loadtest.capacity.calibration.calibrate import Calibration, calibrate
 from loadtest.capacity.calibration.measurements import MeasuredRun
