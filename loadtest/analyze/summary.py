@@ -178,12 +178,12 @@ class Censored(msgspec.Struct, frozen=True):
     end_to_end_ms_bounds: dict[str, tuple[float, float | None]] = {}
 
 
-class FlowSummary(msgspec.Struct, frozen=True):
+class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One flow's figures. Times are of completed jobs; `outcomes` has those of each outcome.
 
     `scenario.metrics` defines them. `overhead_ms` is transport and polling, `lag_ms` the part of it after the job's
     end on the server (not for runsync, whose answer is that end); `chunk_gap_ms` is between neighbouring chunks of a
-    streamed job.
+    streamed job. A time that was added later has a default.
     """
 
     jobs: int
@@ -191,14 +191,14 @@ class FlowSummary(msgspec.Struct, frozen=True):
     throughput_per_s: float
     end_to_end_ms: Quantiles
     response_ms: Quantiles
-    submit_ms: Quantiles
     delay_ms: Quantiles
     execution_ms: Quantiles
     overhead_ms: Quantiles
+    lag_ms: Quantiles = Quantiles(0)
+    submit_ms: Quantiles
     first_chunk_ms: Quantiles
     chunk_gap_ms: Quantiles
     polls_per_job: float | None
-    lag_ms: Quantiles = Quantiles(0)
     outcomes: dict[str, OutcomeSummary] = {}
     censored: Censored = Censored(0)
 
