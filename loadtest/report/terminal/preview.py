@@ -206,11 +206,12 @@ def _cost(preview: Preview) -> str:
 
 def _ceilings(scenario: Scenario) -> str:
     ceilings, rule = scenario.ceilings, abort_rule(scenario)
-    default = "" if scenario.abort is not None else " (default)"
+    by_default = "" if scenario.abort is not None else " (default)"
+    errors = None if rule is None else f"more than {share(rule.errors)} fail within {duration(rule.over)}{by_default}"
     parts = [
         None if ceilings.jobs is None else f"{ceilings.jobs:,} jobs",
         None if ceilings.cost is None else dollars(ceilings.cost),
-        None if rule is None else f"stops when more than {share(rule.errors)} fail within {duration(rule.over)}{default}",
+        None if errors is None else f"stops when {errors}",
         *(f"or {gate} does not hold" for gate in (() if rule is None else rule.gates)),
     ]
     return ", ".join(filter(None, parts)) or "none"
