@@ -188,7 +188,7 @@ def capacity(
     ] = None,
     scalers: Annotated[
         list[str] | None,
-        optional("--scaler", metavar="TEXT", help='Try flex workers: "queue delay 4s", "request count 4".'),
+        optional("--scaler", metavar="TEXT", help='Try flex workers by this scaler, like "queue delay 4s".'),
     ] = None,
     idle_timeouts: Annotated[
         list[str] | None,
@@ -261,7 +261,7 @@ def serve(
     max_workers: Annotated[
         int | None, optional("--max", metavar="N", help="Workers at most, flex ones included.", min=1)
     ] = None,
-    scaler: Annotated[str | None, optional(metavar="TEXT", help='"queue delay 4s" or "request count 4".')] = None,
+    scaler: Annotated[str | None, optional(metavar="TEXT", help='The scaler, like "queue delay 4s".')] = None,
     idle_timeout: Annotated[
         str | None, optional(metavar="TIME", help="Stop a flex worker that is idle for this time.")
     ] = None,

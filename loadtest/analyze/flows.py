@@ -20,7 +20,7 @@ from loadtest.scenario.metrics import Metric
 from loadtest.units import nearest_rank
 
 _NO_TIMES: Floats = np.empty(0)
-_METRICS = [metric for metric in Metric if metric.is_time and metric is not Metric.SEND_LAG]
+_METRICS = [metric for metric in Metric if metric.spec.column in FlowSummary.__struct_fields__]
 
 
 @dataclass(frozen=True)

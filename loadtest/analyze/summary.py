@@ -178,13 +178,14 @@ class Censored(msgspec.Struct, frozen=True):
     end_to_end_ms_bounds: dict[str, tuple[float, float | None]] = {}
 
 
-class FlowSummary(msgspec.Struct, frozen=True):
+class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One flow's figures. Times are of completed jobs; `outcomes` has those of each outcome.
 
     `scenario.metrics` defines them. `overhead_ms` is transport and polling, `lag_ms` the part of it after the job's
     end on the server (not for runsync, whose answer is that end); `chunk_gap_ms` is between neighbouring chunks of a
     streamed job. `ttft_ms` is from the intended start to the first content, `tpot_ms` from there to the last content
-    for each output token but the first; a job that reports no tokens has none.
+    for each output token but the first; a job that reports no tokens has none. A time that was added later has a
+    default.
     """
 
     jobs: int
@@ -192,16 +193,16 @@ class FlowSummary(msgspec.Struct, frozen=True):
     throughput_per_s: float
     end_to_end_ms: Quantiles
     response_ms: Quantiles
-    submit_ms: Quantiles
     delay_ms: Quantiles
     execution_ms: Quantiles
     overhead_ms: Quantiles
+    lag_ms: Quantiles = Quantiles(0)
+    submit_ms: Quantiles
     first_chunk_ms: Quantiles
     chunk_gap_ms: Quantiles
-    polls_per_job: float | None
-    lag_ms: Quantiles = Quantiles(0)
     ttft_ms: Quantiles = Quantiles(0)
     tpot_ms: Quantiles = Quantiles(0)
+    polls_per_job: float | None
     outcomes: dict[str, OutcomeSummary] = {}
     censored: Censored = Censored(0)
 

@@ -1,4 +1,4 @@
-"""When flex workers are started: by queue delay or by request count."""
+"""When flex workers are started: one class for each kind of settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from loadtest.endpoint.fleet import Fleet
 from loadtest.endpoint.job import Job
-from loadtest.endpoint.settings import QueueDelay, RequestCount
+from loadtest.endpoint.settings import QueueDelay, RequestCount, ScalerSettings
 from loadtest.protocol.operations import JobState
 
 _IN_QUEUE = JobState.IN_QUEUE  # a module constant, since access through the enum is slow
@@ -95,6 +95,6 @@ class RequestCountScaler(Scaler):
 _SCALERS: dict[type, Callable[[Any], Scaler]] = {QueueDelay: QueueDelayScaler, RequestCount: RequestCountScaler}
 
 
-def scaler_for(settings: QueueDelay | RequestCount) -> Scaler:
+def scaler_for(settings: ScalerSettings) -> Scaler:
     """Return the scaler that these settings describe."""
     return _SCALERS[type(settings)](settings)

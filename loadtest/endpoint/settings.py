@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from loadtest.endpoint.distributions import Constant, Distribution
 from loadtest.protocol.operations import (
@@ -23,7 +32,7 @@ from loadtest.protocol.operations import (
     LimitText,
     Op,
 )
-from loadtest.units import Bytes, Fraction, Seconds, StrictModel, quoted, seconds, seconds_text
+from loadtest.units import Bytes, Fraction, Seconds, StrictModel, quoted, seconds_text
 
 _FLOAT_TOLERANCE = 1e-9
 """An execution time is a difference of floats; this much over a whole number of pauses is rounding error."""
@@ -61,17 +70,16 @@ class Workers(StrictModel):
 
 
 class ScalerSettings(StrictModel):
-    """When flex workers are started, for one kind of scaler; its class is listed in `endpoint.scaler`."""
+    """When flex workers are started, for one kind of scaler. Its first field names the kind; all have defaults."""
+
+    def __str__(self) -> str:
+        key, amount = next(iter(self.model_dump(mode="json").items()))
+        return f"{key.replace('_', ' ')} {amount}"
 
     @property
     def threshold_s(self) -> float | None:
         """Return how long a job waits before this scaler starts a worker for it; None if waiting does not count."""
         return None
-
-    def to_json(self) -> dict[str, float | None]:
-        """Return the scaler as `capacity.json` writes it: the fields of all kinds, as for a queue delay."""
-        delay_s = QueueDelay().queue_delay if self.threshold_s is None else self.threshold_s
-        return {"queue_delay_s": delay_s, "request_count": None}
 
 
 class QueueDelay(ScalerSettings):
@@ -79,9 +87,6 @@ class QueueDelay(ScalerSettings):
 
     queue_delay: Seconds = 4.0
     """How long a job may wait before a worker is added."""
-
-    def __str__(self) -> str:
-        return f"queue delay {seconds_text(self.queue_delay)}"
 
     @property
     def threshold_s(self) -> float:
@@ -95,42 +100,33 @@ class RequestCount(ScalerSettings):
     request_count: Annotated[int, Field(ge=1)] = 4
     """Jobs per worker."""
 
-    def __str__(self) -> str:
-        return f"request count {self.request_count}"
 
-    def to_json(self) -> dict[str, float | None]:
-        """Return the request count; the queue delay is the default one, which does not count."""
-        return {**super().to_json(), "request_count": self.request_count}
-
-
-def scaler_from_json(fields: Mapping[str, Any]) -> ScalerSettings:
-    """Return the scaler that `to_json` wrote."""
-    if fields["request_count"] is not None:
-        return RequestCount(request_count=fields["request_count"])
-    return QueueDelay.model_construct(queue_delay=fields["queue_delay_s"])
+AnyScaler = Annotated[QueueDelay, Tag("queue_delay")] | Annotated[RequestCount, Tag("request_count")]
+"""The kinds of scalers, each by its key. The first is the default."""
+SCALERS: dict[str, type[ScalerSettings]] = {kind.__metadata__[0].tag: kind.__origin__ for kind in get_args(AnyScaler)}
 
 
 def parse_scaler(text: str) -> ScalerSettings:
     """Return the scaler that a text such as "queue delay 4s" or "request count 4" names; else raise ValueError."""
-    kind, _, amount = " ".join(text.split()).rpartition(" ")
-    if kind == "queue delay":
-        return QueueDelay.model_construct(queue_delay=seconds(amount))
-    if kind == "request count" and amount.isdecimal() and int(amount) > 0:
-        return RequestCount(request_count=int(amount))
-    raise ValueError(f'{quoted(text)} is not a scaler; write it like "queue delay 4s" or "request count 4"')
+    key, _, amount = "_".join(text.split()).rpartition("_")
+    try:
+        return SCALERS[key].model_validate({key: amount})
+    except (KeyError, ValidationError):
+        examples = " or ".join(f'"{kind()}"' for kind in SCALERS.values())
+        raise ValueError(f"{quoted(text)} is not a scaler; write it like {examples}") from None
 
 
-def _scaler_kind(value: object) -> str:
-    by_count = isinstance(value, RequestCount) or (isinstance(value, dict) and "request_count" in value)
-    return "request count" if by_count else "queue delay"
+def _scaler_key(value: object) -> str:
+    keys = value if isinstance(value, Mapping) else type(value).model_fields if isinstance(value, BaseModel) else ()
+    return next((key for key in SCALERS if key in keys), next(iter(SCALERS)))
 
 
 Scaler = Annotated[
-    Annotated[QueueDelay, Tag("queue delay")] | Annotated[RequestCount, Tag("request count")],
-    Discriminator(_scaler_kind),
+    AnyScaler,
+    Discriminator(_scaler_key),
     BeforeValidator(
         lambda value: parse_scaler(value) if isinstance(value, str) else value,
-        json_schema_input_type=str | QueueDelay | RequestCount,
+        json_schema_input_type=str | AnyScaler,
     ),
 ]
 
@@ -274,7 +270,7 @@ class EndpointSettings(StrictModel):
     workers: Workers = Workers()
     """The number of workers."""
     scaler: Scaler = QueueDelay()
-    """When a flex worker is started: `{queue_delay: 4s}` or `{request_count: 4}`."""
+    """When a flex worker is started, such as `{queue_delay: 4s}` or `{request_count: 4}`."""
     idle_timeout: Seconds = 5.0
     """How long a flex worker stays up without a job."""
     take_pause: TakePauseText = NO_PAUSE

@@ -8,25 +8,17 @@ from loadtest.analyze.stats.quantiles import PER_MILLE, min_samples
 from loadtest.analyze.summary import Cause, FlowSummary, GateResult, Summary
 from loadtest.record.sample import Outcome
 from loadtest.report import formatting
-from loadtest.report.pages.glossary import OUTCOMES
+from loadtest.report.pages.glossary import OUTCOMES, TERMS
 from loadtest.scenario.metrics import Unit
 
 PERCENTILES = ("p50", "p70", "p90", "p95", "p98", "p99", "p99_9")
 
 QUANTITIES = {
-    "end_to_end_ms": ("End-to-end", "end-to-end"),
-    "response_ms": ("Response", "response"),
-    "delay_ms": ("Delay", "delay"),
-    "execution_ms": ("Execution", "execution"),
-    "overhead_ms": ("Overhead", "overhead"),
-    "lag_ms": ("Lag", "lag"),
-    "submit_ms": ("Submission", "submission"),
-    "first_chunk_ms": ("First chunk", "first-chunk"),
-    "chunk_gap_ms": ("Chunk gap", "chunk-gap"),
-    "ttft_ms": ("Time to first token", "ttft"),
-    "tpot_ms": ("Time per output token", "tpot"),
+    name: (TERMS[key][0], key)
+    for name in FlowSummary.__struct_fields__
+    if name.endswith("_ms") and (key := name.removesuffix("_ms").replace("_", "-"))
 }
-"""The times of a job: title and glossary entry."""
+"""The times of a flow: title, and the glossary entry, which has the name of the time."""
 SHOWN_CAUSES = 3
 EXAMPLE_LENGTH = 300
 """The most characters of the text of an example."""

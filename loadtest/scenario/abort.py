@@ -160,6 +160,11 @@ def chernoff_bound(over: int, n: int, share: float) -> float:
     return n * (observed * (log(observed / share) if share else inf) + rest)
 
 
+def abort_rule(scenario: Scenario) -> AbortRule | None:
+    """Return the rule of the scenario, the default rule for a target on another machine, or None."""
+    return scenario.abort or (AbortRule() if is_remote(scenario.target) else None)
+
+
 class StopRules:
     """The rules that stop one process's part of a run; `reason` is set once one of them applies, and stays.
 
@@ -168,7 +173,7 @@ class StopRules:
     """
 
     def __init__(self, scenario: Scenario) -> None:
-        rule = self._rule = scenario.abort or (AbortRule() if is_remote(scenario.target) else None)
+        rule = self._rule = abort_rule(scenario)
         self.enabled = rule is not None
         self._recent: deque[tuple[float, bool]] = deque()
         self._errors = 0

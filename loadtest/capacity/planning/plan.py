@@ -8,6 +8,7 @@ from operator import methodcaller
 from typing import Any, TypeVar
 
 import msgspec
+from pydantic import TypeAdapter
 
 from loadtest.capacity.backtest.backtest import BacktestResult
 from loadtest.capacity.calibration.calibrate import Calibration
@@ -30,10 +31,10 @@ from loadtest.capacity.planning.optimizer import (
 from loadtest.capacity.queueing_formulas import AnalyticEstimate, QueueModel, analytic_estimate
 from loadtest.capacity.simulation.arrivals import gap_variation, peak
 from loadtest.capacity.simulation.workload import WorkerConfig, fixed, variation
-from loadtest.endpoint.settings import RequestCount, ScalerSettings, scaler_from_json
+from loadtest.endpoint.settings import RequestCount, Scaler, ScalerSettings
 from loadtest.scenario.gates import limit_text
 
-SCHEMA = 1
+SCHEMA = 2
 _CONFIRMATIONS = 8
 _RATE_STEP = 0.1
 _STATUS_TEXT = {
@@ -101,14 +102,14 @@ class BacktestReport(msgspec.Struct, frozen=True):
 
 def encode_plan(found: Plan | BacktestReport) -> bytes:
     """Return the content of `capacity.json`."""
-    return msgspec.json.format(msgspec.json.encode(found, enc_hook=methodcaller("to_json")), indent=2)
+    return msgspec.json.format(msgspec.json.encode(found, enc_hook=methodcaller("model_dump", mode="json")), indent=2)
 
 
 def decode_plan(content: bytes, kind: type[_T]) -> _T:
     """Return what `encode_plan` encoded."""
 
     def decode_scaler(_: type, fields: dict[str, Any]) -> ScalerSettings:
-        return scaler_from_json(fields)
+        return TypeAdapter[ScalerSettings](Scaler).validate_python(fields)
 
     return msgspec.json.decode(content, type=kind, dec_hook=decode_scaler)
 

@@ -75,7 +75,7 @@ TERMS: dict[str, tuple[str, str]] = {
         "From a job’s end on the server until the client saw it: polling lag, or notification lag for a webhook. The "
         "end is the middle of the submission plus delay plus execution, so it may be off by half of the submission.",
     ),
-    "submission": (
+    "submit": (
         "Submission",
         "From the send until the job’s id was known. Not for runsync, whose answer is the finished job.",
     ),

@@ -10,6 +10,7 @@ from loadtest.errors import UsageError
 from loadtest.process import OWN_FILES, UNLIMITED, too_few
 from loadtest.protocol.operations import Op
 from loadtest.report.formatting import DASH, count, dollars, duration, share, significant
+from loadtest.scenario.abort import abort_rule
 from loadtest.scenario.environment import api_key, default_key, key_variable
 from loadtest.scenario.gates import default_gates
 from loadtest.scenario.model import Scenario, Search
@@ -204,11 +205,13 @@ def _cost(preview: Preview) -> str:
 
 
 def _ceilings(scenario: Scenario) -> str:
-    ceilings, rule = scenario.ceilings, scenario.abort
+    ceilings, rule = scenario.ceilings, abort_rule(scenario)
+    by_default = "" if scenario.abort is not None else " (default)"
+    errors = None if rule is None else f"more than {share(rule.errors)} fail within {duration(rule.over)}{by_default}"
     parts = [
         None if ceilings.jobs is None else f"{ceilings.jobs:,} jobs",
-        None if ceilings.cost is None else f"{dollars(ceilings.cost)} of execution",
-        None if rule is None else f"stops when more than {share(rule.errors)} fail within {duration(rule.over)}",
+        None if ceilings.cost is None else dollars(ceilings.cost),
+        None if errors is None else f"stops when {errors}",
         *(f"or {gate} does not hold" for gate in (() if rule is None else rule.gates)),
     ]
     return ", ".join(filter(None, parts)) or "none"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.job import Job
 from loadtest.endpoint.scaler import QueueDelayScaler
-from loadtest.endpoint.settings import EndpointSettings, QueueDelay
+from loadtest.endpoint.settings import SCALERS, EndpointSettings, QueueDelay, ScalerSettings, parse_scaler
 from loadtest.protocol.client_messages import WorkerCounts
 from loadtest.protocol.operations import Op
 
@@ -64,6 +64,28 @@ def test_a_cancelled_job_starts_no_worker() -> None:
     model.cancel(job.id, 3.0)
     assert up(model, 100.0) == (0, 0, 0)
     assert model.workers == []
+
+
+@pytest.mark.parametrize("kind", SCALERS.values(), ids=SCALERS)
+def test_every_scaler_reads_back_as_text_and_as_a_mapping_and_starts_workers(kind: type[ScalerSettings]) -> None:
+    settings = kind()
+    written = settings.model_dump(mode="json")
+    assert parse_scaler(str(settings)) == settings
+    for given in (settings, str(settings), written):
+        assert EndpointSettings.model_validate({"scaler": given}).scaler == settings
+    model = endpoint(scaler=written, workers={"active": 0, "max": 1})
+    model.submit(Op.RUN, 0.0)
+    model.advance(100.0)
+    assert len(model.workers) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["queue delay", "queue delay 4", "request count 0", "request count x", "4s", "depth 4"]
+)
+def test_a_text_that_names_no_scaler_is_refused_with_an_example_of_each(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a scaler; write it like") as refused:
+        parse_scaler(text)
+    assert all(f'"{kind()}"' in str(refused.value) for kind in SCALERS.values())
 
 
 def test_request_count_starts_a_worker_for_each_group_of_jobs() -> None:

@@ -224,3 +224,15 @@ def test_a_gate_that_cannot_pass_is_a_doubt(gate: str, rate: str, doubtful: bool
         }
     )
     assert any("cannot pass" in warning for warning in warnings(preview(asked))) == doubtful
+
+
+def test_the_abort_rule_of_a_remote_target_is_shown_also_if_it_is_the_default() -> None:
+    remote = {"target": "https://endpoint.example/v2/id", "price": 0.001, "ceilings": {"jobs": 100, "cost": 1}}
+    default, own = (
+        " ".join(" ".join(preview_lines(preview(scenario(**remote, **abort)), {})).split())
+        for abort in ({}, {"abort": {"errors": "20 %"}})
+    )
+    assert "100 jobs, $1.00, stops when more than 50 % fail within 30 s (default)" in default
+    assert "$1.00, stops when more than 20 % fail within 30 s" in own
+    assert "fail within 30 s (default)" not in own
+    assert "stops when" not in " ".join(preview_lines(preview(scenario()), {}))

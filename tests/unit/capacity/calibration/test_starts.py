@@ -93,7 +93,9 @@ def test_a_run_with_cold_starts_is_predicted_or_refused_with_the_cause(name: str
     if found.mean_ms is None:
         assert name in MAY_BE_REFUSED
         assert "jobs waited for one" in found.why
-        with pytest.raises(UnpredictableRunError, match=r"no cold start was seen .* or none by which its time is known"):
+        with pytest.raises(
+            UnpredictableRunError, match=r"no cold start was seen .* or none by which its time is known"
+        ):
             backtest(work, run, replicas=39)
         return
     assert found.source is not StartSource.NONE
