@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from loadtest.analyze.stats.effective_number import NEARLY_ALL
 from loadtest.analyze.summary import Verdict
 from loadtest.gate.early_stopping import allowed_over
 from loadtest.gate.measures import Count
 from loadtest.scenario.gates import Gate, limit_text
 from loadtest.scenario.metrics import Metric
 
-_NEARLY_ALL = 0.9
 NO_JOBS = "No job to judge by was found."
 
 
@@ -91,7 +91,7 @@ def not_known(gate: Gate, unknown: int, n: int) -> str:
 
 def _describe_worth(count: Count) -> str:
     """Return how many independent jobs these count as, if clearly fewer, as text that follows a sentence."""
-    if count.worth.n > count.n * _NEARLY_ALL:
+    if count.worth.n > count.n * NEARLY_ALL:
         return ""
     return f" They resemble their neighbours and count as {count.worth.n:,.0f} independent jobs."
 

@@ -73,7 +73,8 @@ def _default_errors(inputs: GateInputs) -> GateResult:
         word = Verdict.FAIL
     else:
         word = Verdict.PASS if count.over + count.undecided < gate.limit * count.n else Verdict.INCONCLUSIVE
-    judged = result(gate, count.over / count.n, count.n, word, explain_default(gate, count), count.ci95())
+    text = explain_default(gate, count)
+    judged = result(gate, count.over / count.n, count.n, word, text, count.ci95(), count.worth.n)
     return replace(judged, default=True)
 
 
@@ -84,10 +85,12 @@ def result(
     verdict: Verdict,
     detail: str,
     ci95: tuple[float, float] | None = None,
+    effective_n: float | None = None,
 ) -> GateResult:
     """Return a gate's result, its limit in the unit of summaries."""
     limit = gate.limit * 1000 if gate.metric.is_time else gate.limit
-    return GateResult(str(gate), observed, limit, n, verdict, detail, gate.metric, gate.metric.spec.unit, ci95)
+    unit = gate.metric.spec.unit
+    return GateResult(str(gate), observed, limit, n, verdict, detail, gate.metric, unit, ci95, effective_n)
 
 
 def _percentile(gate: Gate, measured: Times, per_mille: int, length_s: float) -> GateResult:
@@ -96,7 +99,8 @@ def _percentile(gate: Gate, measured: Times, per_mille: int, length_s: float) ->
     word = _verdict(measured.holds(limit_ms, per_mille, count), count, share)
     more = _more(measured, count, limit_ms, per_mille, length_s) if word is Verdict.INCONCLUSIVE else None
     observed_ms, ci95_ms = measured.percentile_ms(per_mille)
-    return result(gate, observed_ms, count.n, word, explain(gate, count, share, word, more), ci95_ms)
+    text = explain(gate, count, share, word, more)
+    return result(gate, observed_ms, count.n, word, text, ci95_ms, count.worth.n)
 
 
 def _more(own: Times, count: Count, limit_ms: float, per_mille: int, length_s: float) -> More | None:
@@ -114,7 +118,8 @@ def _share(gate: Gate, inputs: GateInputs, length_s: float) -> GateResult:
     word = _verdict(holds(worst, count.n, share, count.worth), count, share)
     jobs = more_jobs(worst, count.n, share, count.worth)
     more = None if jobs is None else More(jobs, length_s * (1 + jobs / count.n))
-    return result(gate, count.over / count.n, count.n, word, explain(gate, count, share, word, more), count.ci95())
+    text = explain(gate, count, share, word, more)
+    return result(gate, count.over / count.n, count.n, word, text, count.ci95(), count.worth.n)
 
 
 def _verdict(holding: bool, count: Count, share: float) -> Verdict:

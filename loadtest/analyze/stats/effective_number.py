@@ -13,6 +13,8 @@ from scipy import fft
 
 from loadtest.arrays import Floats
 
+NEARLY_ALL = 0.9
+"""An effective number above this share of all is not worth a word."""
 _MAX_VALUES = 2**18
 """Of more values only as many from the middle are used, which is quick and still far longer than any dependence."""
 _LONGEST = 4
