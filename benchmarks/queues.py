@@ -23,13 +23,25 @@ class System:
 
     `workers` serve first come, first served; 0 means times that are drawn, exponential, and with an
     autocorrelation of about `load` between neighbours if `correlated`. `service_cv` is the coefficient of variation
-    of a gamma distribution; 1 is exponential.
+    of a gamma distribution; 1 is exponential, 0 is constant. With a `log_sigma` service is lognormal instead. Jobs
+    arrive in batches of `batch`.
     """
 
     name: str
     workers: int = 0
     service_cv: float = 1.0
     correlated: bool = False
+    log_sigma: float = 0.0
+    batch: int = 1
+
+    def execution_ms(self, rng: np.random.Generator, size: tuple[int, int]) -> Array:
+        """Return execution times with a mean of `SERVICE_MS`."""
+        if self.log_sigma:
+            return SERVICE_MS * rng.lognormal(-(self.log_sigma**2) / 2, self.log_sigma, size)
+        if self.service_cv == 0:
+            return np.full(size, SERVICE_MS)
+        shape = 1 / self.service_cv**2
+        return rng.gamma(shape, SERVICE_MS / shape, size)
 
 
 SYSTEMS = (
@@ -39,6 +51,14 @@ SYSTEMS = (
     System("M/M/8", workers=8),
     System("8 workers, CV 0.3", workers=8, service_cv=0.3),
 )
+
+
+UNSEEN = (
+    System("M/D/1", workers=1, service_cv=0.0),
+    System("3 workers, lognormal(1.5)", workers=3, log_sigma=1.5),
+    System("4 workers, batches of 5", workers=4, batch=5),
+)
+"""Systems on which no constant of loadtest was chosen."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +87,18 @@ def simulate_pair(system: System, load: float, runs: int, jobs: int, seed: int) 
 
 
 def _simulated(system: System, load: float, runs: int, jobs: int, seed: int, times: int, empty: bool) -> list[Runs]:
-    rng = np.random.default_rng([seed, SYSTEMS.index(system), round(load * 1000)])
+    rng = np.random.default_rng([seed, (*SYSTEMS, *UNSEEN).index(system), round(load * 1000)])
     if system.workers == 0:
         return [_without_queue(system, load, runs, jobs, rng) for _ in range(times)]
     warm_up = 0 if empty else min(30_000, ceil(20 / (1 - load) ** 2))
     total = warm_up + jobs
-    gap_ms = rng.exponential(SERVICE_MS / (system.workers * load), (total, runs))
-    shape = 1 / system.service_cv**2
+    gap_ms = rng.exponential(SERVICE_MS * system.batch / (system.workers * load), (total, runs))
+    gap_ms[np.arange(total) % system.batch > 0] = 0.0
     kept = slice(warm_up, None)
     arrival_ms = np.cumsum(gap_ms[kept], axis=0)
     found = []
     for _ in range(times):
-        execution_ms = rng.gamma(shape, SERVICE_MS / shape, (total, runs))
+        execution_ms = system.execution_ms(rng, (total, runs))
         delay_ms = _wait(gap_ms, execution_ms, system.workers)
         columns = (arrival_ms, delay_ms[kept], execution_ms[kept])
         found.append(Runs(*(np.ascontiguousarray(each.T) for each in columns)))
@@ -119,11 +139,12 @@ def true_percentile_ms(system: System, load: float, quantity: str, p: float) -> 
     from 600 long runs of their own seed."""
     if system.workers == 0:
         return -SERVICE_MS * log(1 - p)
-    if system.service_cv == 1 and quantity == "delay":
+    poisson = system.batch == 1 and system.service_cv == 1 and not system.log_sigma
+    if poisson and quantity == "delay":
         waits = erlang_c(system.workers, system.workers * load)
         rate_per_ms = system.workers * (1 - load) / SERVICE_MS
         return max(0.0, log(waits / (1 - p)) / rate_per_ms)
-    if system.workers == 1 and system.service_cv == 1:
+    if poisson and system.workers == 1:
         return -SERVICE_MS / (1 - load) * log(1 - p)
     long = _long_runs(system, load)
     return float(np.quantile(long.delay_ms if quantity == "delay" else long.end_to_end_ms, p))

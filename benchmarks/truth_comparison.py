@@ -1,6 +1,4 @@
-"""Check what comparisons claim about chance, by simulated queues whose truth is known; prints a Markdown table.
-
-    python -m benchmarks.truth_comparison [--runs 300]
+"""Check what comparisons claim about chance, by simulated queues whose truth is known.
 
 A compared with A: each pair of runs is of one system, with the *same arrivals* and execution times drawn again, or
 *apart*, with nothing in common. The share of pairs that are better or worse in any metric, without a tolerance, is to
@@ -11,10 +9,8 @@ finds.
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from math import log
@@ -29,7 +25,6 @@ from loadtest.analyze.compare.comparison import ERROR_RATE, compare
 from loadtest.analyze.compare.result import THROUGHPUT, ComparisonVerdict, MetricKey
 from loadtest.scenario.metrics import Metric
 
-RUNS = 300
 LOADS = (0.5, 0.7, 0.8, 0.9, 0.95)
 JOBS = (1000, 5000)
 SLOWER = 1.10
@@ -110,23 +105,9 @@ def table_row(cell: Cell, runs: int) -> str:
     )
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=RUNS, help=f"pairs in each cell; {RUNS} unless given")
-    parser.add_argument(
-        "--processes", type=int, default=2, help="how many cells are simulated at once; 2 unless given"
-    )
-    asked = parser.parse_args()
+def table(runs: int, pool: Executor) -> Iterator[str]:
+    """Yield the lines of a Markdown table, in percent."""
     heads = ("same arrivals", "apart", "1.10 ×: same arrivals", "possible", "apart", "possible")
-    print("| system | ρ | n | A/A: " + " | ".join(heads) + " |")
-    print("|---|--:|--:|--:|--:|--:|--:|--:|--:|")
-    started_s = time.perf_counter()
-    with ProcessPoolExecutor(asked.processes) as pool:
-        for row in pool.map(partial(table_row, runs=asked.runs), cells()):
-            print(row, flush=True)
-    print(f"\n{asked.runs} pairs a cell, in percent, {time.perf_counter() - started_s:.0f} s")
-
-
-if __name__ == "__main__":
-    main()
+    yield "| system | ρ | n | A/A: " + " | ".join(heads) + " |"
+    yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|"
+    yield from pool.map(partial(table_row, runs=runs), cells())

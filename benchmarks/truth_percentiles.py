@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from benchmarks.queues import SYSTEMS, Array, System, simulate, true_percentile_ms
-from loadtest.analyze.stats.effective_number import Effective, effective_times
-from loadtest.analyze.stats.percentile_bounds import lower_rank, upper_bound
-from loadtest.analyze.stats.quantiles import TAIL
-from loadtest.gate.early_stopping import ALPHA, holds, refuted
+from benchmarks.queues import Array, System, simulate, true_percentile_ms
+from loadtest.gate.early_stopping import refuted
+from loadtest.gate.measures import Times
 from loadtest.units import nearest_rank
 
 LOADS = (0.5, 0.7, 0.8, 0.9, 0.95)
 JOBS = (1000, 5000)
-RUNS = 300
 SEED = 20_261
 
 
@@ -43,23 +42,19 @@ class Cell:
     covers: float
 
 
-def cells() -> Iterator[Cell]:
-    """Yield the cells, each of `RUNS` runs; those of 1000 jobs are the starts of those of 5000."""
-    for system in SYSTEMS:
-        for load in LOADS if system.workers or system.correlated else LOADS[:1]:
-            runs = simulate(system, load, RUNS, max(JOBS), SEED)
-            for quantity in ("delay", "end_to_end") if system.workers else ("delay",):
-                times_ms = runs.delay_ms if quantity == "delay" else runs.end_to_end_ms
-                yield from _cells_of(system, load, quantity, times_ms)
+def cells(system: System, load: float, runs: int) -> list[Cell]:
+    """Return the cells of a system at a utilisation; those of 1000 jobs are the starts of those of 5000."""
+    made = simulate(system, load, runs, max(JOBS), SEED)
+    found = list(_cells_of(system, load, "delay", made.delay_ms))
+    return [*found, *_cells_of(system, load, "end_to_end", made.end_to_end_ms)] if system.workers else found
 
 
 def _cells_of(system: System, load: float, quantity: str, times_ms: Array) -> Iterator[Cell]:
     for jobs in JOBS:
         some = times_ms[:, :jobs]
-        worths = [effective_times(run) for run in some]
         for per_mille in (950, 990):
             truth_ms = true_percentile_ms(system, load, quantity, per_mille / 1000)
-            judged = np.array([_judge(*each, per_mille, truth_ms) for each in zip(some, worths, strict=True)])
+            judged = np.array([_judge(run, per_mille, truth_ms) for run in some])
             false_pass, false_fail, passes, fails, printed, covers = judged.mean(axis=0).tolist()
             oracle = _oracle(some, per_mille)
             held = covers / printed if printed else 1.0
@@ -69,19 +64,21 @@ def _cells_of(system: System, load: float, quantity: str, times_ms: Array) -> It
             )  # fmt: skip
 
 
-def _judge(run: Array, worth: Effective, per_mille: int, truth_ms: float) -> tuple[bool, ...]:
-    n, share = len(run), (1000 - per_mille) / 1000
-
-    def over(limit_ms: float) -> int:
-        return int(np.count_nonzero(run >= limit_ms))
-
-    most_ms = upper_bound(run, per_mille, worth, ALPHA)
-    at, half = (most_ms < limit_ms or holds(over(limit_ms), n, share, worth) for limit_ms in (truth_ms, 2 * truth_ms))
-    false_fail, fails = (refuted(over(limit_ms), n, share, worth) for limit_ms in (truth_ms, truth_ms / 2))
-    rank, high_ms = lower_rank(n, per_mille, worth, TAIL), upper_bound(run, per_mille, worth, TAIL)
-    printed = rank is not None and bool(np.isfinite(high_ms))
-    covers = rank is not None and printed and bool(np.partition(run, rank - 1)[rank - 1] <= truth_ms <= high_ms)
-    return at, false_fail, half, fails, printed, covers
+def _judge(run: Array, per_mille: int, truth_ms: float) -> tuple[bool, ...]:
+    measured = Times(run, run, np.zeros(len(run), np.int32))
+    at, half, twice = (measured.count(limit_ms) for limit_ms in (truth_ms, 2 * truth_ms, truth_ms / 2))
+    passes = (measured.holds(truth_ms, per_mille, at), measured.holds(2 * truth_ms, per_mille, half))
+    fails = (refuted(each.over, each.n, 1 - per_mille / 1000, each.worth) for each in (at, twice))
+    false_fail, failed = fails
+    ends = measured.percentile_ms(per_mille)[1]
+    return (
+        passes[0],
+        false_fail,
+        passes[1],
+        failed,
+        ends is not None,
+        ends is not None and ends[0] <= truth_ms <= ends[1],
+    )
 
 
 def _oracle(runs: Array, per_mille: int) -> tuple[float, float]:
@@ -92,19 +89,26 @@ def _oracle(runs: Array, per_mille: int) -> tuple[float, float]:
     return float(np.mean(found / 2 < low)), float(np.mean(found * 2 > high))
 
 
-def table(found: list[Cell]) -> list[str]:
-    """Return the cells as a Markdown table, in percent."""
+def table(systems: Sequence[System], runs: int, pool: Executor) -> Iterator[str]:
+    """Yield the lines of a Markdown table, in percent."""
     heads = (
         "system | load | time | n | p | false pass | false fail | pass at ½ (oracle) | fail at 2 × (oracle) | printed"
     )
-    lines = [f"| {heads} | covers |", f"|---|{'--:|' * (heads.count('|') + 1)}"]
-    for each in found:
-        shares = [each.false_pass, each.false_fail, each.passes, each.oracle_passes, each.fails, each.oracle_fails]
-        name = each.quantity.replace("_", "-")
-        texts = [f"{100 * share:.1f}" for share in shares[:2]] + [f"{100 * share:.0f}" for share in shares[2:]]
-        lines.append(
-            f"| {each.system} | {each.load:g} | {name} | {each.jobs} | p{each.per_mille // 10}"
-            f" | {texts[0]} | {texts[1]} | {texts[2]} ({texts[3]}) | {texts[4]} ({texts[5]})"
-            f" | {100 * each.printed:.0f} | {100 * each.covers:.1f} |"
-        )
-    return lines
+    yield f"| {heads} | covers |"
+    yield f"|---|{'--:|' * (heads.count('|') + 1)}"
+    places = [
+        (system, load) for system in systems for load in (LOADS if system.workers or system.correlated else LOADS[:1])
+    ]
+    for found in pool.map(partial(cells, runs=runs), *zip(*places, strict=True)):
+        yield from map(_line, found)
+
+
+def _line(cell: Cell) -> str:
+    shares = [cell.false_pass, cell.false_fail, cell.passes, cell.oracle_passes, cell.fails, cell.oracle_fails]
+    name = cell.quantity.replace("_", "-")
+    texts = [f"{100 * share:.1f}" for share in shares[:2]] + [f"{100 * share:.0f}" for share in shares[2:]]
+    return (
+        f"| {cell.system} | {cell.load:g} | {name} | {cell.jobs} | p{cell.per_mille // 10}"
+        f" | {texts[0]} | {texts[1]} | {texts[2]} ({texts[3]}) | {texts[4]} ({texts[5]})"
+        f" | {100 * cell.printed:.0f} | {100 * cell.covers:.1f} |"
+    )

@@ -1,13 +1,14 @@
-"""How often a steady window is found where the truth is known: `python -m benchmarks.truth_steady`, two minutes.
+"""How often a steady window is found where the truth is known.
 
 Queues are stationary, start empty, or are overloaded; times without a queue change their level, or rise all the time.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import fields
+from itertools import repeat
 
 import numpy as np
 
@@ -20,6 +21,7 @@ LOADS = (0.5, 0.7, 0.8, 0.9)
 OVERLOADS = (1.02, 1.05)
 JOBS = (1000, 5000)
 OVERLOAD_S = 60.0
+SEED = 7
 
 
 def jobs_of_run(arrival_ms: Array, end_to_end_ms: Array) -> JobColumns:
@@ -52,24 +54,34 @@ def row(name: str, found: Iterator[SteadyWindow]) -> str:
     return f"| {name} | {shares} |"
 
 
-def queue_rows(system: System, runs: int, seed: int) -> Iterator[str]:
-    """Yield rows of a system below and above what it can do."""
+def queue_rows(system: System, runs: int) -> list[str]:
+    """Return the rows of a system below and above what it can do."""
+    return list(_queue_rows(system, runs))
+
+
+def _queue_rows(system: System, runs: int) -> Iterator[str]:
     for empty in (False, True) if system.workers else (False,):
         for load in LOADS:
             for jobs in JOBS:
-                made = simulate(system, load, runs, jobs, seed, empty=empty)
+                made = simulate(system, load, runs, jobs, SEED, empty=empty)
                 start = "empty" if empty else "stationary"
                 yield row(f"{system.name} | {load} | {jobs}, {start}", answers(made.arrival_ms, made.end_to_end_ms))
     for load in OVERLOADS if system.workers else ():
         expected = OVERLOAD_S * 1000 / SERVICE_MS * system.workers * load
         jobs = round(expected + 6 * np.sqrt(expected))
-        made = simulate(system, load, runs, jobs, seed, empty=True)
+        made = simulate(system, load, runs, jobs, SEED, empty=True)
         found = answers(made.arrival_ms, made.end_to_end_ms, OVERLOAD_S)
         yield row(f"{system.name} | {load} | {OVERLOAD_S:.0f} s, empty", found)
 
 
-def change_rows(runs: int, seed: int, jobs: int = 2000) -> Iterator[str]:
-    """Yield rows of times that change: from the middle on, all the time, or only at first."""
+def change_rows(runs: int, jobs: int = 2000) -> list[str]:
+    """Return the rows of times that change: from the middle on, all the time, or only at first."""
+    return list(_change_rows(runs, jobs))
+
+
+def _change_rows(runs: int, jobs: int) -> Iterator[str]:
+    made = simulate(SYSTEMS[1], 0.95, runs, JOBS[1], SEED)
+    yield row(f"AR(1) | 0.95 | {JOBS[1]}, stationary", answers(made.arrival_ms, made.end_to_end_ms))
     share = np.linspace(0, 1, jobs)
     kinds = {
         "1.5 × from the middle on": np.where(share < 0.5, 1.0, 1.5),
@@ -79,34 +91,17 @@ def change_rows(runs: int, seed: int, jobs: int = 2000) -> Iterator[str]:
         "6 × at first, over after a fifth": 1 + 5 * np.exp(-share * 20),
     }
     for rho in (0.0, 0.5):
-        made = simulate(SYSTEMS[1], rho, runs, jobs, seed)
+        made = simulate(SYSTEMS[1], rho, runs, jobs, SEED)
         # A floor, and a third of the spread of an exponential.
         times_ms = 2 * SERVICE_MS + made.delay_ms
         for kind, factor in kinds.items():
             yield row(f"AR(1), {kind} | {rho} | {jobs}", answers(made.arrival_ms, times_ms * factor))
 
 
-def table(runs: int, seed: int) -> None:
-    """Print the table, row by row."""
-    print("| times | utilisation, or autocorrelation | jobs | steady | too short to judge | not steady |")
-    print("|---|--:|---|--:|--:|--:|", flush=True)
-    for system in SYSTEMS:
-        for line in queue_rows(system, runs, seed):
-            print(line, flush=True)
-    made = simulate(SYSTEMS[1], 0.95, runs, JOBS[1], seed)
-    print(row(f"AR(1) | 0.95 | {JOBS[1]}, stationary", answers(made.arrival_ms, made.end_to_end_ms)), flush=True)
-    for line in change_rows(runs, seed):
-        print(line, flush=True)
-
-
-def main() -> None:
-    """Run with the number of runs of a cell and a seed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=300)
-    parser.add_argument("--seed", type=int, default=7)
-    asked = parser.parse_args()
-    table(asked.runs, asked.seed)
-
-
-if __name__ == "__main__":
-    main()
+def table(runs: int, pool: Executor) -> Iterator[str]:
+    """Yield the lines of a Markdown table."""
+    yield "| times | utilisation, or autocorrelation | jobs | steady | too short to judge | not steady |"
+    yield "|---|--:|---|--:|--:|--:|"
+    for rows in pool.map(queue_rows, SYSTEMS, repeat(runs)):
+        yield from rows
+    yield from pool.submit(change_rows, runs).result()

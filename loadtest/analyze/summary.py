@@ -113,8 +113,9 @@ class GateResult(msgspec.Struct, frozen=True):
     """The result of one gate: a figure of the run and its limit.
 
     `unit` is that of `observed`, `limit` and `ci95`: "ms", "share" (0 to 1), "per_s", or "ratio" against a baseline.
-    `ci95` is the 95 % interval of the observed figure, if there is one. `default`: it applies because gates on times
-    came without one on errors.
+    `ci95` is the 95 % interval of the observed figure, if there is one. `effective_n` is the number of independent
+    jobs that show as much as these n, for a percentile or a share. `default`: it applies because gates on times came
+    without one on errors.
     """
 
     gate: str
@@ -126,6 +127,7 @@ class GateResult(msgspec.Struct, frozen=True):
     metric: Metric
     unit: Unit
     ci95: tuple[float, float] | None = None
+    effective_n: float | None = None
     default: bool = False
 
 

@@ -19,7 +19,8 @@ from math import sqrt
 import numpy as np
 from scipy import special
 
-from loadtest.analyze.stats.effective_number import Effective, effective_for_mean, effective_times
+from loadtest.analyze.stats.effective_number import effective_for_mean, effective_times
+from loadtest.analyze.stats.mean_error import mean_error
 from loadtest.analyze.stats.quantiles import TAIL
 from loadtest.arrays import Floats
 from loadtest.gate.early_stopping import ALPHA
@@ -81,20 +82,16 @@ def mean_of(values: Floats) -> MeanEstimate | None:
     """Return the mean of values in the order of time; None for fewer than 100."""
     if len(values) < MIN_JOBS:
         return None
-    mean, deviation, worth = (
-        float(values.mean()),
-        float(values.std(ddof=1)),
-        min(effective_times(values), effective_for_mean(values), key=Effective.for_upper),
-    )
+    mean, worths = float(values.mean()), [effective_times(values), effective_for_mean(values)]
+    found, deviation = mean_error(values - mean, worths), float(values.std(ddof=1))
     skewness = float(np.mean(((values - mean) / deviation) ** 3)) if deviation > 0 else 0.0
-    upper = worth.for_upper()
     by_batches = max(_of_batches(_batched(values, batches)).upper_error for batches in _COARSER)
     return MeanEstimate(
         mean,
-        deviation / sqrt(worth.for_lower()),
-        max(by_batches, deviation / sqrt(upper)),
-        max(1.0, min(worth.degrees / 2, _DEGREES)) if worth.tau > 1 else len(values) - 1.0,
-        too_skewed=upper < max(MIN_JOBS, _COCHRAN * skewness**2),
+        found.error,
+        max(by_batches, found.error),
+        max(1.0, min(found.degrees / 2, _DEGREES)) if found.degrees < len(values) else len(values) - 1.0,
+        too_skewed=min(each.for_upper() for each in worths) < max(MIN_JOBS, _COCHRAN * skewness**2),
     )
 
 

@@ -9,9 +9,9 @@ A share, such as that of errors, is judged in the same way: the share that may b
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections.abc import Callable
+from math import ceil
 
 from scipy import special
 
@@ -61,13 +61,12 @@ def min_jobs(over: int, share: float) -> int:
 
 def more_jobs(over: int, n: int, share: float, worth: Effective | None = None) -> int | None:
     """Return how many more jobs would hold if the share over stays the same; None if no number would."""
-    if over == 0 and worth is None:
-        return max(0, min_jobs(0, share) - n)
+    return more_until(n, lambda jobs: holds(ceil(over * jobs / n), jobs, share, worth)) if over < share * n else None
 
-    def enough(jobs: int) -> bool:
-        return holds(math.ceil(over * jobs / n), jobs, share, worth)
 
-    return _least(n, enough) - n if over < share * n and enough(MAX_JOBS) else None
+def more_until(n: int, enough: Callable[[int], bool]) -> int | None:
+    """Return how many more than n jobs are enough; None if no number is."""
+    return _least(n, enough) - n if enough(MAX_JOBS) else None
 
 
 def _least(low: int, enough: Callable[[int], bool]) -> int:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from loadtest.analyze.stats.effective_number import NEARLY_ALL
 from loadtest.analyze.summary import Verdict
-from loadtest.gate.early_stopping import allowed_over, more_jobs
+from loadtest.gate.early_stopping import allowed_over
 from loadtest.gate.measures import Count
 from loadtest.scenario.gates import Gate, limit_text
 from loadtest.scenario.metrics import Metric
 
-_NEARLY_ALL = 0.9
 NO_JOBS = "No job to judge by was found."
+
+
+@dataclass(frozen=True)
+class More:
+    """What would decide a gate: this many more jobs, and with them a load of `length_s` in all."""
+
+    jobs: int
+    length_s: float
 
 
 def format_value(gate: Gate, value: float) -> str:
@@ -22,27 +32,33 @@ def share_text(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def explain(gate: Gate, count: Count, share: float, verdict: Verdict, of: str = "") -> str:
-    """Return why a count of jobs gives this verdict, if `share` may be over the limit; `of` names the jobs."""
+def explain(gate: Gate, count: Count, share: float, verdict: Verdict, more: More | None = None, of: str = "") -> str:
+    """Return why a count of jobs gives this verdict, if `share` may be over the limit; `of` names the jobs.
+
+    `more` is what an inconclusive gate lacks, None if no number of jobs would be enough.
+    """
     text, may, are = _describe_count(gate, count, of), "may", "do"
     if gate.metric.is_time:
         may, are = "may be", "are"
     unsure = _describe_undecided(gate.metric, count.undecided) if count.undecided else ""
     alike = _describe_worth(count)
+    # Undecided jobs count against the gate.
+    worst = count.over + count.undecided
     if verdict is Verdict.PASS:
         most = allowed_over(count.n, share, count.worth)
-        if most is None or most < count.over + count.undecided:
+        if most is None or most < worst:
             return f"{text}{unsure}.{alike} The times that this run saw show that it stays below the limit."
         return f"{text}{unsure}; up to {most:,} {may}.{alike}"
     if verdict is Verdict.FAIL:
         return f"{text}{unsure}; at most {share_text(share)} {may}.{alike}"
-    # Undecided jobs count against the gate.
-    worst = count.over + count.undecided
-    more = more_jobs(worst, count.n, share, count.worth)
     if more is None:
         needed = f"While {share_text(worst / count.n)} {are}, no number of jobs would be enough: "
         return f"{text}{unsure}. {needed}less than {share_text(share)} {may}.{alike}"
-    return f"{text}{unsure}.{alike} About {more:,} more jobs{of} would decide it, if the share stays the same."
+    same = "times stay" if gate.metric.is_time else "share stays"
+    return (
+        f"{text}{unsure}.{alike} About {more.jobs:,} more jobs{of} would decide it, a load of {more.length_s:,.0f} s "
+        f"in all, if the {same} the same."
+    )
 
 
 def explain_default(gate: Gate, count: Count) -> str:
@@ -75,7 +91,7 @@ def not_known(gate: Gate, unknown: int, n: int) -> str:
 
 def _describe_worth(count: Count) -> str:
     """Return how many independent jobs these count as, if clearly fewer, as text that follows a sentence."""
-    if count.worth is None or count.worth.n > count.n * _NEARLY_ALL:
+    if count.worth.n > count.n * NEARLY_ALL:
         return ""
     return f" They resemble their neighbours and count as {count.worth.n:,.0f} independent jobs."
 

@@ -18,8 +18,16 @@ from loadtest.analyze.stats.quantiles import TAIL
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.arrays import Mask
 from loadtest.gate.batch_means import MIN_JOBS, MIN_S, MeanEstimate, mean_of, rate_of
-from loadtest.gate.early_stopping import holds, refutation, refuted
-from loadtest.gate.explanations import NO_JOBS, explain, explain_default, explain_workers, format_value, not_known
+from loadtest.gate.early_stopping import holds, more_jobs, refutation, refuted
+from loadtest.gate.explanations import (
+    NO_JOBS,
+    More,
+    explain,
+    explain_default,
+    explain_workers,
+    format_value,
+    not_known,
+)
 from loadtest.gate.inputs import NO_WORKER, GateInputs, Window, completion_windows, of_flow, select, windows
 from loadtest.gate.measures import Count, Times, share_count, times
 from loadtest.scenario.gates import DEFAULT_ERRORS, Gate, default_gates, limit_text
@@ -34,15 +42,16 @@ def judge(gate: Gate, inputs: GateInputs) -> GateResult:
     if gate.metric is Metric.THROUGHPUT:
         return _throughput(gate, of_flow(gate, inputs), within)
     some = select(gate, inputs, within)
+    length_s = sum(each.end_s - each.start_s for each in within)
     if gate.metric.is_share:
-        return _share(gate, some)
+        return _share(gate, some, length_s)
     measured = times(gate.metric, some)
     if len(measured) == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
     if gate.per_mille is not None and gate.per_worker:
-        return _by_worker(gate, measured, inputs.worker_ids, gate.per_mille)
+        return _by_worker(gate, measured, inputs.worker_ids, gate.per_mille, length_s)
     if gate.per_mille is not None:
-        return _percentile(gate, measured, gate.per_mille)
+        return _percentile(gate, measured, gate.per_mille, length_s)
     return _longest(gate, measured) if gate.statistic == "max" else _mean(gate, measured)
 
 
@@ -64,7 +73,8 @@ def _default_errors(inputs: GateInputs) -> GateResult:
         word = Verdict.FAIL
     else:
         word = Verdict.PASS if count.over + count.undecided < gate.limit * count.n else Verdict.INCONCLUSIVE
-    judged = result(gate, count.over / count.n, count.n, word, explain_default(gate, count), count.ci95())
+    text = explain_default(gate, count)
+    judged = result(gate, count.over / count.n, count.n, word, text, count.ci95(), count.worth.n)
     return replace(judged, default=True)
 
 
@@ -75,35 +85,48 @@ def result(
     verdict: Verdict,
     detail: str,
     ci95: tuple[float, float] | None = None,
+    effective_n: float | None = None,
 ) -> GateResult:
     """Return a gate's result, its limit in the unit of summaries."""
     limit = gate.limit * 1000 if gate.metric.is_time else gate.limit
-    return GateResult(str(gate), observed, limit, n, verdict, detail, gate.metric, gate.metric.spec.unit, ci95)
+    unit = gate.metric.spec.unit
+    return GateResult(str(gate), observed, limit, n, verdict, detail, gate.metric, unit, ci95, effective_n)
 
 
-def verdict_of(count: Count, share: float) -> Verdict:
-    """Return the verdict by early stopping, if `share` of all jobs may be over; undecided jobs never make it fail."""
-    if holds(count.over + count.undecided, count.n, share, count.worth):
-        return Verdict.PASS
-    return Verdict.FAIL if refuted(count.over, count.n, share, count.worth_to_refute) else Verdict.INCONCLUSIVE
-
-
-def _percentile(gate: Gate, measured: Times, per_mille: int) -> GateResult:
-    share = (1000 - per_mille) / 1000
-    count = measured.count(gate.limit * 1000)
-    word = Verdict.PASS if measured.holds(gate.limit * 1000, per_mille) else verdict_of(count, share)
+def _percentile(gate: Gate, measured: Times, per_mille: int, length_s: float) -> GateResult:
+    share, limit_ms = (1000 - per_mille) / 1000, gate.limit * 1000
+    count = measured.count(limit_ms)
+    word = _verdict(measured.holds(limit_ms, per_mille, count), count, share)
+    more = _more(measured, count, limit_ms, per_mille, length_s) if word is Verdict.INCONCLUSIVE else None
     observed_ms, ci95_ms = measured.percentile_ms(per_mille)
-    return result(gate, observed_ms, count.n, word, explain(gate, count, share, word), ci95_ms)
+    text = explain(gate, count, share, word, more)
+    return result(gate, observed_ms, count.n, word, text, ci95_ms, count.worth.n)
 
 
-def _share(gate: Gate, inputs: GateInputs) -> GateResult:
-    count = share_count(gate.metric, inputs)
+def _more(own: Times, count: Count, limit_ms: float, per_mille: int, length_s: float) -> More | None:
+    jobs = own.more_jobs(limit_ms, per_mille, count)
+    return None if jobs is None else More(jobs, length_s * (1 + jobs / count.n))
+
+
+def _share(gate: Gate, inputs: GateInputs, length_s: float) -> GateResult:
+    count, share = share_count(gate.metric, inputs), gate.limit
     if count is None:
         return result(gate, None, len(inputs), Verdict.INCONCLUSIVE, f"The share of {gate.metric} is not known.")
     if count.n == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
-    word = verdict_of(count, gate.limit)
-    return result(gate, count.over / count.n, count.n, word, explain(gate, count, gate.limit, word), count.ci95())
+    worst = count.over + count.undecided
+    word = _verdict(holds(worst, count.n, share, count.worth), count, share)
+    jobs = more_jobs(worst, count.n, share, count.worth)
+    more = None if jobs is None else More(jobs, length_s * (1 + jobs / count.n))
+    text = explain(gate, count, share, word, more)
+    return result(gate, count.over / count.n, count.n, word, text, count.ci95(), count.worth.n)
+
+
+def _verdict(holding: bool, count: Count, share: float) -> Verdict:
+    """Return the verdict, if `share` of all jobs may be over; undecided jobs never make it fail."""
+    if holding:
+        return Verdict.PASS
+    return Verdict.FAIL if refuted(count.over, count.n, share, count.worth) else Verdict.INCONCLUSIVE
 
 
 def _longest(gate: Gate, measured: Times) -> GateResult:
@@ -179,13 +202,14 @@ def _by_interval(gate: Gate, found: MeanEstimate, n: int, text: str, amount: flo
 @dataclass(frozen=True)
 class _Worker:
     worker_id: str
+    own: Times
     count: Count
     observed_ms: float | None
     p_value: float
     holds: bool
 
 
-def _by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str], per_mille: int) -> GateResult:
+def _by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str], per_mille: int, length_s: float) -> GateResult:
     """Return one result for all workers, which names the worst: one slow host must not hide among many.
 
     It passes if every worker passes, even with all the jobs of unknown worker that are not under the limit: that is
@@ -211,7 +235,8 @@ def _by_worker(gate: Gate, measured: Times, worker_ids: Sequence[str], per_mille
         word, worst = Verdict.PASS, max(workers, key=lambda each: each.observed_ms or 0.0)
     named = sum(each in workers for each in failing or open_)
     detail = explain_workers(word, named, len(workers), int(np.count_nonzero(unnamed)))
-    text = explain(gate, worst.count, share, word, of=f" on {worst.worker_id}" if worst.worker_id else "")
+    more = _more(worst.own, worst.count, limit_ms, per_mille, length_s) if word is Verdict.INCONCLUSIVE else None
+    text = explain(gate, worst.count, share, word, more, of=f" on {worst.worker_id}" if worst.worker_id else "")
     return result(gate, worst.observed_ms, len(measured), word, f"{detail} {text}")
 
 
@@ -219,8 +244,9 @@ def _worker(worker_id: str, own: Times, known: Mask, per_mille: int, limit_ms: f
     """Return the jobs of a worker; only those `known` to be its own can refute the gate."""
     count = own.count(limit_ms)
     surely_over = own.take(np.flatnonzero(known)).count(limit_ms).over
-    p_value = refutation(surely_over, count.n, (1000 - per_mille) / 1000, count.worth_to_refute)
-    return _Worker(worker_id, count, own.percentile_ms(per_mille)[0], p_value, own.holds(limit_ms, per_mille))
+    p_value = refutation(surely_over, count.n, (1000 - per_mille) / 1000, count.worth)
+    holding = own.holds(limit_ms, per_mille, count)
+    return _Worker(worker_id, own, count, own.percentile_ms(per_mille)[0], p_value, holding)
 
 
 def _worst_share(worker: _Worker) -> float:

@@ -18,10 +18,10 @@ from loadtest.analyze.stats.effective_number import (
     effective_times,
     independent,
 )
-from loadtest.analyze.stats.percentile_bounds import lower_rank, upper_bound
+from loadtest.analyze.stats.percentile_bounds import lower_rank, upper_bound, upper_end, upper_ranks
 from loadtest.analyze.stats.quantiles import TAIL, is_supported
 from loadtest.arrays import Floats, Mask
-from loadtest.gate.early_stopping import ALPHA, holds
+from loadtest.gate.early_stopping import ALPHA, more_until
 from loadtest.gate.inputs import GateInputs
 from loadtest.record.sample import Outcome
 from loadtest.scenario.flows import FLOWS
@@ -31,18 +31,12 @@ from loadtest.units import nearest_rank
 
 @dataclass(frozen=True)
 class Count:
-    """The number of jobs: all, over a limit, and undecided because it is not known."""
+    """The number of jobs: all, over a limit, and undecided because it is not known; and what all are worth."""
 
     n: int
     over: int
-    undecided: int = 0
-    worth: Effective | None = None
-    over_as_one: Effective | None = None
-
-    @property
-    def worth_to_refute(self) -> Effective | None:
-        """Return what the jobs are worth against a gate: with those over the limit as one, if that is known."""
-        return self.worth if self.over_as_one is None else self.over_as_one
+    undecided: int
+    worth: Effective
 
     def ci95(self) -> tuple[float, float]:
         """Return the 95 % interval of the share that is over, widened by the undecided.
@@ -51,8 +45,7 @@ class Count:
 
         Clopper and Pearson (1934, Biometrika 26, p. 404), whose bounds are quantiles of beta distributions.
         """
-        worth = self.worth or independent(self.n)
-        at_low, at_high = worth.for_lower() / self.n, worth.for_upper() / self.n
+        at_low, at_high = self.worth.for_lower() / self.n, self.worth.for_upper() / self.n
         over, n = self.over * at_low, self.n * at_low
         low = float(special.betaincinv(over, n - over + 1, TAIL)) if over else 0.0
         most, n = (self.over + self.undecided) * at_high, self.n * at_high
@@ -109,10 +102,14 @@ class Times:
 
     def count(self, limit_ms: float) -> Count:
         """Count the jobs that are not under the limit: that took as long, or were unfinished after that time."""
-        over = np.where(self.unknown, self.lower_bound_ms, self.value_ms) >= limit_ms
+        over = self.least_ms >= limit_ms
         undecided = self.unknown & ~over
-        counts = len(self), int(np.count_nonzero(over)), int(np.count_nonzero(undecided))
-        return Count(*counts, self.worth(limit_ms), self._over_as_one(limit_ms))
+        return Count(len(self), int(np.count_nonzero(over)), int(np.count_nonzero(undecided)), self.worth(limit_ms))
+
+    @cached_property
+    def least_ms(self) -> Floats:
+        """Return the times, or the lower bounds of unknown ones."""
+        return np.where(self.unknown, self.lower_bound_ms, self.value_ms)
 
     @cached_property
     def worst_ms(self) -> Floats:
@@ -120,20 +117,22 @@ class Times:
         return np.where(self.unknown, np.inf, self.value_ms)
 
     def worth(self, limit_ms: float = np.inf) -> Effective:
-        """Return what the jobs are worth in independent ones; unknown times are the longest.
+        """Return what the jobs are worth in independent ones, with all that reach the limit as one.
 
-        It is the lesser of two: of the times themselves, and with all beyond a limit as one. The second does not
-        change if jobs over the limit fail or are lost.
+        So it does not change if a job fails after as long as it would have taken, whether under the limit or not.
         """
-        if self.alike is not None:
-            return Effective(len(self), self.alike.tau, self.alike.degrees)
-        found = effective_times(self.worst_ms)
-        return found if limit_ms == np.inf else min(found, self._over_as_one(limit_ms), key=Effective.for_upper)
+        return self._worth(np.minimum(self.least_ms, limit_ms))
 
-    def _over_as_one(self, limit_ms: float) -> Effective:
+    def _worth(self, times_ms: Floats) -> Effective:
         if self.alike is not None:
             return Effective(len(self), self.alike.tau, self.alike.degrees)
-        return effective_times(np.minimum(self.worst_ms, limit_ms))
+        return effective_times(times_ms)
+
+    def _worth_at_worst(self, limit_ms: float, count: Count) -> Effective:
+        """Return the lesser of what the jobs are worth, and of that if all unknown times reach the limit."""
+        if count.undecided == 0:
+            return count.worth
+        return min(count.worth, self._worth(np.minimum(self.worst_ms, limit_ms)), key=Effective.for_upper)
 
     def percentile_ms(self, per_mille: int) -> tuple[float | None, tuple[float, float] | None]:
         """Return the nearest rank and its 95 % interval, unknown times last; None if not supported or unknown."""
@@ -147,12 +146,21 @@ class Times:
         interval = None if rank is None or not np.isfinite(high) else (float(values[rank - 1]), high)
         return value if np.isfinite(value) else None, interval
 
-    def holds(self, limit_ms: float, per_mille: int) -> bool:
-        """Return whether the percentile is below the limit with 99 % confidence, all unknown times being over."""
-        count, worth = self.count(limit_ms), self.worth(limit_ms)
-        if holds(count.over + count.undecided, count.n, (1000 - per_mille) / 1000, worth):
-            return True
-        return upper_bound(self.worst_ms, per_mille, worth, ALPHA) < limit_ms
+    def holds(self, limit_ms: float, per_mille: int, count: Count) -> bool:
+        """Return whether the percentile is below the limit with 99 % confidence, all unknown times being over.
+
+        `count` is that of the limit. No job that fails makes it true.
+        """
+        return upper_bound(self.worst_ms, per_mille, self._worth_at_worst(limit_ms, count), ALPHA) < limit_ms
+
+    def more_jobs(self, limit_ms: float, per_mille: int, count: Count) -> int | None:
+        """Return how many more jobs with such times would hold; None if no number would."""
+        n, worth, ordered = len(self), self._worth_at_worst(limit_ms, count), np.sort(self.worst_ms)
+
+        def enough(jobs: int) -> bool:
+            return upper_end(ordered, per_mille, upper_ranks(n, per_mille, worth, ALPHA, jobs)) < limit_ms
+
+        return more_until(n, enough)
 
 
 def times(metric: Metric, inputs: GateInputs) -> Times:

@@ -13,6 +13,8 @@ from scipy import fft
 
 from loadtest.arrays import Floats
 
+NEARLY_ALL = 0.9
+"""An effective number above this share of all is not worth a word."""
 _MAX_VALUES = 2**18
 """Of more values only as many from the middle are used, which is quick and still far longer than any dependence."""
 _LONGEST = 4
@@ -21,8 +23,14 @@ _DECIMALS = 2
 """Of a time in milliseconds; epoch seconds in floats resolve 0.0002 ms."""
 _CHANCE = 1.5
 """Standard errors of log τ up to which chance explains a dependence of values that have none."""
-_CAUTION, _CANDOUR = 2.5, 0.5
-"""Standard errors of log τ added for an upper end and for a lower one, by simulation (`benchmarks/truth.py`)."""
+_CAUTION = 2.0
+"""Standard errors of log τ added for an upper end, by simulation (`benchmarks/truth_percentiles.py`)."""
+_UPPER_BIAS, _LOWER_BIAS = 4.0, 1.0
+"""The bias of log τ is these over the degrees of freedom, for an upper end and a lower one, by simulation."""
+_HIDDEN = 0.2
+"""The part of a slow dependence, hidden under quick noise, in the geometric mean of both, by simulation."""
+_LAGS_OF_TAU = 3.0
+"""A sum of autocorrelations that decay at one pace ends after about so many τ of lags, of both signs."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,9 @@ class Effective:
     """What n values are worth in independent ones: n / `tau`, known with some `degrees` of freedom.
 
     A run that is too short to show how slowly its queue changes also looks better than it is. So an upper end of an
-    interval, which lets a gate pass, counts on fewer jobs than a lower end, which lets it fail.
+    interval, which lets a gate pass, counts on fewer jobs than a lower end, which lets it fail. Both count on fewer
+    if quick noise hides a slow dependence, so that the sum of autocorrelations is small and yet ends late: the long
+    times depend on each other more than most do.
     """
 
     size: int
@@ -44,17 +54,20 @@ class Effective:
 
     def for_upper(self, size: int | None = None) -> float:
         """Return the number for an upper end; of `size` values of the same kind, if given."""
-        return self._reduced(_CAUTION, size)
+        return self._reduced(_CAUTION, _UPPER_BIAS, size)
 
     def for_lower(self) -> float:
         """Return the number for a lower end."""
-        return self._reduced(_CANDOUR, None)
+        return self._reduced(0.0, _LOWER_BIAS, None)
 
-    def _reduced(self, errors: float, size: int | None) -> float:
+    def _reduced(self, errors: float, bias: float, size: int | None) -> float:
         n = self.size if size is None else size
         if self.tau == 1 or n == 0:
             return float(n)
-        return n / self.tau * exp(-errors * sqrt(2 * self.size / (self.degrees * n)))
+        slow = self.size / self.degrees / _LAGS_OF_TAU
+        tau = self.tau * float(max(1.0, slow / self.tau) ** _HIDDEN)
+        degrees = self.degrees * n / self.size
+        return n / tau * exp(-errors * sqrt(2 / degrees) - bias / degrees)
 
 
 def independent(n: int) -> Effective:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from loadtest.analyze.stats.effective_number import NEARLY_ALL
 from loadtest.analyze.summary import FlowSummary, GateResult, Summary, Verdict
 from loadtest.report.formatting import milliseconds, printable, significant
 from loadtest.report.summary_text import cause_texts, missing_percentiles, observed_text
@@ -60,8 +61,15 @@ def _gates(gates: list[GateResult]) -> Table:
     table = plain_table("gate", "observed", "n")
     table.add_column("", no_wrap=True)
     for gate in gates:
-        table.add_row(Text(gate.gate), observed_text(gate), f"{gate.n:,}", status_text(gate.verdict))
+        table.add_row(Text(gate.gate), observed_text(gate), _n_text(gate), status_text(gate.verdict))
     return table
+
+
+def _n_text(gate: GateResult) -> str:
+    """Return the number of jobs, with the effective number if that is clearly less."""
+    if gate.effective_n is None or gate.effective_n > NEARLY_ALL * gate.n:
+        return f"{gate.n:,}"
+    return f"{gate.n:,} ({gate.effective_n:,.0f} effective)"
 
 
 def _print_warnings(summary: Summary, console: Console) -> None:

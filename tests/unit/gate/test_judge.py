@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -86,7 +87,8 @@ def test_twenty_jobs_have_no_p99() -> None:
     result = judged("delay p99 < 2s", delays((20, 7)))
     assert (result.observed, result.verdict) == (None, INCONCLUSIVE)
     assert result.detail == (
-        "Delay was 2s or more for 0 of 20 jobs. About 439 more jobs would decide it, if the share stays the same."
+        "Delay was 2s or more for 0 of 20 jobs. About 439 more jobs would decide it, a load of 2,295 s in all, "
+        "if the times stay the same."
     )
 
 
@@ -203,7 +205,28 @@ def test_one_burst_says_less_than_as_many_jobs_that_are_spread() -> None:
     assert judged("delay p95 < 2s", delays((980, 7), (20, 5000))).verdict is PASS
     assert burst.verdict is INCONCLUSIVE
     assert "They resemble their neighbours and count as " in burst.detail
-    assert " more jobs would decide it, if the share stays the same." in burst.detail
+    assert " more jobs would decide it, a load of " in burst.detail
+
+
+def test_more_jobs_with_the_same_times_decide_as_the_detail_says() -> None:
+    # One job in 30 is over, in bursts of three: too few bursts so far.
+    bursts = [(87, 7), (3, 5000)]
+    short = judged("delay p95 < 2s", in_turn(*bursts * 6))
+    assert short.verdict is INCONCLUSIVE
+    found = re.search(r"About ([\d,]+) more jobs would decide it, a load of ([\d,]+) s in all", short.detail)
+    assert found
+    more, length_s = (int(each.replace(",", "")) for each in found.groups())
+    assert length_s == pytest.approx(100 * (540 + more) / 540, abs=0.5)
+    assert judged("delay p95 < 2s", in_turn(*bursts * (6 * (540 + 2 * more) // 540))).verdict is PASS
+
+
+def test_a_result_says_what_its_jobs_are_worth() -> None:
+    spread = judged("delay p95 < 2s", delays((980, 7), (20, 5000)))
+    burst = judged("delay p95 < 2s", in_turn((490, 7), (20, 5000), (490, 7)))
+    assert spread.effective_n == 1000
+    assert burst.effective_n is not None
+    assert burst.effective_n < 100
+    assert judged("delay mean < 2s", delays((980, 7))).effective_n is None
 
 
 def test_a_slow_worker_does_not_hide_among_many() -> None:

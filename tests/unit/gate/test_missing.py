@@ -6,13 +6,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from loadtest.analyze.start_kinds import CLASSES, UNKNOWN
 from loadtest.analyze.summary import Verdict
+from loadtest.gate.early_stopping import refuted
 from loadtest.gate.inputs import gate_inputs
 from loadtest.gate.judge import judge_all
+from loadtest.gate.measures import Times
 from loadtest.record.sample import Outcome
 from loadtest.scenario.gates import DEFAULT_ERRORS, default_gates, parse_gate
+from tests.unit.analyze.noise import autoregressive
 from tests.unit.analyze.rows import START_AT, run, run_data
 from tests.unit.gate.test_judge import FAIL, INCONCLUSIVE, PASS, UNFINISHED, jobs, judged
 
@@ -132,3 +137,35 @@ def test_errors_are_judged_by_default(completed: int, failed: int, unfinished: i
     *own, default = judge_all([parse_gate("delay p50 < 2s")], gate_inputs(run_data(run(), table)))
     assert [each.gate for each in own] == ["delay p50 < 2s"]
     assert (default.gate, default.verdict, default.limit, default.default) == ("errors < 1 %", word, 0.01, True)
+
+
+@settings(max_examples=150)
+@given(
+    seed=st.integers(0, 10_000),
+    rho=st.sampled_from([0.0, 0.5, 0.8, 0.95]),
+    per_mille=st.sampled_from([500, 900, 950, 990]),
+    factor=st.sampled_from([0.5, 0.7, 0.95, 1.0, 1.3, 2.0, 4.0]),
+    worst=st.floats(0.005, 0.7),
+    chosen=st.sampled_from([0.1, 0.3, 0.9, 1.0]),
+)
+def test_jobs_that_fail_after_as_long_never_improve_the_verdict_on_a_percentile(
+    seed: int, rho: float, per_mille: int, factor: float, worst: float, chosen: float
+) -> None:
+    # Such failures look random: they must not make the jobs count as more independent than they are.
+    rng = np.random.default_rng(seed)
+    times_ms = np.exp(autoregressive(rng, 300, rho)) * 100
+    limit_ms = float(np.quantile(times_ms, per_mille / 1000)) * factor
+    failed = (times_ms >= np.quantile(times_ms, 1 - worst)) & (rng.random(300) < chosen)
+    before, after = (
+        verdict_of(Times(known_ms, times_ms, np.zeros(300, np.int32)), limit_ms, per_mille)
+        for known_ms in (times_ms, np.where(failed, np.nan, times_ms))
+    )
+    assert after <= before
+
+
+def verdict_of(times: Times, limit_ms: float, per_mille: int) -> int:
+    """Return 0 for fail, 1 for inconclusive, 2 for pass."""
+    count = times.count(limit_ms)
+    if times.holds(limit_ms, per_mille, count):
+        return 2
+    return 0 if refuted(count.over, count.n, 1 - per_mille / 1000, count.worth) else 1

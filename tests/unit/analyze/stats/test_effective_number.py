@@ -82,6 +82,16 @@ def test_few_values_have_no_upper_end() -> None:
     assert upper_bound(autoregressive(0.9, 89) + 10, 950, Effective(89, 19.0, 4.0), 0.01) == inf
 
 
+@pytest.mark.parametrize(("name", "load"), [("AR(1)", 0.7), ("M/M/1", 0.5)])
+def test_a_queue_far_below_its_limit_passes_mostly(name: str, load: float) -> None:
+    system = next(each for each in SYSTEMS if each.name == name)
+    runs = simulate(system, load, 100, 1000, seed=12)
+    quantity = "end_to_end" if system.workers else "delay"
+    times_ms = runs.end_to_end_ms if system.workers else runs.delay_ms
+    limit_ms = 2 * true_percentile_ms(system, load, quantity, 0.95)
+    assert sum(upper_bound(run, 950, effective_times(run), 0.01) < limit_ms for run in times_ms) >= 60
+
+
 def test_a_second_mode_that_was_seen_counts_in_full() -> None:
     warm = np.abs(autoregressive(0.9, 1000)) + 100
     cold = np.where(np.arange(1000) // 15 == 20, 20_000.0, warm)

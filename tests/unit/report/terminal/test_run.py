@@ -9,13 +9,14 @@ from rich.console import Console
 
 from loadtest.analyze.series import series
 from loadtest.analyze.summarize import summarize
-from loadtest.analyze.summary import Cause, Check, CheckId, Summary, Validity
+from loadtest.analyze.summary import Cause, Check, CheckId, GateResult, Summary, Validity, Verdict
 from loadtest.record.run import Ending
 from loadtest.record.sample import REQUESTS, SAMPLES
 from loadtest.report.ci.markdown import markdown
 from loadtest.report.formatting import milliseconds
 from loadtest.report.pages.run import report_html
 from loadtest.report.terminal.run import print_result
+from loadtest.scenario.metrics import Metric
 from tests.conftest import MadeUpRun
 from tests.unit.analyze.rows import run_data
 
@@ -38,6 +39,18 @@ def test_result_fits_80_columns_without_colour(steady: MadeUpRun) -> None:
     assert lines[-1] == "report  reports/a/report.html"
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in "".join(lines)
+
+
+def test_the_effective_number_is_next_to_n_if_it_is_clearly_less(steady: MadeUpRun) -> None:
+    summary = summarize(run_data(steady.run, steady.samples, steady.requests))
+    verdict, unit = Verdict.INCONCLUSIVE, Metric.DELAY.spec.unit
+    gates = [
+        GateResult("delay p95 < 2s", 700.0, 2000.0, 1234, verdict, "", Metric.DELAY, unit, None, each)
+        for each in (55.4, 1200.0, None)
+    ]
+    lines = [line for line in printed(msgspec.structs.replace(summary, gates=gates)) if line.startswith("delay p95")]
+    assert ["(55 effective)" in line for line in lines] == [True, False, False]
+    assert all("1,234" in line and len(line) <= 80 for line in lines)
 
 
 def test_why_jobs_did_not_complete_is_below_the_verdict(steady: MadeUpRun) -> None:
