@@ -1,7 +1,7 @@
 """The metrics of gates, abort rules and capacity plans: one table from which all of these derive.
 
-A new metric is a member of `Metric` and an entry of `SPECS`; a time that the server reports also needs its column
-in `analyze.jobs`, a share its count in `gate.measures`.
+A new metric is a member of `Metric` and an entry of `SPECS`; a time also needs its field in `analyze.summary`, a
+share its count in `gate.measures`.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ _UPPER_BIAS, _LOWER_BIAS = 4.0, 1.0
 _HIDDEN = 0.2
 """The part of a slow dependence, hidden under quick noise, in the geometric mean of both, by simulation."""
 _LAGS_OF_TAU = 3.0
-"""A sum of autocorrelations that decay at one pace ends after about so many τ of lags, of both signs."""
+"""A sum of autocorrelations that decay at one pace ends after about this many τ of lags, of both signs."""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def lower_rank(n: int, per_mille: int, worth: Effective, tail: float) -> int | N
 def upper_ranks(n: int, per_mille: int, worth: Effective, tail: float, size: int | None = None) -> UpperRanks:
     """Return where to find the value that is below the true percentile with at most probability `tail`.
 
-    With a `size`: where it would be, if so many jobs had times like these n.
+    With a `size`: where it would be, if that many jobs had times like these n.
     """
     p, jobs = per_mille / 1000, n if size is None else size
     m = worth.for_upper(jobs)
