@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from math import exp, sqrt
 
 import numpy as np
-from scipy import fft
 
 from loadtest.arrays import Floats
 
@@ -135,9 +134,9 @@ def autocorrelations(values: Floats, most: int) -> Floats:
     """Return the autocorrelations at lags 0 to `most`; zeros but for the first if the values do not vary."""
     if np.ptp(values) == 0:
         return np.concatenate([[1.0], np.zeros(most)])
-    size = fft.next_fast_len(len(values) + most, real=True)
-    spectrum = fft.rfft(values - values.mean(), size)
-    covariances = fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[: most + 1]
+    size = 1 << (len(values) + most - 1).bit_length()
+    spectrum = np.fft.rfft(values - values.mean(), size)
+    covariances = np.fft.irfft(spectrum.real**2 + spectrum.imag**2, size)[: most + 1]
     rho: Floats = covariances / covariances[0]
     return rho
 

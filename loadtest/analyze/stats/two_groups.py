@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from loadtest.arrays import Floats
 
@@ -142,5 +142,8 @@ def _gamma(logs: Floats) -> float:
 
 
 def _highest(likelihood: Callable[[float], float]) -> float:
+    # Slow to import, and few runs have starts to divide.
+    from scipy import optimize
+
     found = optimize.minimize_scalar(lambda at: -likelihood(at), bounds=(-7.0, 14.0), method="bounded")
     return -float(found.fun)

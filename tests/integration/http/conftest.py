@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import ssl
 import subprocess
@@ -121,26 +122,34 @@ def serve() -> Iterator[Serve]:
 Drive = Callable[..., list[list[dict[str, Any]]]]
 
 
+@pytest.fixture(scope="session")
+def driver() -> Iterator[subprocess.Popen[str]]:
+    """A process that carries out plans, one after the other, each in a fork of its own."""
+    environment = {name: value for name, value in os.environ.items() if name.lower() not in PROXIES}
+    with subprocess.Popen(
+        [sys.executable, str(DRIVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
 @pytest.fixture
-def drive() -> Drive:
+def drive(driver: subprocess.Popen[str]) -> Drive:
     """`drive(url, [requests of a round], …, env={}, **plan)`: the response to each request, by rounds."""
 
     def run(
         url: str, *rounds: list[dict[str, Any]] | dict[str, Any], env: dict[str, str] | None = None, **plan: Any
     ) -> list[list[dict[str, Any]]]:
         waves = [each if isinstance(each, dict) else {"requests": each} for each in rounds]
-        environment = {name: value for name, value in os.environ.items() if name.lower() not in PROXIES}
-        done = subprocess.run(
-            [sys.executable, str(DRIVER)],
-            input=json.dumps({"url": url, "rounds": waves, **plan}) + "\n",
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-            env={**environment, **(env or {})},
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
-        return json.loads(done.stdout)  # type: ignore[no-any-return]
+        assert driver.stdin is not None
+        assert driver.stdout is not None
+        driver.stdin.write(json.dumps({"url": url, "rounds": waves, "env": env or {}, **plan}) + "\n")
+        driver.stdin.flush()
+        readable, _, _ = select.select([driver.stdout], [], [], TIMEOUT_S)
+        assert readable, f"no responses within {TIMEOUT_S} s"
+        done = json.loads(driver.stdout.readline())
+        assert done["failed"] == ""
+        return done["rounds"]  # type: ignore[no-any-return]
 
     return run

@@ -1,21 +1,27 @@
 """A process that drives the HTTP client, since gevent patches the process that it runs in.
 
-Reads a plan as JSON, one line on standard input: the URL, timeouts to change, the addresses of its host, and rounds
-of requests; the requests of a round go out together. A round can wait for a file (`when`) and leave one (`then`).
-Prints the responses, one list per round.
+Reads plans as JSON, one line each on standard input: the URL, variables of the environment, timeouts to change, the
+addresses of its host, and rounds of requests; the requests of a round go out together. A round can wait for a file
+(`when`) and leave one (`then`). Each plan is carried out in a fork, since imports take longer than most plans. For
+each, prints one line: the responses, one list per round, or what went wrong.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import socket
 import sys
+import tempfile
+import traceback
 from pathlib import Path
+from typing import Any
 
 import gevent
 import gevent.monkey
 
+fork, waitpid = os.fork, os.waitpid  # before gevent replaces them: the parent has no event loop
 gevent.monkey.patch_all()
 
 from loadtest.drive.http import client, connection, dialer  # noqa: E402
@@ -38,8 +44,7 @@ def as_json(response: client.Response) -> dict[str, object]:
     }
 
 
-def main() -> None:
-    plan = json.loads(sys.stdin.readline())
+def rounds_of(plan: dict[str, Any]) -> list[list[dict[str, object]]]:
     clock = GeventClock()
     connection.RESPONSE_TIMEOUT_S = plan.get("response_timeout_s", connection.RESPONSE_TIMEOUT_S)
     dialer.CONNECT_TIMEOUT_S = plan.get("connect_timeout_s", dialer.CONNECT_TIMEOUT_S)
@@ -67,7 +72,26 @@ def main() -> None:
         if "then" in wave:
             Path(wave["then"]).touch()
     sender.close()
-    sys.stdout.write(json.dumps(rounds))
+    return rounds
 
 
-main()
+def carry_out(plan: dict[str, Any]) -> None:
+    """Print the responses to a plan, and what was written to standard error meanwhile."""
+    rounds = []
+    with tempfile.TemporaryFile() as errors:
+        os.dup2(errors.fileno(), 2)
+        os.environ.update(plan.get("env", {}))
+        try:
+            rounds = rounds_of(plan)
+        finally:
+            sys.stderr.flush()
+            errors.seek(0)
+            failed = errors.read().decode() + (traceback.format_exc() if sys.exc_info()[0] else "")
+            os.write(1, json.dumps({"rounds": rounds, "failed": failed}).encode() + b"\n")
+
+
+for line in sys.stdin:
+    if fork() == 0:
+        carry_out(json.loads(line))
+        os._exit(0)
+    waitpid(-1, 0)

@@ -15,7 +15,7 @@ from locust.stats import RequestStats
 
 from loadtest.drive.stats.locust_stats import JOB, MAX_ERRORS, BatchedLocustStats, RequestFailed
 from loadtest.flows.steps import Response
-from loadtest.record.sample import Outcome, Sample
+from loadtest.record.sample import ChunkSeen, Outcome, Sample
 
 TIMES_MS = st.lists(st.floats(0, 90_000), min_size=1, max_size=60)
 
@@ -146,7 +146,7 @@ def jobs_have_entries_of_their_own_and_the_total_is_of_requests() -> None:
     done.outcome = Outcome.COMPLETED
     streamed = Sample(2, "stream", 10.0)
     failed = Sample(1, "run", 10.0, sent_at=10.0, finished_at=10.1, outcome=Outcome.FAILED, error="boom")
-    ours.add_jobs([(done, ()), (failed, ()), (streamed, (1.0, 1.05, 1.2))])
+    ours.add_jobs([(done, ()), (failed, ()), (streamed, [ChunkSeen(at, 1) for at in (1.0, 1.05, 1.2)])])
     ours.flush()
     assert {name: reported.entries[name, JOB].num_requests for name, method in reported.entries if method == JOB} == {
         "run end-to-end": 2,
