@@ -186,7 +186,7 @@ class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
     `scenario.metrics` defines them. `overhead_ms` is transport and polling, `lag_ms` the part of it after the job's
     end on the server (not for runsync, whose answer is that end); `chunk_gap_ms` is between neighbouring chunks of a
     streamed job. `ttft_ms` is from the intended start to the first content, `tpot_ms` from there to the last content
-    for each output token but the first; a job that reports no tokens has none. A time that was added later has a
+    for each output token but the first; a job that reports no tokens has none. A time added later has a
     default.
     """
 

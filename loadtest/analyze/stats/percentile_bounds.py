@@ -5,7 +5,7 @@ assumes no distribution. An upper end needs pᵐ to be small, so at least 72 eff
 run of a busy queue has fewer, and its longest time may well be below the percentile.
 
 If jobs depend on each other, the upper end may then be extrapolated. The jobs show up to which share s of all jobs is
-above the percentile that was observed (Clopper and Pearson 1934, for m jobs). The tail continues as a Weibull
+above the observed percentile (Clopper and Pearson 1934, for m jobs). The tail continues as a Weibull
 distribution does: the end is the observed one times (log(1 − p) / log s)^k. The exponent k is measured over the
 factor e of shares below the percentile, and at least 1, that of an exponential distribution. The end is never below
 the value that has the extrapolated share of jobs above it, so a second mode that the run has seen counts in full.
