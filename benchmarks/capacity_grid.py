@@ -99,7 +99,8 @@ def scenario(name: str, system: System, rate_per_s: float) -> Scenario:
     kind, value = system.scaler
     real = system.concurrency > 1 or system.gap_s > 0
     start, length_s = system.start, math.ceil(max(JOBS / rate_per_s, MIN_S))
-    cold = f"{start.value_s}s" if isinstance(start, Constant) else {"median": "8s", "sigma": 0.3}
+    constant = isinstance(start, Constant)
+    cold = f"{start.value_s}s" if constant else {"median": f"{start.median_s}s", "sigma": start.sigma}
     revival = system.revival and {"within": f"{system.revival[0]}s", "duration": f"{system.revival[1]}s"}
     return Scenario.model_validate(
         {
@@ -114,7 +115,7 @@ def scenario(name: str, system: System, rate_per_s: float) -> Scenario:
                 "idle_timeout": f"{system.idle_s}s",
                 "revival": revival,
             }
-            | ({} if real else {"cold_start": cold}),
+            | ({} if real else {"cold_start": cold, "crash_rate": f"{system.crashes:.0%}"}),
         }
     )
 

@@ -58,7 +58,7 @@ class Worker:
 
 
 class Simulation:
-    """After `run()`, all `jobs` have ended; `workers` hold from when to when they were up."""
+    """After `run()`, all `jobs` have ended; `workers` hold when they were up, `given_back` when jobs were."""
 
     def __init__(self, system: System, arrivals: Sequence[float], seed: int) -> None:
         self.system, self.random, self.now, self.counter = system, random.Random(seed), 0.0, 0
@@ -66,7 +66,7 @@ class Simulation:
         self.queue: deque[Job] = deque()
         self.workers = [Worker(n, True, [[0.0, math.inf]], True, [0.0]) for n in range(system.active)]
         self.jobs = [Job(number, at) for number, at in enumerate(arrivals)]
-        self.to_end, self.inside = len(self.jobs), 0
+        self.to_end, self.inside, self.given_back = len(self.jobs), 0, list[float]()
         for job in self.jobs:
             self.after(job.at, self.arrive, job)
 
@@ -192,6 +192,7 @@ class Simulation:
             job.tries += 1
             self.draw(job) if job.tries < 3 else self.finish(job)
         again = [job for job in back if job.tries < 3]
+        self.given_back += [self.now] * len(again)
         self.queue.extendleft(reversed(again))
         for job in again:
             self.wait(job)

@@ -101,6 +101,7 @@ def _health(simulation: Simulation, duration_s: float) -> pa.Table:
         "in_queue": until(arrived) - until(taken),
         "in_progress": until(taken) - until(ended),
         "completed": until(ended),
+        "retried": until(np.array(simulation.given_back)),
         "initializing": until(started) - until(ready),
         "running": until(ready) - until(stopped),
     }
