@@ -172,7 +172,7 @@ def _simulate_interval(
 
 def jobs_for_steady_state(workload: Workload, setting: WorkerConfig, rate_per_s: float, jobs: int) -> int:
     """Return `jobs`, or as many more as the queue and flex workers need to settle, but at most 100,000 of these."""
-    return max(jobs, min(_MAX_JOBS, math.ceil(_steady_state_jobs(workload, setting, rate_per_s))))
+    return max(jobs, math.ceil(min(_MAX_JOBS, _steady_state_jobs(workload, setting, rate_per_s))))
 
 
 def can_reach_steady_state(workload: Workload, setting: WorkerConfig, rate_per_s: float) -> bool:

@@ -136,6 +136,11 @@ def test_close_to_the_cliff_the_delay_is_that_of_the_settled_queue() -> None:
     assert found.p95.low <= QueueModel(4, 3.7, 1.0).wait_percentile_s(0.95) * 1000 <= found.p95.high
 
 
+def test_more_load_than_all_workers_can_do_has_no_option() -> None:
+    alternatives = Alternatives((QueueDelay(queue_delay="1s"),), (1.0, 60.0), 3)
+    assert list(flexible_options(problem_for("delay p95 < 5s"), 4.0, alternatives)) == [None, None]
+
+
 def test_a_queue_that_settles_too_slowly_has_no_verdict() -> None:
     problem = Problem(parse_gate("delay p95 < 1h"), WORK, None, SimulationBudget(2, 100), SimulationBudget(2, 100))
     almost_full = problem.evaluate(fixed(1), 0.995)
