@@ -6,6 +6,7 @@ over the rounds of the ratios within a round, so that other work on the machine 
 
 from __future__ import annotations
 
+import argparse
 import platform
 import subprocess
 import sys
@@ -30,6 +31,7 @@ MARK = "<!-- the rest is written by `make bench` -->\n"
 
 def main() -> None:
     """Measure everything, and write the results into the README."""
+    argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__).parse_args()
     with tempfile.TemporaryDirectory() as name, target(Path(name)) as served:
         parts = [_machine(), _throughput(served), _send_lag(served), _flight(served), _recording(served.directory)]
     README.write_text(README.read_text().partition(MARK)[0] + MARK + "\n" + "\n\n".join(parts) + "\n")
