@@ -16,7 +16,7 @@ from loadtest.protocol.outer_json import outer_elements, outer_members
 
 T = TypeVar("T", bound=msgspec.Struct)
 _EVENT_FIELDS = ("data:", "event:", "id:", "retry:")
-_ESCAPED_LEAD = re.compile(r"^(?:\\n|\\r|\\ufeff|\ufeff)+")
+_ESCAPED_PREFIX = re.compile(r"^(?:\\n|\\r|\\ufeff|\ufeff)+")
 _BEFORE_FIELDS = re.compile(r"(?:[\ufeff\r\n]|:[^\r\n]*[\r\n])*")
 """Blank lines and comments."""
 _LINE_END = re.compile(r"\r\n|\n|\r")
@@ -166,7 +166,7 @@ class TokenReader:
 
 def _may_be_events(raw: bytes) -> bool:
     """Return whether a JSON string may begin server-sent events, without decoding all of a long one."""
-    begin = _ESCAPED_LEAD.sub("", raw[1:40].decode("utf-8", "replace")).removesuffix('"')
+    begin = _ESCAPED_PREFIX.sub("", raw[1:40].decode("utf-8", "replace")).removesuffix('"')
     return any(begin.startswith(name) or name.startswith(begin) for name in (*_EVENT_FIELDS, ":"))
 
 
