@@ -56,6 +56,8 @@ def _read(job: JobFlow, chunks_seen: list[ChunkSeen]) -> Flow:
         if part is not None:
             _record_chunks(job, part.stream, response, tokens, chunks_seen)
             if part.ended or (job_is_final and not part.stream):
+                tokens.end()
+                sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens
                 return
             if part.stream:
                 gap_s = job.pacer.fair_interval_s()

@@ -322,3 +322,12 @@ def test_error_kind_of_a_job_that_is_given_up_is_that_of_its_last_poll() -> None
     target = wire(service="400s")
     target.misbehave = during(0.0, 1e9, ODD_POLLS["closed"])
     assert drive(target, job(job_timeout_s=300.0)).error_kind == ErrorKind.CONNECTION_CLOSED
+
+
+def test_tokens_in_an_event_without_its_blank_line_count_when_the_stream_ends() -> None:
+    event = rb"data: {\"usage\": {\"prompt_tokens\": 7, \"completion_tokens\": 5}}"
+    unended = [Response(200, b'{"status": "IN_PROGRESS", "stream": [{"output": "' + event + b'"}]}', 0, 0)]
+    target = wire(service="2s")
+    target.misbehave = lambda step, now: unended.pop() if step.op is Op.STREAM and unended else None
+    sample = drive(target, flow_job("stream", every="100ms"))
+    assert (sample.outcome, sample.input_tokens, sample.output_tokens) == (Outcome.COMPLETED, 7, 5)
