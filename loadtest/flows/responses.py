@@ -12,7 +12,7 @@ from loadtest.flows.steps import Response
 from loadtest.protocol.client_messages import JobResponse, decode_job
 from loadtest.protocol.error_text import error_text, shortened
 from loadtest.protocol.operations import GONE, TOO_MANY_REQUESTS, JobState, Op
-from loadtest.protocol.tokens import TokenReader
+from loadtest.protocol.tokens import TokenReader, may_have_counts
 from loadtest.record.sample import ErrorKind, Outcome, Sample
 from loadtest.units import seconds_text
 
@@ -127,7 +127,7 @@ def record_result(sample: Sample, job: JobResponse, response: Response) -> None:
     """Fill in the result of a job that has ended."""
     sample.delay_ms, sample.execution_ms = job.delay_ms, job.execution_ms
     sample.worker_id = job.worker_id
-    if sample.output_tokens is None and job.output:
+    if sample.output_tokens is None and job.output and may_have_counts(job.output):
         tokens = TokenReader()
         tokens.add_result(job.output)
         sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens

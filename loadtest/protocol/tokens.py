@@ -164,6 +164,12 @@ class TokenReader:
                 self._add_document(_read(data.encode(), _Document))
 
 
+def may_have_counts(output: msgspec.Raw) -> bool:
+    """Return whether an output may say how many tokens it has; most do not, and need not be read for that."""
+    raw = bytes(output)
+    return b"tokens" in raw or b"usage" in raw or b"\\u" in raw
+
+
 def _may_be_events(raw: bytes) -> bool:
     """Return whether a JSON string may begin server-sent events, without decoding all of a long one."""
     begin = _ESCAPED_PREFIX.sub("", raw[1:40].decode("utf-8", "replace")).removesuffix('"')
