@@ -118,10 +118,10 @@ def starved(process: psutil.Process) -> Iterator[None]:
 @pytest.mark.alone
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who waits for a core")
 def test_generator_without_the_processor_time_that_it_needs_is_invalid(start: Start) -> None:
-    begun = start(constant("150/s", "9s", endpoint=FAST, validity={"cpu": "60 %"}))
+    begun = start(constant("150/s", "7s", endpoint=FAST, validity={"cpu": "60 %"}))
     sending(begun)
     with starved(begun.children()[0]):
-        time.sleep(7.5)
+        time.sleep(6)
     finished = begun.finish()
     assert_invalid(finished, r"Process 0 used, or waited for, ([6-9]\d|10\d) % of a core in its busiest 5 s; ")
     assert "send lag" in failing(finished)

@@ -74,7 +74,6 @@ class Meddler(threading.Thread):
         self.join(10)
 
 
-@pytest.mark.alone
 def test_journal_and_samples_agree_on_the_outcome_of_every_job(run: Run, serve: Serve) -> None:
     served = serve(ENDPOINT, seed=SEED)
     meddler = Meddler(served.url)
