@@ -102,7 +102,7 @@ class Endpoint:
             self._limiters[op].release()
 
     def submit(self, op: Op, now: float, submission: Submission = EMPTY_SUBMISSION) -> Job:
-        """Submit a job by `/run` or `/runsync`; an idle worker takes it at once, otherwise it waits in the queue."""
+        """Submit a job by the operation of this name; an idle worker takes it at once, else it waits in the queue."""
         scheduler = self.advanced_to(now)
         job_id = next(self._ids)
         job = Job("sync-" + job_id if op is _RUNSYNC else job_id, op, scheduler.now, queued_at=scheduler.now)

@@ -14,7 +14,7 @@ from loadtest.endpoint.settings import Retention
 from loadtest.protocol.client_messages import ABSENT, Chunk, JobResponse
 from loadtest.protocol.operations import FINAL, TRANSITIONS, JobEvent, JobState, Op
 
-_RUNSYNC = Op.RUNSYNC  # a module constant, since access through the enum is slow
+_RUN = Op.RUN  # a module constant, since access through the enum is slow
 
 
 class Job(msgspec.Struct, eq=False, gc=False):
@@ -129,7 +129,7 @@ class ResultStore:
 
     def put(self, job: Job, ended_at: float) -> None:
         """Keep a job that ended at this time."""
-        expires_at = ended_at + (self._settings.runsync if job.op is _RUNSYNC else self._settings.run)
+        expires_at = ended_at + (self._settings.run if job.op is _RUN else self._settings.runsync)
         if expires_at < math.inf:
             heapq.heappush(self._soonest, (expires_at, job.id, ended_at))
 

@@ -239,7 +239,7 @@ class Payloads(StrictModel):
     run: Bytes = OPERATIONS[Op.RUN].body_limit_bytes
     """For `/run`."""
     runsync: Bytes = OPERATIONS[Op.RUNSYNC].body_limit_bytes
-    """For `/runsync`."""
+    """For `/runsync` and the OpenAI route."""
     too_large_status: Literal[400, 413] = 400
     """400 as the live service responds, or HTTP's own 413."""
 
@@ -261,7 +261,7 @@ class Retention(StrictModel):
     run: Seconds = RESULT_KEPT_S
     """For a job submitted by `/run`."""
     runsync: Seconds = RUNSYNC_RESULT_KEPT_S
-    """For a job submitted by `/runsync`."""
+    """For a job submitted by `/runsync` or the OpenAI route."""
 
 
 class EndpointSettings(StrictModel):

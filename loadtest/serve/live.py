@@ -16,6 +16,9 @@ from loadtest.protocol.operations import JobState
 from loadtest.serve.journal import Journal
 from loadtest.serve.webhooks import Notifier
 
+_MAX_TIMER_S = 86_400.0
+"""A longer wait is continued when this time is over, since no timer is infinite."""
+
 
 class Waiter:
     """One answer that is held open; the endpoint, a timer or the client's disconnect wakes it."""
@@ -136,7 +139,7 @@ class LiveEndpoint:
 
     def _seconds_until(self, at: float) -> float:
         """Return the seconds until `at`, up to whole milliseconds, so that the loop's timer is never early."""
-        return max(0, math.ceil((at - self.clock.now()) * 1000)) / 1000
+        return max(0, math.ceil(min(at - self.clock.now(), _MAX_TIMER_S) * 1000)) / 1000
 
 
 @asynccontextmanager
