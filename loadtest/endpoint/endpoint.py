@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from loadtest.endpoint.distributions import BLOCK, Distribution, sample
 from loadtest.endpoint.fleet import Worker
 from loadtest.endpoint.job import Job
+from loadtest.endpoint.job_ids import uuids
+from loadtest.endpoint.job_sampler import failures
 from loadtest.endpoint.rate_limit import RateLimiter
 from loadtest.endpoint.scheduler import JobScheduler, WorkerBackend
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.endpoint.simulated_workers import SimulatedWorkers, failures, uuids
+from loadtest.endpoint.simulated_workers import SimulatedWorkers
 from loadtest.protocol.client_messages import Chunk, Health, Submission
 from loadtest.protocol.operations import JobEvent, Op
 
@@ -129,6 +131,10 @@ class Endpoint:
         """Return the chunks since the last read; None if the job is unknown or has expired."""
         job = self.job(job_id, now)
         return None if job is None else self._backend.chunks(job, self._scheduler.now)
+
+    def drain_rescheduled(self) -> list[Job]:
+        """Return the jobs whose next chunks may come earlier than at the last call."""
+        return self._backend.drain_rescheduled()
 
     def cancel(self, job_id: str, now: float) -> Job | None:
         """Cancel the job unless it has ended, and return it; None if it is unknown or has expired."""
