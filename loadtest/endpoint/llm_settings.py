@@ -90,9 +90,9 @@ class Llm(StrictModel):
     decode: Annotated[Seconds, Field(gt=0)] = 0.02
     """From one token of the output to the next, if the job is alone."""
     prefill_slowdown: Slowdown = {}
-    """How many times as long overhead and prefill take while the worker has 1, 2 … jobs, such as `{1: 1, 8: 2.1}`."""
+    """How many times as long overhead and prefill take while the worker has 1, 2 … jobs, such as `{"8": 2.1}`."""
     decode_slowdown: Slowdown = {}
-    """How many times as long decoding takes while the worker has 1, 2 … jobs, such as `{1: 1, 8: 1.05}`."""
+    """How many times as long decoding takes while the worker has 1, 2 … jobs, such as `{"8": 1.05}`."""
     output_tokens: TokenCounts = LogNormalTokens(median=128, sigma=0.6)
     """The length of an answer, cut at the request's `max_tokens`, which it reaches with `ignore_eos: true`."""
 

@@ -261,7 +261,7 @@ class EndpointSettings(StrictModel):
     take_pause: TakePauseText = NO_PAUSE
     """How long after a take a simulated worker looks for its next job: `1s` like the vendor's SDK; 0 for at once."""
     slowdown: Slowdown = {}
-    """How many times as long a job takes while its worker has 1, 2 … jobs, such as `{1: 1, 8: 1.14}`."""
+    """How many times as long a job takes while its worker has 1, 2 … jobs, such as `{"1": 1, "8": 1.14}`."""
     cold_start: Distribution = Constant(constant="10s")
     """From a worker's start until it can take a job."""
     revival: Revival | None = Revival()
