@@ -178,6 +178,7 @@ class SimulatedWorkers:
         shared = self._shared[worker]
         job = shared.pop(scheduler.now)
         if job is None:  # its first token has come
+            self._rescheduled.add(worker)
             self._schedule_next_end(worker, shared)
             return
         if job.crashes_after_s < job.service_s:
@@ -205,6 +206,8 @@ class SimulatedWorkers:
         now, shared = scheduler.now, self._shared[worker]
         job.chunk_offsets_s = None
         if shared:
+            if self._changes_chunks:
+                self._rescheduled.add(worker)
             self._schedule_next_end(worker, shared)
         else:
             worker.due = -1
@@ -218,10 +221,8 @@ class SimulatedWorkers:
         self.on_work_available(scheduler)
 
     def _schedule_next_end(self, worker: Worker, shared: ProcessorSharing | TokenSharing) -> None:
-        if self._changes_chunks:
-            self._rescheduled.add(worker)
-            if isinstance(shared, ProcessorSharing):
-                shared.update_chunks()
+        if self._changes_chunks and isinstance(shared, ProcessorSharing):
+            shared.update_chunks()
         worker.due = self._schedule(shared.next_end_at(), worker, _JOB_ENDS)
 
     def _schedule(self, at: float, worker: Worker, event: Event) -> int:

@@ -7,6 +7,7 @@ Each phase has a clock of attained work, as in `processor_sharing`: with n jobs 
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -112,7 +113,12 @@ class TokenSharing:
         left_s = clock_s - self._attained_s[_DECODE]
         if left_s >= 0:
             return self._at + left_s * self._slowdowns[_DECODE][len(self)]
-        return float(np.interp(clock_s, self._clock_points, self._time_points))
+        clocks, times = self._clock_points, self._time_points
+        after = bisect_left(clocks, clock_s)  # numpy would copy both lists for one value
+        if after == 0:
+            return times[0]
+        before_s, span_s = clocks[after - 1], clocks[after] - clocks[after - 1]
+        return times[after - 1] + (clock_s - before_s) / span_s * (times[after] - times[after - 1])
 
     def times_of(self, clocks_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return when the clock of decoding showed values until now."""

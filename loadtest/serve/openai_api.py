@@ -106,8 +106,7 @@ class EventStream(Response):
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                 elif job.final or live.stopping:
                     break
-                else:
-                    await live.wait_for_chunk(job, math.inf, waiter)
+                await live.wait_for_chunk(job, math.inf, waiter)
                 chunks = self._read()
         await send({"type": "http.response.body", "body": self._end(text, job.requeues > requeues)})
 
