@@ -130,7 +130,12 @@ class Endpoint:
     def read_stream(self, job_id: str, now: float) -> list[Chunk] | None:
         """Return the chunks since the last read; None if the job is unknown or has expired."""
         job = self.job(job_id, now)
-        return None if job is None else self._backend.chunks(job, self._scheduler.now)
+        return None if job is None else self.unread_chunks(job, now)
+
+    def unread_chunks(self, job: Job, now: float) -> list[Chunk]:
+        """Return the chunks of a job since the last read, although its result may have expired."""
+        self.advance(now)
+        return self._backend.chunks(job, self._scheduler.now)
 
     def drain_rescheduled(self) -> list[Job]:
         """Return the jobs whose next chunks may come earlier than at the last call."""

@@ -56,7 +56,7 @@ async def openai_response(live: LiveEndpoint, payloads: Payloads, request: Reque
             await live.wait_for_chunk(job, math.inf, waiter)
         else:
             await live.wait_for_end(job, math.inf, waiter)
-    chunks = live.endpoint.read_stream(job.id, live.clock.now()) or []
+    chunks = live.endpoint.unread_chunks(job, live.clock.now())
     if chunks and is_error(chunks[0].output):
         return _failed(bytes(chunks[0].output))
     if streamed and not chunks and job.output and job.state is JobState.COMPLETED:
@@ -111,7 +111,7 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": self._end(text, job.requeues > requeues)})
 
     def _read(self) -> list[Chunk]:
-        return self._live.endpoint.read_stream(self._job.id, self._live.clock.now()) or []
+        return self._live.endpoint.unread_chunks(self._job, self._live.clock.now())
 
     def _end(self, text: EventText, requeued: bool) -> bytes:
         """Return the end of the answer; a job that went to another worker would begin again, so it is an error."""
