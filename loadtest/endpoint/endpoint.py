@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from loadtest.endpoint.distributions import BLOCK, Distribution, sample
 from loadtest.endpoint.fleet import Worker
 from loadtest.endpoint.job import Job
+from loadtest.endpoint.job_ids import uuids
+from loadtest.endpoint.job_sampler import failures
 from loadtest.endpoint.rate_limit import RateLimiter
 from loadtest.endpoint.scheduler import JobScheduler, WorkerBackend
 from loadtest.endpoint.settings import EndpointSettings
-from loadtest.endpoint.simulated_workers import SimulatedWorkers, failures, uuids
+from loadtest.endpoint.simulated_workers import SimulatedWorkers
 from loadtest.protocol.client_messages import Chunk, Health, Submission
 from loadtest.protocol.operations import JobEvent, Op
 
@@ -102,7 +104,7 @@ class Endpoint:
             self._limiters[op].release()
 
     def submit(self, op: Op, now: float, submission: Submission = EMPTY_SUBMISSION) -> Job:
-        """Submit a job by `/run` or `/runsync`; an idle worker takes it at once, otherwise it waits in the queue."""
+        """Submit a job by the operation of this name; an idle worker takes it at once, else it waits in the queue."""
         scheduler = self.advanced_to(now)
         job_id = next(self._ids)
         job = Job("sync-" + job_id if op is _RUNSYNC else job_id, op, scheduler.now, queued_at=scheduler.now)
@@ -128,7 +130,16 @@ class Endpoint:
     def read_stream(self, job_id: str, now: float) -> list[Chunk] | None:
         """Return the chunks since the last read; None if the job is unknown or has expired."""
         job = self.job(job_id, now)
-        return None if job is None else self._backend.chunks(job, self._scheduler.now)
+        return None if job is None else self.unread_chunks(job, now)
+
+    def unread_chunks(self, job: Job, now: float) -> list[Chunk]:
+        """Return the chunks of a job since the last read, although its result may have expired."""
+        self.advance(now)
+        return self._backend.chunks(job, self._scheduler.now)
+
+    def drain_rescheduled(self) -> list[Job]:
+        """Return the jobs whose next chunks may come earlier than at the last call."""
+        return self._backend.drain_rescheduled()
 
     def cancel(self, job_id: str, now: float) -> Job | None:
         """Cancel the job unless it has ended, and return it; None if it is unknown or has expired."""

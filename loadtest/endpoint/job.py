@@ -5,16 +5,31 @@ from __future__ import annotations
 import heapq
 import math
 from itertools import count
+from typing import Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest.endpoint.completion import Completion
 from loadtest.endpoint.settings import Retention
 from loadtest.protocol.client_messages import ABSENT, Chunk, JobResponse
 from loadtest.protocol.operations import FINAL, TRANSITIONS, JobEvent, JobState, Op
 
-_RUNSYNC = Op.RUNSYNC  # a module constant, since access through the enum is slow
+_RUN = Op.RUN  # a module constant, since access through the enum is slow
+
+
+class ComingTokens(Protocol):
+    """The tokens of a job that a simulated LLM is decoding."""
+
+    def due(self, now: float) -> int:
+        """Return how many tokens have come."""
+
+    def at(self, index: int) -> float | None:
+        """Return when a token comes, counted from 0; None if it never does."""
+
+    def until(self, now: float) -> NDArray[np.float64]:
+        """Return when the tokens came that have come."""
 
 
 class Job(msgspec.Struct, eq=False, gc=False):
@@ -22,8 +37,9 @@ class Job(msgspec.Struct, eq=False, gc=False):
 
     Drawn at submission: `service_s`, the time in the handler (infinite if not known in advance), `crashes_after_s`,
     after which its worker dies, and `chunk_offsets_s`, when its chunks come. `chunk_at` holds the chunks' times once
-    a worker has the job; `posted` holds the chunks that a real worker has posted, with their times. `times_out_at` is
-    infinite if no worker has the job, or if it certainly ends before its execution timeout.
+    a worker has the job; `posted` holds the chunks that a real worker has posted, with their times. `completion` is
+    what a simulated LLM is asked, and `tokens` those that it is decoding, whose times become `chunk_at` in the end.
+    `times_out_at` is infinite if no worker has the job, or if it certainly ends before its execution timeout.
     """
 
     id: str
@@ -43,6 +59,8 @@ class Job(msgspec.Struct, eq=False, gc=False):
     error: msgspec.Raw = ABSENT
     chunk_at: NDArray[np.float64] | None = None
     posted: list[tuple[float, Chunk]] | None = None
+    completion: Completion | None = None
+    tokens: ComingTokens | None = None
     chunks_read: int = 0
     overdue: bool = False
     low_priority: bool = False
@@ -79,7 +97,7 @@ class Job(msgspec.Struct, eq=False, gc=False):
     def requeue(self, now: float) -> None:
         """Put the job back to its state before a worker took it, in the queue from `now` on."""
         self.queued_at = now
-        self.taken_at = self.finished_at = self.worker_id = self.chunk_at = self.posted = None
+        self.taken_at = self.finished_at = self.worker_id = self.chunk_at = self.posted = self.tokens = None
         self.output = self.error = ABSENT
         self.chunks_read = 0
         self.times_out_at = math.inf
@@ -94,6 +112,8 @@ class Job(msgspec.Struct, eq=False, gc=False):
         """Return when the first unread chunk becomes readable; None if none is known to come."""
         if self.posted is not None:
             return self.taken_at if self.chunks_read < len(self.posted) else None
+        if self.tokens is not None:
+            return self.tokens.at(self.chunks_read)
         if self.chunk_at is None or self.chunks_read == len(self.chunk_at):
             return None
         at = float(self.chunk_at[self.chunks_read])
@@ -117,7 +137,10 @@ def to_response(job: Job) -> JobResponse:
         delay_ms = taken_ms - milliseconds(job.submitted_at)
         if job.finished_at is not None:
             execution_ms = milliseconds(job.finished_at) - taken_ms
-    return JobResponse(job.id, job.state.value, delay_ms, execution_ms, job.worker_id, job.output, job.error)
+    output = job.output
+    if job.completion is not None and job.taken_at is not None and job.state is JobState.COMPLETED:
+        output = job.completion.output(job.id, int(job.taken_at))  # made when it is read, since it is long
+    return JobResponse(job.id, job.state.value, delay_ms, execution_ms, job.worker_id, output, job.error)
 
 
 class ResultStore:
@@ -129,7 +152,7 @@ class ResultStore:
 
     def put(self, job: Job, ended_at: float) -> None:
         """Keep a job that ended at this time."""
-        expires_at = ended_at + (self._settings.runsync if job.op is _RUNSYNC else self._settings.run)
+        expires_at = ended_at + (self._settings.run if job.op is _RUN else self._settings.runsync)
         if expires_at < math.inf:
             heapq.heappush(self._soonest, (expires_at, job.id, ended_at))
 

@@ -58,6 +58,9 @@ class WorkerBackend(Protocol):
     def chunks(self, job: Job, now: float) -> list[Chunk]:
         """Return the chunks of a job since the last call."""
 
+    def drain_rescheduled(self) -> list[Job]:
+        """Return the jobs whose next chunks may come earlier than at the last call."""
+
     def next_due_at(self) -> float:
         """Return when a worker next does something that no client triggers; infinite if nothing is due."""
 

@@ -214,6 +214,10 @@ class SdkWorkerPool:
         unread, job.chunks_read = [chunk for _, chunk in posted[job.chunks_read :]], len(posted)
         return unread
 
+    def drain_rescheduled(self) -> list[Job]:
+        """Return no jobs: the times of chunks are not known in advance."""
+        return []
+
     def next_due_at(self) -> float:
         """Return when a worker is next to be launched, counts as lost, or can no longer be revived."""
         acting = (sdk_worker.due()[0] for sdk_worker in self._up.values())

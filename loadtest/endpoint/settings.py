@@ -6,9 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-import numpy as np
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     Discriminator,
@@ -19,6 +17,8 @@ from pydantic import (
 )
 
 from loadtest.endpoint.distributions import Constant, Distribution
+from loadtest.endpoint.llm_settings import Llm
+from loadtest.endpoint.slowdown import Slowdown, slowdown_factors
 from loadtest.protocol.operations import (
     CHUNK_LIMIT_BYTES,
     EXECUTION_TIMEOUT,
@@ -172,21 +172,6 @@ TakePauseText = Annotated[TakePause, BeforeValidator(_take_pause, json_schema_in
 """A pause as a time, "1s", or as its mapping."""
 
 
-def _increasing_from_one(points: dict[int, float]) -> dict[int, float]:
-    if points.get(1, 1.0) != 1.0:
-        raise ValueError(
-            f"a job alone takes 1 time as long as it takes, not {points[1]:g}; divide all factors by that"
-        )
-    return dict(sorted(points.items()))
-
-
-Slowdown = Annotated[
-    dict[Annotated[int, Field(ge=1, le=1000)], Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]],
-    AfterValidator(_increasing_from_one),
-]
-"""How many times as long a job takes by the number of jobs that its worker has; straight lines between the points."""
-
-
 class Revival(StrictModel):
     """The faster start of a worker that stopped at most `within` ago, in place of a cold start."""
 
@@ -239,7 +224,7 @@ class Payloads(StrictModel):
     run: Bytes = OPERATIONS[Op.RUN].body_limit_bytes
     """For `/run`."""
     runsync: Bytes = OPERATIONS[Op.RUNSYNC].body_limit_bytes
-    """For `/runsync`."""
+    """For `/runsync` and the OpenAI route."""
     too_large_status: Literal[400, 413] = 400
     """400 as the live service responds, or HTTP's own 413."""
 
@@ -261,11 +246,11 @@ class Retention(StrictModel):
     run: Seconds = RESULT_KEPT_S
     """For a job submitted by `/run`."""
     runsync: Seconds = RUNSYNC_RESULT_KEPT_S
-    """For a job submitted by `/runsync`."""
+    """For a job submitted by `/runsync` or the OpenAI route."""
 
 
 class EndpointSettings(StrictModel):
-    """The whole of an endpoint. A job takes `service`, or as long as its `chunks` take if they are given."""
+    """The whole of an endpoint. A job takes `service`, or as long as its `chunks` or the answer of its `llm` take."""
 
     workers: Workers = Workers()
     """The number of workers."""
@@ -276,7 +261,7 @@ class EndpointSettings(StrictModel):
     take_pause: TakePauseText = NO_PAUSE
     """How long after a take a simulated worker looks for its next job: `1s` like the vendor's SDK; 0 for at once."""
     slowdown: Slowdown = {}
-    """How many times as long a job takes while its worker has 1, 2 … jobs, such as `{1: 1, 8: 1.14}`."""
+    """How many times as long a job takes while its worker has 1, 2 … jobs, such as `{"1": 1, "8": 1.14}`."""
     cold_start: Distribution = Constant(constant="10s")
     """From a worker's start until it can take a job."""
     revival: Revival | None = Revival()
@@ -285,6 +270,8 @@ class EndpointSettings(StrictModel):
     """The time in the handler; 200 ms if neither this nor `chunks` is given."""
     chunks: Chunks | None = None
     """The chunks that a job streams, in place of `service`."""
+    llm: Llm | None = None
+    """A simulated LLM that answers by what a job's input asks, in place of `service`, `chunks` and `slowdown`."""
     failure_rate: Fraction = 0.0
     """The share of jobs that end FAILED."""
     crash_rate: Fraction = 0.0
@@ -312,8 +299,11 @@ class EndpointSettings(StrictModel):
 
     @model_validator(mode="after")
     def _one_kind_of_work(self) -> EndpointSettings:
-        if self.service is not None and self.chunks is not None:
-            raise ValueError("service and chunks both say how long a job takes; keep one of them")
+        given = [name for name in ("service", "chunks", "llm") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} both say how long a job takes; keep one of them")
+        if self.llm is not None and self.slowdown:
+            raise ValueError("slowdown is of service and chunks; write llm.prefill_slowdown and llm.decode_slowdown")
         return self
 
     @model_validator(mode="after")
@@ -335,17 +325,25 @@ class EndpointSettings(StrictModel):
                 f"take_pause {seconds_text(self.take_pause.duration)} is of workers that take one job at a time, but "
                 f"workers.concurrency is {concurrency}; remove one of them, or write take_pause: {{after_job: …}}"
             )
-        if self.slowdown and max(self.slowdown) < concurrency:
-            raise ValueError(
-                f"slowdown ends at {max(self.slowdown)} jobs, but a worker takes {concurrency}; add its factor there"
-            )
+        for name, slowdown in self._slowdowns_by_name().items():
+            if slowdown and max(slowdown) < concurrency:
+                end = f"{name} ends at {max(slowdown)} jobs, but a worker takes {concurrency}"
+                raise ValueError(f"{end}; add its factor there")
         return self
 
+    def _slowdowns_by_name(self) -> dict[str, dict[int, float]]:
+        if self.llm is None:
+            return {"slowdown": self.slowdown}
+        return {f"llm.{name}": getattr(self.llm, name) for name in ("prefill_slowdown", "decode_slowdown")}
+
     def slowdowns(self) -> list[float]:
-        """Return how many times as long a job takes while its worker has 0, 1, 2 … `concurrency` jobs."""
-        counts = range(self.workers.concurrency + 1)
-        points = {1: 1.0, **self.slowdown}
-        return [float(np.interp(each, list(points), list(points.values()))) for each in counts]
+        """Return how many times as long a job takes while its worker has 0, 1, 2 … `concurrency` jobs.
+
+        It is the longest that it can take if it has an LLM, whose two phases are slowed differently.
+        """
+        concurrency = self.workers.concurrency
+        each = [slowdown_factors(slowdown, concurrency) for slowdown in self._slowdowns_by_name().values()]
+        return [max(factors) for factors in zip(*each, strict=True)]
 
     @property
     def service_time(self) -> Distribution:

@@ -121,7 +121,9 @@ def mean_service_s(scenario: Scenario) -> float | None:
     """Return the mean time in the embedded endpoint's handler, in seconds; None for another target."""
     if scenario.target != "embedded":
         return None
-    chunks = scenario.endpoint.chunks
+    chunks, llm = scenario.endpoint.chunks, scenario.endpoint.llm
+    if llm is not None:
+        return llm.mean_s()
     if chunks is not None:
         return chunks.first.mean_s() + (chunks.count - 1) * chunks.gap.mean_s()
     return scenario.endpoint.service_time.mean_s()

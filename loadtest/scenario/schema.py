@@ -10,7 +10,7 @@ from pydantic import BaseModel, PlainSerializer
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from loadtest.endpoint import distributions
+from loadtest.endpoint import distributions, llm_settings
 from loadtest.endpoint import settings as endpoint
 from loadtest.endpoint.settings import TakePause
 from loadtest.protocol.operations import Op
@@ -48,6 +48,9 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`endpoint.revival`", endpoint.Revival),
     ("`endpoint.take_pause`", TakePause),
     ("`endpoint.chunks`", endpoint.Chunks),
+    ("`endpoint.llm`", llm_settings.Llm),
+    ("`endpoint.llm.output_tokens`, log-normal", llm_settings.LogNormalTokens),
+    ("`endpoint.llm.output_tokens`, measured", llm_settings.MeasuredTokens),
     ("`endpoint.stream`", endpoint.StreamAnswers),
     ("`endpoint.policy`", endpoint.Policy),
     ("`endpoint.payloads`", endpoint.Payloads),

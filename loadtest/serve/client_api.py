@@ -16,6 +16,7 @@ from loadtest.endpoint.job import Job, to_response
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import InvalidResponse
 from loadtest.protocol.client_messages import JobResponse, Purged, StreamResponse, Submission, decode_submission
+from loadtest.protocol.openai_messages import OPENAI_PREFIX
 from loadtest.protocol.operations import (
     OPERATIONS,
     RUNSYNC_WAIT,
@@ -28,6 +29,8 @@ from loadtest.protocol.operations import (
 from loadtest.scenario.target import is_loopback
 from loadtest.serve import responses
 from loadtest.serve.live import LiveEndpoint, long_poll
+from loadtest.serve.openai_api import METHODS, openai_response
+from loadtest.serve.request_body import body_within
 
 _BY_PATH = {operation.path: op for op, operation in OPERATIONS.items()}
 
@@ -50,6 +53,7 @@ class ClientApi:
             Op.PURGE_QUEUE: self._purge_queue,
             Op.CANCEL: self._cancel,
             Op.RETRY: self._retry,
+            Op.OPENAI: self._openai,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,19 +75,25 @@ class ClientApi:
             self._live.journal.request(op, at, status)
 
     def _route(self, path: str) -> tuple[Op | None, str]:
-        """Return the operation that a path names, None if the endpoint does not have it, and the job id in it."""
+        """Return the operation that a path names, None if the endpoint does not have it, and the job id in it.
+
+        In place of a job's id, a path of the OpenAI route has the rest of that route.
+        """
         if not path.startswith(self._prefix):
             return None, ""
-        name, slash, job_id = path.removeprefix(self._prefix).partition("/")
+        rest = path.removeprefix(self._prefix)
+        name, slash, job_id = rest.partition("/")
         has_id = job_id and "/" not in job_id
         op = _BY_PATH.get(f"/{name}/{{id}}" if has_id else f"/{name}{slash}{job_id}")
+        if rest.startswith(OPENAI_PREFIX) and rest != OPENAI_PREFIX:
+            op, job_id = Op.OPENAI, rest.removeprefix(OPENAI_PREFIX)
         return (None, "") if op in self._settings.unsupported_operations else (op, job_id)
 
     def _rejection(self, op: Op, request: Request, at: float) -> Response | None:
         """Return why the request is refused, or None if it is admitted."""
-        method = OPERATIONS[op].method
-        if request.method != method:
-            return responses.wrong_method(method)
+        methods = METHODS if op is Op.OPENAI else (OPERATIONS[op].method,)
+        if request.method not in methods:
+            return responses.wrong_method(*methods)
         presented = presented_key(request.headers.get("authorization", "")).encode("latin-1")
         if not any(hmac.compare_digest(presented, key) for key in self._keys):
             return responses.BAD_KEY
@@ -181,6 +191,9 @@ class ClientApi:
         self._live.endpoint.retry(job_id, now)
         return responses.json_response(JobResponse(job.id, JobState.IN_QUEUE))
 
+    async def _openai(self, request: Request, route: str) -> Response:
+        return await openai_response(self._live, self._settings.payloads, request, route)
+
 
 def _wire_forms(key: str) -> set[bytes]:
     """Return a key without its line end, as clients may send it: as the environment has it, and in Latin-1."""
@@ -194,20 +207,6 @@ def _wire_forms(key: str) -> set[bytes]:
 async def _send(response: Response, request: Request, send: Send) -> int:
     await response(request.scope, request.receive, send)
     return response.status_code
-
-
-async def body_within(request: Request, limit_bytes: int) -> bytes | None:
-    """Return the request's body, or None if it is longer than the limit; reading stops there."""
-    declared = request.headers.get("content-length")
-    if declared is not None and int(declared) > limit_bytes:
-        return None
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit_bytes:
-            return None
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _webhook_error(submission: Submission, allow_remote: bool) -> str | None:

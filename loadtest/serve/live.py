@@ -16,12 +16,17 @@ from loadtest.protocol.operations import JobState
 from loadtest.serve.journal import Journal
 from loadtest.serve.webhooks import Notifier
 
+_MAX_TIMER_S = 86_400.0
+"""A longer wait is continued when this time is over, since no timer is infinite."""
+
 
 class Waiter:
     """One answer that is held open; the endpoint, a timer or the client's disconnect wakes it."""
 
     def __init__(self) -> None:
         self.client_left = False
+        self.wakes_at = -math.inf
+        """When it wakes by itself if it waits for a chunk."""
         self._woken: asyncio.Future[None] | None = None
 
     def notify(self) -> None:
@@ -69,6 +74,7 @@ class LiveEndpoint:
             self.wake(job.id)
         for job in [job for job in self._streams_in_queue.values() if job.state is not JobState.IN_QUEUE]:
             self.wake(job.id)
+        self._wake_for_earlier_chunks()
         self._settled()
         at = self.endpoint.next_due_at()
         if at < self._timer_at:
@@ -91,7 +97,8 @@ class LiveEndpoint:
                 return
             if job.state is JobState.IN_QUEUE:
                 self._streams_in_queue[job.id] = job
-            await self._wait(job, until if chunk_at is None else min(until, chunk_at), waiter)
+            waiter.wakes_at = until if chunk_at is None else min(until, chunk_at)
+            await self._wait(job, waiter.wakes_at, waiter)
 
     def wake(self, job_id: str) -> None:
         """Wake the requests that wait for a job, since it changed."""
@@ -111,6 +118,15 @@ class LiveEndpoint:
         self.endpoint.advance(self.clock.now())
         for job in self.endpoint.drain_ended() + self.endpoint.unfinished():
             self.journal.job(job)
+
+    def _wake_for_earlier_chunks(self) -> None:
+        """Wake the requests whose next chunk comes before they would wake by themselves."""
+        for job in self.endpoint.drain_rescheduled():
+            waiters = self._waiting.get(job.id)
+            chunk_at = job.next_chunk_at() if waiters else None
+            for waiter in waiters or ():
+                if chunk_at is not None and chunk_at < waiter.wakes_at:
+                    waiter.notify()
 
     def _settled(self) -> None:
         for callback in self.on_settled:
@@ -136,7 +152,7 @@ class LiveEndpoint:
 
     def _seconds_until(self, at: float) -> float:
         """Return the seconds until `at`, up to whole milliseconds, so that the loop's timer is never early."""
-        return max(0, math.ceil((at - self.clock.now()) * 1000)) / 1000
+        return max(0, math.ceil(min(at - self.clock.now(), _MAX_TIMER_S) * 1000)) / 1000
 
 
 @asynccontextmanager

@@ -28,13 +28,15 @@ def problem_response(status: HTTPStatus, detail: str, headers: dict[str, str] | 
 NOTHING = Response(status_code=HTTPStatus.NO_CONTENT)
 UNKNOWN_PATH = problem_response(HTTPStatus.NOT_FOUND, "not found: no such endpoint or operation")
 UNKNOWN_JOB = problem_response(HTTPStatus.NOT_FOUND, "not found: no such job, or its result has expired")
+STOPPING = problem_response(HTTPStatus.SERVICE_UNAVAILABLE, "service unavailable: the endpoint is shutting down")
 UNKNOWN_WORKER = problem_response(HTTPStatus.BAD_REQUEST, "bad request: no such worker, or it was stopped")
 BAD_KEY = problem_response(HTTPStatus.UNAUTHORIZED, "unauthorized: no valid API key", {"WWW-Authenticate": "Bearer"})
 
 
-def wrong_method(allowed: str) -> Response:
-    """Return 405 with the method that the operation has."""
-    return problem_response(HTTPStatus.METHOD_NOT_ALLOWED, f"method not allowed: use {allowed}", {"Allow": allowed})
+def wrong_method(*allowed: str) -> Response:
+    """Return 405 with the methods that the operation has."""
+    detail = f"method not allowed: use {' or '.join(allowed)}"
+    return problem_response(HTTPStatus.METHOD_NOT_ALLOWED, detail, {"Allow": ", ".join(allowed)})
 
 
 def too_many(wait_s: float) -> Response:

@@ -20,8 +20,8 @@ from loadtest.protocol.client_messages import Chunk, decode
 from loadtest.protocol.operations import CHUNK_LIMIT_BYTES, JobState, Op
 from loadtest.protocol.worker_messages import JobsToStop, Offer, Result, WorkerOp
 from loadtest.serve import responses
-from loadtest.serve.client_api import body_within
 from loadtest.serve.live import LiveEndpoint, Waiter, long_poll
+from loadtest.serve.request_body import body_within
 from loadtest.serve.worker_processes import worker_log
 from loadtest.units import byte_count_text
 

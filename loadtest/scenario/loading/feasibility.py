@@ -72,7 +72,8 @@ def _of_target(scenario: Scenario) -> Iterator[Issue]:
 
 
 def _of_flows(scenario: Scenario) -> Iterator[Issue]:
-    if "stream" in scenario.flows and scenario.target == "embedded" and scenario.endpoint.chunks is None:
+    streams = scenario.endpoint.chunks is not None or scenario.endpoint.llm is not None
+    if "stream" in scenario.flows and scenario.target == "embedded" and not streams:
         text = "the embedded endpoint streams nothing; add endpoint.chunks: {count: 20, first: 200ms}"
         yield Issue(("flows", "stream"), text)
     if "webhook" in scenario.flows and is_remote(scenario.target) and scenario.webhooks.url is None:

@@ -44,6 +44,21 @@ def test_a_stream_is_held_until_its_next_chunk_and_ends_with_a_final_state(clien
         assert due - 0.05 < at < due + 0.19
 
 
+def test_a_stream_gets_its_next_chunk_sooner_if_another_job_of_the_worker_ends(serve: Serve) -> None:
+    workers = {"active": 1, "max": 1, "concurrency": 2}
+    chunks = {"count": 2, "first": "400ms", "gap": "30s"}
+    served = serve({"workers": workers, "chunks": chunks, "slowdown": {"2": 20}, "stream": {"hold": "20s"}})
+    with httpx.Client(base_url=served.url, headers={"Authorization": KEY}, timeout=30) as client:
+        first, second = (client.post("/run", json={"input": 1}).json()["id"] for _ in range(2))
+        with ThreadPoolExecutor() as pool:
+            began = time.monotonic()
+            held = pool.submit(client.get, f"/stream/{first}")
+            time.sleep(0.2)
+            client.post(f"/cancel/{second}")
+            assert held.result().json()["stream"]
+            assert time.monotonic() - began < 4  # 8 s after its start if the other job stays
+
+
 def test_a_stream_of_a_waiting_job_is_held_over_the_start_of_its_work(client: httpx.Client) -> None:
     first, second = (client.post("/run", json={"input": 1}).json()["id"] for _ in range(2))
     said = client.get(f"/stream/{second}").json()

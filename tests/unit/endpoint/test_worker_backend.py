@@ -47,6 +47,9 @@ class RecordingBackend:
     def chunks(self, job: Job, now: float) -> list[Chunk]:
         return []
 
+    def drain_rescheduled(self) -> list[Job]:
+        return []
+
     def next_due_at(self) -> float:
         return math.inf
 

@@ -106,6 +106,8 @@ def test_the_mean_of_a_spread_counts_not_its_median() -> None:
     assert preview(scenario(endpoint={"service": ["1s", "2s", "6s"]})).service_s == pytest.approx(3)
     chunks = {"count": 11, "first": "500ms", "gap": "100ms"}
     assert preview(scenario(endpoint={"chunks": chunks})).service_s == pytest.approx(1.5)
+    llm = {"overhead": "500ms", "decode": "100ms", "output_tokens": [1, 21]}
+    assert preview(scenario(endpoint={"llm": llm})).service_s == pytest.approx(1.5)
 
 
 def test_of_another_target_neither_service_nor_cost_is_known() -> None:

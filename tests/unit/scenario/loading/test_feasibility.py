@@ -131,8 +131,9 @@ def test_a_cost_ceiling_needs_a_price() -> None:
     assert found(scenario(ceilings={"cost": 5}, price=0.0003)) == []
 
 
-def test_a_stream_from_an_embedded_endpoint_needs_chunks() -> None:
+def test_a_stream_from_an_embedded_endpoint_needs_chunks_or_an_llm() -> None:
     assert "add endpoint.chunks" in refusal(scenario(flows={"stream": {}}))
+    assert found(scenario(flows={"stream": {}}, endpoint={"llm": {}})) == []
     assert found(scenario(flows={"stream": {}}, target="http://localhost:1/v2/x")) == []
 
 
