@@ -270,7 +270,8 @@ def _rejected_by_confirmation(confirmed: EvaluatedSetting) -> RejectedOption:
 
 
 def _cliff(problem: Problem, setting: WorkerConfig, rate_per_s: float) -> Sensitivity:
-    less, more = (problem.glance(setting, rate_per_s * (1 + by)) for by in (-_RATE_STEP, _RATE_STEP))
+    less = problem.glance(setting, rate_per_s * (1 - _RATE_STEP))
+    more = problem.evaluate(setting, rate_per_s * (1 + _RATE_STEP))
     if not more.prediction.settles or more.observed is None:
         return Sensitivity(less, more, "At 10 % more the queue never settles.")
 
