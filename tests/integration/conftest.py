@@ -21,9 +21,16 @@ STARTS_WITHIN_S = 60.0
 STOPS_WITHIN_S = 30.0
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that wait longest: at the end, the others would be over before them."""
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let each of the parallel processes begin with tests that wait long: at the end, the others would be idle."""
+    processes: int = getattr(config, "workerinput", {"workercount": 1})["workercount"]
+    rest = [item for item in items if item.path.stem not in LONGEST]
+    each = len(rest) / processes
+    shares = [rest[round(number * each) : round((number + 1) * each)] for number in range(processes)]
+    for number, name in enumerate(LONGEST):
+        share = shares[number % processes]
+        share[:0] = [item for item in items if item.path.stem == name]
+    items[:] = [item for share in shares for item in share]
 
 
 def wait_for(condition: Callable[[], object], within_s: float = 60.0) -> None:

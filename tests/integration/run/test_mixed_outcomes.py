@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-import pytest
 
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.settings import EndpointSettings
