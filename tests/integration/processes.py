@@ -27,6 +27,7 @@ _FORKS.set_forkserver_preload(
         "loadtest.commands.run",
         "loadtest.commands.search",
         "loadtest.serve.server",
+        "tests.integration.warm",
         # A part of Locust, which itself cannot be imported here, since it patches the process.
         "flask",
         "tests.integration.processes",
