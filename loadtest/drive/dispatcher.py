@@ -17,7 +17,9 @@ from loadtest.drive.job_sources import BuildSubmission, ClosedSource, Job, OpenS
 from loadtest.drive.limiter import apply_share, pacers
 from loadtest.drive.stats.live import LiveCounters
 from loadtest.errors import ScenarioError
+from loadtest.flows.expectations import answer_check
 from loadtest.flows.job_flow import JobFlow, run_and_poll
+from loadtest.flows.openai import run_openai
 from loadtest.flows.steps import Flow, Send
 from loadtest.flows.stream import run_and_stream
 from loadtest.flows.submissions import shorten_hold, submission_factory
@@ -27,7 +29,7 @@ from loadtest.record.recorder import EndedJob
 from loadtest.record.sample import ChunkSeen, Outcome, Sample
 from loadtest.scenario.abort import StopKind, StopRules
 from loadtest.scenario.flows import FlowName
-from loadtest.scenario.loading.user_functions import load_input_function
+from loadtest.scenario.loading.user_functions import load_input_function, load_output_function
 from loadtest.traffic.limit_shares import Share
 from loadtest.traffic.settings import ClosedLoad
 
@@ -66,6 +68,10 @@ class JobDispatcher:
         self._executor = executor
         self._clock = clock
         self._pacers = pacers(scenario)
+        self._checks = {
+            name: None if flow.expect is None else answer_check(flow.expect, load_output_function)
+            for name, flow in scenario.flows.items()
+        }
         self.stops = StopRules(scenario)
         self.counters = LiveCounters()
         self._sinks = (*sinks, self.counters.count)
@@ -215,12 +221,16 @@ class JobDispatcher:
         hold_until = self.ends_at + self._hold_in_drain_s
         if submission.long_poll_s > hold_until - acquired_at:
             submission = self._shorten_hold(submission, floor(hold_until - acquired_at))
-        driven = JobFlow(job.sample, submission, self._pacers[flow], self._scenario.job_timeout, hold_until)
+        driven = JobFlow(
+            job.sample, submission, self._pacers[flow], self._scenario.job_timeout, hold_until, self._checks[flow]
+        )
         match flow:
             case "stream":
                 return run_and_stream(driven, chunks_seen)
             case "webhook":
                 return run_and_wait_for_webhook(driven)
+            case "openai":
+                return run_openai(driven, chunks_seen, max(0.0, driven.deadline - acquired_at))
             case _:
                 return run_and_poll(driven)
 

@@ -140,6 +140,7 @@ class Op(StrEnum):
     PURGE_QUEUE = "purge-queue"
     CANCEL = "cancel"
     RETRY = "retry"
+    OPENAI = "openai"
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,7 @@ OPERATIONS: dict[Op, Operation] = {
     Op.PURGE_QUEUE: Operation("POST", "/purge-queue", Limit(2, 10)),
     Op.CANCEL: Operation("POST", "/cancel/{id}", Limit(100, 10, 20)),
     Op.RETRY: Operation("POST", "/retry/{id}"),
+    Op.OPENAI: Operation("POST", "/openai/v1/{route}", Limit(2000, 10, 400), 20 * _MB),
 }
 
 

@@ -17,6 +17,7 @@ OUTCOMES: dict[str, str] = {
     Outcome.REJECTED: "any other answer of 400 and above",
     Outcome.UNREACHABLE: "no connection, or one that broke before the answer",
     Outcome.BAD_ANSWER: "an answer that the protocol does not allow",
+    Outcome.WRONG: "the endpoint ended it with COMPLETED, but the answer is not what the scenario expects",
     Outcome.EXPIRED: "accepted, but deleted by the endpoint before the client saw its end",
     Outcome.CENSORED: "unfinished at the end of the run, or at the job timeout",
 }

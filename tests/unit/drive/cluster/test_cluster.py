@@ -33,7 +33,7 @@ def cluster(
 ) -> Cluster:
     load = keys.pop("load", {"arrivals": "poisson", "stages": [{"rate": rate, "for": duration}]})
     limits = {
-        **dict.fromkeys(("run", "status", "status-sync", "stream", "cancel", "purge-queue"), "400 per 2 s"),
+        **dict.fromkeys(("run", "status", "status-sync", "stream", "cancel", "purge-queue", "openai"), "400 per 2 s"),
         **LIMIT,
     }
     asked = {
