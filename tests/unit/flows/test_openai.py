@@ -118,9 +118,8 @@ def test_answer_of_status_200_has_the_outcome_that_its_end_shows(
     sample, _ = driven(answered(body))
     assert sample.outcome == outcome
     assert (sample.error is None) if error is None else (error in (sample.error or ""))
-    assert sample.perhaps_accepted == (
-        outcome == "bad_answer" or (outcome == "failed" and sample.job_id is None)
-    ) or (outcome in ("completed", "failed") and not sample.perhaps_accepted)
+    assert sample.perhaps_accepted == (outcome == "bad_answer")
+    assert not sample.given_up
 
 
 def test_error_that_content_quotes_is_no_error() -> None:
