@@ -78,7 +78,7 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "submit": (
         "Submission",
-        "From the send until the job’s id was known. Not for runsync, whose answer is the finished job.",
+        "From the send until the job’s id was known. Not for runsync and openai, whose answer is the finished job.",
     ),
     "first-chunk": ("First chunk", "Of a streamed job: from the intended start until its first chunk was seen."),
     "chunk-gap": ("Chunk gap", "Of a streamed job: between neighbouring chunks as the client saw them."),
@@ -131,8 +131,8 @@ TERMS: dict[str, tuple[str, str]] = {
     "in-flight": ("In flight", "Sent and not yet ended; in the queue or in a worker."),
     "operation": (
         "Operation",
-        "What a request asks for: run and runsync submit a job, status and stream ask for it, health asks for the "
-        "state of queue and workers.",
+        "What a request asks for: run, runsync and openai submit a job, status and stream ask for it, health asks "
+        "for the state of queue and workers.",
     ),
     "limit": (
         "Rate limit",

@@ -14,7 +14,7 @@ from typing import Any
 
 TOKENS, FIRST_S, GAP_S = 20, 0.05, 0.02
 EVERY = 14
-"""One in so many answers of each operation is not as it should be: 7 %."""
+"""One answer of this many of each operation is not as it should be: 7 %."""
 HEALTH = {"jobs": {"inQueue": 0, "inProgress": 0}, "workers": {"idle": 1, "running": 0}}
 
 
