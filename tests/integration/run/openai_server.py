@@ -25,6 +25,8 @@ class OpenAIServer:
     url: str = ""
     received_at: dict[str, float] = field(default_factory=dict)
     tokens_at: dict[str, list[float]] = field(default_factory=dict)
+    late_s: dict[str, float] = field(default_factory=dict)
+    """The most by which a token of the answer went out later than planned: the machine was busy."""
     wrong: set[str] = field(default_factory=set)
     empty: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
@@ -70,7 +72,9 @@ class OpenAIServer:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         begun = time.monotonic()
         for index in range(TOKENS):
-            await asyncio.sleep(begun + FIRST_S + GAP_S * index - time.monotonic())
+            planned_at = begun + FIRST_S + GAP_S * index
+            await asyncio.sleep(planned_at - time.monotonic())
+            self.late_s[answer_id] = max(self.late_s.get(answer_id, 0.0), time.monotonic() - planned_at)
             if breaks and index == TOKENS // 2:
                 self.broken.add(answer_id)
                 raise ConnectionError

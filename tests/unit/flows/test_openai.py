@@ -216,3 +216,12 @@ def test_body_is_the_input_with_the_settings_of_the_flow(
 ) -> None:
     asked = job_flow(Sample(0, "openai", 1.0), flow={"input": {"n": 1}, **flow}).submission
     assert (asked.op, asked.path, json.loads(asked.body)) == (Op.OPENAI, path, body)
+
+
+def test_job_whose_stream_is_open_at_the_end_of_the_run_may_have_been_accepted_and_is_not_cancelled() -> None:
+    sample = Sample(0, "openai", 1.0)
+    steps = run_openai(job_flow(sample), [], 60.0)
+    next(steps)
+    sample.sent_at = 1.0
+    steps.close()
+    assert (sample.outcome, sample.perhaps_accepted, sample.given_up) == (Outcome.CENSORED, True, False)
