@@ -19,7 +19,7 @@ from loadtest.drive.stats.live import LiveCounters
 from loadtest.errors import ScenarioError
 from loadtest.flows.expectations import answer_check
 from loadtest.flows.job_flow import JobFlow, run_and_poll
-from loadtest.flows.openai import run_openai
+from loadtest.flows.openai import ReadingTurns, run_openai
 from loadtest.flows.steps import Flow, Send
 from loadtest.flows.stream import run_and_stream
 from loadtest.flows.submissions import shorten_hold, submission_factory
@@ -68,6 +68,7 @@ class JobDispatcher:
         self._executor = executor
         self._clock = clock
         self._pacers = pacers(scenario)
+        self._turns = ReadingTurns()
         self._checks = {
             name: None if flow.expect is None else answer_check(flow.expect, load_output_function)
             for name, flow in scenario.flows.items()
@@ -230,7 +231,7 @@ class JobDispatcher:
             case "webhook":
                 return run_and_wait_for_webhook(driven)
             case "openai":
-                return run_openai(driven, chunks_seen, max(0.0, driven.deadline - acquired_at))
+                return run_openai(driven, chunks_seen, max(0.0, driven.deadline - acquired_at), self._turns)
             case _:
                 return run_and_poll(driven)
 

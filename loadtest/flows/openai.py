@@ -14,7 +14,7 @@ import msgspec
 
 from loadtest.flows.job_flow import JobFlow, end_refused, send_submission
 from loadtest.flows.responses import end_completed, end_sample, failure_text
-from loadtest.flows.steps import Flow, Response
+from loadtest.flows.steps import Flow, Response, WaitUntil
 from loadtest.protocol.client_messages import ABSENT, INVALID, is_usable_id
 from loadtest.protocol.error_text import error_text
 from loadtest.protocol.openai_text import joined_document
@@ -22,6 +22,9 @@ from loadtest.protocol.tokens import TokenReader
 from loadtest.record.sample import ChunkSeen, Outcome, Sample
 
 DONE = b"[DONE]"
+EVENTS_PER_TURN = 32
+TURN_S = 0.0005
+"""Reading an event takes 10 us, so that two thirds of a turn are left for everything else if many streams end."""
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
@@ -45,7 +48,21 @@ class _Stream(msgspec.Struct, gc=False):
     finished: bool = False
 
 
-def run_openai(job: JobFlow, chunks_seen: list[ChunkSeen], hold_s: float) -> Flow:
+class ReadingTurns(msgspec.Struct, gc=False):
+    """The turns of all streams of a process to read events: many that end at once must not delay the others.
+
+    `last_at` is the last turn given, in seconds since the epoch.
+    """
+
+    last_at: float = 0.0
+
+    def next_at(self, since: float) -> float:
+        """Return the next turn, at `since` or later."""
+        self.last_at = max(since, self.last_at + TURN_S)
+        return self.last_at
+
+
+def run_openai(job: JobFlow, chunks_seen: list[ChunkSeen], hold_s: float, turns: ReadingTurns) -> Flow:
     """Drive one job through its OpenAI request, whose response may take `hold_s`.
 
     `chunks_seen` is filled with each event of a streamed answer.
@@ -57,7 +74,9 @@ def run_openai(job: JobFlow, chunks_seen: list[ChunkSeen], hold_s: float) -> Flo
     if is_success and is_document:
         _read_document(job, response, tokens)
         return
-    stream = _read_events(sample, response, tokens, chunks_seen) if response.status in (0, 200) else _Stream([])
+    stream = _Stream([])
+    if response.status in (0, 200):
+        yield from _read_events(job, response, tokens, chunks_seen, stream, turns)
     if response.status == 0 and stream.done_at is None and stream.error is None:
         broken = f"the stream broke off after {len(chunks_seen)} events: " if chunks_seen else ""
         end_sample(sample, Outcome.UNREACHABLE, response, broken + failure_text(response))
@@ -67,11 +86,19 @@ def run_openai(job: JobFlow, chunks_seen: list[ChunkSeen], hold_s: float) -> Flo
         end_refused(sample, response)
 
 
-def _read_events(sample: Sample, response: Response, tokens: TokenReader, chunks_seen: list[ChunkSeen]) -> _Stream:
-    """Count each event at the time at which its end was there."""
-    sizes = [size for size, _ in response.body_progress]
-    stream, part = _Stream([]), 0
-    for data, end in _events(response.body):
+def _read_events(
+    job: JobFlow,
+    response: Response,
+    tokens: TokenReader,
+    chunks_seen: list[ChunkSeen],
+    stream: _Stream,
+    turns: ReadingTurns,
+) -> Flow:
+    """Count each event at the time at which its end was there, some in each turn; fill in the stream."""
+    sample, sizes, part = job.sample, [size for size, _ in response.body_progress], 0
+    for number, (data, end) in enumerate(_events(response.body)):
+        if number % EVENTS_PER_TURN == 0:
+            yield WaitUntil(turns.next_at(response.answered_at))
         part = bisect_left(sizes, end, part)
         at = response.body_progress[part][1] if part < len(sizes) else response.answered_at
         if data == DONE:
@@ -92,7 +119,6 @@ def _read_events(sample: Sample, response: Response, tokens: TokenReader, chunks
         sample.first_chunk_at = chunks_seen[0].at
         sample.chunks = len(chunks_seen)
     sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens
-    return stream
 
 
 def _events(body: bytes) -> Iterator[tuple[bytes, int]]:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from loadtest.flows.job_flow import JobFlow
-from loadtest.flows.openai import run_openai
-from loadtest.flows.steps import Response, Send, WaitUntil
+from loadtest.flows.openai import EVENTS_PER_TURN, TURN_S, ReadingTurns, run_openai
+from loadtest.flows.steps import NO_RESPONSE, Flow, Response, Send, WaitUntil
 from loadtest.flows.submissions import submission
 from loadtest.protocol.operations import Op
 from loadtest.record.sample import EMPTY_OUTPUT, ChunkSeen, ErrorKind, Outcome, Sample
@@ -43,14 +43,26 @@ def driven(
     response: Response, check: Any = None, flow: dict[str, Any] | None = None
 ) -> tuple[Sample, list[ChunkSeen]]:
     sample, seen = Sample(0, "openai", 1.0), list[ChunkSeen]()
-    steps = run_openai(job_flow(sample, check, flow), seen, 60.0)
+    steps = run_openai(job_flow(sample, check, flow), seen, 60.0, ReadingTurns())
     sent = next(steps)
     assert isinstance(sent, Send)
     assert (sent.op, sent.long_poll_s, sent.deadline) == (Op.OPENAI, 60.0, 61.0)
     sample.sent_at = 1.0
-    with pytest.raises(StopIteration):
-        steps.send(response)
+    finish(steps, response)
     return sample, seen
+
+
+def finish(steps: Flow, response: Response) -> list[float]:
+    """Answer the request, and return the times until which the flow then waits."""
+    waits = []
+    try:
+        step = steps.send(response)
+        while True:
+            assert isinstance(step, WaitUntil)
+            waits.append(step.at)
+            step = steps.send(NO_RESPONSE)
+    except StopIteration:
+        return waits
 
 
 def job_flow(sample: Sample, check: Any = None, flow: dict[str, Any] | None = None) -> JobFlow:
@@ -163,15 +175,14 @@ def test_http_error_is_the_outcome_of_the_job(status: int, outcome: str) -> None
 
 def test_429_is_sent_again_until_it_is_accepted() -> None:
     sample = Sample(0, "openai", 1.0)
-    steps = run_openai(job_flow(sample), [], 60.0)
+    steps = run_openai(job_flow(sample), [], 60.0, ReadingTurns())
     next(steps)
     wait = steps.send(answered(b"", status=429, retry_after_s=2.0))
     assert isinstance(wait, WaitUntil)
     again = steps.send(answered(b""))
     assert isinstance(again, Send)
     assert again.op is Op.OPENAI
-    with pytest.raises(StopIteration):
-        steps.send(answered(b"".join(stream())))
+    finish(steps, answered(b"".join(stream())))
     assert (sample.outcome, sample.throttled) == (Outcome.COMPLETED, 1)
 
 
@@ -220,8 +231,18 @@ def test_body_is_the_input_with_the_settings_of_the_flow(
 
 def test_job_whose_stream_is_open_at_the_end_of_the_run_may_have_been_accepted_and_is_not_cancelled() -> None:
     sample = Sample(0, "openai", 1.0)
-    steps = run_openai(job_flow(sample), [], 60.0)
+    steps = run_openai(job_flow(sample), [], 60.0, ReadingTurns())
     next(steps)
     sample.sent_at = 1.0
     steps.close()
     assert (sample.outcome, sample.perhaps_accepted, sample.given_up) == (Outcome.CENSORED, True, False)
+
+
+def test_streams_that_end_at_once_are_read_in_turns() -> None:
+    turns, body = ReadingTurns(), event("a") * EVENTS_PER_TURN * 2 + stop()
+    waits = []
+    for seq in range(2):
+        steps = run_openai(job_flow(Sample(seq, "openai", 1.0)), [], 60.0, turns)
+        next(steps)
+        waits += finish(steps, answered(body))
+    assert waits == pytest.approx([ENDED_AT + TURN_S * turn for turn in range(6)])
