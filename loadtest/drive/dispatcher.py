@@ -44,6 +44,8 @@ JobSink: TypeAlias = Callable[[Sequence[EndedJob]], object]
 BATCH = 500
 """The jobs published at once, which takes about a millisecond; publishing all that ended since the last
 heartbeat could delay jobs that are due."""
+BATCH_CHUNKS = 2_000
+"""The chunks published at once, if the jobs have many."""
 
 
 class JobDispatcher:
@@ -78,6 +80,7 @@ class JobDispatcher:
         self._sinks = (*sinks, self.counters.count)
         self._schedule = schedule
         self._ended: list[EndedJob] = []
+        self._ended_chunks = 0
         within_s = scenario.drain.within
         self._hold_in_drain_s = within_s - min(HOLD_MARGIN_S, within_s / 2)
         self._shortened = _NO_SUBMISSION, 0, _NO_SUBMISSION
@@ -246,7 +249,8 @@ class JobDispatcher:
     def _end(self, sample: Sample, chunks_seen: list[ChunkSeen]) -> None:
         """Cancel a job that was given up, and count each job for the rules that stop the run."""
         self._ended.append((sample, chunks_seen))
-        if len(self._ended) == BATCH:
+        chunks, self._ended_chunks = self._ended_chunks, self._ended_chunks + len(chunks_seen)
+        if len(self._ended) == BATCH or chunks < BATCH_CHUNKS <= self._ended_chunks:
             self._schedule(self.publish)
         if sample.outcome is not Outcome.COMPLETED:
             self.perhaps_accepted += sample.perhaps_accepted
@@ -258,7 +262,7 @@ class JobDispatcher:
 
     def publish(self) -> None:
         """Pass the jobs that ended since the last call to all sinks; to be called before what they hold is read."""
-        ended, self._ended = self._ended, []
+        ended, self._ended, self._ended_chunks = self._ended, [], 0
         for sink in self._sinks:
             sink(ended)
 
