@@ -67,7 +67,7 @@ def account(samples: pa.Table) -> Accounting:
     ended = pc.is_in(pc.cast(samples.column("outcome"), pa.string()), value_set=pa.array(sorted(SEEN_FINAL)))
     faults = pc.fill_null(samples.column("faults"), 0)
     return Accounting(
-        perhaps_accepted=_perhaps_accepted(samples.filter(pc.and_(sent, pc.invert(has_id)))),
+        perhaps_accepted=_perhaps_accepted(samples.filter(pc.and_(sent, pc.invert(pc.or_(has_id, ended))))),
         given_up=_count(pc.and_(has_id, pc.invert(ended))),
         faults=pc.sum(faults).as_py() or 0,
         met_faults=_count(pc.greater(faults, 0)),
@@ -86,8 +86,15 @@ def _perhaps_accepted(unknown: pa.Table) -> int:
 
 
 def id_hashes(samples: pa.Table) -> NDArray[np.int64]:
-    """Return a number for each job with an id, equal for equal ids; ten million ids would take a gigabyte."""
-    ids = samples.column("job_id").drop_null().to_numpy()
+    """Return a number for each job with an id, equal for equal ids; ten million ids would take a gigabyte.
+
+    The ids of OpenAI answers are left out: the worker gives them, and they may repeat.
+    """
+    given = samples.column("job_id")
+    by_worker = pc.equal(pc.cast(samples.column("flow"), pa.string()), "openai")
+    if pc.any(by_worker).as_py():
+        given = given.filter(pc.invert(by_worker))
+    ids = given.drop_null().to_numpy()
     return np.fromiter(map(hash, ids), np.int64, len(ids))
 
 

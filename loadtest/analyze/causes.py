@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loadtest.analyze.summary import Cause
-from loadtest.record.sample import SAMPLES, Outcome
+from loadtest.record.sample import EMPTY_OUTPUT, SAMPLES, Outcome
 
 MAX_CAUSES = 20
 _MAX_KEPT = 1000
@@ -26,9 +26,16 @@ _SCHEMA = pa.schema([SAMPLES.field(name) for name in ("outcome", "http_status", 
 
 
 def cause_counts(samples: pa.Table) -> pa.Table:
-    """Count the jobs of some rows that did not complete by their cause, with the first of each as an example."""
+    """Count the jobs of some rows that did not complete by their cause, with the first of each as an example.
+
+    Jobs that completed with an empty output count as well.
+    """
     failed = samples.select(_SCHEMA.names)
-    failed = failed.filter(pc.not_equal(failed.column("outcome"), Outcome.COMPLETED.value)).cast(_SCHEMA)
+    completed = pc.equal(failed.column("outcome"), Outcome.COMPLETED.value)
+    failed = failed.filter(pc.or_(pc.invert(completed), pc.is_valid(failed.column("error")))).cast(_SCHEMA)
+    completed = pc.equal(failed.column("outcome"), Outcome.COMPLETED.value)
+    empty = pc.fill_null(pc.equal(failed.column("error"), EMPTY_OUTPUT), False)
+    failed = failed.filter(pc.or_(pc.invert(completed), empty))
     failed = failed.append_column("pattern", failed.column("error"))
     failed = failed.append_column("jobs", pa.array([1] * len(failed), pa.int64()))
     counts = _summed(failed)

@@ -15,7 +15,7 @@ from loadtest.analyze.summary import Censored, FlowSummary, OutcomeSummary, Quan
 from loadtest.analyze.throughput import completion_window
 from loadtest.arrays import Floats, Mask
 from loadtest.record.sample import Outcome
-from loadtest.scenario.flows import FLOWS
+from loadtest.scenario.flows import ANSWERED_BY_SUBMISSION, FLOWS
 from loadtest.scenario.metrics import Metric
 from loadtest.units import nearest_rank
 
@@ -54,7 +54,7 @@ def flow_summaries(data: RunData, window: LoadWindow, within: bool = False) -> d
             completed=len(part.done),
             throughput_per_s=_throughput_per_s(jobs, part.flow, window),
             **times[part.flow],
-            lag_ms=quantiles(_NO_TIMES if part.flow == "runsync" else jobs.lag_ms[part.done]),
+            lag_ms=quantiles(_NO_TIMES if part.flow in ANSWERED_BY_SUBMISSION else jobs.lag_ms[part.done]),
             chunk_gap_ms=quantiles(_chunk_gaps_ms(data, part.done)),
             polls_per_job=_mean(jobs.polls[part.done]),
             outcomes=_outcomes(jobs, part.mine, end_to_end_ms, times[part.flow]["end_to_end_ms"]),

@@ -29,10 +29,10 @@ _SIGMAS = 3.0
 def arrival_times(jobs: JobColumns) -> Floats:
     """Return when each job entered the endpoint: halfway through its submission; NaN if it was never accepted.
 
-    The response to a runsync submission waits for the job's end or the end of its wait, so there it is the send.
+    The response to a runsync or openai submission waits for the job, so there it is the send.
     """
     accepted = jobs.accepted & jobs.sent
-    no_half = jobs.of_flow("runsync") | np.isnan(jobs.accepted_at)
+    no_half = jobs.of_flow("runsync") | jobs.of_flow("openai") | np.isnan(jobs.accepted_at)
     half_s = np.where(no_half, 0.0, (jobs.accepted_at - jobs.sent_at) / 2)
     at: Floats = np.where(accepted, jobs.sent_at + half_s, np.nan)
     return at

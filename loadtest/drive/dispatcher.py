@@ -17,7 +17,9 @@ from loadtest.drive.job_sources import BuildSubmission, ClosedSource, Job, OpenS
 from loadtest.drive.limiter import apply_share, pacers
 from loadtest.drive.stats.live import LiveCounters
 from loadtest.errors import ScenarioError
+from loadtest.flows.expectations import answer_check
 from loadtest.flows.job_flow import JobFlow, run_and_poll
+from loadtest.flows.openai import ReadingTurns, run_openai
 from loadtest.flows.steps import Flow, Send
 from loadtest.flows.stream import run_and_stream
 from loadtest.flows.submissions import shorten_hold, submission_factory
@@ -27,7 +29,7 @@ from loadtest.record.recorder import EndedJob
 from loadtest.record.sample import ChunkSeen, Outcome, Sample
 from loadtest.scenario.abort import StopKind, StopRules
 from loadtest.scenario.flows import FlowName
-from loadtest.scenario.loading.user_functions import load_input_function
+from loadtest.scenario.loading.user_functions import load_input_function, load_output_function
 from loadtest.traffic.limit_shares import Share
 from loadtest.traffic.settings import ClosedLoad
 
@@ -42,6 +44,8 @@ JobSink: TypeAlias = Callable[[Sequence[EndedJob]], object]
 BATCH = 500
 """The jobs published at once, which takes about a millisecond; publishing all that ended since the last
 heartbeat could delay jobs that are due."""
+BATCH_CHUNKS = 2_000
+"""The chunks published at once, if the jobs have many."""
 
 
 class JobDispatcher:
@@ -66,11 +70,17 @@ class JobDispatcher:
         self._executor = executor
         self._clock = clock
         self._pacers = pacers(scenario)
+        self._turns = ReadingTurns()
+        self._checks = {
+            name: None if flow.expect is None else answer_check(flow.expect, load_output_function)
+            for name, flow in scenario.flows.items()
+        }
         self.stops = StopRules(scenario)
         self.counters = LiveCounters()
         self._sinks = (*sinks, self.counters.count)
         self._schedule = schedule
         self._ended: list[EndedJob] = []
+        self._ended_chunks = 0
         within_s = scenario.drain.within
         self._hold_in_drain_s = within_s - min(HOLD_MARGIN_S, within_s / 2)
         self._shortened = _NO_SUBMISSION, 0, _NO_SUBMISSION
@@ -215,12 +225,16 @@ class JobDispatcher:
         hold_until = self.ends_at + self._hold_in_drain_s
         if submission.long_poll_s > hold_until - acquired_at:
             submission = self._shorten_hold(submission, floor(hold_until - acquired_at))
-        driven = JobFlow(job.sample, submission, self._pacers[flow], self._scenario.job_timeout, hold_until)
+        driven = JobFlow(
+            job.sample, submission, self._pacers[flow], self._scenario.job_timeout, hold_until, self._checks[flow]
+        )
         match flow:
             case "stream":
                 return run_and_stream(driven, chunks_seen)
             case "webhook":
                 return run_and_wait_for_webhook(driven)
+            case "openai":
+                return run_openai(driven, chunks_seen, max(0.0, driven.deadline - acquired_at), self._turns)
             case _:
                 return run_and_poll(driven)
 
@@ -235,7 +249,8 @@ class JobDispatcher:
     def _end(self, sample: Sample, chunks_seen: list[ChunkSeen]) -> None:
         """Cancel a job that was given up, and count each job for the rules that stop the run."""
         self._ended.append((sample, chunks_seen))
-        if len(self._ended) == BATCH:
+        chunks, self._ended_chunks = self._ended_chunks, self._ended_chunks + len(chunks_seen)
+        if len(self._ended) == BATCH or chunks < BATCH_CHUNKS <= self._ended_chunks:
             self._schedule(self.publish)
         if sample.outcome is not Outcome.COMPLETED:
             self.perhaps_accepted += sample.perhaps_accepted
@@ -247,7 +262,7 @@ class JobDispatcher:
 
     def publish(self) -> None:
         """Pass the jobs that ended since the last call to all sinks; to be called before what they hold is read."""
-        ended, self._ended = self._ended, []
+        ended, self._ended, self._ended_chunks = self._ended, [], 0
         for sink in self._sinks:
             sink(ended)
 

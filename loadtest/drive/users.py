@@ -68,6 +68,10 @@ class WebhookUser(JobUser):
     """POST /run, then waits until its webhook is called."""
 
 
+class OpenAIUser(JobUser):
+    """POST /openai/v1/..., then reads its response as it comes."""
+
+
 class MixedUser(JobUser):
     """Each job by the flow that the schedule, or the user's number, assigns to it."""
 
@@ -77,6 +81,7 @@ _CLASSES: dict[FlowName, type[JobUser]] = {
     "runsync": RunsyncUser,
     "stream": StreamUser,
     "webhook": WebhookUser,
+    "openai": OpenAIUser,
 }
 
 

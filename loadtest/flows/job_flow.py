@@ -8,6 +8,7 @@ from math import inf
 import msgspec
 
 from loadtest.errors import InvalidResponse
+from loadtest.flows.expectations import AnswerCheck
 from loadtest.flows.responses import (
     PollHistory,
     count_response,
@@ -43,7 +44,7 @@ class JobFlow(msgspec.Struct, frozen=True, gc=False):
     """A job to drive: its row, its submission, the pacer of its polls, and how long it is followed.
 
     `hold_until` is when the response to a submission must be there (seconds since the epoch), so that its job can be
-    cancelled before the run ends.
+    cancelled before the run ends. `check` judges its answer if it completes.
     """
 
     sample: Sample
@@ -51,6 +52,7 @@ class JobFlow(msgspec.Struct, frozen=True, gc=False):
     pacer: PollPacer
     job_timeout_s: float
     hold_until: float = inf
+    check: AnswerCheck | None = None
 
     @property
     def deadline(self) -> float:
@@ -59,32 +61,43 @@ class JobFlow(msgspec.Struct, frozen=True, gc=False):
 
     def history(self) -> PollHistory:
         """Return the history of a job that has not been polled."""
-        return PollHistory(self.sample, self.pacer.give_up_after_s)
+        return PollHistory(self.sample, self.pacer.give_up_after_s, check=self.check)
 
 
 def submit(job: JobFlow) -> Flow:
-    """Submit until the job is accepted; after a 409, 429 or 503, wait as it asks, within the job timeout."""
+    """Submit until the job is accepted or refused for good."""
+    response = yield from send_submission(job, job.submission.long_poll_s)
+    if 200 <= response.status < 300:
+        _accept(job, response)
+    else:
+        end_refused(job.sample, response)
+
+
+def send_submission(job: JobFlow, hold_s: float) -> Generator[Step, Response, Response]:
+    """Submit, and return the last response; after a 409, 429 or 503, wait as it asks, within the job timeout."""
     sample, asked = job.sample, job.submission
-    step = Send(asked.op, asked.path, asked.body, asked.long_poll_s, job.deadline)
+    step = Send(asked.op, asked.path, asked.body, hold_s, job.deadline)
     tries = 0
     while True:
         response = yield step
         sample.request_bytes += len(step.body)
         count_response(sample, response)
         if response.status == 200 or response.status not in REFUSED_FOR_A_WHILE:
-            break
+            return response
         sample.faults += response.status != TOO_MANY_REQUESTS
         again_at = response.answered_at + retry_wait_s(response, tries)
         if again_at >= job.deadline:
-            break
+            return response
         tries += 1
         yield WaitUntil(again_at)
         # A job that is cut off now may have been accepted: what refused it before no longer says.
         sample.http_status = None
         step = shorten_hold(step, job.hold_until - again_at)
-    if 200 <= response.status < 300:
-        _accept(sample, response)
-    elif response.status == TOO_MANY_REQUESTS:
+
+
+def end_refused(sample: Sample, response: Response) -> None:
+    """End a job whose submission has no response of use."""
+    if response.status == TOO_MANY_REQUESTS:
         said = error_text(response.body)
         refusal = f"429 until the job timeout was over{f': {said}' if said else ''}"
         end_sample(sample, Outcome.RATE_LIMITED, response, refusal)
@@ -95,8 +108,9 @@ def submit(job: JobFlow) -> Flow:
         end_sample(sample, outcome, response, failure_text(response))
 
 
-def _accept(sample: Sample, response: Response) -> None:
+def _accept(driven: JobFlow, response: Response) -> None:
     """Take the job's id from the response to its submission, and its result if that is there."""
+    sample = driven.sample
     try:
         job = decode_accepted_job(response.body)
     except InvalidResponse as error:
@@ -107,7 +121,7 @@ def _accept(sample: Sample, response: Response) -> None:
         if job.lacks_times:
             sample.faults += 1
         else:
-            record_result(sample, job, response)
+            record_result(sample, job, response, driven.check)
 
 
 def poll_until_final(job: JobFlow, at_once: bool = False) -> Flow:

@@ -8,12 +8,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from loadtest.errors import InvalidResponse
+from loadtest.flows.expectations import AnswerCheck
 from loadtest.flows.steps import Response
 from loadtest.protocol.client_messages import JobResponse, decode_job
 from loadtest.protocol.error_text import error_text, shortened
 from loadtest.protocol.operations import GONE, TOO_MANY_REQUESTS, JobState, Op
 from loadtest.protocol.tokens import TokenReader, may_have_counts
-from loadtest.record.sample import ErrorKind, Outcome, Sample
+from loadtest.record.sample import EMPTY_OUTPUT, ErrorKind, Outcome, Sample
 from loadtest.units import seconds_text
 
 RETRY_S = 1.0
@@ -29,13 +30,15 @@ _OUTCOMES: dict[str, Outcome] = {
     JobState.CANCELLED: Outcome.CANCELLED,
     JobState.TIMED_OUT: Outcome.TIMED_OUT,
 }
+_EMPTY = (b"null", b'""', b"[]", b"{}")
+_LONGEST_EMPTY = max(map(len, _EMPTY))
 _OPERATION_PATH = re.compile(f"/(?:{'|'.join(Op)})(?:/[^/]*)?$")
 
 
 class PollHistory(msgspec.Struct, gc=False):
     """The polls of one job since the last response of use: since when they fail, and since when it is unknown.
 
-    `throttled` is how many in a row got a 429.
+    `throttled` is how many in a row got a 429. `check` judges the answer if the job completes.
     """
 
     sample: Sample
@@ -43,6 +46,7 @@ class PollHistory(msgspec.Struct, gc=False):
     failing_since: float | None = None
     unknown_since: float | None = None
     throttled: int = 0
+    check: AnswerCheck | None = None
 
 
 def process_poll(polls: PollHistory, response: Response) -> None:
@@ -56,7 +60,7 @@ def process_poll(polls: PollHistory, response: Response) -> None:
         return
     record_success(polls)
     if job.final:
-        record_result(polls.sample, job, response)
+        record_result(polls.sample, job, response, polls.check)
     elif job.state is None:
         polls.sample.error = f'unknown job status "{job.status[:100]}"'
 
@@ -123,7 +127,7 @@ def retry_wait_s(response: Response, tries: int) -> float:
     return max(RETRY_S, response.retry_after_s)
 
 
-def record_result(sample: Sample, job: JobResponse, response: Response) -> None:
+def record_result(sample: Sample, job: JobResponse, response: Response, check: AnswerCheck | None = None) -> None:
     """Fill in the result of a job that has ended."""
     sample.delay_ms, sample.execution_ms = job.delay_ms, job.execution_ms
     sample.worker_id = job.worker_id
@@ -131,8 +135,28 @@ def record_result(sample: Sample, job: JobResponse, response: Response) -> None:
         tokens = TokenReader()
         tokens.add_result(job.output)
         sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens
-    error = error_text(bytes(job.error)) if job.error else None
-    end_sample(sample, _OUTCOMES[job.status], response, error)
+    error, outcome = error_text(bytes(job.error)) if job.error else None, _OUTCOMES[job.status]
+    if outcome is not Outcome.COMPLETED:
+        end_sample(sample, outcome, response, error)
+        return
+    has_output = bool(sample.chunks) or (bool(job.output) and not _is_empty(job.output))
+    end_completed(sample, b"" if check is None else bytes(job.output), has_output, response, check)
+    if error is not None and sample.error is None:
+        sample.error = error
+
+
+def _is_empty(output: msgspec.Raw) -> bool:
+    # Without a copy: an output may be large.
+    return memoryview(output).nbytes <= _LONGEST_EMPTY and bytes(output) in _EMPTY
+
+
+def end_completed(
+    sample: Sample, output: bytes, has_output: bool, response: Response, check: AnswerCheck | None
+) -> None:
+    """End a job that has completed: it is wrong if the check says so, and an empty output is named in any case."""
+    reason = EMPTY_OUTPUT if not has_output else None if check is None else check(output, sample)
+    outcome = Outcome.COMPLETED if reason is None or check is None else Outcome.WRONG
+    end_sample(sample, outcome, response, reason)
 
 
 def end_sample(sample: Sample, outcome: Outcome, response: Response, error: str | None) -> None:

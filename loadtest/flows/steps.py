@@ -45,7 +45,8 @@ class WaitForWebhook(msgspec.Struct, frozen=True, gc=False):
 class Response(msgspec.Struct, frozen=True, gc=False):
     """The response to a request, with the times at which the one was sent and the other whole, in epoch seconds.
 
-    If there was none, `status` is 0, and `error` and `error_kind` say why. If the body came in several parts,
+    If there was none, `status` is 0, and `error` and `error_kind` say why; `body` is then what came of a stream of
+    events that broke off. If the body came in several parts,
     `body_progress` holds how many bytes of it were there at which times, except for the last. `location` is where a
     redirect leads.
     """

@@ -5,7 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Generator
 
+from msgspec import structs
+
 from loadtest.errors import InvalidResponse
+from loadtest.flows.expectations import AnswerCheck
 from loadtest.flows.job_flow import JobFlow, poll_status, poll_until_final, submit
 from loadtest.flows.responses import (
     PollHistory,
@@ -27,18 +30,27 @@ LONG_POLL_S = 60.0
 
 def run_and_stream(job: JobFlow, chunks_seen: list[ChunkSeen]) -> Flow:
     """Drive one job through /run and /stream; `chunks_seen` is filled with each chunk."""
+    outputs: list[bytes] | None = None
+    if job.check is not None:
+        outputs = []
+        job = structs.replace(job, check=_check_of_chunks(job.check, outputs))
     yield from submit(job)
     if job.sample.finished_at is None:
         job.pacer.group.jobs += 1
         try:
-            yield from _read(job, chunks_seen)
+            yield from _read(job, chunks_seen, outputs)
         finally:
             job.pacer.group.jobs -= 1
     if job.sample.finished_at is None:
         yield from poll_until_final(job, at_once=True)
 
 
-def _read(job: JobFlow, chunks_seen: list[ChunkSeen]) -> Flow:
+def _check_of_chunks(check: AnswerCheck, outputs: list[bytes]) -> AnswerCheck:
+    """Return a check that judges the list of all chunks, if there were any, in place of the output of `/status`."""
+    return lambda output, sample: check(b"[" + b",".join(outputs) + b"]" if outputs else output, sample)
+
+
+def _read(job: JobFlow, chunks_seen: list[ChunkSeen], outputs: list[bytes] | None) -> Flow:
     """Read until the stream has ended, the sample has its outcome, or the job timeout is over.
 
     After a read that brought chunks the next follows at once, as far as the limit lets all streams do so: the
@@ -55,6 +67,8 @@ def _read(job: JobFlow, chunks_seen: list[ChunkSeen]) -> Flow:
         part = _part(polls, response)
         if part is not None:
             _record_chunks(job, part.stream, response, tokens, chunks_seen)
+            if outputs is not None:
+                outputs += (bytes(chunk.output) for chunk in part.stream)
             if part.ended or (job_is_final and not part.stream):
                 tokens.end()
                 sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens

@@ -13,7 +13,8 @@ from loadtest.flows.steps import Send
 from loadtest.protocol.client_messages import Policy, encode_submission
 from loadtest.protocol.operations import OPERATIONS, RUNSYNC_WAIT, Op
 from loadtest.scenario.flows import FlowName
-from loadtest.scenario.model import Scenario
+from loadtest.scenario.model import Flow, Scenario
+from loadtest.scenario.openai_body import openai_body
 from loadtest.traffic.inputs import Function, JsonLines, UserInputFunction, input_source
 
 CACHE_BYTES = 64 * 10**6
@@ -30,6 +31,14 @@ def runsync_submission(job_input: Any, wait_s: float, job_timeout_s: float, poli
     return _held(encode_submission(job_input, None, policy), round(min(wait_s, job_timeout_s) * 1000))
 
 
+def openai_submission(job_input: Any, flow: Flow) -> Send:
+    """Return the request that sends this body to the OpenAI route of a flow.
+
+    Raises ScenarioError if the input is not an object.
+    """
+    return Send(Op.OPENAI, OPERATIONS[Op.OPENAI].path.format(route=flow.route), openai_body(job_input, flow))
+
+
 def _held(body: bytes, wait_ms: int) -> Send:
     wait_ms = max(RUNSYNC_WAIT.min_ms, wait_ms)
     asked = "" if wait_ms == RUNSYNC_WAIT.default_ms else f"?wait={wait_ms}"
@@ -41,7 +50,7 @@ def shorten_hold(asked: Send, left_s: float) -> Send:
 
     The wait is in whole seconds, so that the requests of many jobs are the same.
     """
-    if asked.long_poll_s <= max(left_s, RUNSYNC_WAIT.min_ms / 1000):
+    if asked.op is not Op.RUNSYNC or asked.long_poll_s <= max(left_s, RUNSYNC_WAIT.min_ms / 1000):
         return asked
     return structs.replace(_held(asked.body, max(0, floor(left_s)) * 1000), deadline=asked.deadline)
 
@@ -90,4 +99,6 @@ def submission(scenario: Scenario, name: FlowName, job_input: Any, webhook: str 
     policy = flow.policy.to_wire()
     if name == "runsync":
         return runsync_submission(job_input, flow.wait, scenario.job_timeout, policy)
+    if name == "openai":
+        return openai_submission(job_input, flow)
     return run_submission(job_input, webhook if name == "webhook" else None, policy)

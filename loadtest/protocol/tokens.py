@@ -71,6 +71,13 @@ class TokenReader:
             self._add_output(bytes(chunk.output))
         return self.pieces - before
 
+    def add_event(self, data: bytes) -> int:
+        """Count the tokens of the data of a whole server-sent event; return how many pieces of content it has."""
+        before = self.pieces
+        if data and data != b"[DONE]":
+            self._add_document(_read(data, _Document))
+        return self.pieces - before
+
     def add_result(self, output: msgspec.Raw) -> None:
         """Count the tokens of a whole output, as `/status` shows it: a document, or a list of all chunks."""
         self._add_output(bytes(output))

@@ -28,6 +28,8 @@ class Outcome(StrEnum):
     """No connection, or none that lived until the response."""
     BAD_ANSWER = "bad_answer"
     """A response that the protocol does not allow."""
+    WRONG = "wrong"
+    """The server ended it with COMPLETED, and its answer is not what the scenario expects."""
     EXPIRED = "expired"
     """Accepted, but gone from the server before its end was seen."""
     CENSORED = "censored"
@@ -63,8 +65,21 @@ _NEVER_SENT = frozenset(
     )
 )
 """Without a connection nothing was sent."""
-SEEN_FINAL = frozenset((Outcome.COMPLETED, Outcome.FAILED, Outcome.CANCELLED, Outcome.TIMED_OUT, Outcome.EXPIRED))
+SEEN_FINAL = frozenset(
+    (
+        Outcome.COMPLETED,
+        Outcome.WRONG,
+        Outcome.FAILED,
+        Outcome.CANCELLED,
+        Outcome.TIMED_OUT,
+        Outcome.EXPIRED,
+    )
+)
 """The outcomes of an accepted job that has ended, or is gone, at the endpoint."""
+
+
+EMPTY_OUTPUT = "empty output: the job completed without a result"
+"""The text of a completed job whose result the worker has lost, or never had."""
 
 
 def certainly_refused(error_kind: str | None, http_status: int | None) -> bool:
@@ -118,7 +133,7 @@ class Sample(msgspec.Struct, gc=False):
     @property
     def perhaps_accepted(self) -> bool:
         """Return whether the endpoint may have the job although its id is not known."""
-        unknown = self.sent_at is not None and self.job_id is None
+        unknown = self.sent_at is not None and self.job_id is None and self.outcome not in SEEN_FINAL
         return unknown and not certainly_refused(self.error_kind, self.http_status)
 
     @property

@@ -122,9 +122,12 @@ class MetricSpec:
         return None if start_at is None else float(at - start_at)
 
 
+_REPORTED: tuple[FlowName, ...] = ("run", "runsync", "stream", "webhook")
+"""The flows whose jobs come with the server's own times; an OpenAI answer has none."""
+_STREAMED: tuple[FlowName, ...] = ("stream", "openai")
 SPECS = {
-    Metric.DELAY: MetricSpec(Kind.TIME, "delay_ms", simulated="delay_s"),
-    Metric.EXECUTION: MetricSpec(Kind.TIME, "execution_ms", until_completed=True),
+    Metric.DELAY: MetricSpec(Kind.TIME, "delay_ms", flows=_REPORTED, simulated="delay_s"),
+    Metric.EXECUTION: MetricSpec(Kind.TIME, "execution_ms", flows=_REPORTED, until_completed=True),
     Metric.END_TO_END: MetricSpec(
         Kind.TIME, "end_to_end_ms", "intended_at", "finished_at", until_completed=True, simulated="end_to_end_s"
     ),
@@ -132,17 +135,23 @@ SPECS = {
         Kind.TIME, "response_ms", "sent_at", "finished_at", until_completed=True, simulated="end_to_end_s"
     ),
     Metric.OVERHEAD: MetricSpec(
-        Kind.TIME, "overhead_ms", "sent_at", "finished_at", ("delay_ms", "execution_ms"), until_completed=True
+        Kind.TIME,
+        "overhead_ms",
+        "sent_at",
+        "finished_at",
+        ("delay_ms", "execution_ms"),
+        flows=_REPORTED,
+        until_completed=True,
     ),
     Metric.SUBMIT: MetricSpec(Kind.TIME, "submit_ms", "sent_at", "accepted_at", flows=("run", "stream", "webhook")),
-    Metric.FIRST_CHUNK: MetricSpec(Kind.TIME, "first_chunk_ms", "intended_at", "first_chunk_at", flows=("stream",)),
-    Metric.TTFT: MetricSpec(Kind.TIME, "ttft_ms", "intended_at", "first_content_at", flows=("stream",)),
+    Metric.FIRST_CHUNK: MetricSpec(Kind.TIME, "first_chunk_ms", "intended_at", "first_chunk_at", flows=_STREAMED),
+    Metric.TTFT: MetricSpec(Kind.TIME, "ttft_ms", "intended_at", "first_content_at", flows=_STREAMED),
     Metric.TPOT: MetricSpec(
         Kind.TIME,
         "tpot_ms",
         "first_content_at",
         "last_content_at",
-        flows=("stream",),
+        flows=_STREAMED,
         per_token=True,
         until_completed=True,
     ),
@@ -152,4 +161,4 @@ SPECS = {
     Metric.CENSORED: MetricSpec(Kind.SHARE, abortable=False, clause="were unfinished at the end"),
     Metric.THROUGHPUT: MetricSpec(Kind.RATE),
 }
-"""Every metric. The answer to /runsync is the finished job, so that flow has no time of submission."""
+"""Every metric. /runsync and /openai answer with the finished job, so those flows have no time of submission."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
@@ -22,6 +22,7 @@ from loadtest.protocol.operations import (
     Op,
     TimeRange,
 )
+from loadtest.scenario.expect import Expect
 from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import Gate, GateText
 from loadtest.scenario.target import URL, HandlerTarget, RemoteTarget, Target
@@ -94,7 +95,7 @@ class Flow(StrictModel):
     weight: Annotated[float, Field(gt=0, le=1_000_000)] = 1.0
     """Its share of all jobs is this weight over the sum of all weights."""
     input: Any = None
-    """The input of each job, sent as the body's `input`."""
+    """The input of each job, sent as the body's `input`; of `openai`, the body itself."""
     inputs: Inputs | None = None
     """Instead of `input`, if jobs differ: a file of JSON lines, a template, or a Python function."""
     polling: Polling = Polling()
@@ -102,7 +103,15 @@ class Flow(StrictModel):
     wait: Annotated[Seconds, _within(RUNSYNC_WAIT, "/runsync")] = RUNSYNC_WAIT.default_ms / 1000
     """How long `/runsync` may hold its response; less near the end, so that the drain sees it. Others ignore it."""
     policy: JobPolicy = JobPolicy()
-    """Time limits and priority of its jobs."""
+    """Time limits and priority of its jobs; `openai` has none."""
+    route: Literal["chat/completions", "completions"] = "chat/completions"
+    """Of `openai`: the route below `/openai/v1/`. Others ignore it."""
+    stream: bool = True
+    """Of `openai`: whether the answer is streamed; the body's `stream` is set to this. Others ignore it."""
+    model: str | None = None
+    """Of `openai`: the body's `model`, unless the input has one. Others ignore it."""
+    expect: Expect | None = None
+    """What the answer of a completed job must be; without it, any answer will do."""
 
     @model_validator(mode="after")
     def _one_kind_of_input(self) -> Flow:
@@ -236,7 +245,7 @@ class Scenario(StrictModel):
     load: Annotated[Load, Field(examples=[{"stages": [{"rate": "20/s", "for": "60s"}]}])]
     """When jobs are sent: the open model (arrivals) or the closed one (users)."""
     flows: Annotated[dict[FlowName, Flow], Field(min_length=1)] = {"run": Flow()}
-    """How jobs are driven: `run` and poll, `runsync`, `stream`, `webhook`."""
+    """How jobs are driven: `run` and poll, `runsync`, `stream`, `webhook`, `openai`."""
     webhooks: WebhookReceiverSettings = WebhookReceiverSettings()
     """The receiver of the `webhook` flow."""
     limits: dict[Op, LimitText] = {}
@@ -299,4 +308,9 @@ class Scenario(StrictModel):
         compared = {key: value for key, value in self.resolved().items() if key not in HASH_EXCLUDED}
         # What happens after the last measurement makes no other scenario of it.
         compared["drain"].pop("cancel_within")
+        for name, flow in compared["flows"].items():
+            # Runs of before these keys stay comparable.
+            unused = () if name == "openai" else ("route", "stream", "model")
+            for key in (*unused, *(("expect",) if flow["expect"] is None else ())):
+                del flow[key]
         return hashlib.sha256(canonical_json(compared)).hexdigest()[:16]

@@ -152,7 +152,7 @@ def polls_of(name: FlowName, flow: Flow, service_s: float) -> int | None:
     if name == "stream":
         return None
     left_s = service_s - flow.wait if name == "runsync" else service_s
-    if name == "webhook" or (name == "runsync" and left_s <= 0):
+    if name in ("webhook", "openai") or (name == "runsync" and left_s <= 0):
         return 0
     return POLICIES[flow.polling.policy].expected_polls(flow.polling, left_s)
 

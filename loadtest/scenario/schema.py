@@ -16,6 +16,7 @@ from loadtest.endpoint.settings import TakePause
 from loadtest.protocol.operations import Op
 from loadtest.scenario import model as scenario
 from loadtest.scenario import target
+from loadtest.scenario.expect import Expect
 from loadtest.scenario.model import AbortRule, Ceilings, Search, ValidityLimits
 from loadtest.traffic import inputs
 from loadtest.traffic import settings as traffic
@@ -30,10 +31,11 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`load.stages[]`, closed model", traffic.UserStage),
     ("`load.arrivals`, gamma", traffic.Gamma),
     ("`load.arrivals`, a trace", traffic.Trace),
-    ("`flows.run`, `flows.runsync`, `flows.stream`, `flows.webhook`", scenario.Flow),
+    ("`flows.run`, `flows.runsync`, `flows.stream`, `flows.webhook`, `flows.openai`", scenario.Flow),
     ("`flows.*.inputs`, from a template", inputs.Template),
     ("`flows.*.inputs`, from a file", inputs.JsonLines),
     ("`flows.*.inputs`, from a function", inputs.Function),
+    ("`flows.*.expect`", Expect),
     ("`flows.*.polling`", traffic.Polling),
     ("`flows.*.policy`", scenario.JobPolicy),
     ("`webhooks`", scenario.WebhookReceiverSettings),

@@ -21,7 +21,7 @@ from tests.hostile.replies import Learns
 
 SIGNAL_CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143, "SIGQUIT": 143}
 VERDICT_CODES = {"pass": 0, "fail": 1, "invalid": 3, "inconclusive": 4, "aborted": 5}
-SEEN_FINAL = ("completed", "failed", "cancelled", "timed_out", "expired")
+SEEN_FINAL = ("completed", "wrong", "failed", "cancelled", "timed_out", "expired")
 SENT_AGAIN = (409, 429, 503)
 CLOCKS_S = 0.1
 """How much the times of a generator may differ from those of the endpoint."""

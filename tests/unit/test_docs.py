@@ -34,6 +34,7 @@ REST = {
 INPUTS = {
     "prompts.jsonl": '{"prompt": "hello"}\n',
     "inputs.py": "def make(seq, rng):\n    return {'seed': seq}\n",
+    "checks.py": "def check(output):\n    return True\n",
     "handler.py": "def handler(job):\n    return {}\n",
 }
 

@@ -9,8 +9,8 @@ import numpy as np
 from loadtest.analyze.impossible_times import ImpossibleTimes
 from loadtest.analyze.jobs import JobColumns
 from loadtest.analyze.summary import Arrivals, FlowSummary, LittlesLaw, OperationSummary, Quantiles, Steady, Users
-from loadtest.protocol.operations import Op
 from loadtest.record.run import RunRecord
+from loadtest.scenario.flows import ANSWERED_BY_SUBMISSION, SUBMIT_OPERATION
 from loadtest.scenario.model import Scenario, ValidityLimits
 from loadtest.traffic.settings import OpenLoad
 
@@ -70,10 +70,11 @@ def concurrency_cap_reached(scenario: Scenario, jobs: JobColumns) -> str:
     """Return the bound on unfinished jobs that an open load reached, if any: "… at once (load.max_in_flight)"."""
     if not isinstance(scenario.load, OpenLoad):
         return ""
-    runsync = scenario.limit(Op.RUNSYNC)
     bounds = [("load.max_in_flight", scenario.load.max_in_flight, jobs)]
-    if runsync is not None and runsync.concurrent is not None:
-        bounds.append(("limits.runsync", runsync.concurrent, jobs.where(jobs.of_flow("runsync"))))
+    for flow in ANSWERED_BY_SUBMISSION:
+        limit = scenario.limit(SUBMIT_OPERATION[flow])
+        if limit is not None and limit.concurrent is not None:
+            bounds.append((f"limits.{SUBMIT_OPERATION[flow]}", limit.concurrent, jobs.where(jobs.of_flow(flow))))
     for name, bound, some in bounds:
         if _max_concurrent(some, scenario.job_timeout) >= bound:
             return f"no more than {bound} at once ({name})"

@@ -50,7 +50,7 @@ def unfinished_ms(jobs: JobColumns, job_timeout_s: float, execution_timeout_s: f
 
 def ended_by_itself(jobs: JobColumns, execution_timeout_s: float | None = None) -> Mask:
     """Return the mask of jobs whose execution time is that of their work: they completed or failed by themselves."""
-    done = (jobs.completed | jobs.ended(Outcome.FAILED)) & ~np.isnan(jobs.execution_ms)
+    done = (jobs.completed | jobs.ended(Outcome.WRONG) | jobs.ended(Outcome.FAILED)) & ~np.isnan(jobs.execution_ms)
     mask: Mask = done & ~_at_limit(jobs, execution_timeout_s)
     return mask
 

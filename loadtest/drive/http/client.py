@@ -101,7 +101,16 @@ class HttpClient:
             text, proxy = str(error), self._dialer.proxy
             if proxy is not None and not isinstance(error, ConnectError):
                 text += f", through the proxy {proxy}"
-            return Response(0, b"", sent_at, self._clock.now(), error=self.mask.text(text), error_kind=error.kind)
+            partial, progress = (b"", []) if connection is None else connection.reader.partial_body()
+            return Response(
+                0,
+                self.mask.body(partial),
+                sent_at,
+                self._clock.now(),
+                error=self.mask.text(text),
+                error_kind=error.kind,
+                body_progress=progress,
+            )
         finally:
             if connection is not None and connection.alive and connection.exchanges > 1:
                 self._idle.append(connection)

@@ -6,6 +6,7 @@ import re
 import zlib
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from itertools import islice
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -134,6 +135,13 @@ class ResponseParser:
         # The end of a part of the compressed bytes says nothing of the plain ones.
         self.body_progress = []
         return _plain(content, applied)
+
+    def partial_body(self) -> tuple[bytes, list[tuple[int, float]]]:
+        """Return what came of the body of a 200 that broke off, if it is a stream of events, and its progress."""
+        if self.complete or self._header_count is None or self._parser.get_status_code() != HTTPStatus.OK:
+            return b"", []
+        is_events = (self._header(b"content-type") or b"").lower().startswith(b"text/event-stream")
+        return (b"".join(self._parts), self.body_progress) if is_events else (b"", [])
 
     def retry_after_s(self, now: float) -> float | None:
         """Return Retry-After in seconds from now, in any of its forms (RFC 9110, section 10.2.3); None without one.

@@ -21,7 +21,7 @@ ACCENT, INK, GREY, PALE = "var(--accent)", "var(--ink-2)", "var(--grey)", "var(-
 GOOD, BAD, WARNING, STEADY = "var(--good)", "var(--bad)", "var(--warning)", "var(--steady)"
 """Colours are the page's own variables, so that a chart follows the page into dark mode and into print."""
 
-FLOW_COLOURS = {"run": ACCENT, "runsync": INK, "stream": GREY, "webhook": WARNING}
+FLOW_COLOURS = {"run": ACCENT, "runsync": INK, "stream": GREY, "webhook": WARNING, "openai": GOOD}
 MAX_ROWS = 60
 
 _MAX_LOG_TICKS = 7

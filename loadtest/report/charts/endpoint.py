@@ -12,6 +12,7 @@ from loadtest.analyze.summary import Summary, WorkerSummary
 from loadtest.report.charts.base import (
     ACCENT,
     BAD,
+    GOOD,
     GREY,
     INK,
     PALE,
@@ -35,7 +36,14 @@ from loadtest.report.charts.timeline import (
 )
 from loadtest.report.formatting import duration, milliseconds, share
 
-_OPERATION_COLOURS = {"run": ACCENT, "runsync": INK, "stream": GREY, "status": WARNING, "cancel": BAD}
+_OPERATION_COLOURS = {
+    "run": ACCENT,
+    "runsync": INK,
+    "stream": GREY,
+    "status": WARNING,
+    "cancel": BAD,
+    "openai": GOOD,
+}
 _LOW_HEIGHT = 120
 _WORKER_HEIGHT = 17
 _COUNTS = alt.Axis(tickCount=4, tickMinStep=1)

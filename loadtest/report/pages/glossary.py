@@ -17,6 +17,7 @@ OUTCOMES: dict[str, str] = {
     Outcome.REJECTED: "any other answer of 400 and above",
     Outcome.UNREACHABLE: "no connection, or one that broke before the answer",
     Outcome.BAD_ANSWER: "an answer that the protocol does not allow",
+    Outcome.WRONG: "the endpoint ended it with COMPLETED, but the answer is not what the scenario expects",
     Outcome.EXPIRED: "accepted, but deleted by the endpoint before the client saw its end",
     Outcome.CENSORED: "unfinished at the end of the run, or at the job timeout",
 }
@@ -77,7 +78,7 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "submit": (
         "Submission",
-        "From the send until the job’s id was known. Not for runsync, whose answer is the finished job.",
+        "From the send until the job’s id was known. Not for runsync and openai, whose answer is the finished job.",
     ),
     "first-chunk": ("First chunk", "Of a streamed job: from the intended start until its first chunk was seen."),
     "chunk-gap": ("Chunk gap", "Of a streamed job: between neighbouring chunks as the client saw them."),
@@ -130,8 +131,8 @@ TERMS: dict[str, tuple[str, str]] = {
     "in-flight": ("In flight", "Sent and not yet ended; in the queue or in a worker."),
     "operation": (
         "Operation",
-        "What a request asks for: run and runsync submit a job, status and stream ask for it, health asks for the "
-        "state of queue and workers.",
+        "What a request asks for: run, runsync and openai submit a job, status and stream ask for it, health asks "
+        "for the state of queue and workers.",
     ),
     "limit": (
         "Rate limit",

@@ -12,9 +12,10 @@ from loadtest.protocol.operations import OPERATIONS, Limit, Op
 from loadtest.scenario.flows import FLOWS_BY_OPERATION, SUBMIT_OPERATION, FlowName
 from loadtest.scenario.gates import STEADY, Gate
 from loadtest.scenario.loading.errors import Issue
-from loadtest.scenario.loading.user_functions import load_input_function
+from loadtest.scenario.loading.user_functions import load_input_function, load_output_function
 from loadtest.scenario.loading.yaml_document import Path
 from loadtest.scenario.model import Flow, Scenario, Search
+from loadtest.scenario.openai_body import openai_body
 from loadtest.scenario.target import is_remote
 from loadtest.traffic.arrivals import expected_jobs, peak_rates
 from loadtest.traffic.inputs import Function, JsonLines, Template, input_source
@@ -80,17 +81,26 @@ def _of_flows(scenario: Scenario) -> Iterator[Issue]:
         text = "an endpoint on another machine cannot call 127.0.0.1; add webhooks: {url: ..., port: ...}"
         yield Issue(("flows", "webhook"), text)
     for name, flow in scenario.flows.items():
+        if flow.expect is not None and flow.expect.python is not None:
+            try:
+                load_output_function(flow.expect.python)
+            except ScenarioError as error:
+                yield Issue(("flows", name, "expect", "python"), str(error).removeprefix("expect.python: "))
         op = SUBMIT_OPERATION[name]
         most = OPERATIONS[op].body_limit_bytes
         key = "input" if flow.inputs is None else "inputs"
         try:
-            sent = max(len(encode_json({"input": each})) for each in _first_inputs(flow, scenario.seed))
+            sent = max(_body_bytes(name, flow, each) for each in _first_inputs(flow, scenario.seed))
         except (ScenarioError, TypeError) as error:
             yield Issue(("flows", name, key), str(error).removeprefix("inputs: "))
             continue
         if sent > most:
             text = f"{sent / 1e6:.3g} MB, but /{op} takes at most {most / 1e6:g} MB; send less"
             yield Issue(("flows", name, key), text)
+
+
+def _body_bytes(name: FlowName, flow: Flow, job_input: Any) -> int:
+    return len(openai_body(job_input, flow) if name == "openai" else encode_json({"input": job_input}))
 
 
 def _first_inputs(flow: Flow, seed: int) -> Sequence[Any]:

@@ -1,4 +1,4 @@
-"""The user's own Python function that makes inputs: compiled, looked up and called only here."""
+"""The user's own Python functions, which make inputs or judge outputs: compiled, looked up and called only here."""
 
 from __future__ import annotations
 
@@ -41,20 +41,42 @@ def load_input_function(described: Function) -> UserInputFunction:
     return called
 
 
-def _found(described: Function) -> Callable[[int, np.random.Generator], Any]:
+def load_output_function(described: Function) -> Callable[[Any], str | None]:
+    """Return the function of a scenario that judges outputs; called with one, it returns why that is wrong, or None.
+
+    Its file is run here. Raises ScenarioError, here or when it is called, if it fails.
+    """
+    judge = _found(described, "expect.python")
+
+    def called(output: Any) -> str | None:
+        try:
+            said = judge(output)
+        # The user's code may raise anything, as an assert does; an interrupt passes.
+        except (Exception, SystemExit) as error:
+            text = " ".join(str(error).split())
+            what = f"{described.function} raised {type(error).__name__}{f': {text}' if text else ''}"
+            raise ScenarioError(what) from error
+        if said is None or said is True:
+            return None
+        return said if isinstance(said, str) and said else f"{described.function} returned {said!r:.100}"
+
+    return called
+
+
+def _found(described: Function, key: str = "inputs") -> Callable[..., Any]:
     file, _, name = described.function.rpartition(":")
     space: dict[str, Any] = {"__name__": Path(file).stem, "__file__": file}
     try:
         exec(compile(described.source, file, "exec"), space)
     # As in a call: the user's code may raise anything.
     except (Exception, SystemExit) as error:
-        raise _user_error(f"{file} cannot be run", error) from error
-    make: Callable[[int, np.random.Generator], Any] | None = space.get(name)
+        raise _user_error(f"{file} cannot be run", error, key) from error
+    make: Callable[..., Any] | None = space.get(name)
     if not callable(make):
-        raise ScenarioError(f'inputs: {file} has no function "{name}"; name one of its functions')
+        raise ScenarioError(f'{key}: {file} has no function "{name}"; name one of its functions')
     return make
 
 
-def _user_error(what: str, error: BaseException) -> ScenarioError:
+def _user_error(what: str, error: BaseException, key: str = "inputs") -> ScenarioError:
     why = ": ".join(part for part in (type(error).__name__, " ".join(str(error).split())) if part)
-    return ScenarioError(f"inputs: {what}: {why}; fix it")
+    return ScenarioError(f"{key}: {what}: {why}; fix it")

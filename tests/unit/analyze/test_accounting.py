@@ -97,3 +97,10 @@ def test_jobs_with_the_id_of_another_make_the_run_invalid() -> None:
 )
 def test_jobs_left_are_one_sentence(left: LeftOnEndpoint, text: str) -> None:
     assert left_text(left) == text
+
+
+def test_ids_of_openai_answers_may_repeat_and_one_that_ended_without_an_id_is_not_left() -> None:
+    rows = [job(seq, float(seq), flow="openai", job_id="chatcmpl-1" if seq else None) for seq in range(3)]
+    summary = summarize(run_data(run(), samples(*rows)))
+    assert summary.left_on_endpoint == LeftOnEndpoint(0, 0, 0)
+    assert all("id of another" not in check.detail for check in summary.validity.checks)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from loadtest.analyze.causes import MAX_CAUSES, cause_counts, causes
 from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import Cause
+from loadtest.record.sample import EMPTY_OUTPUT
 from tests.unit.analyze.rows import job, run, run_data, samples
 
 IDS = st.one_of(
@@ -105,3 +106,12 @@ def test_a_million_different_texts_stay_few_rows() -> None:
 def test_the_summary_has_the_causes() -> None:
     summary = summarize(run_data(run(), samples(job(0, 0.0), failed(1, "out of memory"))))
     assert summary.causes == [Cause("failed", 200, 1, "out of memory", 1, "id-1")]
+
+
+def test_completed_jobs_with_an_empty_output_are_a_cause_and_no_others_are() -> None:
+    empty = [job(seq, 0.0, error=EMPTY_OUTPUT) for seq in range(2)]
+    other = [job(2, 0.0), job(3, 0.0, error="a warning of the worker"), failed(4, EMPTY_OUTPUT)]
+    assert [(cause.outcome, cause.jobs, cause.error) for cause in found(*empty, *other)] == [
+        ("completed", 2, EMPTY_OUTPUT),
+        ("failed", 1, EMPTY_OUTPUT),
+    ]

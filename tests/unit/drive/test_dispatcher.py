@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from gevent import Greenlet
 
-from loadtest.drive.dispatcher import BATCH, JobDispatcher, JobSink
+from loadtest.drive.dispatcher import BATCH, BATCH_CHUNKS, JobDispatcher, JobSink
 from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.http.connection import MaySend
 from loadtest.drive.job_sources import SPARE_USERS, Workload
@@ -22,7 +22,7 @@ from loadtest.flows.steps import SEND_AGAIN, Response
 from loadtest.protocol.operations import Op
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import Recorder
-from loadtest.record.sample import Outcome, Sample
+from loadtest.record.sample import ChunkSeen, Outcome, Sample
 from loadtest.scenario.abort import StopKind
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import draw_schedule, max_in_window
@@ -270,6 +270,14 @@ def test_jobs_are_published_in_full_batches_and_the_rest_when_asked_for(clock: V
     process.jobs.publish()
     assert sizes == [BATCH, BATCH, 1200 - 2 * BATCH]
     assert sorted(sample.seq for sample in process.samples) == list(range(1200))
+
+
+def test_jobs_with_many_chunks_are_published_in_smaller_batches(clock: VirtualClock) -> None:
+    sizes: list[int] = []
+    process = Process(clock, TEN_PER_S, sinks=(lambda ended: sizes.append(len(ended)),))
+    for seq in range(5):
+        process.jobs._end(Sample(seq, "openai", STARTS_AT), [ChunkSeen(STARTS_AT, 1)] * (BATCH_CHUNKS // 2))
+    assert sizes == [2, 2]
 
 
 def test_killed_user_leaves_its_job_unfinished_and_published(clock: VirtualClock) -> None:

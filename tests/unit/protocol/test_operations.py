@@ -30,6 +30,7 @@ def test_the_table_has_the_documented_limits() -> None:
         Op.STATUS: (2000, 10, 400),
         Op.STATUS_SYNC: (2000, 10, 400),
         Op.STREAM: (2000, 10, 400),
+        Op.OPENAI: (2000, 10, 400),
         Op.CANCEL: (100, 10, 20),
         Op.PURGE_QUEUE: (2, 10, None),
         Op.OPENAI: (2000, 10, 400),

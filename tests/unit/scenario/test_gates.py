@@ -151,7 +151,7 @@ def test_any_text_is_a_gate_or_refused_in_one_line(text: str) -> None:
         ("delay p95 < 2s during warmup", 'gates[0]: no stage is called "warmup"; did you mean "warm-up"?'),
         ("delay p95 < 2s during night", 'no stage is called "night"; use one of warm-up, stage 2, steady'),
         ("delay p95 < 2s of runsync", "needs jobs of runsync, and the scenario has none"),
-        ("first chunk p95 < 2s", "needs jobs of stream, and the scenario has none"),
+        ("first chunk p95 < 2s", "needs jobs of stream or openai, and the scenario has none"),
     ],
 )
 def test_an_error_in_a_scenarios_gate_names_its_line(tmp_path: Path, gate: str, said: str) -> None:

@@ -240,3 +240,25 @@ def test_redirect_names_where_it_leads_without_secrets(pairs: Pairs) -> None:
     head = b"HTTP/1.1 301 x\r\nContent-Length: 0\r\nLocation: https://me:pw@host.invalid/v2/x?token=1#a\r\n\r\n"
     assert pairs.exchange(answer=head).location == "https://host.invalid/v2/x"
     assert pairs.exchange().location is None
+
+
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("kind", [b"text/event-stream", b"application/json"])
+def test_stream_of_events_that_breaks_off_keeps_what_came_of_it(pairs: Pairs, kind: bytes) -> None:
+    sending = pairs.send()
+    their = pairs.theirs[-1]
+    their.recv(1000)
+    their.sendall(STREAM.replace(b"text/event-stream", kind) + b"9\r\ndata: a\n\n\r\n")
+    pairs.clock.run(until=101.0)
+    their.sendall(b"9\r\ndata: b\n\n\r\n8\r\ndat")
+    pairs.clock.settle()
+    their.close()
+    answer = sending.get(timeout=5)
+    assert (answer.status, answer.error_kind) == (0, ErrorKind.CONNECTION_CLOSED)
+    if kind == b"text/event-stream":
+        assert answer.body == b"data: a\n\ndata: b\n\ndat"
+        assert [size for size, _ in answer.body_progress] == [9, 21]
+    else:
+        assert (answer.body, list(answer.body_progress)) == (b"", [])
