@@ -83,6 +83,7 @@ class CheckId(StrEnum):
     SEND_LAG = "send lag"
     CENSORED_JOBS = "censored jobs"
     POSSIBLE_TIMES = "possible times"
+    INPUTS_VARY = "inputs vary"
     LITTLES_LAW = "little's law"
     STEADY_STATE = "steady state"
     COLD_STARTS = "cold starts"

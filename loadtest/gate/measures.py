@@ -192,7 +192,8 @@ def _min_ms(metric: Metric, inputs: GateInputs) -> Floats:
         return np.maximum(0.0, jobs.times_ms(metric))
     until_at = np.where(np.isnan(jobs.finished_at), inputs.followed_until_at, jobs.finished_at)
     waited_ms: Floats = np.maximum(0.0, (until_at - getattr(jobs, spec.start)) * 1000)
-    return waited_ms
+    # A job of one token has no time per token, and nothing is known of it if the worker does not count them.
+    return np.where(jobs.completed & ~(jobs.output_tokens > 1), 0.0, waited_ms) if spec.per_token else waited_ms
 
 
 def share_count(metric: Metric, inputs: GateInputs) -> Count | None:

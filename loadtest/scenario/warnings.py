@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from math import ceil, log
 
 from loadtest.protocol.operations import Op
+from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import Gate, default_gates
+from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import Preview
 from loadtest.scenario.target import is_remote
 from loadtest.traffic.polling import POLICIES
@@ -16,7 +18,7 @@ from loadtest.units import seconds_text
 
 def warnings(preview: Preview) -> list[str]:
     """Return every warning about what a scenario would send."""
-    kinds = (_of_budget, _of_stops, _of_gates, _of_endpoint, _of_polling)
+    kinds = (_of_budget, _of_stops, _of_gates, _of_inputs, _of_endpoint, _of_polling)
     return [text for kind in kinds for text in kind(preview)]
 
 
@@ -74,15 +76,31 @@ def _jobs_of(preview: Preview, gate: Gate) -> int | None:
     return min((count for count in counts if count is not None), default=None)
 
 
+def _of_inputs(preview: Preview) -> Iterator[str]:
+    """Yield each flow that sends one input again and again to an endpoint that may keep what it has answered."""
+    for name in fixed_inputs(preview.scenario) if preview.jobs != 1 else []:
+        yield (
+            f"flows.{name} sends the same input with each job, so a cache of prompts or of responses on the endpoint "
+            f"makes it look faster than it is; write flows.{name}.inputs, such as a template with ${{uuid}}"
+        )
+
+
+def fixed_inputs(scenario: Scenario) -> list[FlowName]:
+    """Return the flows whose jobs all have one input, if the target is on another machine."""
+    return [name for name, flow in scenario.flows.items() if flow.inputs is None and is_remote(scenario.target)]
+
+
 def _of_endpoint(preview: Preview) -> Iterator[str]:
     """Yield consequences of the embedded endpoint's settings."""
     scenario, service_s = preview.scenario, preview.service_s
     if service_s is None:
         return
     if preview.peak_per_s is not None:
-        busy, workers = preview.peak_per_s * service_s, scenario.endpoint.workers.most
-        if busy >= workers:
-            yield f"the peak keeps {busy:.3g} workers busy and there are at most {workers}, so the queue grows"
+        busy, workers = preview.peak_per_s * service_s, scenario.endpoint.workers
+        if busy >= workers.most * workers.concurrency:
+            each = f", with {workers.concurrency} jobs at once each" if workers.concurrency > 1 else ""
+            most = f"there are at most {workers.most} workers{each}"
+            yield f"the peak keeps {busy:.3g} jobs at work and {most}, so the queue grows"
         if isinstance(scenario.load, OpenLoad) and busy > scenario.load.max_in_flight:
             yield f"about {busy:.3g} jobs would be in flight at the peak, load.max_in_flight is less"
     text = f"a job takes about {seconds_text(round(service_s, 3))}"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
@@ -27,9 +28,9 @@ _LETTERS = np.frombuffer(b"etaoinshrdlucmfwypvbgkjqxz", np.uint8)
 class Template(StrictModel):
     """An input whose texts contain placeholders to fill in for each job.
 
-    `${seq}` is the job's number, `${integer 1 to 512}` a whole number, `${one of a | b}` one of several texts, and
-    `${text 2 kB}` words of that length in total. A text that consists of one placeholder for a number becomes a
-    number. `$${` is a literal `${`.
+    `${seq}` is the job's number, `${integer 1 to 512}` a whole number, `${one of a | b}` one of several texts,
+    `${text 2 kB}` words of that length in total, and `${uuid}` an identifier that no other job has. A text that
+    consists of one placeholder for a number becomes a number. `$${` is a literal `${`.
     """
 
     template: Any
@@ -171,6 +172,8 @@ def _filler(placeholder: str, words: str = "") -> Fill:
     what = placeholder.strip()
     if what == "seq":
         return lambda seq, rng: seq
+    if what == "uuid":
+        return lambda seq, rng: str(UUID(bytes=rng.bytes(16), version=4))
     if match := _INTEGER.fullmatch(what):
         low, high = int(match[1]), int(match[2])
         if low > high:
@@ -183,7 +186,7 @@ def _filler(placeholder: str, words: str = "") -> Fill:
     if what.startswith("text "):
         size = byte_count(what.removeprefix("text ").strip())
         return lambda seq, rng: _text(words, size, rng)
-    known = "${seq}, ${integer 1 to 9}, ${one of a | b} or ${text 2 kB}"
+    known = "${seq}, ${uuid}, ${integer 1 to 9}, ${one of a | b} or ${text 2 kB}"
     raise ValueError(
         f'"${{{placeholder}}}" is an unknown placeholder; write {known}, or {_ESCAPED} for a literal {_LITERAL}'
     )

@@ -14,6 +14,7 @@ from loadtest.analyze.stats.quantiles import PER_MILLE, min_samples
 from loadtest.analyze.summary import Arrivals, Check, CheckId, Validity
 from loadtest.record.run import Ending, RunRecord
 from loadtest.record.sample import Outcome
+from loadtest.scenario.warnings import fixed_inputs
 
 MIN_JOBS_AT_RAMP_END = 20
 """With fewer jobs due at its end, it cannot be decided whether a ramp reached its rate."""
@@ -234,6 +235,15 @@ def times_possible(inputs: CheckInputs) -> Check:
     return Check(CheckId.POSSIBLE_TIMES, True, found.share, limit, detail, warning=found.share > limit)
 
 
+def inputs_vary(inputs: CheckInputs) -> Check:
+    """Warn if a flow sent one input again and again to an endpoint that may keep what it has answered."""
+    fixed = fixed_inputs(inputs.scenario)
+    detail = "Each flow sends inputs that differ."
+    if fixed:
+        detail = f"All jobs of {', '.join(fixed)} had the same input: with a cache on the endpoint they are too fast."
+    return Check(CheckId.INPUTS_VARY, True, len(fixed), 0, detail, warning=bool(fixed))
+
+
 def littles_law_holds(inputs: CheckInputs) -> Check:
     """Warn if the endpoint and the samples differ in the jobs in flight by more than chance allows.
 
@@ -284,6 +294,7 @@ CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
     sent_on_time,
     few_censored,
     times_possible,
+    inputs_vary,
     littles_law_holds,
     steady_state,
     no_cold_start_wave,
@@ -292,13 +303,17 @@ CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
 
 
 def validity(inputs: CheckInputs) -> Validity:
-    """Run every check that applies; the measurement is valid if all pass. That of resources does if it fails,
-    that of users if the samples name them: those of an open load do not, nor those of an older version.
+    """Run every check that applies; the measurement is valid if all pass.
+
+    That of resources does if it fails, that of inputs if it warns, and that of users if the samples name them: those
+    of an open load do not, nor those of an older version.
     """
     others = set()
     if not inputs.run.shortages:
         others.add(enough_resources)
     if not inputs.users:
         others.add(users_at_work)
+    if not fixed_inputs(inputs.scenario):
+        others.add(inputs_vary)
     checks = [check(inputs) for check in CHECKS if check not in others]
     return Validity(valid=all(check.ok for check in checks), checks=checks)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loadtest.analyze.jobs import jobs_of
-from loadtest.analyze.summary import FlowSummary
+from loadtest.analyze.summary import FlowSummary, Verdict
 from loadtest.capacity.planning.objective import objective_value
 from loadtest.capacity.simulation.simulate import Replication
 from loadtest.capacity.simulation.simulated_run import COLD, COMPLETED, TIMED_OUT, WARM
@@ -48,6 +48,15 @@ def test_a_gate_on_a_metric_reads_back_and_is_judged(metric: Metric) -> None:
     result = judge(gate, replace(inputs, start_kind=np.where(np.arange(100) < 3, 2, 0)))
     assert result.observed is not None
     assert result.detail.endswith(".")
+
+
+@pytest.mark.parametrize(("unknown", "word"), [(0, Verdict.PASS), (200, Verdict.INCONCLUSIVE)])
+def test_a_time_per_token_without_a_count_of_the_tokens_is_undecided(unknown: int, word: Verdict) -> None:
+    rows = [row(seq, Metric.TPOT) for seq in range(400)]
+    for each in rows[:unknown]:
+        each["output_tokens"] = None
+    inputs = gate_inputs(run_data(run(scenario(flows={FLOW[Metric.TPOT]: {}})), samples(*rows)))
+    assert judge(parse_gate("tpot p90 < 40ms"), inputs).verdict is word
 
 
 @pytest.mark.parametrize("metric", [metric for metric in Metric if metric.is_time])

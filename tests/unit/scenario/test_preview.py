@@ -141,7 +141,11 @@ def test_a_closed_load_is_bounded_by_its_users_or_by_the_limits() -> None:
             "ceilings.cost is 0.01 US dollars, but execution would cost",
         ),
         (scenario(length="1s", abort={"jobs": 50}), "abort.jobs is 50, so with 20 jobs the abort rule never applies"),
-        (scenario(endpoint={"service": "1s"}), "the peak keeps 20 workers busy and there are at most 3"),
+        (
+            scenario(endpoint={"service": "1s", "workers": {"active": 3, "max": 3, "concurrency": 2}}),
+            "the peak keeps 20 jobs at work and there are at most 3 workers, with 2 jobs at once each, so",
+        ),
+        (scenario(endpoint={"service": "1s"}), "the peak keeps 20 jobs at work and there are at most 3 workers, so"),
         (scenario(job_timeout="100ms"), "is abandoned after 100ms; raise job_timeout"),
         (scenario(drain={"within": "0s"}), "the drain ends before the last jobs do"),
         (scenario(endpoint={"limits": {"run": "50 per 10 s"}}), "the endpoint allows 50 per 10 s; expect 429s"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -69,6 +70,7 @@ def test_a_template_fills_its_placeholders() -> None:
         "prompt": "${one of cat | dog} no. ${seq}: ${text 1 kB}!",
         "max_tokens": "${integer 5 to 7}",
         "list": ["${seq}", {"deep": "${integer -1 to -1}"}],
+        "id": "${uuid}",
         "plain": {"temperature": 0.5, "text": "costs $5 {not a place}"},
     }
     all_made = made(200, template=template)
@@ -79,6 +81,7 @@ def test_a_template_fills_its_placeholders() -> None:
     assert seventh["plain"] == template["plain"]  # type: ignore[index]
     assert len(seventh["prompt"]) == len("cat no. 7: ") + 1000 + 1  # type: ignore[index]
     assert len({each["prompt"] for each in all_made}) == 200  # type: ignore[index]
+    assert len({UUID(each["id"]) for each in all_made}) == 200  # type: ignore[index]
 
 
 def test_texts_reach_any_length() -> None:

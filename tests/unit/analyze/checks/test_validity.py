@@ -11,6 +11,8 @@ from loadtest.analyze.summarize import summarize, verdict
 from loadtest.analyze.summary import Check, CheckId, GateResult, Validity, Verdict
 from loadtest.record.run import Ending, ProcessInfo, RunRecord, StageSpan
 from loadtest.scenario.metrics import Metric, Unit
+from loadtest.scenario.preview import preview
+from loadtest.scenario.warnings import warnings
 from tests.unit.analyze.rows import START_AT, job, requests, run, run_data, samples, scenario, ten_jobs
 
 FEW_REQUESTS = requests((1000, 0, "run", 200, 10, 10))
@@ -26,6 +28,23 @@ def failing(of: RunRecord, table: pa.Table, sent: pa.Table = FEW_REQUESTS, **mor
 def test_a_valid_run_passes_every_check() -> None:
     assert failing(run(), ten_jobs()) == []
     assert summarize(run_data(run(), ten_jobs(), FEW_REQUESTS)).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("target", "flow", "warned"),
+    [
+        ("https://endpoint.example/v2/id", {"input": {"prompt": "hello"}}, [True]),
+        ("https://endpoint.example/v2/id", {"inputs": {"template": {"prompt": "${uuid}"}}}, []),
+        ("http://127.0.0.1:8000/v2/local", {"input": {"prompt": "hello"}}, []),
+        ("embedded", {"input": {"prompt": "hello"}}, []),
+    ],
+)
+def test_a_fixed_input_to_a_remote_target_is_warned_of(target: str, flow: dict[str, Any], warned: list[bool]) -> None:
+    remote = {"price": 0.001, "ceilings": {"jobs": 100, "cost": 1}} if "example" in target else {}
+    asked = scenario(target=target, flows={"run": flow}, **remote)
+    summary = summarize(run_data(run(asked), ten_jobs(), FEW_REQUESTS))
+    assert [check.warning for check in summary.validity.checks if check.name == "inputs vary"] == warned
+    assert any("flows.run sends the same input" in each for each in warnings(preview(asked))) == bool(warned)
 
 
 def test_no_data_never_passes() -> None:
