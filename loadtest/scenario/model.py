@@ -192,7 +192,9 @@ class Search(StrictModel):
 
 def _require_live_gate(gate: Gate) -> Gate:
     if not gate.metric.spec.abortable:
-        raise ValueError(f'"{gate}" is known only after the run; an abort gate is about times, errors or throughput')
+        raise ValueError(
+            f'"{gate}" is known only after the run; an abort gate is about times, errors, throughput or tokens'
+        )
     if gate.during is not None or gate.per_worker:
         allowed = gate.model_copy(update={"during": None, "per_worker": False})
         raise ValueError(f'an abort gate judges recent jobs of all workers; write "{allowed}"')
