@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from loadtest.analyze.jobs import OUTCOMES, JobColumns, LoadWindow
 from loadtest.analyze.run_data import RunData
 from loadtest.analyze.stats.quantiles import PER_MILLE, is_supported, quantiles
-from loadtest.analyze.summary import Censored, FlowSummary, OutcomeSummary, Quantiles
+from loadtest.analyze.summary import Censored, FlowSummary, OutcomeSummary, Quantiles, TokenSummary
 from loadtest.analyze.throughput import completion_window
 from loadtest.arrays import Floats, Mask
 from loadtest.record.sample import Outcome
@@ -56,6 +56,7 @@ def flow_summaries(data: RunData, window: LoadWindow, within: bool = False) -> d
             **times[part.flow],
             lag_ms=quantiles(_NO_TIMES if part.flow in ANSWERED_BY_SUBMISSION else jobs.lag_ms[part.done]),
             chunk_gap_ms=quantiles(_chunk_gaps_ms(data, part.done)),
+            tokens=_tokens(jobs, part.flow, window),
             polls_per_job=_mean(jobs.polls[part.done]),
             outcomes=_outcomes(jobs, part.mine, end_to_end_ms, times[part.flow]["end_to_end_ms"]),
             censored=_censored(jobs, part, end_to_end_ms, followed_until_at),
@@ -68,6 +69,23 @@ def _throughput_per_s(jobs: JobColumns, flow: str, window: LoadWindow) -> float:
     mine = jobs.of_flow(flow)
     span = completion_window(jobs, mine, window)
     return span.per_second(span.count(jobs.finished_at[mine & jobs.completed]))
+
+
+def _tokens(jobs: JobColumns, flow: str, window: LoadWindow) -> TokenSummary | None:
+    mine = jobs.of_flow(flow) & jobs.completed
+    span = completion_window(jobs, mine, window)
+    mine &= span.contains(jobs.finished_at)
+    given, made = (each[mine & ~np.isnan(each)] for each in (jobs.input_tokens, jobs.output_tokens))
+    if len(given) == len(made) == 0:
+        return None
+    return TokenSummary(
+        jobs=len(made),
+        completed=int(np.count_nonzero(mine)),
+        output_per_job=_mean(made),
+        output_per_s=span.per_second(float(made.sum())) if len(made) else None,
+        input_per_job=_mean(given),
+        input_per_s=span.per_second(float(given.sum())) if len(given) else None,
+    )
 
 
 def _select(jobs: JobColumns, flow: str, window: LoadWindow, within: bool) -> _FlowData:

@@ -45,6 +45,7 @@ class JobColumns:
     ready_at: Floats
     first_content_at: Floats
     last_content_at: Floats
+    input_tokens: Floats
     output_tokens: Floats
 
     def __len__(self) -> int:
@@ -151,7 +152,8 @@ def _encoded_workers(samples: pa.Table) -> pa.DictionaryArray:
 def jobs_of(samples: pa.Table) -> JobColumns:
     """Return the columns that the analysis reads, of a table in the schema of `samples.parquet`."""
     times = ("intended_at", "sent_at", "accepted_at", "first_chunk_at", "finished_at", "ready_at")
-    numbers = ("delay_ms", "execution_ms", "polls", "first_content_at", "last_content_at", "output_tokens")
+    numbers = ("delay_ms", "execution_ms", "polls", "first_content_at", "last_content_at")
+    tokens = ("input_tokens", "output_tokens")
     return JobColumns(
         seq=integers(samples, "seq"),
         process=integers(samples, "process").astype(np.int32),
@@ -160,7 +162,7 @@ def jobs_of(samples: pa.Table) -> JobColumns:
         worker=pc.fill_null(_encoded_workers(samples).indices, -1).to_numpy(),
         user=pc.fill_null(samples.column("user"), -1).to_numpy(),
         accepted=pc.is_valid(samples.column("job_id")).to_numpy(),
-        **{name: floats(samples, name) for name in times + numbers},
+        **{name: floats(samples, name) for name in times + numbers + tokens},
     )
 
 

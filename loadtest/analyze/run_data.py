@@ -23,7 +23,8 @@ from loadtest.scenario.model import Scenario
 COLUMNS = (
     "seq", "process", "flow", "job_id", "worker_id", "outcome", "http_status", "error", "intended_at", "sent_at",
     "accepted_at", "first_chunk_at", "finished_at", "delay_ms", "execution_ms", "polls", "error_kind", "faults",
-    "user", "ready_at", "first_content_at", "last_content_at", "output_tokens",
+    "user", "ready_at", "first_content_at", "last_content_at", "input_tokens",
+    "output_tokens",
 )  # fmt: skip
 """The columns of `samples.parquet` that the analysis reads."""
 

@@ -181,14 +181,29 @@ class Censored(msgspec.Struct, frozen=True):
     end_to_end_ms_bounds: dict[str, tuple[float, float | None]] = {}
 
 
+class TokenSummary(msgspec.Struct, frozen=True):
+    """The tokens of the completed jobs that report them, per job and per second of the window of throughput.
+
+    A job's tokens count when it ends. `jobs` of `completed` ones in that window report output tokens; those of others
+    are not known, and not estimated.
+    """
+
+    jobs: int
+    completed: int
+    output_per_job: float | None
+    output_per_s: float | None
+    input_per_job: float | None
+    input_per_s: float | None
+
+
 class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One flow's figures. Times are of completed jobs; `outcomes` has those of each outcome.
 
     `scenario.metrics` defines them. `overhead_ms` is transport and polling, `lag_ms` the part of it after the job's
     end on the server (not for runsync, whose answer is that end); `chunk_gap_ms` is between neighbouring chunks of a
     streamed job. `ttft_ms` is from the intended start to the first content, `tpot_ms` from there to the last content
-    for each output token but the first; a job that reports no tokens has none. A time added later has a
-    default.
+    for each output token but the first; a job that reports no tokens has none.
+    `tokens` is null if no job reports any. A figure added later has a default.
     """
 
     jobs: int
@@ -205,6 +220,7 @@ class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
     chunk_gap_ms: Quantiles
     ttft_ms: Quantiles = Quantiles(0)
     tpot_ms: Quantiles = Quantiles(0)
+    tokens: TokenSummary | None = None
     polls_per_job: float | None
     outcomes: dict[str, OutcomeSummary] = {}
     censored: Censored = Censored(0)

@@ -36,7 +36,7 @@ from loadtest.report.terminal.capacity import print_backtest_report, print_backt
 from loadtest.report.terminal.counted_map import counted
 from loadtest.report.terminal.layout import print_page
 from loadtest.scenario.gates import Gate, parse_gate
-from loadtest.scenario.loading.files import read_profile, read_trace
+from loadtest.scenario.loading.files import read_profile, read_requests
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.settings import Gamma, Trace
 from loadtest.units import per_second, seconds, seconds_text
@@ -259,12 +259,12 @@ def _arrivals(text: str) -> Process:
             return "poisson"
         case ["gamma", cv] if re.fullmatch(r"[0-9.]+\s*", cv):
             if not 0 < float(cv) <= 10:
-                raise ValueError('the CV of the gaps is above 0 and at most 10; write it like "gamma 2"')
+                raise ValueError('the CV of the gaps is above 0 and at most 30; write it like "gamma 2"')
             return Gamma(gamma_cv=float(cv))
         case ["profile", file]:
             return profile(read_profile(Path(file.rstrip())))
         case ["trace", file]:
-            times = read_trace(Path(file.rstrip()))
+            times = read_requests(Path(file.rstrip()))["times"]
             if times[0] == times[-1]:
                 raise ValueError("a trace of one moment has no rate; give one with two or more different times")
             return Trace(times=tuple(times))

@@ -16,6 +16,7 @@ from loadtest.scenario.flows import FlowName
 from loadtest.scenario.model import Flow, Scenario
 from loadtest.scenario.openai_body import openai_body
 from loadtest.traffic.inputs import Function, JsonLines, UserInputFunction, input_source
+from loadtest.traffic.settings import trace_lengths
 
 CACHE_BYTES = 64 * 10**6
 """Submissions built of a file's lines are kept and used again, up to this size in all."""
@@ -70,7 +71,7 @@ def submission_factory(
     if inputs is None:
         fixed = submission(scenario, name, scenario.flows[name].input, webhook)
         return lambda seq: fixed
-    input_of = input_source(inputs, scenario.seed, function_of, stream)
+    input_of = input_source(inputs, scenario.seed, function_of, stream, trace_lengths(scenario.load))
     cache: dict[int, Send] = {}
     cached_bytes = 0
 

@@ -99,16 +99,21 @@ def _batched(values: Floats, batches: int) -> Floats:
     return np.array([batch.mean() for batch in np.array_split(values, batches)])
 
 
-def rate_of(at_s: Floats, within: Sequence[Window]) -> MeanEstimate | None:
-    """Return the events per second in these windows, one after the other; None if shorter than 10 s together."""
+def rate_of(at_s: Floats, within: Sequence[Window], amounts: Floats | None = None) -> MeanEstimate | None:
+    """Return the events per second in these windows, one after the other, or what they amount to.
+
+    None if the windows are shorter than 10 s together.
+    """
     lengths_s = np.array([each.end_s - each.start_s for each in within])
     total_s = float(lengths_s.sum())
     if total_s < MIN_S:
         return None
     before_s = np.concatenate([[0.0], np.cumsum(lengths_s)])
+    chosen = [np.flatnonzero((at_s >= each.start_s) & (at_s < each.end_s)) for each in within]
     inside = [
-        at_s[(at_s >= each.start_s) & (at_s < each.end_s)] - each.start_s + start_s
-        for each, start_s in zip(within, before_s[:-1].tolist(), strict=True)
+        at_s[events] - each.start_s + start_s
+        for events, each, start_s in zip(chosen, within, before_s[:-1].tolist(), strict=True)
     ]
-    counts, _ = np.histogram(np.concatenate(inside), BATCHES, (0.0, total_s))
+    weights = None if amounts is None else amounts[np.concatenate(chosen)]
+    counts, _ = np.histogram(np.concatenate(inside), BATCHES, (0.0, total_s), weights=weights)
     return _of_batches(counts * (BATCHES / total_s))

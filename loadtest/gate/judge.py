@@ -39,8 +39,8 @@ def judge(gate: Gate, inputs: GateInputs) -> GateResult:
     within = windows(gate, inputs)
     if within is None:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, "No steady state was found.")
-    if gate.metric is Metric.THROUGHPUT:
-        return _throughput(gate, of_flow(gate, inputs), within)
+    if gate.metric.is_rate:
+        return _rate(gate, of_flow(gate, inputs), within)
     some = select(gate, inputs, within)
     length_s = sum(each.end_s - each.start_s for each in within)
     if gate.metric.is_share:
@@ -163,18 +163,30 @@ def _mean(gate: Gate, measured: Times) -> GateResult:
     return judged
 
 
-def _throughput(gate: Gate, inputs: GateInputs, within: Sequence[Window]) -> GateResult:
-    """Judge the rate of jobs that completed while those of the windows could, whatever their intended start."""
+def _rate(gate: Gate, inputs: GateInputs, within: Sequence[Window]) -> GateResult:
+    """Judge the rate of jobs that completed while those of the windows could, whatever their intended start.
+
+    Or that of their tokens, which count when their job ends; of a job that reports none it is not known.
+    """
     within = completion_windows(inputs, within)
     length_s = sum(each.end_s - each.start_s for each in within)
     if len(inputs) == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
-    done_s = inputs.jobs.finished_at[inputs.jobs.completed & inputs.mask] - inputs.load.start_at
-    found = rate_of(done_s, within)
-    n = sum(int(np.count_nonzero((done_s >= each.start_s) & (done_s < each.end_s))) for each in within)
+    done = inputs.jobs.completed & inputs.mask
+    done_s = inputs.jobs.finished_at[done] - inputs.load.start_at
+    amounts = getattr(inputs.jobs, gate.metric.spec.summed)[done] if gate.metric.spec.summed else np.ones(len(done_s))
+    counted = np.zeros(len(done_s), dtype=bool)
+    for each in within:
+        counted |= (done_s >= each.start_s) & (done_s < each.end_s)
+    n, unknown = int(np.count_nonzero(counted)), int(np.count_nonzero(counted & np.isnan(amounts)))
+    least = np.nan_to_num(amounts)
+    found = rate_of(done_s, within, least)
     if found is None:
         short = f"{length_s:.3g} s are too short for the interval of a rate; {MIN_S:g} s are needed."
-        return result(gate, n / length_s if length_s else None, n, Verdict.INCONCLUSIVE, short)
+        observed = float(least[counted].sum()) / length_s if length_s and not unknown else None
+        return result(gate, observed, n, Verdict.INCONCLUSIVE, short)
+    if unknown and not found.above(gate.limit):
+        return result(gate, None, n, Verdict.INCONCLUSIVE, not_known(gate, unknown, n))
     low, high = (format_value(gate, edge) for edge in found.interval())
     text = f"The 95 % interval of the rate is {low} to {high}, by batch means over {length_s:.3g} s."
     return _by_interval(gate, found, n, text, length_s, "s more")

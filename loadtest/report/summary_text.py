@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from loadtest.analyze.stats.quantiles import PER_MILLE, min_samples
-from loadtest.analyze.summary import Cause, FlowSummary, GateResult, Summary
+from loadtest.analyze.summary import Cause, FlowSummary, GateResult, Summary, TokenSummary
 from loadtest.record.sample import Outcome
 from loadtest.report import formatting
 from loadtest.report.pages.glossary import OUTCOMES, TERMS
@@ -85,3 +85,18 @@ def missing_percentiles(flows: Iterable[FlowSummary], names: Sequence[str]) -> s
     times = [q for flow in flows for q in (flow.delay_ms, flow.execution_ms, flow.end_to_end_ms) if q.n]
     missing = [name for name in names if any(getattr(q, name) is None for q in times)]
     return ", ".join(f"{name} needs {min_jobs(name)} jobs" for name in missing)
+
+
+def tokens_text(tokens: TokenSummary) -> str:
+    """Return the rates of a flow's tokens, and how many jobs report none."""
+    rates = (
+        ("output", tokens.output_per_s, tokens.output_per_job),
+        ("input", tokens.input_per_s, tokens.input_per_job),
+    )
+    parts = [
+        f"{formatting.significant(per_s)} {kind} tokens/s ({formatting.significant(per_job)} a job)"
+        for kind, per_s, per_job in rates
+        if per_s is not None and per_job is not None
+    ]
+    silent = tokens.completed - tokens.jobs
+    return ", ".join(parts) + (f"; {silent:,} of {tokens.completed:,} jobs report none" if silent else "")

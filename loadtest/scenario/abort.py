@@ -72,9 +72,10 @@ class GateMonitor:
                 continue
             if gate.metric is Metric.ERRORS:
                 recent.add(at, not completed, 0.0)
-            elif gate.metric is Metric.THROUGHPUT:
+            elif gate.metric.is_rate:
                 if completed:
-                    recent.add(at, False, 0.0)
+                    amount = getattr(job, gate.metric.spec.summed) if gate.metric.spec.summed else 1
+                    recent.add(at, amount is None, amount or 0)
             elif (value_s := _time_s(gate, job, at, completed)) is not None:
                 recent.add(at, value_s >= gate.limit, value_s)
 
@@ -92,10 +93,11 @@ class GateMonitor:
     def _figure(self, gate: Gate, recent: _Recent, watched_s: float) -> str | None:
         """Return the figure by which a gate fails; None if it does not."""
         n, over, last = recent.n, recent.over, f"in the last {self._over_s:g} s"
-        if gate.metric is Metric.THROUGHPUT:
-            rate = n * self._processes / self._over_s
-            slow = watched_s >= self._over_s and rate <= gate.limit
-            text = f"{n} jobs completed {last}, {rate:.3g}/s"
+        if gate.metric.is_rate:
+            rate = recent.total * self._processes / self._over_s
+            # Of a job that does not report its tokens they are not known, and such a rate decides nothing.
+            slow = watched_s >= self._over_s and rate <= gate.limit and not over
+            text = f"{n} jobs completed {last}, {rate:.3g}{' tokens' if gate.metric.spec.summed else ''}/s"
             text = text if self._processes == 1 else f"{text} if each of {self._processes} processes does as this one"
             return text if slow else None
         if gate.statistic == "max":
@@ -103,7 +105,7 @@ class GateMonitor:
         if n < self._min_jobs:
             return None
         if gate.statistic == "mean":
-            mean_s = recent.total_s / n
+            mean_s = recent.total / n
             mean = limit_text(gate, float(f"{max(mean_s, 0.0):.3g}"))
             return f"the mean of the {n} jobs that ended {last} is {mean}" if mean_s >= gate.limit else None
         per_mille = gate.per_mille
@@ -116,16 +118,16 @@ class GateMonitor:
 
 
 class _Recent:
-    """The jobs of the last `over_s`, in buckets: their number, the number over the limit, the sum of their times."""
+    """The jobs of the last `over_s`, in buckets: their number, the number over the limit, the sum of their values."""
 
     def __init__(self, over_s: float) -> None:
         self._width_s = over_s / BUCKETS
         self._buckets: deque[list[float]] = deque()
         self.n = 0
         self.over = 0
-        self.total_s = 0.0
+        self.total = 0.0
 
-    def add(self, at: float, over: bool, value_s: float) -> None:
+    def add(self, at: float, over: bool, value: float) -> None:
         """Count a job; a report that arrives a little late falls into the newest bucket."""
         slot = at // self._width_s
         if not self._buckets or self._buckets[-1][0] < slot:
@@ -133,19 +135,19 @@ class _Recent:
         newest = self._buckets[-1]
         newest[1] += 1
         newest[2] += over
-        newest[3] += value_s
+        newest[3] += value
         self.n += 1
         self.over += over
-        self.total_s += value_s
+        self.total += value
 
     def forget(self, now: float) -> None:
         """Drop the buckets that have left the window."""
         oldest = now // self._width_s - BUCKETS
         while self._buckets and self._buckets[0][0] < oldest:
-            _, n, over, total_s = self._buckets.popleft()
+            _, n, over, total = self._buckets.popleft()
             self.n -= int(n)
             self.over -= int(over)
-            self.total_s -= total_s
+            self.total -= total
 
 
 def chernoff_bound(over: int, n: int, share: float) -> float:

@@ -14,7 +14,7 @@ from loadtest.scenario.flows import FLOWS, FlowName
 
 
 class Kind(StrEnum):
-    """The kinds of metrics: a time of each job, a share of the jobs, or jobs per second."""
+    """The kinds of metrics: a time of each job, a share of the jobs, or jobs or their tokens per second."""
 
     TIME = "time"
     SHARE = "share"
@@ -47,6 +47,7 @@ class Metric(StrEnum):
     COLD_STARTS = "cold starts"
     CENSORED = "censored"
     THROUGHPUT = "throughput"
+    TOKENS = "tokens"
 
     @property
     def spec(self) -> MetricSpec:
@@ -65,7 +66,7 @@ class Metric(StrEnum):
 
     @property
     def is_rate(self) -> bool:
-        """Return whether it is a number of jobs per second, of which more is better."""
+        """Return whether it is a number per second, of which more is better."""
         return self.spec.kind is Kind.RATE
 
 
@@ -78,6 +79,8 @@ class MetricSpec:
     `flows` have it. `until_completed`: it ends with the job, so that a job that did not complete has none.
     `per_token`: it is divided by the job's output tokens but the first; a job without that number has none.
 
+    Of a rate: `summed` is the column of which each completed job adds its number; without it, each adds one.
+
     `abortable`: an abort rule can judge it while the run goes on. `simulated`: the attribute of a simulated
     replication that gives it, empty if the simulation has no such figure. `clause`: the verb phrase for its jobs.
     """
@@ -89,6 +92,7 @@ class MetricSpec:
     less: tuple[str, ...] = ()
     flows: tuple[FlowName, ...] = FLOWS
     per_token: bool = False
+    summed: str = ""
     until_completed: bool = False
     abortable: bool = True
     simulated: str = ""
@@ -160,5 +164,6 @@ SPECS = {
     Metric.COLD_STARTS: MetricSpec(Kind.SHARE, abortable=False, simulated="cold", clause="met a cold start"),
     Metric.CENSORED: MetricSpec(Kind.SHARE, abortable=False, clause="were unfinished at the end"),
     Metric.THROUGHPUT: MetricSpec(Kind.RATE),
+    Metric.TOKENS: MetricSpec(Kind.RATE, summed="output_tokens"),
 }
 """Every metric. /runsync and /openai answer with the finished job, so those flows have no time of submission."""

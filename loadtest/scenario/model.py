@@ -192,7 +192,9 @@ class Search(StrictModel):
 
 def _require_live_gate(gate: Gate) -> Gate:
     if not gate.metric.spec.abortable:
-        raise ValueError(f'"{gate}" is known only after the run; an abort gate is about times, errors or throughput')
+        raise ValueError(
+            f'"{gate}" is known only after the run; an abort gate is about times, errors, throughput or tokens'
+        )
     if gate.during is not None or gate.per_worker:
         allowed = gate.model_copy(update={"during": None, "per_worker": False})
         raise ValueError(f'an abort gate judges recent jobs of all workers; write "{allowed}"')
@@ -308,6 +310,10 @@ class Scenario(StrictModel):
         compared = {key: value for key, value in self.resolved().items() if key not in HASH_EXCLUDED}
         # What happens after the last measurement makes no other scenario of it.
         compared["drain"].pop("cancel_within")
+        arrivals = compared["load"].get("arrivals")
+        if isinstance(arrivals, dict) and not arrivals.get("input_tokens"):
+            for key in ("trace", "format", "input_tokens", "output_tokens"):
+                arrivals.pop(key, None)
         for name, flow in compared["flows"].items():
             # Runs of before these keys stay comparable.
             unused = () if name == "openai" else ("route", "stream", "model")

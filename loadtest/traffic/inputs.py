@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -18,7 +18,10 @@ InputSource = Callable[[int], Any]
 UserInputFunction = Callable[[int, np.random.Generator], Any]
 """A function that makes the input of the job with this number, with this generator."""
 
+Lengths = tuple[Sequence[int], Sequence[int]]
+"""The lengths of a trace's requests and answers in tokens, by the job's number."""
 _PLACEHOLDER = re.compile(r"(?<!\$)\$\{([^{}]*)\}")
+TRACE_INPUT, TRACE_OUTPUT = "trace input", "trace output"
 _ESCAPED, _LITERAL = "$${", "${"
 _INTEGER = re.compile(r"integer\s+(-?\d+)\s+to\s+(-?\d+)")
 _TEXT_BLOCK = 2**20
@@ -29,8 +32,10 @@ class Template(StrictModel):
     """An input whose texts contain placeholders to fill in for each job.
 
     `${seq}` is the job's number, `${integer 1 to 512}` a whole number, `${one of a | b}` one of several texts,
-    `${text 2 kB}` words of that length in total, and `${uuid}` an identifier that no other job has. A text that
-    consists of one placeholder for a number becomes a number. `$${` is a literal `${`.
+    `${text 2 kB}` words of that length in total, and `${uuid}` an identifier that no other job has. `${trace input}`
+    is as many words as the job's request has tokens in the trace of arrivals, and `${trace output}` the number of
+    tokens of its answer. A text that consists of one placeholder for a number becomes a number. `$${` is a literal
+    `${`.
     """
 
     template: Any
@@ -107,6 +112,7 @@ def input_source(
     seed: int,
     function_of: Callable[[Function], UserInputFunction],
     stream: int = 0,
+    lengths: Lengths = ((), ()),
 ) -> InputSource:
     """Return the inputs of a run with this seed; each stream draws independently of the others.
 
@@ -121,7 +127,7 @@ def input_source(
                 order = np.random.default_rng([seed, stream]).permutation(order)
             return lambda seq: lines[order[seq % len(lines)]]
         case Template():
-            filled = _filled(inputs.template, _words(seed))
+            filled = _filled(inputs.template, _words(seed), lengths)
             return lambda seq: filled(seq, np.random.default_rng([seed, stream, seq]))
         case Function():
             make = function_of(inputs)
@@ -141,23 +147,23 @@ def _texts(value: Any) -> list[str]:
 Fill = Callable[[int, np.random.Generator], Any]
 
 
-def _filled(template: Any, words: str) -> Fill:
+def _filled(template: Any, words: str, lengths: Lengths) -> Fill:
     """Return a function that fills a template in; a part without placeholders stays the very same object."""
     if isinstance(template, str):
-        return _filled_text(template, words)
+        return _filled_text(template, words, lengths)
     if not any(_PLACEHOLDER.search(text) or _ESCAPED in text for text in _texts(template)):
         return lambda seq, rng: template
     if isinstance(template, dict):
-        values = {key: _filled(each, words) for key, each in template.items()}
+        values = {key: _filled(each, words, lengths) for key, each in template.items()}
         return lambda seq, rng: {key: fill(seq, rng) for key, fill in values.items()}
-    items = [_filled(each, words) for each in template]
+    items = [_filled(each, words, lengths) for each in template]
     return lambda seq, rng: [fill(seq, rng) for fill in items]
 
 
-def _filled_text(text: str, words: str) -> Fill:
+def _filled_text(text: str, words: str, lengths: Lengths) -> Fill:
     parts = _PLACEHOLDER.split(text)
     parts[::2] = [literal.replace(_ESCAPED, _LITERAL) for literal in parts[::2]]
-    fills = [_filler(placeholder, words) for placeholder in parts[1::2]]
+    fills = [_filler(placeholder, words, lengths) for placeholder in parts[1::2]]
     if not fills:
         return lambda seq, rng: parts[0]
     if parts[0] == "" and parts[2:] == [""]:
@@ -167,13 +173,18 @@ def _filled_text(text: str, words: str) -> Fill:
     )
 
 
-def _filler(placeholder: str, words: str = "") -> Fill:
+def _filler(placeholder: str, words: str = "", lengths: Lengths = ((), ())) -> Fill:
     """Return the function that fills a placeholder; raises ValueError if the placeholder is unknown."""
     what = placeholder.strip()
     if what == "seq":
         return lambda seq, rng: seq
     if what == "uuid":
         return lambda seq, rng: str(UUID(bytes=rng.bytes(16), version=4))
+    if what == TRACE_OUTPUT:
+        return lambda seq, rng: lengths[1][seq]
+    if what == TRACE_INPUT:
+        apart = words.split()
+        return lambda seq, rng: _some_words(apart, lengths[0][seq], rng)
     if match := _INTEGER.fullmatch(what):
         low, high = int(match[1]), int(match[2])
         if low > high:
@@ -186,10 +197,22 @@ def _filler(placeholder: str, words: str = "") -> Fill:
     if what.startswith("text "):
         size = byte_count(what.removeprefix("text ").strip())
         return lambda seq, rng: _text(words, size, rng)
-    known = "${seq}, ${uuid}, ${integer 1 to 9}, ${one of a | b} or ${text 2 kB}"
+    known = "${seq}, ${uuid}, ${integer 1 to 9}, ${one of a | b}, ${text 2 kB}, ${trace input} or ${trace output}"
     raise ValueError(
         f'"${{{placeholder}}}" is an unknown placeholder; write {known}, or {_ESCAPED} for a literal {_LITERAL}'
     )
+
+
+def _some_words(words: Sequence[str], count: int, rng: np.random.Generator) -> str:
+    """Return this many words, from a random one on."""
+    first = int(rng.integers(len(words)))
+    return " ".join(words[(first + number) % len(words)] for number in range(count))
+
+
+def uses_trace(template: Any) -> bool:
+    """Return whether an input takes lengths from the trace of arrivals."""
+    placeholders = (each.strip() for text in _texts(template) for each in _PLACEHOLDER.findall(text))
+    return any(each in (TRACE_INPUT, TRACE_OUTPUT) for each in placeholders)
 
 
 def _integer_type(placeholder: str, low: int, high: int) -> type[np.int64] | type[np.uint64]:

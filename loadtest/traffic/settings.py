@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -13,33 +13,67 @@ from pydantic import (
     Field,
     PlainSerializer,
     Tag,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
 
-from loadtest.units import FromFile, Seconds, StrictModel, per_second, per_second_text, quoted
+from loadtest.units import Seconds, StrictModel, per_second, per_second_text, quoted
 
 
 class Gamma(StrictModel):
     """Gaps with a gamma distribution of this coefficient of variation: 1 is Poisson, more is burstier."""
 
-    gamma_cv: Annotated[float, Field(gt=0, le=10)]
+    gamma_cv: Annotated[float, Field(gt=0, le=30)]
     """Coefficient of variation of the gaps: their standard deviation over their mean."""
 
 
-class Trace(FromFile):
-    """Arrivals at recorded times, as many as the stages have time for; the rates of the stages are ignored."""
+class Trace(StrictModel):
+    """Arrivals at recorded times, as many as the stages have time for; the rates of the stages are ignored.
 
-    content = "times"
+    The requests of Azure's, Mooncake's and BurstGPT's traces have lengths, too. Inputs can use them, by
+    `${trace input}` and `${trace output}` in a template.
+    """
+
     file: Path | None = None
-    """A file of times in seconds from the start, one per line and in order, named from the scenario's folder."""
+    """A file of times in seconds from the start, one per line and in order, or a published trace of LLM requests.
+
+    Named from the scenario's folder.
+    """
+    trace: Path | None = None
+    """The same as `file`."""
+    format: Literal["times", "azure-llm", "mooncake", "burstgpt"] | None = None
+    """The form of the file. It is found from how the file begins; if you write it, the file must have it."""
     times: tuple[Annotated[float, Field(ge=0)], ...] = ()
     """The times themselves, in place of `file`."""
+    input_tokens: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """The length of each request in tokens; you need not write it, a file has it."""
+    output_tokens: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """The length of each answer in tokens; the same."""
     speed: Annotated[float, Field(gt=0)] = 1.0
     """At 2 the times pass twice as fast."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _filled(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, dict) and value.get("trace") is not None:
+            if value.get("file") is not None:
+                raise ValueError("file and trace are two names of one key; keep one")
+            value = {key: each for key, each in value.items() if key != "trace"} | {"file": value["trace"]}
+        if info.context is None or not isinstance(value, dict) or not isinstance(value.get("file"), str):
+            return value
+        if "times" in value:
+            return value
+        found = info.context("trace", value["file"])
+        asked = value.get("format")
+        if asked not in (None, found["format"]):
+            raise ValueError(f"the file is in the form {found['format']}, not {asked}; leave format out")
+        return {**value, **found}
+
     @model_validator(mode="after")
     def _times_in_order(self) -> Trace:
+        if not len(self.input_tokens) == len(self.output_tokens) in (0, len(self.times)):
+            raise ValueError("a trace needs the lengths of all of its requests, or of none")
         if not self.times:
             raise ValueError("a trace has no times; name a file with one time per line")
         if any(later < earlier for earlier, later in pairwise(self.times)):
@@ -197,6 +231,12 @@ class ClosedLoad(StrictModel):
     def duration_s(self) -> float:
         """Return how long users work, all stages together."""
         return sum(stage.duration for stage in self.stages)
+
+
+def trace_lengths(load: OpenLoad | ClosedLoad) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the lengths of the requests and of the answers in a load's trace, in tokens; both empty without one."""
+    trace = load.arrivals if isinstance(load, OpenLoad) else None
+    return (trace.input_tokens, trace.output_tokens) if isinstance(trace, Trace) else ((), ())
 
 
 class Polling(StrictModel):

@@ -35,6 +35,9 @@ INPUTS = {
     "prompts.jsonl": '{"prompt": "hello"}\n',
     "inputs.py": "def make(seq, rng):\n    return {'seed': seq}\n",
     "checks.py": "def check(output):\n    return True\n",
+    "AzureLLMInferenceTrace_code.csv": (
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n"
+    ),
     "handler.py": "def handler(job):\n    return {}\n",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 
 from loadtest.capacity.breakpoint.bisection import Bounds, longest_load_s, usual_probes
 from loadtest.errors import UsageError
@@ -126,6 +127,9 @@ def _load(preview: Preview) -> str:
             arrivals = f"gamma arrivals, CV {load.arrivals.gamma_cv:g}"
         case Trace():
             arrivals = f"a trace of {len(load.arrivals.times):,} arrivals at speed {load.arrivals.speed:g}"
+            if load.arrivals.input_tokens:
+                given, made = fmean(load.arrivals.input_tokens), fmean(load.arrivals.output_tokens)
+                arrivals = f"{arrivals} ({load.arrivals.format}, mean {given:.4g} tokens in and {made:.4g} out)"
         case _:
             arrivals = f"{load.arrivals} arrivals"
     return f"open model, {arrivals}, peak {preview.peak_per_s:.4g}/s"

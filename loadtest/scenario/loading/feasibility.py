@@ -18,8 +18,8 @@ from loadtest.scenario.model import Flow, Scenario, Search
 from loadtest.scenario.openai_body import openai_body
 from loadtest.scenario.target import is_remote
 from loadtest.traffic.arrivals import expected_jobs, peak_rates
-from loadtest.traffic.inputs import Function, JsonLines, Template, input_source
-from loadtest.traffic.settings import OpenLoad, Trace
+from loadtest.traffic.inputs import Function, JsonLines, Template, input_source, uses_trace
+from loadtest.traffic.settings import OpenLoad, Trace, trace_lengths
 
 MAX_JOBS = 20_000_000
 """The schedule is drawn ahead and held in memory, at 11 bytes a job."""
@@ -90,7 +90,7 @@ def _of_flows(scenario: Scenario) -> Iterator[Issue]:
         most = OPERATIONS[op].body_limit_bytes
         key = "input" if flow.inputs is None else "inputs"
         try:
-            sent = max(_body_bytes(name, flow, each) for each in _first_inputs(flow, scenario.seed))
+            sent = max(_body_bytes(name, flow, each) for each in _first_inputs(flow, scenario))
         except (ScenarioError, TypeError) as error:
             yield Issue(("flows", name, key), str(error).removeprefix("inputs: "))
             continue
@@ -103,14 +103,24 @@ def _body_bytes(name: FlowName, flow: Flow, job_input: Any) -> int:
     return len(openai_body(job_input, flow) if name == "openai" else encode_json({"input": job_input}))
 
 
-def _first_inputs(flow: Flow, seed: int) -> Sequence[Any]:
-    """Return the input of all jobs, or all lines, or the first inputs of a template or a function."""
+def _first_inputs(flow: Flow, scenario: Scenario) -> Sequence[Any]:
+    """Return the input of all jobs, or all lines, or the first inputs of a template or a function.
+
+    Raises ScenarioError if an input takes its length from a trace, and the load has none.
+    """
     if flow.inputs is None:
         return [flow.input]
     if isinstance(flow.inputs, JsonLines):
         return flow.inputs.lines
-    input_of = input_source(flow.inputs, seed, load_input_function)
-    return [input_of(seq) for seq in range(_TRIED)]
+    lengths, tried = trace_lengths(scenario.load), _TRIED
+    if isinstance(flow.inputs, Template) and uses_trace(flow.inputs.template):
+        if not lengths[0]:
+            raise ScenarioError(
+                '"${trace …}" needs arrivals with lengths; write load.arrivals: {trace: requests.csv}'
+            )
+        tried = min(_TRIED, len(lengths[0]))
+    input_of = input_source(flow.inputs, scenario.seed, load_input_function, lengths=lengths)
+    return [input_of(seq) for seq in range(tried)]
 
 
 def doubtful_inputs(scenario: Scenario) -> Iterator[Issue]:

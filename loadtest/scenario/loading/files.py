@@ -12,6 +12,7 @@ import msgspec
 
 from loadtest.errors import ScenarioError
 from loadtest.protocol.json_values import decode_json
+from loadtest.scenario.loading.llm_traces import parse_requests
 from loadtest.units import seconds
 
 _MAX_PARTS = 24 * 60
@@ -68,6 +69,11 @@ def read_trace(path: Path) -> list[float]:
     return times
 
 
+def read_requests(path: Path) -> dict[str, Any]:
+    """Return the fields of a trace of arrivals: plain times, or requests to a language model with their lengths."""
+    return parse_requests(path, read_text(path)) or {"format": "times", "times": read_trace(path)}
+
+
 def read_profile(path: Path) -> list[float]:
     """Return the rate of each of a day's equal parts, one per line, 1440 at most; "#" begins a comment.
 
@@ -116,7 +122,7 @@ def read_text(path: Path) -> str:
 
 
 _READERS: dict[str, Callable[[Path], object]] = {
-    "times": read_trace,
+    "trace": read_requests,
     "values": read_times,
     "lines": read_json_lines,
     "source": read_text,

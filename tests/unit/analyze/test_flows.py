@@ -8,7 +8,8 @@ from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import FlowSummary
 from loadtest.record.run import RunRecord
 from loadtest.record.sample import REQUESTS
-from tests.unit.analyze.rows import START_AT, job, run, run_data, samples, scenario
+from loadtest.report.summary_text import tokens_text
+from tests.unit.analyze.rows import START_AT, job, run, run_data, samples, scenario, ten_jobs
 
 ms = pytest.approx
 
@@ -64,3 +65,18 @@ def test_the_bounds_hold_the_percentile_of_the_run_that_was_not_cut() -> None:
             low, high = censored_bounds(truth[done], followed[~done])[name]
             value = np.sort(truth)[int(np.ceil(p * 500)) - 1]
             assert low <= value <= (np.inf if high is None else high)
+
+
+def test_tokens_are_those_of_the_jobs_that_completed_and_report_them() -> None:
+    counted = {"input_tokens": 100, "output_tokens": 20}
+    rows = [job(seq, float(seq), **(counted if seq < 8 else {})) for seq in range(10)]
+    rows[0]["outcome"] = "failed"
+    found = summarize(run_data(run(), samples(*rows))).flows["run"].tokens
+    assert found is not None
+    assert (found.jobs, found.completed) == (7, 9)
+    assert (found.output_per_job, found.input_per_job) == (20, 100)
+    assert (found.output_per_s, found.input_per_s) == (pytest.approx(14), pytest.approx(70))
+    assert tokens_text(found) == (
+        "14.0 output tokens/s (20.0 a job), 70.0 input tokens/s (100 a job); 2 of 9 jobs report none"
+    )
+    assert summarize(run_data(run(), ten_jobs())).flows["run"].tokens is None

@@ -270,6 +270,19 @@ def test_throughput_is_judged_over_the_load() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("limit", "unknown", "word"),
+    [(190, 0, PASS), (210, 0, FAIL), (190, 2000, INCONCLUSIVE), (90, 1000, PASS), (210, 1, INCONCLUSIVE)],
+)
+def test_tokens_are_judged_over_the_load_and_unknown_ones_count_for_nothing(
+    limit: int, unknown: int, word: Verdict
+) -> None:
+    table = jobs((2000 - unknown, {"output_tokens": 10}), (unknown, {"output_tokens": None}))
+    assert judged(f"tokens > {limit}/s", table).verdict is word
+    if not unknown:
+        assert judged(f"tokens > {limit}/s", table).observed == pytest.approx(200, rel=0.01)
+
+
 def test_a_rate_that_wavers_says_how_much_longer_is_needed() -> None:
     rng = np.random.default_rng(3)
     at = np.sort(rng.uniform(0, 100, 500))
