@@ -46,10 +46,10 @@ serve: $(VENV)/.installed  ## serve a local endpoint with simulated workers
 	$(VENV)/bin/loadtest serve
 
 check: lint  ## lint and the fast tests: before each commit
-	$(VENV)/bin/pytest tests/unit -n 2 --dist loadfile
+	$(VENV)/bin/pytest tests/unit -n 2 --dist worksteal
 
 test: $(VENV)/.installed-dev  ## run every test; those that need the machine to themselves come last
-	$(VENV)/bin/pytest tests/unit -n 2 --dist loadfile
+	$(VENV)/bin/pytest tests/unit -n 2 --dist worksteal
 	$(VENV)/bin/pytest -m 'not alone' tests/browser tests/integration -n 4 --dist worksteal
 	$(VENV)/bin/pytest -m alone tests/browser tests/integration
 

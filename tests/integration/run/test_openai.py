@@ -13,6 +13,7 @@ import pytest
 from tests.integration.run.conftest import LATE_IS_SOUND, Finished, Start, open_load
 from tests.integration.run.openai_server import TOKENS, OpenAIServer, openai_server
 
+pytestmark = pytest.mark.alone
 WITHIN_MS = 5.0
 ON_TIME_S = 0.004
 """If the server or the generator is later than this by its own plan, the machine was busy with something else."""
@@ -26,7 +27,7 @@ def shown(start_module: Start) -> Iterator[Shown]:
         "runsync": {"input": {}, "expect": {"path": "output.text"}},
     }
     with openai_server() as server:
-        scenario = open_load("30/s", "8s", arrivals="constant", flows=flows, **LATE_IS_SOUND)
+        scenario = open_load("60/s", "4s", arrivals="constant", flows=flows, **LATE_IS_SOUND)
         yield start_module(scenario, "--target", server.url).finish(), server
 
 
