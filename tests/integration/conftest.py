@@ -16,7 +16,7 @@ import pytest
 from tests.integration.processes import LoadtestProcess
 
 KEY = "local"
-LONGEST = ("test_two_hosts", "test_search", "test_target_faults", "test_mixed_outcomes")
+LONGEST = ("test_two_hosts", "test_target_faults", "test_mixed_outcomes")
 STARTS_WITHIN_S = 60.0
 STOPS_WITHIN_S = 30.0
 
