@@ -64,9 +64,8 @@ class JobFlow(msgspec.Struct, frozen=True, gc=False):
         return PollHistory(self.sample, self.pacer.give_up_after_s, check=self.check)
 
 
-def submit(job: JobFlow) -> Flow:
-    """Submit until the job is accepted or refused for good."""
-    response = yield from send_submission(job, job.submission.long_poll_s)
+def record_submission(job: JobFlow, response: Response) -> None:
+    """Take over what the last response to a submission says: the job is accepted, or ends."""
     if 200 <= response.status < 300:
         _accept(job, response)
     else:
@@ -157,7 +156,7 @@ def poll_until_final(job: JobFlow, at_once: bool = False) -> Flow:
 
 def run_and_poll(job: JobFlow) -> Flow:
     """Drive one job through its submission and, unless the response shows its end, /status."""
-    yield from submit(job)
+    record_submission(job, (yield from send_submission(job, job.submission.long_poll_s)))
     if job.sample.finished_at is None:
         yield from poll_until_final(job)
 

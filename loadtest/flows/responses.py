@@ -30,7 +30,7 @@ _OUTCOMES: dict[str, Outcome] = {
     JobState.CANCELLED: Outcome.CANCELLED,
     JobState.TIMED_OUT: Outcome.TIMED_OUT,
 }
-_EMPTY = (b"null", b'""', b"[]", b"{}")
+_EMPTY = (b"", b"null", b'""', b"[]", b"{}")
 _LONGEST_EMPTY = max(map(len, _EMPTY))
 _OPERATION_PATH = re.compile(f"/(?:{'|'.join(Op)})(?:/[^/]*)?$")
 
@@ -131,7 +131,8 @@ def record_result(sample: Sample, job: JobResponse, response: Response, check: A
     """Fill in the result of a job that has ended."""
     sample.delay_ms, sample.execution_ms = job.delay_ms, job.execution_ms
     sample.worker_id = job.worker_id
-    if sample.output_tokens is None and job.output and may_have_counts(job.output):
+    output = bytes(job.output)
+    if sample.output_tokens is None and may_have_counts(output):
         tokens = TokenReader()
         tokens.add_result(job.output)
         sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens
@@ -139,15 +140,13 @@ def record_result(sample: Sample, job: JobResponse, response: Response, check: A
     if outcome is not Outcome.COMPLETED:
         end_sample(sample, outcome, response, error)
         return
-    has_output = bool(sample.chunks) or (bool(job.output) and not _is_empty(job.output))
-    end_completed(sample, b"" if check is None else bytes(job.output), has_output, response, check)
+    has_output = len(output) > _LONGEST_EMPTY or bool(sample.chunks) or output not in _EMPTY
+    if check is None and has_output:
+        end_sample(sample, outcome, response, error)
+        return
+    end_completed(sample, output, has_output, response, check)
     if error is not None and sample.error is None:
         sample.error = error
-
-
-def _is_empty(output: msgspec.Raw) -> bool:
-    # Without a copy: an output may be large.
-    return memoryview(output).nbytes <= _LONGEST_EMPTY and bytes(output) in _EMPTY
 
 
 def end_completed(

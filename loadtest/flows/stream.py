@@ -9,7 +9,7 @@ from msgspec import structs
 
 from loadtest.errors import InvalidResponse
 from loadtest.flows.expectations import AnswerCheck
-from loadtest.flows.job_flow import JobFlow, poll_status, poll_until_final, submit
+from loadtest.flows.job_flow import JobFlow, poll_status, poll_until_final, record_submission, send_submission
 from loadtest.flows.responses import (
     PollHistory,
     invalid_text,
@@ -34,7 +34,7 @@ def run_and_stream(job: JobFlow, chunks_seen: list[ChunkSeen]) -> Flow:
     if job.check is not None:
         outputs = []
         job = structs.replace(job, check=_check_of_chunks(job.check, outputs))
-    yield from submit(job)
+    record_submission(job, (yield from send_submission(job, job.submission.long_poll_s)))
     if job.sample.finished_at is None:
         job.pacer.group.jobs += 1
         try:

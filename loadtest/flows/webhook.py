@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtest.flows.job_flow import JobFlow, poll_status, submit
+from loadtest.flows.job_flow import JobFlow, poll_status, record_submission, send_submission
 from loadtest.flows.responses import next_poll_at, process_poll
 from loadtest.flows.steps import NO_RESPONSE, Flow, WaitForWebhook
 
@@ -14,7 +14,7 @@ FAILED_POLL_INTERVAL_S = 5.0
 
 def run_and_wait_for_webhook(job: JobFlow) -> Flow:
     """Drive one job through /run until its webhook was called, or a poll of its status shows its end."""
-    yield from submit(job)
+    record_submission(job, (yield from send_submission(job, job.submission.long_poll_s)))
     sample = job.sample
     if sample.finished_at is not None or sample.job_id is None:
         return

@@ -171,10 +171,9 @@ class TokenReader:
                 self._add_document(_read(data.encode(), _Document))
 
 
-def may_have_counts(output: msgspec.Raw) -> bool:
+def may_have_counts(output: bytes) -> bool:
     """Return whether an output may say how many tokens it has; most do not, and need not be read for that."""
-    raw = bytes(output)
-    return b"tokens" in raw or b"usage" in raw or b"\\u" in raw
+    return b"tokens" in output or b"usage" in output or b"\\u" in output
 
 
 def _may_be_events(raw: bytes) -> bool:
