@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator
 
 import msgspec
+from msgspec import structs
 
 from loadtest.flows.job_flow import JobFlow, end_refused, send_submission
 from loadtest.flows.responses import end_completed, end_sample, failure_text
@@ -18,15 +18,13 @@ from loadtest.flows.steps import Flow, Response, WaitUntil
 from loadtest.protocol.client_messages import ABSENT, INVALID, is_usable_id
 from loadtest.protocol.error_text import error_text
 from loadtest.protocol.openai_text import joined_document
+from loadtest.protocol.server_events import DONE, events
 from loadtest.protocol.tokens import TokenReader
 from loadtest.record.sample import ChunkSeen, Outcome, Sample
 
-DONE = b"[DONE]"
 EVENTS_PER_TURN = 32
 TURN_S = 0.0005
 """Reading an event takes 10 us, so that two thirds of a turn are left for everything else if many streams end."""
-_LINE_END = re.compile(rb"\r\n|\n|\r")
-_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2}")
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
 
 
@@ -96,7 +94,7 @@ def _read_events(
 ) -> Flow:
     """Count each event at the time at which its end was there, some in each turn; fill in the stream."""
     sample, sizes, part = job.sample, [size for size, _ in response.body_progress], 0
-    for number, (data, end) in enumerate(_events(response.body)):
+    for number, (data, end) in enumerate(events(response.body)):
         if number % EVENTS_PER_TURN == 0:
             yield WaitUntil(turns.next_at(response.answered_at))
         part = bisect_left(sizes, end, part)
@@ -121,22 +119,6 @@ def _read_events(
     sample.input_tokens, sample.output_tokens = tokens.input_tokens, tokens.output_tokens
 
 
-def _events(body: bytes) -> Iterator[tuple[bytes, int]]:
-    """Yield the data of each event, and where in the body the event ends; the last one may lack its blank line."""
-    begin = 0
-    for blank in _BLANK_LINE.finditer(body):
-        if data := _data(body[begin : blank.start()]):
-            yield data, blank.end()
-        begin = blank.end()
-    if data := _data(body[begin:]):
-        yield data, len(body)
-
-
-def _data(event: bytes) -> bytes:
-    lines = [line[5:] for line in _LINE_END.split(event) if line.startswith(b"data:")]
-    return b"\n".join(lines).strip()
-
-
 def _end_stream(job: JobFlow, response: Response, stream: _Stream, tokens: TokenReader) -> None:
     """End a job whose stream has been read."""
     sample = job.sample
@@ -154,11 +136,13 @@ def _end_stream(job: JobFlow, response: Response, stream: _Stream, tokens: Token
         _take_id(sample, _read(stream.data[0]))
     if stream.error is not None:
         end_sample(sample, Outcome.FAILED, response, stream.error)
+        sample.error_kind = None
     else:
+        # How the connection ended says nothing of an answer that is whole.
+        response = structs.replace(response, error_kind=None)
         has_content = bool(tokens.pieces or tokens.output_tokens)
         output = joined_document(stream.data) if job.check is not None else b""
         end_completed(sample, output, has_content, response, job.check)
-    sample.error_kind = None
     sample.finished_at = stream.done_at or response.answered_at
 
 

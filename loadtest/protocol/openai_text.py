@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from loadtest.protocol.client_messages import INVALID
+from loadtest.protocol.server_events import DONE, events
 
 
 def output_text(output: Any) -> str:
@@ -40,8 +41,7 @@ def _choice_text(choice: Any) -> str:
 
 def _events_text(text: str) -> str:
     """Return the text of server-sent events."""
-    lines = (line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith("data:"))
-    documents = (_decoded(line.encode()) for line in lines if line != "[DONE]")
+    documents = (_decoded(data) for data, _ in events(text.encode()) if data != DONE)
     return "".join(output_text(each) for each in documents if isinstance(each, dict) and "choices" in each)
 
 
