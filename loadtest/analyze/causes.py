@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loadtest.analyze.summary import Cause
-from loadtest.record.sample import EMPTY_OUTPUT, SAMPLES, Outcome
+from loadtest.record.sample import SAMPLES, ErrorKind, Outcome
 
 MAX_CAUSES = 20
 _MAX_KEPT = 1000
@@ -30,12 +30,9 @@ def cause_counts(samples: pa.Table) -> pa.Table:
 
     Jobs that completed with an empty output count as well.
     """
-    failed = samples.select(_SCHEMA.names)
-    completed = pc.equal(failed.column("outcome"), Outcome.COMPLETED.value)
-    failed = failed.filter(pc.or_(pc.invert(completed), pc.is_valid(failed.column("error")))).cast(_SCHEMA)
-    completed = pc.equal(failed.column("outcome"), Outcome.COMPLETED.value)
-    empty = pc.fill_null(pc.equal(failed.column("error"), EMPTY_OUTPUT), False)
-    failed = failed.filter(pc.or_(pc.invert(completed), empty))
+    completed = pc.equal(samples.column("outcome"), Outcome.COMPLETED.value)
+    empty = pc.fill_null(pc.equal(samples.column("error_kind"), ErrorKind.EMPTY_OUTPUT.value), False)
+    failed = samples.filter(pc.or_(pc.invert(completed), empty)).select(_SCHEMA.names).cast(_SCHEMA)
     failed = failed.append_column("pattern", failed.column("error"))
     failed = failed.append_column("jobs", pa.array([1] * len(failed), pa.int64()))
     counts = _summed(failed)

@@ -14,7 +14,7 @@ from loadtest.protocol.client_messages import JobResponse, decode_job
 from loadtest.protocol.error_text import error_text, shortened
 from loadtest.protocol.operations import GONE, TOO_MANY_REQUESTS, JobState, Op
 from loadtest.protocol.tokens import TokenReader, may_have_counts
-from loadtest.record.sample import EMPTY_OUTPUT, ErrorKind, Outcome, Sample
+from loadtest.record.sample import ErrorKind, Outcome, Sample
 from loadtest.units import seconds_text
 
 RETRY_S = 1.0
@@ -153,9 +153,13 @@ def end_completed(
     sample: Sample, output: bytes, has_output: bool, response: Response, check: AnswerCheck | None
 ) -> None:
     """End a job that has completed: it is wrong if the check says so, and an empty output is named in any case."""
-    reason = EMPTY_OUTPUT if not has_output else None if check is None else check(output, sample)
-    outcome = Outcome.COMPLETED if reason is None or check is None else Outcome.WRONG
-    end_sample(sample, outcome, response, reason)
+    if has_output:
+        reason = None if check is None else check(output, sample)
+    else:
+        reason = "empty output: the job completed without a result"
+    end_sample(sample, Outcome.COMPLETED if reason is None or check is None else Outcome.WRONG, response, reason)
+    if not has_output:
+        sample.error_kind = ErrorKind.EMPTY_OUTPUT
 
 
 def end_sample(sample: Sample, outcome: Outcome, response: Response, error: str | None) -> None:

@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 
 class ErrorKind(StrEnum):
-    """The way in which the request that ended a job failed, unless it was answered as the protocol says."""
+    """The way in which the request that ended a job failed, or what the result of the job lacks."""
 
     CONNECT_ERROR = "connect_error"
     CONNECT_TIMEOUT = "connect_timeout"
@@ -52,6 +52,8 @@ class ErrorKind(StrEnum):
     """Bytes that are not an HTTP response, or a body that cannot be decompressed."""
     INVALID_RESPONSE = "invalid_response"
     """An HTTP response that the protocol of the endpoint does not allow."""
+    EMPTY_OUTPUT = "empty_output"
+    """A job that completed without a result, which the worker has lost or never had."""
 
 
 _NEVER_SENT = frozenset(
@@ -76,10 +78,6 @@ SEEN_FINAL = frozenset(
     )
 )
 """The outcomes of an accepted job that has ended, or is gone, at the endpoint."""
-
-
-EMPTY_OUTPUT = "empty output: the job completed without a result"
-"""The text of a completed job whose result the worker has lost, or never had."""
 
 
 def certainly_refused(error_kind: str | None, http_status: int | None) -> bool:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from loadtest.analyze.causes import MAX_CAUSES, cause_counts, causes
 from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import Cause
-from loadtest.record.sample import EMPTY_OUTPUT
 from tests.unit.analyze.rows import job, run, run_data, samples
 
 IDS = st.one_of(
@@ -109,9 +108,9 @@ def test_the_summary_has_the_causes() -> None:
 
 
 def test_completed_jobs_with_an_empty_output_are_a_cause_and_no_others_are() -> None:
-    empty = [job(seq, 0.0, error=EMPTY_OUTPUT) for seq in range(2)]
-    other = [job(2, 0.0), job(3, 0.0, error="a warning of the worker"), failed(4, EMPTY_OUTPUT)]
+    empty = [job(seq, 0.0, error="no result", error_kind="empty_output") for seq in range(2)]
+    other = [job(2, 0.0), job(3, 0.0, error="a warning of the worker"), failed(4, "no result")]
     assert [(cause.outcome, cause.jobs, cause.error) for cause in found(*empty, *other)] == [
-        ("completed", 2, EMPTY_OUTPUT),
-        ("failed", 1, EMPTY_OUTPUT),
+        ("completed", 2, "no result"),
+        ("failed", 1, "no result"),
     ]

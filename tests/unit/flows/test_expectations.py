@@ -18,7 +18,7 @@ from loadtest.flows.stream import run_and_stream
 from loadtest.flows.submissions import run_submission, runsync_submission
 from loadtest.flows.webhook import run_and_wait_for_webhook
 from loadtest.protocol.operations import Op
-from loadtest.record.sample import EMPTY_OUTPUT, Outcome, Sample
+from loadtest.record.sample import ErrorKind, Outcome, Sample
 from loadtest.scenario.expect import Expect
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.loading.user_functions import load_output_function
@@ -148,9 +148,9 @@ def ended(flow: str, expect: dict[str, Any] | None, output: str | None, **settin
 @pytest.mark.parametrize("output", ["", "null", '""', "[]", "{}"])
 def test_empty_output_is_named_and_wrong_if_anything_is_expected(flow: str, output: str) -> None:
     named = ended(flow, None, output)
-    assert (named.outcome, named.error) == (Outcome.COMPLETED, EMPTY_OUTPUT)
+    assert (named.outcome, named.error_kind) == (Outcome.COMPLETED, ErrorKind.EMPTY_OUTPUT)
     wrong = ended(flow, {"path": "output", "exists": False}, output)
-    assert (wrong.outcome, wrong.error) == (Outcome.WRONG, EMPTY_OUTPUT)
+    assert (wrong.outcome, wrong.error_kind) == (Outcome.WRONG, ErrorKind.EMPTY_OUTPUT)
 
 
 @pytest.mark.parametrize("flow", ["run", "runsync", "webhook"])

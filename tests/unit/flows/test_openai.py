@@ -12,7 +12,7 @@ from loadtest.flows.openai import EVENTS_PER_TURN, TURN_S, ReadingTurns, run_ope
 from loadtest.flows.steps import NO_RESPONSE, Flow, Response, Send, WaitUntil
 from loadtest.flows.submissions import submission
 from loadtest.protocol.operations import Op
-from loadtest.record.sample import EMPTY_OUTPUT, ChunkSeen, ErrorKind, Outcome, Sample
+from loadtest.record.sample import ChunkSeen, ErrorKind, Outcome, Sample
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.polling import PollGroup, PollPacer
 from loadtest.traffic.settings import Polling
@@ -115,13 +115,13 @@ def test_body_that_comes_byte_by_byte_has_the_time_of_each_event() -> None:
         (event("a") + event("b"), "bad_answer", "without [DONE]"),
         (event("a") + stop(), "completed", None),
         (event("a") + b"data: [DONE]", "completed", None),
-        (b"data: [DONE]\n\n", "completed", EMPTY_OUTPUT),
-        (b": ping\n\n" + event("") + b"data: [DONE]\n\n", "completed", EMPTY_OUTPUT),
+        (b"data: [DONE]\n\n", "completed", "empty output"),
+        (b": ping\n\n" + event("") + b"data: [DONE]\n\n", "completed", "empty output"),
         (b"", "bad_answer", "the body is empty"),
         (b"<html>sign in</html>", "bad_answer", "sign in"),
         (b'{"error": {"message": "no such model"}}', "failed", "no such model"),
         (b'{"status": "ok"}', "bad_answer", "no choices"),
-        (b'{"id": "c", "choices": [{"message": {"content": ""}}]}', "completed", EMPTY_OUTPUT),
+        (b'{"id": "c", "choices": [{"message": {"content": ""}}]}', "completed", "empty output"),
     ],
 )
 def test_answer_of_status_200_has_the_outcome_that_its_end_shows(
@@ -130,6 +130,7 @@ def test_answer_of_status_200_has_the_outcome_that_its_end_shows(
     sample, _ = driven(answered(body))
     assert sample.outcome == outcome
     assert (sample.error is None) if error is None else (error in (sample.error or ""))
+    assert (sample.error_kind is ErrorKind.EMPTY_OUTPUT) == (error == "empty output")
     assert sample.perhaps_accepted == (outcome == "bad_answer")
     assert not sample.given_up
 
