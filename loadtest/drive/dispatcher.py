@@ -249,8 +249,10 @@ class JobDispatcher:
     def _end(self, sample: Sample, chunks_seen: list[ChunkSeen]) -> None:
         """Cancel a job that was given up, and count each job for the rules that stop the run."""
         self._ended.append((sample, chunks_seen))
-        chunks, self._ended_chunks = self._ended_chunks, self._ended_chunks + len(chunks_seen)
-        if len(self._ended) == BATCH or chunks < BATCH_CHUNKS <= self._ended_chunks:
+        if chunks_seen:
+            self._ended_chunks += len(chunks_seen)
+        if len(self._ended) == BATCH or self._ended_chunks >= BATCH_CHUNKS:
+            self._ended_chunks = 0
             self._schedule(self.publish)
         if sample.outcome is not Outcome.COMPLETED:
             self.perhaps_accepted += sample.perhaps_accepted

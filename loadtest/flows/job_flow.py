@@ -64,14 +64,6 @@ class JobFlow(msgspec.Struct, frozen=True, gc=False):
         return PollHistory(self.sample, self.pacer.give_up_after_s, check=self.check)
 
 
-def record_submission(job: JobFlow, response: Response) -> None:
-    """Take over what the last response to a submission says: the job is accepted, or ends."""
-    if 200 <= response.status < 300:
-        _accept(job, response)
-    else:
-        end_refused(job.sample, response)
-
-
 def send_submission(job: JobFlow, hold_s: float) -> Generator[Step, Response, Response]:
     """Submit, and return the last response; after a 409, 429 or 503, wait as it asks, within the job timeout."""
     sample, asked = job.sample, job.submission
@@ -107,9 +99,12 @@ def end_refused(sample: Sample, response: Response) -> None:
         end_sample(sample, outcome, response, failure_text(response))
 
 
-def _accept(driven: JobFlow, response: Response) -> None:
-    """Take the job's id from the response to its submission, and its result if that is there."""
+def record_submission(driven: JobFlow, response: Response) -> None:
+    """Take over what the last response to a submission says: the job's id, and its result if that is there."""
     sample = driven.sample
+    if not 200 <= response.status < 300:
+        end_refused(sample, response)
+        return
     try:
         job = decode_accepted_job(response.body)
     except InvalidResponse as error:
