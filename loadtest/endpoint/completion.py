@@ -10,13 +10,12 @@ from typing import Any
 
 import msgspec
 
-from loadtest.endpoint.llm_settings import Llm
+from loadtest.endpoint.llm_settings import MAX_TOKENS, Llm
 from loadtest.protocol.client_messages import INVALID, Chunk
 
 CHAT, COMPLETIONS, MODELS = "/v1/chat/completions", "/v1/completions", "/v1/models"
 _REQUIRED = {CHAT: "messages", COMPLETIONS: "prompt"}
 _MISSING = "Job input must contain one of: openai_input (+openai_route), route (+body), or prompt/messages."
-_MAX_TOKENS = 100_000
 
 
 class Completion(msgspec.Struct, gc=False):
@@ -31,7 +30,7 @@ class Completion(msgspec.Struct, gc=False):
     include_usage: bool = False
     input_tokens: int = 0
     min_tokens: int = 1
-    max_tokens: int = _MAX_TOKENS
+    max_tokens: int = MAX_TOKENS
     ignore_eos: bool = False
     error: str | None = None
     prefill_s: float = 0.0
@@ -46,7 +45,7 @@ class Completion(msgspec.Struct, gc=False):
     def draw(self, output_tokens: int) -> None:
         """Take over a drawn length, within the bounds of the request."""
         if self.error is None and self.route != MODELS:
-            wanted = self.max_tokens if self.ignore_eos and self.max_tokens < _MAX_TOKENS else output_tokens
+            wanted = self.max_tokens if self.ignore_eos and self.max_tokens < MAX_TOKENS else output_tokens
             self.output_tokens = min(max(wanted, self.min_tokens), self.max_tokens)
 
     def chunks(self, job_id: str, created: int, first: int, end: int) -> list[Chunk]:
@@ -162,7 +161,7 @@ def _completion(route: str, body: dict[str, Any], model: str) -> Completion:
         include_usage=isinstance(options, dict) and options.get("include_usage") is True,
         input_tokens=_words(required),
         min_tokens=_count(body, ("min_tokens",), 1),
-        max_tokens=_count(body, ("max_completion_tokens", "max_tokens"), _MAX_TOKENS),
+        max_tokens=_count(body, ("max_completion_tokens", "max_tokens"), MAX_TOKENS),
         ignore_eos=body.get("ignore_eos") is True,
     )
 
@@ -188,5 +187,5 @@ def _count(body: dict[str, Any], names: Sequence[str], default: int) -> int:
         if value is not None:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"vLLM returned HTTP 400: {name} must be at least 1")
-            return min(value, _MAX_TOKENS)
+            return min(value, MAX_TOKENS)
     return default

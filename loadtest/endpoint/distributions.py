@@ -60,7 +60,8 @@ class Empirical(FromFile):
         return float(np.mean(self.values))
 
 
-def _distribution_from_text(value: object) -> object:
+def from_plain(value: object) -> object:
+    """Return a plain value as the settings of a constant, and a list as those of measured values."""
     if isinstance(value, (str, int, float)):
         return {"constant": value}
     if isinstance(value, (list, tuple)):
@@ -68,7 +69,8 @@ def _distribution_from_text(value: object) -> object:
     return value
 
 
-def _distribution_kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """Return the tag of the settings that these are: constant, log-normal or measured."""
     keys = value if isinstance(value, dict) else getattr(value, "__dict__", {})
     if "values" in keys or "file" in keys:
         return "measured"
@@ -79,9 +81,9 @@ Distribution = Annotated[
     Annotated[Constant, Tag("constant")]
     | Annotated[LogNormal, Tag("log-normal")]
     | Annotated[Empirical, Tag("measured")],
-    Discriminator(_distribution_kind),
+    Discriminator(kind_of),
     BeforeValidator(
-        _distribution_from_text,
+        from_plain,
         json_schema_input_type=Seconds | tuple[Seconds, ...] | Constant | LogNormal | Empirical,
     ),
 ]

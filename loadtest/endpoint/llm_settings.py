@@ -9,11 +9,13 @@ from typing import Annotated
 import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from loadtest.endpoint.distributions import BLOCK
+from loadtest.endpoint.distributions import BLOCK, from_plain, kind_of
 from loadtest.endpoint.slowdown import Slowdown
 from loadtest.units import Seconds, StrictModel
 
-TokenCount = Annotated[int, Field(ge=1, le=100_000)]
+MAX_TOKENS = 100_000
+"""The most tokens of an answer."""
+TokenCount = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
 
 
 class FixedTokens(StrictModel):
@@ -30,7 +32,7 @@ class FixedTokens(StrictModel):
 class LogNormalTokens(StrictModel):
     """A log-normal number of tokens, by its median and `sigma`, the standard deviation of its natural logarithm."""
 
-    median: Annotated[float, Field(ge=1, le=100_000, examples=[128])]
+    median: Annotated[float, Field(ge=1, le=MAX_TOKENS, examples=[128])]
     """Half of the numbers are smaller."""
     sigma: Annotated[float, Field(gt=0, le=4, examples=[0.6])]
     """The standard deviation of the number's natural logarithm."""
@@ -51,24 +53,13 @@ class MeasuredTokens(StrictModel):
         return float(np.mean(self.values))
 
 
-def _from_plain(value: object) -> object:
-    if isinstance(value, (str, int, float)):
-        return {"constant": value}
-    return {"values": value} if isinstance(value, (list, tuple)) else value
-
-
-def _kind(value: object) -> str:
-    keys = value if isinstance(value, dict) else getattr(value, "__dict__", {})
-    return "measured" if "values" in keys else "log-normal" if "median" in keys or "sigma" in keys else "constant"
-
-
 TokenCounts = Annotated[
     Annotated[FixedTokens, Tag("constant")]
     | Annotated[LogNormalTokens, Tag("log-normal")]
     | Annotated[MeasuredTokens, Tag("measured")],
-    Discriminator(_kind),
+    Discriminator(kind_of),
     BeforeValidator(
-        _from_plain, json_schema_input_type=int | tuple[int, ...] | FixedTokens | LogNormalTokens | MeasuredTokens
+        from_plain, json_schema_input_type=int | tuple[int, ...] | FixedTokens | LogNormalTokens | MeasuredTokens
     ),
 ]
 """How a number of tokens varies: 128, `{median: 128, sigma: 0.6}`, or a list of measured numbers."""
