@@ -11,6 +11,7 @@ from loadtest.scenario.gates import Gate, default_gates
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import Preview
 from loadtest.scenario.target import is_remote
+from loadtest.traffic.inputs import never_differ
 from loadtest.traffic.polling import POLICIES
 from loadtest.traffic.settings import OpenLoad
 from loadtest.units import seconds_text
@@ -87,7 +88,7 @@ def _of_inputs(preview: Preview) -> Iterator[str]:
 
 def fixed_inputs(scenario: Scenario) -> list[FlowName]:
     """Return the flows whose jobs all have one input, if the target is on another machine."""
-    return [name for name, flow in scenario.flows.items() if flow.inputs is None and is_remote(scenario.target)]
+    return [name for name, flow in scenario.flows.items() if never_differ(flow.inputs) and is_remote(scenario.target)]
 
 
 def _of_endpoint(preview: Preview) -> Iterator[str]:

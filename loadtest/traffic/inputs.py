@@ -209,6 +209,19 @@ def _some_words(words: Sequence[str], count: int, rng: np.random.Generator) -> s
     return " ".join(words[(first + number) % len(words)] for number in range(count))
 
 
+def never_differ(inputs: Template | JsonLines | Function | None) -> bool:
+    """Return whether all jobs get the same input: the flow's only one, that of all lines, or an empty template's."""
+    match inputs:
+        case None:
+            return True
+        case JsonLines():
+            return all(line == inputs.lines[0] for line in inputs.lines)
+        case Template():
+            return not any(_PLACEHOLDER.search(text) for text in _texts(inputs.template))
+        case Function():
+            return False
+
+
 def uses_trace(template: Any) -> bool:
     """Return whether an input takes lengths from the trace of arrivals."""
     placeholders = (each.strip() for text in _texts(template) for each in _PLACEHOLDER.findall(text))

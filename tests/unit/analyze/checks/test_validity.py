@@ -35,6 +35,9 @@ def test_a_valid_run_passes_every_check() -> None:
     [
         ("https://endpoint.example/v2/id", {"input": {"prompt": "hello"}}, [True]),
         ("https://endpoint.example/v2/id", {"inputs": {"template": {"prompt": "${uuid}"}}}, []),
+        ("https://endpoint.example/v2/id", {"inputs": {"template": {"prompt": "hello", "costs": "$${5}"}}}, [True]),
+        ("https://endpoint.example/v2/id", {"inputs": {"lines": [{"prompt": "a"}, {"prompt": "a"}]}}, [True]),
+        ("https://endpoint.example/v2/id", {"inputs": {"lines": [{"prompt": "a"}, {"prompt": "b"}]}}, []),
         ("http://127.0.0.1:8000/v2/local", {"input": {"prompt": "hello"}}, []),
         ("embedded", {"input": {"prompt": "hello"}}, []),
     ],
