@@ -17,6 +17,7 @@ from loadtest.analyze.jobs import JobColumns, LoadWindow, floats
 from loadtest.analyze.summary import LittlesLaw
 from loadtest.arrays import Floats
 from loadtest.record.sample import Outcome
+from loadtest.scenario.flows import ANSWERED_BY_SUBMISSION
 
 MIN_HEALTH_PROBES = 10
 MIN_IN_FLIGHT = 1.0
@@ -32,7 +33,9 @@ def arrival_times(jobs: JobColumns) -> Floats:
     The response to a runsync or openai submission waits for the job, so there it is the send.
     """
     accepted = jobs.accepted & jobs.sent
-    no_half = jobs.of_flow("runsync") | jobs.of_flow("openai") | np.isnan(jobs.accepted_at)
+    no_half = np.isnan(jobs.accepted_at)
+    for flow in ANSWERED_BY_SUBMISSION:
+        no_half |= jobs.of_flow(flow)
     half_s = np.where(no_half, 0.0, (jobs.accepted_at - jobs.sent_at) / 2)
     at: Floats = np.where(accepted, jobs.sent_at + half_s, np.nan)
     return at
