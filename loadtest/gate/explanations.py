@@ -86,7 +86,8 @@ def explain_workers(word: Verdict, failing: int, workers: int, unnamed: int) -> 
 def not_known(gate: Gate, unknown: int, n: int) -> str:
     """Return for how many of n jobs the time of a gate is not known."""
     metric = gate.metric.value
-    return f"{metric[0].upper()}{metric[1:]} is not known for {unknown:,} of {n:,} jobs."
+    verb = "are" if metric.endswith("s") else "is"
+    return f"{metric[0].upper()}{metric[1:]} {verb} not known for {unknown:,} of {n:,} jobs."
 
 
 def _describe_worth(count: Count) -> str:
