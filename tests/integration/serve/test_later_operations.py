@@ -73,15 +73,19 @@ def test_status_sync_is_held_until_the_job_ends(client: httpx.Client) -> None:
     assert client.get(f"/status-sync/{job_id}?wait=90001").status_code == 400
 
 
-def test_past_its_execution_timeout_a_job_ends_and_can_be_retried(client: httpx.Client) -> None:
-    job_id = client.post("/run", json={"input": 1}).json()["id"]
-    said = client.get(f"/status-sync/{job_id}").json()
-    assert (said["status"], said["error"], said["executionTime"]) == ("TIMED_OUT", "executionTimeout exceeded", 200)
-    assert client.post(f"/retry/{job_id}").json() == {"id": job_id, "status": "IN_QUEUE"}
-    assert client.get(f"/status/{job_id}").json()["status"] == "IN_PROGRESS"
-    assert client.post(f"/retry/{job_id}").status_code == 400
-    assert client.get(f"/status-sync/{job_id}").json()["status"] == "TIMED_OUT"
-    assert client.post("/retry/no-such-job").status_code == 404
+def test_past_its_execution_timeout_a_job_ends_and_can_be_retried(serve: Serve) -> None:
+    policy = {"execution_timeout": "1s", "timeout_stops_worker": False}
+    served = serve({"workers": {"active": 1, "max": 1}, "service": "9s", "policy": policy})
+    with httpx.Client(base_url=served.url, headers={"Authorization": KEY}, timeout=10) as client:
+        job_id = client.post("/run", json={"input": 1}).json()["id"]
+        said = client.get(f"/status-sync/{job_id}").json()
+        ended = said["status"], said["error"], said["executionTime"]
+        assert ended == ("TIMED_OUT", "executionTimeout exceeded", 1000)
+        assert client.post(f"/retry/{job_id}").json() == {"id": job_id, "status": "IN_QUEUE"}
+        assert client.get(f"/status/{job_id}").json()["status"] == "IN_PROGRESS"
+        assert client.post(f"/retry/{job_id}").status_code == 400
+        assert client.get(f"/status-sync/{job_id}").json()["status"] == "TIMED_OUT"
+        assert client.post("/retry/no-such-job").status_code == 404
 
 
 @pytest.mark.parametrize("policy", [{"executionTimeout": 4999}, {"ttl": 9999}, {"ttl": "1"}, {"lowPriority": 1}, 5])
