@@ -186,8 +186,8 @@ def test_neither_the_settings_of_locust_nor_steps_of_the_wall_clock_reach_a_run(
         finished = begun.finish(60)
         assert finished.status == 0, finished.stdout + finished.stderr
         assert finished.summary["jobs"]["completed"] == finished.summary["arrivals"]["offered"] > 80
-        assert finished.run["load_ended_at"] - finished.run["load_started_at"] == pytest.approx(3.0, abs=0.1)
-        assert all(abs(each["clock_drift_s"] or 0.0) < 0.1 for each in finished.run["processes"])
+        assert finished.run["load_ended_at"] - finished.run["load_started_at"] == pytest.approx(3.0, abs=0.5)
+        assert all(abs(each["clock_drift_s"] or 0.0) < 0.5 for each in finished.run["processes"])
     assert not (tmp_path / "csv").exists()
 
 

@@ -150,7 +150,7 @@ def test_job_that_hangs_past_its_execution_timeout_ends_then(plain: tuple[Ended,
     said = plain[0]["hang"]
     assert said["status"] == "TIMED_OUT"
     assert said["error"] == "executionTimeout exceeded"
-    assert said["executionTime"] == pytest.approx(5000, abs=100)
+    assert said["executionTime"] == pytest.approx(5000, abs=500)
 
 
 def test_worker_that_asked_for_a_refresh_runs_no_other_job(plain: tuple[Ended, Client]) -> None:
@@ -268,16 +268,16 @@ def test_handler_that_cannot_start_is_reported_in_one_line(tmp_path: Path) -> No
 
 
 def test_worker_pauses_after_each_take_as_modelled(opened: Open) -> None:
-    """Each kind of job runs twice, since a busy machine makes a take late and never early."""
+    """Each kind of job runs three times, since a busy machine makes a take late and never early."""
     client = opened("sleeping.py", 1, 1)
     kinds = [(1.2, True), (1.2, False), (0.05, False)]
-    for job_id in [client.submit(s=s, awaits=awaits) for s, awaits in [*kinds, *kinds, (0.0, False)]]:
+    for job_id in [client.submit(s=s, awaits=awaits) for s, awaits in [*kinds * 3, (0.0, False)]]:
         assert client.ended(job_id)["status"] == "COMPLETED"
     client.served.stop()
     done = sorted(client.served.jobs(), key=lambda job: job["taken_at"])
     late_s = []
-    for (_, awaits), job, later in zip(kinds * 2, done, done[1:], strict=False):
+    for (_, awaits), job, later in zip(kinds * 3, done, done[1:], strict=False):
         pause = TakePause.model_construct(duration=SDK_PAUSE_S, blocking_handler=not awaits)
         occupied_s = pause.occupancy_s(job["finished_at"] - job["taken_at"])
         late_s.append(later["taken_at"] - job["taken_at"] - occupied_s)
-    assert [min(pair) for pair in zip(late_s, late_s[3:], strict=False)] == pytest.approx([0, 0, 0], abs=0.15)
+    assert [min(late_s[kind::3]) for kind in range(3)] == pytest.approx([0, 0, 0], abs=0.15)

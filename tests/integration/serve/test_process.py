@@ -202,15 +202,15 @@ def test_a_served_endpoint_is_the_model_in_real_time(serve: Serve) -> None:
             "workers": {"active": 0, "max": 1},
             "scaler": {"request_count": 1},
             "cold_start": "300ms",
-            "idle_timeout": "600ms",
+            "idle_timeout": "1500ms",
             "service": "100ms",
         }
     )
     with httpx.Client(base_url=served.url, headers={"Authorization": KEY}) as client:
         began = time.monotonic()
         said = client.post("/runsync", json={"input": 1}).json()
-        assert 0.4 <= time.monotonic() - began < 0.9
+        assert 0.4 <= time.monotonic() - began < 1.4
         assert (said["delayTime"], said["executionTime"]) == (300, 100)
         assert client.get("/health").json()["workers"]["running"] == 1
-        time.sleep(0.65)
+        time.sleep(1.6)
         assert client.get("/health").json()["workers"]["running"] == 0
