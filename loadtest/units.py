@@ -170,10 +170,11 @@ Bytes = Annotated[
 class StrictModel(BaseModel):
     """A part of a file that a user wrote: immutable, and an unknown key is refused.
 
-    The text under a field is its description, in editors and in the reference.
+    The text under a field is its description, which `scenario.schema` reads for editors and the reference. A model
+    is built when it is first used: most are only parts of another, and each command waits for its imports.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class FromFile(StrictModel):
