@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
 
 from loadtest.addresses import LOOPBACK, reachable_host, split_address, url_host
-from loadtest.analyze.summary import Summary
 from loadtest.errors import (
     ExitCode,
     InternalError,
@@ -37,10 +36,14 @@ from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay
 from loadtest.scenario.environment import api_key, key_note, proxy_for
 from loadtest.scenario.loading.load import load_scenario
+from loadtest.scenario.local_endpoint import LocalEndpoint
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import max_connections
-from loadtest.scenario.target import is_remote
+from loadtest.scenario.target import RemoteTarget, is_remote
 from loadtest.units import last_lines
+
+if TYPE_CHECKING:
+    from loadtest.analyze.summary import Summary
 
 LOCUSTFILE = Path(__file__).parents[1] / "drive" / "locustfile.py"
 LOCUST = [sys.executable, "-P", "-m", "loadtest.drive", "-f", str(LOCUSTFILE), "--loglevel", "WARNING"]
@@ -123,7 +126,8 @@ def drive(request: RunRequest, scenario: Scenario, path: Path | None) -> RunOutc
     caught = _forward_signals(drivers)
     directory = create_run(scenario, path, shlex.join(["loadtest", *sys.argv[1:]]))
     try:
-        return _drive(request, scenario, directory, address, drivers, caught)
+        with _local_endpoint(scenario, directory) as endpoint:
+            return _drive(request, scenario, directory, address, endpoint, drivers, caught)
     finally:
         directory.release()
 
@@ -133,11 +137,15 @@ def _drive(
     scenario: Scenario,
     directory: RunDirectory,
     address: tuple[str, int],
+    endpoint: LocalEndpoint | None,
     drivers: list[subprocess.Popen[bytes]],
     caught: Sequence[signal.Signals],
 ) -> RunOutcome:
     # In the run directory, since a machine may have no directory for temporary files that can be written.
-    with tempfile.TemporaryFile(dir=directory.path) as log, _driver(request, directory, log, address) as both:
+    with (
+        tempfile.TemporaryFile(dir=directory.path) as log,
+        _driver(request, directory, log, address, endpoint) as both,
+    ):
         driver, lines = both
         drivers.append(driver)
         if caught:
@@ -172,8 +180,30 @@ def _drive(
 
 
 @contextmanager
+def _local_endpoint(scenario: Scenario, directory: RunDirectory) -> Iterator[LocalEndpoint | None]:
+    """Start the endpoint of a run, if it is on this machine, so that it is ready as soon as its driver is.
+
+    It ends with the driver.
+    """
+    if isinstance(scenario.target, RemoteTarget):
+        yield None
+        return
+    handler = None if scenario.target == "embedded" else scenario.target
+    scratch = directory.scratch.resolve()
+    endpoint = LocalEndpoint(scenario.endpoint, scenario.seed, handler, directory.workers, scratch)
+    try:
+        yield endpoint
+    finally:
+        endpoint.stop()
+
+
+@contextmanager
 def _driver(
-    request: RunRequest, directory: RunDirectory, log: IO[bytes], address: tuple[str, int]
+    request: RunRequest,
+    directory: RunDirectory,
+    log: IO[bytes],
+    address: tuple[str, int],
+    endpoint: LocalEndpoint | None,
 ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """Start the master and its generators on this machine; yield the master and its lines of progress.
 
@@ -182,9 +212,12 @@ def _driver(
     """
     progress, progress_fd = os.pipe()
     # The master holds the lock of the directory too: the run goes on for as long as one of the two lives.
-    fds = [progress_fd, *directory.lock_fds]
-    master = _start(master_command(request, directory, progress_fd, address), log, pass_fds=fds)
+    endpoint_fds = [] if endpoint is None else endpoint.fds
+    command = master_command(request, directory, progress_fd, endpoint_fds, address)
+    master = _start(command, log, pass_fds=[progress_fd, *endpoint_fds, *directory.lock_fds])
     os.close(progress_fd)
+    if endpoint is not None:
+        endpoint.hand_over()
     here = 0 if request.expect_workers else request.generators
     generators = [_start([*generator_command(address), "--parent", str(os.getpid())], log) for _ in range(here)]
     with os.fdopen(progress, "rb") as lines:
@@ -223,13 +256,18 @@ def _address(request: RunRequest) -> tuple[str, int]:
 
 
 def master_command(
-    request: RunRequest, directory: RunDirectory, progress_fd: int, address: tuple[str, int]
+    request: RunRequest,
+    directory: RunDirectory,
+    progress_fd: int,
+    endpoint_fds: Sequence[int],
+    address: tuple[str, int],
 ) -> list[str]:
     """Return the command that starts the master of a run."""
     command = [*LOCUST, "--headless", "--only-summary", "--run", str(directory.path.resolve())]
     command += ["--parent", str(os.getpid())]
     command += ["--token", directory.token]
     command += ["--progress-fd", str(progress_fd)]
+    command += ["--endpoint-fds", ",".join(map(str, endpoint_fds))]
     if request.generators:
         host, port = address
         command += ["--master", "--master-bind-host", host, "--master-bind-port", str(port)]

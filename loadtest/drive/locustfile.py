@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,7 @@ from loadtest.drive.cluster import messages
 from loadtest.drive.cluster.generator import Generator, GeneratorRun, tune_garbage_collection
 from loadtest.drive.cluster.master import Master, as_loadtest_error
 from loadtest.drive.cluster.membership import ABANDON_AFTER_S
+from loadtest.drive.cluster.target import open_target
 from loadtest.drive.locust_process import LocustLink, build_generator
 from loadtest.drive.options import RunConfig, add_options, read_config
 from loadtest.drive.shape import StagesShape
@@ -139,7 +141,7 @@ def set_up_master(
     """Tie a run to each test that Locust starts and stops."""
 
     def begin(**_: Any) -> None:
-        master = Master(config, clock, link)
+        master = Master(config, clock, link, partial(open_target, fds=config.endpoint_fds))
         shape.attach(master)
         try:
             master.begin()

@@ -30,6 +30,7 @@ def add_options(parser: Any) -> None:
     parser.add_argument("--run", default="", help="A run directory that `loadtest run` has made", **ours)
     parser.add_argument("--token", default="", help="The token of that run", **ours)
     parser.add_argument("--keep", default="", help="A worker's own directory for what it records", **ours)
+    parser.add_argument("--endpoint-fds", default="", help="File descriptors of the run's local endpoint", **ours)
     parser.add_argument("--progress-fd", default="", help="File descriptor for lines of progress", **ours)
     parser.set_defaults(web_host=LOOPBACK, master_bind_host=LOOPBACK)
 
@@ -38,13 +39,15 @@ def add_options(parser: Any) -> None:
 class RunConfig:
     """The run that this process starts. `open_directory` returns the run's directory, with its first `run.json`.
 
-    `progress_fd` is None if no process reads the progress.
+    `progress_fd` is None if no process reads the progress, `endpoint_fds` empty if no other process has started the
+    endpoint of the run.
     """
 
     scenario: Scenario
     open_directory: Callable[[], RunDirectory]
     progress_fd: int | None = None
     processes: int = 1
+    endpoint_fds: tuple[int, ...] = ()
 
 
 def read_config(parsed: Namespace) -> RunConfig:
@@ -67,6 +70,7 @@ def read_config(parsed: Namespace) -> RunConfig:
         open_directory,
         int(parsed.progress_fd) if parsed.progress_fd else None,
         max(1, parsed.expect_workers) if parsed.master else 1,
+        tuple(int(fd) for fd in parsed.endpoint_fds.split(",") if fd),
     )
 
 

@@ -14,7 +14,7 @@ from loadtest.traffic.settings import ClosedLoad
 
 TICK_S = 1.0
 """How often Locust calls `tick`; it subtracts the time that the call takes."""
-CHECKS_PER_TICK = 10
+CHECKS_PER_TICK = 50
 
 
 class StagesShape(LoadTestShape):

@@ -92,7 +92,8 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of a scenario's file, in which the name is optional."""
     schema = scenario.Scenario.model_json_schema(by_alias=True)
     schema["required"].remove("name")
-    for model in (*(model for _, model in _SECTIONS), distributions.Constant, llm_settings.FixedTokens):
+    models: list[type[BaseModel]] = [distributions.Constant, llm_settings.FixedTokens]
+    for model in [*models, *(model for _, model in _SECTIONS)]:
         properties = schema["$defs"].get(model.__name__, schema)["properties"]
         for name, field in model.model_fields.items():
             if field.default is not PydanticUndefined:

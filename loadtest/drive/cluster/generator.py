@@ -81,6 +81,8 @@ GC_THRESHOLD = 20_000
 """A search for reference cycles begins after this many new objects; a job leaves no cycle."""
 CANCEL_STALL_S = 20.0
 """If for this long, and a window of its limit, no cancel succeeds, the rest is left on the endpoint."""
+END_CHECK_S = 0.02
+"""How often the end of the last job is looked for once the load is over: a user waits for the result."""
 UPLOAD_TIMEOUT_S = 60.0
 """How long the master may take to confirm the last samples."""
 
@@ -118,7 +120,7 @@ class GeneratorRun:
     def run(self) -> None:
         """Write samples to disk and report to the master at each heartbeat, until killed."""
         while True:
-            self.clock.sleep(HEARTBEAT_S)
+            self._wait_for_heartbeat()
             now = self.clock.now()
             if self.jobs.starts_at <= now <= self.jobs.ends_at:
                 self._cpu.add(now, cpu_demand_s())
@@ -133,6 +135,15 @@ class GeneratorRun:
             if self.jobs.starts_at <= now < self.jobs.ends_at:
                 self.jobs.stops.evaluate(now)
             self.link.send(self._report(now))
+
+    def _wait_for_heartbeat(self) -> None:
+        """Wait for the time of the next heartbeat, or, once the load is over, until the last job has ended."""
+        began, had_ended = self.clock.now(), self.jobs.all_done()
+        if began < self.jobs.ends_at - HEARTBEAT_S:
+            self.clock.sleep(HEARTBEAT_S)
+            return
+        while self.clock.now() < began + HEARTBEAT_S and self.jobs.all_done() == had_ended:
+            self.clock.sleep(END_CHECK_S)
 
     def _report(self, now: float) -> messages.StatusReport:
         jobs, counters = self.jobs, self.jobs.counters

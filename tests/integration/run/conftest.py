@@ -97,9 +97,14 @@ class Started:
         return Finished(status, self.out, self.process.stdout, self.process.stderr)
 
     def children(self) -> list[psutil.Process]:
-        """Return the processes of the run, the master first."""
-        children = psutil.Process(self.process.pid).children()
+        """Return the processes that drive or send, the master first."""
+        children = set(psutil.Process(self.process.pid).children()) - set(self.servers())
         return sorted(children, key=lambda child: child.pid)
+
+    def servers(self) -> list[psutil.Process]:
+        """Return the process of the run's local endpoint, if it has one."""
+        children = psutil.Process(self.process.pid).children()
+        return [child for child in children if "--until-stdin-closes" in child.cmdline()]
 
 
 Start = Callable[..., Started]

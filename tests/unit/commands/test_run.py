@@ -65,7 +65,7 @@ def test_run_whose_master_was_killed_at_a_second_signal_says_how_it_ended(
 
     (directory.scratch / "temporary").mkdir()
     monkeypatch.setattr(runs, "_driver", killed)
-    ended = runs._drive(request, scenario, directory, ("127.0.0.1", 1), [], [number])
+    ended = runs._drive(request, scenario, directory, ("127.0.0.1", 1), None, [], [number])
     assert (ended.stopped_by, directory.read_run().ending) == (number, ending)
     assert ended.summary.reason == f"The run was {ending} before its load had ended."
     assert not (tmp_path / "out" / "shards").exists()
