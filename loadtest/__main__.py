@@ -1,6 +1,6 @@
 """`python -m loadtest` is the command `loadtest`."""
 
-from loadtest.cli import main
+from loadtest.cli import command
 
 if __name__ == "__main__":
-    main()
+    command()

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from loadtest.errors import ExitCode, LoadtestError, internal_error, reason_and_remedy
-from loadtest.process import ForgivingStream, exit_at_signals, forgive, ignore_signals, refuse_too_few_files
+from loadtest.process import ForgivingStream, exit_at_signals, forgive, ignore_signals, leave, refuse_too_few_files
 
 app = typer.Typer(
     add_completion=False,
@@ -86,12 +86,15 @@ def run(
 ) -> None:
     """Run a scenario and write its measurements and a report."""
     given = _given(locals())
-    from loadtest.commands import run as runs
+    from loadtest.commands.driver import Driver
 
-    request = runs.RunRequest(**given)
-    loaded = runs.scenario_of(request)
-    if loaded.search is None:
-        raise typer.Exit(runs.run(request, loaded))
+    with Driver() as driver:
+        from loadtest.commands import run as runs
+
+        request = runs.RunRequest(**given)
+        loaded = runs.scenario_of(request)
+        if loaded.search is None:
+            raise typer.Exit(runs.run(request, loaded, driver))
     # Slow to import, and an ordinary run does not need it.
     from loadtest.commands.search import search
 
@@ -295,6 +298,14 @@ def main() -> None:
     if sys.argv[1:2] == ["run"]:
         ignore_signals()
     sys.exit(code)
+
+
+def command() -> None:
+    """Run the command line, and end without first freeing memory piece by piece, which takes a sixth of a second."""
+    try:
+        main()
+    except SystemExit as end:
+        leave(int(end.code or 0))
 
 
 def _run_command(err: ForgivingStream) -> int:

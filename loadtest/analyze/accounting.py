@@ -5,34 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from loadtest.analyze.leftovers import LeftOnEndpoint
 from loadtest.record.sample import SEEN_FINAL, certainly_refused
-
-
-class LeftOnEndpoint(msgspec.Struct, frozen=True):
-    """Jobs that the endpoint may still have: given up and not cancelled, or perhaps accepted without a known id.
-
-    `cancelled` counts the jobs that were given up and have ended since, as the endpoint confirmed.
-    """
-
-    known_ids: int = 0
-    unknown_ids: int = 0
-    cancelled: int = 0
-
-
-NONE_LEFT = LeftOnEndpoint()
-
-
-class Faults(msgspec.Struct, frozen=True):
-    """Responses of no use after which a job was submitted or polled again, 429s apart, and the jobs that met any."""
-
-    responses: int = 0
-    jobs: int = 0
 
 
 @dataclass(frozen=True)

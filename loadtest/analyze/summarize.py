@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from loadtest.analyze.accounting import NONE_LEFT, Accounting, Faults, LeftOnEndpoint, left_on_endpoint, left_text
+from loadtest.analyze.accounting import Accounting, left_on_endpoint, left_text
 from loadtest.analyze.arrivals import arrivals_by_stage, arrivals_in, ramp_ends
 from loadtest.analyze.checks.inputs import CheckInputs, concurrency_cap_reached
 from loadtest.analyze.checks.registry import shortage, validity
 from loadtest.analyze.flows import flow_summaries
 from loadtest.analyze.impossible_times import impossible_times
 from loadtest.analyze.jobs import OUTCOMES, JobColumns
+from loadtest.analyze.leftovers import NONE_LEFT, Faults, LeftOnEndpoint
 from loadtest.analyze.littles_law import littles_law
 from loadtest.analyze.operations import operation_summaries
 from loadtest.analyze.run_data import RunData

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from loadtest.analyze.accounting import NONE_LEFT, Faults, LeftOnEndpoint
+from loadtest.analyze.leftovers import NONE_LEFT, Faults, LeftOnEndpoint
 from loadtest.errors import ExitCode
 from loadtest.scenario.metrics import Metric, Unit
 

@@ -22,6 +22,7 @@ import msgspec
 from rich.console import Console
 
 from loadtest.addresses import LOOPBACK, reachable_host, split_address, url_host
+from loadtest.commands.driver import Driver, generator_arguments
 from loadtest.errors import (
     ExitCode,
     InternalError,
@@ -45,8 +46,6 @@ from loadtest.units import last_lines
 if TYPE_CHECKING:
     from loadtest.analyze.summary import Summary
 
-LOCUSTFILE = Path(__file__).parents[1] / "drive" / "locustfile.py"
-LOCUST = [sys.executable, "-P", "-m", "loadtest.drive", "-f", str(LOCUSTFILE), "--loglevel", "WARNING"]
 LOG_LINES = 15
 MASTER_PORT = 5557
 GENERATOR_STOP_TIMEOUT_S = 30.0
@@ -96,12 +95,12 @@ def scenario_of(request: RunRequest) -> Scenario:
     return scenario
 
 
-def run(request: RunRequest, scenario: Scenario) -> int:
+def run(request: RunRequest, scenario: Scenario, driver: Driver) -> int:
     """Run a scenario, leave a complete run directory, print the result, and return the exit code.
 
     Raises RunDirectoryError before anything is sent or made, RunAborted if the driving process failed.
     """
-    ended = drive(request, scenario, request.out)
+    ended = drive(request, scenario, request.out, driver)
     exit_at_signals()  # there may be nobody who reads what is printed now
     from loadtest.report.terminal.run import print_result
 
@@ -113,7 +112,7 @@ def run(request: RunRequest, scenario: Scenario) -> int:
     return ended.summary.verdict.exit_code
 
 
-def drive(request: RunRequest, scenario: Scenario, path: Path | None) -> RunOutcome:
+def drive(request: RunRequest, scenario: Scenario, path: Path | None, driver: Driver) -> RunOutcome:
     """Make the run directory, drive the scenario to its end, and build the results.
 
     The scenario travels to the driving process in the `run.json` of that directory. Raises RunDirectoryError if the
@@ -122,12 +121,11 @@ def drive(request: RunRequest, scenario: Scenario, path: Path | None) -> RunOutc
     address = _address(request)
     if warning := too_few(ceil(max_connections(scenario) / max(1, request.generators)), raise_limit()):
         tell(f"warning: {warning}")
-    drivers: list[subprocess.Popen[bytes]] = []
-    caught = _forward_signals(drivers)
+    caught = _forward_signals(driver)
     directory = create_run(scenario, path, shlex.join(["loadtest", *sys.argv[1:]]))
     try:
         with _local_endpoint(scenario, directory) as endpoint:
-            return _drive(request, scenario, directory, address, endpoint, drivers, caught)
+            return _drive(request, scenario, directory, address, endpoint, driver, caught)
     finally:
         directory.release()
 
@@ -138,25 +136,21 @@ def _drive(
     directory: RunDirectory,
     address: tuple[str, int],
     endpoint: LocalEndpoint | None,
-    drivers: list[subprocess.Popen[bytes]],
+    driver: Driver,
     caught: Sequence[signal.Signals],
 ) -> RunOutcome:
     # In the run directory, since a machine may have no directory for temporary files that can be written.
     with (
         tempfile.TemporaryFile(dir=directory.path) as log,
-        _driver(request, directory, log, address, endpoint) as both,
+        _begin(driver, request, directory, log, address, endpoint) as lines,
     ):
-        driver, lines = both
-        drivers.append(driver)
-        if caught:
-            driver.send_signal(caught[0])
         # Slow to import, so that it is done while the driver imports what it needs, before anything is sent.
         from loadtest.commands.results import build_results
 
         with ProgressDisplay(scenario, _waiting(request, address)) as view:
             for line in lines:
                 view.show(msgspec.json.decode(line, type=Progress))
-            status = driver.wait()
+            status = driver.process.wait()
         log.seek(0)
         output = last_lines(log.read().decode(errors="replace"), LOG_LINES)
     if not directory.exists():
@@ -198,37 +192,38 @@ def _local_endpoint(scenario: Scenario, directory: RunDirectory) -> Iterator[Loc
 
 
 @contextmanager
-def _driver(
+def _begin(
+    driver: Driver,
     request: RunRequest,
     directory: RunDirectory,
     log: IO[bytes],
     address: tuple[str, int],
     endpoint: LocalEndpoint | None,
-) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """Start the master and its generators on this machine; yield the master and its lines of progress.
+) -> Iterator[IO[bytes]]:
+    """Let the driver be the master, start generators on this machine, and yield the master's lines of progress.
 
-    Each is in a session of its own, so that Ctrl-C reaches this process alone: it passes the signal on to the master,
-    which ends its generators.
+    At a signal the master ends its generators.
     """
     progress, progress_fd = os.pipe()
+    fds = {"--progress-fd": [progress_fd], "--endpoint-fds": [] if endpoint is None else endpoint.fds}
     # The master holds the lock of the directory too: the run goes on for as long as one of the two lives.
-    endpoint_fds = [] if endpoint is None else endpoint.fds
-    command = master_command(request, directory, progress_fd, endpoint_fds, address)
-    master = _start(command, log, pass_fds=[progress_fd, *endpoint_fds, *directory.lock_fds])
+    driver.begin(master_arguments(request, directory, address), log, fds | {"": directory.lock_fds})
     os.close(progress_fd)
     if endpoint is not None:
-        endpoint.hand_over()
-    here = 0 if request.expect_workers else request.generators
-    generators = [_start([*generator_command(address), "--parent", str(os.getpid())], log) for _ in range(here)]
+        endpoint.detach()
+    generators = [Driver() for _ in range(0 if request.expect_workers else request.generators)]
+    for generator in generators:
+        generator.begin([*generator_arguments(address), "--parent", str(os.getpid())], log)
+    master = driver.process
     with os.fdopen(progress, "rb") as lines:
         try:
-            yield master, lines
+            yield lines
         finally:
             if master.poll() is None:
                 master.kill()
             master.wait()
             for generator in generators:
-                _stop(generator)
+                _stop(generator.process)
 
 
 def _address(request: RunRequest) -> tuple[str, int]:
@@ -255,42 +250,21 @@ def _address(request: RunRequest) -> tuple[str, int]:
         return LOOPBACK, int(probe.getsockname()[1])
 
 
-def master_command(
-    request: RunRequest,
-    directory: RunDirectory,
-    progress_fd: int,
-    endpoint_fds: Sequence[int],
-    address: tuple[str, int],
-) -> list[str]:
-    """Return the command that starts the master of a run."""
-    command = [*LOCUST, "--headless", "--only-summary", "--run", str(directory.path.resolve())]
-    command += ["--parent", str(os.getpid())]
-    command += ["--token", directory.token]
-    command += ["--progress-fd", str(progress_fd)]
-    command += ["--endpoint-fds", ",".join(map(str, endpoint_fds))]
+def master_arguments(request: RunRequest, directory: RunDirectory, address: tuple[str, int]) -> list[str]:
+    """Return the arguments with which Locust becomes the master of a run."""
+    arguments = ["--headless", "--only-summary", "--run", str(directory.path.resolve())]
+    arguments += ["--parent", str(os.getpid())]
+    arguments += ["--token", directory.token]
     if request.generators:
         host, port = address
-        command += ["--master", "--master-bind-host", host, "--master-bind-port", str(port)]
-        command += ["--expect-workers", str(request.generators), "--expect-workers-max-wait", str(CONNECT_TIMEOUT_S)]
-    return command
-
-
-def generator_command(master: tuple[str, int]) -> list[str]:
-    """Return the command of a process that sends for the master at this address."""
-    host, port = master
-    return [*LOCUST, "--worker", "--master-host", host, "--master-port", str(port)]
-
-
-def _start(command: list[str], log: IO[bytes], pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        pass_fds=pass_fds,
-        start_new_session=True,
-        cwd=LOCUSTFILE.anchor,  # where no locust.conf is read, and no package shadows one of Python's own
-    )
+        arguments += ["--master", "--master-bind-host", host, "--master-bind-port", str(port)]
+        arguments += [
+            "--expect-workers",
+            str(request.generators),
+            "--expect-workers-max-wait",
+            str(CONNECT_TIMEOUT_S),
+        ]
+    return arguments
 
 
 def _stop(generator: subprocess.Popen[bytes]) -> None:
@@ -306,14 +280,13 @@ def _stop(generator: subprocess.Popen[bytes]) -> None:
             generator.wait()
 
 
-def _forward_signals(drivers: Sequence[subprocess.Popen[bytes]]) -> list[signal.Signals]:
+def _forward_signals(driver: Driver) -> list[signal.Signals]:
     """Pass the first signal that ends a run on to its driver, kill that at the second; return the signals caught."""
     caught: list[signal.Signals] = []
 
     def forward(number: int, _frame: FrameType | None) -> None:
         caught.append(signal.Signals(number))
-        for driver in drivers:
-            driver.send_signal(number if len(caught) == 1 else signal.SIGKILL)
+        driver.process.send_signal(number if len(caught) == 1 else signal.SIGKILL)
 
     on_signals(forward)
     return caught

@@ -15,6 +15,7 @@ from rich.console import Console
 from loadtest.capacity.breakpoint.backlog import backlog_of
 from loadtest.capacity.breakpoint.bisection import Bounds, Probe, ProbeOutcome, SearchEnd, next_step, outcome_of
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped, with_backlog
+from loadtest.commands.driver import Driver
 from loadtest.commands.results import read_run
 from loadtest.commands.run import RunRequest, drive, on_signals
 from loadtest.errors import InternalError, RecordingError, RunAborted, UsageError
@@ -161,7 +162,8 @@ class BreakpointSearch:
         if self._caught:
             return msgspec.structs.replace(bare, reason=f"{self._caught[0].name} was caught.")
         try:
-            ended = drive(self._request, probe, path)
+            with Driver() as driver:
+                ended = drive(self._request, probe, path, driver)
         except RecordingError as error:
             return msgspec.structs.replace(bare, reason=str(error))
         finally:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from loadtest.addresses import split_address, url_host
-from loadtest.commands.run import MASTER_PORT, generator_command
+from loadtest.commands.driver import LOCUST, OPTIONS, generator_arguments
+from loadtest.commands.run import MASTER_PORT
 from loadtest.errors import RunAborted, UsageError
 from loadtest.process import tell
 
@@ -29,7 +30,7 @@ def run_worker(master: str, keep: Path | None) -> NoReturn:
             keep.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"--keep {keep}: cannot be made: {error.strerror}; name another directory") from None
-    command = generator_command((_address_of_run(host, port), port))
+    command = [*LOCUST, *OPTIONS, *generator_arguments((_address_of_run(host, port), port))]
     command += [] if keep is None else ["--keep", str(keep.resolve())]
     os.execv(command[0], command)
 

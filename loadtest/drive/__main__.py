@@ -5,8 +5,10 @@ It ends with the exit codes of `loadtest`: its own are taken for a gate that fai
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -22,12 +24,19 @@ NO_MASTER = (1, -1)
 PARENT = "--parent"
 """The option, which Locust does not see, that names the process that started this one."""
 PARENT_CHECK_S = 0.5
+WAIT = "--wait"
+"""The option of a process that starts before its run is known."""
+MAX_FDS = 32
 
 
 def main() -> None:
-    """Run Locust; an error that it does not handle is an internal one."""
+    """Run Locust without its environment variables; an error that it does not handle is an internal one."""
     exit_at_signals()
+    for name in [name for name in os.environ if name.startswith("LOCUST_")]:
+        del os.environ[name]
     try:
+        if sys.argv[1:] == [WAIT]:
+            wait_for_run()
         run_locust()
     except SystemExit as end:
         sys.exit(ExitCode.ABORTED if end.code in NO_MASTER else end.code)
@@ -40,10 +49,32 @@ def main() -> None:
         sys.exit(ExitCode.INTERNAL)
 
 
+def wait_for_run() -> None:
+    """Import what a run needs, then take arguments and file descriptors from the process that started this one.
+
+    They come through the socket that is standard input. Ends this process if that one has ended.
+    """
+    import loadtest.drive.locust_process
+    import loadtest.drive.shape  # noqa: F401
+
+    link = socket.socket(fileno=os.dup(0))
+    message, fds, _, _ = socket.recv_fds(link, 2**20, MAX_FDS)
+    if not message:
+        sys.exit(ExitCode.PASS)
+    link.close()
+    log, *fds = fds
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for number in (1, 2):
+        os.dup2(log, number)
+    begin = json.loads(message)
+    sys.argv[1:] = begin["arguments"]
+    for option, count in begin["fds"].items():
+        given, fds = fds[:count], fds[count:]
+        sys.argv += [option, ",".join(map(str, given))] if option and given else []
+
+
 def run_locust() -> None:
-    """Run Locust without its environment variables and configuration files, which are for `locust -f` by hand."""
-    for name in [name for name in os.environ if name.startswith("LOCUST_")]:
-        del os.environ[name]
+    """Run Locust without its configuration files, which are for `locust -f` by hand."""
     import gevent
     from locust import argument_parser
     from locust.main import main as locust

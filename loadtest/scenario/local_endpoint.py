@@ -59,7 +59,7 @@ class LocalEndpoint:
         code = self._process.poll()
         return f"<LocalEndpoint {self._process.pid}: {'running' if code is None else f'ended with {code}'}>"
 
-    def hand_over(self) -> None:
+    def detach(self) -> None:
         """Leave the endpoint to the processes that inherited its file descriptors: it ends when they do."""
         for fd in self.fds:
             os.close(fd)
@@ -67,7 +67,7 @@ class LocalEndpoint:
 
     def stop(self) -> None:
         """Wait until it has ended, which it does once its standard input is closed; kill it if it takes too long."""
-        self.hand_over()
+        self.detach()
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

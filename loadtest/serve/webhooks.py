@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
-import httpx
 import msgspec
 
 from loadtest.clock import Clock
 from loadtest.endpoint.job import Job, to_response
 from loadtest.endpoint.settings import Webhooks
 from loadtest.serve.journal import Journal
+
+if TYPE_CHECKING:
+    import httpx
 
 RESPONSE_TIMEOUT_S = 10.0
 
@@ -49,6 +52,9 @@ class Notifier:
 
     async def _post(self, url: str, body: bytes) -> int | None:
         """Return the status of the answer, or None if none arrived."""
+        # Slow to import, and most endpoints have no webhook to notify.
+        import httpx
+
         if self._client is None:
             # A webhook on this machine is not reached through the proxies of the environment.
             self._client = httpx.AsyncClient(timeout=RESPONSE_TIMEOUT_S, trust_env=self._settings.allow_remote)

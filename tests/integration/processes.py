@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, NoReturn, Self
+
+from loadtest.commands.driver import NO_FDS, OPTIONS
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
@@ -106,18 +108,34 @@ def _main(stdin: Connection, out: Path, err: Path, environment: dict[str, str], 
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
     sys.argv = ["loadtest", *arguments]
-    commands.run._start = Driver  # type: ignore[assignment]
+    for module in (commands.driver, commands.run, commands.search):
+        module.Driver = Driver  # type: ignore[attr-defined]
     main()
 
 
 class Driver:
-    """A master or a generator, forked from the command that starts it, with the methods of Popen that it calls."""
+    """A master or a generator, forked from the command when it begins: a Driver, and the process of one."""
 
-    def __init__(self, command: Sequence[str], log: IO[bytes], pass_fds: Sequence[int] = ()) -> None:
+    def __init__(self) -> None:
         self._code: int | None = None
+        self.pid = 0
+        self.process = self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.pid:
+            self.wait()
+
+    def begin(self, arguments: Sequence[str], log: IO[bytes], fds: Mapping[str, Sequence[int]] = NO_FDS) -> None:
+        """Fork, and run Locust there."""
         self.pid = os.fork()
         if self.pid == 0:
-            _drive(command, log, pass_fds)
+            named = {option: ",".join(map(str, each)) for option, each in fds.items() if option and each}
+            options = [text for pair in named.items() for text in pair]
+            given = [fd for each in fds.values() for fd in each]
+            _drive(["-m", "loadtest.drive", *OPTIONS, *arguments, *options], log, given)
 
     def poll(self) -> int | None:
         """Return the exit code, or None while it runs."""
@@ -136,8 +154,8 @@ class Driver:
         return code
 
     def send_signal(self, number: int) -> None:
-        """Send a signal unless it has ended."""
-        if self.poll() is None:
+        """Send a signal unless it has not begun, or has ended."""
+        if self.pid and self.poll() is None:
             os.kill(self.pid, number)
 
     def terminate(self) -> None:

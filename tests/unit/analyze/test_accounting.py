@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from loadtest.analyze.accounting import LeftOnEndpoint, left_text
+from loadtest.analyze.accounting import left_text
+from loadtest.analyze.leftovers import LeftOnEndpoint
 from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import CheckId, Verdict
 from loadtest.record.sample import CANCELS, ErrorKind, Outcome, certainly_refused

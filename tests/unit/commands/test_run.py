@@ -7,16 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
 
 from loadtest.commands import run as runs
+from loadtest.commands.driver import Driver
 from loadtest.commands.run import RunRequest, run, scenario_of
 from loadtest.errors import ExitCode, RunDirectoryError, UsageError
 from loadtest.record.directory import create_run
 from loadtest.record.run import Ending, ProcessInfo
+
+
+class NeverBegun:
+    """A driver that fails the test if the run begins."""
+
 
 SMOKE = Path(__file__).parents[3] / "scenarios" / "smoke.yaml"
 
@@ -26,7 +32,7 @@ def test_a_directory_that_cannot_be_made_is_one_line_of_usage_error(tmp_path: Pa
     (tmp_path / "taken").write_text("")
     request = RunRequest(SMOKE, out=tmp_path / out)
     with pytest.raises(RunDirectoryError, match=r"^[^\n]*; name another with --out$") as refused:
-        run(request, scenario_of(request))
+        run(request, scenario_of(request), cast(Driver, NeverBegun()))
     assert refused.value.exit_code is ExitCode.USAGE
     assert [each.name for each in tmp_path.iterdir()] == ["taken"]
 
@@ -35,7 +41,7 @@ def test_a_directory_that_cannot_be_made_is_one_line_of_usage_error(tmp_path: Pa
 def test_an_address_on_which_it_cannot_listen_is_one_line_of_usage_error(tmp_path: Path, bind: str) -> None:
     request = RunRequest(SMOKE, out=tmp_path / "out", expect_workers=1, bind=bind)
     with pytest.raises(UsageError, match=r"^--bind: [^\n]*$") as refused:
-        run(request, scenario_of(request))
+        run(request, scenario_of(request), cast(Driver, NeverBegun()))
     assert refused.value.exit_code is ExitCode.USAGE
     assert not any(tmp_path.iterdir())
 
@@ -44,7 +50,7 @@ def test_an_address_on_which_it_cannot_listen_is_one_line_of_usage_error(tmp_pat
 def test_options_that_would_have_no_effect_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     request = RunRequest(SMOKE, out=tmp_path / "out", **options)
     with pytest.raises(UsageError, match=r"^--(bind|processes): [^\n]*$"):
-        run(request, scenario_of(request))
+        run(request, scenario_of(request), cast(Driver, NeverBegun()))
     assert not any(tmp_path.iterdir())
 
 
@@ -60,12 +66,13 @@ def test_run_whose_master_was_killed_at_a_second_signal_says_how_it_ended(
     directory.write_run(msgspec.structs.replace(directory.read_run(), processes=[ProcessInfo(0, 1, "here")]))
 
     @contextmanager
-    def killed(*_: object) -> Iterator[tuple[Any, list[bytes]]]:
-        yield SimpleNamespace(send_signal=lambda number: None, wait=lambda: -signal.SIGKILL), []
+    def killed(*_: object) -> Iterator[list[bytes]]:
+        yield []
 
     (directory.scratch / "temporary").mkdir()
-    monkeypatch.setattr(runs, "_driver", killed)
-    ended = runs._drive(request, scenario, directory, ("127.0.0.1", 1), None, [], [number])
+    monkeypatch.setattr(runs, "_begin", killed)
+    driver = cast(Driver, SimpleNamespace(process=SimpleNamespace(wait=lambda: -signal.SIGKILL)))
+    ended = runs._drive(request, scenario, directory, ("127.0.0.1", 1), None, driver, [number])
     assert (ended.stopped_by, directory.read_run().ending) == (number, ending)
     assert ended.summary.reason == f"The run was {ending} before its load had ended."
     assert not (tmp_path / "out" / "shards").exists()

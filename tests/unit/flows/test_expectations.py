@@ -1,4 +1,4 @@
-"""Answers that are checked: what is wrong, what is empty, and what the row then says."""
+"""Checks of answers: what is wrong, what is empty, and what the row then says."""
 
 from __future__ import annotations
 
