@@ -35,6 +35,11 @@ def _seeds(seed: int) -> tuple[list[np.random.SeedSequence], list[np.random.Seed
     return jobs.spawn(5), workers.spawn(3)
 
 
+def job_seeds(seed: int) -> list[np.random.SeedSequence]:
+    """Return the seeds of all that it draws for jobs: ids, times, failures, crashes, and the work of retries."""
+    return _seeds(seed)[0]
+
+
 def worker_seeds(seed: int) -> list[np.random.SeedSequence]:
     """Return the seeds of all that an endpoint with this seed draws for workers: ids, cold starts, revivals."""
     return _seeds(seed)[1]

@@ -21,6 +21,10 @@ class FreeSlots:
     def __repr__(self) -> str:
         return f"<FreeSlots {sorted(self._occupied.values())} of {self._concurrency} occupied by worker>"
 
+    def __contains__(self, worker: Worker) -> bool:
+        """Return whether the worker is up."""
+        return worker in self._occupied
+
     def first(self) -> Worker | None:
         """Return the worker that takes the next job; None if no worker has room."""
         for workers in self._active:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from loadtest.arrays import Floats, Mask
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, endpoint_settings, occupied_s
-from loadtest.endpoint.batch import Batch, can_be_batch, within_policy
+from loadtest.endpoint.batch import Batch, can_be_batch
 from loadtest.endpoint.endpoint import Endpoint, drawn_failures, drawn_service_s
 from loadtest.endpoint.fleet import Worker
 from loadtest.endpoint.job import Job
@@ -103,9 +103,8 @@ def simulate_run(
     if can_be_batch(settings):
         batch = Batch(settings, seed, at_s.tolist())
         batch.run(until_s)
-        run = _run_of(batch.jobs, batch.fleet.all_workers)
-        if within_policy(settings, run.taken_at - at_s, run.execution_s):
-            return run
+        if batch.within_policy():
+            return _run_of(batch.jobs, batch.fleet.all_workers)
     return _run_of(*_simulate_model(settings, at_s, seed, until_s))
 
 

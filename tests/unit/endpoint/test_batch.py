@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.endpoint.batch import Batch, can_be_batch, within_policy
+from loadtest.endpoint.batch import Batch, can_be_batch
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.fleet import Worker
 from loadtest.endpoint.job import Job
@@ -31,6 +31,8 @@ SETTINGS = st.fixed_dictionaries(
         ),
         "service": st.sampled_from(["0s", "700ms", ["1s", "3s", "500ms"], {"median": "1s", "sigma": 0.8}]),
         "failure_rate": st.sampled_from(["0 %", "30 %"]),
+        "crash_rate": st.sampled_from(["0 %", "0 %", "5 %", "40 %"]),
+        "tries": st.sampled_from([1, 2, 3]),
         "idle_timeout": st.sampled_from(["200ms", "2s"]),
         "take_pause": st.sampled_from(["0s", "150ms", {"after_job": "100ms"}]),
         "cold_start": st.sampled_from(["0s", "3s", {"median": "2s", "sigma": 0.5}]),
@@ -52,7 +54,7 @@ def described(jobs: list[Job], workers: list[Worker]) -> tuple[list[object], lis
 
 
 @given(SETTINGS, st.lists(GAPS_S, min_size=1, max_size=60), st.integers(0, 5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_batch_is_the_whole_model(config: dict[str, object], gaps_s: list[float], seed: int) -> None:
     asked = EndpointSettings.model_validate(config)
     assert can_be_batch(asked)
@@ -67,14 +69,42 @@ def test_batch_is_the_whole_model(config: dict[str, object], gaps_s: list[float]
 
 @pytest.mark.parametrize(
     "others",
-    [{"crash_rate": "1 %"}, {"service": None, "chunks": {"count": 2, "first": "1s"}}, {"tries": 2}],
+    [{"service": None, "chunks": {"count": 2, "first": "1s"}}, {"output": "no"}, {"payloads": {"run": "1 MB"}}],
 )
 def test_settings_that_a_batch_does_not_follow_need_the_whole_model(others: dict[str, object]) -> None:
     assert not can_be_batch(EndpointSettings.model_validate({"service": "1s"} | others))
 
 
-def test_jobs_that_reach_a_time_limit_need_the_whole_model() -> None:
-    limits = EndpointSettings.model_validate({"policy": {"execution_timeout": "5s", "ttl": "20s"}})
-    assert within_policy(limits, np.array([0.0, 12.0]), np.array([4.9, 4.9]))
-    assert not within_policy(limits, np.array([0.0, 12.0]), np.array([4.9, 5.0]))
-    assert not within_policy(limits, np.array([0.0, 16.0]), np.array([4.9, 4.9]))
+@pytest.mark.parametrize(
+    ("service", "gap_s", "within"),
+    [
+        ("4900ms", 6.0, True),
+        ("5s", 6.0, False),
+        ("4900ms", 0.0, False),  # the fifth job would wait for 19.6 s
+    ],
+)
+def test_jobs_that_reach_a_time_limit_need_the_whole_model(service: str, gap_s: float, within: bool) -> None:
+    limits = EndpointSettings.model_validate(
+        {
+            "policy": {"execution_timeout": "5s", "ttl": "20s"},
+            "service": service,
+            "workers": {"active": 1, "max": 1},
+        }
+    )
+    batch = Batch(limits, 1, [gap_s * job for job in range(5)])
+    batch.run(0.0)
+    assert batch.within_policy() is within
+
+
+def test_try_that_dies_after_the_execution_timeout_needs_the_whole_model() -> None:
+    limits = {"policy": {"execution_timeout": "5s"}, "service": ["60s", "1s"], "crash_rate": "50 %", "tries": 9}
+    asked = EndpointSettings.model_validate({**limits, "workers": {"active": 9, "max": 9}, "cold_start": "0s"})
+    for seed in range(99):
+        batch = Batch(asked, seed, [0.0])
+        batch.run(0.0)
+        [job] = batch.jobs
+        taken_at, finished_at = job.taken_at or 0.0, job.finished_at or 0.0
+        if job.requeues == 1 and taken_at > 5 and finished_at - taken_at < 5:
+            break
+    assert (job.requeues, taken_at > 5, finished_at - taken_at < 5) == (1, True, True)
+    assert not batch.within_policy()
