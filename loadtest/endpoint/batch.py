@@ -114,6 +114,8 @@ class Batch:
 
     def _scale(self, job: Job, now: float) -> None:
         """Start the workers that a job in the queue needs by the rule of the scaler."""
+        if self.fleet.full:
+            return
         for _ in range(self._scaler.queued(job, self._submitted - self._ended, self.fleet)):
             if self.fleet.full:
                 break

@@ -64,7 +64,7 @@ class Fleet:
     """All workers of an endpoint. Active ones are warm and idle from the start."""
 
     def __init__(self, settings: EndpointSettings, ids: np.random.Generator) -> None:
-        self._workers = settings.workers
+        self._most = settings.workers.most
         self._idle_timeout_s = settings.idle_timeout
         self._revived_within_s = -math.inf if settings.revival is None else settings.revival.within
         self._ids = ids
@@ -79,7 +79,7 @@ class Fleet:
 
     def __repr__(self) -> str:
         workers = f"{self.starting} starting, {self.running} running"
-        return f"<Fleet {workers} of at most {self._workers.most}>"
+        return f"<Fleet {workers} of at most {self._most}>"
 
     @property
     def running(self) -> int:
@@ -89,7 +89,7 @@ class Fleet:
     @property
     def full(self) -> bool:
         """Return whether the fleet has its maximum of workers."""
-        return self.up >= self._workers.most
+        return self.up >= self._most
 
     def counts(self, now: float) -> WorkerCounts:
         """Return the workers by state as the live service does: idle ones have stopped and are kept for a revival."""
