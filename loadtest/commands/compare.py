@@ -45,8 +45,8 @@ def compare_runs(request: CompareRequest, console: Console) -> None:
     if not 2 <= len(request.runs) <= MAX_RUNS:
         raise UsageError(f"{len(request.runs)} runs cannot be compared; name 2 to {MAX_RUNS}, the baseline first")
     comparison = comparison_of(request.runs, *parse_differences(request.tolerance, request.min_difference))
-    print_comparison(comparison, request.out, console)
     write_output(request.out, compare_html(comparison).encode(), "--out")
+    print_comparison(comparison, request.out, console)
 
 
 def comparison_of(

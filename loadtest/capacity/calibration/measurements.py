@@ -26,11 +26,10 @@ from loadtest.capacity.simulation.workload import occupied_s
 from loadtest.endpoint.distributions import Distribution
 from loadtest.endpoint.settings import EndpointSettings, Policy, TakePause
 from loadtest.record.sample import Outcome
+from loadtest.scenario.flows import FLOWS
 from loadtest.scenario.metrics import Metric
 from loadtest.scenario.model import Scenario
 
-_OVERDUE = 1.001
-"""What a job that timed out takes at least, in its timeout: longer, so that it times out in a simulation too."""
 _MAX_VALUES = 20_000
 
 
@@ -81,19 +80,18 @@ def measure(run: MeasuredRun, take_pause: TakePause, concurrency: Concurrency) -
     """Return the times of one run, whose workers pace their takes and share their time in this way."""
     jobs = run.jobs.take(np.argsort(run.jobs.intended_at, kind="stable"))
     failed = jobs.ended(Outcome.FAILED)
-    limit_s = _execution_timeout_s(run.scenario)
-    done = ended_by_itself(jobs, limit_s)
+    limits_s = execution_timeouts_s(run.scenario, jobs)
+    done = ended_by_itself(jobs, limits_s)
     kind = start_kinds(jobs, revives(run.scenario)).kind
     at_work_ms = execution_at_least_ms(jobs)
     served = (jobs.worker >= 0) & ~np.isnan(jobs.delay_ms + at_work_ms + jobs.sent_at)
     idle = np.zeros(len(jobs), dtype=bool)
     idle[served] = worker_waits(jobs, served, occupied_s(take_pause, at_work_ms[served] / 1000)).idled
     overhead_ms = jobs.times_ms(Metric.OVERHEAD)[jobs.completed]
-    at_least_ms = unfinished_ms(jobs, run.scenario.job_timeout, limit_s)
     alone_ms = job_shares(jobs).work_s(concurrency.factors) * 1000 if concurrency.factors else None
     return Measurements(
         execution_ms=jobs.execution_ms[done],
-        unfinished_ms=np.where(at_least_ms >= limit_s * 1000 - 1, at_least_ms * _OVERDUE, at_least_ms),
+        unfinished_ms=unfinished_ms(jobs, run.scenario.job_timeout, limits_s),
         alone_ms=jobs.execution_ms[done] if alone_ms is None else alone_ms,
         cold=cold_waits(jobs, run.scenario, endpoint_of(run.scenario)),
         revived=revival_waits(jobs, run.scenario, endpoint_of(run.scenario)),
@@ -135,12 +133,15 @@ def policy_of(scenario: Scenario) -> Policy:
     return known.model_copy(update={key: longest_s(key) for key in ("execution_timeout", "ttl")})
 
 
-def _execution_timeout_s(scenario: Scenario) -> float:
-    """Return the shortest time after which a job of the run is stopped."""
-    by_flows = [flow.policy.execution_timeout for flow in scenario.flows.values() if flow.policy is not None]
-    return min(
-        (each for each in by_flows if each is not None), default=endpoint_of(scenario).policy.execution_timeout
-    )
+def execution_timeouts_s(scenario: Scenario, jobs: JobColumns) -> Floats:
+    """Return after which time in the handler each job is stopped: its flow's execution timeout, or the endpoint's."""
+    default = endpoint_of(scenario).policy.execution_timeout
+    by_flow = np.full(len(FLOWS), default)
+    for name, flow in scenario.flows.items():
+        if flow.policy.execution_timeout is not None:
+            by_flow[FLOWS.index(name)] = flow.policy.execution_timeout
+    limits: Floats = by_flow[jobs.flow]
+    return limits
 
 
 def subsample(values_ms: Floats) -> Distribution:

@@ -19,6 +19,8 @@ from loadtest.record.sample import Outcome
 
 _STOPPED = (Outcome.CANCELLED, Outcome.TIMED_OUT, Outcome.CENSORED)
 """The outcomes of jobs that were at the endpoint until then, so that the time they spent there bounds their own."""
+_OVERDUE = 1.001
+"""What a job that timed out takes at least, in its timeout: longer, so that it times out in a simulation too."""
 _LEAST_MS = 0.25
 _TAIL_SHARES = (np.arange(200) + 0.5) / 200
 _LEAST_SHARE = 1e-300  # beyond a bound that no execution can reach by the fit
@@ -26,12 +28,12 @@ _GOLDEN = (5**0.5 - 1) / 2
 _STEPS = 200
 
 
-def unfinished_ms(jobs: JobColumns, job_timeout_s: float, execution_timeout_s: float | None = None) -> Floats:
+def unfinished_ms(jobs: JobColumns, job_timeout_s: float, execution_timeout_s: Floats | float = np.inf) -> Floats:
     """Return how long jobs that did not end by themselves executed at least, in milliseconds.
 
     Jobs are taken in the order of their arrival. So a job whose take was not reported was taken before any that came
     later. The client gives up a job after the job timeout, or at the last event of the run. A job that failed at its
-    execution timeout did not end by itself either.
+    execution timeout, which is one for all jobs or one for each, did not end by itself either.
     """
     stopped = np.any([jobs.ended(outcome) for outcome in _STOPPED], axis=0) & jobs.accepted
     entered = arrival_times(jobs)
@@ -44,20 +46,20 @@ def unfinished_ms(jobs: JobColumns, job_timeout_s: float, execution_timeout_s: f
     reported_ms = execution_at_least_ms(jobs)
     least_ms = np.where(np.isnan(reported_ms), (gave_up - np.maximum(taken_by, entered)) * 1000, reported_ms)
     limited = _at_limit(jobs, execution_timeout_s)
+    least_ms = np.where(least_ms >= np.multiply(execution_timeout_s, 1000) - 1, least_ms * _OVERDUE, least_ms)
     found: Floats = least_ms[(stopped & (least_ms > 0)) | limited]
     return found
 
 
-def ended_by_itself(jobs: JobColumns, execution_timeout_s: float | None = None) -> Mask:
+def ended_by_itself(jobs: JobColumns, execution_timeout_s: Floats | float = np.inf) -> Mask:
     """Return the mask of jobs whose execution time is that of their work: they completed or failed by themselves."""
     done = (jobs.completed | jobs.ended(Outcome.WRONG) | jobs.ended(Outcome.FAILED)) & ~np.isnan(jobs.execution_ms)
     mask: Mask = done & ~_at_limit(jobs, execution_timeout_s)
     return mask
 
 
-def _at_limit(jobs: JobColumns, execution_timeout_s: float | None) -> Mask:
-    limit_ms = np.inf if execution_timeout_s is None else execution_timeout_s * 1000
-    mask: Mask = jobs.ended(Outcome.FAILED) & (jobs.execution_ms >= limit_ms)
+def _at_limit(jobs: JobColumns, execution_timeout_s: Floats | float) -> Mask:
+    mask: Mask = jobs.ended(Outcome.FAILED) & (jobs.execution_ms >= np.multiply(execution_timeout_s, 1000))
     return mask
 
 

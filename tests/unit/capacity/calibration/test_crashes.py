@@ -110,3 +110,25 @@ def test_jobs_that_timed_out_time_out_in_a_simulation_and_do_not_count_as_failed
     _, work = calibrate([MeasuredRun("made", known, jobs_of(samples(*late)))])
     assert work.failure_rate == 0.0
     assert np.mean(np.array(work.service.values) > 5.0) == 0.25
+
+
+def test_each_flow_has_its_own_execution_timeout_or_that_of_the_endpoint() -> None:
+    known = scenario(
+        endpoint={"policy": {"execution_timeout": "20s"}},
+        flows={"run": {"policy": {"execution_timeout": "5s"}}, "runsync": {}},
+    )
+    rows = [
+        job(
+            at, at, sent_at=START_AT + at, outcome="failed", execution_ms=6000 if flow == "run" else 20_000, flow=flow
+        )
+        for at, flow in enumerate(["run", "runsync"] * 100)
+    ]
+    by_itself = [
+        job(at, at, sent_at=START_AT + at, outcome="failed", execution_ms=6000, flow="runsync")
+        for at in range(200, 300)
+    ]
+    _, work = calibrate([MeasuredRun("made", known, jobs_of(samples(*rows, *by_itself)))])
+    values_s = np.array(work.service.values)
+    assert work.failure_rate == 1.0
+    assert sorted(set(values_s[values_s < 20].round(3))) == [6.0, 6.006]
+    assert np.count_nonzero(values_s > 20) == 100

@@ -77,7 +77,7 @@ def test_jobs_that_were_stopped_or_given_up_are_bounds() -> None:
     ]
     jobs = jobs_of(samples(*rows))
     found = unfinished_ms(jobs, job_timeout_s=20.0, execution_timeout_s=20.0)
-    np.testing.assert_allclose(found, [7000, 9000, 17_000 - 12.5, 20_000], atol=1)
+    np.testing.assert_allclose(found, [7000, 9000, 17_000 - 12.5, 20_020], atol=1)
     assert ended_by_itself(jobs, 20.0).nonzero()[0].tolist() == [0, 4, 5]
 
 
