@@ -123,9 +123,8 @@ def report(directory: RunDirectoryPath) -> None:
     from loadtest.report.terminal.run import print_result
 
     recorded = RunDirectory(directory)
-    damaged = recorded.damaged_shards()
     print_result(build_results(recorded), recorded.report, Console())
-    raise typer.Exit(ExitCode.INVALID if damaged else ExitCode.PASS)
+    raise typer.Exit(ExitCode.INVALID if recorded.read_run().unread_bytes else ExitCode.PASS)
 
 
 @app.command()

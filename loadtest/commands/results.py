@@ -82,10 +82,17 @@ def _merge_shards(directory: RunDirectory) -> None:
         if directory.has_shards():
             run = directory.read_run()
             directory.refuse_other_shards(run)
-            for path, unread in directory.damaged_shards():
+            damaged = directory.damaged_shards()
+            for path, unread in damaged:
                 tell(f"warning: {path}: the last {unread:,} bytes cannot be read; what they recorded is lost")
-            found = {"audit": audit(directory), "peak_requests": peak_requests(directory)}
-            directory.write_run(msgspec.structs.replace(run, **found))
+            directory.write_run(
+                msgspec.structs.replace(
+                    run,
+                    audit=audit(directory),
+                    peak_requests=peak_requests(directory),
+                    unread_bytes=sum(unread for _, unread in damaged),
+                )
+            )
             directory.merge()
 
 

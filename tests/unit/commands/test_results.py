@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from loadtest.analyze.run_data import COLUMNS
 from loadtest.analyze.summary import Summary
+from loadtest.cli import app
 from loadtest.commands.capacity import CapacityRequest, capacity
 from loadtest.commands.compare import CompareRequest, compare_runs
 from loadtest.commands.gate import GateRequest, gate
@@ -199,6 +201,16 @@ def test_run_that_goes_on_is_not_touched(tmp_path: Path, read: Callable[[RunDire
 
 def test_owner_of_a_run_merges_its_own_shards(tmp_path: Path) -> None:
     assert len(read_run(going_on(tmp_path)).jobs) == 1
+
+
+def test_every_report_of_a_run_with_a_damaged_shard_ends_with_3(tmp_path: Path) -> None:
+    owner = going_on(tmp_path)
+    shard = owner.shard_path("samples", 0)
+    shard.write_bytes(shard.read_bytes() + b"torn")
+    owner.release()
+    ended = [CliRunner().invoke(app, [name, str(owner.path)]).exit_code for name in ("recover", "report", "recover")]
+    assert ended == [3, 3, 3]
+    assert owner.read_run().unread_bytes > 0
 
 
 def test_shard_of_another_run_is_refused_and_kept(tmp_path: Path) -> None:
