@@ -65,11 +65,15 @@ docs: $(VENV)/.installed-docs  ## build the documentation into build/site
 	@echo "open build/site/index.html"
 
 # Vulture's variables and attributes are fields that other programs read, so they may stay without a reader here.
-lint: $(VENV)/.installed-dev  ## check format, style, types, import contracts and dead code
+lint: $(VENV)/.installed-dev  ## check format, style, types, import contracts, dead code, and files for CI and Docker
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/hadolint docker/Dockerfile
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-actions action.yml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci ci/gitlab.yml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yml
 	! $(VENV)/bin/vulture | grep -v 'unused \(variable\|attribute\)'
 
 format: $(VENV)/.installed-dev  ## format the code, and fix what ruff can fix
