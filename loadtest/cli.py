@@ -12,7 +12,15 @@ from typing import Annotated, Any
 import typer
 
 from loadtest.errors import ExitCode, LoadtestError, internal_error, reason_and_remedy
-from loadtest.process import ForgivingStream, exit_at_signals, forgive, ignore_signals, leave, refuse_too_few_files
+from loadtest.process import (
+    ForgivingStream,
+    exit_at_signals,
+    forgive,
+    ignore_signals,
+    leave,
+    open_page,
+    refuse_too_few_files,
+)
 
 app = typer.Typer(
     add_completion=False,
@@ -41,6 +49,7 @@ Seed = Annotated[int | None, optional(metavar="N", help="Draw the schedule from 
 TargetUrl = Annotated[
     str | None, optional(metavar="URL", help="Send to this endpoint instead of the scenario's target.")
 ]
+OpenPage = Annotated[bool, typer.Option("--open", help="Show the page in a browser.")]
 Tolerance = Annotated[str, typer.Option(metavar="SHARE", help="How much worse is accepted.")]
 MinDifference = Annotated[
     str, typer.Option(metavar="TIME", help="The smallest difference in time that can be worse.")
@@ -82,6 +91,8 @@ def run(
     bind: Annotated[
         str, typer.Option(metavar="ADDR[:PORT]", help="Listen to workers on this address.")
     ] = "127.0.0.1",
+    note: Annotated[str | None, optional(metavar="TEXT", help="A note for the report and the index of runs.")] = None,
+    open_report: OpenPage = False,
     overrides: Changes = None,
 ) -> None:
     """Run a scenario and write its measurements and a report."""
@@ -114,7 +125,7 @@ def worker(
 
 @app.command()
 @app.command("recover", help="Build the results of a run that died, from what it recorded.")
-def report(directory: RunDirectoryPath) -> None:
+def report(directory: RunDirectoryPath, open_report: OpenPage = False) -> None:
     """Build the summary and the report of a run again."""
     from rich.console import Console
 
@@ -124,7 +135,23 @@ def report(directory: RunDirectoryPath) -> None:
 
     recorded = RunDirectory(directory)
     print_result(build_results(recorded), recorded.report, Console())
+    if open_report:
+        open_page(recorded.report)
     raise typer.Exit(ExitCode.INVALID if recorded.read_run().unread_bytes else ExitCode.PASS)
+
+
+@app.command()
+def reports(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds your runs.")] = Path("reports"),
+    open_report: OpenPage = False,
+) -> None:
+    """Write an index of all runs in a folder, and show what changed."""
+    from loadtest.commands.runs_index import write_index
+
+    page, runs = write_index(folder)
+    sys.stdout.write(f"{runs} run{'' if runs == 1 else 's'}\nindex  {page}\n")
+    if open_report:
+        open_page(page)
 
 
 @app.command()
@@ -279,7 +306,7 @@ def serve(
     serve(ServeOptions(**given))
 
 
-RESULT_IN_FILES = {"run", "report", "recover", "gate", "compare", "capacity"}
+RESULT_IN_FILES = {"run", "report", "recover", "gate", "compare", "capacity", "reports"}
 """The commands whose result is in files: what they print may be lost, and the exit code is still the result's."""
 
 

@@ -94,6 +94,14 @@ def too_few(connections: int, limit: int) -> str:
     )
 
 
+def open_page(page: Path) -> None:
+    """Show a page in the user's browser, or say that there is none."""
+    import webbrowser
+
+    if not webbrowser.open(page.resolve().as_uri()):
+        tell(f"note: no browser was found; open {page} yourself")
+
+
 PIPE_BYTES = 4096
 """A pipe or terminal that is writable takes this many bytes at once."""
 

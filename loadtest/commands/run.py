@@ -31,7 +31,7 @@ from loadtest.errors import (
     RunAborted,
     UsageError,
 )
-from loadtest.process import SIGNAL_EXIT_CODES, ending_signals, exit_at_signals, raise_limit, tell, too_few
+from loadtest.process import SIGNAL_EXIT_CODES, ending_signals, exit_at_signals, open_page, raise_limit, tell, too_few
 from loadtest.record.directory import GONE, RunDirectory, create_run
 from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay
@@ -64,6 +64,8 @@ class RunRequest:
     expect_workers: int = 0
     bind: str = LOOPBACK
     overrides: list[str] = field(default_factory=list)
+    note: str = ""
+    open_report: bool = False
 
     @property
     def generators(self) -> int:
@@ -105,6 +107,8 @@ def run(request: RunRequest, scenario: Scenario, driver: Driver) -> int:
     from loadtest.report.terminal.run import print_result
 
     print_result(ended.summary, ended.directory.report, Console())
+    if request.open_report:
+        open_page(ended.directory.report)
     if ended.stopped_by is not None:
         return SIGNAL_EXIT_CODES[ended.stopped_by]
     if ended.error is not None:
@@ -122,7 +126,7 @@ def drive(request: RunRequest, scenario: Scenario, path: Path | None, driver: Dr
     if warning := too_few(ceil(max_connections(scenario) / max(1, request.generators)), raise_limit()):
         tell(f"warning: {warning}")
     caught = _forward_signals(driver)
-    directory = create_run(scenario, path, shlex.join(["loadtest", *sys.argv[1:]]))
+    directory = create_run(scenario, path, shlex.join(["loadtest", *sys.argv[1:]]), request.note)
     try:
         with _local_endpoint(scenario, directory) as endpoint:
             return _drive(request, scenario, directory, address, endpoint, driver, caught)

@@ -285,7 +285,7 @@ def run_directory(named: Path) -> RunDirectory:
     return RunDirectory(saved if not named.exists() and saved.exists() else named)
 
 
-def create_run(scenario: Scenario, named: Path | None, command: str) -> RunDirectory:
+def create_run(scenario: Scenario, named: Path | None, command: str, note: str = "") -> RunDirectory:
     """Make the directory of a run, with the first `run.json`: what the processes of the run read their scenario from.
 
     This process holds its lock until it calls `release` or ends.
@@ -304,6 +304,7 @@ def create_run(scenario: Scenario, named: Path | None, command: str) -> RunDirec
             seed=scenario.seed,
             target=scenario.target_name,
             command=command,
+            note=note,
             versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
             started_at=datetime.now(UTC).timestamp(),
             payloads={name: flow.payload_hash for name, flow in scenario.flows.items()},
