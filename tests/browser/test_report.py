@@ -236,3 +236,32 @@ def test_unusual_run_is_drawn_too(
         rendered.page.keyboard.press("ArrowRight")
         assert rendered.page.inner_text("#announced").startswith("0 s to ")
     assert rendered.messages == []
+
+
+@pytest.mark.parametrize(("scheme", "paper"), [("light", "#fff"), ("dark", "#15181c")])
+def test_chart_is_saved_as_a_file_with_the_colours_of_the_page(
+    browser: Browser, report: Path, scheme: str, paper: str
+) -> None:
+    rendered = Rendered(browser, report, scheme=scheme)
+    saved = {}
+    for kind in ("svg", "png"):
+        with rendered.page.expect_download() as download:
+            rendered.page.click(f"button[data-chart=load][data-save={kind}]")
+        assert download.value.suggested_filename == f"load.{kind}"
+        saved[kind] = Path(download.value.path()).read_bytes()
+    assert saved["png"].startswith(b"\x89PNG")
+    svg = saved["svg"].decode()
+    assert "var(--" not in svg
+    assert f'fill="{paper}"' in svg
+    assert svg.count("<path") > 5
+    assert rendered.messages == []
+
+
+def test_verdict_is_copied_as_markdown(browser: Browser, report: Path) -> None:
+    page = Rendered(browser, report).page
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("#copy")
+    page.wait_for_selector("#copy:has-text('Copied')")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied.startswith("## Load test ")
+    assert "| flow | jobs |" in copied

@@ -28,6 +28,7 @@ from loadtest.report.charts.endpoint import (
     workers_text,
 )
 from loadtest.report.charts.load_and_latency import latency_chart, load_chart, parts_chart, users_chart
+from loadtest.report.ci.markdown import markdown
 from loadtest.report.pages.glossary import Glossary
 from loadtest.report.pages.page import page_html
 from loadtest.report.summary_text import CHARTED
@@ -92,6 +93,7 @@ def report_html(run: RunRecord, summary: Summary, series: Series) -> str:
         workers_text=workers_text(summary.workers),
         max_workers=MAX_WORKERS,
         max_causes=MAX_CAUSES,
+        markdown=markdown(summary),
         scenario_yaml=_yaml(_shortened(run.scenario)),
     )
 

@@ -173,6 +173,46 @@
     plot.dataset.drawn = "";
   };
 
+  /* Download a chart. The page's colours are written into it, since a file has no page to take them from. */
+  const save = async (name, kind) => {
+    const style = getComputedStyle(document.documentElement);
+    const colour = (variable) => style.getPropertyValue(variable).trim();
+    const spec = JSON.parse(JSON.stringify(specs[name]).replace(/var\((--[\w-]+)\)/g, (_, variable) => colour(variable)));
+    const figure = document.getElementById(`plot-${name}`).closest("figure");
+    spec.width = figure.clientWidth;
+    spec.background = colour("--paper");
+    spec.title = { text: figure.querySelector("h3").textContent, anchor: "start", color: colour("--ink") };
+    for (const param of spec.params ?? []) {
+      if (param.name === "from_s") param.value = from;
+      if (param.name === "to_s") param.value = to;
+    }
+    const { view } = await vegaEmbed(document.createElement("div"), spec, { renderer: "svg", actions: false });
+    const href = await view.toImageURL(kind, kind === "png" ? 2 : 1);
+    view.finalize();
+    Object.assign(document.createElement("a"), { href, download: `${name}.${kind}` }).click();
+  };
+  for (const button of document.querySelectorAll("button[data-save]")) {
+    button.hidden = false;
+    button.addEventListener("click", () => save(button.dataset.chart, button.dataset.save));
+  }
+
+  const copyButton = document.getElementById("copy");
+  if (copyButton) {
+    copyButton.hidden = false;
+    copyButton.addEventListener("click", async () => {
+      const text = document.getElementById("markdown");
+      try {
+        await navigator.clipboard.writeText(text.value);
+      } catch {
+        text.hidden = false;
+        text.select();
+        document.execCommand("copy");
+        text.hidden = true;
+      }
+      copyButton.textContent = "Copied";
+    });
+  }
+
   resetButton?.addEventListener("click", reset);
   Promise.all(Object.entries(specs).map(draw)).then(() => { document.body.dataset.drawn = Math.round(performance.now()); });
 })();
