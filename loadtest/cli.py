@@ -221,6 +221,20 @@ def capacity(
 
 
 @app.command()
+def export(
+    run: RunDirectoryPath,
+    csv: Annotated[bool, typer.Option("--csv", help="Write a CSV file for each table.")] = False,
+    xlsx: Annotated[bool, typer.Option("--xlsx", help="Write one Excel workbook; needs loadtest[xlsx].")] = False,
+    out: Annotated[Path | None, folder(help="Write here, not into the run directory.")] = None,
+) -> None:
+    """Write the tables of a run as CSV or for Excel."""
+    from loadtest.frames import export as exports
+
+    for path in exports.export(exports.ExportRequest(run, csv, xlsx, out)):
+        sys.stdout.write(f"{path}\n")
+
+
+@app.command()
 def check(scenario: ScenarioFile, overrides: Changes = None, seed: Seed = None, target: TargetUrl = None) -> None:
     """Show what a scenario would send, and send nothing."""
     import os
@@ -277,7 +291,7 @@ def serve(
     serve(ServeOptions(**given))
 
 
-RESULT_IN_FILES = {"run", "report", "recover", "gate", "compare", "capacity"}
+RESULT_IN_FILES = {"run", "report", "recover", "gate", "compare", "capacity", "export"}
 """The commands whose result is in files: what they print may be lost, and the exit code is still the result's."""
 
 

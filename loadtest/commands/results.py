@@ -53,18 +53,26 @@ def read_run(directory: RunDirectory, tables: Sequence[str] = OTHER_TABLES) -> R
 
     Raises RunDirectoryError if the directory holds no run, a damaged one, or one that still goes on.
     """
-    run, scenario = _record(directory)
-    if directory.has_shards():
-        _merge_shards(directory)
-        run, scenario = _record(directory)
-    with _readable(directory, "samples", run):
+    run, scenario = read_record(directory)
+    with readable(directory, "samples", run):
         pieces = directory.pieces("samples", COLUMNS)
         jobs = read_job_table(pieces, pieces.rows)
-    others = {}
-    for name in tables:
-        with _readable(directory, name, run):
-            others[name] = directory.table(name)
-    return RunData(run, scenario, jobs, **others)
+    return RunData(run, scenario, jobs, **{name: read_table(directory, name, run) for name in tables})
+
+
+def read_record(directory: RunDirectory) -> tuple[RunRecord, Scenario]:
+    """Merge the shards of a run, and return its record and its scenario; raises as `read_run` does."""
+    found = _record(directory)
+    if directory.has_shards():
+        _merge_shards(directory)
+        return _record(directory)
+    return found
+
+
+def read_table(directory: RunDirectory, name: str, run: RunRecord) -> pa.Table:
+    """Return a table of a run, empty if it recorded none. Raises RunDirectoryError if it cannot be read."""
+    with readable(directory, name, run):
+        return directory.table(name)
 
 
 def _record(directory: RunDirectory) -> tuple[RunRecord, Scenario]:
@@ -119,7 +127,7 @@ def _advice_of_version(run: RunRecord) -> str:
 
 
 @contextmanager
-def _readable(directory: RunDirectory, name: str, run: RunRecord) -> Iterator[None]:
+def readable(directory: RunDirectory, name: str, run: RunRecord) -> Iterator[None]:
     """Raise RunDirectoryError, one line with the file and a remedy, if a table is missing or cannot be read."""
     path = directory.path / f"{name}.parquet"
     advice = "copy the run directory again, whole"
