@@ -23,6 +23,7 @@ WORKERS = 100
 STARTED_AT = 1_767_225_600.0
 STEPS = {
     "import loadtest": "",
+    "loadtest.read": "run.scenario",
     "run.jobs": "len(run.jobs)",
     "run.percentile": "run.percentile('delay', 0.95, flow='run')",
     "run.jobs and a group by": "run.jobs.groupby('worker_id').delay_ms.quantile(0.95)",

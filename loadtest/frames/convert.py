@@ -16,6 +16,8 @@ from loadtest.frames.columns import CATEGORY, NUMBER, TEXT, TIME, Column
 Values = Any
 """A column: a `pyarrow.ChunkedArray`, a numpy array with NaN for missing, or a list of Python values."""
 _MICROSECONDS = 1e6
+_MISSING = np.iinfo(np.int64).min
+"""The number of a missing time."""
 
 
 def frame(columns: Sequence[Column], values: Mapping[str, Values]) -> pd.DataFrame:
@@ -26,12 +28,14 @@ def frame(columns: Sequence[Column], values: Mapping[str, Values]) -> pd.DataFra
 
 def times(seconds: Values) -> pd.arrays.DatetimeArray:
     """Return epoch seconds as times in UTC, NaN as a missing one."""
-    microseconds = np.rint(np.asarray(seconds, np.float64) * _MICROSECONDS)
-    unknown = np.isnan(microseconds)
-    microseconds[unknown] = 0
-    found = microseconds.astype(np.int64).view("datetime64[us]")
-    found[unknown] = np.datetime64("NaT")
-    return pd.DatetimeIndex(found).tz_localize("UTC").array
+    microseconds = np.asarray(seconds, np.float64) * _MICROSECONDS
+    # In place, and without a copy at the end: of a million jobs, each more array costs as much as reading one.
+    np.rint(microseconds, out=microseconds)
+    with np.errstate(invalid="ignore"):
+        found: Any = microseconds.astype(np.int64)
+    found[np.isnan(microseconds)] = _MISSING
+    made: pd.arrays.DatetimeArray = pd.array(found, dtype=TIME, copy=False)
+    return made
 
 
 def categorical(codes: NDArray[np.integer], categories: Sequence[str]) -> pd.Categorical:

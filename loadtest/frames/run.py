@@ -22,9 +22,9 @@ from loadtest.analyze.start_kinds import CLASSES
 from loadtest.analyze.stats.quantiles import percentile
 from loadtest.analyze.summary import SCHEMA, Summary
 from loadtest.arrays import Floats
-from loadtest.commands.results import read_record, read_run, read_table, readable, summarize_and_judge
+from loadtest.commands.read_run import read_record, read_run, read_table, readable
 from loadtest.errors import UsageError
-from loadtest.frames.columns import FRAMES, JOBS
+from loadtest.frames.columns import FRAMES, JOBS, TIME
 from loadtest.frames.convert import categorical, frame
 from loadtest.record.directory import RunDirectory, run_directory
 from loadtest.record.run import RunRecord, StageSpan
@@ -69,7 +69,12 @@ class Run:
     @cached_property
     def summary(self) -> Summary:
         """Return the figures of `summary.json`, computed from the tables if this version cannot read that file."""
-        return _read_summary(self._directory) or summarize_and_judge(read_run(self._directory), self.scenario.gates)
+        if (written := _read_summary(self._directory)) is not None:
+            return written
+        # Slow to import, and most summaries need only be read.
+        from loadtest.commands.results import summarize_and_judge
+
+        return summarize_and_judge(read_run(self._directory), self.scenario.gates)
 
     @cached_property
     def jobs(self) -> pd.DataFrame:
@@ -180,14 +185,19 @@ class Run:
         return frame(FRAMES[name], {column.name: table.column(column.name) for column in FRAMES[name]})
 
     def _derived_columns(self) -> dict[str, Any]:
-        """Return the columns of `jobs` that the samples do not have."""
+        """Return the columns of `jobs` that the samples do not have, or that the analysis has made of theirs."""
         data, jobs = self._data, self._data.jobs
         window = data.steady.window
+        moments = {column.name: getattr(jobs, column.name) for column in JOBS if column.dtype == TIME}
         times = {name: _where_known(jobs, metric) for name, metric in _TIMES.items()}
-        return times | {
-            "start": categorical(data.starts.kind, CLASSES),
-            "steady": np.zeros(len(jobs), bool) if window is None else window.contains(jobs.intended_at),
-        }
+        return (
+            moments
+            | times
+            | {
+                "start": categorical(data.starts.kind, CLASSES),
+                "steady": np.zeros(len(jobs), bool) if window is None else window.contains(jobs.intended_at),
+            }
+        )
 
 
 def read(path: str | Path) -> Run:
@@ -215,8 +225,12 @@ def _stage_names(stage: pa.ChunkedArray, stages: Sequence[StageSpan]) -> pd.Cate
 
 def _where_known(jobs: JobColumns, metric: Metric) -> Floats:
     """Return a time of each job, NaN for jobs of flows that do not have it."""
-    has_it = np.isin(jobs.flow, [FLOWS.index(name) for name in metric.spec.flows])
-    return np.where(has_it, jobs.times_ms(metric), np.nan)
+    times_ms = jobs.times_ms(metric)
+    # The last one is that of no flow.
+    lacks_it = np.array([*(flow not in metric.spec.flows for flow in FLOWS), True])
+    if lacks_it[:-1].any() or (jobs.flow < 0).any():
+        times_ms[lacks_it[jobs.flow]] = np.nan
+    return times_ms
 
 
 def _time_metric(metric: Metric | str) -> Metric:
