@@ -37,9 +37,12 @@ def ended(program: str) -> tuple[int, str]:
 
 IMPORT_THE_PACKAGE = """
 import sys
+from importlib.metadata import version
 import loadtest
 if slow := {"numpy", "pandas", "pyarrow", "pydantic", "typer"} & set(sys.modules):
     sys.exit(f"import loadtest imports {slow}; only its functions need them")
+if loadtest.__version__ != version("loadtest"):
+    sys.exit(f"loadtest says that it is {loadtest.__version__}")
 if not {"read", "read_many"} <= set(dir(loadtest)) or hasattr(loadtest, "write"):
     sys.exit("loadtest lists what it does not have, or not what it has")
 loadtest.read
