@@ -6,7 +6,7 @@ SEED ?= 1
 export PYTHONDONTWRITEBYTECODE :=
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run handler capacity serve check test hostile bench docs lint format clean
+.PHONY: run handler capacity serve check test hostile bench docs wheel lint format clean
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: $(PYTHON) is Python %d.%d; 3.11 or newer is needed, name it with PYTHON=..." % sys.version_info[:2])'
@@ -64,6 +64,11 @@ docs: $(VENV)/.installed-docs  ## build the documentation into build/site
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
 	@echo "open build/site/index.html"
 
+wheel: $(VENV)/.installed-dev  ## build the source distribution, and from it the wheel, into dist
+	rm -rf dist build/lib
+	$(VENV)/bin/python -m build --no-isolation --outdir dist . >/dev/null
+	@ls dist/*
+
 # Vulture's variables and attributes are fields that other programs read, so they may stay without a reader here.
 lint: $(VENV)/.installed-dev  ## check format, style, types, import contracts, dead code, and files for CI and Docker
 	$(VENV)/bin/ruff format --check .
@@ -81,6 +86,6 @@ format: $(VENV)/.installed-dev  ## format the code, and fix what ruff can fix
 	$(VENV)/bin/ruff check --fix .
 
 clean:  ## remove everything that was built, runs included
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find reports -mindepth 1 -maxdepth 1 ! -name baselines -exec rm -rf {} +
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

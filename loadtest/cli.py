@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from loadtest import cli_setup
 from loadtest.errors import ExitCode, LoadtestError, internal_error, reason_and_remedy
 from loadtest.process import (
     ForgivingStream,
@@ -23,7 +24,6 @@ from loadtest.process import (
 )
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -38,7 +38,8 @@ file = partial(optional, metavar="FILE")
 folder = partial(optional, metavar="DIR")
 
 ScenarioFile = Annotated[
-    Path, typer.Argument(metavar="SCENARIO", help="The scenario's YAML file.", show_default=False)
+    Path,
+    typer.Argument(metavar="SCENARIO", help="A YAML file, or a name of `loadtest scenarios`.", show_default=False),
 ]
 RunDirectoryPath = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.", show_default=False)]
 Changes = Annotated[
@@ -80,7 +81,14 @@ def options(
 
 @app.command()
 def run(
-    scenario: ScenarioFile,
+    scenario: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="SCENARIO",
+            help="A YAML file, or a name of `loadtest scenarios`; without it, smoke.",
+            show_default=False,
+        ),
+    ] = None,
     target: TargetUrl = None,
     out: Annotated[Path | None, folder(help="The run directory, which must not exist yet.")] = None,
     seed: Seed = None,
@@ -101,15 +109,24 @@ def run(
 
     with Driver() as driver:
         from loadtest.commands import run as runs
+        from loadtest.scenario.loading.shipped import SMOKE, scenario_file, shipped_scenario
 
-        request = runs.RunRequest(**given)
+        file = shipped_scenario(SMOKE) if scenario is None else scenario_file(scenario)
+        request = runs.RunRequest(**given | {"scenario": file})
         loaded = runs.scenario_of(request)
         if loaded.search is None:
-            raise typer.Exit(runs.run(request, loaded, driver))
+            code = runs.run(request, loaded, driver)
+            if scenario is None:
+                sys.stdout.write(cli_setup.NEXT)
+            raise typer.Exit(code)
     # Slow to import, and an ordinary run does not need it.
     from loadtest.commands.search import search
 
     raise typer.Exit(search(request, loaded))
+
+
+app.command()(cli_setup.init)
+app.command()(cli_setup.scenarios)
 
 
 @app.command()
@@ -250,6 +267,20 @@ def capacity(
 
 
 @app.command()
+def export(
+    run: RunDirectoryPath,
+    csv: Annotated[bool, typer.Option("--csv", help="Write a CSV file for each table.")] = False,
+    xlsx: Annotated[bool, typer.Option("--xlsx", help="Write one Excel workbook; needs loadtest[xlsx].")] = False,
+    out: Annotated[Path | None, folder(help="Write here, not into the run directory.")] = None,
+) -> None:
+    """Write the tables of a run as CSV or for Excel."""
+    from loadtest.frames import export as exports
+
+    for path in exports.export(exports.ExportRequest(run, csv, xlsx, out)):
+        sys.stdout.write(f"{path}\n")
+
+
+@app.command()
 def check(scenario: ScenarioFile, overrides: Changes = None, seed: Seed = None, target: TargetUrl = None) -> None:
     """Show what a scenario would send, and send nothing."""
     import os
@@ -257,9 +288,10 @@ def check(scenario: ScenarioFile, overrides: Changes = None, seed: Seed = None, 
     from loadtest.process import raise_limit
     from loadtest.report.terminal.preview import preview_lines
     from loadtest.scenario.loading.load import load_scenario
+    from loadtest.scenario.loading.shipped import scenario_file
     from loadtest.scenario.preview import preview
 
-    known = preview(load_scenario(scenario, overrides or (), seed, target))
+    known = preview(load_scenario(scenario_file(scenario), overrides or (), seed, target))
     for line in preview_lines(known, os.environ, raise_limit()):
         sys.stdout.write(f"{line}\n")
 
@@ -272,6 +304,9 @@ def schema() -> None:
     from loadtest.scenario.schema import json_schema
 
     sys.stdout.write(f"{json.dumps(json_schema(), indent=2)}\n")
+
+
+app.command()(cli_setup.doctor)
 
 
 @app.command()
@@ -306,7 +341,7 @@ def serve(
     serve(ServeOptions(**given))
 
 
-RESULT_IN_FILES = {"run", "report", "recover", "gate", "compare", "capacity", "reports"}
+RESULT_IN_FILES = {"run", "report", "recover", "reports", "gate", "compare", "capacity", "export", "init"}
 """The commands whose result is in files: what they print may be lost, and the exit code is still the result's."""
 
 

@@ -17,7 +17,7 @@ from loadtest.capacity.backtest.backtest import HeldOut, UnpredictableRunError
 from loadtest.capacity.calibration.measurements import MeasuredRun
 from loadtest.capacity.calibration.start_times import WorkerCounts
 from loadtest.capacity.simulation.workload import WorkerConfig, fixed, setting_of
-from loadtest.commands.results import read_run
+from loadtest.commands.read_run import read_run
 from loadtest.errors import UsageError
 from loadtest.record.directory import RunDirectory
 from loadtest.record.run import Ending

@@ -15,7 +15,8 @@ from loadtest.analyze.compare.differences import differences
 from loadtest.analyze.compare.margin import MIN_DIFFERENCE_MS
 from loadtest.analyze.series import series
 from loadtest.commands.gate import parse_differences, write_output
-from loadtest.commands.results import read_run, summarize_and_judge
+from loadtest.commands.read_run import read_run
+from loadtest.commands.results import summarize_and_judge
 from loadtest.errors import UsageError
 from loadtest.gate.baseline import incomparable_reason, metrics_of
 from loadtest.record.directory import run_directory

@@ -15,7 +15,8 @@ from loadtest.analyze.compare.comparison import compare
 from loadtest.analyze.run_data import RunData
 from loadtest.analyze.summarize import failed_checks
 from loadtest.analyze.summary import GateResult
-from loadtest.commands.results import read_run, summarize_and_judge
+from loadtest.commands.read_run import read_run
+from loadtest.commands.results import summarize_and_judge
 from loadtest.errors import RecordingError, UsageError
 from loadtest.gate.baseline import as_gate_result, metrics_of, require_comparable
 from loadtest.record.atomic_file import write_atomic

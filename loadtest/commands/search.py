@@ -16,7 +16,7 @@ from loadtest.capacity.breakpoint.backlog import backlog_of
 from loadtest.capacity.breakpoint.bisection import Bounds, Probe, ProbeOutcome, SearchEnd, next_step, outcome_of
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped, with_backlog
 from loadtest.commands.driver import Driver
-from loadtest.commands.results import read_run
+from loadtest.commands.read_run import read_run
 from loadtest.commands.run import RunRequest, drive, on_signals
 from loadtest.errors import InternalError, RecordingError, RunAborted, UsageError
 from loadtest.flows.health import EndpointHealth

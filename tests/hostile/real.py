@@ -25,7 +25,8 @@ from gevent.server import StreamServer
 from msgspec import json
 
 from loadtest.clock import WallClock
-from loadtest.commands.results import read_run, summarize_and_judge
+from loadtest.commands.read_run import read_run
+from loadtest.commands.results import summarize_and_judge
 from loadtest.record.directory import RunDirectory
 from tests.hostile.endpoint import SUBMISSIONS, HostileEndpoint
 from tests.hostile.evidence import Evidence

@@ -19,7 +19,8 @@ from gevent import Greenlet
 from gevent import socket as gevent_socket
 
 from loadtest.clock import SleepingClock
-from loadtest.commands.results import build_results, read_run, summarize_and_judge
+from loadtest.commands.read_run import read_run
+from loadtest.commands.results import build_results, summarize_and_judge
 from loadtest.drive.cluster.target import Target
 from loadtest.drive.dispatcher import JobDispatcher, JobSink
 from loadtest.drive.http.client import HttpClient

@@ -15,7 +15,22 @@ from loadtest.errors import ScenarioError
 
 ROOT = Path(__file__).parents[2]
 SMOKE = str(ROOT / "scenarios" / "smoke.yaml")
-COMMANDS = ("run", "worker", "recover", "report", "gate", "compare", "capacity", "check", "schema", "serve")
+COMMANDS = (
+    "run",
+    "init",
+    "scenarios",
+    "doctor",
+    "worker",
+    "recover",
+    "report",
+    "gate",
+    "compare",
+    "capacity",
+    "export",
+    "check",
+    "schema",
+    "serve",
+)
 runner = CliRunner()
 
 
@@ -67,6 +82,39 @@ def test_help_describes_every_command_in_one_whole_sentence(command: str) -> Non
     assert line.endswith(".")
     assert not line.endswith("...")
     assert runner.invoke(app, [command, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_is_whole_on_a_terminal_of_80_columns(command: str) -> None:
+    shown = runner.invoke(app, [*command.split(), "--help"], env={"COLUMNS": "80"}).stdout
+    usage, *lines = shown.splitlines()
+    assert len(usage) <= 80
+    assert [line for line in lines if len(line) > 80 or line.endswith("...")] == []
+
+
+def test_scenarios_are_listed_with_their_questions_and_printed() -> None:
+    listed = runner.invoke(app, ["scenarios"]).stdout
+    assert "smoke       Does the whole chain work, from the schedule to the report?\n" in listed
+    assert runner.invoke(app, ["scenarios", "smoke"]).stdout == Path(SMOKE).read_text()
+    assert runner.invoke(app, ["check", "smoke"]).stdout == runner.invoke(app, ["check", SMOKE]).stdout
+
+
+def test_init_writes_what_check_accepts(tmp_path: Path) -> None:
+    done = runner.invoke(app, ["init", str(tmp_path), "--target", "embedded", "--ci", "none"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".gitignore", "loadtest.yaml"]
+    assert runner.invoke(app, ["check", str(tmp_path / "loadtest.yaml")]).exit_code == 0
+    refused = runner.invoke(app, ["init", str(tmp_path), "--target", "embedded", "--ci", "jenkins"])
+    assert str(refused.exception) == "--ci jenkins: not known; write one of: github, gitlab, none"
+
+
+def test_doctor_prints_its_findings() -> None:
+    assert "open files" in runner.invoke(app, ["doctor"]).stdout
+
+
+def test_a_shell_completes_commands() -> None:
+    words = {"_LOADTEST_COMPLETE": "complete_bash", "COMP_WORDS": "loadtest sce", "COMP_CWORD": "1"}
+    assert runner.invoke(app, [], prog_name="loadtest", env=words).stdout.split() == ["scenarios"]
 
 
 @pytest.mark.parametrize("option", ["--min-difference", "--floor"])

@@ -35,6 +35,26 @@ def ended(program: str) -> tuple[int, str]:
     return ran.returncode, ran.stderr
 
 
+IMPORT_THE_PACKAGE = """
+import sys
+from importlib.metadata import version
+import loadtest
+if slow := {"numpy", "pandas", "pyarrow", "pydantic", "typer"} & set(sys.modules):
+    sys.exit(f"import loadtest imports {slow}; only its functions need them")
+if loadtest.__version__ != version("loadtest"):
+    sys.exit(f"loadtest says that it is {loadtest.__version__}")
+if not {"read", "read_many"} <= set(dir(loadtest)) or hasattr(loadtest, "write"):
+    sys.exit("loadtest lists what it does not have, or not what it has")
+loadtest.read
+if "pandas" not in sys.modules:
+    sys.exit("loadtest.read came without pandas")
+"""
+
+
+def test_the_package_imports_nothing_until_it_is_used() -> None:
+    assert ended(IMPORT_THE_PACKAGE) == (0, "")
+
+
 def test_only_drive_imports_gevent_or_locust_nothing_scipy_stats_and_gate_no_altair() -> None:
     assert ended(IMPORT_EVERY_COMMAND) == (0, "")
 

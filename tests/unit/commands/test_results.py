@@ -21,7 +21,8 @@ from loadtest.cli import app
 from loadtest.commands.capacity import CapacityRequest, capacity
 from loadtest.commands.compare import CompareRequest, compare_runs
 from loadtest.commands.gate import GateRequest, gate
-from loadtest.commands.results import build_results, read_run, summarize_and_judge
+from loadtest.commands.read_run import read_run
+from loadtest.commands.results import build_results, summarize_and_judge
 from loadtest.errors import ExitCode, RunDirectoryError
 from loadtest.record.directory import TABLES, RunDirectory, create_run
 from loadtest.record.recorder import Recorder

@@ -1,0 +1,1 @@
+"""A recorded run as pandas data frames: what `import loadtest` offers to notebooks and scripts."""
