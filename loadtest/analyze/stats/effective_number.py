@@ -6,9 +6,10 @@ All values are in the order of time. Only their ranks count, so that a heavy tai
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, sqrt
+from math import exp, inf, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadtest.arrays import Floats
 
@@ -117,6 +118,25 @@ def _effective(n: int, scores: Floats, chance: float = _CHANCE) -> Effective:
 def effective_times(values_ms: Floats) -> Effective:
     """Return what times in milliseconds are worth; those that differ by less than a clock resolves count as equal."""
     return effective(np.round(values_ms, _DECIMALS))
+
+
+def effective_pooled(values: Floats, counts: NDArray[np.int64]) -> Effective:
+    """Return what values are worth of which a job has several; `counts` has the number of each job's, in their order.
+
+    The jobs are the independent ones: if a whole job is slow, all of its values are, and no number of values of other
+    jobs shows how often that is. So n values count for as many as their J jobs do by the sums of their scores, or for
+    fewer if long jobs decide: n / max(n / J, d) with the design effect d of clusters (Kish 1965, Survey Sampling,
+    5.4), the mean square of a job's sum of scores less their mean, over that of independent ones.
+    """
+    n, own = len(values), counts[counts > 0]
+    if n == 0:
+        return independent(0)
+    scores = -np.log1p(-(average_ranks(np.round(values, _DECIMALS)) + 0.5) / n)
+    scores -= scores.mean()
+    sums, spread = np.add.reduceat(scores, np.cumsum(own) - own), float(scores @ scores)
+    jobs, design = effective(sums), float(sums @ sums) / spread if spread > 0 else 1.0
+    tau = min(float(n), jobs.tau * max(n / len(own), design))
+    return Effective(n, tau, jobs.degrees if jobs.tau > 1 else inf)
 
 
 def average_ranks(values: Floats) -> Floats:

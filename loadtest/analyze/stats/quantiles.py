@@ -6,8 +6,13 @@ from math import ceil, inf, log
 
 import numpy as np
 
-from loadtest.analyze.stats.effective_number import effective_times, independent
-from loadtest.analyze.stats.percentile_bounds import lower_rank, ranks_needed, upper_end, upper_ranks
+from loadtest.analyze.stats.effective_number import Effective, effective_times, independent
+from loadtest.analyze.stats.percentile_bounds import (
+    lower_rank,
+    ranks_needed,
+    upper_end,
+    upper_ranks,
+)
 from loadtest.analyze.summary import Quantiles
 from loadtest.arrays import Floats
 from loadtest.units import nearest_rank
@@ -42,8 +47,10 @@ def min_samples(per_mille: int) -> int:
     return ceil(log(TAIL) / log(max(p, 1 - p)))
 
 
-def quantiles(values: Floats) -> Quantiles:
+def quantiles(values: Floats, pooled: Effective | None = None) -> Quantiles:
     """Return the distribution of values in the order of time, NaNs left out.
+
+    `pooled` is what values are worth of which a job has several, none of them NaN.
 
     A percentile that their number cannot support is None. Its interval is left out if they resemble each other so
     much that nothing can be said (`stats.percentile_bounds`).
@@ -53,7 +60,7 @@ def quantiles(values: Floats) -> Quantiles:
     n = len(known)
     if n == 0:
         return Quantiles(n=0)
-    worth = effective_times(known)
+    worth = effective_times(known) if pooled is None else pooled
     least, mean, most = float(known.min()), float(known.mean()), float(known.max())
     supported = [(name, per_mille) for name, per_mille in PER_MILLE.items() if is_supported(n, per_mille)]
     lower = {name: lower_rank(n, per_mille, worth, TAIL) for name, per_mille in supported}

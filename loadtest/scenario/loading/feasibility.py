@@ -184,7 +184,7 @@ def unknown_reference(scenario: Scenario, gate: Gate) -> str | None:
         near = get_close_matches(gate.during, names, n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"use one of {', '.join(names)}"
         return f'no stage is called "{gate.during}"; {hint}'
-    flows = gate.metric.spec.flows if gate.flow is None else (gate.flow,)
+    flows = gate.flows if gate.flow is None else (gate.flow,)
     if any(flow in scenario.flows for flow in flows):
         return None
     return f'"{gate}" needs jobs of {" or ".join(flows)}, and the scenario has none; add flows.{flows[0]}'
