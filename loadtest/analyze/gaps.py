@@ -38,6 +38,11 @@ class Pooled:
         """Return the number of jobs that have any."""
         return int(np.count_nonzero(self.counts))
 
+    def take(self, indices: NDArray[np.int64]) -> Pooled:
+        """Return the times of the jobs at these indices, in this order."""
+        counts = self.counts[indices]
+        return Pooled(self.values_ms[np.repeat(self.starts[indices], counts) + _positions(counts)], counts)
+
     def totals(self, values: Floats) -> Floats:
         """Return the sums of values, one for each of the times, of each job that has any."""
         return np.add.reduceat(values, self.starts[self.counts > 0]) if len(values) else np.empty(0)
@@ -60,13 +65,12 @@ class TokenGaps:
         A job whose gaps are not all known has at least one more, and as many as the mean of the others if that is
         more. The first of them follows those that are known.
         """
-        counts, whole = self.known.counts[indices], self.whole[indices]
+        known, whole = self.known.take(indices), self.whole[indices]
+        counts = known.counts
         typical = round(float(counts[whole].mean())) if whole.any() else 1
         lacking = np.where(whole, 0, np.maximum(1, typical - counts))
         found = Pooled(np.full(int(counts.sum() + lacking.sum()), np.nan), counts + lacking)
-        within = _positions(counts)
-        from_start, to_start = np.repeat(self.known.starts[indices], counts), np.repeat(found.starts, counts)
-        found.values_ms[to_start + within] = self.known.values_ms[from_start + within]
+        found.values_ms[np.repeat(found.starts, counts) + _positions(counts)] = known.values_ms
         return found
 
     def of_whole(self, indices: NDArray[np.int64]) -> Pooled:

@@ -131,12 +131,18 @@ def effective_pooled(values: Floats, counts: NDArray[np.int64]) -> Effective:
     n, own = len(values), counts[counts > 0]
     if n == 0:
         return independent(0)
-    scores = -np.log1p(-(average_ranks(np.round(values, _DECIMALS)) + 0.5) / n)
-    scores -= scores.mean()
-    sums, spread = np.add.reduceat(scores, np.cumsum(own) - own), float(scores @ scores)
+    centred = scores(values)
+    sums, spread = np.add.reduceat(centred, np.cumsum(own) - own), float(centred @ centred)
     jobs, design = effective(sums), float(sums @ sums) / spread if spread > 0 else 1.0
     tau = min(float(n), jobs.tau * max(n / len(own), design))
     return Effective(n, tau, jobs.degrees if jobs.tau > 1 else inf)
+
+
+def scores(values_ms: Floats) -> Floats:
+    """Return the exponential scores of times in milliseconds, less their mean."""
+    found: Floats = -np.log1p(-(average_ranks(np.round(values_ms, _DECIMALS)) + 0.5) / max(1, len(values_ms)))
+    found -= found.mean() if len(found) else 0.0
+    return found
 
 
 def average_ranks(values: Floats) -> Floats:

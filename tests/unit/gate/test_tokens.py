@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from loadtest.analyze.summary import GateResult, Verdict
-from loadtest.gate.inputs import gate_inputs
+from loadtest.gate.inputs import GateInputs, gate_inputs
 from loadtest.gate.judge import judge
 from loadtest.record.sample import ChunkSeen
 from loadtest.scenario.gates import parse_gate
@@ -29,17 +31,20 @@ def streamed(gaps_ms: tuple[float, ...] = FIVE, ttft_ms: float = 100, **changes:
 def judged(gate: str, *groups: tuple[int, dict[str, Any]]) -> GateResult:
     """Judge groups of equal jobs, all spread evenly over 100 s."""
     placed = [((k + 0.5) / count, g) for g, (count, _) in enumerate(groups) for k in range(count)]
+    return judge(parse_gate(gate), inputs_of([groups[group][1] for _, group in sorted(placed)]))
+
+
+def inputs_of(jobs: list[dict[str, Any]]) -> GateInputs:
     rows, seen = [], []
-    for seq, (_, group) in enumerate(sorted(placed)):
-        made = dict(groups[group][1])
-        due_s = 100 * seq / len(placed)
+    for seq, described in enumerate(jobs):
+        made, due_s = dict(described), 100 * seq / len(jobs)
         at = START_AT + due_s + (made.pop("ttft_ms") + np.concatenate([[0.0], np.cumsum(made.pop("gaps_ms"))])) / 1000
         content = {"first_content_at": float(at[0]), "last_content_at": float(at[-1]), "output_tokens": len(at)}
         whole = content | {"finished_at": float(at[-1]), "delay_ms": None, "execution_ms": None} | made
         rows.append(job(seq, due_s, flow="openai", **whole))
         seen += [(seq, ChunkSeen(float(each), 1)) for each in at]
     record = run(scenario(flows={"openai": {}}), load_ended_at=START_AT + 100, ended_at=START_AT + 120)
-    return judge(parse_gate(gate), gate_inputs(run_data(record, samples(*rows), chunks=chunks(*seen))))
+    return gate_inputs(run_data(record, samples(*rows), chunks=chunks(*seen)))
 
 
 SLOW = (20, 20, 20, 90)
@@ -253,3 +258,36 @@ def test_input_tokens_that_jobs_do_not_report_decide_nothing(limit: int) -> None
     groups = [(150, streamed(input_tokens=10)), (150, streamed(input_tokens=None))]
     assert judged(f"input tokens > {limit}/s", *groups).verdict is INCONCLUSIVE
     assert judged("input tokens > 10/s", *groups).verdict is PASS
+
+
+@settings(max_examples=40)
+@given(
+    gate=st.sampled_from(
+        [
+            "itl p90 < 40ms",
+            "itl mean < 30ms",
+            "tpot p90 < 40ms",
+            "ttft p90 < 1s",
+            GOODPUT,
+            "goodput > 80 % where tpot < 40ms",
+        ]
+    ),
+    seed=st.integers(0, 99),
+    lost=st.sampled_from([1, 10, 40, 150]),
+    how=st.sampled_from(
+        [FAILED, UNFINISHED, {"outcome": "wrong"}, {"outcome": "unreachable", "output_tokens": None}]
+    ),
+    seen=st.integers(0, 4),
+)
+def test_no_loss_of_the_worst_jobs_makes_a_run_pass(
+    gate: str, seed: int, lost: int, how: dict[str, Any], seen: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    pace = rng.gamma(rng.uniform(2, 9), rng.uniform(2, 6), (150, 4))
+    jobs = [streamed(tuple(gaps), float(ttft_ms)) for gaps, ttft_ms in zip(pace, rng.gamma(3, 150, 150), strict=True)]
+    worst = np.argsort([-sum(each["gaps_ms"]) for each in jobs])[:lost]
+    before = judge(parse_gate(gate), inputs_of(jobs)).verdict
+    for index in worst:
+        jobs[index] = jobs[index] | {"gaps_ms": jobs[index]["gaps_ms"][:seen]} | how
+    after = judge(parse_gate(gate), inputs_of(jobs)).verdict
+    assert after is not PASS or before is PASS
