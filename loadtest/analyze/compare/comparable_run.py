@@ -135,7 +135,7 @@ def run_series(
         if gaps is not None and flow in Metric.ITL.spec.flows
     }
     tokens: dict[tuple[str, Metric], TokenRate] = {
-        (flow, metric): _token_rate(jobs, completed & jobs.of_flow(flow), span, metric)
+        (flow, metric): _token_rate(jobs, completed & jobs.of_flow(flow), window, metric)
         for flow in by_flow
         for metric in TOKEN_RATES
     }
@@ -152,7 +152,8 @@ def _per_second(jobs: JobColumns, mask: Mask, span: LoadWindow, amounts: Floats 
     return per_s.astype(np.float64)
 
 
-def _token_rate(jobs: JobColumns, done: Mask, span: LoadWindow, metric: Metric) -> TokenRate:
+def _token_rate(jobs: JobColumns, done: Mask, window: LoadWindow, metric: Metric) -> TokenRate:
+    span = completion_window(jobs, done, window)
     amounts: Floats = getattr(jobs, metric.spec.summed)
     within = done & span.contains(jobs.finished_at)
     silent = int(np.count_nonzero(within & np.isnan(amounts)))
