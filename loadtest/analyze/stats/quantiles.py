@@ -50,7 +50,8 @@ def min_samples(per_mille: int) -> int:
 def quantiles(values: Floats, pooled: Effective | None = None) -> Quantiles:
     """Return the distribution of values in the order of time, NaNs left out.
 
-    `pooled` is what values are worth of which a job has several, none of them NaN.
+    `pooled` is what values are worth of which a job has several, none of them NaN: then the number of jobs has to
+    support a percentile.
 
     A percentile that their number cannot support is None. Its interval is left out if they resemble each other so
     much that nothing can be said (`stats.percentile_bounds`).
@@ -60,9 +61,10 @@ def quantiles(values: Floats, pooled: Effective | None = None) -> Quantiles:
     n = len(known)
     if n == 0:
         return Quantiles(n=0)
-    worth = effective_times(known) if pooled is None else pooled
+    worth = pooled or effective_times(known)
     least, mean, most = float(known.min()), float(known.mean()), float(known.max())
-    supported = [(name, per_mille) for name, per_mille in PER_MILLE.items() if is_supported(n, per_mille)]
+    jobs = n if pooled is None else min(n, int(pooled.most))
+    supported = [(name, per_mille) for name, per_mille in PER_MILLE.items() if is_supported(jobs, per_mille)]
     lower = {name: lower_rank(n, per_mille, worth, TAIL) for name, per_mille in supported}
     upper = {name: upper_ranks(n, per_mille, worth, TAIL) for name, per_mille in supported}
     read = {nearest_rank(n, per_mille) for _, per_mille in supported} | {rank for rank in lower.values() if rank}

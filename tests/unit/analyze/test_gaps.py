@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from loadtest.analyze.gaps import TokenGaps, token_gaps
 from loadtest.analyze.jobs import jobs_of
-from loadtest.analyze.stats.effective_number import effective, effective_pooled
+from loadtest.analyze.stats.effective_number import effective_pooled
 from loadtest.analyze.stats.quantiles import quantiles
 from loadtest.record.sample import ChunkSeen
 from tests.unit.analyze.rows import NO_CHUNKS, START_AT, chunks, job, samples
@@ -107,8 +107,7 @@ def test_pooled_values_of_jobs_that_depend_on_each_other_or_differ_in_length_are
     rng = np.random.default_rng(1)
     wave = np.repeat(2 + np.sin(np.arange(500) / 30), 40) * rng.exponential(20, 20_000)
     worth = effective_pooled(wave, np.full(500, 40))
-    assert worth.n < 100
-    assert worth.n == pytest.approx(effective(wave.reshape(500, 40).sum(axis=1)).n, rel=0.3)
+    assert worth.for_upper() < worth.n < 150
     counts = np.where(np.arange(500) % 50 == 0, 2000, 20)
     long_jobs = np.repeat(rng.exponential(20, 500), counts)
     assert effective_pooled(long_jobs, counts).n < 50

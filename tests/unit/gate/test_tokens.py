@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from loadtest.analyze.summary import GateResult, Verdict
 from loadtest.gate.inputs import GateInputs, gate_inputs
 from loadtest.gate.judge import judge
+from loadtest.gate.measures import Times
 from loadtest.record.sample import ChunkSeen
 from loadtest.scenario.gates import parse_gate
 from tests.unit.analyze.rows import START_AT, chunks, job, run, run_data, samples, scenario
@@ -79,6 +80,17 @@ def test_a_result_counts_gaps_and_their_jobs() -> None:
     assert many.observed == pytest.approx(20, abs=0.01)
     assert many.detail.startswith("Itl was 80ms or more for 100 of 4,000 gaps of 1,000 jobs; up to ")
     assert many.ci95 == pytest.approx((20, 20), abs=0.01)
+
+
+def test_a_target_at_the_limit_hardly_ever_passes_however_many_tokens_its_jobs_have() -> None:
+    """A tenth of the jobs is slow in every token, and the others in none."""
+    passes = 0
+    for seed in range(150):
+        slow = np.random.default_rng(seed).random(200) < 0.1
+        gaps_ms = np.where(np.repeat(slow, 50), 90.0, 20.0)
+        found = Times(gaps_ms, np.zeros(10_000), np.full(10_000, -1, np.int32), counts=np.full(200, 50))
+        passes += found.holds(80.0, 900, found.count(80.0))
+    assert passes <= 4
 
 
 def test_long_answers_have_more_weight_than_short_ones() -> None:
