@@ -8,8 +8,10 @@ import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from loadtest.analyze.gaps import job_keys
 from loadtest.analyze.jobs import OUTCOMES, JobColumns, LoadWindow
 from loadtest.analyze.run_data import RunData
+from loadtest.analyze.stats.effective_number import effective_pooled
 from loadtest.analyze.stats.quantiles import PER_MILLE, is_supported, quantiles
 from loadtest.analyze.summary import Censored, FlowSummary, OutcomeSummary, Quantiles, TokenSummary
 from loadtest.analyze.throughput import completion_window
@@ -20,7 +22,9 @@ from loadtest.scenario.metrics import Metric
 from loadtest.units import nearest_rank
 
 _NO_TIMES: Floats = np.empty(0)
-_METRICS = [metric for metric in Metric if metric.spec.column in FlowSummary.__struct_fields__]
+_METRICS = [
+    metric for metric in Metric if metric.spec.column in FlowSummary.__struct_fields__ and not metric.is_pooled
+]
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ def flow_summaries(data: RunData, window: LoadWindow, within: bool = False) -> d
             **times[part.flow],
             lag_ms=quantiles(_NO_TIMES if part.flow in ANSWERED_BY_SUBMISSION else jobs.lag_ms[part.done]),
             chunk_gap_ms=quantiles(_chunk_gaps_ms(data, part.done)),
+            itl_ms=_itl(data, part),
             tokens=_tokens(jobs, part.flow, window),
             polls_per_job=_mean(jobs.polls[part.done]),
             outcomes=_outcomes(jobs, part.mine, end_to_end_ms, times[part.flow]["end_to_end_ms"]),
@@ -94,6 +99,14 @@ def _select(jobs: JobColumns, flow: str, window: LoadWindow, within: bool) -> _F
         mine &= window.contains(jobs.intended_at)
     done = np.flatnonzero(mine & jobs.completed)
     return _FlowData(flow, mine, done[np.argsort(jobs.intended_at[done], kind="stable")])
+
+
+def _itl(data: RunData, part: _FlowData) -> Quantiles:
+    """Return the gaps between tokens of all jobs together, with the intervals that the number of jobs gives."""
+    if part.flow not in Metric.ITL.spec.flows:
+        return Quantiles(0)
+    gaps = data.gaps.of_whole(part.done)
+    return quantiles(gaps.values_ms, effective_pooled(gaps.values_ms, gaps.counts))
 
 
 def _mean(values: Floats) -> float | None:
@@ -149,11 +162,6 @@ def censored_bounds(completed_ms: Floats, at_least_ms: Floats) -> dict[str, tupl
     }
 
 
-def _job_keys(seq: NDArray[np.int64], process: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return one number per job; a process fits 16 bits and a run's `seq` 47."""
-    return (seq << 16) | (process.astype(np.int64) & 0xFFFF)
-
-
 def _chunk_gaps_ms(data: RunData, done: NDArray[np.int64]) -> Floats:
     jobs, chunks = data.jobs, data.chunks
     streamed = done[~np.isnan(jobs.first_chunk_at[done])]
@@ -161,8 +169,8 @@ def _chunk_gaps_ms(data: RunData, done: NDArray[np.int64]) -> Floats:
         return _NO_TIMES
     received = chunks.filter(pc.is_valid(chunks.column("at")))
     columns = {name: received.column(name).to_numpy() for name in ("seq", "process", "at")}
-    keys = _job_keys(columns["seq"].astype(np.int64), columns["process"])
-    mine = np.isin(keys, _job_keys(jobs.seq[streamed], jobs.process[streamed]))
+    keys = job_keys(columns["seq"].astype(np.int64), columns["process"])
+    mine = np.isin(keys, job_keys(jobs.seq[streamed], jobs.process[streamed]))
     keys, at = keys[mine], columns["at"][mine]
     order = np.lexsort((at, keys))
     keys, at = keys[order], at[order]

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from loadtest.analyze.accounting import Accounting, account, id_hashes, repeated
 from loadtest.analyze.causes import cause_counts, causes
+from loadtest.analyze.gaps import TokenGaps, token_gaps
 from loadtest.analyze.jobs import JobColumns, LoadWindow, jobs_of, last_event_at, load_window, worker_names
 from loadtest.analyze.start_kinds import StartClassification, revives, start_kinds
 from loadtest.analyze.steady import SteadyWindow, steady_window
@@ -96,6 +97,11 @@ class RunData:
     def starts(self) -> StartClassification:
         """Return each job's kind of start; found once, since it takes all jobs in order."""
         return start_kinds(self.jobs, revives(self.scenario))
+
+    @cached_property
+    def gaps(self) -> TokenGaps:
+        """Return the times between the tokens of streamed jobs; none is known if the chunks were not read."""
+        return token_gaps(self.jobs, self.chunks)
 
     @cached_property
     def steady(self) -> SteadyWindow:

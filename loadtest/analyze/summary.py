@@ -202,7 +202,8 @@ class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
     `scenario.metrics` defines them. `overhead_ms` is transport and polling, `lag_ms` the part of it after the job's
     end on the server (not for runsync, whose answer is that end); `chunk_gap_ms` is between neighbouring chunks of a
     streamed job. `ttft_ms` is from the intended start to the first content, `tpot_ms` from there to the last content
-    for each output token but the first; a job that reports no tokens has none.
+    for each output token but the first; a job that reports no tokens has none. `itl_ms` is between neighbouring
+    arrivals of content, of all jobs together, so that its `effective_n` is at most the number of jobs.
     `tokens` is null if no job reports any. A figure added later has a default.
     """
 
@@ -220,6 +221,7 @@ class FlowSummary(msgspec.Struct, frozen=True, kw_only=True):
     chunk_gap_ms: Quantiles
     ttft_ms: Quantiles = Quantiles(0)
     tpot_ms: Quantiles = Quantiles(0)
+    itl_ms: Quantiles = Quantiles(0)
     tokens: TokenSummary | None = None
     polls_per_job: float | None
     outcomes: dict[str, OutcomeSummary] = {}

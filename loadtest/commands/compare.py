@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from loadtest.analyze.compare.comparable_run import ComparableRun, run_series, schedule_of
+from loadtest.analyze.compare.comparable_run import ComparableRun, comparable
 from loadtest.analyze.compare.comparison import compare
 from loadtest.analyze.compare.differences import differences
 from loadtest.analyze.compare.margin import MIN_DIFFERENCE_MS
@@ -71,9 +71,7 @@ def comparison_of(
 def _read(path: Path, label: str) -> tuple[ComparedRun, ComparableRun]:
     data = read_run(run_directory(path))
     summary = summarize_and_judge(data, data.scenario.gates)
-    return ComparedRun(label, data.run, summary, series(data)), run_series(
-        data.jobs, data.load, schedule_of(data.run)
-    )
+    return ComparedRun(label, data.run, summary, series(data)), comparable(data)
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:

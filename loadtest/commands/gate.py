@@ -10,7 +10,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from loadtest.analyze.compare.comparable_run import run_series, schedule_of
+from loadtest.analyze.compare.comparable_run import comparable
 from loadtest.analyze.compare.comparison import compare
 from loadtest.analyze.run_data import RunData
 from loadtest.analyze.summarize import failed_checks
@@ -77,15 +77,17 @@ def _compare(request: GateRequest, data: RunData) -> list[GateResult]:
     baselines = [_read_baseline(named) for named in request.baselines]
     for named, each in zip(request.baselines, baselines, strict=True):
         require_comparable(str(named), each.run, data.run, failed_checks(each))
-    *before, now = [run_series(each.jobs, each.load, schedule_of(each.run)) for each in (*baselines, data)]
+    *before, now = [comparable(each) for each in (*baselines, data)]
     found = compare(before, now, metrics_of(before, now), tolerance, min_difference_ms)
     return [as_gate_result(each) for each in found]
 
 
 def _read_baseline(named: Path) -> RunData:
-    """Return what a comparison reads of a baseline, and its requests if they were kept: validity checks read them."""
+    """Return what a comparison reads of a baseline, as far as it was kept; validity checks read the requests."""
     directory = run_directory(named)
-    return read_run(directory, [name for name in ("requests",) if (directory.path / f"{name}.parquet").exists()])
+    return read_run(
+        directory, [name for name in ("requests", "chunks") if (directory.path / f"{name}.parquet").exists()]
+    )
 
 
 def parse_differences(tolerance: str, min_difference: str) -> tuple[float, float]:

@@ -12,6 +12,7 @@ from types import FrameType
 import msgspec
 from rich.console import Console
 
+from loadtest.analyze.summary import Verdict
 from loadtest.capacity.breakpoint.backlog import backlog_of
 from loadtest.capacity.breakpoint.bisection import Bounds, Probe, ProbeOutcome, SearchEnd, next_step, outcome_of
 from loadtest.capacity.breakpoint.result import BreakpointResult, ProbeResult, measured_search, stopped, with_backlog
@@ -183,7 +184,10 @@ class BreakpointSearch:
         if self._caught or ended.error is not None:
             return msgspec.structs.replace(bare, reason=str(ended.error or summary.reason))
         reason = " ".join([summary.reason, *cause_texts(summary)[:1]])
-        judged = msgspec.structs.replace(bare, outcome=outcome_of(summary, run.stop), reason=reason)
+        outcome = outcome_of(summary, run.stop)
+        if outcome is ProbeOutcome.PASSES and summary.verdict is not Verdict.PASS:
+            reason = f"Only rates are too low, and more load may reach them. {reason}"
+        judged = msgspec.structs.replace(bare, outcome=outcome, reason=reason)
         return with_backlog(judged, backlog_of(read_run(ended.directory, ())), self._bounds.within)
 
     def _wait_until_empty(self) -> None:

@@ -260,7 +260,8 @@ class JobDispatcher:
                 self.canceller.add(sample)
         # Jobs that the end of the run cuts off say nothing of the endpoint.
         if self.stops.enabled and (sample.finished_at is not None or not self.finished.is_set()):
-            self.stops.ended(sample, self._clock.now() if sample.finished_at is None else sample.finished_at)
+            ended_at = self._clock.now() if sample.finished_at is None else sample.finished_at
+            self.stops.ended(sample, ended_at, chunks_seen)
 
     def publish(self) -> None:
         """Pass the jobs that ended since the last call to all sinks; to be called before what they hold is read."""

@@ -33,8 +33,10 @@ from loadtest.scenario.flows import FLOWS
 from loadtest.scenario.metrics import Metric
 from loadtest.scenario.model import Scenario
 
-_TIMES = {metric.spec.column: metric for metric in Metric if metric.is_time and metric.spec.start}
-"""The times that no column of the samples holds."""
+_TIMES = {
+    metric.spec.column: metric for metric in Metric if metric.is_time and metric.spec.start and not metric.is_pooled
+}
+"""The times of a job that no column of the samples holds."""
 
 
 @dataclass(frozen=True)
@@ -234,8 +236,10 @@ def _where_known(jobs: JobColumns, metric: Metric) -> Floats:
 
 
 def _time_metric(metric: Metric | str) -> Metric:
-    times = [each for each in Metric if each.is_time]
     text = str(metric)
+    if text in (Metric.ITL, Metric.ITL.spec.column):
+        raise UsageError(f'"{text}" is of gaps, of which a job has many; take it from summary.flows[FLOW].itl_ms')
+    times = [each for each in Metric if each.is_time and not each.is_pooled]
     for each in times:
         if text in (str(each), each.spec.column):
             return each

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from loadtest.analyze.compare.comparable_run import ComparableRun
@@ -24,6 +25,14 @@ COMPARED = (
     (Metric.FIRST_CHUNK, "p95"),
 )
 """The percentiles compared in each flow; each additional one needs more jobs, since all share one error rate."""
+OF_TOKENS = (
+    MetricKey("", Metric.TTFT, "p95"),
+    MetricKey("", Metric.TPOT, "p95"),
+    MetricKey("", Metric.ITL, "p95"),
+    MetricKey("", Metric.TOKENS),
+    MetricKey("", Metric.INPUT_TOKENS),
+)
+"""The figures compared if every baseline has them, so that those of older versions stay of use."""
 _DIGITS = 16
 
 
@@ -81,13 +90,19 @@ def _differences(there: Any, here: Any, path: str = "") -> Iterator[str]:
 def metrics_of(baselines: Sequence[ComparableRun], candidate: ComparableRun) -> list[MetricKey]:
     """Return throughput, and of every flow errors and the percentiles of COMPARED, as far as any run has them.
 
-    A flow or a time that one run lacks is compared too, so that its loss shows.
+    A flow or a time that one run lacks is compared too, so that its loss shows. Of streams it is the first token, or
+    the first chunk if a run is of a version that knew no tokens; then its rates of tokens are not compared either.
     """
     runs = [*baselines, candidate]
     found = [THROUGHPUT]
     for flow in [flow for flow in FLOWS if any(flow in run.counts for run in runs)]:
         times = [key for key in COMPARED if any(run.has(flow, key[0]) for run in runs)]
+        if all(run.has(flow, Metric.TTFT) for run in runs):
+            times = [key for key in times if key[0] is not Metric.FIRST_CHUNK]
         found += [MetricKey(flow, Metric.ERRORS), *(MetricKey(flow, *key) for key in times)]
+        if flow not in Metric.TTFT.spec.flows or all(run.has(flow, Metric.TTFT) for run in baselines):
+            known = [key for key in OF_TOKENS if all(run.has(flow, key.metric) for run in baselines)]
+            found += [replace(key, flow=flow) for key in known]
     return found
 
 

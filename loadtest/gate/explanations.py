@@ -83,17 +83,26 @@ def explain_workers(word: Verdict, failing: int, workers: int, unnamed: int) -> 
     return f"{detail} {unnamed:,} jobs name no worker and may be of any." if unnamed else detail
 
 
-def not_known(gate: Gate, unknown: int, n: int) -> str:
-    """Return for how many of n jobs the time of a gate is not known."""
+def counted(n: int, pooled_of: int | None) -> str:
+    """Return the number of jobs as text, or of the gaps between tokens of this many jobs."""
+    if pooled_of is not None:
+        return f"{n:,} gap{'' if n == 1 else 's'} of {counted(pooled_of, None)}"
+    return f"{n:,} job{'' if n == 1 else 's'}"
+
+
+def not_known(gate: Gate, unknown: int, of: str) -> str:
+    """Return for how many of all jobs the time of a gate is not known."""
     metric = gate.metric.value
     verb = "are" if metric.endswith("s") else "is"
-    return f"{metric[0].upper()}{metric[1:]} {verb} not known for {unknown:,} of {n:,} jobs."
+    return f"{metric[0].upper()}{metric[1:]} {verb} not known for {unknown:,} of {of}."
 
 
 def _describe_worth(count: Count) -> str:
     """Return how many independent jobs these count as, if clearly fewer, as text that follows a sentence."""
-    if count.worth.n > count.n * NEARLY_ALL:
+    if count.worth.n > count.jobs * NEARLY_ALL:
         return ""
+    if count.pooled_of is not None:
+        return f" They count as {count.worth.n:,.0f} independent jobs."
     return f" They resemble their neighbours and count as {count.worth.n:,.0f} independent jobs."
 
 
@@ -101,12 +110,13 @@ def _describe_undecided(metric: Metric, undecided: int) -> str:
     """Return how many jobs may be over the limit, or may be those that a share counts, as text."""
     if metric.is_time:
         return f", and is not known for {undecided:,}"
-    return f", and {undecided:,} {'whose start is not known' if metric is Metric.COLD_STARTS else 'unfinished'} may"
+    which = {Metric.COLD_STARTS: "whose start is not known", Metric.GOODPUT: "whose times are not known"}
+    return f", and {undecided:,} {which.get(metric, 'unfinished')} may"
 
 
 def _describe_count(gate: Gate, count: Count, of: str) -> str:
     """Return the count of jobs over the limit, or of those that a share counts, as text."""
-    jobs = f"{count.over:,} of {count.n:,} job{'' if count.n == 1 else 's'}"
+    jobs = f"{count.over:,} of {counted(count.n, count.pooled_of)}"
     if gate.metric.is_time:
         metric = gate.metric.value
         return f"{metric[0].upper()}{metric[1:]}{of} was {limit_text(gate)} or more for {jobs}"

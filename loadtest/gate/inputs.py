@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest.analyze.gaps import TokenGaps
 from loadtest.analyze.jobs import JobColumns, LoadWindow
 from loadtest.analyze.run_data import RunData
 from loadtest.analyze.throughput import completion_window
@@ -32,7 +33,8 @@ class GateInputs:
 
     No column is copied to select jobs. `followed_until_at` is when the client stopped following a job that did not
     end, in epoch seconds. `worker` is an index of `worker_ids`, or −1. `start_kind` is an index of the kinds of start
-    (`analyze.start_kinds.CLASSES`), or −1. `steady` is the steady window, None if there is none.
+    (`analyze.start_kinds.CLASSES`), or −1. `gaps` are those between tokens. `steady` is the
+    steady window, None if there is none.
     """
 
     jobs: JobColumns
@@ -43,7 +45,12 @@ class GateInputs:
     load: LoadWindow
     stages: tuple[tuple[str, Window], ...]
     start_kind: NDArray[np.int8]
+    gaps: TokenGaps
     steady: Window | None = None
+
+    def last_seen_at(self) -> Floats:
+        """Return when each job ended, or when the client stopped following it, in epoch seconds."""
+        return np.where(np.isnan(self.jobs.finished_at), self.followed_until_at, self.jobs.finished_at)
 
     def where(self, mask: Mask) -> GateInputs:
         """Return the inputs with only those of their jobs for which the mask is true."""
@@ -65,6 +72,7 @@ def gate_inputs(data: RunData) -> GateInputs:
         load=data.load,
         stages=_stages(data.run),
         start_kind=data.starts.kind,
+        gaps=data.gaps,
         steady=None if steady is None else _relative(steady, data.load),
     )
 

@@ -22,12 +22,15 @@ from loadtest.gate.early_stopping import holds, more_jobs, refutation, refuted
 from loadtest.gate.explanations import (
     NO_JOBS,
     More,
+    counted,
     explain,
     explain_default,
     explain_workers,
     format_value,
     not_known,
 )
+from loadtest.gate.gaps import gap_times
+from loadtest.gate.goodput import missed
 from loadtest.gate.inputs import NO_WORKER, GateInputs, Window, completion_windows, of_flow, select, windows
 from loadtest.gate.measures import Count, Times, share_count, times
 from loadtest.scenario.gates import DEFAULT_ERRORS, Gate, default_gates, limit_text
@@ -43,9 +46,11 @@ def judge(gate: Gate, inputs: GateInputs) -> GateResult:
         return _rate(gate, of_flow(gate, inputs), within)
     some = select(gate, inputs, within)
     length_s = sum(each.end_s - each.start_s for each in within)
+    if gate.metric is Metric.GOODPUT:
+        return _goodput(gate, some, length_s)
     if gate.metric.is_share:
         return _share(gate, some, length_s)
-    measured = times(gate.metric, some)
+    measured = gap_times(some) if gate.metric.is_pooled else times(gate.metric, some)
     if len(measured) == 0:
         return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
     if gate.per_mille is not None and gate.per_worker:
@@ -105,7 +110,7 @@ def _percentile(gate: Gate, measured: Times, per_mille: int, length_s: float) ->
 
 def _more(own: Times, count: Count, limit_ms: float, per_mille: int, length_s: float) -> More | None:
     jobs = own.more_jobs(limit_ms, per_mille, count)
-    return None if jobs is None else More(jobs, length_s * (1 + jobs / count.n))
+    return None if jobs is None else More(jobs, length_s * (1 + jobs / count.jobs))
 
 
 def _share(gate: Gate, inputs: GateInputs, length_s: float) -> GateResult:
@@ -122,6 +127,23 @@ def _share(gate: Gate, inputs: GateInputs, length_s: float) -> GateResult:
     return result(gate, count.over / count.n, count.n, word, text, count.ci95(), count.worth.n)
 
 
+def _goodput(gate: Gate, inputs: GateInputs, length_s: float) -> GateResult:
+    """Judge the share of jobs that meet every limit, by those that do not."""
+    found, share = missed(gate, inputs), 1 - gate.limit
+    count = found.count
+    if count.n == 0:
+        return result(gate, None, 0, Verdict.INCONCLUSIVE, NO_JOBS)
+    worst = count.over + count.undecided
+    word = _verdict(holds(worst, count.n, share, count.worth), count, share)
+    jobs = more_jobs(worst, count.n, share, count.worth)
+    more = None if jobs is None else More(jobs, length_s * (1 + jobs / count.n))
+    low, high = count.ci95()
+    text = explain(gate, count, share, word, more) + found.text()
+    if length_s:
+        text = f"{text} {(count.n - worst) / length_s:.3g} jobs/s met all limits."
+    return result(gate, 1 - worst / count.n, count.n, word, text, (1 - high, 1 - low), count.worth.n)
+
+
 def _verdict(holding: bool, count: Count, share: float) -> Verdict:
     """Return the verdict, if `share` of all jobs may be over; undecided jobs never make it fail."""
     if holding:
@@ -136,30 +158,32 @@ def _longest(gate: Gate, measured: Times) -> GateResult:
     observed = float(known.max()) if len(known) == len(measured) else None
     if count.over:
         word = Verdict.FAIL
-        detail = f"{count.over:,} of {count.n:,} jobs took {limit_text(gate)} or more."
+        detail = f"{count.over:,} of {counted(count.n, count.pooled_of)} took {limit_text(gate)} or more."
     elif count.undecided:
         word = Verdict.INCONCLUSIVE
-        detail = not_known(gate, count.undecided, count.n)
+        detail = not_known(gate, count.undecided, counted(count.n, count.pooled_of))
     else:
-        word, detail = Verdict.PASS, f"Each of {count.n:,} jobs took less."
+        word, detail = Verdict.PASS, f"Each of {counted(count.n, count.pooled_of)} took less."
     return result(gate, observed, count.n, word, detail)
 
 
 def _mean(gate: Gate, measured: Times) -> GateResult:
-    unknown, n = int(np.count_nonzero(measured.unknown)), len(measured)
-    found = mean_of(np.where(measured.unknown, measured.lower_bound_ms, measured.value_ms))
+    unknown, n, jobs = int(np.count_nonzero(measured.unknown)), len(measured), measured.jobs
+    pooled_of = None if measured.counts is None else jobs
+    found = mean_of(measured.linear_ms())
     if found is None:
-        short = f"{n:,} jobs are too few for the interval of a mean; {MIN_JOBS - n} more are needed."
+        short = f"{jobs:,} jobs are too few for the interval of a mean; {MIN_JOBS - jobs} more are needed."
         return result(gate, None, n, Verdict.INCONCLUSIVE, short)
     low, high = (format_value(gate, edge / 1000) for edge in found.interval())
     text = f"The 95 % interval of the mean is {low} to {high}, by the effective number of jobs."
     if found.too_skewed:
         text = f"{text} A few long times decide it, so it cannot be shown to be below a limit; gate a percentile."
     if unknown:
-        text = f"{text} For {unknown:,} jobs that did not complete it takes the least that is known."
-    judged = _by_interval(gate, found, n, text, n, "more jobs")
+        those = f"{unknown:,} jobs that did not complete" if pooled_of is None else f"{unknown:,} unknown gaps"
+        text = f"{text} For {those} it takes the least that is known."
+    judged = _by_interval(gate, found, n, text, jobs, "more jobs")
     if unknown and judged.verdict is not Verdict.FAIL:
-        return result(gate, None, n, Verdict.INCONCLUSIVE, not_known(gate, unknown, n))
+        return result(gate, None, n, Verdict.INCONCLUSIVE, not_known(gate, unknown, counted(n, pooled_of)))
     return judged
 
 
@@ -186,7 +210,7 @@ def _rate(gate: Gate, inputs: GateInputs, within: Sequence[Window]) -> GateResul
         observed = float(least[counted].sum()) / length_s if length_s and not unknown else None
         return result(gate, observed, n, Verdict.INCONCLUSIVE, short)
     if unknown and not found.above(gate.limit):
-        return result(gate, None, n, Verdict.INCONCLUSIVE, not_known(gate, unknown, n))
+        return result(gate, None, n, Verdict.INCONCLUSIVE, not_known(gate, unknown, f"{n:,} jobs"))
     low, high = (format_value(gate, edge) for edge in found.interval())
     text = f"The 95 % interval of the rate is {low} to {high}, by batch means over {length_s:.3g} s."
     return _by_interval(gate, found, n, text, length_s, "s more")

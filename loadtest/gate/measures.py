@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from loadtest.analyze.stats.effective_number import (
     Effective,
     average_ranks,
     effective,
+    effective_pooled,
     effective_times,
     independent,
 )
@@ -24,19 +26,28 @@ from loadtest.arrays import Floats, Mask
 from loadtest.gate.early_stopping import ALPHA, more_until
 from loadtest.gate.inputs import GateInputs
 from loadtest.record.sample import Outcome
-from loadtest.scenario.flows import FLOWS
+from loadtest.scenario.flows import FLOWS, FlowName
 from loadtest.scenario.metrics import Metric
 from loadtest.units import nearest_rank
 
 
 @dataclass(frozen=True)
 class Count:
-    """The number of jobs: all, over a limit, and undecided because it is not known; and what all are worth."""
+    """The number of jobs: all, over a limit, and undecided because it is not known; and what all are worth.
+
+    With `pooled_of`, it is the number of gaps between tokens, of this many jobs.
+    """
 
     n: int
     over: int
     undecided: int
     worth: Effective
+    pooled_of: int | None = None
+
+    @property
+    def jobs(self) -> int:
+        """Return the number of jobs."""
+        return self.n if self.pooled_of is None else self.pooled_of
 
     def ci95(self) -> tuple[float, float]:
         """Return the 95 % interval of the share that is over, widened by the undecided.
@@ -58,13 +69,19 @@ class Times:
     """A time of each job in milliseconds, NaN if it is not known; `lower_bound_ms` bounds it from below then.
 
     The jobs are in the order of their intended start. `alike` is what more jobs of the same kind are worth, if that
-    is known.
+    is known. `counts` is given for the gaps between tokens: how many each job has, one job after the other.
     """
 
     value_ms: Floats
     lower_bound_ms: Floats
     worker: NDArray[np.int32]
     alike: Effective | None = None
+    counts: NDArray[np.int64] | None = None
+
+    @property
+    def jobs(self) -> int:
+        """Return the number of jobs that have these times."""
+        return len(self) if self.counts is None else len(self.counts)
 
     def __len__(self) -> int:
         return len(self.value_ms)
@@ -104,7 +121,9 @@ class Times:
         """Count the jobs that are not under the limit: that took as long, or were unfinished after that time."""
         over = self.least_ms >= limit_ms
         undecided = self.unknown & ~over
-        return Count(len(self), int(np.count_nonzero(over)), int(np.count_nonzero(undecided)), self.worth(limit_ms))
+        pooled_of = None if self.counts is None else self.jobs
+        worth = self.worth(limit_ms)
+        return Count(len(self), int(np.count_nonzero(over)), int(np.count_nonzero(undecided)), worth, pooled_of)
 
     @cached_property
     def least_ms(self) -> Floats:
@@ -126,6 +145,8 @@ class Times:
     def _worth(self, times_ms: Floats) -> Effective:
         if self.alike is not None:
             return Effective(len(self), self.alike.tau, self.alike.degrees)
+        if self.counts is not None:
+            return effective_pooled(times_ms, self.counts)
         return effective_times(times_ms)
 
     def _worth_at_worst(self, limit_ms: float, count: Count) -> Effective:
@@ -138,7 +159,7 @@ class Times:
         """Return the nearest rank and its 95 % interval, unknown times last; None if not supported or unknown."""
         n, worth = len(self), self.worth()
         rank = lower_rank(n, per_mille, worth, TAIL)
-        if not is_supported(n, per_mille):
+        if not is_supported(self.jobs, per_mille):
             return None, None
         at = nearest_rank(n, per_mille) - 1
         values = np.partition(self.worst_ms, [at] if rank is None else [at, rank - 1])
@@ -160,40 +181,62 @@ class Times:
         def enough(jobs: int) -> bool:
             return upper_end(ordered, per_mille, upper_ranks(n, per_mille, worth, ALPHA, jobs)) < limit_ms
 
-        return more_until(n, enough)
+        more = more_until(n, enough)
+        return more if more is None or self.counts is None else ceil(more * self.jobs / n)
+
+    def linear_ms(self) -> Floats:
+        """Return a value of each job whose mean is that of all times, and varies as that does; unknown ones at least.
+
+        Of the ratio r of the sums y and x of jobs that is r + (y − r x) / mean x (Cochran, Sampling Techniques, 6.3).
+        """
+        if self.counts is None or len(self) == 0:
+            return self.least_ms
+        sums = np.add.reduceat(self.least_ms, np.cumsum(self.counts) - self.counts)
+        mean_ms = float(sums.sum()) / len(self)
+        linear: Floats = mean_ms + (sums - mean_ms * self.counts) / self.counts.mean()
+        return linear
 
 
 def times(metric: Metric, inputs: GateInputs) -> Times:
     """Return a time of the selected jobs, in the order of their intended start.
 
     It includes every job that was due. The time of a job that did not complete is unknown, unless it ended
-    before the job did (`JobColumns.known_times_ms`).
+    before the job did (`JobColumns.known_times_ms`). A job that completed with one token has no time per token.
     """
-    jobs, spec = inputs.jobs, metric.spec
+    jobs = inputs.jobs
+    relevant = of_flows(inputs, metric.spec.flows)
+    if metric.spec.per_token:
+        relevant &= ~(jobs.completed & (jobs.output_tokens <= 1))
+    measured = Times(jobs.known_times_ms(metric), np.nan_to_num(min_ms(metric, inputs)), inputs.worker)
+    return measured.take(in_order(inputs, relevant))
+
+
+def of_flows(inputs: GateInputs, flows: Sequence[FlowName]) -> Mask:
+    """Return a mask of the selected jobs of these flows."""
     relevant = inputs.mask.copy()
-    for flow in set(FLOWS) - set(spec.flows):
-        relevant &= ~jobs.of_flow(flow)
-    measured = Times(jobs.known_times_ms(metric), np.nan_to_num(_min_ms(metric, inputs)), inputs.worker)
-    return measured.take(_in_order(inputs, relevant))
+    for flow in set(FLOWS) - set(flows):
+        relevant &= ~inputs.jobs.of_flow(flow)
+    return relevant
 
 
-def _in_order(inputs: GateInputs, relevant: Mask) -> NDArray[np.int64]:
+def in_order(inputs: GateInputs, relevant: Mask) -> NDArray[np.int64]:
     """Return the indices of the relevant jobs in the order of their intended start."""
     indices = np.flatnonzero(relevant)
     return indices[np.argsort(inputs.jobs.intended_at[indices], kind="stable")]
 
 
-def _min_ms(metric: Metric, inputs: GateInputs) -> Floats:
-    """Return the least that the time of each job can be: as long as it lasted, or as the server reported."""
+def min_ms(metric: Metric, inputs: GateInputs) -> Floats:
+    """Return the least that the time of each job can be: as long as it lasted, or as the server reported.
+
+    Nothing is known of the time per token of a job that did not complete: more tokens could have come at any pace.
+    """
     jobs, spec = inputs.jobs, metric.spec
-    if spec.less:
+    if spec.less or spec.per_token:
         return np.zeros(len(jobs))
     if not spec.start:
         return np.maximum(0.0, jobs.times_ms(metric))
-    until_at = np.where(np.isnan(jobs.finished_at), inputs.followed_until_at, jobs.finished_at)
-    waited_ms: Floats = np.maximum(0.0, (until_at - getattr(jobs, spec.start)) * 1000)
-    # A job of one token has no time per token, and nothing is known of it if the worker does not count them.
-    return np.where(jobs.completed & ~(jobs.output_tokens > 1), 0.0, waited_ms) if spec.per_token else waited_ms
+    waited_ms: Floats = np.maximum(0.0, (inputs.last_seen_at() - getattr(jobs, spec.start)) * 1000)
+    return waited_ms
 
 
 def share_count(metric: Metric, inputs: GateInputs) -> Count | None:
@@ -205,19 +248,19 @@ def share_count(metric: Metric, inputs: GateInputs) -> Count | None:
     censored = mask & jobs.ended(Outcome.CENSORED)
     match metric:
         case Metric.CENSORED:
-            return _count(inputs, mask, censored)
+            return count_of(inputs, mask, censored)
         case Metric.ERRORS:
-            return _count(inputs, mask, mask & ~jobs.completed & ~censored, censored)
+            return count_of(inputs, mask, mask & ~jobs.completed & ~censored, censored)
         case Metric.COLD_STARTS:
             unknown = mask & (inputs.start_kind == UNKNOWN)
-            known = _count(inputs, mask, mask & (inputs.start_kind == CLASSES.index("cold")), unknown)
+            known = count_of(inputs, mask, mask & (inputs.start_kind == CLASSES.index("cold")), unknown)
             return None if known.n and known.undecided == known.n else known
     raise ValueError(f"{metric} is not a share that can be counted")
 
 
-def _count(inputs: GateInputs, relevant: Mask, over: Mask, undecided: Mask | None = None) -> Count:
+def count_of(inputs: GateInputs, relevant: Mask, over: Mask, undecided: Mask | None = None) -> Count:
     """Return the counts, with what the jobs are worth if the undecided ones are over."""
     most = over if undecided is None else over | undecided
-    worth = effective(most[_in_order(inputs, relevant)].astype(np.float64))
+    worth = effective(most[in_order(inputs, relevant)].astype(np.float64))
     unsure = 0 if undecided is None else int(np.count_nonzero(undecided))
     return Count(int(np.count_nonzero(relevant)), int(np.count_nonzero(over)), unsure, worth)

@@ -9,7 +9,7 @@ from loadtest.analyze.summary import Cause, FlowSummary, GateResult, Summary, To
 from loadtest.record.sample import Outcome
 from loadtest.report import formatting
 from loadtest.report.pages.glossary import OUTCOMES, TERMS
-from loadtest.scenario.metrics import Unit
+from loadtest.scenario.metrics import Metric, Unit
 
 PERCENTILES = ("p50", "p70", "p90", "p95", "p98", "p99", "p99_9")
 
@@ -85,6 +85,17 @@ def missing_percentiles(flows: Iterable[FlowSummary], names: Sequence[str]) -> s
     times = [q for flow in flows for q in (flow.delay_ms, flow.execution_ms, flow.end_to_end_ms) if q.n]
     missing = [name for name in names if any(getattr(q, name) is None for q in times)]
     return ", ".join(f"{name} needs {min_jobs(name)} jobs" for name in missing)
+
+
+def pace_text(flow: FlowSummary) -> str:
+    """Return how fast a flow's tokens came; empty if it has no streamed content."""
+    times = ((Metric.TTFT, flow.ttft_ms), (Metric.TPOT, flow.tpot_ms), (Metric.ITL, flow.itl_ms))
+    parts = [
+        f"{metric} p50 {formatting.milliseconds(q.p50)}, p95 {formatting.milliseconds(q.p95)}"
+        for metric, q in times
+        if q.n
+    ]
+    return "; ".join(parts)
 
 
 def tokens_text(tokens: TokenSummary) -> str:

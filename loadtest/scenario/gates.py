@@ -12,6 +12,7 @@ from typing import Annotated, NamedTuple, get_args
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from loadtest.scenario.flows import FlowName
+from loadtest.scenario.job_limits import EXAMPLE, PERCENTILE, JobLimit, job_limits_text, parse_job_limits
 from loadtest.scenario.metrics import Kind, Metric
 from loadtest.units import (
     StrictModel,
@@ -36,27 +37,43 @@ class Gate(StrictModel):
     statistic: str = ""
     """For a time: `p95` and the like, `mean` or `max`; empty for other metrics."""
     limit: float
-    """The value that the metric must stay below, or for throughput above."""
+    """The value that the metric must stay below, or for goodput and rates above."""
     flow: FlowName | None = None
     """The flow whose jobs it judges; all flows together if none is given."""
     during: str | None = None
     """The stage in which its jobs were meant to start, or the steady window; the whole run if none is given."""
     per_worker: bool = False
     """Whether it applies to each worker by itself."""
+    where: tuple[JobLimit, ...] = ()
+    """Of goodput: the limits that a job has to meet, all of them."""
+
+    @property
+    def flows(self) -> tuple[FlowName, ...]:
+        """Return the flows that have all its times."""
+        limited = [each.metric.spec.flows for each in self.where]
+        return tuple(flow for flow in self.metric.spec.flows if all(flow in each for each in limited))
 
     @property
     def per_mille(self) -> int | None:
         """Return the percentile in thousandths; None if the statistic is not a percentile."""
-        match = _PERCENTILE.fullmatch(self.statistic)
+        match = PERCENTILE.fullmatch(self.statistic)
         return None if match is None else int(match[1]) * 10 + int(match[2] or 0)
+
+    @property
+    def share_over(self) -> float | None:
+        """Return the share (0 to 1) of jobs that may be over a limit; None if it is not what decides."""
+        if self.metric.is_share:
+            return 1 - self.limit if self.metric.more_is_better else self.limit
+        return None if self.per_mille is None else (1000 - self.per_mille) / 1000
 
     def __str__(self) -> str:
         """Return the gate as text; `parse_gate` reads back exactly the same gate."""
         words = [self.metric.value, self.statistic, _sign(self.metric), limit_text(self)]
+        words += [f"where {job_limits_text(self.where)}"] if self.where else []
         words += ["per worker"] if self.per_worker else []
         words += [f"of {self.flow}"] if self.flow else []
         if self.during is not None:
-            bare = _BARE.fullmatch(self.during) and self.during not in ("of", "during")
+            bare = _BARE.fullmatch(self.during) and not re.match(_KEYWORD, self.during)
             ascii_only = not self.during.isprintable()
             words.append(f"during {self.during if bare else json.dumps(self.during, ensure_ascii=ascii_only)}")
         return " ".join(filter(None, words))
@@ -77,12 +94,12 @@ def default_gates(gates: Sequence[Gate]) -> tuple[Gate, ...]:
     return (DEFAULT_ERRORS,) if lacking else ()
 
 
-_PERCENTILE = re.compile(r"p([0-9]{2})(?:\.([0-9]))?")
-_KEYWORD = r"(?:of\b|during\b|per\s+worker\b)"
+_KEYWORD = r"(?:of\b|during\b|where\b|per\s+worker\b)"
 _BARE = re.compile(r"[A-Za-z0-9_.+-]+")
 _CLAUSES = (
     re.compile(r"(?P<per_worker>per\s+worker)(?=\s|$)"),
     re.compile(r"of\s+(?P<flow>[^\s]+)"),
+    re.compile(rf"where\s+(?P<where>(?!{_KEYWORD})\S+(?:\s+(?!{_KEYWORD})\S+)*)"),
     re.compile(r"during\s+(?P<quoted>\"(?:[^\"\\]|\\.)*\")(?=\s|$)"),
     re.compile(rf"during\s+(?P<during>(?!{_KEYWORD})[^\s\"]+(?:\s+(?!{_KEYWORD})[^\s\"]+)*)"),
 )
@@ -146,7 +163,7 @@ def _head(head: str, sign: str, tail: str) -> tuple[Metric, str]:
 def _statistic(text: str) -> str:
     if text in ("mean", "max"):
         return text
-    match = _PERCENTILE.fullmatch(text)
+    match = PERCENTILE.fullmatch(text)
     if match is None or int(match[1]) < 50:
         near = get_close_matches(text, ["p50", "p90", "p95", "p99", "p99.9", "mean", "max"], n=1, cutoff=0.4)
         raise ValueError(f'{quoted(text)} is neither a percentile from p50 to p99.9, nor mean, nor max; '
@@ -156,12 +173,14 @@ def _statistic(text: str) -> str:
 
 def _near_form(head: str, sign: str, tail: str) -> str:
     lower = head.lower()
+    if lower.startswith(Metric.GOODPUT):
+        return f'write it like "{EXAMPLE}"'
     within = [metric for metric in Metric if metric in lower]
     words = lower.rpartition(" ")[0] or lower
     near = within or get_close_matches(words, list(Metric), n=1) or get_close_matches(lower, list(Metric), n=1)
     if not near:
         return f"use one of {', '.join(Metric)}"
-    given = [word for word in head.split() if word in ("mean", "max") or _PERCENTILE.fullmatch(word)]
+    given = [word for word in head.split() if word in ("mean", "max") or PERCENTILE.fullmatch(word)]
     statistic = f" {given[0] if given else 'p95'}" if Metric(near[0]).is_time else ""
     return f'write "{near[0]}{statistic} {sign} {_plain(tail)}"'
 
@@ -171,7 +190,7 @@ def _plain(text: str) -> str:
 
 
 def _sign(metric: Metric) -> str:
-    return ">" if metric.is_rate else "<"
+    return ">" if metric.more_is_better else "<"
 
 
 def _limit(text: str, kind: Kind) -> float:
@@ -183,7 +202,7 @@ def _limit(text: str, kind: Kind) -> float:
 
 
 def _clauses(text: str) -> dict[str, object]:
-    """Return the clauses after the limit: `per worker`, `of FLOW`, `during STAGE`, in any order, each once."""
+    """Return the clauses after the limit, such as `of FLOW` and `during STAGE`, in any order, each once."""
     found: dict[str, object] = {}
     rest = text
     while rest := rest.strip():
@@ -203,6 +222,8 @@ def _clause_value(key: str, value: str) -> object:
     if key == "flow" and value not in get_args(FlowName):
         near = get_close_matches(value, get_args(FlowName), n=1)
         raise ValueError(f'"of" {quoted(value)} is not a flow; write "of {near[0] if near else "run"}"')
+    if key == "where":
+        return parse_job_limits(value)
     if value.startswith('"'):
         try:
             return json.loads(value, strict=False)
@@ -214,21 +235,34 @@ def _clause_value(key: str, value: str) -> object:
 
 def _near_clause(rest: str) -> str:
     word, _, more = rest.partition(" ")
-    near = get_close_matches(word, ["during", "of", "per"], n=1)
+    near = get_close_matches(word, ["during", "of", "per", "where"], n=1)
+    if not near and re.search("[<>]", rest):
+        near = ["where"]
     if not near:
         return 'after the limit write "during STAGE", "of FLOW" or "per worker"'
     if near[0] == "per":
         return 'write "per worker"'
+    if near[0] == "where":
+        return 'write it like "where ttft < 1s and tpot < 50ms"'
     named = _plain(more).replace('"', "") or {"during": "STAGE", "of": "FLOW"}[near[0]]
     return f'write "{near[0]} {named}"'
 
 
 def _validate_combination(gate: Gate) -> None:
+    if gate.where and gate.metric is not Metric.GOODPUT:
+        limits = job_limits_text(gate.where)
+        raise ValueError(f'"where" goes with goodput; write it like "goodput > 95 % where {limits}"')
+    if gate.metric is Metric.GOODPUT and not gate.where:
+        raise ValueError(f'"goodput" needs the limits that a job has to meet; write it like "{EXAMPLE}"')
+    if gate.per_worker and gate.metric.is_pooled:
+        raise ValueError(f'"{gate.metric}" is of all workers together; leave "per worker" out')
     if gate.per_worker and gate.per_mille is None:
         raise ValueError('"per worker" goes with a percentile; write it like "execution p95 < 8s per worker"')
-    flows = gate.metric.spec.flows
-    if gate.flow is not None and gate.flow not in flows:
-        raise ValueError(f'jobs of {gate.flow} have no "{gate.metric}"; write "of {flows[0]}" or leave the flow out')
+    if gate.flow is not None and gate.flow not in gate.flows:
+        lacking = next(
+            each for each in (gate.metric, *(each.metric for each in gate.where)) if gate.flow not in each.spec.flows
+        )
+        raise ValueError(f'jobs of {gate.flow} have no "{lacking}"; write "of {gate.flows[0]}" or leave the flow out')
 
 
 def limit_text(gate: Gate, value: float | None = None) -> str:

@@ -42,12 +42,15 @@ class Metric(StrEnum):
     FIRST_CHUNK = "first chunk"
     TTFT = "ttft"
     TPOT = "tpot"
+    ITL = "itl"
     SEND_LAG = "send lag"
     ERRORS = "errors"
     COLD_STARTS = "cold starts"
     CENSORED = "censored"
+    GOODPUT = "goodput"
     THROUGHPUT = "throughput"
     TOKENS = "tokens"
+    INPUT_TOKENS = "input tokens"
 
     @property
     def spec(self) -> MetricSpec:
@@ -66,8 +69,18 @@ class Metric(StrEnum):
 
     @property
     def is_rate(self) -> bool:
-        """Return whether it is a number per second, of which more is better."""
+        """Return whether it is a number per second."""
         return self.spec.kind is Kind.RATE
+
+    @property
+    def more_is_better(self) -> bool:
+        """Return whether a gate asks for more than its limit, as of each rate."""
+        return self.is_rate or self is Metric.GOODPUT
+
+    @property
+    def is_pooled(self) -> bool:
+        """Return whether a job has any number of its times, which count together with those of all jobs."""
+        return self is Metric.ITL
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,9 @@ class MetricSpec:
     `start` and `end` of the samples, less the columns in `less`; without them the server reported it as `column`.
     `flows` have it. `until_completed`: it ends with the job, so that a job that did not complete has none.
     `per_token`: it is divided by the job's output tokens but the first; a job without that number has none.
+
+    Inter-token latency is between neighbouring arrivals of content: a job has any number of such times, which are in
+    `chunks.parquet` (`analyze.gaps`).
 
     Of a rate: `summed` is the column of which each completed job adds its number; without it, each adds one.
 
@@ -159,11 +175,16 @@ SPECS = {
         per_token=True,
         until_completed=True,
     ),
+    Metric.ITL: MetricSpec(
+        Kind.TIME, "itl_ms", "first_content_at", "last_content_at", flows=_STREAMED, until_completed=True
+    ),
     Metric.SEND_LAG: MetricSpec(Kind.TIME, "send_lag_ms", "intended_at", "sent_at"),
     Metric.ERRORS: MetricSpec(Kind.SHARE, simulated="failed", clause="failed"),
     Metric.COLD_STARTS: MetricSpec(Kind.SHARE, abortable=False, simulated="cold", clause="met a cold start"),
     Metric.CENSORED: MetricSpec(Kind.SHARE, abortable=False, clause="were unfinished at the end"),
+    Metric.GOODPUT: MetricSpec(Kind.SHARE, clause="missed a limit"),
     Metric.THROUGHPUT: MetricSpec(Kind.RATE),
     Metric.TOKENS: MetricSpec(Kind.RATE, summed="output_tokens"),
+    Metric.INPUT_TOKENS: MetricSpec(Kind.RATE, summed="input_tokens"),
 }
 """Every metric. /runsync and /openai answer with the finished job, so those flows have no time of submission."""

@@ -193,7 +193,7 @@ class Search(StrictModel):
 def _require_live_gate(gate: Gate) -> Gate:
     if not gate.metric.spec.abortable:
         raise ValueError(
-            f'"{gate}" is known only after the run; an abort gate is about times, errors, throughput or tokens'
+            f'"{gate}" is known only after the run; an abort gate is about times, errors, goodput or rates'
         )
     if gate.during is not None or gate.per_worker:
         allowed = gate.model_copy(update={"during": None, "per_worker": False})

@@ -55,13 +55,13 @@ def _of_gates(preview: Preview) -> Iterator[str]:
     for default in default_gates(preview.scenario.gates):
         yield f'gates on times lack one on errors, so "{default}" applies; write it, or one that allows more'
     for gate in preview.scenario.gates:
-        if gate.metric.is_rate and preview.peak_per_s is not None:
+        if gate.metric.is_rate and not gate.metric.spec.summed and preview.peak_per_s is not None:
             offered_per_s = preview.peak_per_s * (1.0 if gate.flow is None else preview.scenario.share(gate.flow))
             if offered_per_s <= gate.limit:
                 yield f'"{gate}" cannot pass, at most {offered_per_s:.4g}/s are offered; lower it or raise the rate'
         jobs = _jobs_of(preview, gate)
-        share = gate.limit if gate.metric.is_share else (1000 - (gate.per_mille or 0)) / 1000
-        if jobs is None or (gate.per_mille is None and not gate.metric.is_share):
+        share = gate.share_over
+        if jobs is None or share is None:
             continue
         least = ceil(log(0.01) / log(1 - share))
         if jobs < least:

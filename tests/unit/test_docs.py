@@ -25,7 +25,7 @@ GATES = DOCS / "reference" / "gates.md"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 REST = {
     "load": "load: {stages: [{name: measured, rate: 5/s, for: 10s}, {name: ramp up, rate: 5/s to 9/s, for: 10s}]}\n",
-    "flows": "flows: {run: {}, runsync: {}, stream: {}}\n",
+    "flows": "flows: {run: {}, runsync: {}, stream: {}, openai: {input: {messages: []}}}\n",
     "endpoint": "endpoint: {chunks: {count: 20, first: 200ms}}\n",
     "price": "price: 0.00031\n",
     "ceilings": "ceilings: {jobs: 100, cost: 1}\n",
@@ -53,7 +53,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def test_every_gate_that_is_shown_reads() -> None:
     gates = YAML(typ="safe").load(blocks(GATES, "yaml")[0])["gates"]
-    assert len({parse_gate(text).metric for text in gates}) >= 9
+    assert len({parse_gate(text).metric for text in gates}) >= 12
 
 
 def test_the_scenario_and_the_abort_rules_that_are_shown_load(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_the_scenario_and_the_abort_rules_that_are_shown_load(tmp_path: Path) ->
     shown, remote = blocks(ROOT / "README.md", "yaml")
     path.write_text(shown)
     assert len(load_scenario(path).gates) == 2
-    rules = (remote, blocks(GATES, "yaml")[1])
+    rules = (remote, blocks(GATES, "yaml")[-1])
     assert all(AbortRule.model_validate(YAML(typ="safe").load(text)["abort"]).gates for text in rules)
 
 

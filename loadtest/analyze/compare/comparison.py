@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import msgspec
-import numpy as np
 from scipy import special
 
-from loadtest.analyze.compare.comparable_run import NEVER_MS, ComparableRun, paired, share_a_schedule
+from loadtest.analyze.compare.comparable_run import TOKEN_RATES, ComparableRun, paired, share_a_schedule
 from loadtest.analyze.compare.decision import RatioTest
 from loadtest.analyze.compare.error_shares import compare_errors
 from loadtest.analyze.compare.margin import MIN_DIFFERENCE_MS, TOLERANCE, NonInferiorityMargin
@@ -48,23 +46,23 @@ def compare(
     found = {each: compare_errors(before, after, each, level) for each in errors}
     others = [each for each in metrics if each not in found]
     options = (pairs, tolerance, min_difference_ms)
-    found |= zip(others, _compare_ratios(before, _never_if_unknown(after), others, *options), strict=True)
+    found |= zip(others, _compare_ratios(before, after.without_unknown(), others, *options), strict=True)
     worse = [each for each in others if found[each].standing is ComparisonVerdict.WORSE]
-    if worse and any(np.isnan(times_ms).any() for times_ms in after.times_ms.values()):
-        known = _compare_ratios(before, after, worse, *options)
-        found |= {each.metric: _undecided(each) for each in known if each.standing is not ComparisonVerdict.WORSE}
+    known = _compare_ratios(before, after, worse, *options) if worse and after.lacks_times() else []
+    doubtful = [each for each in known if each.standing is not ComparisonVerdict.WORSE]
+    # Jobs that do not report their tokens have none in a rate, which is then the least that it can be.
+    doubtful += [
+        found[each] for each in worse if each.metric in TOKEN_RATES and after.tokens[each.flow, each.metric].silent
+    ]
+    found |= {each.metric: _undecided(each) for each in doubtful}
     return [found[each] for each in metrics]
 
 
 def _undecided(found: MetricComparison) -> MetricComparison:
-    """Return the comparison of a metric that is worse only if the times that were not reported are long."""
+    """Return the comparison of a metric that is worse only by times or tokens that were not reported."""
     detail = f"{found.detail} Too many jobs do not report it to tell."
     standing = ComparisonVerdict.CANNOT_TELL
     return msgspec.structs.replace(found, standing=standing, non_inferior=False, detail=detail)
-
-
-def _never_if_unknown(run: ComparableRun) -> ComparableRun:
-    return replace(run, times_ms={key: np.nan_to_num(times, nan=NEVER_MS) for key, times in run.times_ms.items()})
 
 
 def _compare_ratios(

@@ -15,11 +15,12 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
-from loadtest.analyze.compare.comparable_run import NEVER_MS, ComparableRun
+from loadtest.analyze.compare.comparable_run import NEVER_MS, NO_TIME_MS, TOKEN_RATES, ComparableRun
 from loadtest.analyze.compare.result import MetricKey
-from loadtest.analyze.stats.effective_number import Effective, effective, effective_times
+from loadtest.analyze.stats.effective_number import Effective, effective, effective_times, scores
 from loadtest.analyze.stats.mean_error import MeanError, mean_error
 from loadtest.analyze.stats.quantiles import PER_MILLE, is_supported, min_samples
 from loadtest.arrays import Floats
@@ -147,9 +148,11 @@ def ratio(baseline: Sequence[ComparableRun], candidate: ComparableRun, metric: M
     """
     found: list[Estimate] = []
     for each in (*baseline, candidate):
-        estimate = _percentile(each, metric) if metric.percentile else _throughput(each.completed_per_s)
+        estimate = _percentile(each, metric) if metric.percentile else _rate(each, metric)
         if isinstance(estimate, str):
             return f"n too small: {estimate}."
+        if each is not candidate and metric.metric in TOKEN_RATES and each.tokens[metric.flow, metric.metric].silent:
+            return f"The baseline's {metric.name} are not known: not all of its jobs report them."
         if each is not candidate and estimate.value >= NEVER_MS:
             return f"The baseline has no {metric.name}: too many of its jobs did not complete."
         found.append(estimate)
@@ -171,18 +174,29 @@ def ratio(baseline: Sequence[ComparableRun], candidate: ComparableRun, metric: M
 
 def _percentile(run: ComparableRun, metric: MetricKey) -> Estimate | str:
     """Return a percentile of one run, or which number is too small for it."""
-    name, values_ms = metric.percentile, run.times_ms.get((metric.flow, metric.metric), np.empty(0))
-    known = ~np.isnan(values_ms)
+    name, values_ms = metric.percentile, run.values_ms(metric.flow, metric.metric)
+    known = ~np.isnan(values_ms) & (values_ms > NO_TIME_MS)
     known_ms, per_mille = np.maximum(values_ms[known], RESOLUTION_MS), PER_MILLE[name]
-    n = len(known_ms)
-    if not is_supported(n, per_mille):
-        return f"{n} jobs, {name.replace('_', '.')} needs {min_samples(per_mille)}"
+    gaps = run.gaps.get(metric.flow) if metric.metric.is_pooled else None
+    of_job = None if gaps is None else np.repeat(np.arange(len(gaps.counts)), gaps.counts)
+    n, jobs = len(known_ms), len(known_ms) if of_job is None else len(np.unique(of_job[known]))
+    if not is_supported(jobs, per_mille):
+        return f"{jobs} jobs, {name.replace('_', '.')} needs {min_samples(per_mille)}"
     ordered, rank = np.sort(known_ms), nearest_rank(n, per_mille)
-    # A job whose time is not known keeps its place, and adds nothing.
+    # A job whose times are not known keeps its place, and adds nothing.
     deviations = np.zeros(len(values_ms))
-    deviations[known] = (_below(known_ms, ordered, rank) - rank / n) * (len(values_ms) / n)
+    deviations[known] = _below(known_ms, ordered, rank) - rank / n
+    worth = effective_times(known_ms) if of_job is None else effective(_sums(of_job[known], scores(known_ms)))
+    if of_job is not None and gaps is not None:
+        deviations = np.bincount(of_job, deviations, len(gaps.counts)).astype(np.float64)
+    deviations *= len(deviations) / n
     at = partial(_value_at, ordered, rank)
-    return Estimate(values_ms, float(ordered[rank - 1]), at, deviations, effective_times(known_ms), 1 / n)
+    return Estimate(values_ms, float(ordered[rank - 1]), at, deviations, worth, 1 / jobs)
+
+
+def _sums(of_job: NDArray[np.int64], values: Floats) -> Floats:
+    """Return the sum of the values of each job that has any; those of a job follow each other."""
+    return np.add.reduceat(values, np.flatnonzero(np.diff(of_job, prepend=-1)))
 
 
 def _value_at(ordered: Floats, rank: int, deviation: float) -> float:
@@ -203,13 +217,21 @@ def _below(values: Floats, ordered: Floats, rank: int) -> Floats:
     return below
 
 
-def _throughput(completed_per_s: Floats) -> Estimate | str:
-    seconds, total = len(completed_per_s), float(completed_per_s.sum())
+def _rate(run: ComparableRun, metric: MetricKey) -> Estimate | str:
+    """Return the throughput of one run, or the rate of its tokens."""
+    if metric.metric not in TOKEN_RATES:
+        per_s, what, jobs = run.completed_per_s, "throughput", float(run.completed_per_s.sum())
+    elif (metric.flow, metric.metric) in run.tokens:
+        tokens = run.tokens[metric.flow, metric.metric]
+        per_s, what, jobs = tokens.per_s, metric.name, float(tokens.jobs)
+    else:
+        return f"no jobs of {metric.flow} completed"
+    seconds, total = len(per_s), float(per_s.sum())
     if seconds < MIN_S or total == 0:
-        return f"{total:.0f} jobs completed in {seconds} s, throughput needs some in {MIN_S} s"
+        return f"{jobs:.0f} jobs completed in {seconds} s, {what} needs some in {MIN_S} s"
     mean = total / seconds
-    deviations, worth = completed_per_s / mean - 1, effective(completed_per_s)
-    return Estimate(completed_per_s, mean, partial(_scaled, mean), deviations, worth, 1 / total)
+    deviations, worth = per_s / mean - 1, effective(per_s)
+    return Estimate(per_s, mean, partial(_scaled, mean), deviations, worth, 1 / jobs)
 
 
 def _scaled(mean: float, deviation: float) -> float:

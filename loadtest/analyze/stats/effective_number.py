@@ -6,9 +6,10 @@ All values are in the order of time. Only their ranks count, so that a heavy tai
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp, sqrt
+from math import exp, inf, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loadtest.arrays import Floats
 
@@ -39,17 +40,18 @@ class Effective:
     A run that is too short to show how slowly its queue changes also looks better than it is. So an upper end of an
     interval, which lets a gate pass, counts on fewer jobs than a lower end, which lets it fail. Both count on fewer
     if quick noise hides a slow dependence, so that the sum of autocorrelations is small and yet ends late: the long
-    times depend on each other more than most do.
+    times depend on each other more than most do. Values are never worth more than `most`, if it is given.
     """
 
     size: int
     tau: float
     degrees: float
+    most: float = inf
 
     @property
     def n(self) -> float:
         """Return the best estimate."""
-        return self.size / self.tau
+        return min(self.size / self.tau, self.most)
 
     def for_upper(self, size: int | None = None) -> float:
         """Return the number for an upper end; of `size` values of the same kind, if given."""
@@ -61,12 +63,15 @@ class Effective:
 
     def _reduced(self, errors: float, bias: float, size: int | None) -> float:
         n = self.size if size is None else size
-        if self.tau == 1 or n == 0:
-            return float(n)
+        if n == 0:
+            return 0.0
+        most = self.most * (n / self.size)
+        if self.tau == 1:
+            return min(float(n), most)
         slow = self.size / self.degrees / _LAGS_OF_TAU
         tau = self.tau * float(max(1.0, slow / self.tau) ** _HIDDEN)
         degrees = self.degrees * n / self.size
-        return n / tau * exp(-errors * sqrt(2 / degrees) - bias / degrees)
+        return min(n / tau * exp(-errors * sqrt(2 / degrees) - bias / degrees), most)
 
 
 def independent(n: int) -> Effective:
@@ -117,6 +122,31 @@ def _effective(n: int, scores: Floats, chance: float = _CHANCE) -> Effective:
 def effective_times(values_ms: Floats) -> Effective:
     """Return what times in milliseconds are worth; those that differ by less than a clock resolves count as equal."""
     return effective(np.round(values_ms, _DECIMALS))
+
+
+def effective_pooled(values: Floats, counts: NDArray[np.int64]) -> Effective:
+    """Return what values are worth of which a job has several; `counts` has the number of each job's, in their order.
+
+    At most as many as their J jobs, which are the independent ones: if a whole job is slow, all of its values are,
+    and no number of values of other jobs shows how often that is. Fewer if jobs resemble their neighbours, or if long
+    jobs decide: n / (d τ), with the design effect d of clusters (Kish 1965, Survey Sampling, 5.4), the mean square of
+    a job's sum of scores over that of independent scores, and the τ of these sums.
+    """
+    n, own = len(values), counts[counts > 0]
+    if n == 0:
+        return independent(0)
+    centred = scores(values)
+    sums, spread = np.add.reduceat(centred, np.cumsum(own) - own), float(centred @ centred)
+    jobs, design = effective(sums), float(sums @ sums) / spread if spread > 0 else 1.0
+    tau = min(float(n), max(1.0, design * jobs.tau))
+    return Effective(n, tau, jobs.degrees if jobs.tau > 1 else inf, float(len(own)))
+
+
+def scores(values_ms: Floats) -> Floats:
+    """Return the exponential scores of times in milliseconds, less their mean."""
+    found: Floats = -np.log1p(-(average_ranks(np.round(values_ms, _DECIMALS)) + 0.5) / max(1, len(values_ms)))
+    found -= found.mean() if len(found) else 0.0
+    return found
 
 
 def average_ranks(values: Floats) -> Floats:

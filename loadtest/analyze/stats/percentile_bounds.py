@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, e, floor, inf, log
+from math import ceil, e, floor, inf, isinf, log
 
 import numpy as np
 from scipy import special
@@ -76,7 +76,8 @@ def lower_rank(n: int, per_mille: int, worth: Effective, tail: float) -> int | N
 def upper_ranks(n: int, per_mille: int, worth: Effective, tail: float, size: int | None = None) -> UpperRanks:
     """Return where to find the value that is below the true percentile with at most probability `tail`.
 
-    With a `size`: where it would be, if that many jobs had times like these n.
+    With a `size`: where it would be, if that many jobs had times like these n. Nothing is extrapolated from values
+    that depend on each other only because they are of one job (`effective_pooled`).
     """
     p, jobs = per_mille / 1000, n if size is None else size
     m = worth.for_upper(jobs)
@@ -86,7 +87,7 @@ def upper_ranks(n: int, per_mille: int, worth: Effective, tail: float, size: int
         rank = binomial_quantile(1 - tail, n, p) + 1
         return UpperRanks(rank if rank <= n else None)
     ordered = n - floor(float(special.bdtrik(tail, m, 1 - p)) * n / m) if p**m <= tail else None
-    return UpperRanks(ordered, None if m == jobs else _tail(n, p, m, tail))
+    return UpperRanks(ordered, None if m == jobs or isinf(worth.degrees) else _tail(n, p, m, tail))
 
 
 def _tail(n: int, p: float, m: float, tail: float) -> Tail | None:

@@ -67,8 +67,11 @@ def percentile(values: Floats, per_mille: int) -> Percentile:
     return Percentile(value, interval, len(known), worth.n)
 
 
-def quantiles(values: Floats) -> Quantiles:
+def quantiles(values: Floats, pooled: Effective | None = None) -> Quantiles:
     """Return the distribution of values in the order of time, NaNs left out.
+
+    `pooled` is what values are worth of which a job has several, none of them NaN: then the number of jobs has to
+    support a percentile.
 
     A percentile that their number cannot support is None. Its interval is left out if they resemble each other so
     much that nothing can be said (`stats.percentile_bounds`).
@@ -77,9 +80,10 @@ def quantiles(values: Floats) -> Quantiles:
     n = len(known)
     if n == 0:
         return Quantiles(n=0)
-    worth = effective_times(known)
+    worth = pooled or effective_times(known)
     least, mean, most = float(known.min()), float(known.mean()), float(known.max())
-    found = _nearest_ranks(known, worth, list(PER_MILLE.values()))
+    jobs = n if pooled is None else min(n, int(pooled.most))
+    found = _nearest_ranks(known, worth, [each for each in PER_MILLE.values() if is_supported(jobs, each)])
     named = {name: found[per_mille] for name, per_mille in PER_MILLE.items() if per_mille in found}
     return Quantiles(
         n=n,

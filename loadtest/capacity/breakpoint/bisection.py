@@ -91,7 +91,7 @@ def outcome_of(summary: Summary, stop: StopKind | None) -> ProbeOutcome:
     """Return the outcome of a run for its rate; STOPPED, which ends the search, if the run ended for another reason.
 
     An abort rule that ended the run is evidence about the endpoint. So are unfinished jobs, if a gate fails: they are
-    left over from overload.
+    left over from overload. A gate on a rate says nothing against more load, which may reach it: the others decide.
     """
     if summary.verdict is Verdict.ABORTED:
         return ProbeOutcome.FAILS if stop in _ABORT_RULES else ProbeOutcome.STOPPED
@@ -99,8 +99,12 @@ def outcome_of(summary: Summary, stop: StopKind | None) -> ProbeOutcome:
     if failing:
         broken = any(gate.verdict is Verdict.FAIL for gate in summary.gates)
         return ProbeOutcome.FAILS if broken and set(failing) <= _ENDPOINT_CHECKS else ProbeOutcome.INVALID
+    verdict = summary.verdict
+    if any(gate.metric.is_rate and gate.verdict is not Verdict.PASS for gate in summary.gates):
+        others = [gate.verdict for gate in summary.gates if not gate.metric.is_rate]
+        verdict = next((each for each in (Verdict.FAIL, Verdict.INCONCLUSIVE) if each in others), Verdict.PASS)
     outcomes = {Verdict.PASS: ProbeOutcome.PASSES, Verdict.FAIL: ProbeOutcome.FAILS}
-    return outcomes.get(summary.verdict, ProbeOutcome.INCONCLUSIVE)
+    return outcomes.get(verdict, ProbeOutcome.INCONCLUSIVE)
 
 
 def usual_probes(bounds: Bounds) -> int:

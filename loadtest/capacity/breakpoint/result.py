@@ -104,6 +104,7 @@ def measured_search(
     assert scenario.search is not None
     failing = [each for each in probes if each.rate_per_s == found.lowest_failing_per_s]
     broken = {gate.gate: gate for each in failing for gate in each.gates if gate.verdict is not Verdict.PASS}
+    lacking = _lacking(found, probes)
     return BreakpointResult(
         scenario=scenario.name,
         question=scenario.question,
@@ -115,18 +116,42 @@ def measured_search(
         highest_passing_per_s=found.highest_passing_per_s,
         lowest_failing_per_s=found.lowest_failing_per_s,
         broken=tuple(broken.values()),
-        verdict=_verdict(found, failing),
-        reason=_reason(found, list(broken), probes, stopped_by),
+        verdict=_verdict(found, failing, lacking),
+        reason=_reason(found, list(broken), probes, stopped_by, lacking),
         probes=tuple(probes),
     )
 
 
-def _verdict(found: SearchEnd, failing: Sequence[ProbeResult]) -> Verdict:
-    """Return PASS if a rate was found; after a stop or an invalid probe there is none to return."""
+def _lacking(found: SearchEnd, probes: Sequence[ProbeResult]) -> list[GateResult]:
+    """Return the gates on rates that most of the longest probes do not pass at the highest passing rate."""
+    passing = [
+        each
+        for each in probes
+        if each.rate_per_s == found.highest_passing_per_s and each.outcome is ProbeOutcome.PASSES
+    ]
+    longest = max((each.stretch for each in passing), default=0)
+    results: dict[str, list[GateResult]] = {}
+    for gate in (gate for each in passing if each.stretch == longest for gate in each.gates if gate.metric.is_rate):
+        results.setdefault(gate.gate, []).append(gate)
+    short = ([each for each in all_ if each.verdict is not Verdict.PASS] for all_ in results.values())
+    return [
+        min(each, key=lambda gate: gate.verdict is not Verdict.FAIL)
+        for each, all_ in zip(short, results.values(), strict=True)
+        if len(each) * 2 >= len(all_)
+    ]
+
+
+def _verdict(found: SearchEnd, failing: Sequence[ProbeResult], lacking: Sequence[GateResult]) -> Verdict:
+    """Return PASS if a rate was found at which each gate on a rate holds too.
+
+    After a stop or an invalid probe there is none to return.
+    """
     if found.ended is EndReason.INVALID:
         return Verdict.INVALID
     if found.ended is EndReason.STOPPED:
         return Verdict.ABORTED
+    if lacking:
+        return Verdict.FAIL if any(each.verdict is Verdict.FAIL for each in lacking) else Verdict.INCONCLUSIVE
     if found.highest_passing_per_s is not None:
         return Verdict.PASS
     fails = any(each.outcome is ProbeOutcome.FAILS for each in failing)
@@ -141,10 +166,24 @@ def _without_gates(failing: Sequence[ProbeResult]) -> str:
     return "the abort rule stopped it" if stopped_early else "the endpoint completes fewer when its backlog grows"
 
 
-def _reason(found: SearchEnd, broken: Sequence[str], probes: Sequence[ProbeResult], stopped_by: str) -> str:
+def _reason(
+    found: SearchEnd,
+    broken: Sequence[str],
+    probes: Sequence[ProbeResult],
+    stopped_by: str,
+    lacking: Sequence[GateResult],
+) -> str:
+    other = "other " if lacking else ""
+    text = _end_text(found, broken, probes, stopped_by, other)
+    return " ".join([text, *(f"{each.gate} does not hold there: {each.detail}" for each in lacking)])
+
+
+def _end_text(
+    found: SearchEnd, broken: Sequence[str], probes: Sequence[ProbeResult], stopped_by: str, other: str
+) -> str:
     last = probes[-1]
     low, high = found.highest_passing_per_s, found.lowest_failing_per_s
-    holds = "No rate was found at which the gates hold" if low is None else f"The gates hold up to {low:.4g}/s"
+    holds = "No rate was found at which the gates hold" if low is None else f"The {other}gates hold up to {low:.4g}/s"
     failing = [each for each in probes if each.rate_per_s == high]
     breaks = ", ".join(broken) or _without_gates(failing)
     match found.ended:

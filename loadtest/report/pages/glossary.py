@@ -92,6 +92,11 @@ TERMS: dict[str, tuple[str, str]] = {
         "Of a streamed job: from its first content to its last, divided by its output tokens but the first. A job "
         "whose worker reports no token counts has none.",
     ),
+    "itl": (
+        "Inter-token latency",
+        "Of streamed jobs: between neighbouring arrivals of content, the gaps of all jobs together. Tokens that came "
+        "in one chunk are one arrival. The jobs are the independent ones, so an interval counts on them alone.",
+    ),
     "percentile": (
         "Percentile",
         "Nearest rank on all samples: of n sorted values the one at ⌈p·n⌉. Nothing is interpolated or put into "

@@ -159,7 +159,7 @@ def _of_gates(scenario: Scenario, path: Path, gates: Sequence[Gate]) -> Iterator
 
 
 def _of_search(scenario: Scenario, search: Search) -> Iterator[Issue]:
-    """Yield what a search lacks: rates to change, objectives that break when they rise, and a range to search."""
+    """Yield what a search lacks: rates to change, objectives, and a range to search."""
     load = scenario.load
     if not isinstance(load, OpenLoad) or isinstance(load.arrivals, Trace):
         text = "a search changes the rates of an open load, and this load has none; write load.stages with rates"
@@ -167,10 +167,6 @@ def _of_search(scenario: Scenario, search: Search) -> Iterator[Issue]:
         return
     if not scenario.gates:
         yield Issue(("search",), 'a search needs an objective; add gates: ["delay p95 < 2s"]')
-    for index, gate in enumerate(scenario.gates):
-        if gate.metric.is_rate:
-            text = f'"{gate}" breaks at low rates, and a search looks for gates that break at high ones; drop it'
-            yield Issue(("gates", index), text)
     peak = max(peak_rates(load))
     if peak > search.max_rate:
         text = f"{search.max_rate:g}/s is less than the load's own {peak:g}/s, where a search begins; raise it"
@@ -184,7 +180,7 @@ def unknown_reference(scenario: Scenario, gate: Gate) -> str | None:
         near = get_close_matches(gate.during, names, n=1)
         hint = f'did you mean "{near[0]}"?' if near else f"use one of {', '.join(names)}"
         return f'no stage is called "{gate.during}"; {hint}'
-    flows = gate.metric.spec.flows if gate.flow is None else (gate.flow,)
+    flows = gate.flows if gate.flow is None else (gate.flow,)
     if any(flow in scenario.flows for flow in flows):
         return None
     return f'"{gate}" needs jobs of {" or ".join(flows)}, and the scenario has none; add flows.{flows[0]}'

@@ -11,12 +11,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.integration.run.conftest import LATE_IS_SOUND, Finished, Start, open_load
-from tests.integration.run.openai_server import TOKENS, OpenAIServer, openai_server
+from tests.integration.run.openai_server import GAP_S, TOKENS, OpenAIServer, openai_server
 
 pytestmark = pytest.mark.alone
 WITHIN_MS = 5.0
 ON_TIME_S = 0.004
 """If the server or the generator is later than this by its own plan, the machine was busy with something else."""
+GATES = [
+    "itl p90 < 80ms",
+    "goodput > 50 % where ttft < 1s and itl < 80ms",
+    "goodput > 99 % where itl max < 1ms",
+    "input tokens > 1/s of openai",
+]
 Shown = tuple[Finished, OpenAIServer]
 
 
@@ -27,7 +33,7 @@ def shown(start_module: Start) -> Iterator[Shown]:
         "runsync": {"input": {}, "expect": {"path": "output.text"}},
     }
     with openai_server() as server:
-        scenario = open_load("60/s", "4s", arrivals="constant", flows=flows, **LATE_IS_SOUND)
+        scenario = open_load("60/s", "4s", arrivals="constant", flows=flows, gates=GATES, **LATE_IS_SOUND)
         yield start_module(scenario, "--target", server.url).finish(), server
 
 
@@ -72,6 +78,23 @@ def test_wrong_empty_and_broken_answers_are_counted_exactly_and_named(shown: Sho
     assert sum(jobs for text, jobs in texts.items() if text.startswith("the stream broke off")) == len(server.broken)
     assert "ended as wrong (HTTP 200): empty output" in finished.stdout
     assert "does not match 19$" in (finished.out / "report.html").read_text()
+
+
+def test_gates_judge_the_pace_of_tokens_and_the_share_of_good_jobs(shown: Shown) -> None:
+    finished, _ = shown
+    rows, gates = rows_of(finished, "openai"), {gate["gate"]: gate for gate in finished.summary["gates"]}
+    itl, goodput, never, given = (gates[text] for text in GATES)
+    completed = sum(row["outcome"] == "completed" for row in rows)
+    assert [each["verdict"] for each in (itl, goodput, never)] == ["pass", "pass", "fail"], gates
+    assert goodput["observed"] == pytest.approx(completed / len(rows))
+    assert goodput["n"] == len(rows)
+    assert never["observed"] == 0
+    assert itl["effective_n"] <= len(rows)
+    q = finished.summary["flows"]["openai"]["itl_ms"]
+    assert q["n"] <= completed * (TOKENS - 1)
+    assert q["p50"] == pytest.approx(1e3 * GAP_S, abs=3 * WITHIN_MS)
+    assert given["observed"] > 5 * completed / 10
+    assert "itl p50" in finished.stdout
 
 
 def test_report_has_both_flows_side_by_side(shown: Shown) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from loadtest.analyze.run_data import RunData, read_job_table
 from loadtest.record.run import Audit, Ending, ProcessInfo, RunRecord, StageSpan
-from loadtest.record.sample import CANCELS, CHUNKS, HEALTH, REQUESTS, SAMPLES
+from loadtest.record.sample import CANCELS, CHUNKS, HEALTH, REQUESTS, SAMPLES, ChunkSeen
 from loadtest.scenario.model import Scenario
 
 START_AT = 1000.0
@@ -69,6 +69,11 @@ def job(seq: int, at: float, **changes: Any) -> dict[str, Any]:
 
 def samples(*rows: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), SAMPLES)
+
+
+def chunks(*rows: tuple[int, ChunkSeen]) -> pa.Table:
+    """Return chunks of process 0, by the number of their job."""
+    return pa.Table.from_pylist([{"seq": seq, "process": 0, **each._asdict()} for seq, each in rows], CHUNKS)
 
 
 def ten_jobs() -> pa.Table:

@@ -7,9 +7,9 @@ from loadtest.analyze.flows import censored_bounds
 from loadtest.analyze.summarize import summarize
 from loadtest.analyze.summary import FlowSummary
 from loadtest.record.run import RunRecord
-from loadtest.record.sample import REQUESTS
-from loadtest.report.summary_text import tokens_text
-from tests.unit.analyze.rows import START_AT, job, run, run_data, samples, scenario, ten_jobs
+from loadtest.record.sample import REQUESTS, ChunkSeen
+from loadtest.report.summary_text import pace_text, tokens_text
+from tests.unit.analyze.rows import START_AT, chunks, job, run, run_data, samples, scenario, ten_jobs
 
 ms = pytest.approx
 
@@ -80,3 +80,19 @@ def test_tokens_are_those_of_the_jobs_that_completed_and_report_them() -> None:
         "14.0 output tokens/s (20.0 a job), 70.0 input tokens/s (100 a job); 2 of 9 jobs report none"
     )
     assert summarize(run_data(run(), ten_jobs())).flows["run"].tokens is None
+
+
+def test_the_pace_of_tokens_is_that_of_the_jobs_that_completed() -> None:
+    rows, seen = [], []
+    for seq in range(40):
+        at = [START_AT + seq + 0.1, *(START_AT + seq + 0.2 + k / 50 for k in range(4))]
+        content = {"first_content_at": at[0], "last_content_at": at[-1], "output_tokens": 5}
+        rows.append(job(seq, float(seq), flow="openai", outcome="failed" if seq == 39 else "completed", **content))
+        seen += [(seq, ChunkSeen(each, 1)) for each in at]
+    found = summarize(run_data(run(), samples(*rows), chunks=chunks(*seen))).flows["openai"]
+    assert (found.itl_ms.n, found.itl_ms.effective_n) == (156, pytest.approx(39))
+    assert (found.itl_ms.mean, found.itl_ms.max) == (pytest.approx(40), pytest.approx(100))
+    assert found.itl_ms.ci95["p50"] == pytest.approx((20, 20), abs=0.01)
+    assert found.itl_ms.p95 is None
+    assert pace_text(found) == ("ttft p50 100 ms, p95 –; tpot p50 40.0 ms, p95 –; itl p50 20.0 ms, p95 –")
+    assert pace_text(summarize(run_data(run(), ten_jobs())).flows["run"]) == ""

@@ -23,7 +23,7 @@ from tests.conftest import made_up_run
 from tests.unit.analyze.rows import START_AT, job, run, samples, ten_jobs
 
 ROOT = Path(__file__).parents[3]
-TIMES = [metric for metric in Metric if metric.is_time]
+TIMES = [metric for metric in Metric if metric.is_time and not metric.is_pooled]
 
 
 def recorded(folder: Path, *row_groups: pa.Table) -> loadtest.Run:
@@ -150,6 +150,7 @@ def test_percentiles_by_a_column_are_those_of_each_mask_the_longest_first(report
     [
         (("latency", 0.95), '"latency" is not a time of jobs; write one of: delay, '),
         (("errors", 0.95), '"errors" is not a time'),
+        (("itl", 0.95), "take it from summary.flows"),
         (("delay", 95), "95 is not the share of a percentile; write one of 0.001 to 0.999, 0.95 for the p95"),
         (("delay", 0.99999), "0.99999 is not the share"),
     ],

@@ -15,24 +15,32 @@ from loadtest.capacity.simulation.simulate import Replication
 from loadtest.capacity.simulation.simulated_run import COLD, COMPLETED, TIMED_OUT, WARM
 from loadtest.gate.inputs import gate_inputs
 from loadtest.gate.judge import judge
-from loadtest.record.sample import Sample
+from loadtest.record.sample import ChunkSeen, Sample
 from loadtest.scenario.abort import StopRules
 from loadtest.scenario.gates import Gate, parse_gate
+from loadtest.scenario.job_limits import JobLimit
 from loadtest.scenario.metrics import SPECS, Metric
 from loadtest.scenario.model import Scenario
-from tests.unit.analyze.rows import START_AT, job, run, run_data, samples, scenario
+from tests.unit.analyze.rows import START_AT, chunks, job, run, run_data, samples, scenario
 
 FLOW = {metric: metric.spec.flows[0] for metric in Metric}
 
 
 def gate_on(metric: Metric, limit: float = 0.5) -> Gate:
-    return Gate(metric=metric, statistic="max" if metric.is_time else "", limit=limit, flow=FLOW[metric])
+    where = (JobLimit(metric=Metric.DELAY, limit=1),) if metric is Metric.GOODPUT else ()
+    statistic = "max" if metric.is_time else ""
+    return Gate(metric=metric, statistic=statistic, limit=limit, flow=FLOW[metric], where=where)
 
 
 def row(seq: int, metric: Metric) -> dict[str, Any]:
     began_at = START_AT + seq / 10 + 0.2
     content = {"first_content_at": began_at, "last_content_at": began_at + 0.09, "output_tokens": 10}
+    content["input_tokens"] = 30
     return job(seq, seq / 10, flow=FLOW[metric], first_chunk_at=began_at, **content)
+
+
+def seen(began_at: float) -> list[ChunkSeen]:
+    return [ChunkSeen(began_at + token / 100, 1) for token in range(10)]
 
 
 def test_every_metric_has_an_entry_in_the_table() -> None:
@@ -44,7 +52,8 @@ def test_a_gate_on_a_metric_reads_back_and_is_judged(metric: Metric) -> None:
     gate = gate_on(metric)
     assert parse_gate(str(gate)) == gate
     table = samples(*(row(seq, metric) for seq in range(100)))
-    inputs = gate_inputs(run_data(run(scenario(flows={FLOW[metric]: {}})), table))
+    arrived = chunks(*((seq, each) for seq in range(100) for each in seen(row(seq, metric)["first_content_at"])))
+    inputs = gate_inputs(run_data(run(scenario(flows={FLOW[metric]: {}})), table, chunks=arrived))
     result = judge(gate, replace(inputs, start_kind=np.where(np.arange(100) < 3, 2, 0)))
     assert result.observed is not None
     assert result.detail.endswith(".")
@@ -59,7 +68,7 @@ def test_a_time_per_token_without_a_count_of_the_tokens_is_undecided(unknown: in
     assert judge(parse_gate("tpot p90 < 40ms"), inputs).verdict is word
 
 
-@pytest.mark.parametrize("metric", [metric for metric in Metric if metric.is_time])
+@pytest.mark.parametrize("metric", [metric for metric in Metric if metric.is_time and not metric.is_pooled])
 def test_a_live_sample_has_the_time_that_the_analysis_computes(metric: Metric) -> None:
     recorded = row(7, metric)
     live = Sample(**{name: value for name, value in recorded.items() if name in Sample.__struct_fields__})
@@ -71,14 +80,14 @@ def test_a_live_sample_has_the_time_that_the_analysis_computes(metric: Metric) -
 
 @pytest.mark.parametrize("metric", [metric for metric in Metric if metric.spec.abortable])
 def test_an_abort_rule_can_judge_every_abortable_metric(metric: Metric) -> None:
-    gate = str(gate_on(metric, 1e-3 if not metric.is_rate else 1e6))
+    gate = str(gate_on(metric, 1e6 if metric.is_rate else 0.999 if metric is Metric.GOODPUT else 1e-3))
     asked = {"name": "s", "load": {"stages": [{"rate": "1/s", "for": "1s"}]}, "flows": {FLOW[metric]: {}}}
     stops = StopRules(Scenario.model_validate(asked | {"abort": {"over": "10s", "gates": [gate]}}))
     assert stops.watch is not None
     stops.evaluate(START_AT)
     for seq in range(60):
         fields = row(seq, metric) | {"outcome": "failed" if metric.is_share else "completed"}
-        stops.watch.ended(Sample(**fields), START_AT + 1)
+        stops.watch.ended(Sample(**fields), START_AT + 1, seen(fields["first_content_at"]))
     stops.evaluate(START_AT + 10)
     assert stops.reason is not None
     assert f'"{gate}"' in stops.reason.detail

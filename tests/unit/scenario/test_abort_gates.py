@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from scipy import stats
 
-from loadtest.record.sample import Sample
-from loadtest.scenario.abort import MIN_SURPRISE_NATS, StopKind, StopReason, StopRules, chernoff_bound
+from loadtest.record.sample import ChunkSeen, Sample
+from loadtest.scenario.abort import MIN_SURPRISE_NATS, StopKind, StopReason, StopRules, _Recent, chernoff_bound
 from loadtest.scenario.loading.feasibility import find_issues
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.limit_shares import Share
 
 
-def scenario(*gates: str, **rule: Any) -> Scenario:
+def scenario(*gates: str, flows: dict[str, Any] | None = None, **rule: Any) -> Scenario:
     load = {"stages": [{"rate": "1/s", "for": "1s"}]}
     abort = {"errors": "100 %", "over": "10s", "jobs": 20, "gates": gates, **rule}
-    return Scenario.model_validate({"name": "s", "load": load, "abort": abort})
+    return Scenario.model_validate({"name": "s", "load": load, "abort": abort, "flows": flows or {"run": {}}})
 
 
 def job(at: float, **changes: Any) -> Sample:
@@ -195,3 +196,110 @@ def test_a_gate_that_needs_the_whole_run_is_refused(gate: str, said: str) -> Non
 def test_a_gate_of_a_flow_that_the_scenario_lacks_is_refused_with_its_place() -> None:
     issues = list(find_issues(scenario("delay p95 < 2s of runsync")))
     assert [error.path for error in issues] == [("abort", "gates", 0)]
+
+
+def streamed(at: float, gaps_ms: tuple[float, ...], **changes: Any) -> tuple[Sample, list[ChunkSeen]]:
+    """Return a job of `openai` that ends at this time, as its last token comes, and its chunks."""
+    seen = [at - sum(gaps_ms[index:]) / 1000 for index in range(len(gaps_ms) + 1)]
+    content = {"first_content_at": seen[0], "last_content_at": seen[-1], "output_tokens": len(seen)}
+    return job(at, flow="openai", **content | changes), [ChunkSeen(each, 1) for each in seen]
+
+
+def reason_of(gate: str, *jobs: tuple[Sample, list[ChunkSeen]], at: float = 104) -> str | None:
+    stops = StopRules(scenario(gate, flows={"openai": {}}))
+    for sample, chunks in jobs:
+        stops.ended(sample, sample.finished_at or at, chunks)
+    stops.evaluate(at)
+    return None if stops.reason is None else stops.reason.detail
+
+
+def test_gaps_between_tokens_end_a_run_if_too_many_jobs_have_long_ones() -> None:
+    slow = [streamed(100 + n / 10, (20, 20, 90) if n % 2 else (20, 20, 20)) for n in range(40)]
+    assert reason_of("itl p99 < 80ms", *slow) == (
+        'abort.gates: "itl p99 < 80ms" does not hold: 20 of the 120 gaps of jobs that ended in the last 10 s took '
+        "80ms or more"
+    )
+    assert reason_of("itl p99 < 80ms", *slow[:19]) is None
+    assert reason_of("itl p90 < 91ms", *slow) is None
+    assert reason_of("itl mean < 31ms", *slow) == (
+        'abort.gates: "itl mean < 31ms" does not hold: the mean of the 120 gaps of jobs that ended in the last 10 s '
+        "is 31.7ms"
+    )
+    assert reason_of("itl max < 80ms", *slow[:2]) is not None
+
+
+def test_one_job_with_many_long_gaps_ends_no_run() -> None:
+    quick = [streamed(100 + n / 10, (20, 20)) for n in range(39)]
+    assert reason_of("itl p99 < 80ms", *quick, streamed(103, (90,) * 50)) is None
+
+
+def test_a_stream_that_broke_off_counts_the_gap_before_the_token_that_never_came() -> None:
+    broken = [streamed(100 + n / 10, (20, 20), outcome="unreachable") for n in range(40)]
+    assert reason_of("itl p90 < 80ms", *broken) is None
+    for sample, _ in broken:
+        assert sample.finished_at is not None
+        sample.finished_at += 0.1
+    assert reason_of("itl p90 < 80ms", *broken) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "stops"),
+    [
+        ({"outcome": "failed"}, True),
+        ({"outcome": "wrong"}, True),
+        ({"first_content_at": 0.0, "intended_at": -5.0}, True),
+        ({"outcome": "censored"}, False),
+        ({"outcome": "censored", "intended_at": 0.0}, True),
+        ({"first_content_at": None}, False),
+        ({}, False),
+    ],
+)
+def test_goodput_ends_a_run_if_jobs_surely_miss_a_limit(changes: dict[str, Any], stops: bool) -> None:
+    jobs = [streamed(100 + n / 10, (20, 20), **changes if n % 2 else {}) for n in range(40)]
+    gate = "goodput > 95 % where ttft < 1s and itl < 30ms and end-to-end < 10s"
+    found = reason_of(gate, *jobs)
+    said = f'abort.gates: "{gate}" does not hold: 20 of the 40 jobs that ended in the last 10 s missed a limit'
+    assert found == (said if stops else None)
+
+
+@pytest.mark.parametrize(
+    ("limits", "stops"),
+    [
+        ("itl < 43ms", True),
+        ("itl < 44ms", False),
+        ("itl p50 < 21ms", False),
+        ("itl p99 < 89ms", True),
+        ("itl max < 91ms", False),
+        ("tpot < 43ms", True),
+        ("tpot < 44ms", False),
+        ("ttft < 100s and itl max < 80ms", True),
+    ],
+)
+def test_goodput_has_the_times_of_each_job(limits: str, stops: bool) -> None:
+    jobs = [streamed(100 + n / 10, (20, 20, 90)) for n in range(40)]
+    assert (reason_of(f"goodput > 95 % where {limits}", *jobs) is not None) is stops
+    single = [streamed(100 + n / 10, (), output_tokens=1) for n in range(40)]
+    assert reason_of(f"goodput > 95 % where {limits.replace('100s', '1000s')}", *single) is None
+
+
+def test_chunks_are_read_only_for_gates_on_gaps() -> None:
+    class Unread(list[ChunkSeen]):
+        def __iter__(self) -> Iterator[ChunkSeen]:
+            raise AssertionError
+
+    sample, chunks = streamed(100, (20,))
+    stops = StopRules(scenario("delay p95 < 2s", "goodput > 95 % where ttft < 1s", flows={"openai": {}, "run": {}}))
+    stops.ended(sample, 100, Unread(chunks))
+    with pytest.raises(AssertionError):
+        StopRules(scenario("itl p95 < 2s", flows={"openai": {}})).ended(sample, 100, Unread(chunks))
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.floats(0, 1)), min_size=1, max_size=60), st.floats(0.01, 0.5))
+def test_the_surprise_of_gaps_is_at_most_that_of_independent_ones(
+    jobs: list[tuple[int, float]], share: float
+) -> None:
+    recent = _Recent(10)
+    for n, part in jobs:
+        recent.add(100, round(n * part), 0.0, n)
+    independent = chernoff_bound(recent.over, recent.n, share)
+    assert recent.surprise_nats(share) <= independent + 1e-6

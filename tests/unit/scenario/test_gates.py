@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from loadtest.errors import ScenarioError
 from loadtest.scenario.gates import Gate, parse_gate
+from loadtest.scenario.job_limits import JobLimit, parse_job_limits
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.metrics import Metric
 
@@ -42,6 +44,21 @@ LOAD = "load:\n  stages:\n    - {name: warm-up, rate: 20/s, for: 15s}\n    - {ra
         ("response mean < 1 min", Gate(metric=Metric.RESPONSE, statistic="mean", limit=60)),
         ("overhead max < 1s", Gate(metric=Metric.OVERHEAD, statistic="max", limit=1)),
         ("submit p99.9 < 1s", Gate(metric=Metric.SUBMIT, statistic="p99.9", limit=1)),
+        ("itl p99 < 80ms", Gate(metric=Metric.ITL, statistic="p99", limit=0.08)),
+        ("input tokens > 500/s", Gate(metric=Metric.INPUT_TOKENS, limit=500)),
+        (
+            "goodput > 95 % during ramp up where ttft<1s and itl p99 < 50ms of stream",
+            Gate(
+                metric=Metric.GOODPUT,
+                limit=0.95,
+                flow="stream",
+                during="ramp up",
+                where=(
+                    JobLimit(metric=Metric.TTFT, limit=1),
+                    JobLimit(metric=Metric.ITL, statistic="p99", limit=0.05),
+                ),
+            ),
+        ),
         (
             'delay p95 < 2s during "ramp  up" of run',
             Gate(metric=Metric.DELAY, statistic="p95", limit=2, flow="run", during="ramp  up"),
@@ -106,11 +123,44 @@ def refusal(text: str) -> str:
         ("errors < 1 % per worker", '"per worker" goes with a percentile'),
         ("first chunk p95 < 1s of run", 'jobs of run have no "first chunk"; write "of stream"'),
         ("submit p95 < 1s of runsync", 'jobs of runsync have no "submit"; write "of run" or leave the flow out'),
+        ("itl p99 < 80ms per worker", '"itl" is of all workers together; leave "per worker" out'),
+        ("goodput > 95 %", 'needs the limits that a job has to meet; write it like "goodput > 95 % where ttft < 1s'),
+        ("goodput < 95 % where ttft < 1s", 'write "goodput > 95 % where ttft < 1s"'),
+        ("goodput > 5/s where ttft < 1s", '"5/s" is not a share with its sign'),
+        ("goodput > 95 % where", '"where" was not understood; write it like "where ttft < 1s and tpot < 50ms"'),
+        ("goodput > 95 % ttft < 1s", 'write it like "where ttft < 1s and tpot < 50ms"'),
+        ("goodput where ttft < 1s > 95 %", 'write it like "goodput > 95 % where ttft < 1s and tpot < 50ms"'),
+        ("goodput > 95 % where ttft < 1s, itl < 5ms", 'write it like "ttft < 1s", and "and" between two'),
+        ("goodput > 95 % where ttft < 1s and", '"" is not a limit of a job; write it like "ttft < 1s"'),
+        ("goodput > 95 % where ttft > 1s", '"ttft >" asks for the worse value; write "ttft < 1s"'),
+        ("goodput > 95 % where ttft p95 < 1s", 'each job has one "ttft", so it has no p95; write "ttft < 1s"'),
+        ("goodput > 95 % where itl p9 < 1s", 'write "itl < 1s", or like "itl p99 < 1s"'),
+        ("goodput > 95 % where tfft < 1s", '"tfft" is not a time of a job; write "ttft < 1s"'),
+        ("goodput > 95 % where latency < 1s", "is not a time of a job; use one of delay, execution"),
+        ("goodput > 95 % where errors < 1 %", 'a job has no "errors" of its own; limit one of its times'),
+        ("goodput > 95 % where ttft < 1s and ttft < 2s", '"ttft" is limited twice; write one limit of it'),
+        ("goodput > 95 % where ttft < 1", '"1" is not a time with its unit; write it like "1s"'),
+        ("goodput > 95 % where ttft < 0s", 'the limit "0s" must be more than 0'),
+        ("goodput > 95 % where ttft < 1s of run", 'jobs of run have no "ttft"; write "of stream"'),
+        ("goodput > 95 % where ttft < 1s where itl < 1s", "is given more than once"),
+        ("ttft p95 < 1s where itl < 1s", '"where" goes with goodput; write it like "goodput > 95 % where itl < 1s"'),
         ("", '"" is not a gate'),
     ],
 )
 def test_an_invalid_gate_is_refused_with_the_nearest_valid_form(text: str, said: str) -> None:
     assert said in refusal(text)
+
+
+@st.composite
+def job_limits(draw: st.DrawFn) -> list[JobLimit]:
+    times = [metric for metric in Metric if metric.is_time]
+    metrics = draw(st.lists(st.sampled_from(times), min_size=1, max_size=4, unique=True))
+    positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False)
+    statistics = st.sampled_from(["", "p50", "p99", "p99.9", "max"])
+    return [
+        JobLimit(metric=metric, statistic=draw(statistics) if metric.is_pooled else "", limit=draw(positive))
+        for metric in metrics
+    ]
 
 
 @st.composite
@@ -120,15 +170,18 @@ def gates(draw: st.DrawFn) -> Gate:
     statistic = draw(st.sampled_from(["mean", "max"]) | percentiles) if metric.is_time else ""
     positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False)
     limit = draw(st.floats(0, 1, exclude_min=True, exclude_max=True) if metric.is_share else positive)
-    streamed = {key: [None, "stream"] for key in (Metric.FIRST_CHUNK, Metric.TTFT, Metric.TPOT)}
-    flows = {**streamed, Metric.SUBMIT: [None, "run", "stream"]}
+    where = tuple(draw(job_limits())) if metric is Metric.GOODPUT else ()
+    possible = Gate(metric=metric, limit=limit, where=where).flows
     return Gate(
         metric=metric,
         statistic=statistic,
         limit=limit,
-        flow=draw(st.sampled_from(flows.get(metric, [None, "run", "runsync", "stream"]))),
-        during=draw(st.none() | st.sampled_from(["steady", "of", "per worker", "ramp up"]) | st.text(min_size=1)),
-        per_worker=statistic.startswith("p") and draw(st.booleans()),
+        flow=draw(st.sampled_from([None, *possible])),
+        during=draw(
+            st.none() | st.sampled_from(["steady", "of", "where", "per worker", "ramp up"]) | st.text(min_size=1)
+        ),
+        per_worker=statistic.startswith("p") and not metric.is_pooled and draw(st.booleans()),
+        where=where,
     )
 
 
@@ -139,7 +192,18 @@ def test_a_printed_gate_reads_back_as_the_same_gate(gate: Gate) -> None:
     assert "\n" not in text
 
 
-@given(st.text() | st.text(alphabet="delay p95<>2s of run during steady per worker%\"\\'", max_size=40))
+WORDS = ["ttft", "itl", "p99", "max", "mean", "delay", "first chunk", "errors", "<", ">", "1s", "5", "and", ",", "of"]
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join))
+def test_any_words_are_limits_of_a_job_or_refused_in_one_line(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        limits = parse_job_limits(text)
+        assert parse_job_limits(" and ".join(map(str, limits))) == limits
+    assert len(refusal(f"goodput > 95 % where {text}").splitlines()) <= 1
+
+
+@given(st.text() | st.text(alphabet="goodput itl<>2s of run where and during steady per worker95%\"\\'", max_size=40))
 def test_any_text_is_a_gate_or_refused_in_one_line(text: str) -> None:
     assert len(refusal(text).splitlines()) <= 1
 

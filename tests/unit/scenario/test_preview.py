@@ -217,6 +217,10 @@ def test_the_smoke_scenario_is_short_and_still_has_enough_jobs() -> None:
         ("throughput > 1/s", "2/s", False),
         ("throughput > 2/s", "2/s", True),
         ("throughput > 1/s of run", "2/s", True),
+        ("tokens > 500/s", "2/s", False),
+        ("goodput > 99 % where end-to-end < 1s", "7/s", True),
+        ("goodput > 99 % where end-to-end < 1s", "8/s", False),
+        ("goodput > 1 % where end-to-end < 1s", "1/s", False),
     ],
 )
 def test_a_gate_that_cannot_pass_is_a_doubt(gate: str, rate: str, doubtful: bool) -> None:

@@ -71,7 +71,6 @@ def test_a_probe_above_a_limit_or_ceiling_is_not_sent(
     ("more", "message"),
     [
         ({"gates": []}, "search: a search needs an objective; add gates"),
-        ({"gates": ["throughput > 3/s"]}, 'gates[0]: "throughput > 3/s" breaks at low rates'),
         ({"search": {"max_rate": "10/s"}}, "search.max_rate: 10/s is less than the load's own 20/s"),
         ({"load": {"model": "closed", "stages": [{"users": 3, "for": "5s"}]}}, "search: a search changes the rates"),
         (

@@ -198,6 +198,30 @@ def test_the_outcome_of_a_probe_follows_from_its_run(
     assert outcome_of(judged, stop) is outcome
 
 
+@pytest.mark.parametrize(
+    ("tokens", "delay", "outcome"),
+    [
+        (Verdict.PASS, Verdict.PASS, ProbeOutcome.PASSES),
+        (Verdict.FAIL, Verdict.PASS, ProbeOutcome.PASSES),
+        (Verdict.INCONCLUSIVE, Verdict.PASS, ProbeOutcome.PASSES),
+        (Verdict.FAIL, Verdict.FAIL, ProbeOutcome.FAILS),
+        (Verdict.FAIL, Verdict.INCONCLUSIVE, ProbeOutcome.INCONCLUSIVE),
+        (Verdict.PASS, Verdict.INCONCLUSIVE, ProbeOutcome.INCONCLUSIVE),
+    ],
+)
+def test_a_rate_that_is_too_low_says_nothing_against_more_load(
+    steady: MadeUpRun, tokens: Verdict, delay: Verdict, outcome: ProbeOutcome
+) -> None:
+    summary = summarize(run_data(steady.run, steady.samples, steady.requests))
+    gates = [
+        GateResult("tokens > 9/s", 5.0, 9.0, 100, tokens, "", Metric.TOKENS, Unit.PER_SECOND),
+        GateResult("delay p95 < 2s", 1.0, 2000.0, 100, delay, "", Metric.DELAY, Unit.MILLISECONDS),
+    ]
+    word = next(each for each in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.PASS) if each in (tokens, delay))
+    judged = msgspec.structs.replace(summary, gates=gates, verdict=word, validity=checked())
+    assert outcome_of(judged, None) is outcome
+
+
 def test_edges_are_confirmed_by_long_probes_also_if_the_first_of_a_rate_was_not_valid() -> None:
     seen: set[float] = set()
     tried: list[ProbeRecord] = []
