@@ -15,7 +15,7 @@ from loadtest.errors import ScenarioError
 
 ROOT = Path(__file__).parents[2]
 SMOKE = str(ROOT / "scenarios" / "smoke.yaml")
-COMMANDS = ("run", "worker", "recover", "report", "gate", "compare", "capacity", "check", "schema", "serve")
+COMMANDS = ("run", "worker", "recover", "report", "gate", "compare", "trace", "capacity", "check", "schema", "serve")
 runner = CliRunner()
 
 
