@@ -27,7 +27,7 @@ from loadtest.scenario.flows import FlowName
 from loadtest.scenario.gates import Gate, GateText
 from loadtest.scenario.target import URL, HandlerTarget, RemoteTarget, Target
 from loadtest.traffic.arrivals import Schedule, draw_schedule
-from loadtest.traffic.inputs import Inputs, JsonLines
+from loadtest.traffic.inputs import Inputs
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Fraction, PerSecond, Seconds, StrictModel, seconds_text
 
@@ -122,7 +122,8 @@ class Flow(StrictModel):
     @property
     def payload_hash(self) -> str:
         """Return a hexadecimal hash that is equal for two runs with the same inputs, wherever these were read."""
-        inputs = None if self.inputs is None else self.inputs.model_dump(exclude={"file"})
+        files: dict[str, Any] = {"file": True, "tokenizer": True, "prompts": {"file"}}
+        inputs = None if self.inputs is None else self.inputs.model_dump(exclude=files)
         return hashlib.sha256(canonical_json([self.input, inputs])).hexdigest()[:16]
 
     def resolved_inputs(self) -> dict[str, Any]:
@@ -130,8 +131,9 @@ class Flow(StrictModel):
         if self.inputs is None:
             return {"input": self.input, "inputs": None}
         inputs = self.inputs.model_dump()
-        if isinstance(self.inputs, JsonLines):
-            inputs["file"] = None if self.inputs.file is None else str(self.inputs.file)
+        for part, key in ((inputs, "file"), (inputs, "tokenizer"), (inputs.get("prompts", {}), "file")):
+            if part.get(key) is not None:
+                part[key] = str(part[key])
         return {"input": self.input, "inputs": inputs}
 
 

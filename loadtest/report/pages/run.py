@@ -31,6 +31,7 @@ from loadtest.report.charts.load_and_latency import latency_chart, load_chart, p
 from loadtest.report.pages.glossary import Glossary
 from loadtest.report.pages.page import page_html
 from loadtest.report.summary_text import CHARTED
+from loadtest.traffic.inputs import Template
 
 MAX_WORKERS = 50
 MAX_INPUTS = 5
@@ -93,7 +94,18 @@ def report_html(run: RunRecord, summary: Summary, series: Series) -> str:
         max_workers=MAX_WORKERS,
         max_causes=MAX_CAUSES,
         scenario_yaml=_yaml(_shortened(run.scenario)),
+        length_texts=_length_texts(run.scenario),
     )
+
+
+def _length_texts(scenario: dict[str, Any]) -> dict[str, str]:
+    """Return which lengths the inputs of each flow have, and what they are counted in, if a template has lengths."""
+    texts = {}
+    for name, flow in scenario["flows"].items():
+        inputs = flow.get("inputs")
+        if inputs is not None and "template" in inputs and (text := Template.model_validate(inputs).length_text):
+            texts[name] = text
+    return texts
 
 
 def _contents(summary: Summary) -> list[tuple[str, str]]:
@@ -109,9 +121,20 @@ def _shortened(scenario: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first(inputs: dict[str, Any] | None) -> dict[str, Any] | None:
-    if inputs is None or len(lines := inputs.get("lines", [])) <= MAX_INPUTS:
-        return inputs
-    return {**inputs, "lines": [*lines[:MAX_INPUTS], f"and {len(lines) - MAX_INPUTS} more"]}
+    if inputs is None:
+        return None
+    shown: dict[str, Any] = {key: _few(inputs[key]) for key in ("lines", "words") if key in inputs}
+    if inputs.get("prompts"):
+        shown["prompts"] = {
+            key: _few(each) if isinstance(each, list) else each for key, each in inputs["prompts"].items()
+        }
+    return {**inputs, **shown}
+
+
+def _few(values: list[Any]) -> list[Any]:
+    if len(values) <= MAX_INPUTS:
+        return values
+    return [*values[:MAX_INPUTS], f"and {len(values) - MAX_INPUTS} more"]
 
 
 def _written(representer: BaseRepresenter, number: WrittenNumber) -> ScalarNode:
