@@ -256,6 +256,20 @@ def never_differ(inputs: Template | JsonLines | Function | None) -> bool:
             return False
 
 
+def distinct_inputs(inputs: Template | JsonLines | Function | None) -> int | None:
+    """Return how many jobs can have an input of their own; None if any number can."""
+    match inputs:
+        case JsonLines():
+            return len(inputs.lines)
+        case Template() if inputs.prompts is not None and set(placeholders_of(inputs.template)) <= {
+            PROMPT,
+            PROMPT_OUTPUT,
+        }:
+            return len(inputs.prompts.texts)
+        case _:
+            return 1 if never_differ(inputs) else None
+
+
 def uses_trace(template: Any) -> bool:
     """Return whether an input takes lengths from the trace of arrivals."""
     return any(each in (TRACE_INPUT, TRACE_OUTPUT) for each in placeholders_of(template))

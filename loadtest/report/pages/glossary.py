@@ -92,6 +92,12 @@ TERMS: dict[str, tuple[str, str]] = {
         "Of a streamed job: from its first content to its last, divided by its output tokens but the first. A job "
         "whose worker reports no token counts has none.",
     ),
+    "repeats": (
+        "Repeated inputs",
+        "Jobs that send the input of an earlier job again, after that one has completed. A cache shows if they are "
+        "faster than jobs with a new input: as a whole, or a share of them, faster than 95 % of the new ones and "
+        "counted beyond chance. The intervals of a flow’s times hold together with 95 %.",
+    ),
     "percentile": (
         "Percentile",
         "Nearest rank on all samples: of n sorted values the one at ⌈p·n⌉. Nothing is interpolated or put into "

@@ -65,6 +65,7 @@ SECTIONS = {
     "gates": "Gates",
     "validity": "Validity",
     "flows": "Times by flow",
+    "repeats": "Repeated inputs",
     "starts": "Starts",
     "by-worker": "Workers",
     "errors": "What went wrong",
@@ -110,7 +111,13 @@ def _length_texts(scenario: dict[str, Any]) -> dict[str, str]:
 
 def _contents(summary: Summary) -> list[tuple[str, str]]:
     """Return the identifier and the title of each section of this report."""
-    optional = {"gates": summary.gates, "starts": summary.starts, "by-worker": summary.workers, "cost": summary.cost}
+    optional = {
+        "gates": summary.gates,
+        "repeats": summary.cache_audit,
+        "starts": summary.starts,
+        "by-worker": summary.workers,
+        "cost": summary.cost,
+    }
     return [(section, title) for section, title in SECTIONS.items() if optional.get(section, True)]
 
 

@@ -46,6 +46,9 @@ def preview_lines(preview: Preview, environment: Mapping[str, str], open_files: 
     for name, flow in scenario.flows.items():
         if isinstance(flow.inputs, Template) and (lengths := flow.inputs.length_text):
             yield from _labelled("lengths", f"{name}: {lengths}")
+        if flow.repeat_every is not None:
+            text = f"{name}: one of each {flow.repeat_every} jobs sends the input of an earlier one again"
+            yield from _labelled("repeats", text)
     yield from _labelled("seed", _seed(preview))
     yield from _labelled("time", _time(preview))
     if scenario.search is not None:
