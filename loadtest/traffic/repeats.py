@@ -18,8 +18,8 @@ Numbers = NDArray[np.int64]
 class RepeatPlan:
     """Which jobs of a flow repeat: one of each `every` jobs, drawn from the seed, has the input of an earlier job.
 
-    That one has an input of its own. How far back it lies is log-uniform, so that some repeats follow closely, and
-    others after most of the load: a cache forgets, and one of whole answers has nothing before the first answer.
+    That one has an input of its own. How far back it lies is drawn on a logarithmic scale, farther ones more often: a
+    cache forgets, so some repeats follow closely, and one of whole answers has nothing before the first answer.
     `seqs` are the numbers of the flow's jobs in order; None if they are 0, 1, 2 and so on.
     """
 
@@ -57,7 +57,7 @@ def _repeat_index(every: int, seed: int, flow: int, block: int) -> int:
 def _source_index(every: int, seed: int, flow: int, block: int) -> int:
     """Return the index of the job that a block's repeat repeats: any but the repeat of an earlier block."""
     rng = np.random.default_rng([seed, _STREAM + 1, flow, block])
-    earlier = block - min(block, int(block ** rng.random()))
+    earlier = block - min(block, int(block ** float(np.sqrt(rng.random()))))
     offset = int(rng.integers(every - 1)) if earlier else int(rng.integers(every))
     if earlier and offset >= _repeat_index(every, seed, flow, earlier):
         offset += 1

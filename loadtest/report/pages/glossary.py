@@ -92,6 +92,12 @@ TERMS: dict[str, tuple[str, str]] = {
         "Of a streamed job: from its first content to its last, divided by its output tokens but the first. A job "
         "whose worker reports no token counts has none.",
     ),
+    "tokens": (
+        "Tokens",
+        "As the worker reports them for each job, of its input and of its output. Jobs that report none are left "
+        "out. Output tokens per second count when the job ends; the chart over time divides a job’s tokens evenly "
+        "among the chunks in which its content came, if they are known.",
+    ),
     "repeats": (
         "Repeated inputs",
         "Jobs that send the input of an earlier job again, after that one has completed. A cache shows if they are "

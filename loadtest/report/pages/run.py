@@ -28,6 +28,14 @@ from loadtest.report.charts.endpoint import (
     workers_text,
 )
 from loadtest.report.charts.load_and_latency import latency_chart, load_chart, parts_chart, users_chart
+from loadtest.report.charts.tokens import (
+    answers_chart,
+    gap_chart,
+    lengths_chart,
+    rate_by_jobs_chart,
+    rate_chart,
+    ttft_chart,
+)
 from loadtest.report.pages.glossary import Glossary
 from loadtest.report.pages.page import page_html
 from loadtest.report.summary_text import CHARTED
@@ -41,8 +49,11 @@ CHARTS: Mapping[str, Sequence[Callable[[Summary, Series], Chart | None]]] = {
         load_chart,
         users_chart,
         *(partial(latency_chart, quantity=quantity) for quantity in CHARTED),
+        ttft_chart,
+        gap_chart,
         parts_chart,
         in_flight_chart,
+        rate_chart,
         requests_chart,
         limit_use_chart,
         workers_chart,
@@ -52,6 +63,11 @@ CHARTS: Mapping[str, Sequence[Callable[[Summary, Series], Chart | None]]] = {
         *(partial(histogram_chart, quantity=quantity) for quantity in CHARTED),
         *(partial(percentiles_chart, quantity=quantity) for quantity in CHARTED),
     ),
+    "tokens": (
+        rate_by_jobs_chart,
+        answers_chart,
+        *(partial(lengths_chart, quantity=quantity) for quantity in ("input_tokens", "output_tokens")),
+    ),
     "by-worker": (execution_by_worker_chart,),
 }
 """The charts of each section, in order; a function returns None if the run has no data for its chart."""
@@ -60,6 +76,7 @@ SECTIONS = {
     "over-time": "Over time",
     "steady": "Steady window",
     "distributions": "Distributions",
+    "tokens": "Tokens",
     "outcomes": "Outcomes",
     "operations": "Requests",
     "gates": "Gates",
@@ -90,7 +107,7 @@ def report_html(run: RunRecord, summary: Summary, series: Series) -> str:
         summary=summary,
         series=series,
         section_charts=charts,
-        contents=_contents(summary),
+        contents=_contents(summary, series),
         workers_text=workers_text(summary.workers),
         max_workers=MAX_WORKERS,
         max_causes=MAX_CAUSES,
@@ -109,9 +126,10 @@ def _length_texts(scenario: dict[str, Any]) -> dict[str, str]:
     return texts
 
 
-def _contents(summary: Summary) -> list[tuple[str, str]]:
+def _contents(summary: Summary, series: Series) -> list[tuple[str, str]]:
     """Return the identifier and the title of each section of this report."""
     optional = {
+        "tokens": series.tokens,
         "gates": summary.gates,
         "repeats": summary.cache_audit,
         "starts": summary.starts,

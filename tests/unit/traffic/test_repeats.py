@@ -25,8 +25,8 @@ def test_one_job_of_each_so_many_repeats_an_earlier_one_that_is_no_repeat(every:
 def test_some_repeats_follow_closely_and_others_late() -> None:
     repeats, sources = RepeatPlan(5, seed=1, flow=0).pairs(JOBS)
     distance = repeats - sources
-    assert np.mean(distance < 30) > 0.2
-    assert np.mean(distance > 300) > 0.15
+    assert np.mean(distance < 50) > 0.08
+    assert np.mean(distance > 300) > 0.3
 
 
 def test_jobs_of_a_flow_repeat_jobs_of_that_flow() -> None:
