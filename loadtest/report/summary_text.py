@@ -122,10 +122,10 @@ def repeats_text(audit: RepeatAudit) -> str:
     texts = []
     if most.faster_share_interval is not None:
         low, high = map(formatting.share, most.faster_share_interval)
-        texts.append(f"{formatting.share(most.faster_share)} ({low} to {high}) faster than new ones by their {title}")
+        texts.append(f"{formatting.share(most.faster_share)} ({low} to {high}) are faster than new ones by {title}")
     if most.ratio is not None and most.ratio_interval is not None:
         low, high = (f"{end:.2f}" for end in most.ratio_interval)
-        texts.append(f"its median {most.ratio:.2f} ({low} to {high}) times that of new ones")
+        texts.append(f"their median is {most.ratio:.2f} ({low} to {high}) times that of new ones")
     return f"{begin}: {', '.join(texts)}; {'a cache answers them' if most.faster else 'no cache shows'}"
 
 
