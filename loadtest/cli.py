@@ -181,7 +181,7 @@ def trace(
     form: Annotated[
         str, typer.Option("--format", metavar="FORM", help="azure-llm, mooncake or burstgpt.")
     ] = "azure-llm",
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The trace to write.")] = Path("trace.csv"),
+    out: Annotated[Path | None, file(help="The trace to write, else trace.csv, or trace.jsonl for mooncake.")] = None,
 ) -> None:
     """Write a run's arrivals and lengths as a trace to send again."""
     from loadtest.commands.trace import TraceRequest, write_trace

@@ -22,7 +22,12 @@ class TraceRequest:
 
     run: Path
     format: str = FORMATS[0]
-    out: Path = Path("trace.csv")
+    out: Path | None = None
+
+    @property
+    def file(self) -> Path:
+        """Return the file to write, by default one in the current directory."""
+        return self.out or Path("trace.jsonl" if self.format == "mooncake" else "trace.csv")
 
 
 def write_trace(request: TraceRequest) -> None:
@@ -38,12 +43,12 @@ def write_trace(request: TraceRequest) -> None:
     known = _known(jobs)
     if not known:
         raise UsageError(f"{directory.path}: {_reason(jobs)}; a trace needs the input and output tokens of its jobs")
-    write_output(request.out, format_requests(request.format, known).encode(), "--out")
+    write_output(request.file, format_requests(request.format, known).encode(), "--out")
     left = len(jobs) - len(known)
     missing = f"; {left:,} of {len(jobs):,} report no tokens and are left out, so its rate is lower" if left else ""
     sys.stdout.write(
-        f"{request.out}: {len(known):,} jobs{missing}\n"
-        f"use it with load.arrivals: {{trace: {request.out.name}, format: {request.format}}}\n"
+        f"{request.file}: {len(known):,} jobs{missing}\n"
+        f"use it with load.arrivals: {{trace: {request.file.name}, format: {request.format}}}\n"
     )
 
 

@@ -92,3 +92,12 @@ def test_a_damaged_directory_is_one_line(tmp_path: Path) -> None:
     assert isinstance(refusal(run), RunDirectoryError)
     (run / "run.json").unlink()
     assert isinstance(refusal(run), RunDirectoryError)
+
+
+def test_default_name_says_what_the_file_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = saved(tmp_path, rows.samples(*llm_jobs()[:3]))
+    monkeypatch.chdir(tmp_path)
+    for form in FORMATS:
+        write_trace(TraceRequest(run, form))
+    assert (tmp_path / "trace.csv").read_text().startswith("Timestamp,Model")
+    assert (tmp_path / "trace.jsonl").read_text().startswith('{"timestamp": 0,')
