@@ -219,6 +219,23 @@ def compare(
 
 
 @app.command()
+def trace(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A run directory, or a name in reports/baselines.", show_default=False),
+    ],
+    form: Annotated[
+        str, typer.Option("--format", metavar="FORM", help="azure-llm, mooncake or burstgpt.")
+    ] = "azure-llm",
+    out: Annotated[Path | None, file(help="The trace to write, else trace.csv, or trace.jsonl for mooncake.")] = None,
+) -> None:
+    """Write a run's arrivals and lengths as a trace to send again."""
+    from loadtest.commands.trace import TraceRequest, write_trace
+
+    write_trace(TraceRequest(run, form, out))
+
+
+@app.command()
 def capacity(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Run directories to calibrate from.", show_default=False)
@@ -341,7 +358,7 @@ def serve(
     serve(ServeOptions(**given))
 
 
-RESULT_IN_FILES = {"run", "report", "recover", "reports", "gate", "compare", "capacity", "export", "init"}
+RESULT_IN_FILES = {"run", "report", "recover", "reports", "gate", "compare", "trace", "capacity", "export", "init"}
 """The commands whose result is in files: what they print may be lost, and the exit code is still the result's."""
 
 

@@ -23,6 +23,7 @@ from loadtest.analyze.stats.bins import (
     rounded,
 )
 from loadtest.analyze.throughput import completion_window
+from loadtest.analyze.token_series import TokenSeries, token_series
 from loadtest.analyze.users import users_over_time
 from loadtest.arrays import Floats
 from loadtest.record.run import RunRecord
@@ -69,12 +70,12 @@ class Latencies(msgspec.Struct, frozen=True):
 
 
 class Points(msgspec.Struct, frozen=True):
-    """A sample of completed jobs, evenly picked, at their intended start."""
+    """A sample of completed jobs, evenly picked, at their intended start; null for a time that a job lacks."""
 
     at_s: list[float]
-    delay_ms: list[float]
-    execution_ms: list[float]
-    end_to_end_ms: list[float]
+    delay_ms: list[float | None]
+    execution_ms: list[float | None]
+    end_to_end_ms: list[float | None]
 
 
 class HealthSeries(msgspec.Struct, frozen=True):
@@ -135,6 +136,8 @@ class Series(msgspec.Struct, frozen=True):
     """None if no job names its worker."""
     users: UserSeries | None = None
     """None if the load is open, or the samples name no users."""
+    tokens: TokenSeries | None = None
+    """None if no job reports tokens."""
 
 
 def series(data: RunData) -> Series:
@@ -157,6 +160,9 @@ def series(data: RunData) -> Series:
         health=_health(data.health, window),
         starts=_starts(jobs, data.starts, window),
         users=_users(data),
+        tokens=token_series(
+            jobs, data.chunks, window, bins_over(window.start_at, end_s, MAX_BINS), (MAX_BINS, MAX_POINTS)
+        ),
     )
 
 
@@ -234,10 +240,13 @@ def _starts(jobs: JobColumns, classed: StartClassification, window: LoadWindow) 
 
 def _points(done: JobColumns, window: LoadWindow) -> Points:
     times_ms = {each.spec.column: done.times_ms(each) for each in _CHARTED}
-    indices = np.flatnonzero(~np.isnan(sum(times_ms.values())))
+    indices = np.flatnonzero(~np.isnan(done.times_ms(Metric.END_TO_END)))
     picked = np.linspace(0, len(indices) - 1, min(len(indices), MAX_POINTS)).round().astype(np.int64)
     at = indices[np.unique(picked)]
-    columns = {name: rounded(values_ms[at]) for name, values_ms in times_ms.items()}
+    columns = {
+        name: [None if np.isnan(value) else value for value in rounded(values_ms[at])]
+        for name, values_ms in times_ms.items()
+    }
     return Points(at_s=rounded(done.intended_at[at] - window.start_at), **columns)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from loadtest.analyze.accounting import Accounting, left_on_endpoint, left_text
 from loadtest.analyze.arrivals import arrivals_by_stage, arrivals_in, ramp_ends
+from loadtest.analyze.cache_audit import repeat_audits
 from loadtest.analyze.checks.inputs import CheckInputs, concurrency_cap_reached
 from loadtest.analyze.checks.registry import shortage, validity
 from loadtest.analyze.flows import flow_summaries
@@ -56,6 +57,7 @@ def summarize(data: RunData) -> Summary:
         left_on_endpoint=left,
         faults=Faults(accounting.faults, accounting.met_faults),
         users=inputs.users,
+        cache_audit=repeat_audits(data),
     )
 
 

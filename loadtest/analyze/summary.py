@@ -348,6 +348,42 @@ class Cost(msgspec.Struct, frozen=True):
     per_1000_jobs: float | None
 
 
+class RepeatTimes(msgspec.Struct, frozen=True):
+    """A time of completed jobs with a new input, and of those that repeat the input of an earlier one.
+
+    `ratio` is the median of repeats over that of new inputs. `faster_share` of the repeats are faster than 95 % of
+    new inputs, without those that would be by chance. All intervals of a flow hold together with 95 %; null with
+    fewer than ten jobs.
+    """
+
+    new: int
+    repeats: int
+    new_p50_ms: float
+    repeat_p50_ms: float
+    ratio: float | None = None
+    ratio_interval: tuple[float, float] | None = None
+    faster_share: float | None = None
+    faster_share_interval: tuple[float, float] | None = None
+
+    @property
+    def faster(self) -> bool:
+        """Return whether repeats are faster beyond chance: as a whole, or a part of them."""
+        as_a_whole = self.ratio_interval is not None and self.ratio_interval[1] < 1
+        return as_a_whole or (self.faster_share_interval is not None and self.faster_share_interval[0] > 0)
+
+
+class RepeatAudit(msgspec.Struct, frozen=True):
+    """The repeats of a flow that were sent after the job with that input had completed, and those sent before.
+
+    `new` jobs have an input that no other had before. `times` has each time that both kinds have.
+    """
+
+    repeats: int
+    too_early: int
+    new: int
+    times: dict[str, RepeatTimes] = {}
+
+
 class Summary(msgspec.Struct, frozen=True):
     """The whole of `summary.json`."""
 
@@ -370,6 +406,8 @@ class Summary(msgspec.Struct, frozen=True):
     faults: Faults = Faults()
     users: dict[str, Users] = {}
     """Of a closed load, by stage, and at the end of each ramp to more users; empty if the samples name no users."""
+    cache_audit: dict[str, RepeatAudit] = {}
+    """By flow; empty unless `repeat_every` is set."""
     schema: int = SCHEMA
 
     @property

@@ -94,7 +94,7 @@ class JobDispatcher:
         if arrivals is not None and ceiling is not None and len(arrivals) > ceiling:
             self.ends_at = work.starts_at + float(arrivals.at_s[ceiling])
             arrivals = arrivals.first(ceiling)
-        submissions = {name: self._submission(name, work.webhook, stream) for name in scenario.flows}
+        submissions = {name: self._submission(name, work, stream) for name in scenario.flows}
         self._open = OpenSource(work, arrivals, submissions, clock) if arrivals is not None else None
         self._source = self._open or ClosedSource(work, submissions, executor.acquire, clock)
         self._users = 0
@@ -111,9 +111,10 @@ class JobDispatcher:
         ended = self.counters.ended + len(self._ended)
         return f"<JobDispatcher {self._scenario.name}: {self.counters.in_flight} in flight, {ended} ended>"
 
-    def _submission(self, flow: FlowName, webhook: str | None, stream: int) -> Send | BuildSubmission:
+    def _submission(self, flow: FlowName, work: Workload, stream: int) -> Send | BuildSubmission:
         """Return the submission of all jobs of a flow, or a function that builds that of each."""
-        build_or_raise = submission_factory(self._scenario, flow, load_input_function, webhook, stream)
+        repeats = self._scenario.repeat_plan(flow, work.schedule)
+        build_or_raise = submission_factory(self._scenario, flow, load_input_function, work.webhook, stream, repeats)
         if self._scenario.flows[flow].inputs is None:
             return build_or_raise(0)
 

@@ -16,6 +16,7 @@ from loadtest.scenario.flows import FlowName
 from loadtest.scenario.model import Flow, Scenario
 from loadtest.scenario.openai_body import openai_body
 from loadtest.traffic.inputs import Function, JsonLines, UserInputFunction, input_source
+from loadtest.traffic.repeats import RepeatPlan
 from loadtest.traffic.settings import trace_lengths
 
 CACHE_BYTES = 64 * 10**6
@@ -62,9 +63,11 @@ def submission_factory(
     function_of: Callable[[Function], UserInputFunction],
     webhook: str | None = None,
     stream: int = 0,
+    repeats: RepeatPlan | None = None,
 ) -> Callable[[int], Send]:
     """Return a function that builds the submission of the job with a number; the same for all if the input is fixed.
 
+    Jobs that `repeats` names get the input of an earlier one.
     Raises ScenarioError, here or when called, if `function_of` does or an input is larger than the operation accepts.
     """
     inputs = scenario.flows[name].inputs
@@ -77,7 +80,7 @@ def submission_factory(
 
     def build(seq: int) -> Send:
         nonlocal cached_bytes
-        job_input = input_of(seq)
+        job_input = input_of(seq if repeats is None else repeats.source_of(seq))
         known = cache.get(id(job_input))
         if known is not None:
             return known

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from loadtest.analyze.stats.quantiles import PER_MILLE, min_samples
-from loadtest.analyze.summary import Cause, FlowSummary, GateResult, Summary, TokenSummary
+from loadtest.analyze.summary import (
+    Cause,
+    FlowSummary,
+    GateResult,
+    RepeatAudit,
+    RepeatTimes,
+    Summary,
+    TokenSummary,
+)
 from loadtest.record.sample import Outcome
 from loadtest.report import formatting
 from loadtest.report.pages.glossary import OUTCOMES, TERMS
@@ -111,3 +119,28 @@ def tokens_text(tokens: TokenSummary) -> str:
     ]
     silent = tokens.completed - tokens.jobs
     return ", ".join(parts) + (f"; {silent:,} of {tokens.completed:,} jobs report none" if silent else "")
+
+
+def repeats_text(audit: RepeatAudit) -> str:
+    """Return whether repeated inputs are answered faster, by the time in which that shows most."""
+    early = f" ({audit.too_early:,} more were sent too early)" if audit.too_early else ""
+    begin = f"{audit.repeats:,} repeats of earlier inputs{early}"
+    judged = {column: each for column, each in audit.times.items() if each.faster_share_interval is not None}
+    if not judged:
+        return f"{begin}, too few to compare"
+    column, most = max(judged.items(), key=lambda item: _evidence(item[1]))
+    title = QUANTITIES[column][0].lower()
+    texts = []
+    if most.faster_share_interval is not None:
+        low, high = map(formatting.share, most.faster_share_interval)
+        texts.append(f"{formatting.share(most.faster_share)} ({low} to {high}) are faster than new ones by {title}")
+    if most.ratio is not None and most.ratio_interval is not None:
+        low, high = (f"{end:.2f}" for end in most.ratio_interval)
+        texts.append(f"their median is {most.ratio:.2f} ({low} to {high}) times that of new ones")
+    return f"{begin}: {', '.join(texts)}; {'a cache answers them' if most.faster else 'no cache shows'}"
+
+
+def _evidence(times: RepeatTimes) -> tuple[bool, float, float]:
+    """Return how clearly repeats are faster, to compare times."""
+    low = 0.0 if times.faster_share_interval is None else times.faster_share_interval[0]
+    return times.faster, low, -(1.0 if times.ratio is None else times.ratio)

@@ -6,6 +6,7 @@ import hashlib
 import re
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from loadtest.endpoint.settings import EndpointSettings
@@ -23,11 +24,12 @@ from loadtest.protocol.operations import (
     TimeRange,
 )
 from loadtest.scenario.expect import Expect
-from loadtest.scenario.flows import FlowName
+from loadtest.scenario.flows import FLOWS, FlowName
 from loadtest.scenario.gates import Gate, GateText
 from loadtest.scenario.target import URL, HandlerTarget, RemoteTarget, Target
 from loadtest.traffic.arrivals import Schedule, draw_schedule
-from loadtest.traffic.inputs import Inputs, JsonLines
+from loadtest.traffic.inputs import Inputs
+from loadtest.traffic.repeats import RepeatPlan
 from loadtest.traffic.settings import ClosedLoad, OpenLoad, Polling
 from loadtest.units import Fraction, PerSecond, Seconds, StrictModel, seconds_text
 
@@ -98,6 +100,8 @@ class Flow(StrictModel):
     """The input of each job, sent as the body's `input`; of `openai`, the body itself."""
     inputs: Inputs | None = None
     """Instead of `input`, if jobs differ: a file of JSON lines, a template, or a Python function."""
+    repeat_every: Annotated[int, Field(ge=2, le=1000)] | None = None
+    """Of each this many jobs, one sends the input of an earlier job again; the report then compares their times."""
     polling: Polling = Polling()
     """When the job's status is polled; runsync polls after its wait has ended."""
     wait: Annotated[Seconds, _within(RUNSYNC_WAIT, "/runsync")] = RUNSYNC_WAIT.default_ms / 1000
@@ -122,7 +126,8 @@ class Flow(StrictModel):
     @property
     def payload_hash(self) -> str:
         """Return a hexadecimal hash that is equal for two runs with the same inputs, wherever these were read."""
-        inputs = None if self.inputs is None else self.inputs.model_dump(exclude={"file"})
+        files: dict[str, Any] = {"file": True, "tokenizer": True, "prompts": {"file"}}
+        inputs = None if self.inputs is None else self.inputs.model_dump(exclude=files)
         return hashlib.sha256(canonical_json([self.input, inputs])).hexdigest()[:16]
 
     def resolved_inputs(self) -> dict[str, Any]:
@@ -130,8 +135,9 @@ class Flow(StrictModel):
         if self.inputs is None:
             return {"input": self.input, "inputs": None}
         inputs = self.inputs.model_dump()
-        if isinstance(self.inputs, JsonLines):
-            inputs["file"] = None if self.inputs.file is None else str(self.inputs.file)
+        for part, key in ((inputs, "file"), (inputs, "tokenizer"), (inputs.get("prompts", {}), "file")):
+            if part.get(key) is not None:
+                part[key] = str(part[key])
         return {"input": self.input, "inputs": inputs}
 
 
@@ -297,6 +303,14 @@ class Scenario(StrictModel):
             return None
         return draw_schedule(self.load, {flow: self.share(flow) for flow in self.flows}, self.seed)
 
+    def repeat_plan(self, flow: FlowName, schedule: Schedule | None) -> RepeatPlan | None:
+        """Return which jobs of a flow repeat the input of an earlier one; None if none does."""
+        every = self.flows[flow].repeat_every
+        if every is None:
+            return None
+        seqs = None if schedule is None else np.flatnonzero(schedule.flow == schedule.flows.index(flow))
+        return RepeatPlan(every, self.seed, FLOWS.index(flow), seqs)
+
     def resolved(self) -> dict[str, Any]:
         """Return the scenario as plain values, in the form of its file, with the numbers of its inputs as written."""
         resolved = self.model_dump(mode="json", by_alias=True)
@@ -317,6 +331,6 @@ class Scenario(StrictModel):
         for name, flow in compared["flows"].items():
             # Runs of before these keys stay comparable.
             unused = () if name == "openai" else ("route", "stream", "model")
-            for key in (*unused, *(("expect",) if flow["expect"] is None else ())):
+            for key in (*unused, *(key for key in ("expect", "repeat_every") if flow[key] is None)):
                 del flow[key]
         return hashlib.sha256(canonical_json(compared)).hexdigest()[:16]

@@ -22,7 +22,7 @@ from loadtest.scenario import model as scenario
 from loadtest.scenario import target
 from loadtest.scenario.expect import Expect
 from loadtest.scenario.model import AbortRule, Ceilings, Search, ValidityLimits
-from loadtest.traffic import inputs
+from loadtest.traffic import inputs, lengths, prompts
 from loadtest.traffic import settings as traffic
 
 _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
@@ -37,6 +37,9 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`load.arrivals`, a trace", traffic.Trace),
     ("`flows.run`, `flows.runsync`, `flows.stream`, `flows.webhook`, `flows.openai`", scenario.Flow),
     ("`flows.*.inputs`, from a template", inputs.Template),
+    ("`flows.*.inputs.prompts`", prompts.Prompts),
+    ("`flows.*.inputs.input_tokens` and `output_tokens`, log-normal", lengths.LogNormalLengths),
+    ("`flows.*.inputs.input_tokens` and `output_tokens`, between limits", lengths.UniformLengths),
     ("`flows.*.inputs`, from a file", inputs.JsonLines),
     ("`flows.*.inputs`, from a function", inputs.Function),
     ("`flows.*.expect`", Expect),

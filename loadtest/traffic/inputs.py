@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import numpy as np
-from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from loadtest.units import FromFile, StrictModel, byte_count
+from loadtest.traffic.lengths import Lengths
+from loadtest.traffic.placeholders import (
+    DRAWN_INPUT,
+    DRAWN_OUTPUT,
+    LENGTHS,
+    PROMPT,
+    PROMPT_OUTPUT,
+    TRACE_INPUT,
+    TRACE_OUTPUT,
+    Sources,
+    TraceLengths,
+    filled,
+    filler,
+    in_random_order,
+    placeholders_of,
+    random_text,
+)
+from loadtest.traffic.prompts import PromptFile, prompt_order, prompts_read, word_counts
+from loadtest.units import FromFile, StrictModel
 
 InputSource = Callable[[int], Any]
 """A function that returns the input of the job with this number."""
 UserInputFunction = Callable[[int, np.random.Generator], Any]
 """A function that makes the input of the job with this number, with this generator."""
-
-Lengths = tuple[Sequence[int], Sequence[int]]
-"""The lengths of a trace's requests and answers in tokens, by the job's number."""
-_PLACEHOLDER = re.compile(r"(?<!\$)\$\{([^{}]*)\}")
-TRACE_INPUT, TRACE_OUTPUT = "trace input", "trace output"
-_ESCAPED, _LITERAL = "$${", "${"
-_INTEGER = re.compile(r"integer\s+(-?\d+)\s+to\s+(-?\d+)")
-_TEXT_BLOCK = 2**20
-_LETTERS = np.frombuffer(b"etaoinshrdlucmfwypvbgkjqxz", np.uint8)
+_PROMPTS = 1
+"""The last number of the seed for the order of prompts; no input has such a seed."""
 
 
 class Template(StrictModel):
@@ -34,20 +54,107 @@ class Template(StrictModel):
     `${seq}` is the job's number, `${integer 1 to 512}` a whole number, `${one of a | b}` one of several texts,
     `${text 2 kB}` words of that length in total, and `${uuid}` an identifier that no other job has. `${trace input}`
     is as many words as the job's request has tokens in the trace of arrivals, and `${trace output}` the number of
-    tokens of its answer. A text that consists of one placeholder for a number becomes a number. `$${` is a literal
-    `${`.
+    tokens of its answer. `${drawn input}` and `${drawn output}` are the same with lengths drawn from `input_tokens`
+    and `output_tokens`. `${prompt}` is the next one of `prompts`, and `${prompt output}` the length of its answer. A
+    text that consists of one placeholder for a number becomes a number. `$${` is a literal `${`.
     """
 
     template: Any
     """The input with its placeholders."""
+    input_tokens: Lengths | None = None
+    """The lengths of `${drawn input}`: one number, log-normal, limits `{min: 16, max: 512}`, or a list."""
+    output_tokens: Lengths | None = None
+    """The numbers of `${drawn output}`, in the same forms."""
+    prompts: PromptFile | None = None
+    """A file of prompts, in ShareGPT's form or with one per line."""
+    tokenizer: Path | None = None
+    """The `tokenizer.json` of your model, named from the scenario's folder; without one, lengths are in words.
+
+    It needs the package `tokenizers` where the scenario is loaded, which `loadtest[tokenizers]` installs.
+    """
+    words: tuple[str, ...] = ()
+    """Words that are one token each; you need not write them, a run on record holds those of its tokenizer."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_files(cls, value: Any, info: ValidationInfo) -> Any:
+        context = info.context
+        if context is None or not isinstance(value, dict):
+            return value
+        count = word_counts
+        if isinstance(value.get("tokenizer"), str) and "words" not in value:
+            tokenizer = context("tokenizer", value["tokenizer"])
+            value, count = {**value, "words": tokenizer.words}, tokenizer.counts
+        if value.get("prompts") is not None:
+            read = prompts_read(value["prompts"], lambda name: context("prompts", name), count)
+            value = {**value, "prompts": read}
+        return value
 
     @field_validator("template")
     @classmethod
     def _placeholders_known(cls, template: Any) -> Any:
-        for text in _texts(template):
-            for placeholder in _PLACEHOLDER.findall(text):
-                _filler(placeholder)
+        for placeholder in placeholders_of(template):
+            if placeholder not in LENGTHS and placeholder != PROMPT:
+                filler(placeholder, Sources())
         return template
+
+    @model_validator(mode="after")
+    def _sources_known(self) -> Template:
+        used = placeholders_of(self.template)
+        for placeholder in used:
+            filler(placeholder, self.sources())
+        settings = {
+            "input_tokens": (self.input_tokens, (DRAWN_INPUT,)),
+            "output_tokens": (self.output_tokens, (DRAWN_OUTPUT,)),
+            "prompts": (self.prompts, (PROMPT, PROMPT_OUTPUT)),
+        }
+        for key, (given, placeholders) in settings.items():
+            if given is not None and not set(placeholders).intersection(used):
+                raise ValueError(f'{key} needs "${{{placeholders[0]}}}" in the template; write it there')
+        if self.prompts is not None and PROMPT_OUTPUT in used and None in self.prompts.output_tokens:
+            number = self.prompts.output_tokens.index(None) + 1
+            raise ValueError(
+                f'"${{{PROMPT_OUTPUT}}}" needs the answer of each prompt, and that of prompt {number} is not in the '
+                f'file; add "output_tokens" to its line'
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_used(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out keys without a value, so that a template of before these keys has the hash that it had."""
+        plain: dict[str, Any] = serialize(self)
+        return {key: value for key, value in plain.items() if key == "template" or value not in (None, (), [])}
+
+    def sources(self, seed: int = 0, stream: int = 0, lengths: TraceLengths = ((), ())) -> Sources:
+        """Return what fills the placeholders in, apart from text and words."""
+        return Sources(
+            lengths=lengths,
+            drawn_input=self.input_tokens,
+            drawn_output=self.output_tokens,
+            prompts=self.prompts,
+            prompt_index=(
+                (lambda seq: seq) if self.prompts is None else prompt_order(self.prompts, [seed, stream, 0, _PROMPTS])
+            ),
+        )
+
+    @property
+    def length_text(self) -> str | None:
+        """Return which lengths the template uses, and what they are counted in; None if it uses none."""
+        used = placeholders_of(self.template)
+        unit = "words, since no tokenizer is given; a word is one to three tokens"
+        if self.words:
+            unit = f"tokens of {self.tokenizer.name if self.tokenizer else 'a tokenizer'}"
+        parts = []
+        if self.prompts is not None:
+            parts.append(f"{len(self.prompts.texts):,} prompts of mean {np.mean(self.prompts.input_tokens):.4g}")
+        if PROMPT_OUTPUT in used and self.prompts is not None:
+            known = [length for length in self.prompts.output_tokens if length is not None]
+            parts.append(f"answers of mean {np.mean(known):.4g}")
+        if TRACE_INPUT in used or TRACE_OUTPUT in used:
+            parts.append("those of the trace")
+        parts += [f"inputs {self.input_tokens}"] if self.input_tokens is not None else []
+        parts += [f"answers {self.output_tokens}"] if self.output_tokens is not None else []
+        return f"{', '.join(parts)}: in {unit}" if parts else None
 
 
 class JsonLines(FromFile):
@@ -112,7 +219,7 @@ def input_source(
     seed: int,
     function_of: Callable[[Function], UserInputFunction],
     stream: int = 0,
-    lengths: Lengths = ((), ()),
+    lengths: TraceLengths = ((), ()),
 ) -> InputSource:
     """Return the inputs of a run with this seed; each stream draws independently of the others.
 
@@ -127,86 +234,13 @@ def input_source(
                 order = np.random.default_rng([seed, stream]).permutation(order)
             return lambda seq: lines[order[seq % len(lines)]]
         case Template():
-            filled = _filled(inputs.template, _words(seed), lengths)
-            return lambda seq: filled(seq, np.random.default_rng([seed, stream, seq]))
+            text = random_text(seed)
+            words = in_random_order(inputs.words, seed) if inputs.words else text.split()
+            fill = filled(inputs.template, replace(inputs.sources(seed, stream, lengths), text=text, words=words))
+            return lambda seq: fill(seq, np.random.default_rng([seed, stream, seq]))
         case Function():
             make = function_of(inputs)
             return lambda seq: make(seq, np.random.default_rng([seed, stream, seq]))
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        return [text for each in value.values() for text in _texts(each)]
-    if isinstance(value, (list, tuple)):
-        return [text for each in value for text in _texts(each)]
-    return []
-
-
-Fill = Callable[[int, np.random.Generator], Any]
-
-
-def _filled(template: Any, words: str, lengths: Lengths) -> Fill:
-    """Return a function that fills a template in; a part without placeholders stays the very same object."""
-    if isinstance(template, str):
-        return _filled_text(template, words, lengths)
-    if not any(_PLACEHOLDER.search(text) or _ESCAPED in text for text in _texts(template)):
-        return lambda seq, rng: template
-    if isinstance(template, dict):
-        values = {key: _filled(each, words, lengths) for key, each in template.items()}
-        return lambda seq, rng: {key: fill(seq, rng) for key, fill in values.items()}
-    items = [_filled(each, words, lengths) for each in template]
-    return lambda seq, rng: [fill(seq, rng) for fill in items]
-
-
-def _filled_text(text: str, words: str, lengths: Lengths) -> Fill:
-    parts = _PLACEHOLDER.split(text)
-    parts[::2] = [literal.replace(_ESCAPED, _LITERAL) for literal in parts[::2]]
-    fills = [_filler(placeholder, words, lengths) for placeholder in parts[1::2]]
-    if not fills:
-        return lambda seq, rng: parts[0]
-    if parts[0] == "" and parts[2:] == [""]:
-        return fills[0]
-    return lambda seq, rng: (
-        parts[0] + "".join(f"{fill(seq, rng)}{after}" for fill, after in zip(fills, parts[2::2], strict=True))
-    )
-
-
-def _filler(placeholder: str, words: str = "", lengths: Lengths = ((), ())) -> Fill:
-    """Return the function that fills a placeholder; raises ValueError if the placeholder is unknown."""
-    what = placeholder.strip()
-    if what == "seq":
-        return lambda seq, rng: seq
-    if what == "uuid":
-        return lambda seq, rng: str(UUID(bytes=rng.bytes(16), version=4))
-    if what == TRACE_OUTPUT:
-        return lambda seq, rng: lengths[1][seq]
-    if what == TRACE_INPUT:
-        apart = words.split()
-        return lambda seq, rng: _some_words(apart, lengths[0][seq], rng)
-    if match := _INTEGER.fullmatch(what):
-        low, high = int(match[1]), int(match[2])
-        if low > high:
-            raise ValueError(f'"${{{placeholder}}}" is an empty range; write the smaller number first')
-        kind = _integer_type(placeholder, low, high)
-        return lambda seq, rng: int(rng.integers(low, high, endpoint=True, dtype=kind))
-    if what.startswith("one of "):
-        choices = [choice.strip() for choice in what.removeprefix("one of ").split("|")]
-        return lambda seq, rng: choices[int(rng.integers(len(choices)))]
-    if what.startswith("text "):
-        size = byte_count(what.removeprefix("text ").strip())
-        return lambda seq, rng: _text(words, size, rng)
-    known = "${seq}, ${uuid}, ${integer 1 to 9}, ${one of a | b}, ${text 2 kB}, ${trace input} or ${trace output}"
-    raise ValueError(
-        f'"${{{placeholder}}}" is an unknown placeholder; write {known}, or {_ESCAPED} for a literal {_LITERAL}'
-    )
-
-
-def _some_words(words: Sequence[str], count: int, rng: np.random.Generator) -> str:
-    """Return this many words, from a random one on."""
-    first = int(rng.integers(len(words)))
-    return " ".join(words[(first + number) % len(words)] for number in range(count))
 
 
 def never_differ(inputs: Template | JsonLines | Function | None) -> bool:
@@ -217,36 +251,25 @@ def never_differ(inputs: Template | JsonLines | Function | None) -> bool:
         case JsonLines():
             return all(line == inputs.lines[0] for line in inputs.lines)
         case Template():
-            return not any(_PLACEHOLDER.search(text) for text in _texts(inputs.template))
+            return not placeholders_of(inputs.template)
         case Function():
             return False
 
 
+def distinct_inputs(inputs: Template | JsonLines | Function | None) -> int | None:
+    """Return how many jobs can have an input of their own; None if any number can."""
+    match inputs:
+        case JsonLines():
+            return len(inputs.lines)
+        case Template() if inputs.prompts is not None and set(placeholders_of(inputs.template)) <= {
+            PROMPT,
+            PROMPT_OUTPUT,
+        }:
+            return len(inputs.prompts.texts)
+        case _:
+            return 1 if never_differ(inputs) else None
+
+
 def uses_trace(template: Any) -> bool:
     """Return whether an input takes lengths from the trace of arrivals."""
-    placeholders = (each.strip() for text in _texts(template) for each in _PLACEHOLDER.findall(text))
-    return any(each in (TRACE_INPUT, TRACE_OUTPUT) for each in placeholders)
-
-
-def _integer_type(placeholder: str, low: int, high: int) -> type[np.int64] | type[np.uint64]:
-    """Return the type that holds both ends of a range; raises ValueError if none does."""
-    for kind in (np.int64, np.uint64):
-        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-            return kind
-    raise ValueError(f'"${{{placeholder}}}" is too wide a range; write one within 64 bits, such as 0 to {2**64 - 1}')
-
-
-def _words(seed: int) -> str:
-    """Return a megabyte of random words; each text is cut out of it at a random position."""
-    rng = np.random.default_rng([seed, 2**32])
-    letters = _LETTERS[np.minimum(rng.exponential(6, _TEXT_BLOCK).astype(np.int64), len(_LETTERS) - 1)]
-    letters[rng.random(_TEXT_BLOCK) < 1 / 6] = ord(" ")
-    return letters.tobytes().decode()
-
-
-def _text(words: str, size: int, rng: np.random.Generator) -> str:
-    start = int(rng.integers(len(words)))
-    whole = words[start : start + size]
-    while len(whole) < size:
-        whole += words[: size - len(whole)]
-    return whole
+    return any(each in (TRACE_INPUT, TRACE_OUTPUT) for each in placeholders_of(template))

@@ -18,6 +18,7 @@ from loadtest.report.pages.run import report_html
 from tests.browser.conftest import Rendered
 from tests.conftest import MadeUpRun
 from tests.unit.analyze.rows import run_data
+from tests.unit.report.charts.test_tokens import OVER_TIME, PANELS, llm_run
 
 
 @pytest.fixture(scope="module")
@@ -265,3 +266,46 @@ def test_verdict_is_copied_as_markdown(browser: Browser, report: Path) -> None:
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied.startswith("## Load test ")
     assert "| flow | jobs |" in copied
+
+
+@pytest.fixture(scope="module")
+def llm_report(make_run: Callable[..., MadeUpRun], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = llm_run(make_run(jobs=400))
+    path = tmp_path_factory.mktemp("llm") / "report.html"
+    path.write_text(report_html(data.run, summarize(data), series(data)))
+    return path
+
+
+@pytest.mark.parametrize("width", [400, 820, 1280])
+def test_charts_of_tokens_are_drawn_at_every_width(browser: Browser, llm_report: Path, width: int) -> None:
+    rendered = Rendered(browser, llm_report, width)
+    assert rendered.messages == []
+    marks = "plot => plot.querySelectorAll('svg .role-mark path, svg .role-mark line').length"
+    for name in OVER_TIME + PANELS:
+        plot = rendered.page.query_selector(f"#plot-{name}")
+        assert plot is not None
+        assert plot.evaluate(marks) > 0
+        labels = plot.query_selector_all(".role-axis-label text")
+        assert len(labels) >= 6
+    assert rendered.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_charts_of_tokens_are_printed_within_the_page_and_follow_dark_mode(
+    browser: Browser, llm_report: Path
+) -> None:
+    page = Rendered(browser, llm_report, scheme="dark").page
+    dark = page.eval_on_selector("#plot-latency-by-length .mark-symbol path", "e => getComputedStyle(e).fill")
+    page.set_viewport_size({"width": 680, "height": 900})
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.eval_on_selector("#plot-latency-by-length .mark-symbol path", "e => getComputedStyle(e).fill") != dark
+    edges = "all => all.filter(e => e.getClientRects().length).map(e => e.getBoundingClientRect().right)"
+    assert max(page.eval_on_selector_all(".plot svg", edges)) <= 681
+
+
+def test_pointing_at_the_load_shows_the_tokens_of_the_moment(browser: Browser, llm_report: Path) -> None:
+    page = Rendered(browser, llm_report).page
+    page.focus("#plot-tokens-over-time")
+    page.keyboard.press("ArrowRight")
+    assert "output tokens" in page.inner_text("#announced")
+    assert page.is_visible("#plot-ttft-over-time .rule")
+    assert page.is_visible("#plot-chunk-gap-over-time .rule")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 from ruamel.yaml import YAML
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from loadtest.cli import app
 from loadtest.errors import ExitCode, ScenarioError
@@ -33,6 +34,9 @@ REST = {
 """What a scenario needs next to the part of it that a page shows."""
 INPUTS = {
     "prompts.jsonl": '{"prompt": "hello"}\n',
+    "ShareGPT.json": (
+        '[{"conversations": [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Hello to you"}]}]'
+    ),
     "inputs.py": "def make(seq, rng):\n    return {'seed': seq}\n",
     "checks.py": "def check(output):\n    return True\n",
     "AzureLLMInferenceTrace_code.csv": (
@@ -40,6 +44,15 @@ INPUTS = {
     ),
     "handler.py": "def handler(job):\n    return {}\n",
 }
+
+
+def word_tokenizer() -> Tokenizer:
+    """A tokenizer that knows a thousand words."""
+    letters = "bdfgklmnprstvz"
+    known = ["a", *(f"{first}{vowel}{last}" for first in letters for vowel in "aeiou" for last in letters)]
+    made = Tokenizer(models.WordLevel({word: number for number, word in enumerate(known)}, "a"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    return made
 
 
 def name_of(page: Path) -> str:
@@ -76,6 +89,7 @@ def scenarios() -> list[tuple[str, str]]:
 def test_every_part_of_a_scenario_that_is_shown_loads(page: str, text: str, tmp_path: Path) -> None:
     for name, content in INPUTS.items():
         (tmp_path / name).write_text(content)
+    word_tokenizer().save(str(tmp_path / "tokenizer.json"))
     shown = YAML(typ="safe").load(text)
     path = tmp_path / "shown.yaml"
     path.write_text(text + "".join(rest for key, rest in REST.items() if key not in shown))

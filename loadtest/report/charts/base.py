@@ -137,13 +137,9 @@ def log_domain(values_ms: Sequence[float], room: float = 1.25) -> tuple[float, f
 
 
 def _log_ms(domain: tuple[float, float]) -> dict[str, Any]:
-    """Return a logarithmic scale, and its axis with 1, 2, 5, 10 …, or only powers of ten if those are too many."""
-    ticks = [digit * 10.0**power for power in range(8) for digit in (1, 2, 5)]
-    ticks = [tick for tick in ticks if domain[0] <= tick <= domain[1]]
-    if len(ticks) > _MAX_LOG_TICKS:
-        ticks = [tick for tick in ticks if log10(tick).is_integer()]
+    """Return a logarithmic scale in milliseconds, and its axis."""
     axis = alt.Axis(
-        values=ticks,
+        values=log_ticks(domain),
         labelExpr=(
             "datum.value >= 3600000 ? format(datum.value / 3600000, '.3~r') + ' h' : "
             "datum.value >= 600000 ? format(datum.value / 60000, '.3~r') + ' min' : "
@@ -155,3 +151,10 @@ def _log_ms(domain: tuple[float, float]) -> dict[str, Any]:
         labelSeparation=6,
     )
     return {"scale": alt.Scale(type="log", domain=list(domain), nice=False), "axis": axis}
+
+
+def log_ticks(domain: tuple[float, float]) -> list[float]:
+    """Return 1, 2, 5, 10 … within the ends of a logarithmic axis, or only powers of ten if those are too many."""
+    ticks = [digit * 10.0**power for power in range(8) for digit in (1, 2, 5)]
+    ticks = [tick for tick in ticks if domain[0] <= tick <= domain[1]]
+    return [tick for tick in ticks if log10(tick).is_integer()] if len(ticks) > _MAX_LOG_TICKS else ticks

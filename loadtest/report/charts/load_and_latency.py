@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import altair as alt
 
 from loadtest.analyze.series import Series
@@ -23,6 +25,7 @@ from loadtest.report.charts.base import (
 from loadtest.report.charts.timeline import (
     Bins,
     LineStyle,
+    Timeline,
     bin_rows,
     count_y,
     filled_bins,
@@ -108,35 +111,60 @@ def users_chart(summary: Summary, series: Series) -> Chart | None:
 
 
 def latency_chart(summary: Summary, series: Series, quantity: str) -> Chart | None:
-    """Return the percentiles of a time in each bin, over dots for single jobs; None if no job completed."""
+    """Return the percentiles of a time in each bin, over dots for single jobs; None if no completed job has it."""
     latencies, points = series.latencies, series.points
-    if not any(latencies.jobs):
-        return None
     title, term = QUANTITIES[quantity]
     lines: BinnedPercentiles = getattr(latencies, quantity)
-    dots = [{"s": s, "ms": max(1.0, ms)} for s, ms in zip(points.at_s, getattr(points, quantity), strict=True)]
+    dots = [(s, ms) for s, ms in zip(points.at_s, getattr(points, quantity), strict=True) if ms is not None]
+    if not dots and all(value is None for value in lines.p50):
+        return None
+    drawn = TimesOverTime(latencies.at_s, latencies.bin_s, latencies.jobs, {"n": "jobs"}, lines, dots)
+    unit = f"of completed jobs by intended start, in bins of {duration(latencies.bin_s)}; a dot is one job"
+    return times_chart(timeline_of(summary, series), drawn, (title, unit, term), percentiles_text(summary, quantity))
+
+
+@dataclass(frozen=True)
+class TimesOverTime:
+    """Percentiles of a time per bin, over how many (with their title, if it is shown), and single ones at moments."""
+
+    at_s: list[float]
+    bin_s: float
+    counts: list[int]
+    titles: dict[str, str]
+    lines: BinnedPercentiles
+    dots: list[tuple[float, float]]
+    form: str = ",.0f"
+
+
+def times_chart(timeline: Timeline, times: TimesOverTime, head: tuple[str, str, str], alt_text: str) -> Chart:
+    """Return the lines of percentiles over the dots of single jobs; `head` is title, unit and glossary entry."""
+    title, unit, term = head
+    lines = times.lines
+    dots = [{"s": s, "ms": max(1.0, ms)} for s, ms in times.dots]
     drawn = {"p50": (lines.p50, ACCENT), "p95": (lines.p95, INK), "p99": (lines.p99, GREY)}
     drawn = {name: pair for name, pair in drawn.items() if any(value is not None for value in pair[0])}
     columns = {name: values for name, (values, _) in drawn.items()}
-    rows = bin_rows(latencies.at_s, latencies.bin_s, jobs=latencies.jobs, **columns)
+    rows = bin_rows(times.at_s, times.bin_s, n=times.counts, **columns)
     # A time under 1 ms is drawn at 1 ms; its figure stays exact.
-    middle = [{"s": row["s"] + latencies.bin_s / 2, **{name: _drawn_ms(row[name]) for name in drawn}} for row in rows]
+    middle = [{"s": row["s"] + times.bin_s / 2, **{name: _drawn_ms(row[name]) for name in drawn}} for row in rows]
     values = [row[name] for row in middle for name in drawn if row[name] is not None]
     domain = log_domain(values + [dot["ms"] for dot in dots])
-    marks = rows_chart(dots).mark_circle(size=9 if len(dots) > 200 else 24, color=GREY, opacity=0.5, clip=True)
-    layers = [marks.encode(x=time_x(), y=log_ms_y("ms", domain))]
+    layers = []
+    if dots:
+        marks = rows_chart(dots).mark_circle(size=9 if len(dots) > 200 else 24, color=GREY, opacity=0.5, clip=True)
+        layers = [marks.encode(x=time_x(), y=log_ms_y("ms", domain))]
     layers += [
         line(middle, log_ms_y(name, domain), LineStyle(colour)) for name, (_, colour) in reversed(drawn.items())
     ]
-    bins = Bins(rows, {"jobs": "jobs"} | {name: f"{name}, ms" for name in drawn}, ",.0f")
+    bins = Bins(rows, times.titles | {name: f"{name}, ms" for name in drawn}, times.form)
     return Chart(
         name=f"{term}-over-time",
         title=title,
-        unit=f"of completed jobs by intended start, in bins of {duration(latencies.bin_s)}; a dot is one job",
-        alt_text=_percentiles_text(summary, quantity, title),
+        unit=unit,
+        alt_text=alt_text,
         keys=[LegendEntry(name, colour) for name, (_, colour) in drawn.items()]
-        + [LegendEntry("one job", GREY, "dot")],
-        spec=timeline_of(summary, series).spec(layers, bins),
+        + ([LegendEntry("one job", GREY, "dot")] if dots else []),
+        spec=timeline.spec(layers, bins),
         term=term,
         table=bins.table(),
     )
@@ -146,7 +174,9 @@ def _drawn_ms(value_ms: float | None) -> float | None:
     return None if value_ms is None else max(1.0, value_ms)
 
 
-def _percentiles_text(summary: Summary, quantity: str, title: str) -> str:
+def percentiles_text(summary: Summary, quantity: str) -> str:
+    """Return the percentiles of a time over the whole run, by flow."""
+    title = QUANTITIES[quantity][0]
     text = []
     for flow, each in summary.flows.items():
         q = getattr(each, quantity)
@@ -155,9 +185,9 @@ def _percentiles_text(summary: Summary, quantity: str, title: str) -> str:
 
 
 def parts_chart(summary: Summary, series: Series) -> Chart | None:
-    """Return the mean end-to-end time in each bin, split into its parts; None if no job completed."""
+    """Return the mean end-to-end time in each bin, split into its parts; None if no completed job has them all."""
     latencies = series.latencies
-    if not any(latencies.jobs):
+    if all(value is None for values in latencies.mean.values() for value in values):
         return None
     rows = bin_rows(latencies.at_s, latencies.bin_s, **latencies.mean)
     axis = alt.Axis(tickCount=5, labelExpr="format(datum.value / 1000, '~r') + ' s'")

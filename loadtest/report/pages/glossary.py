@@ -97,6 +97,18 @@ TERMS: dict[str, tuple[str, str]] = {
         "Of streamed jobs: between neighbouring arrivals of content, the gaps of all jobs together. Tokens that came "
         "in one chunk are one arrival. The jobs are the independent ones, so an interval counts on them alone.",
     ),
+    "tokens": (
+        "Tokens",
+        "As the worker reports them for each job, of its input and of its output. Jobs that report none are left "
+        "out. Output tokens per second count when the job ends; the chart over time divides a job’s tokens evenly "
+        "among the chunks in which its content came, if they are known.",
+    ),
+    "repeats": (
+        "Repeated inputs",
+        "Jobs that send the input of an earlier job again, after that one has completed. A cache shows if they are "
+        "faster than jobs with a new input: as a whole, or a share of them, faster than 95 % of the new ones and "
+        "counted beyond chance. The intervals of a flow’s times hold together with 95 %.",
+    ),
     "percentile": (
         "Percentile",
         "Nearest rank on all samples: of n sorted values the one at ⌈p·n⌉. Nothing is interpolated or put into "

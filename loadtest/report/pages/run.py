@@ -28,10 +28,19 @@ from loadtest.report.charts.endpoint import (
     workers_text,
 )
 from loadtest.report.charts.load_and_latency import latency_chart, load_chart, parts_chart, users_chart
+from loadtest.report.charts.tokens import (
+    answers_chart,
+    gap_chart,
+    lengths_chart,
+    rate_by_jobs_chart,
+    rate_chart,
+    ttft_chart,
+)
 from loadtest.report.ci.markdown import markdown
 from loadtest.report.pages.glossary import Glossary
 from loadtest.report.pages.page import page_html
 from loadtest.report.summary_text import CHARTED
+from loadtest.traffic.inputs import Template
 
 MAX_WORKERS = 50
 MAX_INPUTS = 5
@@ -41,8 +50,11 @@ CHARTS: Mapping[str, Sequence[Callable[[Summary, Series], Chart | None]]] = {
         load_chart,
         users_chart,
         *(partial(latency_chart, quantity=quantity) for quantity in CHARTED),
+        ttft_chart,
+        gap_chart,
         parts_chart,
         in_flight_chart,
+        rate_chart,
         requests_chart,
         limit_use_chart,
         workers_chart,
@@ -52,6 +64,11 @@ CHARTS: Mapping[str, Sequence[Callable[[Summary, Series], Chart | None]]] = {
         *(partial(histogram_chart, quantity=quantity) for quantity in CHARTED),
         *(partial(percentiles_chart, quantity=quantity) for quantity in CHARTED),
     ),
+    "tokens": (
+        rate_by_jobs_chart,
+        answers_chart,
+        *(partial(lengths_chart, quantity=quantity) for quantity in ("input_tokens", "output_tokens")),
+    ),
     "by-worker": (execution_by_worker_chart,),
 }
 """The charts of each section, in order; a function returns None if the run has no data for its chart."""
@@ -60,11 +77,13 @@ SECTIONS = {
     "over-time": "Over time",
     "steady": "Steady window",
     "distributions": "Distributions",
+    "tokens": "Tokens",
     "outcomes": "Outcomes",
     "operations": "Requests",
     "gates": "Gates",
     "validity": "Validity",
     "flows": "Times by flow",
+    "repeats": "Repeated inputs",
     "starts": "Starts",
     "by-worker": "Workers",
     "errors": "What went wrong",
@@ -89,18 +108,36 @@ def report_html(run: RunRecord, summary: Summary, series: Series) -> str:
         summary=summary,
         series=series,
         section_charts=charts,
-        contents=_contents(summary),
+        contents=_contents(summary, series),
         workers_text=workers_text(summary.workers),
         max_workers=MAX_WORKERS,
         max_causes=MAX_CAUSES,
         markdown=markdown(summary),
         scenario_yaml=_yaml(_shortened(run.scenario)),
+        length_texts=_length_texts(run.scenario),
     )
 
 
-def _contents(summary: Summary) -> list[tuple[str, str]]:
+def _length_texts(scenario: dict[str, Any]) -> dict[str, str]:
+    """Return which lengths the inputs of each flow have, and what they are counted in, if a template has lengths."""
+    texts = {}
+    for name, flow in scenario["flows"].items():
+        inputs = flow.get("inputs")
+        if inputs is not None and "template" in inputs and (text := Template.model_validate(inputs).length_text):
+            texts[name] = text
+    return texts
+
+
+def _contents(summary: Summary, series: Series) -> list[tuple[str, str]]:
     """Return the identifier and the title of each section of this report."""
-    optional = {"gates": summary.gates, "starts": summary.starts, "by-worker": summary.workers, "cost": summary.cost}
+    optional = {
+        "tokens": series.tokens,
+        "gates": summary.gates,
+        "repeats": summary.cache_audit,
+        "starts": summary.starts,
+        "by-worker": summary.workers,
+        "cost": summary.cost,
+    }
     return [(section, title) for section, title in SECTIONS.items() if optional.get(section, True)]
 
 
@@ -111,9 +148,20 @@ def _shortened(scenario: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first(inputs: dict[str, Any] | None) -> dict[str, Any] | None:
-    if inputs is None or len(lines := inputs.get("lines", [])) <= MAX_INPUTS:
-        return inputs
-    return {**inputs, "lines": [*lines[:MAX_INPUTS], f"and {len(lines) - MAX_INPUTS} more"]}
+    if inputs is None:
+        return None
+    shown: dict[str, Any] = {key: _few(inputs[key]) for key in ("lines", "words") if key in inputs}
+    if inputs.get("prompts"):
+        shown["prompts"] = {
+            key: _few(each) if isinstance(each, list) else each for key, each in inputs["prompts"].items()
+        }
+    return {**inputs, **shown}
+
+
+def _few(values: list[Any]) -> list[Any]:
+    if len(values) <= MAX_INPUTS:
+        return values
+    return [*values[:MAX_INPUTS], f"and {len(values) - MAX_INPUTS} more"]
 
 
 def _written(representer: BaseRepresenter, number: WrittenNumber) -> ScalarNode:

@@ -25,6 +25,7 @@ from loadtest.scenario.preview import (
 )
 from loadtest.scenario.target import HandlerTarget, RemoteTarget
 from loadtest.scenario.warnings import warnings
+from loadtest.traffic.inputs import Template
 from loadtest.traffic.settings import ClosedLoad, Gamma, Trace
 
 WIDTH = 80
@@ -42,6 +43,12 @@ def preview_lines(preview: Preview, environment: Mapping[str, str], open_files: 
     yield from _labelled("target", _target(scenario))
     yield from _labelled("key", _key(scenario, environment))
     yield from _labelled("load", _load(preview))
+    for name, flow in scenario.flows.items():
+        if isinstance(flow.inputs, Template) and (lengths := flow.inputs.length_text):
+            yield from _labelled("lengths", f"{name}: {lengths}")
+        if flow.repeat_every is not None:
+            text = f"{name}: one of each {flow.repeat_every} jobs sends the input of an earlier one again"
+            yield from _labelled("repeats", text)
     yield from _labelled("seed", _seed(preview))
     yield from _labelled("time", _time(preview))
     if scenario.search is not None:

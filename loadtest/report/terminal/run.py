@@ -11,7 +11,14 @@ from rich.text import Text
 from loadtest.analyze.stats.effective_number import NEARLY_ALL
 from loadtest.analyze.summary import FlowSummary, GateResult, Summary, Verdict
 from loadtest.report.formatting import milliseconds, printable, significant
-from loadtest.report.summary_text import cause_texts, missing_percentiles, observed_text, pace_text, tokens_text
+from loadtest.report.summary_text import (
+    cause_texts,
+    missing_percentiles,
+    observed_text,
+    pace_text,
+    repeats_text,
+    tokens_text,
+)
 from loadtest.report.terminal.layout import colour, plain_table, print_page, status_text
 
 _TIME_WIDTH = 7
@@ -29,6 +36,8 @@ def print_result(summary: Summary, report: Path, console: Console) -> None:
             for text in (pace_text(flow), "" if flow.tokens is None else tokens_text(flow.tokens)):
                 if text:
                     console.print(Text(f"{name}: {text}", style="dim"))
+        for name, audit in summary.cache_audit.items():
+            console.print(Text(f"{name}: {repeats_text(audit)}"))
         if summary.faults.responses:
             text = (
                 f"{summary.faults.responses:,} responses to {summary.faults.jobs:,} jobs were of no use, and repeated"

@@ -18,8 +18,8 @@ from loadtest.scenario.model import Flow, Scenario, Search
 from loadtest.scenario.openai_body import openai_body
 from loadtest.scenario.target import is_remote
 from loadtest.traffic.arrivals import expected_jobs, peak_rates
-from loadtest.traffic.inputs import Function, JsonLines, Template, input_source, uses_trace
-from loadtest.traffic.settings import OpenLoad, Trace, trace_lengths
+from loadtest.traffic.inputs import Function, JsonLines, Template, input_source, never_differ, uses_trace
+from loadtest.traffic.settings import ClosedLoad, OpenLoad, Trace, trace_lengths
 
 MAX_JOBS = 20_000_000
 """The schedule is drawn ahead and held in memory, at 11 bytes a job."""
@@ -86,6 +86,8 @@ def _of_flows(scenario: Scenario) -> Iterator[Issue]:
                 load_output_function(flow.expect.python)
             except ScenarioError as error:
                 yield Issue(("flows", name, "expect", "python"), str(error).removeprefix("expect.python: "))
+        if flow.repeat_every is not None and (why_not := _unable_to_repeat(scenario, flow)):
+            yield Issue(("flows", name, "repeat_every"), why_not)
         op = SUBMIT_OPERATION[name]
         most = OPERATIONS[op].body_limit_bytes
         key = "input" if flow.inputs is None else "inputs"
@@ -97,6 +99,15 @@ def _of_flows(scenario: Scenario) -> Iterator[Issue]:
         if sent > most:
             text = f"{sent / 1e6:.3g} MB, but /{op} takes at most {most / 1e6:g} MB; send less"
             yield Issue(("flows", name, key), text)
+
+
+def _unable_to_repeat(scenario: Scenario, flow: Flow) -> str | None:
+    """Return why a flow's repeats could not be compared with jobs that have an input of their own."""
+    if never_differ(flow.inputs):
+        return "all jobs send the same input, so each is a repeat; write inputs, such as a template with ${uuid}"
+    if isinstance(scenario.load, ClosedLoad) and len(scenario.flows) > 1:
+        return "in a closed load, whose jobs are numbered as users come, it needs a scenario with one flow; write one"
+    return None
 
 
 def _body_bytes(name: FlowName, flow: Flow, job_input: Any) -> int:

@@ -13,6 +13,8 @@ import msgspec
 from loadtest.errors import ScenarioError
 from loadtest.protocol.json_values import decode_json
 from loadtest.scenario.loading.llm_traces import parse_requests
+from loadtest.scenario.loading.prompt_files import read_prompts
+from loadtest.scenario.loading.tokenizer_file import read_tokenizer
 from loadtest.units import seconds
 
 _MAX_PARTS = 24 * 60
@@ -125,6 +127,8 @@ _READERS: dict[str, Callable[[Path], object]] = {
     "trace": read_requests,
     "values": read_times,
     "lines": read_json_lines,
+    "prompts": lambda path: read_prompts(path, read_text),
+    "tokenizer": read_tokenizer,
     "source": read_text,
     "handler": Path.resolve,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +17,18 @@ AZURE = ("timestamp", "contexttokens", "generatedtokens")
 """The columns of Azure's traces of LLM requests (AzurePublicDataset, AzureLLMInferenceTrace_*.csv)."""
 BURSTGPT = ("timestamp", "model", "request tokens", "response tokens")
 """The first columns of BurstGPT (Wang et al. 2024); its times are in seconds."""
+
+
+FORMATS = ("azure-llm", "mooncake", "burstgpt")
+"""The forms, by their names in a scenario."""
+
+
+class Request(NamedTuple):
+    """A request of a trace to write: when it came, in seconds since the epoch, and its lengths in tokens."""
+
+    at: float
+    input_tokens: int
+    output_tokens: int
 
 
 class _Row(NamedTuple):
@@ -104,3 +116,30 @@ def _date_s(text: str) -> float:
     """Return a date and time in seconds since the epoch; without a zone it is in UTC."""
     at = datetime.fromisoformat(text)
     return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
+
+
+def format_requests(form: str, requests: Sequence[Request]) -> str:
+    """Return the text of a trace in one of the FORMATS, for requests in the order of time.
+
+    The times of Azure's form are dates, to the microsecond; the others begin at 0, BurstGPT's in seconds to the
+    microsecond, Mooncake's in whole milliseconds. Mooncake's hashes are left out. The columns of BurstGPT are all
+    there, since its readers count them, though a run has neither model nor log type for them.
+    """
+    begun_at = requests[0].at if requests else 0.0
+    match form:
+        case "azure-llm":
+            lines = ["TIMESTAMP,ContextTokens,GeneratedTokens"]
+            for each in requests:
+                day = datetime.fromtimestamp(each.at, UTC)
+                lines.append(f"{day:%Y-%m-%d %H:%M:%S.%f}0,{each.input_tokens},{each.output_tokens}")
+        case "mooncake":
+            lines = [
+                f'{{"timestamp": {round((each.at - begun_at) * 1000)}, "input_length": {each.input_tokens}, '
+                f'"output_length": {each.output_tokens}}}'
+                for each in requests
+            ]
+        case _:
+            lines = ["Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type"]
+            for at, given, made in requests:
+                lines.append(f"{at - begun_at:.6f},loadtest,{given},{made},{given + made},API log")
+    return "".join(f"{line}\n" for line in lines)

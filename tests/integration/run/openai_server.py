@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -44,7 +44,7 @@ class OpenAIServer:
                 elif path.endswith("/runsync"):
                     self._runsync(writer)
                 else:
-                    _answer(writer, HEALTH if path.endswith("/health") else {"id": "x", "status": "CANCELLED"})
+                    answer(writer, HEALTH if path.endswith("/health") else {"id": "x", "status": "CANCELLED"})
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -56,9 +56,9 @@ class OpenAIServer:
         job_id, document = f"sync-{number}", {"status": "COMPLETED", "delayTime": 1, "executionTime": 1}
         if number % EVERY == 0:
             self.empty.add(job_id)
-            _answer(writer, {"id": job_id, **document})
+            answer(writer, {"id": job_id, **document})
         else:
-            _answer(writer, {"id": job_id, **document, "output": {"text": "fine"}})
+            answer(writer, {"id": job_id, **document, "output": {"text": "fine"}})
 
     async def _stream(self, asked: dict[str, Any], received_at: float, writer: asyncio.StreamWriter) -> None:
         number = len(self.bodies) + 1
@@ -95,7 +95,7 @@ def _chunk(writer: asyncio.StreamWriter, data: bytes) -> None:
     writer.write(b"%x\r\n%s\r\n" % (len(data), data))
 
 
-def _answer(writer: asyncio.StreamWriter, document: dict[str, Any]) -> None:
+def answer(writer: asyncio.StreamWriter, document: dict[str, Any]) -> None:
     body = json.dumps(document).encode()
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
@@ -103,11 +103,20 @@ def _answer(writer: asyncio.StreamWriter, document: dict[str, Any]) -> None:
 @contextmanager
 def openai_server() -> Iterator[OpenAIServer]:
     """Serve on a free port, in a thread of its own, until the block ends."""
-    server, loop, ready = OpenAIServer(), asyncio.new_event_loop(), threading.Event()
+    server = OpenAIServer()
+    with listening(server.talk) as server.url:
+        yield server
+
+
+@contextmanager
+def listening(talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> Iterator[str]:
+    """Listen on a free port, in a thread of its own, until the block ends; yield the endpoint's URL."""
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    ports: list[int] = []
 
     async def listen() -> None:
-        listener = await asyncio.start_server(server.talk, "127.0.0.1", 0)
-        server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v2/x"
+        listener = await asyncio.start_server(talk, "127.0.0.1", 0)
+        ports.append(listener.sockets[0].getsockname()[1])
         ready.set()
 
     def serve() -> None:
@@ -117,6 +126,6 @@ def openai_server() -> Iterator[OpenAIServer]:
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     assert ready.wait(10)
-    yield server
+    yield f"http://127.0.0.1:{ports[0]}/v2/x"
     loop.call_soon_threadsafe(loop.stop)
     thread.join()

@@ -86,7 +86,18 @@ def test_each_term_is_used_somewhere(steady: MadeUpRun) -> None:
     streamed = with_column(steady.samples, "flow", ["stream"] * len(steady.samples))
     pages = [page_of(steady), page_of(settled(steady)), page_of(replace(steady, samples=streamed))]
     used = {link.removeprefix("def-") for page in pages for link in page.links}
-    assert set(TERMS) - used <= {"first-chunk", "chunk-gap", "ttft", "tpot", "itl", "drain", "gate", "users"}
+    assert set(TERMS) - used <= {
+        "first-chunk",
+        "chunk-gap",
+        "ttft",
+        "tpot",
+        "itl",
+        "drain",
+        "gate",
+        "users",
+        "repeats",
+        "tokens",
+    }
 
 
 def test_heading_levels_go_down_one_at_a_time(steady: MadeUpRun) -> None:
