@@ -5,13 +5,27 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from loadtest import cli_setup
+from loadtest.commands import first_hour
+from loadtest.commands.shared_options import (
+    Changes,
+    MinDifference,
+    OpenPage,
+    RunDirectoryPath,
+    ScenarioFile,
+    ScenarioOrSmoke,
+    Seed,
+    TargetUrl,
+    Tolerance,
+    file,
+    folder,
+    number,
+    optional,
+)
 from loadtest.errors import ExitCode, LoadtestError, internal_error, reason_and_remedy
 from loadtest.process import (
     ForgivingStream,
@@ -30,31 +44,6 @@ app = typer.Typer(
     # The name of an option in an earlier version is accepted, but not shown.
     context_settings={"token_normalize_func": lambda name: {"floor": "min-difference"}.get(name, name)},
 )
-
-optional = partial(typer.Option, show_default=False)
-"""An option without a default."""
-number = partial(typer.Option, metavar="N")
-file = partial(optional, metavar="FILE")
-folder = partial(optional, metavar="DIR")
-
-ScenarioFile = Annotated[
-    Path,
-    typer.Argument(metavar="SCENARIO", help="A YAML file, or a name of `loadtest scenarios`.", show_default=False),
-]
-RunDirectoryPath = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.", show_default=False)]
-Changes = Annotated[
-    list[str] | None,
-    optional("--set", metavar="KEY=VALUE", help="Change one value of the scenario; KEY is a dotted path."),
-]
-Seed = Annotated[int | None, optional(metavar="N", help="Draw the schedule from this seed.")]
-TargetUrl = Annotated[
-    str | None, optional(metavar="URL", help="Send to this endpoint instead of the scenario's target.")
-]
-OpenPage = Annotated[bool, typer.Option("--open", help="Show the page in a browser.")]
-Tolerance = Annotated[str, typer.Option(metavar="SHARE", help="How much worse is accepted.")]
-MinDifference = Annotated[
-    str, typer.Option(metavar="TIME", help="The smallest difference in time that can be worse.")
-]
 
 
 def _given(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -81,14 +70,7 @@ def options(
 
 @app.command()
 def run(
-    scenario: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="SCENARIO",
-            help="A YAML file, or a name of `loadtest scenarios`; without it, smoke.",
-            show_default=False,
-        ),
-    ] = None,
+    scenario: ScenarioOrSmoke = None,
     target: TargetUrl = None,
     out: Annotated[Path | None, folder(help="The run directory, which must not exist yet.")] = None,
     seed: Seed = None,
@@ -117,7 +99,7 @@ def run(
         if loaded.search is None:
             code = runs.run(request, loaded, driver)
             if scenario is None:
-                sys.stdout.write(cli_setup.NEXT)
+                sys.stdout.write(first_hour.NEXT)
             raise typer.Exit(code)
     # Slow to import, and an ordinary run does not need it.
     from loadtest.commands.search import search
@@ -125,8 +107,8 @@ def run(
     raise typer.Exit(search(request, loaded))
 
 
-app.command()(cli_setup.init)
-app.command()(cli_setup.scenarios)
+app.command()(first_hour.init)
+app.command()(first_hour.scenarios)
 
 
 @app.command()
@@ -283,18 +265,7 @@ def capacity(
     raise typer.Exit(capacity(CapacityRequest(**given, processes=os.cpu_count() or 1), Console()))
 
 
-@app.command()
-def export(
-    run: RunDirectoryPath,
-    csv: Annotated[bool, typer.Option("--csv", help="Write a CSV file for each table.")] = False,
-    xlsx: Annotated[bool, typer.Option("--xlsx", help="Write one Excel workbook; needs loadtest[xlsx].")] = False,
-    out: Annotated[Path | None, folder(help="Write here, not into the run directory.")] = None,
-) -> None:
-    """Write the tables of a run as CSV or for Excel."""
-    from loadtest.frames import export as exports
-
-    for path in exports.export(exports.ExportRequest(run, csv, xlsx, out)):
-        sys.stdout.write(f"{path}\n")
+app.command()(first_hour.export)
 
 
 @app.command()
@@ -323,7 +294,7 @@ def schema() -> None:
     sys.stdout.write(f"{json.dumps(json_schema(), indent=2)}\n")
 
 
-app.command()(cli_setup.doctor)
+app.command()(first_hour.doctor)
 
 
 @app.command()

@@ -52,14 +52,16 @@ def _series(column: Column, values: Values) -> Any:
         return _categorical(column, values)
     if column.dtype == TEXT:
         return pd.array(_text(arrow) if arrow is not None else values, dtype="str")
+    # Arrow's own arrays cannot be written to, so a frame gets copies of them.
     if column.dtype == NUMBER:
-        return _floats(arrow) if arrow is not None else np.asarray(values, np.float64)
+        return _floats(arrow).copy() if arrow is not None else np.asarray(values, np.float64)
     if arrow is None:
         return pd.array(values, dtype=column.dtype)
-    if column.dtype[0].islower():
-        return pc.fill_null(arrow, 0).to_numpy().astype(column.dtype)
     whole = pc.fill_null(arrow, 0).to_numpy().astype(column.dtype.lower())
-    return pd.arrays.IntegerArray(whole, pc.is_null(arrow).to_numpy().copy())
+    if column.dtype[0].islower():
+        return whole
+    missing = pc.is_null(arrow).to_numpy().copy() if arrow.null_count else np.zeros(len(arrow), dtype=bool)
+    return pd.arrays.IntegerArray(whole, missing)
 
 
 def _floats(values: pa.ChunkedArray) -> Any:

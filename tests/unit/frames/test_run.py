@@ -130,6 +130,18 @@ def test_percentile_accepts_all_flows_a_column_name_and_a_mask(reports: Path) ->
     assert opened.percentile("delay", 0.95, flow="openai") == loadtest.PercentileMs(None, None, 0, None)
 
 
+@pytest.mark.parametrize("name", FRAMES)
+def test_frames_can_be_written_to_without_changing_the_run(reports: Path, name: str) -> None:
+    opened = loadtest.read("reports/a")
+    before = opened.percentile("delay", 0.5, flow="run")
+    frame = getattr(opened, name)
+    for column in frame.columns:
+        frame.loc[0, column] = frame.loc[1, column]
+        frame.iloc[2:, frame.columns.get_loc(column)] = frame.loc[1, column]
+    assert (frame.iloc[0].dropna() == frame.iloc[1].dropna()).all()
+    assert opened.percentile("delay", 0.5, flow="run") == before
+
+
 def test_percentiles_by_a_column_are_those_of_each_mask_the_longest_first(reports: Path) -> None:
     opened = loadtest.read("reports/a")
     table = opened.percentiles("execution", 0.5, by="worker_id", flow="run")

@@ -1,4 +1,4 @@
-"""The commands of the first hour: what comes with loadtest, a starter of your own, and a look at this machine."""
+"""The commands of the first hour: scenarios that come with loadtest, a starter, a look at this machine, tables."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from loadtest.commands.shared_options import RunDirectoryPath, folder
 from loadtest.errors import ExitCode
 
 NEXT = """
@@ -81,3 +82,16 @@ def doctor() -> None:
         sys.stdout.write(f"{line}\n")
     if any(each.state is State.BAD for each in found):
         raise typer.Exit(ExitCode.USAGE)
+
+
+def export(
+    run: RunDirectoryPath,
+    csv: Annotated[bool, typer.Option("--csv", help="Write a CSV file for each table.")] = False,
+    xlsx: Annotated[bool, typer.Option("--xlsx", help="Write one Excel workbook; needs loadtest[xlsx].")] = False,
+    out: Annotated[Path | None, folder(help="Write here, not into the run directory.")] = None,
+) -> None:
+    """Write the tables of a run as CSV or for Excel."""
+    from loadtest.frames import export as exports
+
+    for path in exports.export(exports.ExportRequest(run, csv, xlsx, out)):
+        sys.stdout.write(f"{path}\n")
