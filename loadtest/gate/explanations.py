@@ -92,9 +92,8 @@ def counted(n: int, pooled_of: int | None) -> str:
 
 def not_known(gate: Gate, unknown: int, of: str) -> str:
     """Return for how many of all jobs the time of a gate is not known."""
-    metric = gate.metric.value
-    verb = "are" if metric.endswith("s") else "is"
-    return f"{metric[0].upper()}{metric[1:]} {verb} not known for {unknown:,} of {of}."
+    verb = "are" if gate.metric.endswith("s") else "is"
+    return f"{gate.metric.heading} {verb} not known for {unknown:,} of {of}."
 
 
 def _describe_worth(count: Count) -> str:
@@ -118,6 +117,5 @@ def _describe_count(gate: Gate, count: Count, of: str) -> str:
     """Return the count of jobs over the limit, or of those that a share counts, as text."""
     jobs = f"{count.over:,} of {counted(count.n, count.pooled_of)}"
     if gate.metric.is_time:
-        metric = gate.metric.value
-        return f"{metric[0].upper()}{metric[1:]}{of} was {limit_text(gate)} or more for {jobs}"
+        return f"{gate.metric.heading}{of} was {limit_text(gate)} or more for {jobs}"
     return f"{jobs} {gate.metric.spec.clause}"

@@ -31,7 +31,7 @@ class Missed:
         """Return why jobs missed the gate, as a sentence after another; empty if none did."""
         parts = [f"{self.not_completed:,} did not complete"] if self.not_completed else []
         parts += [f"{jobs:,} missed {limit}" for limit, jobs in self.by_limit if jobs]
-        return f" Of these, {', '.join(parts)}." if parts else ""
+        return f" {', '.join(parts)}." if parts else ""
 
 
 def missed(gate: Gate, inputs: GateInputs) -> Missed:

@@ -58,6 +58,11 @@ class Metric(StrEnum):
         return SPECS[self]
 
     @property
+    def heading(self) -> str:
+        """Return its name as a sentence begins with it."""
+        return self.value.upper() if self in _ABBREVIATIONS else self.value[0].upper() + self.value[1:]
+
+    @property
     def is_share(self) -> bool:
         """Return whether it is a share of the jobs, from 0 to 1."""
         return self.spec.kind is Kind.SHARE
@@ -142,6 +147,7 @@ class MetricSpec:
         return None if start_at is None else float(at - start_at)
 
 
+_ABBREVIATIONS = (Metric.TTFT, Metric.TPOT, Metric.ITL)
 _REPORTED: tuple[FlowName, ...] = ("run", "runsync", "stream", "webhook")
 """The flows whose jobs come with the server's own times; an OpenAI answer has none."""
 _STREAMED: tuple[FlowName, ...] = ("stream", "openai")

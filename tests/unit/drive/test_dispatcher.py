@@ -280,6 +280,17 @@ def test_jobs_with_many_chunks_are_published_in_smaller_batches(clock: VirtualCl
     assert sizes == [2, 2]
 
 
+def test_abort_gates_see_the_chunks_of_each_job(clock: VirtualClock) -> None:
+    keys = {"flows": {"openai": {"input": {"messages": []}}}, "abort": {"gates": ["itl max < 80ms"]}}
+    process = Process(clock, TEN_PER_S, keys=keys)
+    for gap_s, stops in ((0.02, False), (0.09, True)):
+        chunks = [ChunkSeen(STARTS_AT, 1), ChunkSeen(STARTS_AT + gap_s, 1)]
+        sample = Sample(0, "openai", STARTS_AT, outcome=Outcome.COMPLETED, finished_at=STARTS_AT + 1)
+        process.jobs._end(sample, chunks)
+        process.jobs.stops.evaluate(STARTS_AT + 1)
+        assert (process.jobs.stops.reason is not None) is stops
+
+
 def test_killed_user_leaves_its_job_unfinished_and_published(clock: VirtualClock) -> None:
     process = Process(clock, TEN_PER_S, service_s=lambda now: 60.0)
     [user] = process.start_users(1)

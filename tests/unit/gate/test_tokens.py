@@ -73,12 +73,12 @@ def test_a_result_counts_gaps_and_their_jobs() -> None:
     few = judged("itl p99 < 80ms", (50, streamed()))
     assert (few.n, few.effective_n, few.observed) == (200, pytest.approx(50), None)
     assert few.detail == (
-        "Itl was 80ms or more for 0 of 200 gaps of 50 jobs. About 409 more jobs would decide it, a load of 918 s in "
+        "ITL was 80ms or more for 0 of 200 gaps of 50 jobs. About 409 more jobs would decide it, a load of 918 s in "
         "all, if the times stay the same."
     )
     many = judged("itl p95 < 80ms", (900, streamed()), (100, streamed(SLOW)))
     assert many.observed == pytest.approx(20, abs=0.01)
-    assert many.detail.startswith("Itl was 80ms or more for 100 of 4,000 gaps of 1,000 jobs; up to ")
+    assert many.detail.startswith("ITL was 80ms or more for 100 of 4,000 gaps of 1,000 jobs; up to ")
     assert many.ci95 == pytest.approx((20, 20), abs=0.01)
 
 
@@ -217,7 +217,7 @@ def test_a_job_that_misses_several_limits_counts_once_and_the_reasons_are_named(
     both = streamed((140, 140), ttft_ms=2000)
     result = judged(GOODPUT, (900, streamed()), (60, both), (30, streamed(**FAILED)), (10, streamed(SLOW, 2000)))
     assert result.detail == (
-        "100 of 1,000 jobs missed a limit; at most 5 % may. Of these, 30 did not complete, 70 missed ttft < 1s, "
+        "100 of 1,000 jobs missed a limit; at most 5 % may. 30 did not complete, 70 missed ttft < 1s, "
         "60 missed itl < 50ms. 9 jobs/s met all limits."
     )
 
