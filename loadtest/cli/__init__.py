@@ -10,19 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
-from loadtest.commands import first_hour
-from loadtest.commands.shared_options import (
+from loadtest.cli import first_hour, results
+from loadtest.cli.shared_options import (
     Changes,
-    MinDifference,
     OpenPage,
-    RunDirectoryPath,
     ScenarioFile,
     ScenarioOrSmoke,
     Seed,
     TargetUrl,
-    Tolerance,
     file,
     folder,
+    given_only,
     number,
     optional,
 )
@@ -33,7 +31,6 @@ from loadtest.process import (
     forgive,
     ignore_signals,
     leave,
-    open_page,
     refuse_too_few_files,
 )
 
@@ -44,11 +41,6 @@ app = typer.Typer(
     # The name of an option in an earlier version is accepted, but not shown.
     context_settings={"token_normalize_func": lambda name: {"floor": "min-difference"}.get(name, name)},
 )
-
-
-def _given(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters that are not None, so that a request keeps its own default for the others."""
-    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _print_version(wanted: bool) -> None:
@@ -86,7 +78,7 @@ def run(
     overrides: Changes = None,
 ) -> None:
     """Run a scenario and write its measurements and a report."""
-    given = _given(locals())
+    given = given_only(locals())
     from loadtest.commands.driver import Driver
 
     with Driver() as driver:
@@ -122,149 +114,13 @@ def worker(
     run_worker(master, keep)
 
 
-@app.command()
-@app.command("recover", help="Build the results of a run that died, from what it recorded.")
-def report(directory: RunDirectoryPath, open_report: OpenPage = False) -> None:
-    """Build the summary and the report of a run again."""
-    from rich.console import Console
-
-    from loadtest.commands.results import build_results
-    from loadtest.record.directory import RunDirectory
-    from loadtest.report.terminal.run import print_result
-
-    recorded = RunDirectory(directory)
-    print_result(build_results(recorded), recorded.report, Console())
-    if open_report:
-        open_page(recorded.report)
-    raise typer.Exit(ExitCode.INVALID if recorded.read_run().unread_bytes else ExitCode.PASS)
-
-
-@app.command()
-def reports(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that holds your runs.")] = Path("reports"),
-    open_report: OpenPage = False,
-) -> None:
-    """Write an index of all runs in a folder, and show what changed."""
-    from loadtest.commands.runs_index import write_index
-
-    page, runs = write_index(folder)
-    sys.stdout.write(f"{runs} run{'' if runs == 1 else 's'}\nindex  {page}\n")
-    if open_report:
-        open_page(page)
-
-
-@app.command()
-def gate(
-    run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", help="A run directory, or a name in reports/baselines.", show_default=False),
-    ],
-    gates: Annotated[
-        list[str] | None, optional("--gate", metavar="TEXT", help='One more gate, like "delay p95 < 2s".')
-    ] = None,
-    baselines: Annotated[
-        list[Path] | None, optional("--baseline", metavar="RUN", help="Compare with this earlier run.")
-    ] = None,
-    tolerance: Tolerance = "5 %",
-    min_difference: MinDifference = "2ms",
-    junit: Annotated[Path | None, file(help="Write JUnit XML here too.")] = None,
-    markdown: Annotated[Path | None, file(help="Write a Markdown summary here.")] = None,
-) -> None:
-    """Judge a run by gates, for a release or for CI."""
-    given = _given(locals())
-    import os
-
-    from rich.console import Console
-
-    from loadtest.commands.gate import GateRequest, gate
-
-    raise typer.Exit(gate(GateRequest(**given), os.environ, Console()))
-
-
-@app.command()
-def compare(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN RUN…", help="Run directories, the baseline first.", show_default=False),
-    ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path("compare.html"),
-    tolerance: Tolerance = "5 %",
-    min_difference: MinDifference = "2ms",
-) -> None:
-    """Compare several runs with the first, on one page."""
-    given = _given(locals())
-    from rich.console import Console
-
-    from loadtest.commands.compare import CompareRequest, compare_runs
-
-    compare_runs(CompareRequest(**given), Console())
-
-
-@app.command()
-def trace(
-    run: Annotated[
-        Path,
-        typer.Argument(metavar="RUN", help="A run directory, or a name in reports/baselines.", show_default=False),
-    ],
-    form: Annotated[
-        str, typer.Option("--format", metavar="FORM", help="azure-llm, mooncake or burstgpt.")
-    ] = "azure-llm",
-    out: Annotated[Path | None, file(help="The trace to write, else trace.csv, or trace.jsonl for mooncake.")] = None,
-) -> None:
-    """Write a run's arrivals and lengths as a trace to send again."""
-    from loadtest.commands.trace import TraceRequest, write_trace
-
-    write_trace(TraceRequest(run, form, out))
-
-
-@app.command()
-def capacity(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run directories to calibrate from.", show_default=False)
-    ],
-    rate: Annotated[str | None, optional(metavar="RATE", help='Jobs to plan for, like "20/s".')] = None,
-    slo: Annotated[str | None, optional(metavar="TEXT", help='The objective, like "delay p95 < 2s".')] = None,
-    checks: Annotated[
-        list[Path] | None,
-        optional("--check", metavar="RUN", help="Predict this run from its scenario, and compare."),
-    ] = None,
-    workers: Annotated[
-        str | None, optional(metavar="N", help='Judge these, "8" or "2 to 8"; else find the fewest.')
-    ] = None,
-    scalers: Annotated[
-        list[str] | None,
-        optional("--scaler", metavar="TEXT", help='Try flex workers by this scaler, like "queue delay 4s".'),
-    ] = None,
-    idle_timeouts: Annotated[
-        list[str] | None,
-        optional("--idle-timeout", metavar="TIME", help="Try flex workers with this idle timeout."),
-    ] = None,
-    max_workers: Annotated[int, number(help="Active and flex workers together, at most.", min=1, max=10_000)] = 64,
-    arrivals: Annotated[
-        str | None,
-        optional(
-            metavar="KIND", help='"constant", "poisson", "gamma 2", "trace FILE", "profile FILE"; else the run\'s.'
-        ),
-    ] = None,
-    price: Annotated[float | None, optional(metavar="USD", help="US dollars per worker-second.")] = None,
-    seed: Annotated[int, number(help="Draw the simulation from this seed.", min=0)] = 1,
-    allow_invalid: Annotated[
-        bool,
-        typer.Option("--allow-invalid", help="Calibrate from invalid, aborted or mostly failed runs too."),
-    ] = False,
-    out: Annotated[Path | None, file(help="Write capacity.json here.")] = None,
-) -> None:
-    """Find how many workers an objective needs, and their cost."""
-    given = _given(locals())
-    import os
-
-    from rich.console import Console
-
-    from loadtest.commands.capacity import CapacityRequest, capacity
-
-    raise typer.Exit(capacity(CapacityRequest(**given, processes=os.cpu_count() or 1), Console()))
-
-
+app.command()(results.report)
+app.command("recover", help="Build the results of a run that died, from what it recorded.")(results.report)
+app.command()(results.reports)
+app.command()(results.gate)
+app.command()(results.compare)
+app.command()(results.trace)
+app.command()(results.capacity)
 app.command()(first_hour.export)
 
 
@@ -323,7 +179,7 @@ def serve(
     until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
 ) -> None:
     """Serve a local endpoint with simulated or real workers."""
-    given = _given(locals())
+    given = given_only(locals())
     from loadtest.serve.server import ServeOptions, serve
 
     serve(ServeOptions(**given))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from loadtest.commands.shared_options import RunDirectoryPath, folder
+from loadtest.cli.shared_options import RunDirectoryPath, folder
 from loadtest.errors import ExitCode
 
 NEXT = """

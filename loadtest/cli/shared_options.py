@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,3 +40,8 @@ Tolerance = Annotated[str, typer.Option(metavar="SHARE", help="How much worse is
 MinDifference = Annotated[
     str, typer.Option(metavar="TIME", help="The smallest difference in time that can be worse.")
 ]
+
+
+def given_only(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters that are not None, so that a request keeps its own default for the others."""
+    return {name: value for name, value in parameters.items() if value is not None}
