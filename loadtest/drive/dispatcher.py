@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from math import floor
-from typing import TypeAlias
+from typing import ParamSpec, TypeAlias
 
 import gevent
 from gevent.event import Event
@@ -17,7 +17,7 @@ from loadtest.drive.job_sources import BuildSubmission, ClosedSource, Job, OpenS
 from loadtest.drive.limiter import apply_share, pacers
 from loadtest.drive.stats.live import LiveCounters
 from loadtest.errors import ScenarioError
-from loadtest.flows.expectations import answer_check
+from loadtest.flows.expectations import AnswerCheck, answer_check
 from loadtest.flows.job_flow import JobFlow, run_and_poll
 from loadtest.flows.openai import ReadingTurns, run_openai
 from loadtest.flows.steps import Flow, Send
@@ -39,6 +39,7 @@ ANSWER_GRACE_S = 5.0
 """How long the last responses to submissions are waited for if a run ends early: their jobs can be cancelled then."""
 ANSWER_CHECK_S = 0.05
 _NO_SUBMISSION = Send(Op.RUNSYNC, "")
+P = ParamSpec("P")
 JobSink: TypeAlias = Callable[[Sequence[EndedJob]], object]
 """Called with jobs that were sent and are over, once with each."""
 BATCH = 500
@@ -94,7 +95,9 @@ class JobDispatcher:
         if arrivals is not None and ceiling is not None and len(arrivals) > ceiling:
             self.ends_at = work.starts_at + float(arrivals.at_s[ceiling])
             arrivals = arrivals.first(ceiling)
-        submissions = {name: self._submission(name, work.webhook, stream) for name in scenario.flows}
+        tasks = isinstance(scenario.load, ClosedLoad) and scenario.load.locustfile is not None
+        names = () if tasks else scenario.flows
+        submissions = {name: self._submission(name, work.webhook, stream) for name in names}
         self._open = OpenSource(work, arrivals, submissions, clock) if arrivals is not None else None
         self._source = self._open or ClosedSource(work, submissions, executor.acquire, clock)
         self._users = 0
@@ -160,17 +163,40 @@ class JobDispatcher:
 
     def run_next(self, user: int) -> bool:
         """Run the next job of this user, from its due time to its end; return False if none is left."""
-        if not self._may_begin() or self._begun >= self._allowance:
+        job = self.admit(self._source.take, user)
+        if job is None:
             return False
+        chunks_seen: list[ChunkSeen] = []
+        try:
+            self.follow(job, lambda acquired_at: self.steps(job, chunks_seen, acquired_at))
+        finally:
+            self.close(job.sample, chunks_seen)
+        return True
+
+    def admit(self, take: Callable[P, Job | None], *given: P.args, **named: P.kwargs) -> Job | None:
+        """Take a job that may begin now, and count it as in flight until `close`; return None if none may begin."""
+        if not self._may_begin() or self._begun >= self._allowance:
+            return None
         self._begun += 1
-        job = self._source.take(user)
+        job = take(*given, **named)
         if job is None or job.sample.intended_at > self.ends_at or not self._may_begin():
             self._begun -= 1
             if job is not None and job.acquired_at is not None:
                 self._executor.release(job.submission.op)
-            return False
-        self._run(job)
-        return True
+            return None
+        self.counters.started()
+        return job
+
+    @property
+    def closed_source(self) -> ClosedSource:
+        """Return the source of a closed load's jobs."""
+        assert isinstance(self._source, ClosedSource)
+        return self._source
+
+    @property
+    def load_is_over(self) -> bool:
+        """Return whether no further job may begin, whatever the others do."""
+        return not self._may_begin() or self._clock.now() > self.ends_at
 
     def _may_begin(self) -> bool:
         return not (self._load_ended or self.stops.reason is not None or self.finished.is_set())
@@ -201,33 +227,43 @@ class JobDispatcher:
             self._load_ended = True
             self.ends_at = min(self.ends_at, self._clock.now())
 
-    def _run(self, job: Job) -> None:
-        sample = job.sample
-        chunks_seen: list[ChunkSeen] = []
-        self.counters.started()
-        try:
-            acquired_at, gone_out = job.acquired_at, False
-            while not gone_out:
-                if acquired_at is None:
-                    acquired_at = self._executor.acquire(job.submission.op)
-                    if not self._may_begin() or (self._open is not None and not self._open.owns(sample.seq)):
-                        self._executor.release(job.submission.op)
-                        return
-                gone_out = self._executor.run(self._steps(job, chunks_seen, acquired_at), sample, acquired_at)
-                acquired_at = None
-        finally:
-            self.counters.in_flight -= 1
-            if sample.sent_at is not None:
-                self._end(sample, chunks_seen)
+    def follow(self, job: Job, steps: Callable[[float], Flow]) -> None:
+        """Submit an admitted job and drive its flow; `steps` makes that for the time at which the limit gave way."""
+        acquired_at, gone_out = job.acquired_at, False
+        while not gone_out:
+            if acquired_at is None:
+                acquired_at = self._executor.acquire(job.submission.op)
+                if not self._may_begin() or (self._open is not None and not self._open.owns(job.sample.seq)):
+                    self._executor.release(job.submission.op)
+                    return
+            gone_out = self._executor.run(steps(acquired_at), job.sample, acquired_at)
+            acquired_at = None
 
-    def _steps(self, job: Job, chunks_seen: list[ChunkSeen], acquired_at: float) -> Flow:
-        flow, submission = job.sample.flow, job.submission
+    def close(self, sample: Sample, chunks_seen: list[ChunkSeen]) -> None:
+        """Count an admitted job as over, and record it if it was sent."""
+        self.counters.in_flight -= 1
+        if sample.sent_at is not None:
+            self._end(sample, chunks_seen)
+
+    def driven(self, job: Job, acquired_at: float, check: AnswerCheck | None) -> JobFlow:
+        """Return a job as its flow drives it, held for no longer than the drain waits."""
+        submission = job.submission
         hold_until = self.ends_at + self._hold_in_drain_s
         if submission.long_poll_s > hold_until - acquired_at:
             submission = self._shorten_hold(submission, floor(hold_until - acquired_at))
-        driven = JobFlow(
-            job.sample, submission, self._pacers[flow], self._scenario.job_timeout, hold_until, self._checks[flow]
-        )
+        pacer = self._pacers[job.sample.flow]
+        return JobFlow(job.sample, submission, pacer, self._scenario.job_timeout, hold_until, check)
+
+    def check_of(self, flow: FlowName) -> AnswerCheck | None:
+        """Return what judges the answers of a flow; None if any will do."""
+        return self._checks[flow]
+
+    def steps(
+        self, job: Job, chunks_seen: list[ChunkSeen], acquired_at: float, check: AnswerCheck | None = None
+    ) -> Flow:
+        """Return the flow of a job, which fills in its row and the chunks; `check` replaces that of the scenario."""
+        flow = job.sample.flow
+        driven = self.driven(job, acquired_at, self._checks[flow] if check is None else check)
         match flow:
             case "stream":
                 return run_and_stream(driven, chunks_seen)

@@ -115,7 +115,6 @@ class UserAssignment(NamedTuple):
     """The work of a user in a stage: jobs of one flow, between two times in seconds since the epoch."""
 
     flow: FlowName
-    submission: Send | BuildSubmission
     begins_at: float
     until: float
     stage: int
@@ -146,21 +145,39 @@ class ClosedSource:
 
         Return None if the user works no more, or its submission cannot be built.
         """
+        assignment = self._await_assignment(user)
+        if assignment is None:
+            return None
+        seq = next(self._seqs)
+        source = self._submissions[assignment.flow]
+        submission = source if isinstance(source, Send) else source(seq)
+        return (
+            None if submission is None else self._acquired(user, assignment.stage, seq, assignment.flow, submission)
+        )
+
+    def take_given(self, user: int, flow: FlowName, submission: Send) -> Job | None:
+        """Do the same with a submission of the user's own."""
+        assignment = self._await_assignment(user)
+        if assignment is None:
+            return None
+        return self._acquired(user, assignment.stage, next(self._seqs), flow, submission)
+
+    def await_work(self, user: int) -> bool:
+        """Wait until this user works; return False if it works no more."""
+        return self._await_assignment(user) is not None
+
+    def _acquired(self, user: int, stage: int, seq: int, flow: FlowName, submission: Send) -> Job:
+        ready_at = self._clock.now()
+        now = self._acquire(submission.op)
+        return Job(Sample(seq, flow, now, stage=stage, user=user, ready_at=ready_at), submission, now)
+
+    def _await_assignment(self, user: int) -> UserAssignment | None:
         assignment = self._assignments.get(user)
         if assignment is None or self._clock.now() >= assignment.until:
             assignment = self._next_assignment(user)
-            if assignment is None:
-                return None
-            self._clock.sleep_until(assignment.begins_at)
-        seq = next(self._seqs)
-        source = assignment.submission
-        submission = source if isinstance(source, Send) else source(seq)
-        if submission is None:
-            return None
-        ready_at = self._clock.now()
-        now = self._acquire(submission.op)
-        sample = Sample(seq, assignment.flow, now, stage=assignment.stage, user=user, ready_at=ready_at)
-        return Job(sample, submission, now)
+            if assignment is not None:
+                self._clock.sleep_until(assignment.begins_at)
+        return assignment
 
     def _next_assignment(self, user: int) -> UserAssignment | None:
         """Return what a user does from now on, until a stage ends through which it does not work; None if nothing."""
@@ -174,7 +191,7 @@ class ClosedSource:
         until_s = self._stage_ends_s[stage] if works_on else begins_s
         flow = self._flows[number % len(self._flows)]
         begins_at, until = self._starts_at + begins_s, self._starts_at + until_s
-        assignment = UserAssignment(flow, self._submissions[flow], begins_at, until, stage)
+        assignment = UserAssignment(flow, begins_at, until, stage)
         self._assignments[user] = assignment
         return assignment
 

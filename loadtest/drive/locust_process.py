@@ -24,11 +24,13 @@ from loadtest.drive.job_sources import Workload
 from loadtest.drive.stats.locust_stats import BatchedLocustStats
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.webhook_receiver import WebhookReceiver
+from loadtest.errors import UsageError
 from loadtest.protocol.json_values import decode_json
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.environment import api_key
 from loadtest.scenario.model import Scenario
+from loadtest.traffic.settings import ClosedLoad, Locustfile
 
 
 class LocustLink:
@@ -73,10 +75,18 @@ def run_on_loop(work: Callable[[], None]) -> None:
 
 
 def build_generator(
-    start: messages.StartRun, environment: Environment, link: Link, own_clock: GeventClock
+    start: messages.StartRun,
+    environment: Environment,
+    link: Link,
+    own_clock: GeventClock,
+    locustfile: Locustfile | None = None,
 ) -> GeneratorRun:
-    """Return this process's part of a run. Raises LoadtestError if it cannot record, or cannot receive webhooks."""
+    """Return this process's part of a run.
+
+    Raises LoadtestError if it cannot record, or cannot receive webhooks, or has not the locustfile of the run.
+    """
     scenario = Scenario.model_validate(decode_json(start.scenario))
+    refuse_other_tasks(scenario, locustfile)
     clock = own_clock.shifted(-start.clock_offset_s)
     directory, shared = _directory(start, environment.parsed_options.keep if environment.parsed_options else "")
     client = HttpClient(start.url, api_key(scenario, os.environ), clock)
@@ -110,6 +120,17 @@ def build_generator(
         shortages=client.shortages,
         close=close,
     )
+
+
+def refuse_other_tasks(scenario: Scenario, locustfile: Locustfile | None) -> None:
+    """Raise UsageError if this process has not the tasks that the run needs."""
+    needed = scenario.load.locustfile if isinstance(scenario.load, ClosedLoad) else None
+    if needed is None and locustfile is not None:
+        raise UsageError(f"the run has no tasks, and this worker those of {locustfile.name}; use `loadtest worker`")
+    if needed is not None and locustfile is None:
+        raise UsageError(f"this worker has no tasks; start it with: locust -f {needed.name} --worker")
+    if needed is not None and locustfile is not None and needed.hash != locustfile.hash:
+        raise UsageError(f"this worker has another {needed.name} than the master; copy the file again")
 
 
 def _directory(start: messages.StartRun, keep: str) -> tuple[RunDirectory, bool]:

@@ -16,12 +16,24 @@ from loadtest.record.directory import RunDirectory, create_run
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
 
+SMOKE = Path("scenarios", "smoke.yaml")
+"""The scenario of a run for which none is named, if the command is called in a checkout."""
+
 
 def add_options(parser: Any) -> None:
     """Add the options of a run to Locust's parser; servers listen on loopback unless the user names an address."""
     ours = {"include_in_web_ui": False}
     parser.add_argument("--scenario", default="", help="The scenario file", **ours)
-    parser.add_argument("--target", default="", help="An endpoint's whole URL, instead of the scenario's", **ours)
+    parser.add_argument(
+        "--target",
+        default="",
+        env_var="LOADTEST_TARGET",
+        help="An endpoint's whole URL, instead of the scenario's",
+        **ours,
+    )
+    parser.add_argument(
+        "--key-variable", default="", help="The environment variable that holds the target's key", **ours
+    )
     parser.add_argument("--out", default="", help="The run directory, which must not exist yet", **ours)
     parser.add_argument("--seed", default="", help="Another seed than the scenario's", **ours)
     parser.add_argument(
@@ -47,11 +59,20 @@ class RunConfig:
     processes: int = 1
 
 
+def task_config(parsed: Namespace, scenario: Scenario) -> RunConfig:
+    """Return the run of a locustfile's tasks, whose scenario was made of the options."""
+    # Locust itself would end the run then, without waiting for jobs.
+    parsed.run_time = None
+    return RunConfig(scenario, _opener(parsed, scenario), None, _processes(parsed))
+
+
 def read_config(parsed: Namespace) -> RunConfig:
     """Return the run that the options describe: the scenario of a run directory, or of a file and its overrides.
 
     Raises ScenarioError if the scenario is not valid, UsageError for options of Locust that only the stages can set.
     """
+    if parsed.key_variable:
+        raise UsageError("--key-variable: is for a locustfile of your own; write target.key_variable in the scenario")
     for option, value in (
         ("--run-time", parsed.run_time),
         ("--users", parsed.num_users),
@@ -66,8 +87,12 @@ def read_config(parsed: Namespace) -> RunConfig:
         scenario,
         open_directory,
         int(parsed.progress_fd) if parsed.progress_fd else None,
-        max(1, parsed.expect_workers) if parsed.master else 1,
+        _processes(parsed),
     )
+
+
+def _processes(parsed: Namespace) -> int:
+    return max(1, parsed.expect_workers) if parsed.master else 1
 
 
 def _created_run(parsed: Namespace) -> tuple[Scenario, Callable[[], RunDirectory]]:
@@ -79,16 +104,21 @@ def _created_run(parsed: Namespace) -> tuple[Scenario, Callable[[], RunDirectory
 
 
 def _new_run(parsed: Namespace) -> tuple[Scenario, Callable[[], RunDirectory]]:
-    if not parsed.scenario:
+    if not parsed.scenario and not SMOKE.exists():
         raise UsageError("--scenario: is not given; name the scenario's file, as in --scenario scenarios/steady.yaml")
     scenario = load_scenario(
-        Path(parsed.scenario),
+        Path(parsed.scenario) if parsed.scenario else SMOKE,
         parsed.set,
         seed=_whole_number("--seed", parsed.seed) if parsed.seed else None,
         target=parsed.target or None,
     )
+    return scenario, _opener(parsed, scenario)
+
+
+def _opener(parsed: Namespace, scenario: Scenario) -> Callable[[], RunDirectory]:
+    """Return a function that makes the directory of a new run."""
     out = Path(parsed.out) if parsed.out else None
-    return scenario, lambda: create_run(scenario, out, shlex.join(sys.argv))
+    return lambda: create_run(scenario, out, shlex.join(sys.argv))
 
 
 def _whole_number(option: str, text: str) -> int:

@@ -67,7 +67,8 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     each flow's inputs. `stop` is the rule of the scenario that ended the run, if one did.
     `spent` is what `ceilings.cost` counts, in US dollars. `token` is drawn for
     each run, and known to its processes alone. `shortages` counts, by cause, the requests that could not be sent for
-    want of file descriptors, ports, memory or a name server on the machines that send.
+    want of file descriptors, ports, memory or a name server on the machines that send; `task_errors` the exceptions
+    that ended tasks of a locustfile, by class and place.
     """
 
     id: str
@@ -96,6 +97,7 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     spent: float | None = None
     token: str = ""
     shortages: dict[str, int] = {}
+    task_errors: dict[str, int] = {}
     schema: int = SCHEMA
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -90,7 +91,8 @@ class GeneratorRun:
     """One generator's part of a run: its jobs, its lease, its samples on disk.
 
     `uploader` is None if the master sees this process's shards. `flush_stats` is called at each heartbeat, `close` at
-    the end. `shortages` counts the requests that this machine could not send, by cause.
+    the end. `shortages` counts the requests that this machine could not send, by cause; `task_errors` the exceptions
+    that ended tasks of a locustfile.
     """
 
     scenario: Scenario
@@ -103,6 +105,7 @@ class GeneratorRun:
     uploader: ShardUploader | None = None
     flush_stats: Callable[[], None] = lambda: None
     shortages: Mapping[str, int] = field(default_factory=dict)
+    task_errors: Counter[str] = field(default_factory=Counter)
     close: Callable[[], None] = lambda: None
     _cpu: CpuMonitor = field(default_factory=CpuMonitor)
 
@@ -177,8 +180,9 @@ class GeneratorRun:
             self.clock.sleep(HEARTBEAT_S / 5)
         canceller, sent = self.jobs.canceller, self.recorder.tally.count
         left_over = canceller.pending + self.jobs.perhaps_accepted
+        shortages, task_errors = dict(self.shortages), dict(self.task_errors)
         self.link.send(
-            messages.RunFinished(sent, self.jobs.ends_at, canceller.confirmed, left_over, dict(self.shortages))
+            messages.RunFinished(sent, self.jobs.ends_at, canceller.confirmed, left_over, shortages, task_errors)
         )
 
 

@@ -132,7 +132,8 @@ class RunFinished(msgspec.Struct, frozen=True):
     """Generator to master: all samples are on disk, or sent.
 
     `cancelled` counts the jobs that were given up and have ended since, `left_over` those that the endpoint may have.
-    `shortages` counts the requests that this machine could not send, by cause.
+    `shortages` counts the requests that this machine could not send, by cause; `task_errors` the exceptions that
+    ended tasks of a locustfile.
     """
 
     sent: int
@@ -140,6 +141,7 @@ class RunFinished(msgspec.Struct, frozen=True):
     cancelled: int
     left_over: int
     shortages: dict[str, int] = {}
+    task_errors: dict[str, int] = {}
 
 
 class RunFailed(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from loadtest.scenario.openai_body import openai_body
 from loadtest.scenario.target import is_remote
 from loadtest.traffic.arrivals import expected_jobs, peak_rates
 from loadtest.traffic.inputs import Function, JsonLines, Template, input_source, uses_trace
-from loadtest.traffic.settings import OpenLoad, Trace, trace_lengths
+from loadtest.traffic.settings import ClosedLoad, OpenLoad, Trace, trace_lengths
 
 MAX_JOBS = 20_000_000
 """The schedule is drawn ahead and held in memory, at 11 bytes a job."""
@@ -86,6 +86,8 @@ def _of_flows(scenario: Scenario) -> Iterator[Issue]:
                 load_output_function(flow.expect.python)
             except ScenarioError as error:
                 yield Issue(("flows", name, "expect", "python"), str(error).removeprefix("expect.python: "))
+        if isinstance(scenario.load, ClosedLoad) and scenario.load.locustfile is not None:
+            continue  # the tasks give the inputs
         op = SUBMIT_OPERATION[name]
         most = OPERATIONS[op].body_limit_bytes
         key = "input" if flow.inputs is None else "inputs"
