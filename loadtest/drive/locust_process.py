@@ -22,15 +22,15 @@ from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.http.client import HttpClient
 from loadtest.drive.job_sources import Workload
 from loadtest.drive.stats.locust_stats import BatchedLocustStats
+from loadtest.drive.tasks.options import refuse_other_tasks
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.webhook_receiver import WebhookReceiver
-from loadtest.errors import UsageError
 from loadtest.protocol.json_values import decode_json
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.environment import api_key
 from loadtest.scenario.model import Scenario
-from loadtest.traffic.settings import ClosedLoad, Locustfile
+from loadtest.traffic.settings import Locustfile
 
 
 class LocustLink:
@@ -120,17 +120,6 @@ def build_generator(
         shortages=client.shortages,
         close=close,
     )
-
-
-def refuse_other_tasks(scenario: Scenario, locustfile: Locustfile | None) -> None:
-    """Raise UsageError if this process has not the tasks that the run needs."""
-    needed = scenario.load.locustfile if isinstance(scenario.load, ClosedLoad) else None
-    if needed is None and locustfile is not None:
-        raise UsageError(f"the run has no tasks, and this worker those of {locustfile.name}; use `loadtest worker`")
-    if needed is not None and locustfile is None:
-        raise UsageError(f"this worker has no tasks; start it with: locust -f {needed.name} --worker")
-    if needed is not None and locustfile is not None and needed.hash != locustfile.hash:
-        raise UsageError(f"this worker has another {needed.name} than the master; copy the file again")
 
 
 def _directory(start: messages.StartRun, keep: str) -> tuple[RunDirectory, bool]:

@@ -28,8 +28,9 @@ from loadtest.drive.cluster.membership import ABANDON_AFTER_S
 from loadtest.drive.locust_process import LocustLink, build_generator
 from loadtest.drive.options import RunConfig, add_options, read_config, task_config
 from loadtest.drive.shape import StagesShape
-from loadtest.drive.tasks.endpoint_user import EndpointUser, count_task_error
+from loadtest.drive.tasks.endpoint_user import EndpointUser
 from loadtest.drive.tasks.options import own_locustfile, task_scenario
+from loadtest.drive.tasks.users import count_task_error
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.users import AnyUser, MixedUser, RunsyncUser, RunUser, StreamUser, user_class
 from loadtest.errors import ExitCode, InternalError, LoadtestError, internal_error
@@ -89,7 +90,7 @@ def set_up(environment: Environment) -> None:
     clock = GeventClock(counts_suspension=not link.alone or isinstance(environment.runner, WorkerRunner))
     # Locust measures its ticks, and the silence of its master, by the wall clock, which can step.
     runners.time = SimpleNamespace(**vars(time) | {"time": clock.now})  # type: ignore[assignment, attr-defined]
-    locustfile = own_locustfile(environment)
+    locustfile = own_locustfile(environment, EndpointUser)
     generator = None
     if not isinstance(environment.runner, MasterRunner):
         generator = set_up_generator(environment, link, clock, locustfile)
@@ -99,7 +100,8 @@ def set_up(environment: Environment) -> None:
         return
     parsed = environment.parsed_options
     if locustfile is not None:
-        config = task_config(parsed, task_scenario(parsed, environment.user_classes, locustfile))
+        hosts = [each.host for each in environment.user_classes]
+        config = task_config(parsed, task_scenario(parsed, hosts, locustfile))
     else:
         config = read_config(parsed)
         environment.user_classes = [user_class(config.scenario)]

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import gevent
-from locust.exception import StopUser
 
 from loadtest.drive.cluster.generator import GeneratorRun
 from loadtest.drive.job_sources import Job as DueJob
@@ -27,16 +26,17 @@ from loadtest.scenario.model import Flow
 class Endpoint:
     """The endpoint of a user's tasks; a call returns once its job has ended, or the job timeout is over.
 
-    When the load is over, or the user is to stop, a call ends the task instead: no further job begins.
+    When the load is over, or the user is to stop, a call ends the task instead, by raising `stop`.
     """
 
-    def __init__(self, part: GeneratorRun, user: int) -> None:
+    def __init__(self, part: GeneratorRun, user: int, stop: type[Exception]) -> None:
         self._jobs = part.jobs
         self._source = part.jobs.closed_source
         self._scenario = part.scenario
         self._executor = part.executor
         self._clock = part.clock
         self._user = user
+        self._stop_user = stop
         self._open: dict[Job, None] = {}
 
     def __repr__(self) -> str:
@@ -139,7 +139,7 @@ class Endpoint:
 
     def _stop(self) -> None:
         gevent.sleep(0)  # a task that goes on all the same must not keep the others from running
-        raise StopUser
+        raise self._stop_user
 
     def _drive(self, job: Job, steps: Steps, to_the_end: bool = False) -> None:
         try:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import inspect
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from locust import User
-from locust.env import Environment
-
-from loadtest.drive.tasks.endpoint_user import EndpointUser
 from loadtest.errors import UsageError
 from loadtest.scenario.loading.load import TaskLoad, load_task_scenario
 from loadtest.scenario.model import Scenario
-from loadtest.traffic.settings import Locustfile
+from loadtest.traffic.settings import ClosedLoad, Locustfile
+
+if TYPE_CHECKING:
+    from locust.env import Environment
 
 _REFUSED = {
     "class_picker": ("--class-picker", "name the classes on the command line, as in: locust -f FILE CLASS"),
@@ -32,16 +31,16 @@ _REFUSED = {
 """Options of Locust that would change the load or the measurement, and what to do instead."""
 
 
-def own_locustfile(environment: Environment) -> Locustfile | None:
-    """Return the locustfile of the user's own classes; None if the users are those of a scenario.
+def own_locustfile(environment: Environment, endpoint_user: type) -> Locustfile | None:
+    """Return the locustfile of classes derived from `endpoint_user`; None if the users are those of a scenario.
 
     Raises UsageError if other classes are among them, or a load shape.
     """
-    classes: Sequence[type[User]] = environment.user_classes
-    if not any(issubclass(each, EndpointUser) for each in classes):
+    classes: Sequence[type] = environment.user_classes
+    if not any(issubclass(each, endpoint_user) for each in classes):
         return None
     for each in classes:
-        if not issubclass(each, EndpointUser):
+        if not issubclass(each, endpoint_user):
             raise UsageError(
                 f"{each.__name__}: not an EndpointUser, so its requests would keep to no limit and have no row; "
                 "derive it from EndpointUser, or leave it out"
@@ -56,8 +55,8 @@ def own_locustfile(environment: Environment) -> Locustfile | None:
     return Locustfile(name=", ".join(file.name for file in files), hash=hashlib.sha256(content).hexdigest()[:16])
 
 
-def task_scenario(parsed: Namespace, classes: Sequence[type[User]], locustfile: Locustfile) -> Scenario:
-    """Return the scenario of a run with these classes of users, from the options and, if they name one, a file.
+def task_scenario(parsed: Namespace, class_hosts: Iterable[str | None], locustfile: Locustfile) -> Scenario:
+    """Return the scenario of a run whose classes name these hosts, from the options and, if they name one, a file.
 
     Raises UsageError for options that have no effect, ScenarioError if the scenario is not valid.
     """
@@ -66,7 +65,7 @@ def task_scenario(parsed: Namespace, classes: Sequence[type[User]], locustfile: 
             raise UsageError(f"{option}: has no effect on this run; {instead}")
     if getattr(parsed, "exit_code_on_error", 1) != 1:
         raise UsageError("--exit-code-on-error: the verdict gives the exit code; write a gate, as in: errors < 1 %")
-    hosts = dict.fromkeys(each.host for each in classes if each.host)
+    hosts = dict.fromkeys(host for host in class_hosts if host)
     if len(hosts) > 1 and not (parsed.target or parsed.host):
         raise UsageError(
             f"host: the classes name several, {', '.join(hosts)}; a run has one target, name it with --target"
@@ -114,3 +113,14 @@ def _stages(parsed: Namespace) -> tuple[str, list[dict[str, Any]]]:
     if run_s > ramp_s:
         stages.append({"name": "load", "users": str(users), "for": f"{run_s - ramp_s!r}s"})
     return label, stages
+
+
+def refuse_other_tasks(scenario: Scenario, locustfile: Locustfile | None) -> None:
+    """Raise UsageError if this process has not the tasks that the run needs."""
+    needed = scenario.load.locustfile if isinstance(scenario.load, ClosedLoad) else None
+    if needed is None and locustfile is not None:
+        raise UsageError(f"the run has no tasks, and this worker those of {locustfile.name}; use `loadtest worker`")
+    if needed is not None and locustfile is None:
+        raise UsageError(f"this worker has no tasks; start it with: locust -f {needed.name} --worker")
+    if needed is not None and locustfile is not None and needed.hash != locustfile.hash:
+        raise UsageError(f"this worker has another {needed.name} than the master; copy the file again")

@@ -10,7 +10,6 @@ import gevent
 import numpy as np
 import pytest
 from gevent import Greenlet
-from locust.exception import StopUser
 
 from loadtest.drive.cluster.generator import GeneratorRun
 from loadtest.drive.dispatcher import JobDispatcher
@@ -28,6 +27,10 @@ from tests.unit.flows.virtual import VirtualWire, ok
 
 LOCUSTFILE = {"name": "tasks.py", "hash": "0"}
 Task = Callable[[Endpoint], object]
+
+
+class StopUser(Exception):
+    """The exception by which Locust ends a user, which cannot be imported here, since that patches the process."""
 
 
 class Users:
@@ -50,7 +53,7 @@ class Users:
             (lambda ended: self.rows.extend(sample for sample, _ in ended),),
         )
         part = SimpleNamespace(jobs=self.jobs, scenario=scenario, executor=self.wire.executor, clock=self.wire.clock)
-        self.endpoints = [Endpoint(cast("GeneratorRun", part), user) for user in range(users)]
+        self.endpoints = [Endpoint(cast("GeneratorRun", part), user, StopUser) for user in range(users)]
 
     def start(self, task: Task, repeatedly: bool = False) -> list[Greenlet[..., None]]:
         return [gevent.spawn(self._use, endpoint, task, repeatedly) for endpoint in self.endpoints]

@@ -6,16 +6,13 @@ from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from locust import LoadTestShape, User
-from locust.env import Environment
 
-from loadtest.drive.locust_process import refuse_other_tasks
 from loadtest.drive.options import task_config
-from loadtest.drive.tasks.endpoint_user import EndpointUser, UserNumbers, count_task_error
-from loadtest.drive.tasks.options import own_locustfile, task_scenario
+from loadtest.drive.tasks.options import own_locustfile, refuse_other_tasks, task_scenario
+from loadtest.drive.tasks.users import UserNumbers, count_task_error
 from loadtest.errors import LoadtestError, UsageError
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
@@ -26,12 +23,16 @@ URL = "http://127.0.0.1:8000/v2/local"
 CLOSED = "load: {model: closed, think: 1s, stages: [{users: 3, for: 9s}]}\n"
 
 
+class EndpointUser:
+    """Takes the place of that of Locust, which cannot be imported here, since it patches the process."""
+
+
 class Own(EndpointUser):
-    abstract = False
+    pass
 
 
-class Other(User):
-    abstract = False
+class Other:
+    pass
 
 
 def parsed(**given: Any) -> Namespace:
@@ -40,8 +41,8 @@ def parsed(**given: Any) -> Namespace:
     return Namespace(**plain | given)
 
 
-def scenario_of(*classes: type[User], **given: Any) -> Scenario:
-    return task_scenario(parsed(**given), classes or (Own,), LOCUSTFILE)
+def scenario_of(*hosts: str, **given: Any) -> Scenario:
+    return task_scenario(parsed(**given), hosts, LOCUSTFILE)
 
 
 def stages_of(scenario: Scenario) -> list[tuple[float, float, float]]:
@@ -71,14 +72,11 @@ def test_stages_of_a_scenario_are_used_unless_the_options_say_otherwise(tmp_path
 
 
 def test_target_and_key_come_from_options_or_the_class() -> None:
-    class Elsewhere(EndpointUser):
-        abstract = False
-        host = "https://example.com/v2/id"
-
+    elsewhere = "https://example.com/v2/id"
     given = {"run_time": 5, "set": ["price=0.001", "ceilings={jobs: 10, cost: 1}"], "key_variable": "MY_KEY"}
-    target = scenario_of(Elsewhere, **given).target
+    target = scenario_of(elsewhere, **given).target
     assert (target.url, target.key_variable) == ("https://example.com/v2/id", "MY_KEY")  # type: ignore[union-attr]
-    assert scenario_of(Elsewhere, run_time=5, target=URL).target_name == URL
+    assert scenario_of(elsewhere, run_time=5, target=URL).target_name == URL
 
 
 @pytest.mark.parametrize(
@@ -118,35 +116,34 @@ def test_open_load_of_a_scenario_is_refused_and_a_locustfile_in_one_is(tmp_path:
 def test_runs_of_other_tasks_have_another_hash_and_a_copied_file_has_not() -> None:
     def hash_of(name: str, content: str) -> str:
         options = parsed(run_time=5, target=URL)
-        return task_scenario(options, (Own,), Locustfile(name=name, hash=content)).hash()
+        return task_scenario(options, (), Locustfile(name=name, hash=content)).hash()
 
     assert hash_of("a.py", "1") == hash_of("b.py", "1") != hash_of("a.py", "2")
 
 
 def test_locust_itself_does_not_end_the_run() -> None:
     options = parsed(run_time=5, target=URL)
-    config = task_config(options, task_scenario(options, (Own,), LOCUSTFILE))
+    config = task_config(options, task_scenario(options, (), LOCUSTFILE))
     assert (options.run_time, config.processes) == (None, 1)
 
 
-def environment(*classes: type[User], shape: object = None) -> Environment:
-    known = SimpleNamespace(user_classes=list(classes), shape_class=shape, parsed_locustfiles=[__file__])
-    return cast("Environment", known)
+def locustfile_of(*classes: type, shape: object = None) -> Locustfile | None:
+    known: Any = SimpleNamespace(user_classes=list(classes), shape_class=shape, parsed_locustfiles=[__file__])
+    return own_locustfile(known, EndpointUser)
 
 
 def test_other_user_classes_and_load_shapes_are_refused_by_name() -> None:
-    class Steps(LoadTestShape):
-        def tick(self) -> None:
-            return None
+    class Steps:
+        pass
 
-    found = own_locustfile(environment(Own))
+    found = locustfile_of(Own)
     assert found is not None
     assert found.name == "test_options.py"
-    assert own_locustfile(environment(Other)) is None
+    assert locustfile_of(Other) is None
     with pytest.raises(UsageError, match="Other: not an EndpointUser"):
-        own_locustfile(environment(Own, Other))
+        locustfile_of(Own, Other)
     with pytest.raises(UsageError, match="Steps: a load shape has no effect"):
-        own_locustfile(environment(Own, shape=Steps()))
+        locustfile_of(Own, shape=Steps())
 
 
 def test_worker_without_the_tasks_of_the_run_is_refused() -> None:
