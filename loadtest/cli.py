@@ -82,6 +82,9 @@ def run(
     bind: Annotated[
         str, typer.Option(metavar="ADDR[:PORT]", help="Listen to workers on this address.")
     ] = "127.0.0.1",
+    metrics: Annotated[
+        str | None, optional(metavar="ADDR[:PORT]", help="Serve live metrics for Prometheus on this address.")
+    ] = None,
     overrides: Changes = None,
 ) -> None:
     """Run a scenario and write its measurements and a report."""

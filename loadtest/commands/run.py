@@ -40,6 +40,7 @@ from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import max_connections
 from loadtest.scenario.target import is_remote
+from loadtest.telemetry import metrics_config
 from loadtest.units import last_lines
 
 LOCUSTFILE = Path(__file__).parents[1] / "drive" / "locustfile.py"
@@ -61,6 +62,7 @@ class RunRequest:
     processes: int = 1
     expect_workers: int = 0
     bind: str = LOOPBACK
+    metrics: str = ""
     overrides: list[str] = field(default_factory=list)
 
     @property
@@ -117,6 +119,7 @@ def drive(request: RunRequest, scenario: Scenario, path: Path | None) -> RunOutc
     directory cannot be made, RunAborted if the run never began, RecordingError if the disk is full.
     """
     address = _address(request)
+    _announce_metrics(request)
     if warning := too_few(ceil(max_connections(scenario) / max(1, request.generators)), raise_limit()):
         tell(f"warning: {warning}")
     drivers: list[subprocess.Popen[bytes]] = []
@@ -207,19 +210,35 @@ def _address(request: RunRequest) -> tuple[str, int]:
     if request.expect_workers and request.processes > 1:
         raise UsageError("--processes: with --expect-workers the workers send; start more of them instead")
     if request.expect_workers:
-        try:
-            family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            with socket.socket(family, kind) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-        except OSError as error:
-            raise UsageError(
-                f"--bind: cannot listen on {url_host(host)}:{port}: {error.strerror}; name another address or port"
-            ) from None
+        _refuse_taken("--bind", host, port)
         return host, port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return LOOPBACK, int(probe.getsockname()[1])
+
+
+def _refuse_taken(option: str, host: str, port: int) -> None:
+    """Raise UsageError if this machine cannot listen on an address."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise UsageError(
+            f"{option}: cannot listen on {url_host(host)}:{port}: {error.strerror}; name another address or port"
+        ) from None
+
+
+def _announce_metrics(request: RunRequest) -> None:
+    """Print where the metrics of a run are, if it has any. Raises UsageError if they cannot be served there."""
+    config, note = metrics_config(request.metrics, os.environ)
+    if note:
+        tell(f"note: {note}")
+    if config is not None and config.address is not None:
+        host, port = config.address
+        _refuse_taken("--metrics", host, port)
+        tell(f"metrics at http://{url_host(reachable_host(host))}:{port}/metrics")
 
 
 def master_command(
@@ -230,6 +249,8 @@ def master_command(
     command += ["--parent", str(os.getpid())]
     command += ["--token", directory.token]
     command += ["--progress-fd", str(progress_fd)]
+    if request.metrics:
+        command += ["--metrics", request.metrics]
     if request.generators:
         host, port = address
         command += ["--master", "--master-bind-host", host, "--master-bind-port", str(port)]

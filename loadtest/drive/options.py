@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from argparse import Namespace
@@ -12,9 +13,11 @@ from typing import Any
 
 from loadtest.addresses import LOOPBACK
 from loadtest.errors import UsageError
+from loadtest.process import tell
 from loadtest.record.directory import RunDirectory, create_run
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
+from loadtest.telemetry import MetricsConfig, metrics_config
 
 SMOKE = Path("scenarios", "smoke.yaml")
 """The scenario of a run for which none is named, if the command is called in a checkout."""
@@ -42,6 +45,7 @@ def add_options(parser: Any) -> None:
     parser.add_argument("--run", default="", help="A run directory that `loadtest run` has made", **ours)
     parser.add_argument("--token", default="", help="The token of that run", **ours)
     parser.add_argument("--keep", default="", help="A worker's own directory for what it records", **ours)
+    parser.add_argument("--metrics", default="", help="ADDR[:PORT] to serve metrics for Prometheus on", **ours)
     parser.add_argument("--progress-fd", default="", help="File descriptor for lines of progress", **ours)
     parser.set_defaults(web_host=LOOPBACK, master_bind_host=LOOPBACK)
 
@@ -57,13 +61,14 @@ class RunConfig:
     open_directory: Callable[[], RunDirectory]
     progress_fd: int | None = None
     processes: int = 1
+    metrics: MetricsConfig | None = None
 
 
 def task_config(parsed: Namespace, scenario: Scenario) -> RunConfig:
     """Return the run of a locustfile's tasks, whose scenario was made of the options."""
     # Locust itself would end the run then, without waiting for jobs.
     parsed.run_time = None
-    return RunConfig(scenario, _opener(parsed, scenario), None, _processes(parsed))
+    return RunConfig(scenario, _opener(parsed, scenario), None, _processes(parsed), _metrics(parsed))
 
 
 def read_config(parsed: Namespace) -> RunConfig:
@@ -88,7 +93,15 @@ def read_config(parsed: Namespace) -> RunConfig:
         open_directory,
         int(parsed.progress_fd) if parsed.progress_fd else None,
         _processes(parsed),
+        _metrics(parsed),
     )
+
+
+def _metrics(parsed: Namespace) -> MetricsConfig | None:
+    config, note = metrics_config(parsed.metrics, os.environ)
+    if note and not parsed.progress_fd:  # else the command that started this process has printed it
+        tell(f"note: {note}")
+    return config
 
 
 def _processes(parsed: Namespace) -> int:

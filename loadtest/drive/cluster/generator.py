@@ -21,6 +21,7 @@ from loadtest.drive.cluster.shard_upload import ShardUploader
 from loadtest.drive.dispatcher import JobDispatcher
 from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.limiter import OperationLimiter
+from loadtest.drive.metrics.counts import MetricCounter, RunCounts
 from loadtest.drive.stats.live import RATE_SPAN_S, CpuMonitor, cpu_demand_s
 from loadtest.errors import LoadtestError, RecordingError, internal_error
 from loadtest.protocol.operations import Op
@@ -107,6 +108,7 @@ class GeneratorRun:
     shortages: Mapping[str, int] = field(default_factory=dict)
     task_errors: Counter[str] = field(default_factory=Counter)
     close: Callable[[], None] = lambda: None
+    metrics: MetricCounter | None = None
     _cpu: CpuMonitor = field(default_factory=CpuMonitor)
 
     def on_message(self, message: Any) -> None:
@@ -157,7 +159,11 @@ class GeneratorRun:
             execution_s=counters.execution_s,
             stop=jobs.stops.reason,
             cpu_share=self._cpu.peak_share,
+            metrics=self._counts(),
         )
+
+    def _counts(self) -> RunCounts | None:
+        return None if self.metrics is None else self.metrics.counts
 
     def cancel_unfinished(self) -> None:
         """Cancel the jobs that were given up, for as long as the scenario allows and the endpoint does as asked."""
@@ -180,9 +186,16 @@ class GeneratorRun:
             self.clock.sleep(HEARTBEAT_S / 5)
         canceller, sent = self.jobs.canceller, self.recorder.tally.count
         left_over = canceller.pending + self.jobs.perhaps_accepted
-        shortages, task_errors = dict(self.shortages), dict(self.task_errors)
         self.link.send(
-            messages.RunFinished(sent, self.jobs.ends_at, canceller.confirmed, left_over, shortages, task_errors)
+            messages.RunFinished(
+                sent=sent,
+                ends_at=self.jobs.ends_at,
+                cancelled=canceller.confirmed,
+                left_over=left_over,
+                shortages=dict(self.shortages),
+                task_errors=dict(self.task_errors),
+                metrics=self._counts(),
+            )
         )
 
 
