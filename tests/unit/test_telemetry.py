@@ -53,5 +53,5 @@ def test_without_the_extra_the_option_is_refused_and_the_variables_are_a_note(
 
 
 def test_an_address_that_is_none_is_refused_by_its_option() -> None:
-    with pytest.raises(UsageError, match='--metrics: "127.0.0.1:x" is not an address'):
+    with pytest.raises(UsageError, match=r'--metrics: "127\.0\.0\.1:x" is not an address'):
         metrics_config("127.0.0.1:x", {})

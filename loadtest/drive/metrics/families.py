@@ -1,4 +1,4 @@
-"""The metrics by name: what is scraped and what is pushed are these, in two forms."""
+"""The metrics by name, which a scraper and a receiver of pushes get in two forms."""
 
 from __future__ import annotations
 
