@@ -18,6 +18,8 @@ from loadtest.telemetry import MetricsConfig
 
 FINAL_PUSH_TIMEOUT_S = 10.0
 LOOK_AGAIN_S = 0.1
+PAUSE_S = 0.001
+"""Between two metrics of a page, so that jobs that are due are sent."""
 
 
 class CountedHealthWriter(HealthWriter):
@@ -48,7 +50,8 @@ class Publisher:
         if config.address is not None:
             from loadtest.drive.metrics.scraping import RunCollector, ScrapePage
 
-            collector = RunCollector({"service.name": "loadtest", **attributes}, snapshot)
+            named = {"service.name": "loadtest", **attributes}
+            collector = RunCollector(named, snapshot, lambda: clock.sleep(PAUSE_S))
             self._page = ScrapePage(config.address, collector, clock.now)
         if config.otlp:
             from loadtest.drive.metrics.pushing import Pusher, interval_s

@@ -21,9 +21,18 @@ MAX_LINGER_S = 75.0
 
 
 class RunCollector(Collector):
-    """The metrics of a run for a registry of Prometheus; `snapshot` is called at each scrape."""
+    """The metrics of a run for a registry of Prometheus; `snapshot` is called at each scrape.
 
-    def __init__(self, attributes: dict[str, str], snapshot: Callable[[], Snapshot]) -> None:
+    `pause` is called between two metrics: to write each takes milliseconds, in which no job can be sent.
+    """
+
+    def __init__(
+        self,
+        attributes: dict[str, str],
+        snapshot: Callable[[], Snapshot],
+        pause: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._pause = pause
         self._attributes = {name.replace(".", "_"): value for name, value in attributes.items()}
         self._snapshot = snapshot
 
@@ -31,6 +40,7 @@ class RunCollector(Collector):
         """Yield every metric, and the run itself as `target_info`, as OpenTelemetry's exporters do."""
         yield InfoMetricFamily("target", "The run.", self._attributes)
         for family in families(self._snapshot()):
+            self._pause()
             yield _metric(family)
 
 

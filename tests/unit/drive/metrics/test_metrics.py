@@ -138,3 +138,11 @@ def test_the_last_figures_wait_for_a_scraper_that_was_there(scraped_at: list[flo
 @pytest.mark.parametrize(("text", "expected_s"), [("", 60.0), ("5000", 5.0), ("x", 60.0), ("-1", 60.0)])
 def test_the_interval_of_pushes_is_opentelemetrys(text: str, expected_s: float) -> None:
     assert interval_s({"OTEL_METRIC_EXPORT_INTERVAL": text}) == expected_s
+
+
+def test_a_page_is_written_with_a_pause_before_each_metric() -> None:
+    paused: list[int] = []
+    registry = CollectorRegistry()
+    registry.register(RunCollector({}, lambda: SNAPSHOT, lambda: paused.append(1)))
+    generate_latest(registry)
+    assert len(paused) == len(families(SNAPSHOT))
