@@ -7,6 +7,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -85,6 +86,20 @@ def too_few(connections: int, limit: int) -> str:
         f"{connections:,} connections at once would need {needed:,} open files, the limit is {limit:,}; "
         f"raise it with: ulimit -n {needed}"
     )
+
+
+def refuse_taken(option: str, host: str, port: int) -> None:
+    """Raise UsageError, which names the option, if this machine cannot listen on an address."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        shown = f"[{host}]" if ":" in host else host
+        raise UsageError(
+            f"{option}: cannot listen on {shown}:{port}: {error.strerror}; name another address or port"
+        ) from None
 
 
 PIPE_BYTES = 4096

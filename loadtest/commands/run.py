@@ -31,7 +31,15 @@ from loadtest.errors import (
     RunAborted,
     UsageError,
 )
-from loadtest.process import SIGNAL_EXIT_CODES, ending_signals, exit_at_signals, raise_limit, tell, too_few
+from loadtest.process import (
+    SIGNAL_EXIT_CODES,
+    ending_signals,
+    exit_at_signals,
+    raise_limit,
+    refuse_taken,
+    tell,
+    too_few,
+)
 from loadtest.record.directory import GONE, RunDirectory, create_run
 from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay
@@ -153,7 +161,10 @@ def _drive(
                 view.show(msgspec.json.decode(line, type=Progress))
             status = driver.wait()
         log.seek(0)
-        output = last_lines(log.read().decode(errors="replace"), LOG_LINES)
+        logged = log.read().decode(errors="replace")
+        output = last_lines(logged, LOG_LINES)
+    for warning in [text for text in logged.splitlines() if text.startswith("warning: ")]:
+        tell(warning)
     if not directory.exists():
         raise RecordingError(f"{directory.path}: {GONE}")
     kind = InternalError if status == ExitCode.INTERNAL else RunAborted
@@ -210,24 +221,11 @@ def _address(request: RunRequest) -> tuple[str, int]:
     if request.expect_workers and request.processes > 1:
         raise UsageError("--processes: with --expect-workers the workers send; start more of them instead")
     if request.expect_workers:
-        _refuse_taken("--bind", host, port)
+        refuse_taken("--bind", host, port)
         return host, port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return LOOPBACK, int(probe.getsockname()[1])
-
-
-def _refuse_taken(option: str, host: str, port: int) -> None:
-    """Raise UsageError if this machine cannot listen on an address."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise UsageError(
-            f"{option}: cannot listen on {url_host(host)}:{port}: {error.strerror}; name another address or port"
-        ) from None
 
 
 def _announce_metrics(request: RunRequest) -> None:
@@ -237,7 +235,7 @@ def _announce_metrics(request: RunRequest) -> None:
         tell(f"note: {note}")
     if config is not None and config.address is not None:
         host, port = config.address
-        _refuse_taken("--metrics", host, port)
+        refuse_taken("--metrics", host, port)
         tell(f"metrics at http://{url_host(reachable_host(host))}:{port}/metrics")
 
 

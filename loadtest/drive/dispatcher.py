@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import floor
 from typing import ParamSpec, TypeAlias
 
@@ -13,23 +14,22 @@ from gevent.event import Event
 from loadtest.clock import SleepingClock
 from loadtest.drive.canceller import Canceller, CancelSink
 from loadtest.drive.executor import FlowExecutor
-from loadtest.drive.job_sources import BuildSubmission, ClosedSource, Job, OpenSource, Workload
+from loadtest.drive.job_sources import ClosedSource, Job, OpenSource, Workload, submission_source
 from loadtest.drive.limiter import apply_share, pacers
 from loadtest.drive.stats.live import LiveCounters
-from loadtest.errors import ScenarioError
 from loadtest.flows.expectations import AnswerCheck, answer_check
 from loadtest.flows.job_flow import JobFlow, run_and_poll
 from loadtest.flows.openai import ReadingTurns, run_openai
 from loadtest.flows.steps import Flow, Send
 from loadtest.flows.stream import run_and_stream
-from loadtest.flows.submissions import shorten_hold, submission_factory
+from loadtest.flows.submissions import shorten_hold
 from loadtest.flows.webhook import run_and_wait_for_webhook
 from loadtest.protocol.operations import Op
 from loadtest.record.recorder import EndedJob
 from loadtest.record.sample import ChunkSeen, Outcome, Sample
 from loadtest.scenario.abort import StopKind, StopRules
 from loadtest.scenario.flows import FlowName
-from loadtest.scenario.loading.user_functions import load_input_function, load_output_function
+from loadtest.scenario.loading.user_functions import load_output_function
 from loadtest.traffic.limit_shares import Share
 from loadtest.traffic.settings import ClosedLoad
 
@@ -97,7 +97,8 @@ class JobDispatcher:
             arrivals = arrivals.first(ceiling)
         tasks = isinstance(scenario.load, ClosedLoad) and scenario.load.locustfile is not None
         names = () if tasks else scenario.flows
-        submissions = {name: self._submission(name, work.webhook, stream) for name in names}
+        refuse = partial(self.stops.stop, StopKind.INPUTS)
+        submissions = {name: submission_source(scenario, name, work.webhook, stream, refuse) for name in names}
         self._open = OpenSource(work, arrivals, submissions, clock) if arrivals is not None else None
         self._source = self._open or ClosedSource(work, submissions, executor.acquire, clock)
         self._users = 0
@@ -113,21 +114,6 @@ class JobDispatcher:
     def __repr__(self) -> str:
         ended = self.counters.ended + len(self._ended)
         return f"<JobDispatcher {self._scenario.name}: {self.counters.in_flight} in flight, {ended} ended>"
-
-    def _submission(self, flow: FlowName, webhook: str | None, stream: int) -> Send | BuildSubmission:
-        """Return the submission of all jobs of a flow, or a function that builds that of each."""
-        build_or_raise = submission_factory(self._scenario, flow, load_input_function, webhook, stream)
-        if self._scenario.flows[flow].inputs is None:
-            return build_or_raise(0)
-
-        def build(seq: int) -> Send | None:
-            try:
-                return build_or_raise(seq)
-            except ScenarioError as error:
-                self.stops.stop(StopKind.INPUTS, str(error))
-                return None
-
-        return build
 
     def reassign(self, from_at: float, share: Share) -> None:
         """Take another share of the schedule, for arrivals from this time on."""

@@ -13,10 +13,13 @@ import numpy as np
 from gevent.event import Event
 
 from loadtest.clock import SleepingClock
+from loadtest.errors import ScenarioError
 from loadtest.flows.steps import Send
+from loadtest.flows.submissions import submission_factory
 from loadtest.protocol.operations import Op
 from loadtest.record.sample import Sample
 from loadtest.scenario.flows import FlowName
+from loadtest.scenario.loading.user_functions import load_input_function
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import Schedule
 from loadtest.traffic.limit_shares import WHOLE, Share
@@ -49,6 +52,27 @@ BuildSubmission: TypeAlias = Callable[[int], Send | None]
 """Returns the submission of the job with a number; None if it cannot be built, which ends the run."""
 Submissions: TypeAlias = Mapping[FlowName, Send | BuildSubmission]
 """The submission of all jobs of a flow, or a function that builds that of each."""
+
+
+def submission_source(
+    scenario: Scenario, flow: FlowName, webhook: str | None, stream: int, refuse: Callable[[str], object]
+) -> Send | BuildSubmission:
+    """Return the submission of all jobs of a flow, or a function that builds that of each.
+
+    `refuse` is called with the reason if one cannot be built.
+    """
+    build_or_raise = submission_factory(scenario, flow, load_input_function, webhook, stream)
+    if scenario.flows[flow].inputs is None:
+        return build_or_raise(0)
+
+    def build(seq: int) -> Send | None:
+        try:
+            return build_or_raise(seq)
+        except ScenarioError as error:
+            refuse(str(error))
+            return None
+
+    return build
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):

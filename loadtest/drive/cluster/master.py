@@ -21,16 +21,12 @@ from loadtest.drive.cluster.membership import membership_for
 from loadtest.drive.cluster.messages import HEARTBEAT_S, LOCAL, MasterLink
 from loadtest.drive.cluster.run_log import RunLog, final_fields, process_info
 from loadtest.drive.cluster.target import OpenTarget, Target, open_target
-from loadtest.drive.metrics.counts import RunCounts, total
-from loadtest.drive.metrics.families import Snapshot
-from loadtest.drive.metrics.publisher import CountedHealthWriter, Publisher
+from loadtest.drive.metrics.live import LiveMetrics
 from loadtest.drive.options import RunConfig
 from loadtest.drive.stats.live import ProgressAggregator
 from loadtest.errors import InternalError, LoadtestError, RecordingError, RunAborted, internal_error
 from loadtest.protocol.json_values import encode_json
-from loadtest.protocol.operations import Op
 from loadtest.record.directory import GONE
-from loadtest.record.recorder import HealthWriter
 from loadtest.record.run import Ending, ProcessInfo
 from loadtest.scenario.abort import StopKind, StopReason
 from loadtest.traffic.limit_shares import Share
@@ -57,10 +53,7 @@ class Master:
         self._ceilings = RunCeilings(config.scenario)
         self._heartbeat = Heartbeat(link, self._membership, self._ceilings, clock, self._send_start, self._on_lost)
         self._progress = ProgressAggregator(config.scenario)
-        self._counts: dict[str, RunCounts] = {}
-        self._health_requests: dict[int, int] = {}
-        self._publisher: Publisher | None = None
-        self._finished = False
+        self.metrics = LiveMetrics(config.metrics, self._progress, clock)
         self._greenlets: list[Greenlet[..., None]] = []
         self._target: Target | None = None
         self._starts_at = self._ends_at = inf
@@ -86,8 +79,7 @@ class Master:
             self.run_log = run_log = RunLog(self._config.open_directory(), self.abort)
             this_process = ProcessInfo(0, os.getpid(), gethostname())
             run_log.update(started_at=self._clock.now(), processes=[this_process])
-            if self._config.metrics is not None:
-                self._publisher = Publisher(self._config.metrics, run_log.run, self.snapshot, self._clock)
+            self.metrics.begin(run_log.run)
             self._target = target = self._open_target(self._config.scenario, run_log.directory, self._clock)
             run_log.update(target=target.url)
             target.health.preflight()
@@ -101,24 +93,10 @@ class Master:
             self._start_generators(run_log, names)
             self.begun = True
             self._spawn(self._heartbeat_loop)
-            self._spawn(target.health.watch, self._health_writer(run_log), self._clock, self._ceilings.health)
+            health = self.metrics.health_writer(run_log.directory)
+            self._spawn(target.health.watch, health, self._clock, self._ceilings.health)
         except LoadtestError as error:
             self.abort(error)
-
-    def _health_writer(self, run_log: RunLog) -> HealthWriter:
-        if self._config.metrics is None:
-            return HealthWriter(run_log.directory)
-        writer = CountedHealthWriter(run_log.directory)
-        writer.requests = self._health_requests
-        return writer
-
-    def snapshot(self) -> Snapshot:
-        """Return the figures of all generators together, as last reported."""
-        health = RunCounts(requests={str(Op.HEALTH): self._health_requests} if self._health_requests else {})
-        counts = total([*self._counts.values(), health])
-        if self._finished:
-            return Snapshot(counts)
-        return Snapshot(counts, self._progress.in_flight(), self._progress.limits_used())
 
     def _start_generators(self, run_log: RunLog, names: list[str]) -> None:
         shares = self._membership.start_all(names, self._clock.now())
@@ -143,7 +121,7 @@ class Master:
             starts_at=self._starts_at,
             clock_offset_s=generator.clock_offset_s,
             until=self._membership.lease_expires_at(name),
-            metrics=self._config.metrics is not None,
+            metrics=self.metrics.on,
         )
         self._link.send(start, name)
 
@@ -199,7 +177,7 @@ class Master:
                 membership.record_finished(name, message)
                 self._ceilings.finished(name, message.sent)
                 self._record_sent(name, message.sent)
-                self._take_counts(name, message.metrics)
+                self.metrics.take(name, message.metrics)
             case messages.RunFailed():
                 generator = membership.generators[name]
                 place = "" if name == LOCAL else f"process {generator.process} on {generator.host}: "
@@ -213,15 +191,10 @@ class Master:
         self._ceilings.report(name, report)
         self._enforce_ceilings(max(now, report.ends_at) if report.all_ended else now)
         self._record_sent(name, report.sent)
-        self._take_counts(name, report.metrics)
+        self.metrics.take(name, report.metrics)
         if report.stop is not None and self.error is None:
             self.stop_reason = report.stop
             self.abort(RunAborted(report.stop.detail))
-
-    def _take_counts(self, name: str, counts: RunCounts | None) -> None:
-        """Keep the latest counts of a generator, also if it is lost afterwards."""
-        if counts is not None:
-            self._counts[name] = counts
 
     def _record_sent(self, name: str, sent: int) -> None:
         """Write how many jobs another process has sent; it may count on a disk of its own."""
@@ -298,11 +271,9 @@ class Master:
         gevent.killall(self._greenlets)
         if self._target is not None:
             self._target.close()
-        self._finished = True
         if self.run_log is not None:
             self._close(self.run_log, ended_at)
-        if self._publisher is not None:
-            self._publisher.finish(wait_for_scrape=self.ending is Ending.COMPLETE)
+        self.metrics.finish(wait_for_scrape=self.ending is Ending.COMPLETE)
 
     def _stop_generators(self) -> None:
         """Stop each generator that runs, and wait until it has finished or is given up."""

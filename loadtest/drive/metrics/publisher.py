@@ -11,26 +11,15 @@ from gevent import Greenlet
 from loadtest.clock import SleepingClock
 from loadtest.drive.metrics.families import Snapshot
 from loadtest.process import tell
-from loadtest.protocol.client_messages import Health
-from loadtest.record.recorder import HealthWriter
 from loadtest.record.run import RunRecord
 from loadtest.telemetry import MetricsConfig
 
 FINAL_PUSH_TIMEOUT_S = 10.0
+HOPELESS_PUSH_TIMEOUT_S = 2.0
+"""How long the last push may take if the one before has failed."""
 LOOK_AGAIN_S = 0.1
 PAUSE_S = 0.001
 """Between two metrics of a page, so that jobs that are due are sent."""
-
-
-class CountedHealthWriter(HealthWriter):
-    """The health rows of a run, whose requests are counted by HTTP status."""
-
-    requests: dict[int, int]
-
-    def answered(self, status: int, sent_at: float, answered_at: float, health: Health | None) -> None:
-        """Count a response, and write it."""
-        self.requests[status] = self.requests.get(status, 0) + 1
-        super().answered(status, sent_at, answered_at, health)
 
 
 class Publisher:
@@ -70,9 +59,10 @@ class Publisher:
         if self._greenlet is not None:
             self._greenlet.kill()
         if self._pusher is not None:
-            gevent.with_timeout(FINAL_PUSH_TIMEOUT_S, self._pusher.push, self._clock.now(), timeout_value=None)
-            if self._pusher.failed:
-                tell(f"warning: {self._pusher.failed} pushes of metrics failed; look at OTEL_EXPORTER_OTLP_ENDPOINT")
+            timeout_s = HOPELESS_PUSH_TIMEOUT_S if self._pusher.failing else FINAL_PUSH_TIMEOUT_S
+            gevent.with_timeout(timeout_s, self._pusher.push, self._clock.now(), timeout_value=None)
+            if self._pusher.failing:
+                tell("warning: the last metrics were not pushed; look at OTEL_EXPORTER_OTLP_ENDPOINT")
             self._pusher.close()
         if self._page is not None:
             if wait_for_scrape:

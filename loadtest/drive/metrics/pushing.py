@@ -53,13 +53,13 @@ class Pusher:
         self._resource = Resource.create({"service.name": "loadtest", **attributes})
         self._began_ns = round(began_at * 1e9)
         self._snapshot = snapshot
-        self.failed = 0
+        self.failing = False
 
     def push(self, now: float) -> None:
-        """Push the figures of this moment."""
+        """Push the figures of this moment; `failing` is true from then on until they have arrived."""
         data = metrics_data(self._resource, families(self._snapshot()), self._began_ns, round(now * 1e9))
-        if self._exporter.export(data) is not MetricExportResult.SUCCESS:
-            self.failed += 1
+        self.failing = True
+        self.failing = self._exporter.export(data) is not MetricExportResult.SUCCESS
 
     def close(self) -> None:
         """Close the connection."""

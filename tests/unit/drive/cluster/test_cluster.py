@@ -82,9 +82,9 @@ def test_generators_send_one_schedule_together(tmp_path: Path) -> None:
 def test_metrics_of_the_master_are_the_rows_of_all_generators_while_it_runs_and_at_the_end(tmp_path: Path) -> None:
     made = cluster(tmp_path, 3, metrics=MetricsConfig())
     halfway: list[Snapshot] = []
-    made.at(10.0, lambda: halfway.append(made.master.snapshot()))
+    made.at(10.0, lambda: halfway.append(made.master.metrics.snapshot()))
     made.run()
-    rows, end = assert_whole_schedule_sent_once(made), made.master.snapshot()
+    rows, end = assert_whole_schedule_sent_once(made), made.master.metrics.snapshot()
     assert [(each.flow, each.outcome, each.jobs) for each in end.counts.jobs] == [("runsync", "completed", len(rows))]
     assert end.counts.requests["runsync"] == {200: len(rows)}
     assert (end.in_flight, end.limits_used) == (0, {})
@@ -96,7 +96,7 @@ def test_metrics_keep_what_a_lost_generator_has_reported(tmp_path: Path) -> None
     made = cluster(tmp_path, 3, duration="30s", metrics=MetricsConfig())
     made.at(10.25, made.hosts["g1"].kill)
     made.run()
-    (jobs,) = made.master.snapshot().counts.jobs
+    (jobs,) = made.master.metrics.snapshot().counts.jobs
     recorded = {each.process: each.recorded for each in audit(made.directory)}
     assert recorded[0] + recorded[2] + 0.8 * recorded[1] < jobs.jobs <= len(made.rows())
 
@@ -104,7 +104,7 @@ def test_metrics_keep_what_a_lost_generator_has_reported(tmp_path: Path) -> None
 def test_generators_count_nothing_for_metrics_that_are_off(tmp_path: Path) -> None:
     made = cluster(tmp_path, 1, duration="3s")
     made.run()
-    assert made.master.snapshot().counts == RunCounts()
+    assert made.master.metrics.snapshot().counts == RunCounts()
 
 
 def test_every_time_is_in_the_clock_of_the_master_whatever_the_clocks_of_the_hosts(tmp_path: Path) -> None:

@@ -37,7 +37,15 @@ class Other:
 
 def parsed(**given: Any) -> Namespace:
     plain = {"num_users": None, "spawn_rate": None, "run_time": None, "target": "", "host": None, "scenario": ""}
-    plain |= {"set": [], "seed": "", "key_variable": "", "exit_code_on_error": 1, "out": "", "master": False}
+    plain |= {
+        "set": [],
+        "seed": "",
+        "key_variable": "",
+        "exit_code_on_error": 1,
+        "out": "",
+        "master": False,
+        "metrics": "",
+    }
     return Namespace(**plain | given)
 
 
