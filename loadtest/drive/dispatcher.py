@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import floor
-from typing import ParamSpec, TypeAlias
+from typing import TypeAlias
 
 import gevent
 from gevent.event import Event
@@ -39,7 +39,6 @@ ANSWER_GRACE_S = 5.0
 """How long the last responses to submissions are waited for if a run ends early: their jobs can be cancelled then."""
 ANSWER_CHECK_S = 0.05
 _NO_SUBMISSION = Send(Op.RUNSYNC, "")
-P = ParamSpec("P")
 JobSink: TypeAlias = Callable[[Sequence[EndedJob]], object]
 """Called with jobs that were sent and are over, once with each."""
 BATCH = 500
@@ -149,22 +148,25 @@ class JobDispatcher:
 
     def run_next(self, user: int) -> bool:
         """Run the next job of this user, from its due time to its end; return False if none is left."""
-        job = self.admit(self._source.take, user)
+        job = self.admit(user)
         if job is None:
             return False
         chunks_seen: list[ChunkSeen] = []
         try:
-            self.follow(job, lambda acquired_at: self.steps(job, chunks_seen, acquired_at))
+            self.follow(job, chunks_seen)
         finally:
             self.close(job.sample, chunks_seen)
         return True
 
-    def admit(self, take: Callable[P, Job | None], *given: P.args, **named: P.kwargs) -> Job | None:
-        """Take a job that may begin now, and count it as in flight until `close`; return None if none may begin."""
+    def admit(self, user: int, given: tuple[FlowName, Send] | None = None) -> Job | None:
+        """Take a job that may begin now, of this submission if one is given; return None if none may begin.
+
+        It counts as in flight until `close`.
+        """
         if not self._may_begin() or self._begun >= self._allowance:
             return None
         self._begun += 1
-        job = take(*given, **named)
+        job = self._source.take(user) if given is None else self.closed_source.take(user, given)
         if job is None or job.sample.intended_at > self.ends_at or not self._may_begin():
             self._begun -= 1
             if job is not None and job.acquired_at is not None:
@@ -213,8 +215,8 @@ class JobDispatcher:
             self._load_ended = True
             self.ends_at = min(self.ends_at, self._clock.now())
 
-    def follow(self, job: Job, steps: Callable[[float], Flow]) -> None:
-        """Submit an admitted job and drive its flow; `steps` makes that for the time at which the limit gave way."""
+    def follow(self, job: Job, chunks_seen: list[ChunkSeen], steps: Callable[[float], Flow] | None = None) -> None:
+        """Submit an admitted job and drive its flow; `steps` may make that, for when the limit gave way."""
         acquired_at, gone_out = job.acquired_at, False
         while not gone_out:
             if acquired_at is None:
@@ -222,7 +224,8 @@ class JobDispatcher:
                 if not self._may_begin() or (self._open is not None and not self._open.owns(job.sample.seq)):
                     self._executor.release(job.submission.op)
                     return
-            gone_out = self._executor.run(steps(acquired_at), job.sample, acquired_at)
+            flow = self.steps(job, chunks_seen, acquired_at) if steps is None else steps(acquired_at)
+            gone_out = self._executor.run(flow, job.sample, acquired_at)
             acquired_at = None
 
     def close(self, sample: Sample, chunks_seen: list[ChunkSeen]) -> None:

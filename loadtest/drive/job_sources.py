@@ -164,43 +164,39 @@ class ClosedSource:
         self._think = np.random.default_rng([work.scenario.seed, work.share.rank])
         self._has_share = Event()
 
-    def take(self, user: int) -> Job | None:
+    def take(self, user: int, given: tuple[FlowName, Send] | None = None) -> Job | None:
         """Wait until this user works and its submission is within the limit, and return its job, due then.
 
-        Return None if the user works no more, or its submission cannot be built.
+        The submission is that of the user's flow unless one is given. Return None if the user works no more, or its
+        submission cannot be built.
         """
-        assignment = self._await_assignment(user)
-        if assignment is None:
-            return None
+        assignment = self._assignments.get(user)
+        if assignment is None or self._clock.now() >= assignment.until:
+            assignment = self._await_assignment(user)
+            if assignment is None:
+                return None
         seq = next(self._seqs)
-        source = self._submissions[assignment.flow]
-        submission = source if isinstance(source, Send) else source(seq)
-        return (
-            None if submission is None else self._acquired(user, assignment.stage, seq, assignment.flow, submission)
-        )
-
-    def take_given(self, user: int, flow: FlowName, submission: Send) -> Job | None:
-        """Do the same with a submission of the user's own."""
-        assignment = self._await_assignment(user)
-        if assignment is None:
-            return None
-        return self._acquired(user, assignment.stage, next(self._seqs), flow, submission)
+        if given is None:
+            flow = assignment.flow
+            source = self._submissions[flow]
+            submission = source if isinstance(source, Send) else source(seq)
+            if submission is None:
+                return None
+        else:
+            flow, submission = given
+        ready_at = self._clock.now()
+        now = self._acquire(submission.op)
+        sample = Sample(seq, flow, now, stage=assignment.stage, user=user, ready_at=ready_at)
+        return Job(sample, submission, now)
 
     def await_work(self, user: int) -> bool:
         """Wait until this user works; return False if it works no more."""
         return self._await_assignment(user) is not None
 
-    def _acquired(self, user: int, stage: int, seq: int, flow: FlowName, submission: Send) -> Job:
-        ready_at = self._clock.now()
-        now = self._acquire(submission.op)
-        return Job(Sample(seq, flow, now, stage=stage, user=user, ready_at=ready_at), submission, now)
-
     def _await_assignment(self, user: int) -> UserAssignment | None:
-        assignment = self._assignments.get(user)
-        if assignment is None or self._clock.now() >= assignment.until:
-            assignment = self._next_assignment(user)
-            if assignment is not None:
-                self._clock.sleep_until(assignment.begins_at)
+        assignment = self._next_assignment(user)
+        if assignment is not None:
+            self._clock.sleep_until(assignment.begins_at)
         return assignment
 
     def _next_assignment(self, user: int) -> UserAssignment | None:

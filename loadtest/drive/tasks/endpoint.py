@@ -31,7 +31,6 @@ class Endpoint:
 
     def __init__(self, part: GeneratorRun, user: int, stop: type[Exception]) -> None:
         self._jobs = part.jobs
-        self._source = part.jobs.closed_source
         self._scenario = part.scenario
         self._executor = part.executor
         self._clock = part.clock
@@ -109,7 +108,7 @@ class Endpoint:
         job = Job(due.sample, keeper)
         self._open[job] = None
         try:
-            self._jobs.follow(due, partial(self._steps, job, due, wait))
+            self._jobs.follow(due, job._chunks_seen, partial(self._steps, job, due, wait))
         except BaseException:
             self._close(job)
             raise
@@ -129,7 +128,7 @@ class Endpoint:
     def _admitted(self, name: FlowName, submission: Send) -> DueJob:
         """Return a job once the stages let this user work and the limits give way; end the task if they never do."""
         while True:
-            job = self._jobs.admit(self._source.take_given, self._user, name, submission)
+            job = self._jobs.admit(self._user, (name, submission))
             if job is not None:
                 return job
             if self._jobs.load_is_over:

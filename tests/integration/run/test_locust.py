@@ -68,12 +68,13 @@ def test_options_that_only_the_stages_can_set_are_refused(scenario: Path, tmp_pa
     out = tmp_path / "out"
     command = ["-f", str(LOCUSTFILE), "--headless", "--scenario", str(scenario), "--out", str(out)]
     options = {"--run-time": "1s", "--spawn-rate": "2"}
-    processes = {name: locust(*command, name, value) for name, value in options.items()}
+    processes = {name: locust(*command, "--processes", "2", name, value) for name, value in options.items()}
     for name, process in processes.items():
         status, output = ended(process)
         assert status == 2
         assert f"loadtest: {name}: " in output
     assert not out.exists()
+    wait_for(lambda: not any(str(out) in each.info["cmdline"] for each in psutil.process_iter(["cmdline"])), 10)
 
 
 def test_scenario_that_does_not_exist_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
