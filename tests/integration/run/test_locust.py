@@ -68,12 +68,19 @@ def test_options_that_only_the_stages_can_set_are_refused(scenario: Path, tmp_pa
     out = tmp_path / "out"
     command = ["-f", str(LOCUSTFILE), "--headless", "--scenario", str(scenario), "--out", str(out)]
     options = {"--run-time": "1s", "--spawn-rate": "2"}
-    processes = {name: locust(*command, "--processes", "2", name, value) for name, value in options.items()}
+    processes = {name: locust(*command, name, value) for name, value in options.items()}
     for name, process in processes.items():
         status, output = ended(process)
         assert status == 2
         assert f"loadtest: {name}: " in output
     assert not out.exists()
+
+
+def test_workers_of_a_master_that_refuses_its_options_end_with_it(tmp_path: Path, free_port: int) -> None:
+    out = tmp_path / "out"
+    command = ["-f", str(LOCUSTFILE), "--headless", "--run-time", "1s", "--out", str(out), "--processes", "2"]
+    status, output = ended(locust(*command, "--master-bind-port", str(free_port)))
+    assert status == 2, output
     wait_for(lambda: not any(str(out) in each.info["cmdline"] for each in psutil.process_iter(["cmdline"])), 10)
 
 
