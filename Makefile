@@ -6,7 +6,7 @@ SEED ?= 1
 export PYTHONDONTWRITEBYTECODE :=
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run handler capacity serve check test hostile bench docs wheel lint format clean
+.PHONY: run handler capacity prometheus serve check test hostile bench docs wheel lint format clean
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: $(PYTHON) is Python %d.%d; 3.11 or newer is needed, name it with PYTHON=..." % sys.version_info[:2])'
@@ -41,6 +41,9 @@ handler: $(VENV)/.installed-handler  ## load-test a handler in real workers of t
 
 capacity: $(VENV)/.installed  ## predict three settings from a run at a fourth, run them, print the errors; about six minutes
 	$(VENV)/bin/python -m benchmarks.capacity
+
+prometheus: $(VENV)/.installed-dev  ## let a real Prometheus scrape a run, and compare; needs the prometheus package of Debian
+	$(VENV)/bin/python -m tests.prometheus
 
 serve: $(VENV)/.installed  ## serve a local endpoint with simulated workers
 	$(VENV)/bin/loadtest serve

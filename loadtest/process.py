@@ -8,6 +8,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -100,6 +101,20 @@ def open_page(page: Path) -> None:
 
     if not webbrowser.open(page.resolve().as_uri()):
         tell(f"note: no browser was found; open {page} yourself")
+
+
+def refuse_taken(option: str, host: str, port: int) -> None:
+    """Raise UsageError, which names the option, if this machine cannot listen on an address."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        shown = f"[{host}]" if ":" in host else host
+        raise UsageError(
+            f"{option}: cannot listen on {shown}:{port}: {error.strerror}; name another address or port"
+        ) from None
 
 
 PIPE_BYTES = 4096

@@ -19,6 +19,7 @@ from loadtest.arrays import Floats, Mask
 from loadtest.record.sample import Outcome
 from loadtest.scenario.flows import ANSWERED_BY_SUBMISSION, FLOWS
 from loadtest.scenario.metrics import Metric
+from loadtest.traffic.settings import ClosedLoad
 from loadtest.units import nearest_rank
 
 _NO_TIMES: Floats = np.empty(0)
@@ -42,7 +43,10 @@ def flow_summaries(data: RunData, window: LoadWindow, within: bool = False) -> d
     With `within`, only jobs with an intended start in the window count; without, all jobs.
     """
     jobs = data.jobs
-    named = [flow for flow in FLOWS if flow in data.scenario.flows or np.any(jobs.of_flow(flow))]
+    load = data.scenario.load
+    # The tasks of a locustfile use what flows they like.
+    listed = () if isinstance(load, ClosedLoad) and load.locustfile is not None else data.scenario.flows
+    named = [flow for flow in FLOWS if flow in listed or np.any(jobs.of_flow(flow))]
     parts = [_select(jobs, flow, window, within) for flow in named]
     # Each column is made once for all flows, and freed before the next: of ten million jobs it takes 80 MB.
     times: dict[str, dict[str, Quantiles]] = {flow: {} for flow in named}

@@ -69,6 +69,7 @@ class CheckId(StrEnum):
 
     RUN_COMPLETE = "run complete"
     LOCAL_RESOURCES = "local resources"
+    TASK_ERRORS = "task errors"
     PROCESSES_LOST = "processes lost"
     SAMPLES_RECORDED = "samples recorded"
     JOBS_COMPLETED = "jobs completed"

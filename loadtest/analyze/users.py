@@ -77,8 +77,9 @@ def _intervals(data: RunData, load: ClosedLoad) -> tuple[tuple[Floats, Floats], 
     """Return the spans in which users were at work, and those in which a limit held them back, from the load's start.
 
     What a user does after its last job is not recorded: it thinks for `load.think`, or for as long as 99 % of pauses
-    last if they vary.
+    last if they vary. The tasks of a locustfile pause as they like, also before their first job.
     """
+    own_tasks = load.locustfile is not None
     last_think_s = load.think * (_LONGEST_PAUSE if load.think_distribution == "exponential" else 1.0)
     jobs, origin_at = data.jobs, data.load.start_at
     order = np.lexsort((jobs.intended_at, jobs.user, jobs.process))
@@ -88,7 +89,10 @@ def _intervals(data: RunData, load: ClosedLoad) -> tuple[tuple[Floats, Floats], 
     )
     again = np.append((user[1:] == user[:-1]) & (process[1:] == process[:-1]), False)[: len(order)]
     next_ready_s = np.append(ready_s[1:], np.nan)[: len(order)]
-    until_s = np.where(again, next_ready_s, ended_s + last_think_s)
+    until_s = np.where(again, next_ready_s, data.load.duration_s if own_tasks else ended_s + last_think_s)
+    if own_tasks:
+        first = np.append(True, ~again[:-1])[: len(order)]
+        return (np.where(first, 0.0, begun_s), np.maximum(until_s, begun_s)), (ready_s, begun_s)
     return (begun_s, np.maximum(until_s, begun_s)), (ready_s, begun_s)
 
 

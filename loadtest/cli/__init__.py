@@ -6,7 +6,7 @@ import errno
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -75,6 +75,9 @@ def run(
     ] = "127.0.0.1",
     note: Annotated[str | None, optional(metavar="TEXT", help="A note for the report and the index of runs.")] = None,
     open_report: OpenPage = False,
+    metrics: Annotated[
+        str | None, optional(metavar="ADDR[:PORT]", help="Serve live metrics for Prometheus on this address.")
+    ] = None,
     overrides: Changes = None,
 ) -> None:
     """Run a scenario and write its measurements and a report."""

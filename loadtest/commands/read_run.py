@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from loadtest.analyze.run_data import COLUMNS, RunData, read_job_table
 from loadtest.errors import RunDirectoryError, reason_and_remedy
 from loadtest.process import tell
+from loadtest.record.arrow import ignore_pandas
 from loadtest.record.audit import audit, peak_requests
 from loadtest.record.directory import TABLES, RunDirectory
 from loadtest.record.run import READABLE_SCHEMAS, SCHEMA, RunRecord
@@ -38,6 +39,7 @@ def read_run(directory: RunDirectory, tables: Sequence[str] = OTHER_TABLES) -> R
 
 def read_record(directory: RunDirectory) -> tuple[RunRecord, Scenario]:
     """Merge the shards of a run, and return its record and its scenario; raises as `read_run` does."""
+    ignore_pandas()
     found = _record(directory)
     if directory.has_shards():
         _merge_shards(directory)

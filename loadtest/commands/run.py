@@ -31,7 +31,16 @@ from loadtest.errors import (
     RunAborted,
     UsageError,
 )
-from loadtest.process import SIGNAL_EXIT_CODES, ending_signals, exit_at_signals, open_page, raise_limit, tell, too_few
+from loadtest.process import (
+    SIGNAL_EXIT_CODES,
+    ending_signals,
+    exit_at_signals,
+    open_page,
+    raise_limit,
+    refuse_taken,
+    tell,
+    too_few,
+)
 from loadtest.record.directory import GONE, RunDirectory, create_run
 from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay
@@ -41,6 +50,7 @@ from loadtest.scenario.local_endpoint import LocalEndpoint
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import max_connections
 from loadtest.scenario.target import RemoteTarget, is_remote
+from loadtest.telemetry import metrics_config
 from loadtest.units import last_lines
 
 if TYPE_CHECKING:
@@ -63,6 +73,7 @@ class RunRequest:
     processes: int = 1
     expect_workers: int = 0
     bind: str = LOOPBACK
+    metrics: str = ""
     overrides: list[str] = field(default_factory=list)
     note: str = ""
     open_report: bool = False
@@ -123,6 +134,7 @@ def drive(request: RunRequest, scenario: Scenario, path: Path | None, driver: Dr
     directory cannot be made, RunAborted if the run never began, RecordingError if the disk is full.
     """
     address = _address(request)
+    _announce_metrics(request)
     if warning := too_few(ceil(max_connections(scenario) / max(1, request.generators)), raise_limit()):
         tell(f"warning: {warning}")
     caught = _forward_signals(driver)
@@ -156,7 +168,10 @@ def _drive(
                 view.show(msgspec.json.decode(line, type=Progress))
             status = driver.process.wait()
         log.seek(0)
-        output = last_lines(log.read().decode(errors="replace"), LOG_LINES)
+        logged = log.read().decode(errors="replace")
+        output = last_lines(logged, LOG_LINES)
+    for warning in [text for text in logged.splitlines() if text.startswith("warning: ")]:
+        tell(warning)
     if not directory.exists():
         raise RecordingError(f"{directory.path}: {GONE}")
     kind = InternalError if status == ExitCode.INTERNAL else RunAborted
@@ -239,19 +254,22 @@ def _address(request: RunRequest) -> tuple[str, int]:
     if request.expect_workers and request.processes > 1:
         raise UsageError("--processes: with --expect-workers the workers send; start more of them instead")
     if request.expect_workers:
-        try:
-            family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            with socket.socket(family, kind) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
-        except OSError as error:
-            raise UsageError(
-                f"--bind: cannot listen on {url_host(host)}:{port}: {error.strerror}; name another address or port"
-            ) from None
+        refuse_taken("--bind", host, port)
         return host, port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return LOOPBACK, int(probe.getsockname()[1])
+
+
+def _announce_metrics(request: RunRequest) -> None:
+    """Print where the metrics of a run are, if it has any. Raises UsageError if they cannot be served there."""
+    config, note = metrics_config(request.metrics, os.environ)
+    if note:
+        tell(f"note: {note}")
+    if config is not None and config.address is not None:
+        host, port = config.address
+        refuse_taken("--metrics", host, port)
+        tell(f"metrics at http://{url_host(reachable_host(host))}:{port}/metrics")
 
 
 def master_arguments(request: RunRequest, directory: RunDirectory, address: tuple[str, int]) -> list[str]:
@@ -259,6 +277,8 @@ def master_arguments(request: RunRequest, directory: RunDirectory, address: tupl
     arguments = ["--headless", "--only-summary", "--run", str(directory.path.resolve())]
     arguments += ["--parent", str(os.getpid())]
     arguments += ["--token", directory.token]
+    if request.metrics:
+        arguments += ["--metrics", request.metrics]
     if request.generators:
         host, port = address
         arguments += ["--master", "--master-bind-host", host, "--master-bind-port", str(port)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import floor
 from typing import TypeAlias
 
@@ -13,23 +14,22 @@ from gevent.event import Event
 from loadtest.clock import SleepingClock
 from loadtest.drive.canceller import Canceller, CancelSink
 from loadtest.drive.executor import FlowExecutor
-from loadtest.drive.job_sources import BuildSubmission, ClosedSource, Job, OpenSource, Workload
+from loadtest.drive.job_sources import ClosedSource, Job, OpenSource, Workload, submission_source
 from loadtest.drive.limiter import apply_share, pacers
 from loadtest.drive.stats.live import LiveCounters
-from loadtest.errors import ScenarioError
-from loadtest.flows.expectations import answer_check
+from loadtest.flows.expectations import AnswerCheck, answer_check
 from loadtest.flows.job_flow import JobFlow, run_and_poll
 from loadtest.flows.openai import ReadingTurns, run_openai
 from loadtest.flows.steps import Flow, Send
 from loadtest.flows.stream import run_and_stream
-from loadtest.flows.submissions import shorten_hold, submission_factory
+from loadtest.flows.submissions import shorten_hold
 from loadtest.flows.webhook import run_and_wait_for_webhook
 from loadtest.protocol.operations import Op
 from loadtest.record.recorder import EndedJob
 from loadtest.record.sample import ChunkSeen, Outcome, Sample
 from loadtest.scenario.abort import StopKind, StopRules
 from loadtest.scenario.flows import FlowName
-from loadtest.scenario.loading.user_functions import load_input_function, load_output_function
+from loadtest.scenario.loading.user_functions import load_output_function
 from loadtest.traffic.limit_shares import Share
 from loadtest.traffic.settings import ClosedLoad
 
@@ -94,7 +94,10 @@ class JobDispatcher:
         if arrivals is not None and ceiling is not None and len(arrivals) > ceiling:
             self.ends_at = work.starts_at + float(arrivals.at_s[ceiling])
             arrivals = arrivals.first(ceiling)
-        submissions = {name: self._submission(name, work, stream) for name in scenario.flows}
+        tasks = isinstance(scenario.load, ClosedLoad) and scenario.load.locustfile is not None
+        names = () if tasks else scenario.flows
+        refuse = partial(self.stops.stop, StopKind.INPUTS)
+        submissions = {name: submission_source(work, name, stream, refuse) for name in names}
         self._open = OpenSource(work, arrivals, submissions, clock) if arrivals is not None else None
         self._source = self._open or ClosedSource(work, submissions, executor.acquire, clock)
         self._users = 0
@@ -110,22 +113,6 @@ class JobDispatcher:
     def __repr__(self) -> str:
         ended = self.counters.ended + len(self._ended)
         return f"<JobDispatcher {self._scenario.name}: {self.counters.in_flight} in flight, {ended} ended>"
-
-    def _submission(self, flow: FlowName, work: Workload, stream: int) -> Send | BuildSubmission:
-        """Return the submission of all jobs of a flow, or a function that builds that of each."""
-        repeats = self._scenario.repeat_plan(flow, work.schedule)
-        build_or_raise = submission_factory(self._scenario, flow, load_input_function, work.webhook, stream, repeats)
-        if self._scenario.flows[flow].inputs is None:
-            return build_or_raise(0)
-
-        def build(seq: int) -> Send | None:
-            try:
-                return build_or_raise(seq)
-            except ScenarioError as error:
-                self.stops.stop(StopKind.INPUTS, str(error))
-                return None
-
-        return build
 
     def reassign(self, from_at: float, share: Share) -> None:
         """Take another share of the schedule, for arrivals from this time on."""
@@ -161,17 +148,43 @@ class JobDispatcher:
 
     def run_next(self, user: int) -> bool:
         """Run the next job of this user, from its due time to its end; return False if none is left."""
-        if not self._may_begin() or self._begun >= self._allowance:
+        job = self.admit(user)
+        if job is None:
             return False
+        chunks_seen: list[ChunkSeen] = []
+        try:
+            self.follow(job, chunks_seen)
+        finally:
+            self.close(job.sample, chunks_seen)
+        return True
+
+    def admit(self, user: int, given: tuple[FlowName, Send] | None = None) -> Job | None:
+        """Take a job that may begin now, of this submission if one is given; return None if none may begin.
+
+        It counts as in flight until `close`.
+        """
+        if not self._may_begin() or self._begun >= self._allowance:
+            return None
         self._begun += 1
-        job = self._source.take(user)
+        job = self._source.take(user) if given is None else self.closed_source.take(user, given)
         if job is None or job.sample.intended_at > self.ends_at or not self._may_begin():
             self._begun -= 1
             if job is not None and job.acquired_at is not None:
                 self._executor.release(job.submission.op)
-            return False
-        self._run(job)
-        return True
+            return None
+        self.counters.started()
+        return job
+
+    @property
+    def closed_source(self) -> ClosedSource:
+        """Return the source of a closed load's jobs."""
+        assert isinstance(self._source, ClosedSource)
+        return self._source
+
+    @property
+    def load_is_over(self) -> bool:
+        """Return whether no further job may begin, whatever the others do."""
+        return not self._may_begin() or self._clock.now() > self.ends_at
 
     def _may_begin(self) -> bool:
         return not (self._load_ended or self.stops.reason is not None or self.finished.is_set())
@@ -202,33 +215,44 @@ class JobDispatcher:
             self._load_ended = True
             self.ends_at = min(self.ends_at, self._clock.now())
 
-    def _run(self, job: Job) -> None:
-        sample = job.sample
-        chunks_seen: list[ChunkSeen] = []
-        self.counters.started()
-        try:
-            acquired_at, gone_out = job.acquired_at, False
-            while not gone_out:
-                if acquired_at is None:
-                    acquired_at = self._executor.acquire(job.submission.op)
-                    if not self._may_begin() or (self._open is not None and not self._open.owns(sample.seq)):
-                        self._executor.release(job.submission.op)
-                        return
-                gone_out = self._executor.run(self._steps(job, chunks_seen, acquired_at), sample, acquired_at)
-                acquired_at = None
-        finally:
-            self.counters.in_flight -= 1
-            if sample.sent_at is not None:
-                self._end(sample, chunks_seen)
+    def follow(self, job: Job, chunks_seen: list[ChunkSeen], steps: Callable[[float], Flow] | None = None) -> None:
+        """Submit an admitted job and drive its flow; `steps` may make that, for when the limit gave way."""
+        acquired_at, gone_out = job.acquired_at, False
+        while not gone_out:
+            if acquired_at is None:
+                acquired_at = self._executor.acquire(job.submission.op)
+                if not self._may_begin() or (self._open is not None and not self._open.owns(job.sample.seq)):
+                    self._executor.release(job.submission.op)
+                    return
+            flow = self.steps(job, chunks_seen, acquired_at) if steps is None else steps(acquired_at)
+            gone_out = self._executor.run(flow, job.sample, acquired_at)
+            acquired_at = None
 
-    def _steps(self, job: Job, chunks_seen: list[ChunkSeen], acquired_at: float) -> Flow:
-        flow, submission = job.sample.flow, job.submission
+    def close(self, sample: Sample, chunks_seen: list[ChunkSeen]) -> None:
+        """Count an admitted job as over, and record it if it was sent."""
+        self.counters.in_flight -= 1
+        if sample.sent_at is not None:
+            self._end(sample, chunks_seen)
+
+    def driven(self, job: Job, acquired_at: float, check: AnswerCheck | None) -> JobFlow:
+        """Return a job as its flow drives it, held for no longer than the drain waits."""
+        submission = job.submission
         hold_until = self.ends_at + self._hold_in_drain_s
         if submission.long_poll_s > hold_until - acquired_at:
             submission = self._shorten_hold(submission, floor(hold_until - acquired_at))
-        driven = JobFlow(
-            job.sample, submission, self._pacers[flow], self._scenario.job_timeout, hold_until, self._checks[flow]
-        )
+        pacer = self._pacers[job.sample.flow]
+        return JobFlow(job.sample, submission, pacer, self._scenario.job_timeout, hold_until, check)
+
+    def check_of(self, flow: FlowName) -> AnswerCheck | None:
+        """Return what judges the answers of a flow; None if any will do."""
+        return self._checks[flow]
+
+    def steps(
+        self, job: Job, chunks_seen: list[ChunkSeen], acquired_at: float, check: AnswerCheck | None = None
+    ) -> Flow:
+        """Return the flow of a job, which fills in its row and the chunks; `check` replaces that of the scenario."""
+        flow = job.sample.flow
+        driven = self.driven(job, acquired_at, self._checks[flow] if check is None else check)
         match flow:
             case "stream":
                 return run_and_stream(driven, chunks_seen)

@@ -13,10 +13,13 @@ import numpy as np
 from gevent.event import Event
 
 from loadtest.clock import SleepingClock
+from loadtest.errors import ScenarioError
 from loadtest.flows.steps import Send
+from loadtest.flows.submissions import submission_factory
 from loadtest.protocol.operations import Op
 from loadtest.record.sample import Sample
 from loadtest.scenario.flows import FlowName
+from loadtest.scenario.loading.user_functions import load_input_function
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.arrivals import Schedule
 from loadtest.traffic.limit_shares import WHOLE, Share
@@ -49,6 +52,28 @@ BuildSubmission: TypeAlias = Callable[[int], Send | None]
 """Returns the submission of the job with a number; None if it cannot be built, which ends the run."""
 Submissions: TypeAlias = Mapping[FlowName, Send | BuildSubmission]
 """The submission of all jobs of a flow, or a function that builds that of each."""
+
+
+def submission_source(
+    work: Workload, flow: FlowName, stream: int, refuse: Callable[[str], object]
+) -> Send | BuildSubmission:
+    """Return the submission of all jobs of a flow, or a function that builds that of each.
+
+    `refuse` is called with the reason if one cannot be built.
+    """
+    repeats = work.scenario.repeat_plan(flow, work.schedule)
+    build_or_raise = submission_factory(work.scenario, flow, load_input_function, work.webhook, stream, repeats)
+    if work.scenario.flows[flow].inputs is None:
+        return build_or_raise(0)
+
+    def build(seq: int) -> Send | None:
+        try:
+            return build_or_raise(seq)
+        except ScenarioError as error:
+            refuse(str(error))
+            return None
+
+    return build
 
 
 class Job(msgspec.Struct, frozen=True, gc=False):
@@ -115,7 +140,6 @@ class UserAssignment(NamedTuple):
     """The work of a user in a stage: jobs of one flow, between two times in seconds since the epoch."""
 
     flow: FlowName
-    submission: Send | BuildSubmission
     begins_at: float
     until: float
     stage: int
@@ -141,26 +165,40 @@ class ClosedSource:
         self._think = np.random.default_rng([work.scenario.seed, work.share.rank])
         self._has_share = Event()
 
-    def take(self, user: int) -> Job | None:
+    def take(self, user: int, given: tuple[FlowName, Send] | None = None) -> Job | None:
         """Wait until this user works and its submission is within the limit, and return its job, due then.
 
-        Return None if the user works no more, or its submission cannot be built.
+        The submission is that of the user's flow unless one is given. Return None if the user works no more, or its
+        submission cannot be built.
         """
         assignment = self._assignments.get(user)
         if assignment is None or self._clock.now() >= assignment.until:
-            assignment = self._next_assignment(user)
+            assignment = self._await_assignment(user)
             if assignment is None:
                 return None
-            self._clock.sleep_until(assignment.begins_at)
         seq = next(self._seqs)
-        source = assignment.submission
-        submission = source if isinstance(source, Send) else source(seq)
-        if submission is None:
-            return None
+        if given is None:
+            flow = assignment.flow
+            source = self._submissions[flow]
+            submission = source if isinstance(source, Send) else source(seq)
+            if submission is None:
+                return None
+        else:
+            flow, submission = given
         ready_at = self._clock.now()
         now = self._acquire(submission.op)
-        sample = Sample(seq, assignment.flow, now, stage=assignment.stage, user=user, ready_at=ready_at)
+        sample = Sample(seq, flow, now, stage=assignment.stage, user=user, ready_at=ready_at)
         return Job(sample, submission, now)
+
+    def await_work(self, user: int) -> bool:
+        """Wait until this user works; return False if it works no more."""
+        return self._await_assignment(user) is not None
+
+    def _await_assignment(self, user: int) -> UserAssignment | None:
+        assignment = self._next_assignment(user)
+        if assignment is not None:
+            self._clock.sleep_until(assignment.begins_at)
+        return assignment
 
     def _next_assignment(self, user: int) -> UserAssignment | None:
         """Return what a user does from now on, until a stage ends through which it does not work; None if nothing."""
@@ -174,7 +212,7 @@ class ClosedSource:
         until_s = self._stage_ends_s[stage] if works_on else begins_s
         flow = self._flows[number % len(self._flows)]
         begins_at, until = self._starts_at + begins_s, self._starts_at + until_s
-        assignment = UserAssignment(flow, self._submissions[flow], begins_at, until, stage)
+        assignment = UserAssignment(flow, begins_at, until, stage)
         self._assignments[user] = assignment
         return assignment
 

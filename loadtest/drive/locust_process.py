@@ -18,17 +18,21 @@ from loadtest.drive.cluster.generator import GeneratorRun, build_lease, build_li
 from loadtest.drive.cluster.messages import LOCAL, Link
 from loadtest.drive.cluster.shard_upload import ShardUploader
 from loadtest.drive.dispatcher import JobDispatcher
-from loadtest.drive.executor import FlowExecutor
+from loadtest.drive.executor import FlowExecutor, RequestListener
 from loadtest.drive.http.client import HttpClient
 from loadtest.drive.job_sources import Workload
+from loadtest.drive.metrics.counts import MetricCounter
 from loadtest.drive.stats.locust_stats import BatchedLocustStats
+from loadtest.drive.tasks.options import refuse_other_tasks
 from loadtest.drive.timer import GeventClock
 from loadtest.drive.webhook_receiver import WebhookReceiver
+from loadtest.flows.steps import Response
 from loadtest.protocol.json_values import decode_json
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import Recorder
 from loadtest.scenario.environment import api_key
 from loadtest.scenario.model import Scenario
+from loadtest.traffic.settings import Locustfile
 
 
 class LocustLink:
@@ -73,10 +77,18 @@ def run_on_loop(work: Callable[[], None]) -> None:
 
 
 def build_generator(
-    start: messages.StartRun, environment: Environment, link: Link, own_clock: GeventClock
+    start: messages.StartRun,
+    environment: Environment,
+    link: Link,
+    own_clock: GeventClock,
+    locustfile: Locustfile | None = None,
 ) -> GeneratorRun:
-    """Return this process's part of a run. Raises LoadtestError if it cannot record, or cannot receive webhooks."""
+    """Return this process's part of a run.
+
+    Raises LoadtestError if it cannot record, or cannot receive webhooks, or has not the locustfile of the run.
+    """
     scenario = Scenario.model_validate(decode_json(start.scenario))
+    refuse_other_tasks(scenario, locustfile)
     clock = own_clock.shifted(-start.clock_offset_s)
     directory, shared = _directory(start, environment.parsed_options.keep if environment.parsed_options else "")
     client = HttpClient(start.url, api_key(scenario, os.environ), clock)
@@ -87,9 +99,12 @@ def build_generator(
     recorder = Recorder(directory, start.process, start.until < inf)
     stats = BatchedLocustStats(environment)
     limiters = build_limiters(scenario, clock)
-    executor = FlowExecutor(clock, client.send, limiters, recorder, stats.request_done, wait_for_webhook)
+    metrics = MetricCounter() if start.metrics else None
+    on_response = stats.request_done if metrics is None else both(stats.request_done, metrics.count_request)
+    executor = FlowExecutor(clock, client.send, limiters, recorder, on_response, wait_for_webhook)
     work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process, webhook)
-    sinks = (client.mask.samples, recorder.record, stats.add_jobs)
+    # The recorder may change an outcome, so that the metrics come last.
+    sinks = (client.mask.samples, recorder.record, stats.add_jobs, *([] if metrics is None else [metrics.count]))
     jobs = JobDispatcher(work, executor, clock, sinks, run_on_loop, recorder.cancelled)
 
     def close() -> None:
@@ -109,7 +124,18 @@ def build_generator(
         flush_stats=stats.flush,
         shortages=client.shortages,
         close=close,
+        metrics=metrics,
     )
+
+
+def both(first: RequestListener, second: RequestListener) -> RequestListener:
+    """Return a listener that calls two."""
+
+    def listener(method: str, name: str, response: Response) -> None:
+        first(method, name, response)
+        second(method, name, response)
+
+    return listener
 
 
 def _directory(start: messages.StartRun, keep: str) -> tuple[RunDirectory, bool]:

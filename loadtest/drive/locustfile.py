@@ -15,27 +15,46 @@ from types import SimpleNamespace
 from typing import Any
 
 import gevent
+import msgspec
+import psutil
 from locust import events, runners
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from loadtest.analyze.summary import Verdict
 from loadtest.drive.cluster import messages
 from loadtest.drive.cluster.generator import Generator, GeneratorRun, tune_garbage_collection
 from loadtest.drive.cluster.master import Master, as_loadtest_error
 from loadtest.drive.cluster.membership import ABANDON_AFTER_S
 from loadtest.drive.cluster.target import open_target
 from loadtest.drive.locust_process import LocustLink, build_generator
-from loadtest.drive.options import RunConfig, add_options, read_config
+from loadtest.drive.options import RunConfig, add_options, read_config, task_config
 from loadtest.drive.shape import StagesShape
+from loadtest.drive.tasks.endpoint_user import EndpointUser
+from loadtest.drive.tasks.options import own_locustfile, task_scenario
+from loadtest.drive.tasks.users import count_task_error
 from loadtest.drive.timer import GeventClock
-from loadtest.drive.users import JobUser, MixedUser, RunsyncUser, RunUser, StreamUser, user_class
+from loadtest.drive.users import AnyUser, MixedUser, RunsyncUser, RunUser, StreamUser, user_class
 from loadtest.errors import ExitCode, InternalError, LoadtestError, internal_error
 from loadtest.process import SIGNAL_EXIT_CODES, DroppingStream, ending_signals, raise_limit
+from loadtest.record.arrow import ignore_pandas
 from loadtest.record.run import Ending
+from loadtest.traffic.settings import Locustfile
 
-__all__ = ["MixedUser", "RunUser", "RunsyncUser", "StreamUser"]
+__all__ = ["EndpointUser", "MixedUser", "RunUser", "RunsyncUser", "StreamUser"]
 
 LINGER_MS = 1000
+ENDED_BY_SIGNAL: dict[Ending | None, ExitCode] = {
+    Ending.INTERRUPTED: ExitCode.SIGINT,
+    Ending.TERMINATED: ExitCode.SIGTERM,
+}
+
+
+class Result(msgspec.Struct):
+    """The part of `summary.json` that gives the exit code."""
+
+    verdict: Verdict
+
 
 events.init_command_line_parser.add_listener(add_options)
 
@@ -50,7 +69,15 @@ def prepare(environment: Environment, **_: Any) -> None:
             sys.stderr.write("".join(traceback.format_exception(error)))
         error = as_loadtest_error(error)
         sys.stderr.write(f"loadtest: {error}\n")
+        end_workers(environment)
         raise SystemExit(error.exit_code) from None
+
+
+def end_workers(environment: Environment) -> None:
+    """End the workers that Locust has forked for a master that cannot run: they would wait for it for minutes."""
+    if isinstance(environment.runner, MasterRunner):
+        for child in psutil.Process().children():
+            child.terminate()
 
 
 def set_up(environment: Environment) -> None:
@@ -60,19 +87,28 @@ def set_up(environment: Environment) -> None:
     logging.getLogger("locust.runners").setLevel(logging.ERROR)
     let_logs_drop_lines()
     raise_limit()
+    ignore_pandas()
     # Locust ends a run if it has not heard of any worker for 3 s; a broken link may be repaired.
     runners.HEARTBEAT_LIVENESS = math.ceil(ABANDON_AFTER_S)
     link = LocustLink(environment.runner)
     clock = GeventClock(counts_suspension=not link.alone or isinstance(environment.runner, WorkerRunner))
     # Locust measures its ticks, and the silence of its master, by the wall clock, which can step.
     runners.time = SimpleNamespace(**vars(time) | {"time": clock.now})  # type: ignore[assignment, attr-defined]
-    generator = None if isinstance(environment.runner, MasterRunner) else set_up_generator(environment, link, clock)
+    locustfile = own_locustfile(environment, EndpointUser)
+    generator = None
+    if not isinstance(environment.runner, MasterRunner):
+        generator = set_up_generator(environment, link, clock, locustfile)
     if isinstance(environment.runner, WorkerRunner):
         assert generator is not None
         set_up_worker(environment, environment.runner, generator)
         return
-    config = read_config(environment.parsed_options)
-    environment.user_classes = [user_class(config.scenario)]
+    parsed = environment.parsed_options
+    if locustfile is not None:
+        hosts = [each.host for each in environment.user_classes]
+        config = task_config(parsed, task_scenario(parsed, hosts, locustfile))
+    else:
+        config = read_config(parsed)
+        environment.user_classes = [user_class(config.scenario)]
     shape = StagesShape(config)
     shape.runner = environment.runner
     environment.shape_class = shape
@@ -87,26 +123,33 @@ def let_logs_drop_lines() -> None:
                 handler.setStream(DroppingStream(handler.stream))
 
 
-def set_up_generator(environment: Environment, link: LocustLink, clock: GeventClock) -> Generator:
+def set_up_generator(
+    environment: Environment, link: LocustLink, clock: GeventClock, locustfile: Locustfile | None
+) -> Generator:
     """Return the generator of this process, whose users begin with its run and end with the test."""
     assert environment.runner is not None
 
     def begin(run: GeneratorRun) -> None:
         tune_garbage_collection()
-        environment.user_classes = [user_class(run.scenario)]
-        JobUser.jobs = run.jobs
-        JobUser.run_started.set()
+        if locustfile is None:
+            environment.user_classes = [user_class(run.scenario)]
+        AnyUser.jobs = run.jobs
+        EndpointUser.begin(run)
+        AnyUser.run_started.set()
 
     def end_load(**_: Any) -> None:
-        JobUser.run_started.clear()
+        AnyUser.run_started.clear()
         generator.end_load()
 
     def build(start: messages.StartRun) -> GeneratorRun:
-        return build_generator(start, environment, link, clock)
+        return build_generator(start, environment, link, clock, locustfile)
 
     generator = Generator(clock, link, build, begin, environment.runner.stop)
 
     def on_user_error(exception: Exception, **_: Any) -> None:
+        if locustfile is not None:
+            count_task_error(EndpointUser.part.task_errors, exception, environment.parsed_locustfiles or [])
+            return
         link.send(messages.RunFailed(str(internal_error(exception)), internal=True))
 
     link.subscribe(messages.TO_GENERATOR, generator.on_message)
@@ -237,5 +280,9 @@ def build_results(master: Master, config: RunConfig) -> int:
         return error.exit_code if error is not None else ExitCode.USAGE
     if config.progress_fd is not None:
         return ExitCode.INTERNAL if isinstance(master.error, InternalError) else ExitCode.PASS
-    master.run_log.directory.release()
-    return subprocess.call([sys.executable, "-m", "loadtest", "report", str(master.run_log.directory.path)])
+    directory = master.run_log.directory
+    directory.release()
+    status = subprocess.call([sys.executable, "-P", "-m", "loadtest", "report", str(directory.path)])
+    if status != ExitCode.PASS or master.ending in ENDED_BY_SIGNAL:
+        return ENDED_BY_SIGNAL.get(master.ending, ExitCode(status))
+    return msgspec.json.decode(directory.summary.read_bytes(), type=Result).verdict.exit_code

@@ -14,19 +14,14 @@ from loadtest.scenario.flows import FlowName
 from loadtest.scenario.model import Scenario
 
 
-class JobUser(User):
-    """A user that runs one job after another."""
+class AnyUser(User):
+    """A user of a run: it works while there is one, and stops with it."""
 
     abstract = True
     jobs: ClassVar[JobDispatcher]
     """The jobs of the current run, the same for all users."""
     run_started: ClassVar[Event] = Event()
     """Set while there is a run."""
-
-    def on_start(self) -> None:
-        """Wait until the run begins, as a process that has just connected must, and take a number."""
-        self.run_started.wait()
-        self._number = self.jobs.register_user()
 
     def stop(self, force: bool = False) -> bool:
         """Stop once the current job has ended; if the run is over, once the last submissions have their responses."""
@@ -38,6 +33,17 @@ class JobUser(User):
     def wait_time(self) -> float:
         """Return the think time of the closed model, in seconds."""
         return self.jobs.think_time_s()
+
+
+class JobUser(AnyUser):
+    """A user that runs one job after another."""
+
+    abstract = True
+
+    def on_start(self) -> None:
+        """Wait until the run begins, as a process that has just connected must, and take a number."""
+        self.run_started.wait()
+        self._number = self.jobs.register_user()
 
     @task
     def run_jobs(self) -> None:

@@ -85,10 +85,7 @@ def submission_factory(
         if known is not None:
             return known
         made = submission(scenario, name, job_input, webhook)
-        max_bytes = OPERATIONS[made.op].body_limit_bytes
-        if len(made.body) > max_bytes:
-            size = f"{len(made.body) / 1e6:.3g} MB, but /{made.op} takes at most {max_bytes / 1e6:g} MB"
-            raise ScenarioError(f"flows.{name}.inputs: that of job {seq} makes {size}; send less")
+        _refuse_too_large(made, f"flows.{name}.inputs: that of job {seq}")
         if isinstance(inputs, JsonLines) and cached_bytes + len(made.body) <= CACHE_BYTES:
             cached_bytes += len(made.body)
             cache[id(job_input)] = made
@@ -97,9 +94,28 @@ def submission_factory(
     return build
 
 
-def submission(scenario: Scenario, name: FlowName, job_input: Any, webhook: str | None = None) -> Send:
-    """Return the request that submits a job of this flow with this input."""
-    flow = scenario.flows[name]
+def _refuse_too_large(made: Send, whose: str) -> None:
+    max_bytes = OPERATIONS[made.op].body_limit_bytes
+    if len(made.body) > max_bytes:
+        size = f"{len(made.body) / 1e6:.3g} MB, but /{made.op} takes at most {max_bytes / 1e6:g} MB"
+        raise ScenarioError(f"{whose} makes {size}; send less")
+
+
+def checked_submission(scenario: Scenario, name: FlowName, job_input: Any, flow: Flow) -> Send:
+    """Return the request that submits a job with this input and these settings of its flow.
+
+    Raises ScenarioError if the input is larger than the operation accepts, or is not an object and must be one.
+    """
+    made = submission(scenario, name, job_input, flow=flow)
+    _refuse_too_large(made, f"{name}: the input")
+    return made
+
+
+def submission(
+    scenario: Scenario, name: FlowName, job_input: Any, webhook: str | None = None, flow: Flow | None = None
+) -> Send:
+    """Return the request that submits a job of this flow with this input; `flow` replaces the scenario's settings."""
+    flow = scenario.flows[name] if flow is None else flow
     policy = flow.policy.to_wire()
     if name == "runsync":
         return runsync_submission(job_input, flow.wait, scenario.job_timeout, policy)

@@ -68,7 +68,8 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     `spent` is what `ceilings.cost` counts, in US dollars. `token` is drawn for
     each run, and known to its processes alone. `shortages` counts, by cause, the requests that could not be sent for
     want of file descriptors, ports, memory or a name server on the machines that send. `unread_bytes` counts what the
-    shards held beyond a damaged place, and was lost. `note` is what the user wrote about the run.
+    shards held beyond a damaged place, and was lost. `note` is what the user wrote about the run. `task_errors`
+    counts the exceptions that ended tasks of a locustfile, by class and place.
     """
 
     id: str
@@ -99,6 +100,7 @@ class RunRecord(msgspec.Struct, frozen=True, rename={"peak_requests": "fullest"}
     shortages: dict[str, int] = {}
     unread_bytes: int = 0
     note: str = ""
+    task_errors: dict[str, int] = {}
     schema: int = SCHEMA
 
 

@@ -17,6 +17,8 @@ SUBMIT_OPERATION: dict[FlowName, Op] = {
 }
 ANSWERED_BY_SUBMISSION: tuple[FlowName, ...] = ("runsync", "openai")
 """The flows in which the response to a submission is, or may be, that of the finished job."""
+TASK_FLOWS: tuple[FlowName, ...] = ("run", "runsync", "stream", "openai")
+"""The flows by which a locustfile's tasks submit jobs."""
 FLOWS_BY_OPERATION: dict[Op, tuple[FlowName, ...]] = {
     op: tuple(flow for flow, by in SUBMIT_OPERATION.items() if by is op)
     for op in dict.fromkeys(SUBMIT_OPERATION.values())

@@ -328,6 +328,9 @@ class Scenario(StrictModel):
         if isinstance(arrivals, dict) and not arrivals.get("input_tokens"):
             for key in ("trace", "format", "input_tokens", "output_tokens"):
                 arrivals.pop(key, None)
+        locustfile = compared["load"].pop("locustfile", None)
+        if locustfile is not None:
+            compared["load"]["tasks"] = locustfile["hash"]
         for name, flow in compared["flows"].items():
             # Runs of before these keys stay comparable.
             unused = () if name == "openai" else ("route", "stream", "model")

@@ -33,6 +33,7 @@ _SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("`load.stages[]`, open model", traffic.RateStage),
     ("`load`, closed model", traffic.ClosedLoad),
     ("`load.stages[]`, closed model", traffic.UserStage),
+    ("`load.locustfile`, closed model", traffic.Locustfile),
     ("`load.arrivals`, gamma", traffic.Gamma),
     ("`load.arrivals`, a trace", traffic.Trace),
     ("`flows.run`, `flows.runsync`, `flows.stream`, `flows.webhook`, `flows.openai`", scenario.Flow),

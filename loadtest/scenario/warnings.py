@@ -13,7 +13,7 @@ from loadtest.scenario.preview import Preview
 from loadtest.scenario.target import is_remote
 from loadtest.traffic.inputs import never_differ
 from loadtest.traffic.polling import POLICIES
-from loadtest.traffic.settings import OpenLoad
+from loadtest.traffic.settings import ClosedLoad, OpenLoad
 from loadtest.units import seconds_text
 
 
@@ -88,6 +88,8 @@ def _of_inputs(preview: Preview) -> Iterator[str]:
 
 def fixed_inputs(scenario: Scenario) -> list[FlowName]:
     """Return the flows whose jobs all have one input, if the target is on another machine."""
+    if isinstance(scenario.load, ClosedLoad) and scenario.load.locustfile is not None:
+        return []  # its tasks give the inputs
     return [name for name, flow in scenario.flows.items() if never_differ(flow.inputs) and is_remote(scenario.target)]
 
 

@@ -209,6 +209,15 @@ class OpenLoad(StrictModel):
         return sum(stage.duration for stage in self.stages)
 
 
+class Locustfile(StrictModel):
+    """The locustfile whose tasks the users run; `locust -f` writes it into the scenario of its run, you do not."""
+
+    name: str
+    """The name of the file."""
+    hash: str
+    """The hash of its content: runs of different tasks are not compared."""
+
+
 class ClosedLoad(StrictModel):
     """Closed model: users who wait for their job, think, and submit the next."""
 
@@ -220,6 +229,8 @@ class ClosedLoad(StrictModel):
     """`constant`: each pause is `think`; `exponential`: pauses vary, with the mean `think`."""
     stages: Annotated[tuple[UserStage, ...], Field(min_length=1, examples=[[{"users": 10, "for": "60s"}]])]
     """One after the other, without a pause."""
+    locustfile: Locustfile | None = None
+    """The locustfile whose tasks the users run, in place of one job after another; `locust -f` writes it."""
 
     @model_validator(mode="after")
     def _has_users(self) -> ClosedLoad:

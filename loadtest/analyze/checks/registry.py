@@ -51,6 +51,14 @@ def shortage(run: RunRecord) -> str:
     return f"{sum(run.shortages.values())} requests could not be sent: {cause}."
 
 
+def tasks_ended_well(inputs: CheckInputs) -> Check:
+    """Check that no exception ended a task of a locustfile: what the task would still have sent is missing."""
+    errors = inputs.run.task_errors
+    count = sum(errors.values())
+    most = max(errors, key=lambda each: errors[each], default="none")
+    return Check(CheckId.TASK_ERRORS, count == 0, count, 0, f"{count} tasks ended with an exception: {most}.")
+
+
 def no_process_lost(inputs: CheckInputs) -> Check:
     """Check that no generator process fell silent during the run."""
     lost = sorted(set(inputs.run.lost))
@@ -280,6 +288,7 @@ def no_cold_start_wave(inputs: CheckInputs) -> Check:
 CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
     run_complete,
     enough_resources,
+    tasks_ended_well,
     no_process_lost,
     samples_recorded,
     jobs_completed,
@@ -305,12 +314,14 @@ CHECKS: tuple[Callable[[CheckInputs], Check], ...] = (
 def validity(inputs: CheckInputs) -> Validity:
     """Run every check that applies; the measurement is valid if all pass.
 
-    That of resources does if it fails, that of inputs if it warns, and that of users if the samples name them: those
-    of an open load do not, nor those of an older version.
+    Those of resources and of tasks do if they fail, that of inputs if it warns, and that of users if the samples name
+    them: those of an open load do not, nor those of an older version.
     """
     others = set()
     if not inputs.run.shortages:
         others.add(enough_resources)
+    if not inputs.run.task_errors:
+        others.add(tasks_ended_well)
     if not inputs.users:
         others.add(users_at_work)
     if not fixed_inputs(inputs.scenario):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -20,6 +21,7 @@ from loadtest.drive.cluster.shard_upload import ShardUploader
 from loadtest.drive.dispatcher import JobDispatcher
 from loadtest.drive.executor import FlowExecutor
 from loadtest.drive.limiter import OperationLimiter
+from loadtest.drive.metrics.counts import MetricCounter, RunCounts
 from loadtest.drive.stats.live import RATE_SPAN_S, CpuMonitor, cpu_demand_s
 from loadtest.errors import LoadtestError, RecordingError, internal_error
 from loadtest.protocol.operations import Op
@@ -92,7 +94,8 @@ class GeneratorRun:
     """One generator's part of a run: its jobs, its lease, its samples on disk.
 
     `uploader` is None if the master sees this process's shards. `flush_stats` is called at each heartbeat, `close` at
-    the end. `shortages` counts the requests that this machine could not send, by cause.
+    the end. `shortages` counts the requests that this machine could not send, by cause; `task_errors` the exceptions
+    that ended tasks of a locustfile.
     """
 
     scenario: Scenario
@@ -105,7 +108,9 @@ class GeneratorRun:
     uploader: ShardUploader | None = None
     flush_stats: Callable[[], None] = lambda: None
     shortages: Mapping[str, int] = field(default_factory=dict)
+    task_errors: Counter[str] = field(default_factory=Counter)
     close: Callable[[], None] = lambda: None
+    metrics: MetricCounter | None = None
     _cpu: CpuMonitor = field(default_factory=CpuMonitor)
 
     def on_message(self, message: Any) -> None:
@@ -165,7 +170,11 @@ class GeneratorRun:
             execution_s=counters.execution_s,
             stop=jobs.stops.reason,
             cpu_share=self._cpu.peak_share,
+            metrics=self._counts(),
         )
+
+    def _counts(self) -> RunCounts | None:
+        return None if self.metrics is None else self.metrics.counts
 
     def cancel_unfinished(self) -> None:
         """Cancel the jobs that were given up, for as long as the scenario allows and the endpoint does as asked."""
@@ -189,7 +198,15 @@ class GeneratorRun:
         canceller, sent = self.jobs.canceller, self.recorder.tally.count
         left_over = canceller.pending + self.jobs.perhaps_accepted
         self.link.send(
-            messages.RunFinished(sent, self.jobs.ends_at, canceller.confirmed, left_over, dict(self.shortages))
+            messages.RunFinished(
+                sent=sent,
+                ends_at=self.jobs.ends_at,
+                cancelled=canceller.confirmed,
+                left_over=left_over,
+                shortages=dict(self.shortages),
+                task_errors=dict(self.task_errors),
+                metrics=self._counts(),
+            )
         )
 
 

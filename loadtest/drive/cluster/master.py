@@ -21,12 +21,12 @@ from loadtest.drive.cluster.membership import membership_for
 from loadtest.drive.cluster.messages import HEARTBEAT_S, LOCAL, MasterLink
 from loadtest.drive.cluster.run_log import RunLog, final_fields, process_info
 from loadtest.drive.cluster.target import OpenTarget, Target
+from loadtest.drive.metrics.live import LiveMetrics
 from loadtest.drive.options import RunConfig
 from loadtest.drive.stats.live import ProgressAggregator
 from loadtest.errors import InternalError, LoadtestError, RecordingError, RunAborted, internal_error
 from loadtest.protocol.json_values import encode_json
 from loadtest.record.directory import GONE
-from loadtest.record.recorder import HealthWriter
 from loadtest.record.run import Ending, ProcessInfo
 from loadtest.scenario.abort import StopKind, StopReason
 from loadtest.traffic.limit_shares import Share
@@ -53,6 +53,7 @@ class Master:
         self._ceilings = RunCeilings(config.scenario)
         self._heartbeat = Heartbeat(link, self._membership, self._ceilings, clock, self._send_start, self._on_lost)
         self._progress = ProgressAggregator(config.scenario)
+        self.metrics = LiveMetrics(config.metrics, self._progress, clock)
         self._greenlets: list[Greenlet[..., None]] = []
         self._target: Target | None = None
         self._starts_at = self._ends_at = inf
@@ -78,6 +79,7 @@ class Master:
             self.run_log = run_log = RunLog(self._config.open_directory(), self.abort)
             this_process = ProcessInfo(0, os.getpid(), gethostname())
             run_log.update(started_at=self._clock.now(), processes=[this_process])
+            self.metrics.begin(run_log.run)
             self._target = target = self._open_target(self._config.scenario, run_log.directory, self._clock)
             run_log.update(target=target.url)
             target.health.preflight()
@@ -91,7 +93,8 @@ class Master:
             self._start_generators(run_log, names)
             self.begun = True
             self._spawn(self._heartbeat_loop)
-            self._spawn(target.health.watch, HealthWriter(run_log.directory), self._clock, self._ceilings.health)
+            health = self.metrics.health_writer(run_log.directory)
+            self._spawn(target.health.watch, health, self._clock, self._ceilings.health)
         except LoadtestError as error:
             self.abort(error)
 
@@ -118,6 +121,7 @@ class Master:
             starts_at=self._starts_at,
             clock_offset_s=generator.clock_offset_s,
             until=self._membership.lease_expires_at(name),
+            metrics=self.metrics.on,
         )
         self._link.send(start, name)
 
@@ -173,6 +177,7 @@ class Master:
                 membership.record_finished(name, message)
                 self._ceilings.finished(name, message.sent)
                 self._record_sent(name, message.sent)
+                self.metrics.take(name, message.metrics)
             case messages.RunFailed():
                 generator = membership.generators[name]
                 place = "" if name == LOCAL else f"process {generator.process} on {generator.host}: "
@@ -186,6 +191,7 @@ class Master:
         self._ceilings.report(name, report)
         self._enforce_ceilings(max(now, report.ends_at) if report.all_ended else now)
         self._record_sent(name, report.sent)
+        self.metrics.take(name, report.metrics)
         if report.stop is not None and self.error is None:
             self.stop_reason = report.stop
             self.abort(RunAborted(report.stop.detail))
@@ -267,6 +273,7 @@ class Master:
             self._target.close()
         if self.run_log is not None:
             self._close(self.run_log, ended_at)
+        self.metrics.finish(wait_for_scrape=self.ending is Ending.COMPLETE)
 
     def _stop_generators(self) -> None:
         """Stop each generator that runs, and wait until it has finished or is given up."""

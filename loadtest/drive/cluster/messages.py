@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from loadtest.drive.metrics.counts import RunCounts
 from loadtest.scenario.abort import StopReason
 from loadtest.traffic.limit_shares import Share
 
@@ -37,7 +38,7 @@ class StartRun(msgspec.Struct, frozen=True):
     `token` is that of the run's directory.
 
     The generator's clock is ahead of the master's by `clock_offset_s`. It may send until `until`; infinite if master
-    and generator are one process.
+    and generator are one process. With `metrics` it reports counts for them.
     """
 
     run_id: str
@@ -50,6 +51,7 @@ class StartRun(msgspec.Struct, frozen=True):
     starts_at: float
     clock_offset_s: float
     until: float
+    metrics: bool = False
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -88,7 +90,8 @@ class StatusReport(msgspec.Struct, frozen=True):
 
     `started` and `offered` are the jobs of the last 5 s; `requests_in_window` counts, for each operation, those of
     the last 10 s; `times` are (finished at, delay, execution; milliseconds) of jobs that ended since the last report,
-    or a sample of them if they are many. `execution_s` is the execution time of all jobs that ended.
+    or a sample of them if they are many. `execution_s` is the execution time of all jobs that ended. `metrics` are
+    the counts since the start of the run, if it has metrics.
     """
 
     sent: int
@@ -106,6 +109,7 @@ class StatusReport(msgspec.Struct, frozen=True):
     execution_s: float
     stop: StopReason | None
     cpu_share: float | None
+    metrics: RunCounts | None = None
 
 
 class ShardBytes(msgspec.Struct, frozen=True):
@@ -132,7 +136,8 @@ class RunFinished(msgspec.Struct, frozen=True):
     """Generator to master: all samples are on disk, or sent.
 
     `cancelled` counts the jobs that were given up and have ended since, `left_over` those that the endpoint may have.
-    `shortages` counts the requests that this machine could not send, by cause.
+    `shortages` counts the requests that this machine could not send, by cause; `task_errors` the exceptions that
+    ended tasks of a locustfile.
     """
 
     sent: int
@@ -140,6 +145,8 @@ class RunFinished(msgspec.Struct, frozen=True):
     cancelled: int
     left_over: int
     shortages: dict[str, int] = {}
+    task_errors: dict[str, int] = {}
+    metrics: RunCounts | None = None
 
 
 class RunFailed(msgspec.Struct, frozen=True):

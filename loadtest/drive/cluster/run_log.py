@@ -87,9 +87,11 @@ def final_fields(membership: Membership) -> dict[str, Any]:
     generators = membership.generators.values()
     finished = [generator.finished for generator in generators if generator.finished is not None]
     shortages: Counter[str] = sum((Counter(each.shortages) for each in finished), Counter())
+    task_errors: Counter[str] = sum((Counter(each.task_errors) for each in finished), Counter())
     return {
         "processes": [process_info(generator) for generator in generators if generator.started],
         "cancelled": sum(each.cancelled for each in finished),
         "left_over": sum(each.left_over for each in finished),
         "shortages": dict(shortages),
+        "task_errors": dict(task_errors),
     }

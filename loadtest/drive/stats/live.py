@@ -109,18 +109,23 @@ class ProgressAggregator:
             left_s=max(0.0, ends_at - now),
             offered_per_s=sum(offered) / RATE_SPAN_S if offered else None,
             achieved_per_s=sum(counts.started for counts in latest) / RATE_SPAN_S,
-            in_flight=sum(counts.in_flight for counts in latest),
+            in_flight=self.in_flight(),
             ended=sum(counts.ended for counts in latest),
             not_completed=sum(counts.not_completed for counts in latest),
             throttled=sum(counts.throttled for counts in latest),
             delay_ms=_p50_p95([delay_ms for _, delay_ms, _ in self._times]),
             execution_ms=_p50_p95([execution_ms for _, _, execution_ms in self._times]),
-            limit_used=self._limits_used(),
+            limit_used=self.limits_used(),
             processes=len(self._latest) - lost,
             lost=lost,
         )
 
-    def _limits_used(self) -> dict[str, float]:
+    def in_flight(self) -> int:
+        """Return how many jobs are in flight at all generators together."""
+        return sum(counts.in_flight for counts in self._latest.values())
+
+    def limits_used(self) -> dict[str, float]:
+        """Return the share of each operation's limit that the last 10 s held."""
         requests: Counter[str] = Counter()
         for counts in self._latest.values():
             requests.update(counts.requests_in_window)

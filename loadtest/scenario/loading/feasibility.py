@@ -88,6 +88,8 @@ def _of_flows(scenario: Scenario) -> Iterator[Issue]:
                 yield Issue(("flows", name, "expect", "python"), str(error).removeprefix("expect.python: "))
         if flow.repeat_every is not None and (why_not := _unable_to_repeat(scenario, flow)):
             yield Issue(("flows", name, "repeat_every"), why_not)
+        if isinstance(scenario.load, ClosedLoad) and scenario.load.locustfile is not None:
+            continue  # the tasks give the inputs
         op = SUBMIT_OPERATION[name]
         most = OPERATIONS[op].body_limit_bytes
         key = "input" if flow.inputs is None else "inputs"

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import ScenarioError, url_without_secrets
 from loadtest.process import tell
+from loadtest.scenario.flows import TASK_FLOWS
 from loadtest.scenario.loading.errors import URL_KEYS, Issue, issues
 from loadtest.scenario.loading.feasibility import doubtful_inputs, find_issues
 from loadtest.scenario.loading.files import read_field, read_text
@@ -21,6 +22,7 @@ from loadtest.scenario.loading.yaml_document import Document, parse_yaml, rename
 from loadtest.scenario.loading.yaml_document import Path as KeyPath
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.renamed_keys import new_key, with_new_keys
+from loadtest.traffic.settings import ClosedLoad, Locustfile
 from loadtest.units import StrictModel, quoted
 
 Model = TypeVar("Model", bound=StrictModel)
@@ -53,12 +55,86 @@ def load_scenario(
     Raises ScenarioError, one line with file, line or override, path, error and fix; also if it can never be sent.
     """
     document = _document(path, (), warn)
+    changes = _changes(overrides, seed, target, warn)
+    scenario = _scenario(document.data, document, changes, path, warn)
+    if isinstance(scenario.load, ClosedLoad) and scenario.load.locustfile is not None:
+        raise ScenarioError(
+            f"{path}: load.locustfile: Locust writes it; leave it out, and start the run with: "
+            f"locust -f FILE --scenario {path}"
+        )
+    return scenario
+
+
+@dataclass(frozen=True)
+class TaskLoad:
+    """The load of a locustfile's users: stages in place of the scenario's if there are any, `label` as given."""
+
+    locustfile: Locustfile
+    label: str = ""
+    stages: Sequence[dict[str, Any]] = ()
+
+
+def load_task_scenario(
+    path: Path | None,
+    load: TaskLoad,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    target: str | None = None,
+    key_variable: str | None = None,
+    warn: Callable[[str], None] = _print_warning,
+) -> Scenario:
+    """Return the scenario of a run whose users run a locustfile's tasks, of a file or of the options alone.
+
+    Its flows are those that tasks can use, with the file's settings. Raises ScenarioError as for any scenario, and if
+    the file's load is open and no stages replace it.
+    """
+    document = parse_yaml("{}", "") if path is None else _document(path, (), warn)
+    place = path or Path(load.locustfile.name)
+    changes = _changes(overrides, seed, target, warn)
+    if key_variable is not None:
+        at = ("target",) if target is not None else ("target", "key_variable")
+        value: Any = key_variable if target is None else {"url": target, "key_variable": key_variable}
+        changes.append(Override(f"--key-variable {key_variable}", at, value))
+    found = document.data.get("load")
+    if load.stages:
+        changes.insert(0, Override(load.label, ("load",), {"model": "closed", "stages": list(load.stages)}))
+    elif not isinstance(found, dict) or found.get("model") != "closed":
+        what = "no load is given" if found is None else f"the load of {place} is open, and tasks have no arrivals"
+        raise ScenarioError(f"--run-time: {what}; write --users 10 --run-time 5m, or load: {{model: closed, …}}")
+    changes.append(Override("the locustfile", ("load", "locustfile"), load.locustfile.model_dump()))
+    data = _with_task_flows(document.data, target or document.data.get("target", "embedded"))
+    return _scenario(data, document, changes, place, warn)
+
+
+def _with_task_flows(data: dict[str, Any], target: object) -> dict[str, Any]:
+    """Return a scenario's keys with every flow that a task can use, unless the embedded endpoint does not have it."""
+    written, endpoint = data.get("flows", {}), data.get("endpoint")
+    if not isinstance(written, dict):
+        return data
+    streams = isinstance(endpoint, dict) and bool(endpoint.keys() & {"chunks", "llm"})
+    names = [name for name in TASK_FLOWS if name != "stream" or streams or target != "embedded"]
+    return {**data, "flows": {**{name: {} for name in names}, **written}}
+
+
+def _changes(
+    overrides: Sequence[str], seed: int | None, target: str | None, warn: Callable[[str], None]
+) -> list[Override]:
     changes = [_with_new_key(parse_override(text), warn) for text in overrides]
     if seed is not None:
         changes.append(Override(f"--seed {seed}", ("seed",), seed))
     if target is not None:
         changes.append(Override(f"--target {url_without_secrets(target)}", ("target",), target))
-    scenario = _validated(Scenario, {"name": _name(path), **document.data}, document, changes, path)
+    return changes
+
+
+def _scenario(
+    data: dict[str, Any],
+    document: Document,
+    changes: Sequence[Override],
+    path: Path,
+    warn: Callable[[str], None],
+) -> Scenario:
+    scenario = _validated(Scenario, {"name": _name(path), **data}, document, changes, path)
     for issue in find_issues(scenario):
         raise ScenarioError(_line(issue, document, changes, path))
     for issue in doubtful_inputs(scenario):

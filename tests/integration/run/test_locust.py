@@ -76,6 +76,14 @@ def test_options_that_only_the_stages_can_set_are_refused(scenario: Path, tmp_pa
     assert not out.exists()
 
 
+def test_workers_of_a_master_that_refuses_its_options_end_with_it(tmp_path: Path, free_port: int) -> None:
+    out = tmp_path / "out"
+    command = ["-f", str(LOCUSTFILE), "--headless", "--run-time", "1s", "--out", str(out), "--processes", "2"]
+    status, output = ended(locust(*command, "--master-bind-port", str(free_port)))
+    assert status == 2, output
+    wait_for(lambda: not any(str(out) in each.info["cmdline"] for each in psutil.process_iter(["cmdline"])), 10)
+
+
 def test_scenario_that_does_not_exist_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     status, output = ended(locust("-f", str(LOCUSTFILE), "--headless", "--scenario", str(tmp_path / "nothing.yaml")))
     assert status == 2

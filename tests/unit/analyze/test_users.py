@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from loadtest.record.sample import SAMPLES
 from loadtest.report.charts.load_and_latency import users_chart
 from loadtest.scenario.model import Scenario
 from loadtest.traffic.limit_shares import Share
+from loadtest.traffic.settings import Locustfile
 from tests.unit.analyze import rows
 from tests.unit.drive.test_dispatcher import STARTS_AT, Process
 from tests.unit.drive.virtual_clock import VirtualClock
@@ -181,3 +183,16 @@ def test_samples_of_an_older_run_name_no_users_so_nothing_is_said_of_them() -> N
     assert summary.users == {}
     assert CheckId.USERS_AT_WORK not in {check.name for check in summary.validity.checks}
     assert series(older).users is None
+
+
+def test_pauses_of_tasks_are_work_and_a_limit_still_holds_users_back() -> None:
+    tasks = Locustfile(name="tasks.py", hash="0")
+    data = with_tasks(closed_run([{"users": 10, "for": "20s"}], think="9s"), tasks)
+    assert parts_of(data)[1]
+    assert not parts_of(with_tasks(closed_run([{"users": 10, "for": "20s"}], FIVE_AT_ONCE), tasks))[1]
+
+
+def with_tasks(data: RunData, tasks: Locustfile) -> RunData:
+    """Return a run as if a locustfile's tasks had made its pauses."""
+    load = data.scenario.load.model_copy(update={"think": 0.0, "locustfile": tasks})
+    return dataclasses.replace(data, scenario=data.scenario.model_copy(update={"load": load}))

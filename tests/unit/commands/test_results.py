@@ -234,6 +234,15 @@ def test_run_without_an_audit_is_never_valid(recorded: RunDirectory) -> None:
     )
 
 
+def test_exceptions_of_tasks_make_the_run_invalid_and_name_the_most_frequent(tmp_path: Path) -> None:
+    directory = gated(tmp_path, "delay p50 < 1ms")
+    errors = {"KeyError at tasks.py:7": 3, "ValueError at tasks.py:9": 1}
+    directory.write_run(msgspec.structs.replace(directory.read_run(), task_errors=errors))
+    summary = build_results(directory)
+    assert (summary.verdict, summary.verdict.exit_code) == ("invalid", 3)
+    assert "4 tasks ended with an exception: KeyError at tasks.py:7." in summary.reason
+
+
 def test_machine_that_was_short_of_something_makes_the_run_invalid_and_not_failed(tmp_path: Path) -> None:
     directory = gated(tmp_path, "delay p50 < 1ms")
     cause = "this machine is short of open files"

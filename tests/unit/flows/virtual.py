@@ -110,6 +110,9 @@ class VirtualWire:
                 return self._hold(job_id, now + step.long_poll_s)
             case Op.STREAM:
                 return self._hold(job_id, now + HOLD_S, streamed=True)
+            case Op.CANCEL:
+                self.endpoint.cancel(job_id, now)
+                return self._hold(job_id, now)
             case _:
                 return self._hold(job_id, now)
 

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 from loadtest.drive.cluster.membership import LEASE_S, LOST_AFTER_S
+from loadtest.drive.metrics.counts import RunCounts
+from loadtest.drive.metrics.families import Snapshot
 from loadtest.errors import ExitCode
 from loadtest.record.audit import audit
 from loadtest.record.run import Ending, Progress
 from loadtest.scenario.model import Scenario
+from loadtest.telemetry import MetricsConfig
 from loadtest.traffic.arrivals import max_in_window
 from tests.unit.drive.cluster.virtual_cluster import BEGINS_AT, Cluster, Host
 
@@ -29,6 +32,7 @@ def cluster(
     rate: str = "30/s",
     duration: str = "20s",
     progress_fd: int | None = None,
+    metrics: MetricsConfig | None = None,
     **keys: Any,
 ) -> Cluster:
     load = keys.pop("load", {"arrivals": "poisson", "stages": [{"rate": rate, "for": duration}]})
@@ -44,7 +48,7 @@ def cluster(
         "drain": {"within": "10s"},
         **keys,
     }
-    made = Cluster(folder, Scenario.model_validate(asked), progress_fd=progress_fd)
+    made = Cluster(folder, Scenario.model_validate(asked), progress_fd=progress_fd, metrics=metrics)
     for number in range(generators):
         made.add(f"g{number}")
     return made
@@ -73,6 +77,34 @@ def test_generators_send_one_schedule_together(tmp_path: Path) -> None:
     assert run.load_started_at is not None
     assert run.ended_at == pytest.approx(run.load_started_at + 20, abs=1.0)
     assert repr(made.master) == "<Master of x: over, <Membership: g0 FINISHED, g1 FINISHED, g2 FINISHED>>"
+
+
+def test_metrics_of_the_master_are_the_rows_of_all_generators_while_it_runs_and_at_the_end(tmp_path: Path) -> None:
+    made = cluster(tmp_path, 3, metrics=MetricsConfig())
+    halfway: list[Snapshot] = []
+    made.at(10.0, lambda: halfway.append(made.master.metrics.snapshot()))
+    made.run()
+    rows, end = assert_whole_schedule_sent_once(made), made.master.metrics.snapshot()
+    assert [(each.flow, each.outcome, each.jobs) for each in end.counts.jobs] == [("runsync", "completed", len(rows))]
+    assert end.counts.requests["runsync"] == {200: len(rows)}
+    assert (end.in_flight, end.limits_used) == (0, {})
+    assert 0.3 * len(rows) < halfway[0].counts.jobs[0].jobs < 0.6 * len(rows)
+    assert halfway[0].limits_used["runsync"] > 0
+
+
+def test_metrics_keep_what_a_lost_generator_has_reported(tmp_path: Path) -> None:
+    made = cluster(tmp_path, 3, duration="30s", metrics=MetricsConfig())
+    made.at(10.25, made.hosts["g1"].kill)
+    made.run()
+    (jobs,) = made.master.metrics.snapshot().counts.jobs
+    recorded = {each.process: each.recorded for each in audit(made.directory)}
+    assert recorded[0] + recorded[2] + 0.8 * recorded[1] < jobs.jobs <= len(made.rows())
+
+
+def test_generators_count_nothing_for_metrics_that_are_off(tmp_path: Path) -> None:
+    made = cluster(tmp_path, 1, duration="3s")
+    made.run()
+    assert made.master.metrics.snapshot().counts == RunCounts()
 
 
 def test_every_time_is_in_the_clock_of_the_master_whatever_the_clocks_of_the_hosts(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from loadtest.drive.dispatcher import JobDispatcher, JobSink
 from loadtest.drive.executor import FlowExecutor, SendRequest
 from loadtest.drive.http.connection import MaySend
 from loadtest.drive.job_sources import Workload
+from loadtest.drive.metrics.counts import MetricCounter
 from loadtest.drive.options import RunConfig
 from loadtest.flows.health import EndpointHealth
 from loadtest.flows.steps import SEND_AGAIN, Response
@@ -32,6 +33,7 @@ from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.recorder import Recorder
 from loadtest.record.run import Ending
 from loadtest.scenario.model import Scenario
+from loadtest.telemetry import MetricsConfig
 from tests.unit.drive.virtual_clock import VirtualClock
 
 URL = "http://127.0.0.1:9/v2/x"
@@ -151,13 +153,16 @@ class Host:
             directory.create_local()
         recorder = Recorder(directory, start.process, keep_sends=True)
         limiters = build_limiters(scenario, clock)
-        executor = FlowExecutor(clock, self.cluster.endpoint(self.name, clock), limiters, recorder)
+        metrics = MetricCounter()
+        send = self.cluster.endpoint(self.name, clock)
+        executor = FlowExecutor(clock, send, limiters, recorder, metrics.count_request)
         work = Workload(scenario, scenario.schedule(), start.starts_at, start.share, start.process)
-        sinks = (*self.first_sinks(), recorder.record)
+        sinks = (*self.first_sinks(), recorder.record, metrics.count)
         jobs = JobDispatcher(work, executor, clock, sinks, on_cancelled=recorder.cancelled)
         lease = build_lease(start, jobs, limiters)
         uploader = None if self.own_disk is None else ShardUploader(directory, start.process, self)
-        return GeneratorRun(scenario, clock, self, jobs, executor, recorder, lease, uploader)
+        counted = metrics if start.metrics else None
+        return GeneratorRun(scenario, clock, self, jobs, executor, recorder, lease, uploader, metrics=counted)
 
     def first_sinks(self) -> tuple[JobSink, ...]:
         """Return what is called with jobs that are over before they are recorded."""
@@ -190,6 +195,7 @@ class Cluster:
     delay_s: float = 0.02
     alone: bool = False
     progress_fd: int | None = None
+    metrics: MetricsConfig | None = None
 
     def __post_init__(self) -> None:
         self.clock = VirtualClock(BEGINS_AT)
@@ -197,7 +203,7 @@ class Cluster:
         self.submissions: list[tuple[float, str]] = []
         self._ids = itertools.count()
         directory = create_run(self.scenario, self.folder / "run", "")
-        config = RunConfig(self.scenario, lambda: directory, self.progress_fd)
+        config = RunConfig(self.scenario, lambda: directory, self.progress_fd, metrics=self.metrics)
         self.master = Master(config, self.clock, self, self._open_target)
         self.directory = directory
 

@@ -1,0 +1,1 @@
+"""Live metrics: counts of each generator, their sum at the master, and how it is scraped and pushed."""
