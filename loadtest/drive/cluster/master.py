@@ -33,8 +33,8 @@ from loadtest.traffic.limit_shares import Share
 
 START_DELAY_S = 0.5
 """Between the start of the users and the first arrival, for processes that must hear of it."""
-START_DELAY_ALONE_S = 0.2
-"""The same for a process that sends by itself; it starts users for 5,000 jobs a second in that time."""
+START_DELAY_ALONE_S = 0.15
+"""The same for a process that sends by itself; it starts users for 4,000 jobs a second in that time."""
 
 
 class Master:
