@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.arrays import Floats, Mask
+from loadtest.capacity.simulation.mortal_workers import MortalWorkers
 from loadtest.capacity.simulation.workload import WorkerConfig, Workload, endpoint_settings, occupied_s
 from loadtest.endpoint.batch import Batch, can_be_batch
 from loadtest.endpoint.endpoint import Endpoint, drawn_failures, drawn_service_s
@@ -100,6 +101,10 @@ def simulate_run(
         always = _always_running(workload, settings, at_s, seed)
         if always is not None:
             return always
+    if setting.fixed and workload.crash_rate and workload.concurrency == 1 and can_be_batch(settings):
+        mortal = _of_mortal_workers(settings, at_s, seed)
+        if mortal is not None:
+            return mortal
     if can_be_batch(settings):
         batch = Batch(settings, seed, at_s.tolist())
         batch.run(until_s)
@@ -159,6 +164,23 @@ def _always_running(workload: Workload, settings: EndpointSettings, at_s: Floats
         np.where(overdue, TIMED_OUT, np.where(fails, FAILED, COMPLETED)).astype(np.int8),
         np.zeros(jobs, dtype=np.int8),
         UpIntervals(np.zeros(workers), np.full(workers, math.inf), np.zeros(workers)),
+    )
+
+
+def _of_mortal_workers(settings: EndpointSettings, at_s: Floats, seed: int) -> SimulatedRun | None:
+    """Return the run of workers that only jobs of which they die stop; None if a deadline makes it another one."""
+    run, policy = MortalWorkers(settings, seed, at_s), settings.policy
+    run.run()
+    execution_s = run.ended_at - run.taken_at
+    longest_s = max(run.longest_lost_s, float(execution_s.max(initial=0.0)))
+    if longest_s >= policy.execution_timeout or (run.ended_at - at_s >= policy.ttl).any():
+        return None
+    return SimulatedRun(
+        run.taken_at,
+        execution_s,
+        np.where(run.failed, FAILED, COMPLETED).astype(np.int8),
+        np.where(run.waited_for_start, COLD, WARM).astype(np.int8),
+        UpIntervals(*(np.array(each) for each in (run.started_at, run.stopped_at, run.ready_at))),
     )
 
 
