@@ -98,7 +98,7 @@ class MortalWorkers:
         self.started_at.append(now)
         self.ready_at.append(now + next(self._cold_start_s))
         self.stopped_at.append(math.inf)
-        self._fresh.append(True)
+        self._fresh.append(self.ready_at[-1] > now)
         heappush(self._busy, (self.ready_at[-1], len(self._fresh) - 1))
         self._tries[job] = self._tries.get(job, 0) + 1
         if self._tries[job] >= self._most_tries:

@@ -19,7 +19,7 @@ SETTINGS = st.fixed_dictionaries(
         "crash_rate": st.sampled_from(["1 %", "10 %", "50 %"]),
         "tries": st.integers(1, 4),
         "take_pause": st.sampled_from(["0s", "150ms", {"after_job": "100ms"}]),
-        "cold_start": st.sampled_from(["0s", {"median": "2s", "sigma": 0.5}]),
+        "cold_start": st.sampled_from(["50ms", {"median": "2s", "sigma": 0.5}]),
     }
 )
 
