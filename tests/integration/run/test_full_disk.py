@@ -148,7 +148,9 @@ def test_workers_keep_their_samples_when_the_disk_of_the_master_is_full(
     assert [process.wait(20) for process in both] == [0, 0]
     assert finished.status == 5
     ballast.unlink()
-    assert command("recover", str(begun.out)).status == 0
+    recovered = command("recover", str(begun.out))
+    # The last batch that the master wrote may be torn; the workers have theirs.
+    assert recovered.status == (3 if finished.run.get("unread_bytes") else 0)
     assert finished.is_complete()
     assert "No space left on device" in finished.summary["reason"]
     assert finished.run["lost"] == []
