@@ -16,8 +16,8 @@ from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from loadtest.addresses import LOOPBACK
 from loadtest.process import LEAST_FILES, UNLIMITED, raise_limit
+from loadtest.protocol.addresses import LOOPBACK
 
 PACKAGES = ("loadtest", "locust", "gevent", "numpy", "pandas", "pyarrow", "uvloop", "runpod", "xlsxwriter")
 OPTIONAL = {"runpod": "handler", "xlsxwriter": "xlsx"}

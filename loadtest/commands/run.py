@@ -21,7 +21,6 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 from rich.console import Console
 
-from loadtest.addresses import LOOPBACK, reachable_host, split_address, url_host
 from loadtest.commands.driver import Driver, generator_arguments
 from loadtest.errors import (
     ExitCode,
@@ -41,6 +40,7 @@ from loadtest.process import (
     tell,
     too_few,
 )
+from loadtest.protocol.addresses import LOOPBACK, reachable_host, split_address, url_host
 from loadtest.record.directory import GONE, RunDirectory, create_run
 from loadtest.record.run import Ending, Progress
 from loadtest.report.terminal.progress import ProgressDisplay
@@ -50,7 +50,7 @@ from loadtest.scenario.local_endpoint import LocalEndpoint
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.preview import max_connections
 from loadtest.scenario.target import RemoteTarget, is_remote
-from loadtest.telemetry import metrics_config
+from loadtest.scenario.telemetry import metrics_config
 from loadtest.units import last_lines
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from loadtest.addresses import split_address, url_host
 from loadtest.commands.driver import LOCUST, OPTIONS, generator_arguments
 from loadtest.commands.run import MASTER_PORT
 from loadtest.errors import RunAborted, UsageError
 from loadtest.process import tell
+from loadtest.protocol.addresses import split_address, url_host
 
 RUN_TIMEOUT_S = 300.0
 """How long a run is waited for."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loadtest.addresses import LOOPBACK
 from loadtest.errors import UsageError
 from loadtest.process import tell
+from loadtest.protocol.addresses import LOOPBACK
 from loadtest.record.directory import RunDirectory, create_run
 from loadtest.scenario.loading.load import load_scenario
 from loadtest.scenario.model import Scenario
-from loadtest.telemetry import MetricsConfig, metrics_config
+from loadtest.scenario.telemetry import MetricsConfig, metrics_config
 
 SMOKE = Path("scenarios", "smoke.yaml")
 """The scenario of a run for which none is named, if the command is called in a checkout."""

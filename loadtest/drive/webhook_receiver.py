@@ -10,11 +10,11 @@ import msgspec
 from gevent.event import AsyncResult
 from gevent.pywsgi import WSGIServer
 
-from loadtest.addresses import reachable_host, url_host
 from loadtest.clock import SleepingClock
 from loadtest.drive.masking import SecretMask
 from loadtest.errors import UsageError
 from loadtest.flows.steps import NO_RESPONSE, Response
+from loadtest.protocol.addresses import reachable_host, url_host
 from loadtest.scenario.model import WebhookReceiverSettings
 
 MAX_BODY_BYTES = 32 * 10**6

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
-from loadtest.addresses import host_name, url_host
 from loadtest.errors import UsageError
+from loadtest.protocol.addresses import host_name, url_host
 from loadtest.scenario.model import Scenario
 from loadtest.scenario.target import RemoteTarget, Target, is_loopback, is_remote
 

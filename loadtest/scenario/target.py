@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
-from loadtest.addresses import host_name
 from loadtest.errors import url_without_secrets
+from loadtest.protocol.addresses import host_name
 from loadtest.units import StrictModel
 
 URL: dict[str, Any] = {"pattern": r"^https?://[^\s/]+(/[^\s]*)?$"}

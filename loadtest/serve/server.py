@@ -18,13 +18,13 @@ from pathlib import Path
 import typer
 import uvicorn
 
-from loadtest.addresses import reachable_host, url_host
 from loadtest.clock import WallClock
 from loadtest.endpoint.endpoint import Endpoint
 from loadtest.endpoint.sdk_worker_pool import SdkWorkerPool
 from loadtest.endpoint.settings import EndpointSettings
 from loadtest.errors import UsageError
 from loadtest.process import ending_signals
+from loadtest.protocol.addresses import reachable_host, url_host
 from loadtest.scenario.environment import LOCAL_KEY, LOCAL_KEY_ENV
 from loadtest.scenario.loading.load import Override, load_settings
 from loadtest.serve.client_api import ClientApi

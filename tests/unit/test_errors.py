@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from loadtest.errors import ScenarioError, UsageError, without_secrets
@@ -71,6 +71,7 @@ def test_a_key_below_the_target_is_not_repeated(name: str, tmp_path: Path) -> No
     st.text(st.characters(codec="ascii", exclude_characters="\"'?&=@:/ \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f"), min_size=6)
 )
 def test_errors_and_quoted_values_are_without_secrets(secret: str) -> None:
+    assume(secret not in "target: refused")
     for text in (f"https://u:{secret}@host/v2", f"https://host/v2?key={secret}", f"u:{secret}@host"):
         assert without_secrets(f"target: {text}: refused") == str(UsageError(f"target: {text}: refused"))
         assert secret not in without_secrets(f'target: "{text}": refused').replace("https://…@host/v2", "")

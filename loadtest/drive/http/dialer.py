@@ -11,12 +11,12 @@ import gevent
 from gevent import socket
 from gevent.monkey import get_original
 
-from loadtest.addresses import url_host
 from loadtest.clock import SleepingClock
 from loadtest.drive.http.connection import READ_BYTES, Connection, IoBatcher
 from loadtest.drive.http.errors import ConnectTimeout, ProxyError, connect_error
 from loadtest.drive.http.happy_eyeballs import Address, alternate_families, connect, connect_first
 from loadtest.drive.http.tls import Tls
+from loadtest.protocol.addresses import url_host
 from loadtest.scenario.environment import Proxy
 
 MAX_RESPONSE_BYTES = 64 * 1024

@@ -11,8 +11,8 @@ from itertools import islice
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from loadtest.addresses import bare_url
 from loadtest.drive.http.errors import ConnectionClosed, RemoteProtocolError
+from loadtest.protocol.addresses import bare_url
 
 MAX_RESPONSE_BYTES = 64 * 10**6
 """The largest response, and the largest body after decompression; the endpoint's own results have 20 MB at most."""

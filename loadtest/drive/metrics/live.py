@@ -12,7 +12,7 @@ from loadtest.protocol.operations import Op
 from loadtest.record.directory import RunDirectory
 from loadtest.record.recorder import HealthWriter
 from loadtest.record.run import RunRecord
-from loadtest.telemetry import MetricsConfig
+from loadtest.scenario.telemetry import MetricsConfig
 
 
 class CountedHealthWriter(HealthWriter):

@@ -12,7 +12,7 @@ from loadtest.clock import SleepingClock
 from loadtest.drive.metrics.families import Snapshot
 from loadtest.process import tell
 from loadtest.record.run import RunRecord
-from loadtest.telemetry import MetricsConfig
+from loadtest.scenario.telemetry import MetricsConfig
 
 FINAL_PUSH_TIMEOUT_S = 10.0
 HOPELESS_PUSH_TIMEOUT_S = 2.0

@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
-from loadtest.addresses import url_host
 from loadtest.drive.metrics.counts import BOUNDS_S, TimeCounts
 from loadtest.drive.metrics.families import Family, Kind, Snapshot, families
 from loadtest.errors import UsageError
+from loadtest.protocol.addresses import url_host
 
 MAX_LINGER_S = 75.0
 """A scraper that was there is waited for at most this long; Prometheus asks once a minute unless set otherwise."""

@@ -59,7 +59,7 @@ def _completed(execution_ms: int) -> dict[str, object]:
 def test_share_of_repeats_from_a_cache_is_found_in_a_run(start: Start) -> None:
     server = CachingServer()
     with listening(server.talk) as url:
-        flows = {"runsync": {"inputs": {"template": "${uuid}"}, "repeat_every": 3}}
+        flows = {"runsync": {"inputs": {"template": "${uuid}"}, "repeat_every": 2}}
         scenario = open_load("120/s", "8s", flows=flows, **LATE_IS_SOUND)
         finished = start(scenario, "--target", url, "--processes", "2").finish()
     audit = finished.summary["cache_audit"]["runsync"]

@@ -81,7 +81,9 @@ def test_workers_of_a_master_that_refuses_its_options_end_with_it(tmp_path: Path
     command = ["-f", str(LOCUSTFILE), "--headless", "--run-time", "1s", "--out", str(out), "--processes", "2"]
     status, output = ended(locust(*command, "--master-bind-port", str(free_port)))
     assert status == 2, output
-    wait_for(lambda: not any(str(out) in each.info["cmdline"] for each in psutil.process_iter(["cmdline"])), 10)
+    wait_for(
+        lambda: not any(str(out) in (each.info["cmdline"] or []) for each in psutil.process_iter(["cmdline"])), 10
+    )
 
 
 def test_scenario_that_does_not_exist_is_one_line_and_exit_code_2(tmp_path: Path) -> None:

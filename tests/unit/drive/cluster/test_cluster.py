@@ -18,7 +18,7 @@ from loadtest.errors import ExitCode
 from loadtest.record.audit import audit
 from loadtest.record.run import Ending, Progress
 from loadtest.scenario.model import Scenario
-from loadtest.telemetry import MetricsConfig
+from loadtest.scenario.telemetry import MetricsConfig
 from loadtest.traffic.arrivals import max_in_window
 from tests.unit.drive.cluster.virtual_cluster import BEGINS_AT, Cluster, Host
 

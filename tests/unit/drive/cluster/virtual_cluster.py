@@ -33,7 +33,7 @@ from loadtest.record.directory import RunDirectory, create_run
 from loadtest.record.recorder import Recorder
 from loadtest.record.run import Ending
 from loadtest.scenario.model import Scenario
-from loadtest.telemetry import MetricsConfig
+from loadtest.scenario.telemetry import MetricsConfig
 from tests.unit.drive.virtual_clock import VirtualClock
 
 URL = "http://127.0.0.1:9/v2/x"

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.addresses import reachable_host, split_address, url_host
 from loadtest.errors import UsageError
+from loadtest.protocol.addresses import reachable_host, split_address, url_host
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from loadtest import telemetry
 from loadtest.errors import UsageError
-from loadtest.telemetry import MetricsConfig, metrics_config
+from loadtest.scenario.telemetry import MetricsConfig, metrics_config
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 PUSHED = MetricsConfig(None, otlp=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from loadtest.addresses import split_address
 from loadtest.errors import UsageError
+from loadtest.protocol.addresses import split_address
 
 DEFAULT_PORT = 9464
 """The port at which exporters for Prometheus of OpenTelemetry listen."""
