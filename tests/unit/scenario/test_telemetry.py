@@ -6,8 +6,8 @@ import importlib.util
 
 import pytest
 
-from loadtest import telemetry
 from loadtest.errors import UsageError
+from loadtest.scenario import telemetry
 from loadtest.scenario.telemetry import MetricsConfig, metrics_config
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
