@@ -60,7 +60,9 @@ def test_no_limit_is_exceeded_and_the_limit_is_named_as_the_end_of_the_search(ru
     assert (finished.status, result["ended"], result["highest_passing_per_s"]) == (0, "limit", 52)
     assert "73.5/s to /run" in result["reason"]
     sent = [each for each in result["probes"] if each["run"]]
-    assert [each["rate_per_s"] for each in sent] == [52, 52, 52]
+    # A probe that a busy machine leaves undecided is repeated.
+    assert {each["rate_per_s"] for each in sent} == {52}
+    assert 3 <= len(sent) <= 5
     submitted_at = np.sort([each["at"] for each in journal.requests if each["op"] == "run"])
     assert len(submitted_at) == sum(each["jobs"] for each in sent)
     assert max(np.searchsorted(submitted_at, submitted_at + 1.0) - np.arange(len(submitted_at))) <= 60
