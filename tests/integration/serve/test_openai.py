@@ -19,9 +19,9 @@ from openai import AsyncOpenAI, OpenAI
 from tests.integration.conftest import KEY, Serve, Served, wait_for
 
 HANDLER = Path(__file__).parents[1] / "handlers" / "openai_worker.py"
-SIMULATED = {
+SIMULATED: dict[str, Any] = {
     "workers": {"active": 1, "max": 1, "concurrency": 8},
-    "llm": {"model": "tiny", "prefill": "10ms", "decode": "40ms", "output_tokens": 5},
+    "llm": {"model": "tiny", "prefill": "10ms", "decode": "120ms", "output_tokens": 5},
 }
 CHAT: dict[str, Any] = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}]}
 TEXTS = {"simulated": " 1 2 3 4 5", "handler": "één twee drie "}
@@ -156,7 +156,8 @@ def test_refusals_are_the_services_own(servers: dict[str, Served], simulated: Op
 
 def test_the_route_has_a_limit_of_its_own(serve_module: Serve) -> None:
     kept = {"runsync": "0s"}  # an answer is whole although its result is not kept
-    served = serve_module({**SIMULATED, "limits": {"openai": "2 per 60 s, 1 at once"}, "retention": kept})
+    slow = {**SIMULATED, "llm": {**SIMULATED["llm"], "decode": "400ms"}}
+    served = serve_module({**slow, "limits": {"openai": "2 per 60 s, 1 at once"}, "retention": kept})
     with OpenAI(**options(served)) as client:
         stream = client.chat.completions.create(**CHAT, stream=True)
         next(stream)
