@@ -53,7 +53,7 @@ check: lint  ## lint and the fast tests: before each commit
 
 test: $(VENV)/.installed-dev  ## run every test; those that need the machine to themselves come last
 	$(VENV)/bin/pytest tests/unit -n 2 --dist worksteal
-	$(VENV)/bin/pytest -m 'not alone' tests/browser tests/integration -n 4 --dist worksteal
+	$(VENV)/bin/pytest -m 'not alone' tests/browser tests/integration -n 3 --dist worksteal
 	$(VENV)/bin/pytest -m alone tests/browser tests/integration
 
 hostile: $(VENV)/.installed-dev  ## 330 runs with faults drawn from a seed, and a million jobs, in some minutes; SEED=2 draws others
